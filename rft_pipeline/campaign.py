@@ -1,0 +1,219 @@
+"""What a user configures: `campaign.yaml` and `rubric.yaml` as frozen models.
+
+Every model keeps identity apart from runtime. Identity settings change the result and enter fingerprints; what stands
+in a `runtime` block (batch sizes, devices, threads) never does.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.rubric import Rubric
+from rft_pipeline.strict import Strict, explain
+
+Format = Literal["jsonl", "csv", "parquet", "chat_log", "hub"]
+
+
+class PromptSource(Strict):
+    """Where prompts come from: a file beside campaign.yaml, or a data set id of the hub."""
+
+    source: str = Field(min_length=1)
+    format: Format | None = None
+    """Taken from the file's ending when left out; `chat_log` and `hub` must be named."""
+    columns: dict[str, str] = {}
+    """Our name → the source's name, for `id` and `prompt`; further columns keep their names."""
+    split: str = "train"
+    """Only for `hub`: the split to read."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := set(columns) - {"id", "prompt"}:
+            raise ValueError(f"cannot map {sorted(unknown)}: our columns are id, prompt")
+        return columns
+
+    @property
+    def kind(self) -> str:
+        """The format that will be read."""
+        return self.format or Path(self.source).suffix.lstrip(".")
+
+
+class Prompts(Strict):
+    train: PromptSource
+    eval: PromptSource
+
+    @field_validator("train", "eval", mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class EngineRuntime(Strict):
+    """How an engine works, never what it says."""
+
+    batch_size: int = Field(default=64, ge=1)
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Policy(Strict):
+    """The model to tune."""
+
+    model: str = "embedded"
+    """`embedded`, a hub id (`org/name` or `org/name@revision`) or a local folder."""
+    system: str | None = None
+    """A system message put before every prompt."""
+
+
+class Sampling(Strict):
+    """How a completion is drawn."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps every token."""
+    max_new_tokens: int = Field(default=48, ge=1)
+
+
+class Rollouts(Strict):
+    prompts_per_round: int = Field(default=24, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    sampling: Sampling = Sampling()
+    runtime: EngineRuntime = EngineRuntime()
+
+
+class JudgeModel(Strict):
+    """The model behind the criteria that are not rules."""
+
+    model: str = "embedded"
+    runtime: EngineRuntime = EngineRuntime()
+
+
+class Reward(Strict):
+    """From judgements to the numbers that train."""
+
+    damping: float = Field(default=0.1, ge=0)
+    """Added to a criterion's spread within a group: one that is nearly constant there is damped, not amplified."""
+    clip: float = Field(default=3.0, gt=0)
+    """Advantages beyond ± this are clipped."""
+    min_group_share: float = Field(default=0.5, ge=0, le=1)
+    """Training is refused when fewer than this share of the groups can teach anything."""
+
+
+class Lora(Strict):
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class TrainRuntime(Strict):
+    micro_batch_size: int = Field(default=16, ge=1)
+    """Rollouts in one forward and backward pass; at most `batch_size`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Training(Strict):
+    """GRPO over the materialised batch."""
+
+    method: Literal["grpo"] = "grpo"
+    weights: Literal["full", "lora"] = "full"
+    learning_rate: float = Field(default=1e-5, gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    """Rollouts in one optimiser step."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.28, gt=0)
+    kl_beta: float = Field(default=0.0, ge=0)
+    """Weight of the KL to the model the round started from."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    lora: Lora = Lora()
+    runtime: TrainRuntime = TrainRuntime()
+
+
+class Evaluation(Strict):
+    """How checkpoints are compared, on prompts never trained on, with the sampling a user would deploy."""
+
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95)
+    samples_per_prompt: int = Field(default=1, ge=1)
+    resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples of prompts behind every interval."""
+    runtime: EngineRuntime = EngineRuntime()
+
+
+class Checks(Strict):
+    """Where the asset checks raise a hand."""
+
+    max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+
+class Campaign(Strict):
+    """One use case: a model, prompts, a rubric, and how to train."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    rounds: int = Field(default=2, ge=1, le=100)
+    policy: Policy = Policy()
+    prompts: Prompts
+    rubric: Rubric
+    anchors: str | None = None
+    rollouts: Rollouts = Rollouts()
+    judge: JudgeModel = JudgeModel()
+    reward: Reward = Reward()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    checks: Checks = Checks()
+    folder: Path = Field(exclude=True)
+    """Where campaign.yaml lies; relative paths start here."""
+
+    @cached_property
+    def anchors_path(self) -> Path | None:
+        return None if self.anchors is None else self.folder / self.anchors
+
+
+def load_campaign(folder: Path) -> Campaign:
+    """Read `campaign.yaml` and the rubric it names.
+
+    Raises `ConfigError` naming file, key, value and what is allowed.
+    """
+    path = folder / "campaign.yaml"
+    raw = read_yaml(path)
+    if raw.get("name", folder.name) != folder.name:
+        raise ConfigError(f"{path}: name: {raw['name']!r} must be the folder's name, {folder.name!r}")
+    rubric_name = raw.pop("rubric", "rubric.yaml")
+    if not isinstance(rubric_name, str):
+        raise ConfigError(f"{path}: rubric: {rubric_name!r} must be the name of a file beside campaign.yaml")
+    rubric = load_rubric(folder / rubric_name)
+    try:
+        return Campaign.model_validate({"name": folder.name, **raw, "rubric": rubric, "folder": folder})
+    except ValidationError as error:
+        raise ConfigError(explain(path, error)) from error
+
+
+def load_rubric(path: Path) -> Rubric:
+    """Read a rubric file. Raises `ConfigError`."""
+    raw = read_yaml(path)
+    try:
+        return Rubric.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(explain(path, error)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds one mapping. Raises `ConfigError`."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold a mapping of settings, holds {type(raw).__name__}")
+    return raw

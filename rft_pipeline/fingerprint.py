@@ -1,0 +1,56 @@
+"""Fingerprints: one canonical spelling of a value, hashed.
+
+A payload is plain data (mappings with string keys, sequences, strings, numbers, booleans, None).
+Anything else has no single spelling, and `canonical_json` raises rather than guess one.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SHORT = 16
+"""Hex digits of a fingerprint that stand in ids and folder names (64 bits)."""
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of `value`: sorted keys, no white space, UTF-8.
+
+    Raises `TypeError` for a type without one spelling, `ValueError` for NaN and infinities.
+    """
+    return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """The first 16 hex digits of the sha256 of `canonical_json(value)`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:SHORT]
+
+
+def file_sha256(path: Path) -> str:
+    """The full sha256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seed_of(seed: int, *name: str | int) -> int:
+    """A 63-bit seed for one random choice, from the campaign's seed and the choice's name."""
+    digest = hashlib.sha256(canonical_json([seed, *name]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _plain(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: {value} has no fingerprint; use a finite number")
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{where}: keys of a fingerprinted mapping are strings")
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    raise TypeError(f"{where}: {type(value).__name__} has no canonical spelling; pass plain data")

@@ -1,0 +1,54 @@
+"""What the likelihood protocols share: skip empty replies, score requests, turn nats into judgements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
+from rft_pipeline.judges.base import Judgement, empty_reply, scored, squash
+from rft_pipeline.rubric import Squash
+from rft_pipeline.rules import Rollout
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a protocol found out about one reply."""
+
+    nats: float
+    reason: str
+
+
+class LikelihoodJudge:
+    """Measures each reply by a fixed number of scored requests.
+
+    A protocol says which requests a rollout needs and how to read their results; empty replies are never sent.
+    """
+
+    def __init__(self, engine: Scorer, how: Squash) -> None:
+        self.engine = engine
+        self.how = how
+
+    def requests(self, rollout: Rollout) -> list[ScoreRequest]:
+        raise NotImplementedError
+
+    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
+        raise NotImplementedError
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
+        requests = [[] if not rollout.completion.strip() else self.requests(rollout) for rollout in rollouts]
+        results = iter(self.engine.score([request for wanted in requests for request in wanted]))
+        return [
+            self._judge(rollout, wanted, [next(results) for _ in wanted])
+            for rollout, wanted in zip(rollouts, requests, strict=True)
+        ]
+
+    def _judge(self, rollout: Rollout, wanted: list[ScoreRequest], results: list[ScoreResult]) -> Judgement:
+        if not wanted:
+            return empty_reply()
+        measured = self.measure(rollout, results)
+        tokens = sum(len(request.prefix) + len(request.continuation) for request in wanted)
+        return scored(squash(measured.nats, self.how), f"{measured.nats:.4f} nats", measured.reason, tokens)
+
+
+def mean_logprob(result: ScoreResult) -> float:
+    """Mean log-likelihood of a continuation, nats a token."""
+    return sum(result.token_logprobs) / len(result.token_logprobs)

@@ -1,0 +1,139 @@
+"""Rules about the form of a reply: its end, its length, its parts."""
+
+import json
+import re
+from typing import Any, Literal
+
+import jsonschema
+from pydantic import Field, field_validator, model_validator
+
+from rft_pipeline.rules.base import Rollout, Rule, Verdict
+
+_MARKDOWN = re.compile(r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|\]\(", re.MULTILINE)
+_SENTENCE_END = re.compile(r"[.!?…][\"')\]]*\s*$")
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+class Finishes(Rule):
+    """The reply ends by itself, within the budget, as a sentence, and says something."""
+
+    name: Literal["finishes"] = "finishes"
+    min_words: int = Field(default=4, ge=1)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        if rollout.finish_reason != "stop":
+            return Verdict(0.0, "cut off by the token budget")
+        words = len(rollout.completion.split())
+        if words < self.min_words:
+            return Verdict(0.0, f"{words} words, fewer than {self.min_words}")
+        if not _SENTENCE_END.search(rollout.completion):
+            return Verdict(0.0, "does not end as a sentence")
+        return Verdict(1.0, "ends by itself")
+
+
+class AsksFor(Rule):
+    """The reply asks for something where it is needed, and does not where it is not.
+
+    `pattern` is what asking looks like; `when` names the prompt column that says whether it is needed.
+    """
+
+    name: Literal["asks_for"] = "asks_for"
+    pattern: str
+    when: str | None = None
+
+    _compiles = field_validator("pattern")(_pattern)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        asks = re.search(self.pattern, rollout.completion, re.IGNORECASE) is not None
+        needed = True if self.when is None else bool(rollout.fields.get(self.when))
+        reason = f"{'asks' if asks else 'does not ask'}, {'needed' if needed else 'not needed'}"
+        return Verdict(float(asks == needed), reason)
+
+
+class Length(Rule):
+    """The reply has between `min_words` and `max_words` words; outside, the score falls linearly to 0 at twice the miss."""
+
+    name: Literal["length"] = "length"
+    min_words: int = Field(default=1, ge=0)
+    max_words: int = Field(default=80, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "Length":
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}: nothing can pass")
+        return self
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        words = len(rollout.completion.split())
+        if words < self.min_words:
+            return Verdict(words / self.min_words, f"{words} words, fewer than {self.min_words}")
+        if words > self.max_words:
+            return Verdict(max(0.0, 2 - words / self.max_words), f"{words} words, more than {self.max_words}")
+        return Verdict(1.0, f"{words} words")
+
+
+class Regex(Rule):
+    """The reply matches `pattern` (or, with `forbid`, does not)."""
+
+    name: Literal["regex"] = "regex"
+    pattern: str
+    forbid: bool = False
+
+    _compiles = field_validator("pattern")(_pattern)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        found = re.search(self.pattern, rollout.completion)
+        return Verdict(float((found is None) == self.forbid), f"found {found.group(0)!r}" if found else "not found")
+
+
+class RequiredParts(Rule):
+    """The share of `parts` (plain strings, case ignored) that the reply contains."""
+
+    name: Literal["required_parts"] = "required_parts"
+    parts: tuple[str, ...] = Field(min_length=1)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        text = rollout.completion.casefold()
+        missing = [part for part in self.parts if part.casefold() not in text]
+        return Verdict(1 - len(missing) / len(self.parts), f"missing: {', '.join(missing)}" if missing else "all there")
+
+
+class NoMarkdown(Rule):
+    """The reply is plain text: no headings, lists, emphasis, links or code fences."""
+
+    name: Literal["no_markdown"] = "no_markdown"
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        found = _MARKDOWN.search(rollout.completion)
+        return Verdict(0.0, f"markdown: {found.group(0).strip()!r}") if found else Verdict(1.0, "plain text")
+
+
+class JsonSchema(Rule):
+    """The reply is one JSON document that satisfies a JSON schema."""
+
+    name: Literal["json_schema"] = "json_schema"
+    json_schema: dict[str, Any]
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_a_schema(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            jsonschema.Draft202012Validator.check_schema(value)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"not a JSON schema: {error.message}") from error
+        return value
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        try:
+            document = json.loads(rollout.completion)
+        except json.JSONDecodeError as error:
+            return Verdict(0.0, f"not JSON: {error.msg} at character {error.pos}")
+        errors = list(jsonschema.Draft202012Validator(self.json_schema).iter_errors(document))
+        return Verdict(float(not errors), errors[0].message if errors else "valid")

@@ -1,0 +1,118 @@
+"""Reward batches: from judgements to the numbers that train.
+
+Axes: N rollouts, C criteria, G rollouts of a group.
+
+Gates come first: a rollout that fails one is at the floor, scored 0 on every criterion. `reward` is what people read:
+the weighted mean over criteria, in [0, 1]. `advantage` is what trains (GDPO, arXiv 2601.05242): each criterion is
+centred and scaled within its group, then weighted, summed, divided by the batch's standard deviation, clipped and
+centred again. Summing before normalising would let the loudest criterion drown the others.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.campaign import Reward
+
+FLAT = 1e-6
+"""A group whose combined signal spreads less than this teaches nothing."""
+
+
+class Batch(NamedTuple):
+    """The table that trains, and what was left out of it."""
+
+    rows: pl.DataFrame
+    """A row a rollout: the rollout's columns, `scores` by criterion, reward, advantage, excluded (reason or null)."""
+    groups: int
+    groups_used: int
+
+
+def make_batch(
+    rollouts: pl.DataFrame, scores: pl.DataFrame, weights: dict[str, float], gates: dict[str, float], how: Reward
+) -> Batch:
+    """Join rollouts with their scores and compute reward and advantage.
+
+    `scores` has rollout_id, criterion, score (null when unscored). `weights` sum to 1. A rollout with an unscored
+    criterion of weight above 0 is excluded: out of its group's baseline, advantage 0.
+    """
+    wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
+    table = rollouts.join(wide, on="rollout_id", how="left", maintain_order="left")
+    names = list(weights)
+    weight_C = np.array([weights[name] for name in names])
+    score_NC = table.select(pl.col(names).cast(pl.Float64)).to_numpy().copy()
+
+    unscored_N = (np.isnan(score_NC) & (weight_C > 0)).any(axis=1)
+    gated_N = np.zeros(table.height, dtype=bool)
+    for name, threshold in gates.items():
+        column = score_NC[:, names.index(name)]
+        gated_N |= ~np.isnan(column) & (column < threshold)
+    floored_NC = np.where(gated_N[:, None], 0.0, score_NC)
+
+    reward_N = reward_of(floored_NC, weight_C)
+    group_N = table["prompt_id"].rank("dense").to_numpy() - 1
+    advantage_N, flat_N = advantages(floored_NC, weight_C, group_N, ~unscored_N, how)
+    reasons = [
+        _why_excluded(names, weight_C, score_NC[i], bool(unscored_N[i]), bool(flat_N[i])) for i in range(table.height)
+    ]
+    rows = rollouts.with_columns(
+        table.select(pl.struct(names).alias("scores"))["scores"],
+        pl.Series("gated", gated_N),
+        pl.Series("reward", reward_N).fill_nan(None),
+        pl.Series("advantage", advantage_N),
+        pl.Series("excluded", reasons, dtype=pl.String),
+    )
+    used = rows.filter(pl.col("excluded").is_null())["prompt_id"].n_unique()
+    return Batch(rows, groups=rows["prompt_id"].n_unique(), groups_used=used)
+
+
+def reward_of(score_NC: np.ndarray, weight_C: np.ndarray) -> np.ndarray:
+    """Weighted mean over the scored criteria, in [0, 1]; NaN where none of weight is scored."""
+    present_NC = ~np.isnan(score_NC) * weight_C
+    total_N = present_NC.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reward_N: np.ndarray = (np.nan_to_num(score_NC) * present_NC).sum(axis=1) / total_N
+    return reward_N
+
+
+def advantages(
+    score_NC: np.ndarray, weight_C: np.ndarray, group_N: np.ndarray, use_N: np.ndarray, how: Reward
+) -> tuple[np.ndarray, np.ndarray]:
+    """Advantages, zero-mean over each group's used rollouts, and which rollouts stand in a group without variance."""
+    signal_N = np.zeros(len(score_NC))
+    flat_N = np.zeros(len(score_NC), dtype=bool)
+    for group in np.unique(group_N):
+        members = np.flatnonzero((group_N == group) & use_N)
+        signal = _group_signal(score_NC[members], weight_C, how.damping)
+        if len(members) < 2 or signal.std() < FLAT:
+            flat_N[group_N == group] = True
+        else:
+            signal_N[members] = signal
+    live_N = use_N & ~flat_N
+    if live_N.any():
+        signal_N[live_N] = np.clip(signal_N[live_N] / signal_N[live_N].std(), -how.clip, how.clip)
+        for group in np.unique(group_N[live_N]):
+            members = np.flatnonzero((group_N == group) & live_N)
+            signal_N[members] -= signal_N[members].mean()
+    return np.where(live_N, signal_N, 0.0), flat_N
+
+
+def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, damping: float) -> np.ndarray:
+    """One group's criteria, each centred and scaled, weighted and summed."""
+    weighted_GC = score_GC[:, weight_C > 0]
+    if not len(weighted_GC):
+        return np.zeros(0)
+    centred_GC = weighted_GC - weighted_GC.mean(axis=0)
+    spread_C = weighted_GC.std(axis=0) + damping
+    scaled_GC = np.divide(centred_GC, spread_C, out=np.zeros_like(centred_GC), where=spread_C > 0)
+    signal_G: np.ndarray = scaled_GC @ weight_C[weight_C > 0]
+    return signal_G
+
+
+def _why_excluded(
+    names: list[str], weight_C: np.ndarray, score_C: np.ndarray, unscored: bool, flat: bool
+) -> str | None:
+    if unscored:
+        missing = [name for name, w, s in zip(names, weight_C, score_C, strict=True) if w > 0 and np.isnan(s)]
+        return f"unscored: {', '.join(missing)}"
+    return "group without variance" if flat else None

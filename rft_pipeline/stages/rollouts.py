@@ -1,0 +1,110 @@
+"""Rollouts: sample `group_size` completions of every prompt of a round.
+
+Axes: P prompts, G rollouts a prompt, T tokens.
+A rollout's id is known before it is sampled, so a run that was killed samples only what is missing.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.campaign import Sampling
+from rft_pipeline.engines import Completion, GenerateRequest, Generator
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.progress import Progress
+from rft_pipeline.store.tables import Table, rollout_id
+
+
+def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) -> pl.DataFrame:
+    """The prompts of a round: the `count` smallest of a seeded hash of each.
+
+    A prompt added or removed changes the choice by one prompt, never reshuffles it.
+    """
+    ranks = [seed_of(seed, "round prompts", round_, prompt_id) for prompt_id in prompts["prompt_id"]]
+    ranked = prompts.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64))
+    return ranked.sort("rank", "prompt_id").head(count).drop("rank")
+
+
+def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int) -> str:
+    """What fixes a completion beside policy, prompt and index."""
+    return fingerprint({"sampling": sampling.identity, "system": system, "seed": seed})
+
+
+def rollout_addresses(
+    prompts: pl.DataFrame, policy: str, sampling: str, group_size: int
+) -> pl.DataFrame:
+    """P·G rows ordered by (prompt, sample_index): rollout_id, prompt_id, sample_index."""
+    return pl.DataFrame(
+        [
+            {
+                "rollout_id": rollout_id(policy, prompt_id, sampling, index),
+                "prompt_id": prompt_id,
+                "sample_index": index,
+            }
+            for prompt_id in prompts["prompt_id"]
+            for index in range(group_size)
+        ],
+        schema={"rollout_id": pl.String, "prompt_id": pl.String, "sample_index": pl.Int64},
+    )
+
+
+def sample_rollouts(
+    prompts: pl.DataFrame,
+    policy: str,
+    group_size: int,
+    sampling: Sampling,
+    system: str | None,
+    seed: int,
+    table: Table,
+    engine: Callable[[], Generator],
+    progress: Progress,
+) -> tuple[pl.DataFrame, int]:
+    """Sample what `table` lacks; return all P·G rollouts, ordered by (prompt, sample_index), and how many were made.
+
+    `engine` is called only when something is missing. Raises `EngineError`; rows sampled until then stay in the table.
+    """
+    sampling_fp = sampling_fingerprint(sampling, system, seed)
+    wanted = rollout_addresses(prompts, policy, sampling_fp, group_size)
+    missing = table.missing(wanted, pl.col("policy") == policy)
+    if missing.height:
+        address = {row["rollout_id"]: row for row in missing.iter_rows(named=True)}
+        messages = dict(zip(prompts["prompt_id"], prompts["messages"], strict=True))
+        requests = [
+            GenerateRequest(
+                request_id=row["rollout_id"],
+                messages=conversation(messages[row["prompt_id"]], system),
+                seed=seed_of(seed, "rollout", row["prompt_id"], row["sample_index"]),
+            )
+            for row in address.values()
+        ]
+        with progress.counting("rollouts", len(requests)):
+            for completions in engine().generate(requests, sampling):
+                fixed = {"policy": policy, "sampling": sampling_fp}
+                table.append(pl.DataFrame([_row(done, address[done.request_id], fixed) for done in completions]))
+                progress.advance(len(completions))
+    return table.read(wanted, pl.col("policy") == policy), missing.height
+
+
+def conversation(messages: str, system: str | None) -> Messages:
+    """A prompt's stored messages (JSON) as the policy sees them, the campaign's system message first."""
+    turns = [(turn["role"], turn["content"]) for turn in json.loads(messages)]
+    if system is not None and (not turns or turns[0][0] != "system"):
+        turns.insert(0, ("system", system))
+    return tuple(turns)
+
+
+def _row(done: Completion, address: dict[str, Any], fixed: dict[str, str]) -> dict[str, Any]:
+    return {
+        **fixed,
+        "rollout_id": done.request_id,
+        "prompt_id": address["prompt_id"],
+        "sample_index": address["sample_index"],
+        "prompt_tokens": done.prompt_tokens,
+        "tokens": done.tokens_T,
+        "logprobs": done.logprobs_T,
+        "completion": done.text,
+        "finish_reason": done.finish_reason,
+    }

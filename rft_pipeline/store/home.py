@@ -1,0 +1,60 @@
+"""Where everything lies: one folder holds all state, another the campaigns."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state folder: `.rft` beside the campaigns' folder, or where RFT_HOME points."""
+
+    root: Path
+    data: Path
+    """The folder of campaigns: `data` below the working directory, or where RFT_DATA points."""
+
+    @classmethod
+    def find(cls) -> "Home":
+        """From RFT_HOME and RFT_DATA, the working directory, or the checkout this package lies in."""
+        here = Path.cwd()
+        project = here if (here / "data").is_dir() else Path(__file__).resolve().parents[2]
+        root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
+        return cls(root=root, data=Path(os.environ.get("RFT_DATA", project / "data")).absolute())
+
+    @property
+    def store(self) -> Path:
+        """Records and row tables."""
+        return self.root / "store"
+
+    @property
+    def models(self) -> Path:
+        """Fetched and converted models."""
+        return self.root / "models"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME: runs, events, logs."""
+        return self.root / "dagster"
+
+    @property
+    def reports(self) -> Path:
+        """The newest report page of each campaign."""
+        return self.root / "reports"
+
+    @property
+    def progress(self) -> Path:
+        """One small file a running stage, for whoever watches."""
+        return self.root / "progress"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLFLOW_TRACKING_URI, or SQLite in this folder."""
+        return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.root / 'mlflow.db'}")
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        return (self.root / "mlartifacts").as_uri()
+
+    def campaigns(self) -> list[str]:
+        """Names of the folders that hold a campaign."""
+        return sorted(path.parent.name for path in self.data.glob("*/campaign.yaml"))

@@ -1,0 +1,121 @@
+"""Records: the result of one stage, addressed by the fingerprint of what it was made from.
+
+A record lies in `<store>/<campaign>/<stage key>/<fingerprint>/`: its files, and `record.json`, which says what it was
+made from and what came out. The folder is filled beside its place and renamed, so a record is whole or absent;
+`current` beside the records names the one in force.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import file_sha256
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a stage made, and from what."""
+
+    key: str
+    """`<campaign>/<stage>` or `<campaign>/round_<n>/<stage>`: the asset's key."""
+    fingerprint: str
+    payload: dict[str, Any]
+    """The readable form of the fingerprint: stage, code version, settings, input hashes."""
+    content_hash: str
+    """Of what came out: equal content stops a change here."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """Content hashes of named parts, for those who depend on one part only."""
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    created: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    """File → sha256."""
+    software: dict[str, str] = field(default_factory=dict)
+    dagster_run_id: str | None = None
+    mlflow_run_id: str | None = None
+    folder: Path = Path()
+    """Where it lies; not stored."""
+    cached: bool = False
+    """Whether it was found rather than made; not stored."""
+
+    def path(self, name: str) -> Path:
+        """A file of the record. Raises `StoreError` when it is gone."""
+        path = self.folder / name
+        if not path.exists():
+            raise StoreError(f"{self.folder}: {name} is missing; remove the folder and run the stage again")
+        return path
+
+
+class RecordStore:
+    """All records below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, key: str, fingerprint: str) -> Record | None:
+        """The record with this fingerprint, if it was made and its files are all there."""
+        folder = self.root / key / fingerprint
+        path = folder / RECORD
+        if not path.is_file():
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        record = replace(Record(**stored), folder=folder, cached=True)
+        return record if all((folder / name).is_file() for name in record.files) else None
+
+    def current(self, key: str) -> Record | None:
+        """The record in force, if any."""
+        pointer = self.root / key / "current"
+        return self.find(key, pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+
+    def make_current(self, record: Record) -> None:
+        pointer = self.root / record.key / "current"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        beside = pointer.with_name(f".current-{os.getpid()}")
+        beside.write_text(record.fingerprint + "\n", encoding="utf-8")
+        beside.replace(pointer)
+
+    @contextmanager
+    def workdir(self, key: str) -> Iterator[Path]:
+        """A folder on the store's own disk to fill; gone afterwards unless `commit` moved it."""
+        parent = self.root / key
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, record: Record, workdir: Path) -> Record:
+        """Hash the files of `workdir`, write the record last, and rename the folder into place."""
+        files = sorted(path for path in workdir.rglob("*") if path.is_file())
+        record = replace(record, files={str(path.relative_to(workdir)): file_sha256(path) for path in files})
+        stored = asdict(record)
+        del stored["folder"], stored["cached"]
+        (workdir / RECORD).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        folder = self.root / record.key / record.fingerprint
+        if folder.exists():
+            shutil.rmtree(folder)
+        workdir.rename(folder)
+        record = replace(record, folder=folder)
+        self.make_current(record)
+        return record
+
+    def add_run_ids(self, record: Record, mlflow_run_id: str | None) -> Record:
+        """Write down which MLflow run shows this record."""
+        path = record.folder / RECORD
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored["mlflow_run_id"] = mlflow_run_id
+        beside = path.with_name(f".{RECORD}")
+        beside.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        beside.replace(path)
+        return replace(record, mlflow_run_id=mlflow_run_id)

@@ -1,0 +1,28 @@
+"""What every trainer is handed, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline.campaign import Training
+
+LogStep = Callable[[int, dict[str, float]], None]
+"""Called after each optimiser step with its number (from 1) and its metrics by name."""
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Everything a trainer needs."""
+
+    start: Path
+    """The checkpoint to train from: full weights, or a LoRA adapter that names its base."""
+    base: Path
+    """Full weights of the model the campaign began with."""
+    batch: pl.DataFrame
+    """rollout_id, prompt_id, prompt_tokens, tokens, advantage, excluded."""
+    training: Training
+    seed: int
+    scratch: Path
+    log_step: LogStep
