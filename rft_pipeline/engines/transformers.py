@@ -17,9 +17,8 @@ from transformers.generation.logits_process import (
 
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult
-from rft_pipeline.errors import EngineError
 from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_device
-
+from rft_pipeline.errors import EngineError
 
 _PROJECTED = 512
 """Positions projected onto the vocabulary at once."""
@@ -160,8 +159,8 @@ class TransformersEngine:
     def _prefill(self, prefixes_B: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
         """Left-padded tokens and mask (B × L) and the KV cache of all but the last token, computed once a prefix."""
         distinct_P = list(dict.fromkeys(prefixes_B))
-        if min(map(len, distinct_P)) < 2:
-            raise EngineError("a prefix needs at least two tokens")
+        if not all(distinct_P):
+            raise EngineError("a prefix needs at least one token")
         ids_PL = torch.full((len(distinct_P), max(map(len, distinct_P))), self.pad)
         mask_PL = torch.zeros_like(ids_PL)
         for p, prefix in enumerate(distinct_P):
@@ -169,13 +168,14 @@ class TransformersEngine:
             mask_PL[p, -len(prefix) :] = 1
         ids_PL, mask_PL = ids_PL.to(self.device), mask_PL.to(self.device)
         cache = DynamicCache(config=self.model.config)
-        self.model.model(
-            input_ids=ids_PL[:, :-1],
-            attention_mask=mask_PL[:, :-1],
-            position_ids=(mask_PL.cumsum(1) - 1).clamp(min=0)[:, :-1],
-            past_key_values=cache,
-            use_cache=True,
-        )
+        if ids_PL.shape[1] > 1:
+            self.model.model(
+                input_ids=ids_PL[:, :-1],
+                attention_mask=mask_PL[:, :-1],
+                position_ids=(mask_PL.cumsum(1) - 1).clamp(min=0)[:, :-1],
+                past_key_values=cache,
+                use_cache=True,
+            )
         place = {prefix: p for p, prefix in enumerate(distinct_P)}
         index_B = torch.tensor([place[prefix] for prefix in prefixes_B], device=self.device)
         cache.batch_select_indices(index_B)

@@ -32,7 +32,9 @@ def load_weights(folder: Path, dtype: str, device: str) -> Any:
     """The causal language model in `folder`, a LoRA adapter there merged into the base model it names."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     try:
         if (folder / "adapter_config.json").is_file():

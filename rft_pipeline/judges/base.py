@@ -56,4 +56,6 @@ def empty_reply() -> Judgement:
 
 def squash(nats: float, how: Squash) -> float:
     """A log-likelihood difference as a score in (0, 1); NaN stays NaN."""
+    if math.isnan(nats):
+        return nats  # min and max would turn it into a number
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, (nats - how.offset) / how.scale))))

@@ -3,15 +3,17 @@
 The reply is fenced by a run of backticks longer than any inside it, and the instructions come after it.
 """
 
-import math
 import re
 from collections.abc import Sequence
 
 from rft_pipeline.engines import Scorer, ScoreRequest
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges.base import Judgement, empty_reply, scored
-from rft_pipeline.rubric import BinaryJudge
+from rft_pipeline.judges.base import Judgement, empty_reply, scored, squash
+from rft_pipeline.rubric import BinaryJudge, Squash
 from rft_pipeline.rules import Rollout
+
+_NATS = Squash(offset=0, scale=1)
+"""p(yes) / (p(yes) + p(no)) is the sigmoid of the log-odds as they are."""
 
 
 class Binary:
@@ -26,7 +28,7 @@ class Binary:
         asked = [rollout for rollout in rollouts if rollout.completion.strip()]
         requests = [self._request(rollout) for rollout in asked]
         judgements = iter(
-            scored(1 / (1 + math.exp(no - yes)), f"yes {yes:.3f}, no {no:.3f} nats", "", len(request.prefix))
+            scored(squash(yes - no, _NATS), f"yes {yes:.3f}, no {no:.3f} nats", "", len(request.prefix))
             for request, (yes, no) in zip(
                 requests, (result.candidate_logprobs for result in self.engine.score(requests)), strict=True
             )

@@ -30,7 +30,9 @@ class Cloze(LikelihoodJudge):
         found = [self._log_odds(result) for result in results]
         prior = self._prior(rollout.prompt)
         nats = sum(a - b for a, b in zip(found, prior, strict=True)) / len(found)
-        return Measured(nats, f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}")
+        return Measured(
+            nats, f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
+        )
 
     def _prior(self, prompt: str) -> list[float]:
         """The words' log-odds after an empty reply to this prompt, one a template."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rft_pipeline.rules.base import Rule, Rollout, Verdict
+from rft_pipeline.rules.base import Rollout, Rule, Verdict
 from rft_pipeline.rules.facts import NoInventedFacts
 from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
 

@@ -5,9 +5,27 @@ from typing import Literal
 
 from rft_pipeline.rules.base import Rollout, Rule, Verdict
 
-_SPELLED = (
-    "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fourteen|fifteen|twenty|thirty|sixty|ninety|hundred"
-)
+_DIGITS = {
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "eleven": "11",
+    "twelve": "12",
+    "fourteen": "14",
+    "fifteen": "15",
+    "twenty": "20",
+    "thirty": "30",
+    "sixty": "60",
+    "ninety": "90",
+    "hundred": "100",
+}
+_SPELLED = "|".join(_DIGITS)
 _UNITS = "hours?|days?|weeks?|months?|years?|dollars?|euros?|pounds?|percent|per cent"
 _CLAIMS = {
     "placeholder": re.compile(r"\[[^\]\n]{2,40}\]|<[A-Za-z][^>\n]{1,40}>|\{[^}\n]{2,40}\}"),
@@ -21,16 +39,22 @@ class NoInventedFacts(Rule):
     """The reply states no number, amount, address or link that the prompt does not contain, and leaves no placeholder.
 
     A support reply that makes up a refund amount, a deadline or a phone number costs money; one that leaves
-    "[Customer name]" was never a reply.
+    "[Customer name]" was never a reply. A number counts as the prompt's own in digits and in words alike.
     """
 
     name: Literal["no_invented_facts"] = "no_invented_facts"
+    version: int = 2
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        known = rollout.prompt.casefold()
+        known = _in_digits(rollout.prompt)
         for kind, pattern in _CLAIMS.items():
             for found in pattern.findall(rollout.completion):
-                claim = found.rstrip(".,:/-").casefold()
-                if kind == "placeholder" or claim not in known:
+                claim = re.escape(_in_digits(found.rstrip(".,:/-")))
+                if kind == "placeholder" or not re.search(rf"(?<!\d){claim}(?!\d)", known):
                     return Verdict(0.0, f"{kind} {found!r} is not in the prompt")
         return Verdict(1.0, "nothing invented")
+
+
+def _in_digits(text: str) -> str:
+    """The text in one case, with its spelled numbers in digits."""
+    return re.sub(rf"\b(?:{_SPELLED})\b", lambda word: _DIGITS[word.group()], text.casefold())

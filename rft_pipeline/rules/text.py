@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from rft_pipeline.rules.base import Rollout, Rule, Verdict
 
-_MARKDOWN = re.compile(r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|\]\(", re.MULTILINE)
+_MARKDOWN = re.compile(
+    r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE
+)
 _SENTENCE_END = re.compile(r"[.!?…][\"')\]]*\s*$")
 
 
@@ -58,7 +60,10 @@ class AsksFor(Rule):
 
 
 class Length(Rule):
-    """The reply has between `min_words` and `max_words` words; outside, the score falls linearly to 0 at twice the miss."""
+    """The reply has between `min_words` and `max_words` words.
+
+    Outside, the score falls linearly: to 0 at no words, and to 0 at twice `max_words`.
+    """
 
     name: Literal["length"] = "length"
     min_words: int = Field(default=1, ge=0)
@@ -109,6 +114,7 @@ class NoMarkdown(Rule):
     """The reply is plain text: no headings, lists, emphasis, links or code fences."""
 
     name: Literal["no_markdown"] = "no_markdown"
+    version: int = 2
 
     def __call__(self, rollout: Rollout) -> Verdict:
         found = _MARKDOWN.search(rollout.completion)
@@ -133,7 +139,9 @@ class JsonSchema(Rule):
     def __call__(self, rollout: Rollout) -> Verdict:
         try:
             document = json.loads(rollout.completion)
-        except json.JSONDecodeError as error:
-            return Verdict(0.0, f"not JSON: {error.msg} at character {error.pos}")
+        except RecursionError:
+            return Verdict(0.0, "not JSON: nested too deep")
+        except ValueError as error:
+            return Verdict(0.0, f"not JSON: {error}")
         errors = list(jsonschema.Draft202012Validator(self.json_schema).iter_errors(document))
         return Verdict(float(not errors), errors[0].message if errors else "valid")

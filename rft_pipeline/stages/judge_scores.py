@@ -92,7 +92,9 @@ def judge_rollouts(
             _judge_missing(missing, views, judge_of(criterion), fixed, table, progress, criterion.name)
         scores = table.read(wanted.unique("judgement_id", maintain_order=True), *narrow)
         found.append(
-            wanted.join(scores.drop("subject", "criterion"), on="judgement_id", how="left", maintain_order="left").select(
+            wanted.join(
+                scores.drop("subject", "criterion"), on="judgement_id", how="left", maintain_order="left"
+            ).select(
                 "rollout_id", pl.lit(criterion.name).alias("criterion"), "score", "status", "raw", "reason", "tokens"
             )
         )

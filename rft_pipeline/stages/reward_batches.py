@@ -34,15 +34,16 @@ def make_batch(
     """Join rollouts with their scores and compute reward and advantage.
 
     `scores` has rollout_id, criterion, score (null when unscored). `weights` sum to 1. A rollout with an unscored
-    criterion of weight above 0 is excluded: out of its group's baseline, advantage 0.
+    gate, or an unscored criterion of weight above 0, is excluded: out of its group's baseline, advantage 0.
     """
     wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
-    table = rollouts.join(wide, on="rollout_id", how="left", maintain_order="left")
+    table = rollouts.select("rollout_id").join(wide, on="rollout_id", how="left", maintain_order="left")
     names = list(weights)
     weight_C = np.array([weights[name] for name in names])
     score_NC = table.select(pl.col(names).cast(pl.Float64)).to_numpy().copy()
 
-    unscored_N = (np.isnan(score_NC) & (weight_C > 0)).any(axis=1)
+    needed_C = (weight_C > 0) | np.array([name in gates for name in names])
+    unscored_N = (np.isnan(score_NC) & needed_C).any(axis=1)
     gated_N = np.zeros(table.height, dtype=bool)
     for name, threshold in gates.items():
         column = score_NC[:, names.index(name)]
@@ -50,10 +51,10 @@ def make_batch(
     floored_NC = np.where(gated_N[:, None], 0.0, score_NC)
 
     reward_N = reward_of(floored_NC, weight_C)
-    group_N = table["prompt_id"].rank("dense").to_numpy() - 1
+    group_N = rollouts["prompt_id"].rank("dense").to_numpy() - 1
     advantage_N, flat_N = advantages(floored_NC, weight_C, group_N, ~unscored_N, how)
     reasons = [
-        _why_excluded(names, weight_C, score_NC[i], bool(unscored_N[i]), bool(flat_N[i])) for i in range(table.height)
+        _why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), bool(flat_N[i])) for i in range(table.height)
     ]
     rows = rollouts.with_columns(
         table.select(pl.struct(names).alias("scores"))["scores"],
@@ -110,9 +111,9 @@ def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, damping: float) ->
 
 
 def _why_excluded(
-    names: list[str], weight_C: np.ndarray, score_C: np.ndarray, unscored: bool, flat: bool
+    names: list[str], needed_C: np.ndarray, score_C: np.ndarray, unscored: bool, flat: bool
 ) -> str | None:
     if unscored:
-        missing = [name for name, w, s in zip(names, weight_C, score_C, strict=True) if w > 0 and np.isnan(s)]
+        missing = [name for name, needed, s in zip(names, needed_C, score_C, strict=True) if needed and np.isnan(s)]
         return f"unscored: {', '.join(missing)}"
     return "group without variance" if flat else None

@@ -6,6 +6,7 @@ made from and what came out. The folder is filled beside its place and renamed, 
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -15,10 +16,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256
 
+log = logging.getLogger(__name__)
+
 RECORD = "record.json"
+STEPS = "steps.jsonl"
+"""In a checkpoint's record: one line an optimiser step, its number and metrics."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +92,26 @@ class RecordStore:
         beside.replace(pointer)
 
     @contextmanager
+    def holding(self, key: str) -> Iterator[None]:
+        """Keep everybody else from making this stage; waits for whoever does. The lock dies with its process."""
+        path = self.root / key / ".lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        if not _acquired(lock):
+            log.warning("%s is being made by another process; waiting for it", key)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
     def workdir(self, key: str) -> Iterator[Path]:
-        """A folder on the store's own disk to fill; gone afterwards unless `commit` moved it."""
+        """A folder on the store's own disk to fill; gone afterwards unless `commit` moved it. Call while `holding`."""
         parent = self.root / key
         parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_killed_run in parent.glob(".making-*"):
+            shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
         try:
             yield folder
@@ -110,12 +133,10 @@ class RecordStore:
         self.make_current(record)
         return record
 
-    def add_run_ids(self, record: Record, mlflow_run_id: str | None) -> Record:
-        """Write down which MLflow run shows this record."""
-        path = record.folder / RECORD
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        stored["mlflow_run_id"] = mlflow_run_id
-        beside = path.with_name(f".{RECORD}")
-        beside.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        beside.replace(path)
-        return replace(record, mlflow_run_id=mlflow_run_id)
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True

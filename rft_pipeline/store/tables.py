@@ -62,7 +62,10 @@ class Table:
     def append(self, rows: pl.DataFrame) -> None:
         """Append rows in one commit. Raises `polars` schema errors for rows of another shape."""
         write_deltalake(
-            self.path, rows.select(self.schema.names()).cast(dict(self.schema)), mode="append", partition_by=self.partition_by
+            self.path,
+            rows.select(self.schema.names()).cast(dict(self.schema)),
+            mode="append",
+            partition_by=self.partition_by,
         )
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:

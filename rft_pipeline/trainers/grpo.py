@@ -17,9 +17,11 @@ from typing import Any
 import polars as pl
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
+from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_device
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
@@ -55,11 +57,17 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
         processing_class=tokenizer,
         callbacks=[step_log],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     target = job.scratch / "checkpoint"
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(target)
     tokenizer.save_pretrained(target)
     return step_log.last
+
+
+def planned_steps(batch: pl.DataFrame, training: Training, seed: int) -> int:
+    """Optimiser steps that training on the batch will take."""
+    return Replay(batch, training.batch_size, seed).size // training.batch_size * training.epochs
 
 
 def stored_advantage(completions: list[str], advantage: list[float], **_: Any) -> list[float]:
@@ -100,7 +108,7 @@ class Replay:
         replayed = []
         for prompt in prompts:
             filler = prompt.startswith(_FILLER)
-            row = self.rows[prompt.removeprefix(_FILLER)][seen[prompt]]
+            row = self.rows[prompt.removeprefix(_FILLER)][seen[prompt] % self.group_size]
             seen[prompt] += 1
             live = not filler and row["excluded"] is None
             replayed.append((row, live))
@@ -130,6 +138,7 @@ class ReplayTrainer(GRPOTrainer):
         size = batch_size or rows
         order = attention_mask.sum(1).argsort(stable=True)
         prompt_width = input_ids.shape[1] - logits_to_keep
+        forward = super()._get_per_token_logps_and_entropies if input_ids.is_cuda else self._plain_head
         parts = []
         for start in range(0, rows, size):
             chosen = order[start : start + size]
@@ -137,9 +146,7 @@ class ReplayTrainer(GRPOTrainer):
             left = int(mask[:, :prompt_width].argmax(1).min())
             keep = max(1, int(mask[:, prompt_width:].sum(1).max()))
             window = slice(left, prompt_width + keep)
-            logps, entropies, aux = super()._get_per_token_logps_and_entropies(
-                model, input_ids[chosen][:, window], mask[:, window], keep, batch_size=None, **kwargs
-            )
+            logps, entropies, _ = forward(model, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
             widen = (0, logits_to_keep - keep)
             parts.append([None if x is None else torch.nn.functional.pad(x, widen) for x in (logps, entropies)])
         back = order.argsort()
@@ -147,7 +154,21 @@ class ReplayTrainer(GRPOTrainer):
             None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
         )
         self._newest_logps = logps
-        return logps, entropies, aux
+        return logps, entropies, None
+
+    def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
+        """Log-probs from whole logits. TRL's fused head saves memory on a GPU; on a CPU it doubles the time of a step."""
+        with self.accelerator.autocast():
+            logits = model(
+                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1
+            ).logits[:, :-1]
+        logits = logits.float() / self.temperature
+        logps = selective_log_softmax(logits, input_ids[:, -logits_to_keep:])
+        entropies = None
+        if compute_entropy:
+            with torch.no_grad():
+                entropies = entropy_from_logits(logits)
+        return logps, entropies, None
 
     def _compute_loss(self, model, inputs):  # type: ignore[no-untyped-def]
         loss = super()._compute_loss(model, inputs)
@@ -233,9 +254,8 @@ def _model(job: TrainJob) -> Any:
     if adapter:
         return PeftModel.from_pretrained(base, job.start, is_trainable=True)
     lora = job.training.lora
+    torch.manual_seed(seed_of(job.seed, "adapter"))
     return get_peft_model(
         base,
-        LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), task_type="CAUSAL_LM"
-        ),
+        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), task_type="CAUSAL_LM"),
     )

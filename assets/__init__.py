@@ -1,0 +1,1 @@
+"""The Dagster code location: one chain of assets for every folder below `data/`."""

@@ -1,0 +1,32 @@
+"""The policy after a round."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.checks import training_is_finite
+from assets.stage import ACCELERATOR, check_spec, stage_asset
+from assets.tables import markdown
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.store import Record
+from rft_pipeline.store.records import STEPS
+
+
+def checkpoints(campaign: Campaign, round_: int) -> dg.AssetsDefinition:
+    name = f"round_{round_}/checkpoints"
+    finite = check_spec(campaign, name, "finite", "Loss and gradient stayed numbers.", blocking=True)
+    return stage_asset(
+        campaign,
+        name,
+        description="The policy trained on the round's batch: safetensors, full weights or a LoRA adapter.",
+        kinds={"pytorch", "huggingface", "safetensors"},
+        metadata=_metadata,
+        checks=[(finite, training_is_finite)],
+        pool=ACCELERATOR,
+    )
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    steps = pl.read_ndjson(record.path(STEPS))
+    return {"checkpoint": dg.MetadataValue.path(str(record.path("checkpoint"))), "steps": markdown(steps)}

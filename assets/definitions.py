@@ -1,0 +1,42 @@
+"""All campaigns below the data folder, as Dagster definitions."""
+
+import dagster as dg
+
+from assets.checkpoints import checkpoints
+from assets.eval_reports import eval_reports
+from assets.jobs import campaign_job
+from assets.judge_scores import judge_scores
+from assets.policy import policy
+from assets.prompts import prompts
+from assets.resources import StageRunner
+from assets.reward_batches import reward_batches
+from assets.rollouts import rollouts
+from assets.rubric import rubric
+from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.store import Home
+
+
+def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
+    """The unrolled graph of one campaign."""
+    sources = [prompts(campaign), rubric(campaign), policy(campaign)]
+    stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
+    return sources + [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
+
+
+def definitions(home: Home) -> dg.Definitions:
+    """Assets and a job for every campaign of a home."""
+    campaigns = [load_campaign(home.data / name) for name in home.campaigns()]
+    return dg.Definitions(
+        assets=[asset for campaign in campaigns for asset in campaign_assets(campaign)],
+        jobs=[campaign_job(campaign) for campaign in campaigns],
+        resources={"stages": StageRunner()},
+        executor=dg.multi_or_in_process_executor,
+    )
+
+
+defs = definitions(Home.find())
+
+
+def job(name: str) -> dg.JobDefinition:
+    """The job of one campaign, for those who rebuild it in another process."""
+    return defs.resolve_job_def(name)

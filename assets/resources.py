@@ -1,0 +1,22 @@
+"""What assets are handed: the pipeline of this machine's home."""
+
+import dagster as dg
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.store import Home, Record
+
+
+class StageRunner(dg.ConfigurableResource[None]):
+    """Runs stages; the campaign is read again for each, so an edit needs no reload."""
+
+    def run(self, campaign: str, name: str, run_id: str) -> Record:
+        """The record of one stage. Raises `RftError`."""
+        home = Home.find()
+        return Pipeline(home).run(load_campaign(home.data / campaign), name, run_id)
+
+    def mlflow_page(self, record: Record) -> str:
+        """The address of the record's MLflow run."""
+        from rft_pipeline.tracking import run_url
+
+        return run_url(Home.find(), record.mlflow_run_id or "")

@@ -1,0 +1,39 @@
+"""The campaign's rubric: an asset of its own, so that an edit shows as the cause of what follows."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.stage import stage_asset
+from assets.tables import markdown
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.store import Record
+
+
+def rubric(campaign: Campaign) -> dg.AssetsDefinition:
+    return stage_asset(
+        campaign,
+        "rubric",
+        description="The criteria of a good answer: what decides each, its weight, and which are gates.",
+        kinds={"yaml"},
+        metadata=_metadata,
+    )
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    criteria = json.loads(record.path("rubric.json").read_text(encoding="utf-8"))["criteria"]
+    table = pl.DataFrame(
+        [
+            {
+                "criterion": each["name"],
+                "decided by": each["judge"]["protocol"],
+                "weight": each["weight"],
+                "gate": "" if each["gate"] is None else str(each["gate"]),
+                "meaning": each["description"],
+            }
+            for each in criteria
+        ]
+    )
+    return {"criteria": markdown(table)}

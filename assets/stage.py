@@ -1,0 +1,76 @@
+"""What every asset of a campaign shares: its body is one call of the pipeline, its metadata a reading of the record."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import StageRunner
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.graph import CODE_VERSIONS, node
+from rft_pipeline.store import Record
+
+Metadata = Callable[[Record], dict[str, Any]]
+Check = Callable[[Record, Campaign], dg.AssetCheckResult]
+
+ACCELERATOR = "accelerator"
+"""The pool of stages that load a model: one at a time on a machine."""
+
+
+def stage_asset(
+    campaign: Campaign,
+    name: str,
+    *,
+    description: str,
+    kinds: set[str],
+    metadata: Metadata,
+    checks: Sequence[tuple[dg.AssetCheckSpec, Check]] = (),
+    pool: str | None = None,
+) -> dg.AssetsDefinition:
+    """The asset of one node: runs the stage through the pipeline and shows its record."""
+    here = node(campaign, name)
+    round_ = f"_round_{here.round}" if here.round else "_sources"
+
+    @dg.asset(
+        key=here.key.split("/"),
+        deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in here.upstream.values()],
+        group_name=f"{campaign.name}{round_}",
+        description=description,
+        kinds=kinds,
+        code_version=CODE_VERSIONS[here.stage],
+        pool=pool,
+        check_specs=[spec for spec, _ in checks],
+        tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
+    )
+    def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
+        record = stages.run(campaign.name, name, context.run_id)
+        context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(record.content_hash),
+            metadata={**_common(record, stages), **metadata(record)},
+            check_results=[check(record, campaign) for _, check in checks],
+        )
+
+    return _asset
+
+
+def check_spec(
+    campaign: Campaign, name: str, check: str, description: str, *, blocking: bool = False
+) -> dg.AssetCheckSpec:
+    """A check on the asset of a node."""
+    return dg.AssetCheckSpec(
+        name=check, asset=dg.AssetKey([campaign.name, *name.split("/")]), description=description, blocking=blocking
+    )
+
+
+def _common(record: Record, stages: StageRunner) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "cached": record.cached,
+        "fingerprint": record.fingerprint,
+        "seconds": record.seconds,
+        "folder": dg.MetadataValue.path(str(record.folder)),
+        "made from": dg.MetadataValue.json(record.payload),
+        "MLflow run": dg.MetadataValue.url(stages.mlflow_page(record)),
+        "mlflow_run_id": record.mlflow_run_id,
+    }
+    return found | {f"rows/{name}": count for name, count in record.rows.items()} | dict(record.metrics)

@@ -1,0 +1,35 @@
+"""Frames and pictures as metadata."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from rft_pipeline.store import Record
+
+
+def frame(record: Record) -> pl.DataFrame:
+    """The table of a record."""
+    return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+
+
+def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small table; pipes and line breaks in its texts are made harmless."""
+    lines = [" | ".join(table.columns), " | ".join("---" for _ in table.columns)]
+    lines += [" | ".join(_cell(value) for value in row) for row in table.iter_rows()]
+    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+
+
+def picture(path: Path) -> dg.MarkdownMetadataValue:
+    """A PNG, inlined."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value).replace("\n", " ").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return text if len(text) <= 160 else f"{text[:157]}…"

@@ -1,0 +1,145 @@
+"""Read everything a campaign names, then hand it to the checks."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.check.context import check_context
+from rft_pipeline.check.criteria import check_criteria
+from rft_pipeline.check.overlap import check_overlap
+from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
+from rft_pipeline.errors import ConfigError, DataError, RftError
+from rft_pipeline.rubric import Criterion, RuleJudge
+from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
+
+FEW_TRAIN = 32
+"""Train prompts below which rounds soon repeat themselves."""
+FEW_EVAL = 30
+"""Eval prompts below which intervals are too wide to tell a better checkpoint from luck."""
+FEW_LABELS = 5
+"""Labels of a kind below which nothing can be said about a judge."""
+
+
+def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
+    """Check the campaign in `campaign_folder`; `models` is where fetched models lie, and nothing is fetched.
+
+    Raises `ConfigError` when campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` when
+    only the data is wrong; the message has a line for each finding.
+    """
+    campaign = load_campaign(campaign_folder)
+    rubric = campaign_folder / read_yaml(campaign_folder / "campaign.yaml").get("rubric", "rubric.yaml")
+    settings, data = Findings(), Findings()
+    train = _prompts(campaign, "train", campaign.prompts.train, data)
+    held_out = _prompts(campaign, "eval", campaign.prompts.eval, data)
+    anchors = _anchors(campaign, data)
+    if train is not None and held_out is not None:
+        check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
+    _check_sizes(campaign, train, settings)
+    prompts = {"train": train, "eval": held_out}
+    check_criteria(campaign, prompts, anchors, rubric, settings)
+    check_context(campaign, prompts, models, rubric, settings)
+    if settings.errors:
+        raise ConfigError("\n".join(settings.errors + data.errors))
+    if data.errors or train is None or held_out is None:
+        raise DataError("\n".join(data.errors))
+    return CheckResult(
+        campaign=campaign,
+        train_prompts=train.height,
+        eval_prompts=held_out.height,
+        criteria=tuple(_summary(criterion, campaign.rubric.weights()) for criterion in campaign.rubric.criteria),
+        anchors=0 if anchors is None else anchors.height,
+        labels={} if anchors is None else {name: label_counts(anchors, name) for name in campaign.rubric.names},
+        warnings=tuple(settings.warnings + data.warnings),
+    )
+
+
+def label_counts(anchors: pl.DataFrame, criterion: str) -> LabelCounts:
+    """How many anchors are labelled 0, 1 and not at all for one criterion."""
+    labels = anchors["labels"].struct.field(criterion)
+    good, labelled = int(labels.sum()), labels.len() - labels.null_count()
+    return LabelCounts(bad=labelled - good, good=good, unlabelled=labels.null_count())
+
+
+def _prompts(campaign: Campaign, split: str, source: PromptSource, data: Findings) -> pl.DataFrame | None:
+    where = source_name(source, campaign.folder)
+    try:
+        rows = read_source(source, campaign.folder)
+    except RftError as error:
+        data.errors.append(str(error))
+        return None
+    _check_ids(rows, where, data)
+    unique, merged = merge_duplicates(rows)
+    if merged:
+        first = rows.filter(pl.col("prompt_id").is_duplicated())["prompt_id"][0]
+        alike = ", ".join(rows.filter(prompt_id=first)["id"].head(3))
+        data.warnings.append(f"{where}: {merged} rows repeat an earlier prompt (e.g. {alike}); each counts once")
+    few, why = (
+        (FEW_TRAIN, "rounds soon repeat themselves")
+        if split == "train"
+        else (FEW_EVAL, "intervals will be too wide to tell progress from luck")
+    )
+    if unique.height < few:
+        data.warnings.append(f"{where}: only {unique.height} {split} prompts; below {few}, {why}")
+    return unique
+
+
+def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
+    if campaign.anchors_path is None:
+        if campaign.rubric.judged:
+            data.warnings.append(
+                f"{campaign.folder / 'campaign.yaml'}: anchors: none given, so nothing shows whether the judge of "
+                f"{_listed(criterion.name for criterion in campaign.rubric.judged)} can be trusted; "
+                "label some replies and name their file here"
+            )
+        return None
+    try:
+        anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    except RftError as error:
+        data.errors.append(str(error))
+        return None
+    _check_ids(anchors, str(campaign.anchors_path), data)
+    for criterion in campaign.rubric.judged:
+        counts = label_counts(anchors, criterion.name)
+        if min(counts.good, counts.bad) < FEW_LABELS:
+            data.warnings.append(
+                f"{campaign.anchors_path}: labels.{criterion.name}: {counts.good} good and {counts.bad} bad among "
+                f"{anchors.height} anchors; at least {FEW_LABELS} of each are needed to audit its judge"
+            )
+    return anchors
+
+
+def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
+    doubled = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
+    if doubled.len():
+        data.errors.append(f"{where}: id: {_listed(doubled)} given more than once; each row needs an id of its own")
+
+
+def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
+    where = campaign.folder / "campaign.yaml"
+    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
+    if train is not None and wanted > train.height:
+        settings.errors.append(
+            f"{where}: rollouts.prompts_per_round: {wanted} is more than the {train.height} different prompts of "
+            f"{_file(campaign.prompts.train)}; allowed: 1 to {train.height}"
+        )
+    if campaign.training.batch_size > wanted * size:
+        settings.errors.append(
+            f"{where}: training.batch_size: {campaign.training.batch_size} is more than the {wanted * size} rollouts "
+            f"of a round ({wanted} prompts of {size}); allowed: 1 to {wanted * size}"
+        )
+
+
+def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:
+    judge = criterion.judge
+    kind = f"rule: {judge.rule.name}" if isinstance(judge, RuleJudge) else judge.protocol
+    return CriterionSummary(criterion.name, kind, weights[criterion.name], criterion.gate)
+
+
+def _file(source: PromptSource) -> str:
+    return source.source if source.kind == "hub" else Path(source.source).name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,172 @@
+"""Whether prompts fit the models' contexts and the judge's words are single tokens, by the models' own small files.
+
+No weights are read. A model that is not on this machine yet has no tokenizer here: then a word counts as one token,
+which can only be too few, so that what is found is a real finding all the same.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.check.result import Findings
+from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER
+from rft_pipeline.rubric import BinaryJudge, ClozeJudge, Criterion
+from rft_pipeline.stages.judge_scores import transcript
+from rft_pipeline.stages.rollouts import conversation
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+EMBEDDED_CONTEXT = 8192
+"""Positions of the embedded model, known before it is fetched."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is known of a model without its weights."""
+
+    name: str
+    limit: int | None
+    """Most tokens it reads and writes together; None when its files are not here or do not say."""
+    tokenizer: "Tokenizer | None"
+
+    def tokens(self, text: str) -> int:
+        """Tokens of a text, or its words when there is no tokenizer."""
+        if self.tokenizer is None:
+            return len(text.split())
+        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def check_context(
+    campaign: Campaign, prompts: Mapping[str, pl.DataFrame | None], models: Path, rubric: Path, settings: Findings
+) -> None:
+    """An error for each split with prompts too long for the policy or the judge, and for words of several tokens."""
+    where = campaign.folder / "campaign.yaml"
+    policy = _reader(campaign.policy.model, models, campaign.folder, f"{where}: policy.model", settings)
+    judge = None
+    if campaign.rubric.judged:
+        same = campaign.judge.model == campaign.policy.model
+        key = f"{where}: judge.model"
+        judge = policy if same else _reader(campaign.judge.model, models, campaign.folder, key, settings)
+    budgets = {
+        "train": campaign.rollouts.sampling.max_new_tokens,
+        "eval": campaign.evaluation.sampling.max_new_tokens,
+    }
+    for split, rows in prompts.items():
+        if rows is not None:
+            _check_policy(policy, campaign, split, rows, budgets[split], settings)
+            _check_judge(judge, campaign, split, rows, budgets[split], settings)
+    if judge is not None and judge.tokenizer is not None:
+        for criterion in campaign.rubric.criteria:
+            _check_words(judge, criterion, f"{rubric}: {criterion.name}", settings)
+
+
+def _check_policy(
+    policy: Reader | None, campaign: Campaign, split: str, rows: pl.DataFrame, budget: int, settings: Findings
+) -> None:
+    """The system message, the prompt and the reply share the policy's context."""
+    if policy is not None and policy.limit is not None:
+        lengths = [
+            sum(policy.tokens(content) for _, content in conversation(messages, campaign.policy.system)) + budget
+            for messages in rows["messages"]
+        ]
+        _report(lengths, rows, split, f"policy.model {policy.name}", policy.limit, budget, settings, campaign)
+
+
+def _check_judge(
+    judge: Reader | None, campaign: Campaign, split: str, rows: pl.DataFrame, budget: int, settings: Findings
+) -> None:
+    """The criterion's own text, the prompt and the reply share the judge's context."""
+    if judge is not None and judge.limit is not None:
+        longest = max(judge.tokens(text) for criterion in campaign.rubric.judged for text in _texts(criterion))
+        shows_prompt = any(_shows_prompt(criterion) for criterion in campaign.rubric.judged)
+        lengths = [
+            longest + budget + (judge.tokens(transcript(messages)) if shows_prompt else 0)
+            for messages in rows["messages"]
+        ]
+        _report(lengths, rows, split, f"judge.model {judge.name}", judge.limit, budget, settings, campaign)
+
+
+def _report(
+    lengths: list[int],
+    rows: pl.DataFrame,
+    split: str,
+    model: str,
+    limit: int,
+    budget: int,
+    settings: Findings,
+    campaign: Campaign,
+) -> None:
+    too_long = sum(length > limit for length in lengths)
+    if too_long:
+        longest = max(range(len(lengths)), key=lengths.__getitem__)
+        settings.errors.append(
+            f"{campaign.folder / 'campaign.yaml'}: {model} reads {limit} tokens; {too_long} {split} prompts need more "
+            f"(the longest, {rows['id'][longest]}, at least {lengths[longest]}, {budget} of them max_new_tokens): "
+            "shorten them, lower max_new_tokens or choose another model"
+        )
+
+
+def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Findings) -> None:
+    match criterion.judge:
+        case ClozeJudge(positive=positive, negative=negative):
+            asked = [f" {word}" for word in (*positive, *negative)]
+        case BinaryJudge():
+            asked = ["Yes", "No"]
+        case _:
+            return
+    for word in asked:
+        if (count := judge.tokens(word)) != 1:
+            settings.errors.append(
+                f"{where}: word {word.strip()!r} is {count} tokens for judge.model {judge.name}; allowed: words of one"
+            )
+
+
+def _texts(criterion: Criterion) -> list[str]:
+    """What a model reads beside prompt and reply: one text a request."""
+    judge = criterion.judge.model_dump()
+    texts = [judge.get(key) for key in ("positive", "negative", "system", "question")]
+    return [*judge.get("templates", ()), *(text for text in texts if isinstance(text, str))]
+
+
+def _shows_prompt(criterion: Criterion) -> bool:
+    judge = criterion.judge
+    return not isinstance(judge, ClozeJudge) or any("{prompt}" in template for template in judge.templates)
+
+
+def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:
+    """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
+    folder = _folder(name, models, campaign_folder)
+    if folder is None:
+        if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):
+            settings.errors.append(
+                f"{where}: {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision]"
+            )
+        return Reader(name, EMBEDDED_CONTEXT if name == EMBEDDED else None, None)
+    from tokenizers import Tokenizer
+
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tokenizer = (
+            Tokenizer.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").is_file() else None
+        )
+    except Exception as error:  # the tokenizers package raises nothing narrower
+        settings.errors.append(f"{where}: {folder}: not a model that can be read: {error}")
+        return None
+    text_config = config.get("text_config", {})
+    limits = [found.get(key) for found in (config, text_config) for key in ("max_position_embeddings", "n_positions")]
+    return Reader(name, next((limit for limit in limits if isinstance(limit, int)), None), tokenizer)
+
+
+def _folder(name: str, models: Path, campaign_folder: Path) -> Path | None:
+    """Where the model's files lie, if they are on this machine."""
+    if name == EMBEDDED:
+        places = [models / EMBEDDED_FOLDER]
+    else:
+        places = [campaign_folder / name, Path(name), models / name.replace("/", "--")]
+    return next((place for place in places if place.is_dir()), None)

@@ -1,0 +1,138 @@
+"""Whether each criterion can do its work: its gate can be passed, its columns exist, its texts can be told apart."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.check.overlap import words
+from rft_pipeline.check.result import Findings
+from rft_pipeline.rubric import ClozeJudge, ContrastJudge, Criterion, RuleJudge
+from rft_pipeline.rules.text import AsksFor, Finishes, Length
+from rft_pipeline.stages.judge_scores import as_rollout
+
+_SLOT = re.compile(r"\{(\w*)\}")
+
+
+def check_criteria(
+    campaign: Campaign,
+    prompts: Mapping[str, pl.DataFrame | None],
+    anchors: pl.DataFrame | None,
+    rubric: Path,
+    settings: Findings,
+) -> None:
+    """Check every criterion against the others, the prompts by split, and the anchors."""
+    _check_doubled(campaign, rubric, settings)
+    rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
+    for criterion in campaign.rubric.criteria:
+        where = f"{rubric}: {criterion.name}"
+        match criterion.judge:
+            case RuleJudge(rule=AsksFor(when=str(column))):
+                _check_column(where, column, rows, settings)
+            case ClozeJudge() as judge:
+                _check_templates(where, judge, settings)
+            case ContrastJudge(positive=positive, negative=negative) if words(positive) == words(negative):
+                settings.errors.append(
+                    f"{where}: personas {positive!r} and {negative!r} differ only in case or punctuation; "
+                    "describe two opposite ways to reply"
+                )
+        if criterion.gate is not None:
+            _check_gate(where, criterion, criterion.gate, campaign, anchors, settings)
+
+
+def best_score(criterion: Criterion, max_new_tokens: int) -> float:
+    """The highest score a reply of `max_new_tokens` can get: a word takes at least one token."""
+    match criterion.judge:
+        case RuleJudge(rule=Length(min_words=least)) if least > max_new_tokens:
+            return max_new_tokens / least
+        case RuleJudge(rule=Finishes(min_words=least)) if least >= max_new_tokens:
+            return 0.0  # the end of the turn is a token too
+        case _:
+            return 1.0
+
+
+def _check_doubled(campaign: Campaign, rubric: Path, settings: Findings) -> None:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for criterion in campaign.rubric.criteria:
+        alike[criterion.fingerprint].append(criterion.name)
+    for names in alike.values():
+        if len(names) > 1:
+            settings.errors.append(
+                f"{rubric}: {', '.join(names)} are one criterion under {len(names)} names: the same judge with the "
+                "same settings; keep one and give it the sum of the weights"
+            )
+
+
+def _check_gate(
+    where: str, criterion: Criterion, gate: float, campaign: Campaign, anchors: pl.DataFrame | None, settings: Findings
+) -> None:
+    if gate == 0:
+        settings.warnings.append(f"{where}: gate 0 stops nothing, since no score is below 0; remove it or raise it")
+        return
+    best = best_score(criterion, campaign.rollouts.sampling.max_new_tokens)
+    if best < gate:
+        settings.errors.append(
+            f"{where}: gate {gate:g} cannot be passed: with rollouts.sampling.max_new_tokens "
+            f"{campaign.rollouts.sampling.max_new_tokens} the best score is {best:.2f}"
+        )
+    elif criterion.judged and gate == 1:
+        settings.errors.append(
+            f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge stay below 1; "
+            "allowed: 0 to 1, both left out"
+        )
+    elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
+        scores = [criterion.judge.rule(as_rollout(row)).score for row in anchors.iter_rows(named=True)]
+        if max(scores) < gate:
+            settings.errors.append(
+                f"{where}: gate {gate:g} is passed by none of the {len(scores)} anchors (the best scores "
+                f"{max(scores):.2f}); every rollout would end at the floor: lower the gate or mend the rule"
+            )
+
+
+def _check_column(where: str, column: str, tables: Mapping[str, pl.DataFrame], settings: Findings) -> None:
+    for table, rows in tables.items():
+        missing, odd = [], []
+        for name, text in zip(rows["id"], rows["fields"], strict=True):
+            fields: dict[str, Any] = json.loads(text)
+            if column not in fields:
+                missing.append(name)
+            elif fields[column] not in (True, False, None):
+                odd.append(f"{name}: {json.dumps(fields[column], ensure_ascii=False)}")
+        what = "anchor" if table == "anchors" else f"{table} prompt"
+        if len(missing) == rows.height:
+            there = sorted({key for text in rows["fields"] for key in json.loads(text)})
+            settings.errors.append(f"{where}: when: no {what} has a column {column!r}; they have: {', '.join(there)}")
+        elif missing:
+            settings.warnings.append(
+                f"{where}: when: {len(missing)} of {rows.height} {what}s lack the column {column!r} "
+                f"(e.g. {missing[0]}); there it counts as not needed"
+            )
+        if odd:
+            settings.errors.append(
+                f"{where}: when: {len(odd)} {what}s hold something in {column!r} that is neither yes nor no "
+                f"(e.g. {odd[0]}); allowed: true, false, 1, 0, null"
+            )
+
+
+def _check_templates(where: str, judge: ClozeJudge, settings: Findings) -> None:
+    for template in judge.templates:
+        if unknown := sorted(set(_SLOT.findall(template)) - {"prompt", "reply"}):
+            slots = ", ".join(f"{{{name}}}" for name in unknown)
+            settings.errors.append(
+                f"{where}: template {template!r} holds {slots}, which nothing fills; allowed: {{prompt}}, {{reply}}"
+            )
+        after = template.partition("{reply}")[2]
+        if not after.strip():
+            settings.errors.append(
+                f"{where}: template {template!r} ends with the reply, so the words would be read as its continuation; "
+                "let a sentence follow that one of the words completes"
+            )
+        elif template != template.rstrip():
+            settings.errors.append(
+                f"{where}: template {template!r} ends in white space; the words bring their own: remove it"
+            )

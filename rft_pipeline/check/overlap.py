@@ -1,0 +1,92 @@
+"""Whether eval prompts were seen in training: equal texts, and texts that share most of their word triples.
+
+Near duplicates are found by the Jaccard similarity of word 3-grams (shingles; Broder 1997): shared over all different
+ones, in [0, 1]. A prompt that is near shares more than `NEAR` of the triples, hence one of the rarest ones (prefix
+filter; Chaudhuri et al. 2006): only prompts that do are compared.
+"""
+
+import json
+import math
+import unicodedata
+from collections import defaultdict
+from typing import NamedTuple
+
+import polars as pl
+
+from rft_pipeline.check.result import Findings
+
+NEAR = 0.6
+"""Two prompts more alike than this are one prompt reworded."""
+PAIRS_SHOWN = 10
+
+
+class Pair(NamedTuple):
+    train_id: str
+    eval_id: str
+    similarity: float
+    """1.0 for texts that are equal but for case, punctuation and white space."""
+
+
+def check_overlap(train: pl.DataFrame, held_out: pl.DataFrame, train_file: str, eval_file: str, data: Findings) -> None:
+    """An error for each eval prompt that is also a train prompt."""
+    pairs = overlaps(train, held_out)
+    for pair in pairs[:PAIRS_SHOWN]:
+        how = "the same text as" if pair.similarity == 1 else f"{pair.similarity:.0%} alike by word triples with"
+        data.errors.append(
+            f"{eval_file}: {pair.eval_id} is {how} {pair.train_id} of {train_file}; evaluation needs prompts that were "
+            "never trained on: reword or remove one"
+        )
+    if len(pairs) > PAIRS_SHOWN:
+        data.errors.append(f"{eval_file}: … and {len(pairs) - PAIRS_SHOWN} more prompts like prompts of {train_file}")
+
+
+def overlaps(train: pl.DataFrame, held_out: pl.DataFrame) -> list[Pair]:
+    """For each eval prompt the train prompt most like it, where they are more than `NEAR` alike; most alike first."""
+    train_words = [words(text) for text in _texts(train)]
+    shingles = [_triples(found) for found in train_words]
+    by_text = {"".join(found): i for i, found in reversed(list(enumerate(train_words)))}
+    by_triple: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, triples in enumerate(shingles):
+        for triple in triples:
+            by_triple[triple].append(i)
+    pairs = []
+    for eval_id, text in zip(held_out["id"], _texts(held_out), strict=True):
+        mine = words(text)
+        if (same := by_text.get("".join(mine))) is not None:
+            pairs.append(Pair(train["id"][same], eval_id, 1.0))
+            continue
+        triples = _triples(mine)
+        rarest = sorted(triples, key=lambda triple: len(by_triple.get(triple, ())))
+        enough = rarest[: len(rarest) - math.ceil(NEAR * len(rarest)) + 1]  # whoever is near shares one of these
+        candidates = sorted({i for triple in enough for i in by_triple.get(triple, ())})
+        alike = [(len(triples & shingles[i]) / len(triples | shingles[i]), i) for i in candidates]
+        similarity, i = max(alike, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+        if similarity > NEAR:
+            pairs.append(Pair(train["id"][i], eval_id, similarity))
+    return sorted(pairs, key=lambda pair: -pair.similarity)
+
+
+def words(text: str) -> list[str]:
+    """A text's words after case folding, without punctuation; the text itself when it is nothing but punctuation."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return folded.translate(_SPACES).split() or [folded]
+
+
+def _triples(found: list[str]) -> set[tuple[str, ...]]:
+    return {tuple(found[i : i + 3]) for i in range(max(1, len(found) - 2))}
+
+
+def _texts(prompts: pl.DataFrame) -> list[str]:
+    return [
+        "\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")
+        for messages in prompts["messages"]
+    ]
+
+
+class _PunctuationToSpace(dict[int, int]):
+    def __missing__(self, point: int) -> int:
+        self[point] = ord(" ") if unicodedata.category(chr(point))[0] in "PZC" else point
+        return self[point]
+
+
+_SPACES = _PunctuationToSpace()

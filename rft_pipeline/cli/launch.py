@@ -1,0 +1,74 @@
+"""`rft run`: executes a campaign's Dagster job in this process and shows how far it is."""
+
+import uuid
+from typing import Any
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.cli import dagster_home
+from rft_pipeline.cli.console import err, output_to
+from rft_pipeline.cli.watch import Watch
+from rft_pipeline.errors import RftError
+from rft_pipeline.graph import nodes
+from rft_pipeline.plan import plan
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailedError(RftError):
+    """A Dagster run that ended without success; the message holds the failing stage's own."""
+
+
+def launch(home: Home, campaign: Campaign, rounds: int) -> None:
+    """Run the campaign's job up to round `rounds`.
+
+    Models are fetched first, so that a missing one stops everything before it begins. When the plan has nothing to
+    make, the stages are confirmed in this process; otherwise each runs in its own. Raises `RunFailedError`.
+    """
+    source_hashes(campaign, home, fetch=True)
+    wanted = [node for node in nodes(campaign) if node.round <= rounds]
+    keys = {node.key for node in wanted}
+    to_make = [step for step in plan(campaign, home) if step.action == "run" and step.key in keys]
+    dagster_home.enter(home)
+
+    import dagster as dg
+
+    instance = dg.DagsterInstance.get()
+    tag = uuid.uuid4().hex
+    with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, [n.key for n in wanted], screen):
+        result = dg.execute_job(
+            dg.build_reconstructable_job(
+                "assets.definitions",
+                "job",
+                reconstructable_args=(campaign.name,),
+                reconstructor_working_directory=str(dagster_home.project_root()),
+            ),
+            instance=instance,
+            run_config=_run_config(each_a_process=bool(to_make)),
+            asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
+            tags={"rft/launch": tag, "rft/campaign": campaign.name},
+        )
+    if not result.success:
+        raise RunFailedError(_why(result))
+    made = len(to_make)
+    err.print(f"{len(wanted) - made} of {len(wanted)} stages cached, {made} made", highlight=False)
+
+
+def _run_config(*, each_a_process: bool) -> dict[str, Any]:
+    from importlib import import_module
+
+    jobs = import_module("assets.jobs")
+    return {**(jobs.EACH_STEP_A_PROCESS if each_a_process else jobs.ALL_IN_ONE_PROCESS), **QUIET}
+
+
+def _why(result: Any) -> str:
+    """The message of each failed step: ours as it was written, anybody else's with its type."""
+    lines = []
+    for event in result.get_step_failure_events():
+        error = event.event_specific_data.error
+        while error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
+            error = error.cause
+        lines.append(f"{event.step_key.replace('__', '/')}: {error.message.strip()}")
+    lines.append(f"Dagster run {result.run_id} failed; what was finished is kept, `rft run` goes on from there.")
+    return "\n".join(lines)

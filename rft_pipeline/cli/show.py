@@ -1,0 +1,93 @@
+"""Tables on the terminal."""
+
+import json
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.check import CheckResult
+from rft_pipeline.cli.console import err, out
+from rft_pipeline.errors import StoreError
+from rft_pipeline.models import Model
+from rft_pipeline.plan import Step
+from rft_pipeline.store import Home, Record, RecordStore
+
+
+def checked(result: CheckResult) -> None:
+    """What a campaign consists of, and what may be wrong with it."""
+    out.print(
+        f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
+        f"{result.anchors} anchors, {result.campaign.rounds} rounds",
+        highlight=False,
+    )
+    table = Table("criterion", "decided by", "weight", "gate", "anchors good/bad", box=None, header_style="bold")
+    for each in result.criteria:
+        labels = result.labels.get(each.name)
+        gate = "" if each.gate is None else f"≥ {each.gate}"
+        table.add_row(
+            each.name, each.kind, f"{each.weight:.2f}", gate, f"{labels.good}/{labels.bad}" if labels else "–"
+        )
+    out.print(table)
+    for warning in result.warnings:
+        err.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
+    out.print("[green]ok[/]")
+
+
+def planned(steps: list[Step]) -> None:
+    """One row a stage: run or skip, rows, reasons."""
+    table = Table("stage", "action", "make", "have", "why", box=None, header_style="bold")
+    for step in steps:
+        action = "[yellow]run[/]" if step.action == "run" else "[green]skip[/]"
+        table.add_row(step.key, action, str(step.rows.make), str(step.rows.have), escape("; ".join(step.reasons)))
+    out.print(table)
+
+
+def model(found: Model) -> None:
+    out.print(f"{found.name}: {found.folder}", highlight=False, soft_wrap=True)
+    out.print(f"  from {found.source}, content {found.content_hash}", highlight=False)
+
+
+def rounds(home: Home, campaign: Campaign) -> None:
+    """The table of rounds, and the change of the held-out reward."""
+    summary = report_summary(home, campaign)
+    names = list(summary["rounds"][0]["criteria"])
+    table = Table("round", "reward", "95 % interval", *names, box=None, header_style="bold")
+    for each in summary["rounds"]:
+        label = "base" if each["round"] == 0 else str(each["round"])
+        interval = f"{each['lower95']:.3f} … {each['upper95']:.3f}"
+        table.add_row(label, f"{each['reward']:.3f}", interval, *(_score(each["criteria"][name]) for name in names))
+    out.print(table)
+    delta = summary["delta"]
+    out.print(
+        f"held-out reward, last round minus base: [bold]{delta['mean']:+.3f}[/] "
+        f"({delta['lower95']:+.3f} … {delta['upper95']:+.3f})",
+        highlight=False,
+    )
+    out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
+
+
+def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
+    """Rounds, the last round's change against base, and the page. Raises `StoreError` when nothing was evaluated."""
+    record = _last_report(home, campaign)
+    stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
+    keep = ("round", "reward", "lower95", "upper95")
+    found = [
+        {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
+        for each in stored["rounds"]
+    ]
+    return {"rounds": found, "delta": stored["delta"], "report": str(record.path("report.html"))}
+
+
+def _last_report(home: Home, campaign: Campaign) -> Record:
+    records = RecordStore(home.store)
+    for round_ in range(campaign.rounds, 0, -1):
+        record = records.current(f"{campaign.name}/round_{round_}/eval_reports")
+        if record is not None:
+            return record
+    raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

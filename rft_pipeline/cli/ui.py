@@ -1,0 +1,59 @@
+"""`rft ui`: the Dagster UI (with its daemon) and the MLflow UI, until interrupted."""
+
+import os
+import subprocess
+import sys
+import time
+
+from rft_pipeline.cli import dagster_home
+from rft_pipeline.cli.console import out
+from rft_pipeline.errors import RftError
+from rft_pipeline.store import Home
+
+
+def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
+    """Start both servers, print their addresses, and stop both when one ends. Raises `RftError` when one fails."""
+    addresses = {
+        "RFT_DAGSTER_URL": f"http://127.0.0.1:{dagster_port}",
+        "RFT_MLFLOW_URL": f"http://127.0.0.1:{mlflow_port}",
+    }
+    root = dagster_home.project_root()
+    environment = {**addresses, **os.environ, **dagster_home.prepare(home)}
+    commands = {
+        "Dagster": [
+            "-m",
+            "dagster",
+            "dev",
+            "-w",
+            str(root / "workspace.yaml"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(dagster_port),
+        ],
+        "MLflow": [
+            *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)),
+            *("--backend-store-uri", home.mlflow_uri, "--default-artifact-root", home.mlflow_artifacts),
+            *("--workers", "1"),
+        ],
+    }
+    running = {
+        name: subprocess.Popen([sys.executable, *arguments], env=environment, cwd=root)
+        for name, arguments in commands.items()
+    }
+    out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}", highlight=False)
+    out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}", highlight=False)
+    try:
+        while not any(process.poll() is not None for process in running.values()):
+            time.sleep(0.5)
+        ended = [
+            f"{name} ended with {process.poll()}" for name, process in running.items() if process.poll() is not None
+        ]
+        raise RftError(f"{', '.join(ended)}; is its port taken?")
+    except KeyboardInterrupt:
+        out.print("stopping")
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()

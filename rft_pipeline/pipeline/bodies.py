@@ -1,0 +1,281 @@
+"""What each stage does with its upstream records: read them, call the stage's function, write its files."""
+
+import functools
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rft_pipeline import models
+from rft_pipeline.addresses import choose_prompts
+from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import Node
+from rft_pipeline.progress import Progress
+from rft_pipeline.stages.checkpoints import train_checkpoint
+from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.prompts import content_hash, read_prompts
+from rft_pipeline.stages.reward_batches import make_batch
+from rft_pipeline.stages.rollouts import sample_rollouts
+from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
+from rft_pipeline.trainers import LogStep
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.transformers import TransformersEngine
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage."""
+
+    campaign: Campaign
+    node: Node
+    upstream: Mapping[str, Record]
+    sources: Mapping[str, str]
+    home: Home
+    workdir: Path
+    progress: Progress
+    log_step: LogStep
+
+    def frame(self, role: str) -> pl.DataFrame:
+        """The table of an upstream record."""
+        record = self.upstream[role]
+        return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """The table of this stage."""
+        frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
+
+    @functools.cached_property
+    def _judge(self) -> "TransformersEngine":
+        return self._engine(
+            models.resolve(self.campaign.judge.model, self.home.models, self.campaign.folder).folder,
+            self.campaign.judge.runtime,
+        )
+
+    @staticmethod
+    def _engine(folder: Path, runtime: EngineRuntime) -> "TransformersEngine":
+        from rft_pipeline.engines.transformers import TransformersEngine
+
+        return TransformersEngine(folder, runtime)
+
+    def policy_folder(self, role: str) -> Path:
+        """The weights an upstream record stands for."""
+        record = self.upstream[role]
+        if record.payload["stage"] == "policy":
+            return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
+        return record.path("checkpoint")
+
+    def sample(
+        self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
+    ) -> tuple[pl.DataFrame, int]:
+        """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
+        rows, made = sample_rollouts(
+            prompts=prompts,
+            policy=self.upstream[role].content_hash,
+            group_size=count,
+            sampling=sampling,
+            system=self.campaign.policy.system,
+            seed=self.campaign.seed,
+            table=rollouts_table(self.home.store),
+            engine=lambda: self._engine(self.policy_folder(role), runtime),
+            progress=self.progress,
+        )
+        return with_prompts(rows, prompts), made
+
+    def judge(self, rollouts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Judgements of rollouts that carry their prompts; and how many were made, by criterion."""
+        return judge_rollouts(
+            rollouts=rollouts,
+            criteria=self.campaign.rubric.criteria,
+            judge_model=self.sources.get("judge", ""),
+            table=judgements_table(self.home.store),
+            engine=lambda: self._judge,
+            progress=self.progress,
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made, beside its files."""
+
+    content_hash: str
+    parts: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Rollouts beside their prompts' messages and fields, order kept."""
+    return rollouts.join(
+        prompts.select("prompt_id", "messages", "fields"), on="prompt_id", how="left", maintain_order="left"
+    )
+
+
+def _prompts(job: Job) -> Output:
+    read = read_prompts(job.campaign)
+    job.write(read.rows)
+    splits = {split: read.rows.filter(split=split) for split in ("train", "eval")}
+    return Output(
+        content_hash=content_hash(read.rows),
+        parts={split: content_hash(rows) for split, rows in splits.items()},
+        rows={split: rows.height for split, rows in splits.items()} | {"merged": read.merged},
+    )
+
+
+def _rubric(job: Job) -> Output:
+    identity = job.campaign.rubric.identity
+    (job.workdir / "rubric.json").write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+    return Output(content_hash=fingerprint(identity), rows={"criteria": len(job.campaign.rubric.criteria)})
+
+
+def _policy(job: Job) -> Output:
+    model = models.resolve(job.campaign.policy.model, job.home.models, job.campaign.folder)
+    described = {"name": model.name, "content_hash": model.content_hash, "source": model.source}
+    (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    return Output(content_hash=model.content_hash)
+
+
+def _rollouts(job: Job) -> Output:
+    how = job.campaign.rollouts
+    train = job.frame("prompts").filter(split="train")
+    chosen = choose_prompts(train, how.prompts_per_round, job.campaign.seed, job.node.round)
+    rows, made = job.sample(chosen, "policy", how.group_size, how.sampling, how.runtime)
+    job.write(rows)
+    lengths = rows["tokens"].list.len()
+    return Output(
+        content_hash=content_hash(rows.select("rollout_id", "tokens", "finish_reason", "messages", "fields")),
+        rows={"prompts": chosen.height, "rollouts": rows.height, "made": made},
+        metrics={
+            "length_mean": float(lengths.cast(pl.Float64).mean()),  # type: ignore[arg-type]
+            "truncated_share": rows.filter(finish_reason="length").height / rows.height,
+        },
+    )
+
+
+def _judge_scores(job: Job) -> Output:
+    scores, made = job.judge(job.frame("rollouts"))
+    job.write(scores)
+    by_criterion = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
+    unscored = scores.filter(pl.col("status") != "scored").height
+    return Output(
+        content_hash=content_hash(scores.select("rollout_id", "criterion", "score")),
+        rows={"judgements": scores.height, "unscored": unscored, "made": sum(made.values())}
+        | {f"made_{name}": count for name, count in made.items()},
+        metrics={"unscored_share": unscored / scores.height}
+        | {f"score_{name}": mean for name, mean in by_criterion.iter_rows() if mean is not None},
+    )
+
+
+def _reward_batches(job: Job) -> Output:
+    rubric = job.campaign.rubric
+    batch = make_batch(
+        job.frame("rollouts"), job.frame("judge_scores"), rubric.weights(), rubric.gates(), job.campaign.reward
+    )
+    job.write(batch.rows)
+    excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
+    reward = batch.rows["reward"].mean()
+    return Output(
+        content_hash=content_hash(batch.rows.select("rollout_id", "tokens", "advantage", "excluded")),
+        rows={
+            "rollouts": batch.rows.height,
+            "excluded": excluded,
+            "gated": batch.rows.filter("gated").height,
+            "groups": batch.groups,
+            "groups_used": batch.groups_used,
+        },
+        metrics={"groups_used_share": batch.groups_used / batch.groups}
+        | ({"reward_mean": float(reward)} if isinstance(reward, float) else {}),
+    )
+
+
+def _checkpoints(job: Job) -> Output:
+    batch = job.upstream["reward_batches"]
+    share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
+    if share < least:
+        raise GateError(
+            f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything, a share of "
+            f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart."
+        )
+    metrics = train_checkpoint(
+        start=job.policy_folder("policy"),
+        base=job.policy_folder("base"),
+        batch=job.frame("reward_batches"),
+        training=job.campaign.training,
+        seed=job.campaign.seed,
+        workdir=job.workdir,
+        log_step=job.log_step,
+        progress=job.progress,
+    )
+    return Output(
+        content_hash=models.content_hash(job.workdir / "checkpoint"),
+        rows={"steps": int(metrics.pop("steps")), "rollouts": batch.rows["rollouts"]},
+        metrics=metrics,
+    )
+
+
+def _eval_reports(job: Job) -> Output:
+    how, rubric = job.campaign.evaluation, job.campaign.rubric
+    prompts = job.frame("prompts").filter(split="eval")
+    rounds, made = [], 0
+    for round_ in range(job.node.round + 1):
+        role = "base" if round_ == 0 else f"checkpoints_{round_}"
+        rows, sampled = job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime)
+        scores, _ = job.judge(rows)
+        batch = make_batch(rows, scores, rubric.weights(), rubric.gates(), job.campaign.reward)
+        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows))
+        made += sampled
+    judged = [criterion.name for criterion in rubric.judged]
+    report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
+    _write_report(job, report, {each.round: each.rows for each in rounds})
+    job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
+    newest = report["rounds"][-1]
+    return Output(
+        content_hash=fingerprint(report),
+        rows={"prompts": prompts.height, "rollouts": sum(each.rows.height for each in rounds), "made": made},
+        metrics={
+            "eval_reward": newest["reward"],
+            "eval_reward_lower95": newest["lower95"],
+            "eval_reward_upper95": newest["upper95"],
+            "eval_delta": newest["delta"]["mean"],
+            "eval_delta_lower95": newest["delta"]["lower95"],
+            "eval_delta_upper95": newest["delta"]["upper95"],
+            "eval_length_mean": newest["length"]["mean"],
+            "eval_truncated_share": newest["truncated"],
+            "eval_distinct2": newest["distinct2"],
+            "eval_repetition": newest["repetition"],
+        }
+        | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()},
+    )
+
+
+def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
+    """report.json, the page, its plots as pictures; the newest page also stands under the home's `reports/`."""
+    from rft_pipeline.report.page import render_page
+    from rft_pipeline.report.plots import charts, to_png
+
+    (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    page = render_page(report, rows_by_round, job.campaign.name, job.campaign.description)
+    (job.workdir / "report.html").write_text(page, encoding="utf-8")
+    for name, chart in charts(report, rows_by_round).items():
+        (job.workdir / f"{name}.png").write_bytes(to_png(chart))
+    job.home.reports.mkdir(parents=True, exist_ok=True)
+    shutil.copy(job.workdir / "report.html", job.home.reports / f"{job.campaign.name}.html")
+
+
+BODIES: dict[str, Callable[[Job], Output]] = {
+    "prompts": _prompts,
+    "rubric": _rubric,
+    "policy": _policy,
+    "rollouts": _rollouts,
+    "judge_scores": _judge_scores,
+    "reward_batches": _reward_batches,
+    "checkpoints": _checkpoints,
+    "eval_reports": _eval_reports,
+}

@@ -1,0 +1,104 @@
+"""The runner: everything that is the same for every stage."""
+
+import errno
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import Node, node, payload
+from rft_pipeline.pipeline.bodies import BODIES, Job
+from rft_pipeline.progress import Progress
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.tracking import Tracker
+
+
+class Pipeline:
+    """Runs stages of campaigns against one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.records = RecordStore(home.store)
+
+    def run(self, campaign: Campaign, name: str, dagster_run_id: str | None = None) -> Record:
+        """The record of stage `name`: found when it was made from the same things before, made otherwise.
+
+        Raises `StoreError` when an upstream stage has not run, and whatever the stage raises; rows it made stay.
+        """
+        here = node(campaign, name)
+        sources = source_hashes(campaign, self.home, fetch=True)
+        upstream = {role: self._upstream(campaign, here, above) for role, above in here.upstream.items()}
+        made_from = payload(campaign, here, upstream, sources)
+        tracker = Tracker(self.home, campaign, here, dagster_run_id)
+        with self.records.holding(here.key):
+            found = self.records.find(here.key, fingerprint(made_from))
+            if found is not None:
+                self.records.make_current(found)
+            else:
+                found = self._make(campaign, here, upstream, sources, made_from, tracker)
+        return replace(found, mlflow_run_id=tracker.log_record(found))
+
+    def _make(
+        self,
+        campaign: Campaign,
+        here: Node,
+        upstream: dict[str, Record],
+        sources: dict[str, str],
+        made_from: dict[str, object],
+        tracker: Tracker,
+    ) -> Record:
+        progress = Progress(here.name, self.home.progress / f"{here.key.replace('/', '.')}.json")
+        began = time.monotonic()
+        try:
+            with self.records.workdir(here.key) as workdir:
+                job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step)
+                output = BODIES[here.stage](job)
+                record = Record(
+                    key=here.key,
+                    fingerprint=fingerprint(made_from),
+                    payload=made_from,
+                    content_hash=output.content_hash,
+                    parts=output.parts,
+                    rows=output.rows,
+                    metrics=output.metrics,
+                    seconds=round(time.monotonic() - began, 3),
+                    created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    software=models.versions(),
+                    dagster_run_id=tracker.dagster_run_id,
+                    mlflow_run_id=tracker.run_id,
+                )
+                return self.records.commit(record, workdir)
+        except Exception as error:
+            if _disk_is_full(error):
+                raise StoreError(_full(here, self.home.root)) from error
+            raise
+        finally:
+            progress.close()
+
+    def _upstream(self, campaign: Campaign, here: Node, above: str) -> Record:
+        record = self.records.current(f"{campaign.name}/{above}")
+        if record is None:
+            raise StoreError(f"{here.key} needs {campaign.name}/{above}, which has not run; run it first")
+        return record
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Whether anything in the chain of causes says so; Delta's writer says it in words only."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _full(here: Node, root: Path) -> str:
+    return (
+        f"{here.key}: no space left on the disk of {root}. Everything finished so far is kept: "
+        "free some space (or move RFT_HOME) and run again; it goes on from there."
+    )

@@ -1,0 +1,143 @@
+"""The page: one HTML file that says in two minutes what training changed, and loads nothing from anywhere.
+
+Completions and prompts are untrusted text: everything but the plots, which hold none of it, is escaped.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rft_pipeline.report.plots import charts, round_name, to_svg
+
+NOTHING = "\N{EN DASH}"
+CAPTIONS = {
+    "reward": "Held-out reward by round",
+    "criteria": "Each criterion by round",
+    "rewards": "How rewards spread",
+    "lengths": "How long replies are",
+}
+
+
+def render_page(
+    report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame], title: str, description: str
+) -> str:
+    """The whole page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
+    environment = Environment(
+        loader=PackageLoader("rft_pipeline.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
+    plots = charts(report, rows_by_round)
+    base_rows = rows_by_round[min(rows_by_round)]
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        description=description,
+        report=report,
+        base=report["rounds"][0],
+        last=report["rounds"][-1],
+        verdict=verdict(report["delta"]),
+        lines=criteria_lines(report),
+        plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
+        prompts=base_rows["prompt_id"].n_unique(),
+        replies=base_rows.height,
+        round_name=round_name,
+        nothing=NOTHING,
+        verdict_of=verdict,
+        changed=report["delta"] is not None,
+        gated=lambda scores: fails_gate(scores, report["gates"]),
+    )
+
+
+def verdict(delta: Mapping[str, float | None] | None) -> str:
+    """`up` or `down` when the whole interval is on that side of 0, else `unclear`; `none` without a change to judge."""
+    if delta is None or delta["mean"] is None:
+        return "none"
+    lower, upper = delta["lower95"], delta["upper95"]
+    if lower is None or upper is None or lower <= 0 <= upper:
+        return "unclear"
+    return "up" if lower > 0 else "down"
+
+
+def criteria_lines(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A line for the reward, then one a criterion, with the change from base to the last round placed on one axis."""
+    base, last = report["rounds"][0], report["rounds"][-1]
+    changes = last["criteria_delta"] or {}
+    lines = [
+        {
+            "name": name,
+            "judged": name in report["judged"],
+            "gate": report["gates"].get(name),
+            "base": base["criteria"][name],
+            "last": last["criteria"][name],
+            "delta": changes.get(name),
+        }
+        for name in base["criteria"]
+    ]
+    axis = max((abs(bound) for line in [*lines, last] for bound in _bounds(line["delta"])), default=0.0) or 1.0
+    overall = {"name": None, "base": _reward(base), "last": _reward(last), "delta": last["delta"]}
+    return [
+        {**line, "verdict": verdict(line["delta"]), "place": _place(line["delta"], axis)} for line in [overall, *lines]
+    ]
+
+
+def fails_gate(scores: Mapping[str, float | None], gates: Mapping[str, float]) -> bool:
+    """Whether a reply scores below the threshold of any gate; an unscored one does not."""
+    return any(score is not None and name in gates and score < gates[name] for name, score in scores.items())
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """With a sign, a true minus, and no sign before 0."""
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):.{digits}f}"
+    if not float(text):
+        return text
+    return f"+{text}" if value > 0 else f"\N{MINUS SIGN}{text}"
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return NOTHING
+    return "<1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+
+
+def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> str:
+    """The bounds as `0.51 to 0.63`, signed when they bound a change."""
+    if interval is None or interval["lower95"] is None:
+        return NOTHING
+    spell = signed if plus else number
+    return f"{spell(interval['lower95'])} to {spell(interval['upper95'])}"
+
+
+def words(name: str) -> str:
+    """A criterion's name for readers."""
+    return name.replace("_", " ")
+
+
+def _reward(row: Mapping[str, Any]) -> dict[str, float | None]:
+    return {"mean": row["reward"], "lower95": row["lower95"], "upper95": row["upper95"]}
+
+
+def _bounds(delta: Mapping[str, float | None] | None) -> list[float]:
+    return [value for value in (delta or {}).values() if value is not None]
+
+
+def _place(delta: Mapping[str, float | None] | None, axis: float) -> dict[str, float] | None:
+    """Where mean and interval lie on an axis as wide as `axis` on either side of 0, in percent of its width."""
+    if delta is None or delta["mean"] is None:
+        return None
+    mean, lower, upper = (
+        round(50 + 46 * (delta["mean"] if value is None else value) / axis, 2)
+        for value in (delta["mean"], delta["lower95"], delta["upper95"])
+    )
+    return {"mean": mean, "left": lower, "width": round(upper - lower, 2)}

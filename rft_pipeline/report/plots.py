@@ -1,0 +1,165 @@
+"""Plots of an eval report, drawn offline: Altair charts to SVG or PNG through vl-convert, without a browser."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
+BASE, FIRST, LAST = "#a3adbd", (186, 198, 240), (67, 83, 201)
+"""Colours: base is grey; the rounds go from the light blue to the dark one."""
+WIDTH = 440
+"""Pixels of a whole plot, labels included, so that all have one text size on the page."""
+BOUNDED = "isValid(datum.lower)"
+"""Keeps a mean without an interval from being drawn with one."""
+SHOWN = 4
+"""Rounds drawn in the bars of criteria; more would not be told apart."""
+
+
+def round_name(number: int) -> str:
+    return "base" if number == 0 else f"round {number}"
+
+
+def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame]) -> dict[str, alt.LayerChart]:
+    """The plots by name: `reward`, `criteria`, `lengths`, `rewards`.
+
+    `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from. The last two compare the
+    replies of base with those of the last round.
+    """
+    first, last = min(rows_by_round), max(rows_by_round)
+    ends = {round_name(number): rows_by_round[number] for number in dict.fromkeys((first, last))}
+    lengths = {name: rows["tokens"].list.len().to_numpy() for name, rows in ends.items()}
+    rewards = {name: rows["reward"].drop_nulls().to_numpy() for name, rows in ends.items()}
+    return {
+        "reward": _reward_by_round(report["rounds"]),
+        "criteria": _criteria_by_round(report["rounds"]),
+        "lengths": _distribution(lengths, length_edges(lengths), "tokens in a reply"),
+        "rewards": _distribution(rewards, np.linspace(0, 1, 21), "reward of a reply"),
+    }
+
+
+def to_svg(chart: alt.LayerChart) -> str:
+    file = io.StringIO()
+    chart.save(file, format="svg")
+    return file.getvalue()
+
+
+def to_png(chart: alt.LayerChart) -> bytes:
+    """At twice the size, for sharp screens."""
+    file = io.BytesIO()
+    chart.save(file, format="png", scale_factor=2)
+    return file.getvalue()
+
+
+def length_edges(lengths: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Edges of at most 24 bins of equal whole width, from 0 to past the longest reply."""
+    longest = max((int(values.max()) for values in lengths.values() if values.size), default=0)
+    width = longest // 24 + 1
+    return np.arange(0, longest + width + 1, width)
+
+
+def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+    points = [
+        {"round": round_name(row["round"]), "reward": row["reward"], "lower": row["lower95"], "upper": row["upper95"]}
+        for row in rounds
+        if row["reward"] is not None
+    ]
+    x = alt.X("round:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    y = alt.Y("reward:Q", title="held-out reward", scale=alt.Scale(zero=False, nice=True, padding=12))
+    chart = alt.Chart(alt.InlineData(values=points)).encode(x=x)
+    start = alt.Chart(alt.InlineData(values=points[:1])).mark_rule(color=BASE, strokeDash=[3, 4]).encode(y=y)
+    line = chart.mark_line(color=_hex(LAST), strokeWidth=1.5, opacity=0.45).encode(y=y)
+    interval = (
+        chart.transform_filter(BOUNDED)
+        .mark_rule(strokeWidth=2.5)
+        .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=_colour(points))
+    )
+    point = chart.mark_point(size=90, filled=True, opacity=1).encode(y=y, color=_colour(points))
+    return _styled(alt.LayerChart(layer=[start, line, interval, point]), height=210)
+
+
+def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+    shown = [rounds[i] for i in sorted({round(i) for i in np.linspace(0, len(rounds) - 1, SHOWN).tolist()})]
+    bars = [
+        {
+            "criterion": name.replace("_", " "),
+            "round": round_name(row["round"]),
+            "mean": values["mean"],
+            "lower": values["lower95"],
+            "upper": values["upper95"],
+        }
+        for row in shown
+        for name, values in row["criteria"].items()
+    ]
+    names = [round_name(row["round"]) for row in shown]
+    known = [bar for bar in bars if bar["mean"] is not None]
+    chart = alt.Chart(alt.InlineData(values=known)).encode(
+        y=alt.Y(
+            "criterion:N",
+            sort=list(dict.fromkeys(bar["criterion"] for bar in bars)),
+            title=None,
+            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
+        ),
+        yOffset=alt.YOffset("round:N", sort=names),
+    )
+    x = alt.X("mean:Q", title="mean score, with 95 % interval", scale=alt.Scale(domain=[0, 1]))
+    bar = chart.mark_bar().encode(x=x, color=_colour(bars, legend=True))
+    interval = (
+        chart.transform_filter(BOUNDED).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
+    )
+    return _styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
+
+
+def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, title: str) -> alt.LayerChart:
+    steps = []
+    for name, values in values_by_name.items():
+        counts, _ = np.histogram(values, bins=edges)
+        shares = counts / max(len(values), 1)
+        heights = [*shares.tolist(), 0.0]
+        steps += [
+            {"round": name, "value": float(edge), "share": height} for edge, height in zip(edges, heights, strict=True)
+        ]
+    area = (
+        alt.Chart(alt.InlineData(values=steps))
+        .mark_area(interpolate="step-after", fillOpacity=0.28, line={"strokeWidth": 1.6})
+        .encode(
+            x=alt.X("value:Q", title=title, scale=alt.Scale(domain=[float(edges[0]), float(edges[-1])], nice=False)),
+            y=alt.Y("share:Q", title="share of replies", stack=None, axis=alt.Axis(format="%", tickCount=4)),
+            color=_colour(steps, legend=True),
+        )
+    )
+    return _styled(alt.LayerChart(layer=[area]), height=170)
+
+
+def _colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
+    """One colour a round, the last the darkest, whichever rounds are drawn."""
+    names = list(dict.fromkeys(point["round"] for point in points))
+    tuned = [name for name in names if name != "base"]
+    darkness = np.linspace(0, 1, len(tuned)) if len(tuned) > 1 else [1.0]
+    mixed = [_hex(tuple(round(a + (b - a) * t) for a, b in zip(FIRST, LAST, strict=True))) for t in darkness]
+    colours = {"base": BASE, **dict(zip(tuned, mixed, strict=False))}
+    shown = alt.Legend(title=None, orient="top", symbolType="square") if legend else None
+    return alt.Color(
+        "round:N", scale=alt.Scale(domain=names, range=[colours[name] for name in names]), sort=names, legend=shown
+    )
+
+
+def _hex(rgb: tuple[int, ...]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def _styled(chart: alt.LayerChart, height: float | alt.Step) -> alt.LayerChart:
+    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
+    styled: alt.LayerChart = (
+        chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        .configure(font=FONT, background="white")
+        .configure_view(stroke=None)
+        .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
+        .configure_axisX(grid=False, labelFlush=False)
+        .configure_legend(labelFontSize=12, labelColor=INK, symbolSize=90)
+    )
+    return styled

@@ -1,0 +1,200 @@
+"""Rows of a file, each with its place: JSON Lines, CSV, Parquet, or a data set of the hub.
+
+A row that cannot be read is a finding and the next row is read all the same, so that one look at a file shows all that
+is wrong with it. A file that cannot be read at all raises `DataError`.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from rft_pipeline.errors import DataError
+
+SHOWN = 20
+"""Findings spelled out in one error; the rest are counted."""
+
+_BOM = b"\xef\xbb\xbf"
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+
+
+class Row(NamedTuple):
+    """One row and where it stands."""
+
+    unit: str
+    """`line` in text files, `row` elsewhere."""
+    number: int
+    """Counted from 1."""
+    values: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"{self.unit} {self.number}"
+
+
+def refuse(findings: list[str]) -> None:
+    """Raise `DataError` with the findings, one a line, if there are any."""
+    if findings:
+        more = [f"… and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
+        raise DataError("\n".join(findings[:SHOWN] + more))
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in an error message."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def jsonl_rows(path: Path, findings: list[str]) -> list[Row]:
+    """The objects of a JSON Lines file; blank lines are skipped, and counted as lines."""
+    rows = []
+    for number, line in enumerate(_read(path).removeprefix(_BOM).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(Row("line", number, _json_object(line)))
+        except DataError as error:
+            findings.append(f"{path}: line {number}: {error}")
+    return rows
+
+
+def csv_rows(path: Path, findings: list[str], texts: Iterable[str]) -> list[Row]:
+    """The rows of a comma-separated file with a header, each placed by the line it begins on.
+
+    A column outside `texts` becomes true/false or numbers when all its cells are; an empty cell is null.
+    """
+    data = _read(path).removeprefix(_BOM)
+    try:
+        lines = io.StringIO(data.decode(), newline="")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
+    reader = csv.reader(lines, strict=True)
+    cells: list[tuple[int, list[str]]] = []
+    begins = 1
+    try:
+        for row in reader:
+            if row:
+                cells.append((begins, row))
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}: line {begins}: not CSV: {error}") from error
+    if not cells:
+        return []
+    header = cells[0][1]
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path}: line 1: columns named twice: {', '.join(doubled)}")
+    fitting = []
+    for number, row in cells[1:]:
+        if len(row) == len(header):
+            fitting.append((number, row))
+        else:
+            findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
+    kept = set(texts)
+    columns = [
+        [cell or None for cell in column] if name in kept else _typed(column)
+        for name, column in zip(header, zip(*(row for _, row in fitting), strict=True), strict=False)
+    ]
+    return [
+        Row("line", number, dict(zip(header, values, strict=True)))
+        for (number, _), values in zip(fitting, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def parquet_rows(path: Path) -> list[Row]:
+    """The rows of a Parquet file; dates and decimals become text."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file, or a damaged one: {str(error).splitlines()[0]}") from error
+    return numbered(frame.iter_rows(named=True))
+
+
+def hub_rows(source: str, split: str) -> list[Row]:
+    """The rows of one split of a data set of the hub, or of a folder laid out like one."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return numbered(load_dataset(source, split=split))
+    except (OSError, ValueError, DatasetsError) as error:
+        first = (str(error).splitlines() or ["no message"])[0]
+        raise DataError(
+            f"hub data set {source}, split {split}: {type(error).__name__}: {first}\n"
+            "Check the id, the split and the connection (a private data set needs `hf auth login`), "
+            "or save the rows as a .jsonl file beside campaign.yaml and name that as the source."
+        ) from error
+
+
+def numbered(rows: Iterable[dict[str, Any]]) -> list[Row]:
+    """Rows that have no lines, counted from 1."""
+    return [Row("row", number, _plain(row)) for number, row in enumerate(rows, start=1)]
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return path.read_bytes()
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8: byte 0x{line[error.start]:02x}; save the file as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}; each line holds one object") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON that can be read: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f'must be an object like {{"prompt": "..."}}, is {shown(value)}')
+    return value
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise DataError(f"key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise DataError(f"{name} is not a JSON value; use a number or null")
+
+
+def _typed(column: tuple[str, ...]) -> list[Any]:
+    there = [cell for cell in column if cell]
+    if all(cell.casefold() in {"true", "false"} for cell in there):
+        return [cell.casefold() == "true" if cell else None for cell in column]
+    for pattern, kind in ((_INTEGER, int), (_NUMBER, float)):
+        if all(pattern.fullmatch(cell) for cell in there):
+            return [kind(cell) if cell else None for cell in column]
+    return [cell or None for cell in column]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case date() | time():
+            return value.isoformat()
+        case timedelta() | Decimal():
+            return str(value)
+        case _:
+            return value

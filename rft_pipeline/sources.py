@@ -1,0 +1,38 @@
+"""Hashes of what lies outside the graph: prompt files and models."""
+
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign, PromptSource
+from rft_pipeline.errors import DataError
+from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.store import Home
+
+ABSENT = "absent"
+"""Stands for the hash of a model that was not fetched yet: nothing made from it can be there."""
+
+
+def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
+    """Source → hash. With `fetch`, models that are not there yet are fetched; otherwise they are `absent`.
+
+    Raises `DataError` for a missing prompts file, `ModelError` for a model that cannot be had.
+    """
+    find = models.resolve if fetch else models.installed
+    found = {name: find(model, home.models, campaign.folder) for name, model in _models(campaign).items()}
+    return {
+        "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
+        "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
+        **{name: model.content_hash if model else ABSENT for name, model in found.items()},
+    }
+
+
+def _models(campaign: Campaign) -> dict[str, str]:
+    wanted = {"policy": campaign.policy.model}
+    return {**wanted, "judge": campaign.judge.model} if campaign.rubric.judged else wanted
+
+
+def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:
+    if source.kind == "hub":
+        return fingerprint({"hub": source.source, "split": source.split})
+    path = campaign.folder / source.source
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; campaign.yaml of {campaign.name} names it as prompts")
+    return file_sha256(path)

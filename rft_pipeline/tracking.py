@@ -1,0 +1,182 @@
+"""MLflow: one experiment a campaign, a parent run a configuration, a child run a round.
+
+A run is found again by its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage
+logs, it logs from its record; training steps are logged live as well. Weights stay in the store: MLflow gets a model
+that points to them.
+"""
+
+import json
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import Node
+from rft_pipeline.store import Home, Record
+from rft_pipeline.store.records import STEPS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRAIN = "train/"
+"""Before the names of step metrics in MLflow."""
+
+
+def dagster_url() -> str:
+    """Where links to Dagster point: RFT_DAGSTER_URL, or the address `rft ui` serves."""
+    return os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000")
+
+
+def mlflow_url(home: Home) -> str:
+    """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
+    remote = home.mlflow_uri if home.mlflow_uri.startswith("http") else "http://127.0.0.1:5000"
+    return os.environ.get("RFT_MLFLOW_URL", remote)
+
+
+class Tracker:
+    """Logs one stage of one campaign."""
+
+    def __init__(self, home: Home, campaign: Campaign, node: Node, dagster_run_id: str | None) -> None:
+        self.home = home
+        self.campaign = campaign
+        self.node = node
+        self.dagster_run_id = dagster_run_id
+
+    @cached_property
+    def run_id(self) -> str:
+        """The MLflow run of this node: its round's, or the parent for the sources."""
+        parent = self._find_or_create(f"{self.campaign.name} {self._config_id}", {"rft.config": self._config_id})
+        if self.node.round == 0:
+            return parent
+        tags = {"mlflow.parentRunId": parent, "rft.round": str(self.node.round)}
+        return self._find_or_create(f"round {self.node.round}", tags)
+
+    def log_step(self, step: int, metrics: dict[str, float]) -> None:
+        """Metrics of one optimiser step."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        self._client.log_batch(
+            self.run_id, metrics=[Metric(TRAIN + name, value, now, step) for name, value in metrics.items()]
+        )
+
+    def log_record(self, record: Record) -> str:
+        """Log a record's numbers and links into the node's run, once; returns the run's id."""
+        tag = f"rft.{self.node.stage}"
+        logged = self._client.get_run(self.run_id).data.tags.get(tag)
+        if logged != record.fingerprint:
+            self._log(record)
+            self._client.set_tag(self.run_id, tag, record.fingerprint)
+        return self.run_id
+
+    def _log(self, record: Record) -> None:
+        client = self._client
+        for name, value in {**record.metrics, **{f"rows/{k}": float(v) for k, v in record.rows.items()}}.items():
+            client.log_metric(self.run_id, f"{record.payload['stage']}/{name}", value)
+        client.set_tag(self.run_id, f"{record.payload['stage']}.folder", str(record.folder))
+        for name, value in self._links(record).items():
+            client.set_tag(self.run_id, name, value)
+        match record.payload["stage"]:
+            case "reward_batches":
+                self._log_dataset(record)
+            case "checkpoints":
+                self._log_checkpoint(record)
+            case "eval_reports":
+                for name in ("report.html", "report.json"):
+                    client.log_artifact(self.run_id, str(record.path(name)))
+            case _:
+                pass
+
+    def _links(self, record: Record) -> dict[str, str]:
+        stage = record.payload["stage"]
+        links = {
+            f"dagster.{stage}.asset_key": record.key,
+            f"dagster.{stage}.url": f"{dagster_url()}/assets/{record.key}",
+        }
+        if run := record.dagster_run_id or self.dagster_run_id:
+            links |= {"dagster.run_id": run, "dagster.run_url": f"{dagster_url()}/runs/{run}"}
+        return links
+
+    def _log_dataset(self, record: Record) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = {"uri": str(record.path("reward_batches.parquet"))}
+        dataset = Dataset(
+            name=record.key,
+            digest=record.content_hash,
+            source_type="local",
+            source=json.dumps(source),
+            profile=json.dumps(record.rows),
+        )
+        self._client.log_inputs(
+            self.run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])]
+        )
+
+    def _log_checkpoint(self, record: Record) -> None:
+        import mlflow
+
+        params = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
+        for key, value in params.items():
+            self._client.log_param(self.run_id, key, value)
+        if record.cached:
+            for line in record.path(STEPS).read_text(encoding="utf-8").splitlines():
+                metrics = json.loads(line)
+                self.log_step(metrics.pop("step"), metrics)
+        mlflow.set_tracking_uri(self.home.mlflow_uri)
+        mlflow.create_external_model(
+            name=record.key.replace("/", "-"),
+            source_run_id=self.run_id,
+            params=params,
+            tags={"rft.fingerprint": record.fingerprint, "rft.folder": str(record.folder / "checkpoint")},
+            model_type=str(record.payload["settings"]["weights"]),
+            experiment_id=self._experiment,
+        )
+
+    @cached_property
+    def _config_id(self) -> str:
+        return fingerprint(self.campaign.config_identity)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        self.home.root.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            client = MlflowClient(tracking_uri=self.home.mlflow_uri)
+            client.search_experiments(max_results=1)
+        return client
+
+    def _alone(self) -> FileLock:
+        """Held while a database, experiment or run may have to be created: two steps of one run start together."""
+        return FileLock(self.home.root / "mlflow.lock")
+
+    @cached_property
+    def _experiment(self) -> str:
+        client = self._client
+        with self._alone():
+            found = client.get_experiment_by_name(self.campaign.name)
+            if found is not None:
+                return str(found.experiment_id)
+            return client.create_experiment(self.campaign.name, artifact_location=self.home.mlflow_artifacts)
+
+    def _find_or_create(self, name: str, tags: dict[str, str]) -> str:
+        where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        client, experiment = self._client, self._experiment
+        with self._alone():
+            found = client.search_runs([experiment], filter_string=where, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            run = client.create_run(experiment, tags={**tags, "rft.campaign": self.campaign.name}, run_name=name)
+            return str(run.info.run_id)
+
+
+def run_url(home: Home, run_id: str) -> str:
+    """The page of an MLflow run."""
+    from mlflow import MlflowClient
+
+    experiment = MlflowClient(tracking_uri=home.mlflow_uri).get_run(run_id).info.experiment_id
+    return f"{mlflow_url(home)}/#/experiments/{experiment}/runs/{run_id}"

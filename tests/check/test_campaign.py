@@ -1,0 +1,144 @@
+"""What a check lets pass, and what it finds in files and settings."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rft_pipeline.check import LabelCounts, check_campaign
+from rft_pipeline.errors import DataError
+from tests.check.small import BAD, CLOZE, GOOD, POLITE, TRAIN, campaign, check, errors, warnings
+
+SHIPPED = Path(__file__).parents[2] / "data" / "support_reply"
+
+
+def test_the_shipped_campaign_passes_without_a_warning(tmp_path: Path) -> None:
+    result = check_campaign(SHIPPED, tmp_path)
+    assert result.warnings == ()
+    assert (result.train_prompts, result.eval_prompts, result.anchors) == (248, 88, 130)
+    assert [criterion.kind for criterion in result.criteria[2:4]] == ["relevance", "rule: asks_for"]
+    assert [criterion.gate for criterion in result.criteria] == [None] * 5 + [0.5]
+    assert sum(criterion.weight for criterion in result.criteria) == pytest.approx(1)
+    assert result.labels["polite"] == LabelCounts(bad=58, good=72, unlabelled=0)
+
+
+def test_a_check_takes_less_than_three_seconds_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pathlib import Path; from rft_pipeline.check import check_campaign; "
+        f"check_campaign(Path({str(SHIPPED)!r}), Path('none')); "
+        "print([name for name in ('torch', 'transformers', 'trl', 'mlflow', 'datasets') if name in sys.modules])"
+    )
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.monotonic() - begin < 3
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_small_campaign_passes_with_its_few_prompts_named(tmp_path: Path) -> None:
+    folder = campaign(tmp_path)
+    assert [warning.replace(f"{folder}/", "") for warning in check(folder).warnings] == [
+        "train.jsonl: only 8 train prompts; below 32, rounds soon repeat themselves",
+        "eval.jsonl: only 8 eval prompts; below 30, intervals will be too wide to tell progress from luck",
+    ]
+
+
+def test_findings_of_settings_and_data_come_together(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, train=[{"prompt": 1}], settings={"training": {"batch_size": 16}})
+    (folder / "anchors.jsonl").unlink()
+    assert errors(folder) == [
+        "campaign.yaml: training.batch_size: 16 is more than the 8 rollouts of a round (4 prompts of 2); "
+        "allowed: 1 to 8",
+        "train.jsonl: line 1: prompt: must be a text or a list of messages, is 1",
+        "anchors.jsonl: no such file",
+    ]
+
+
+def test_an_unknown_key_names_the_known_ones(tmp_path: Path) -> None:
+    [error] = errors(campaign(tmp_path, settings={"training": {"learning_rte": 1}}))
+    assert error.startswith("campaign.yaml: training: unknown key 'learning_rte' (did you mean 'learning_rate'?)")
+
+
+@pytest.mark.parametrize(
+    ("criteria", "finding"),
+    [
+        ([{"name": "a", "weight": 0, "judge": POLITE}], "all weights are 0"),
+        (
+            [{"name": "a", "weight": -1, "judge": POLITE}],
+            "criteria.0.weight: Input should be greater than or equal to 0",
+        ),
+        (
+            [{"name": "a", "weight": float("inf"), "judge": POLITE}],
+            "criteria.0.weight: Input should be a finite number",
+        ),
+        ([{"name": "a", "judge": {"protocol": "guess"}}], "does not match any of the expected tags"),
+        ([{"name": "a", "judge": POLITE}, {"name": "a", "judge": CLOZE}], "criteria named twice: a"),
+        ([{"name": "a", "judge": {**CLOZE, "templates": ["The tone is"]}}], "must hold {reply} exactly once"),
+    ],
+)
+def test_a_rubric_that_cannot_be_loaded_is_refused(
+    tmp_path: Path, criteria: list[dict[str, Any]], finding: str
+) -> None:
+    [error] = errors(campaign(tmp_path, criteria))
+    assert error.startswith("rubric.yaml: ")
+    assert finding in error
+
+
+@pytest.mark.parametrize("name", ["campaign.yaml", "rubric.yaml"])
+def test_a_missing_yaml_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = campaign(tmp_path)
+    (folder / name).unlink()
+    assert errors(folder) == [f"{name}: no such file"]
+
+
+def test_a_missing_prompts_file_is_named(tmp_path: Path) -> None:
+    folder = campaign(tmp_path)
+    (folder / "eval.jsonl").unlink()
+    assert errors(folder, DataError) == ["eval.jsonl: no such file"]
+
+
+def test_ids_given_twice_are_named(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, train=[*TRAIN, {"id": "t3", "prompt": "Quite another text."}])
+    assert errors(folder, DataError) == ["train.jsonl: id: t3 given more than once; each row needs an id of its own"]
+
+
+def test_rows_that_repeat_a_prompt_are_a_warning(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, train=[*TRAIN, {**TRAIN[2], "id": "again"}])
+    assert warnings(folder) == ["train.jsonl: 1 rows repeat an earlier prompt (e.g. t2, again); each counts once"]
+    assert check(folder).train_prompts == 8
+
+
+def test_a_round_larger_than_the_train_set_is_refused(tmp_path: Path) -> None:
+    assert errors(campaign(tmp_path, settings={"rollouts": {"prompts_per_round": 9}})) == [
+        "campaign.yaml: rollouts.prompts_per_round: 9 is more than the 8 different prompts of train.jsonl; "
+        "allowed: 1 to 8"
+    ]
+
+
+def test_a_model_judge_without_anchors_is_a_warning(tmp_path: Path) -> None:
+    folder = campaign(tmp_path)
+    settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
+    del settings["anchors"]
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    [warning] = warnings(folder)
+    assert warning.startswith("campaign.yaml: anchors: none given, so nothing shows whether the judge of polite can be")
+
+
+def test_anchors_that_lack_labels_for_a_judged_criterion_are_a_warning(tmp_path: Path) -> None:
+    anchors = [GOOD] * 5 + [BAD] * 2 + [{**BAD, "labels": {"polite": None}}]
+    folder = campaign(tmp_path, anchors=anchors)
+    assert warnings(folder) == [
+        "anchors.jsonl: labels.polite: 5 good and 2 bad among 8 anchors; at least 5 of each are needed to audit its "
+        "judge"
+    ]
+    assert check(folder).labels == {"polite": LabelCounts(bad=2, good=5, unlabelled=1)}
+
+
+def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, anchors=[{**GOOD, "labels": {"witty": 1}}])
+    assert errors(folder, DataError) == [
+        "anchors.jsonl: line 1: labels.witty: the rubric has no such criterion; it has: polite"
+    ]

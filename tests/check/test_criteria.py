@@ -1,0 +1,108 @@
+"""Criteria that cannot do their work."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.check.small import CLOZE, POLITE, TRAIN, campaign, errors, rule, warnings
+
+
+def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}, {"name": "kind", "judge": POLITE}])
+    assert errors(folder) == [
+        "rubric.yaml: polite, kind are one criterion under 2 names: the same judge with the same settings; "
+        "keep one and give it the sum of the weights"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gate", "judge", "finding"),
+    [
+        (1, POLITE, "gate 1 cannot be passed: scores of a contrast judge stay below 1; allowed: 0 to 1, both left out"),
+        (
+            0.7,
+            rule("length", min_words=20, max_words=40),
+            "gate 0.7 cannot be passed: with rollouts.sampling.max_new_tokens 10 the best score is 0.50",
+        ),
+        (
+            0.5,
+            rule("finishes", min_words=10),
+            "gate 0.5 cannot be passed: with rollouts.sampling.max_new_tokens 10 the best score is 0.00",
+        ),
+        (
+            0.5,
+            rule("required_parts", parts=["way", "sorry", "order"]),
+            "gate 0.5 is passed by none of the 10 anchors (the best scores 0.33); every rollout would end at the "
+            "floor: lower the gate or mend the rule",
+        ),
+    ],
+)
+def test_a_gate_that_nothing_can_pass_is_refused(
+    tmp_path: Path, gate: float, judge: Mapping[str, Any], finding: str
+) -> None:
+    rollouts = {"prompts_per_round": 4, "group_size": 2, "sampling": {"max_new_tokens": 10}}
+    folder = campaign(
+        tmp_path,
+        [{"name": "polite", "gate": gate, "judge": judge}, {"name": "b", "judge": CLOZE}],
+        settings={"rollouts": rollouts},
+    )
+    assert errors(folder) == [f"rubric.yaml: polite: {finding}"]
+
+
+def test_a_gate_that_stops_nothing_is_a_warning(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, [{"name": "polite", "gate": 0, "judge": POLITE}])
+    assert warnings(folder) == [
+        "rubric.yaml: polite: gate 0 stops nothing, since no score is below 0; remove it or raise it"
+    ]
+
+
+def asks(when: str) -> list[dict[str, Any]]:
+    return [
+        {"name": "asks", "judge": rule("asks_for", pattern="number", when=when)},
+        {"name": "polite", "judge": POLITE},
+    ]
+
+
+def test_a_rule_that_names_a_column_no_prompt_has_is_refused(tmp_path: Path) -> None:
+    assert errors(campaign(tmp_path, asks("urgnt"))) == [
+        "rubric.yaml: asks: when: no train prompt has a column 'urgnt'; they have: urgent",
+        "rubric.yaml: asks: when: no eval prompt has a column 'urgnt'; they have: urgent",
+        "rubric.yaml: asks: when: no anchor has a column 'urgnt'; they have: urgent",
+    ]
+
+
+def test_a_column_that_some_prompts_lack_is_a_warning(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, asks("urgent"), train=[*TRAIN, {"id": "bare", "prompt": "Nothing else here."}])
+    assert warnings(folder) == [
+        "rubric.yaml: asks: when: 1 of 9 train prompts lack the column 'urgent' (e.g. bare); "
+        "there it counts as not needed"
+    ]
+
+
+def test_a_column_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, asks("urgent"), train=[*TRAIN, {"id": "odd", "prompt": "Odd one.", "urgent": "no"}])
+    assert errors(folder) == [
+        "rubric.yaml: asks: when: 1 train prompts hold something in 'urgent' that is neither yes nor no "
+        '(e.g. odd: "no"); allowed: true, false, 1, 0, null'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "finding"),
+    [
+        ("The {answer}: {reply} is", "holds {answer}, which nothing fills; allowed: {prompt}, {reply}"),
+        ("They wrote {reply}", "ends with the reply, so the words would be read as its continuation; "),
+        ("They wrote {reply}. It is ", "ends in white space; the words bring their own: remove it"),
+    ],
+)
+def test_a_cloze_template_that_cannot_work_is_refused(tmp_path: Path, template: str, finding: str) -> None:
+    [error] = errors(campaign(tmp_path, [{"name": "polite", "judge": {**CLOZE, "templates": [template]}}]))
+    assert error.startswith(f"rubric.yaml: polite: template {template!r} {finding}")
+
+
+def test_personas_that_differ_only_in_spelling_are_refused(tmp_path: Path) -> None:
+    judge = {**POLITE, "negative": "you are a COURTEOUS person!"}
+    [error] = errors(campaign(tmp_path, [{"name": "polite", "judge": judge}]))
+    assert error.endswith("differ only in case or punctuation; describe two opposite ways to reply")

@@ -1,0 +1,173 @@
+"""Fixtures shared by all tests: a tiny random model, an engine on it, and a campaign that uses it.
+
+Nothing here reaches the network, and nothing a test does leaves its temporary folder.
+"""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.transformers import TransformersEngine
+
+SENTENCES = (
+    "Yes, we are very sorry about the late parcel and we will help you today.",
+    "No, the lamp is not good and the chair is bad.",
+    "Please send your order number and the desk will be repaired.",
+    "Thank you for the kind words, the table looks good and the price is not bad.",
+    "The tone of this message is warm, not cold, and the answer is good.",
+    "You are a polite and helpful support agent. You are a rude and cold person.",
+)
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+TOPICS = (
+    "lamp",
+    "chair",
+    "desk",
+    "table",
+    "parcel",
+    "order",
+    "price",
+    "message",
+    "answer",
+    "tone",
+    "number",
+    "agent",
+    "person",
+    "words",
+    "day",
+    "good lamp",
+    "late parcel",
+    "bad chair",
+)
+
+RUBRIC: dict[str, Any] = {
+    "criteria": [
+        {
+            "name": "polite",
+            "judge": {
+                "protocol": "contrast",
+                "positive": "You are a polite and helpful support agent.",
+                "negative": "You are a rude and cold person.",
+                "squash": {"scale": 0.05},
+            },
+        },
+        {"name": "relevant", "judge": {"protocol": "relevance", "system": "You are a support agent."}},
+        {"name": "says_enough", "judge": {"protocol": "rule", "rule": {"name": "length", "min_words": 6}}},
+        {"name": "has_an_e", "weight": 0.5, "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
+    ]
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers with a tokenizer trained on six sentences and the ChatML template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(SENTENCES, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_model: Path) -> "TransformersEngine":
+    """The transformers engine on the tiny model, in float32, with batches small enough that tests need several."""
+    from rft_pipeline.campaign import EngineRuntime
+    from rft_pipeline.engines.transformers import TransformersEngine
+
+    return TransformersEngine(tiny_model, EngineRuntime(batch_size=4, dtype="float32", device="cpu"))
+
+
+@pytest.fixture
+def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a campaign of two rounds of 4 prompts × 4 rollouts × 8 tokens, with RFT_HOME and RFT_DATA set."""
+    folder = tmp_path / "data" / "tiny"
+    (folder / "prompts").mkdir(parents=True)
+    runtime = {"batch_size": 16, "dtype": "float32", "device": "cpu"}
+    campaign = {
+        "name": "tiny",
+        "seed": 7,
+        "rounds": 2,
+        "policy": {"model": str(tiny_model), "system": "You are a support agent."},
+        "prompts": {"train": "prompts/train.jsonl", "eval": "prompts/eval.jsonl"},
+        "rollouts": {
+            "prompts_per_round": 4,
+            "group_size": 4,
+            "sampling": {"max_new_tokens": 8},
+            "runtime": runtime,
+        },
+        "judge": {"model": str(tiny_model), "runtime": runtime},
+        "training": {
+            "learning_rate": 1e-3,
+            "batch_size": 8,
+            "runtime": {"micro_batch_size": 8, "device": "cpu"},
+        },
+        "evaluation": {
+            "sampling": {"temperature": 0.7, "max_new_tokens": 8},
+            "resamples": 100,
+            "runtime": runtime,
+        },
+    }
+    _write_yaml(folder / "campaign.yaml", campaign)
+    _write_yaml(folder / "rubric.yaml", RUBRIC)
+    for split, topics in (("train", TOPICS[:12]), ("eval", TOPICS[12:])):
+        rows = [
+            {"id": f"{split}-{i:02d}", "prompt": f"Please help with the {topic}."} for i, topic in enumerate(topics, 1)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "prompts" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RFT_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,183 @@
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from rft_pipeline.rules import AnyRule, Rollout, Verdict
+from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
+
+SCHEMA = {"type": "object", "required": ["intent"], "properties": {"intent": {"enum": ["refund", "repair"]}}}
+
+
+def reply(completion: str, finish_reason: str = "stop", **fields: Any) -> Rollout:
+    return Rollout("My lamp broke.", completion, finish_reason, fields)
+
+
+def words(count: int) -> Rollout:
+    return reply(" ".join(["word"] * count))
+
+
+@pytest.mark.parametrize("completion", ["We will repair it.", "Will that do for you?", 'She said "we will repair it."'])
+def test_a_reply_that_ends_as_a_sentence_finishes(completion: str) -> None:
+    assert Finishes()(reply(completion)) == (1.0, "ends by itself")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "reason"),
+    [
+        (reply("We will repair it.", "length"), "cut off by the token budget"),
+        (reply(""), "0 words, fewer than 4"),
+        (reply("Of course."), "2 words, fewer than 4"),
+        (reply("We will repair it, and then"), "does not end as a sentence"),
+    ],
+)
+def test_a_reply_that_breaks_off_or_says_nothing_does_not_finish(rollout: Rollout, reason: str) -> None:
+    assert Finishes()(rollout) == (0.0, reason)
+
+
+@pytest.mark.parametrize(
+    ("completion", "needed", "score"),
+    [
+        ("Please send the order number.", True, 1.0),
+        ("Please send the ORDER Number.", True, 1.0),
+        ("Please send a photo.", True, 0.0),
+        ("Please send the order number.", False, 0.0),
+        ("Thank you.", False, 1.0),
+        ("", True, 0.0),
+    ],
+)
+def test_asking_is_good_where_it_is_needed_and_only_there(completion: str, needed: bool, score: float) -> None:
+    rule = AsksFor(pattern=r"order number", when="needs_it")
+    assert rule(reply(completion, needs_it=needed)).score == score
+
+
+def test_asking_is_always_needed_when_no_column_says_otherwise() -> None:
+    assert AsksFor(pattern="order number")(reply("Which order number?")) == (1.0, "asks, needed")
+    assert AsksFor(pattern="order number")(reply("Thanks.")) == (0.0, "does not ask, needed")
+
+
+@pytest.mark.parametrize(
+    ("count", "score"),
+    [(0, 0.0), (5, 0.5), (10, 1.0), (15, 1.0), (20, 1.0), (25, 0.75), (30, 0.5), (40, 0.0), (99, 0.0)],
+)
+def test_length_falls_linearly_outside_its_bounds(count: int, score: float) -> None:
+    assert Length(min_words=10, max_words=20)(words(count)).score == pytest.approx(score)
+
+
+def test_length_without_a_minimum_takes_an_empty_reply() -> None:
+    assert Length(min_words=0, max_words=20)(reply("")) == (1.0, "0 words")
+
+
+def test_length_that_nothing_can_meet_is_refused() -> None:
+    with pytest.raises(ValidationError, match="min_words 9 is above max_words 8"):
+        Length(min_words=9, max_words=8)
+
+
+def test_a_regex_is_found_or_forbidden() -> None:
+    assert Regex(pattern=r"sorr(y|ies)")(reply("So sorry!")) == (1.0, "found 'sorry'")
+    assert Regex(pattern=r"sorr(y|ies)")(reply("")) == (0.0, "not found")
+    assert Regex(pattern=r"(?i)as an ai", forbid=True)(reply("As an AI, no.")) == (0.0, "found 'As an AI'")
+    assert Regex(pattern=r"(?i)as an ai", forbid=True)(reply("No.")) == (1.0, "not found")
+
+
+@pytest.mark.parametrize("rule", [Regex, AsksFor])
+def test_a_broken_pattern_is_refused(rule: Any) -> None:
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        rule(pattern="(")
+
+
+def test_required_parts_scores_the_share_that_is_there() -> None:
+    rule = RequiredParts(parts=("sorry", "Order", "STRASSE"))
+    assert rule(reply("SORRY about the order in the Straße.")) == (1.0, "all there")
+    verdict = rule(reply("Sorry."))
+    assert verdict.score == pytest.approx(1 / 3)
+    assert verdict.reason == "missing: Order, STRASSE"
+    assert rule(reply("")).score == 0.0
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "# Your order",
+        "Steps:\n- send it back",
+        "Steps:\n  * send it back",
+        "Steps:\n1. send it back",
+        "> as you wrote",
+        "```\ncode\n```",
+        "That is **very** kind.",
+        "That is *very* kind.",
+        "That is __very__ kind.",
+        "See [our page](https://shop.example).",
+    ],
+)
+def test_markdown_is_seen(completion: str) -> None:
+    verdict = NoMarkdown()(reply(completion))
+    assert verdict.score == 0.0
+    assert verdict.reason.startswith("markdown: ")
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "Plain text.",
+        "A well-known 5 * 3 = 15 thing.",
+        "It was #1 for you - truly.",
+        "Snake_case and C# are fine.",
+        "3*4*5",
+    ],
+)
+def test_plain_text_is_not_markdown(completion: str) -> None:
+    assert NoMarkdown()(reply(completion)) == (1.0, "plain text")
+
+
+@pytest.mark.parametrize(
+    ("completion", "score"),
+    [
+        ('{"intent": "refund"}', 1.0),
+        (' \n{"intent": "repair", "more": 1}\n', 1.0),
+        ('{"intent": "return"}', 0.0),
+        ("{}", 0.0),
+        ("[]", 0.0),
+        ("", 0.0),
+        ('Sure: {"intent": "refund"}', 0.0),
+        ('{"intent": "refund"} {"intent": "refund"}', 0.0),
+        ('```json\n{"intent": "refund"}\n```', 0.0),
+        ("[" * 100_000, 0.0),
+        ("9" * 5000, 0.0),
+    ],
+)
+def test_json_is_one_document_that_satisfies_its_schema(completion: str, score: float) -> None:
+    assert JsonSchema(json_schema=SCHEMA)(reply(completion)).score == score
+
+
+def test_json_says_what_is_wrong() -> None:
+    rule = JsonSchema(json_schema=SCHEMA)
+    assert rule(reply("{")).reason.startswith("not JSON: ")
+    assert rule(reply("{}")).reason == "'intent' is a required property"
+
+
+def test_a_schema_that_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError, match="not a JSON schema"):
+        JsonSchema(json_schema={"type": "objekt"})
+
+
+ALL_RULES: list[dict[str, Any]] = [
+    {"name": "asks_for", "pattern": "order"},
+    {"name": "finishes"},
+    {"name": "json_schema", "json_schema": {}},
+    {"name": "length"},
+    {"name": "no_invented_facts"},
+    {"name": "no_markdown"},
+    {"name": "regex", "pattern": "x"},
+    {"name": "required_parts", "parts": ["x"]},
+]
+
+
+@pytest.mark.parametrize("config", ALL_RULES, ids=lambda config: str(config["name"]))
+@pytest.mark.parametrize("completion", ["", " \n ", "\x00\ud800", "{prompt}", "a" * 10_000, json.dumps({"x": 1})])
+def test_every_rule_gives_a_score_between_0_and_1_whatever_it_is_shown(config: dict[str, Any], completion: str) -> None:
+    verdict: Verdict = TypeAdapter(AnyRule).validate_python(config)(reply(completion))
+    assert 0 <= verdict.score <= 1
+    assert verdict.reason

@@ -1,0 +1,81 @@
+"""Anchors: labelled replies, and those that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft_pipeline.errors import DataError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.rubric import Rubric
+from rft_pipeline.stages.prompts import read_anchors
+
+RUBRIC = Rubric.model_validate(
+    {
+        "criteria": [
+            {"name": "finishes", "judge": {"protocol": "rule", "rule": {"name": "finishes"}}},
+            {"name": "short", "judge": {"protocol": "rule", "rule": {"name": "length", "max_words": 9}}},
+        ]
+    }
+)
+
+
+def anchors(folder: Path, *rows: dict[str, Any]) -> None:
+    (folder / "anchors.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_an_anchor_carries_a_label_or_null_for_each_criterion(tmp_path: Path) -> None:
+    row = {
+        "id": "a1",
+        "prompt_id": "g1",
+        "prompt": "Where?",
+        "completion": "",
+        "finish_reason": "length",
+        "labels": {"finishes": 0},
+        "source": "author",
+        "kind": "empty",
+        "needs_order_number": True,
+    }
+    anchors(tmp_path, row, {"prompt": "Why?", "completion": "So.", "labels": {"short": 1}})
+    first, second = read_anchors(tmp_path / "anchors.jsonl", RUBRIC).to_dicts()
+    assert first == {
+        "id": "a1",
+        "prompt_id": "g1",
+        "messages": '[{"content":"Where?","role":"user"}]',
+        "completion": "",
+        "finish_reason": "length",
+        "fields": '{"kind":"empty","needs_order_number":true}',
+        "labels": {"finishes": 0, "short": None},
+        "source": "author",
+    }
+    assert (second["id"], second["finish_reason"], second["source"]) == ("anchors.jsonl:2", "stop", None)
+    assert second["prompt_id"] == fingerprint([{"role": "user", "content": "Why?"}])
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"labels": {"kind": 1}}, "labels.kind: the rubric has no such criterion; it has: finishes, short"),
+        ({"labels": {"short": 2}}, "labels.short: must be 0, 1 or null, is 2"),
+        ({"labels": {"short": True}}, "labels.short: must be 0, 1 or null, is true"),
+        ({"labels": {"short": 1.0}}, "labels.short: must be 0, 1 or null, is 1.0"),
+        ({"labels": None}, "labels: must map criteria to 0, 1 or null, is null"),
+        ({"finish_reason": "eos"}, 'finish_reason: must be stop or length, is "eos"'),
+        ({"completion": None}, "completion: must be a text, is null"),
+        ({"prompt": ""}, "prompt: is empty"),
+        ({"source": 3}, "source: must be a text, is 3"),
+    ],
+)
+def test_an_anchor_that_cannot_be_used_is_refused(tmp_path: Path, change: dict[str, Any], finding: str) -> None:
+    good = {"prompt": "Where?", "completion": "There.", "labels": {"short": 1}}
+    anchors(tmp_path, good, {**good, **change})
+    with pytest.raises(DataError) as caught:
+        read_anchors(tmp_path / "anchors.jsonl", RUBRIC)
+    assert str(caught.value) == f"{tmp_path / 'anchors.jsonl'}: line 2: {finding}"
+
+
+def test_an_empty_anchors_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "anchors.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"holds no anchors; leave `anchors` out of campaign\.yaml to work without"):
+        read_anchors(tmp_path / "anchors.jsonl", RUBRIC)

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from rft_pipeline.store import judgements_table, rollouts_table
+from rft_pipeline.store.tables import JUDGEMENTS, ROLLOUTS, Table, judgement_id, rollout_id
+
+SCHEMA = pl.Schema({"id": pl.String, "kind": pl.String, "score": pl.Float64})
+
+
+def rows(*ids: str, kind: str = "a", score: float | None = 0.5) -> pl.DataFrame:
+    return pl.DataFrame([{"id": each, "kind": kind, "score": score} for each in ids], schema=SCHEMA)
+
+
+def keys(*ids: str) -> pl.DataFrame:
+    return pl.DataFrame({"id": list(ids), "place": range(len(ids))}, schema={"id": pl.String, "place": pl.Int64})
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "tables" / "scores", SCHEMA, key="id", partition_by=["kind"])
+
+
+def test_an_empty_table_lacks_everything_and_has_no_rows(table: Table) -> None:
+    assert table.missing(keys("x", "y"))["id"].to_list() == ["x", "y"]
+    assert table.read(keys("x", "y")).height == 0
+    assert table.rows().collect().schema == SCHEMA
+
+
+def test_rows_appended_in_two_commits_are_read_in_the_order_wanted(table: Table) -> None:
+    table.append(rows("x", "y"))
+    table.append(rows("z"))
+    assert table.read(keys("z", "x", "y"))["id"].to_list() == ["z", "x", "y"]
+    assert DeltaTable(table.path).version() == 1
+
+
+def test_missing_rows_keep_their_order_and_columns(table: Table) -> None:
+    table.append(rows("b", "d"))
+    missing = table.missing(keys("e", "d", "c", "b", "a"))
+    assert missing.rows() == [("e", 0), ("c", 2), ("a", 4)]
+
+
+def test_keys_the_table_lacks_are_left_out(table: Table) -> None:
+    table.append(rows("x"))
+    assert table.read(keys("y", "x"))["id"].to_list() == ["x"]
+
+
+def test_nothing_wanted_reads_nothing(table: Table) -> None:
+    table.append(rows("x"))
+    assert table.read(keys()).height == 0
+    assert table.missing(keys()).height == 0
+
+
+def test_a_key_that_was_appended_twice_is_read_once(table: Table) -> None:
+    table.append(rows("x", "y"))
+    table.append(rows("x"))
+    assert table.read(keys("x", "y"))["id"].to_list() == ["x", "y"]
+    assert table.rows().collect().height == 2
+
+
+def test_a_condition_narrows_the_table(table: Table) -> None:
+    table.append(rows("x", kind="a"))
+    table.append(rows("y", kind="b"))
+    assert table.missing(keys("x", "y"), pl.col("kind") == "a")["id"].to_list() == ["y"]
+    assert table.read(keys("x", "y"), pl.col("kind") == "b")["id"].to_list() == ["y"]
+
+
+def test_a_score_that_is_null_stays_null(table: Table) -> None:
+    table.append(rows("x", score=None))
+    assert table.read(keys("x"))["score"].to_list() == [None]
+
+
+def test_rows_of_another_shape_are_refused(table: Table) -> None:
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="score"):
+        table.append(rows("x").drop("score"))
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        table.append(rows("x").with_columns(score=pl.lit("high")))
+    assert table.rows().collect().height == 0
+
+
+def test_columns_may_come_in_any_order(table: Table) -> None:
+    table.append(rows("x").select("score", "kind", "id"))
+    assert table.read(keys("x")).rows() == [("x", "a", 0.5)]
+
+
+def test_a_rollouts_lists_survive(tmp_path: Path) -> None:
+    table = rollouts_table(tmp_path)
+    row = {
+        "rollout_id": "r1",
+        "policy": "p",
+        "prompt_id": "q",
+        "sampling": "s",
+        "sample_index": 0,
+        "prompt_tokens": [1, 2],
+        "tokens": [3],
+        "logprobs": [-0.25],
+        "completion": "é\n",
+        "finish_reason": "stop",
+    }
+    table.append(pl.DataFrame([row]))
+    (found,) = table.read(pl.DataFrame({"rollout_id": ["r1"]})).to_dicts()
+    assert found == row
+    assert table.rows().collect_schema() == ROLLOUTS
+
+
+def test_judgements_lie_in_one_folder_a_criterion(tmp_path: Path) -> None:
+    table = judgements_table(tmp_path)
+    judgement = {
+        "judgement_id": "j1",
+        "criterion": "c1",
+        "judge": "m",
+        "subject": "s",
+        "score": 1.0,
+        "status": "scored",
+        "raw": "",
+        "reason": "",
+        "tokens": 0,
+    }
+    table.append(pl.DataFrame([judgement], schema=JUDGEMENTS))
+    table.append(pl.DataFrame([{**judgement, "judgement_id": "j2", "criterion": "c2"}], schema=JUDGEMENTS))
+    assert {path.name for path in Path(table.path).glob("criterion=*")} == {"criterion=c1", "criterion=c2"}
+
+
+def test_an_address_changes_with_each_of_its_parts() -> None:
+    addresses = [("p", "q", "s", 0), ("P", "q", "s", 0), ("p", "Q", "s", 0), ("p", "q", "S", 0), ("p", "q", "s", 1)]
+    assert len({rollout_id(*address) for address in addresses}) == 5
+    judged = [("c", "j", "s"), ("C", "j", "s"), ("c", "J", "s"), ("c", "j", "S"), ("cj", "", "s")]
+    assert len({judgement_id(*address) for address in judged}) == 5
