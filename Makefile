@@ -1,0 +1,35 @@
+# `make demo` and `make test` are all a user needs; both may be repeated.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test ui model check lint clean
+
+demo: model ## tune the embedded model on data/support_reply, two rounds, and show the report
+	$(BIN)/rft run support_reply
+
+test: model ## lint, types, layers, and all tests
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+ui: $(READY) ## serve the Dagster UI and the MLflow UI
+	$(BIN)/rft ui
+
+model: $(READY) ## fetch and convert the embedded model once
+	@$(BIN)/rft models
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(READY): pyproject.toml requirements/cpu.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean: ## remove the virtual environment; results under .rft stay
+	rm -rf $(VENV)
