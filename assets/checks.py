@@ -1,5 +1,7 @@
 """The asset checks: each reads a record and says whether its numbers may be used."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -14,7 +16,7 @@ def prompts_do_not_overlap(record: Record, campaign: Campaign) -> dg.AssetCheckR
     """Train and eval share no prompt, word for word or nearly."""
     rows = frame(record)
     found = overlaps(rows.filter(split="train"), rows.filter(split="eval"))
-    metadata: dict[str, object] = {"overlaps": len(found), "duplicates merged": record.rows["merged"]}
+    metadata: dict[str, Any] = {"overlaps": len(found), "duplicates merged": record.rows["merged"]}
     if found:
         metadata["pairs"] = markdown(pl.DataFrame(found, orient="row"))
     return _result("no_overlap", not found, metadata, dg.AssetCheckSeverity.ERROR)
@@ -49,6 +51,6 @@ def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResul
 
 
 def _result(
-    name: str, passed: bool, metadata: dict[str, object], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
+    name: str, passed: bool, metadata: dict[str, Any], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
 ) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)

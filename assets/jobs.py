@@ -9,14 +9,14 @@ from rft_pipeline.campaign import Campaign
 PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.grpo"]
 """Imported once into the server each step is forked from: a step frees its memory by ending, yet starts at once."""
 
-EACH_STEP_A_PROCESS = {
+EACH_STEP_A_PROCESS: dict[str, Any] = {
     "execution": {
         "config": {
             "multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED}}}
         }
     }
 }
-ALL_IN_ONE_PROCESS = {"execution": {"config": {"in_process": {}}}}
+ALL_IN_ONE_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 """For a run in which every stage is cached: nothing is loaded, so nothing has to be freed."""
 
 

@@ -24,7 +24,7 @@ class PromptSource(Strict):
     source: str = Field(min_length=1)
     format: Format | None = None
     """Taken from the file's ending when left out; `chat_log` and `hub` must be named."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
     """Our name → the source's name, for `id` and `prompt`; further columns keep their names."""
     split: str = "train"
     """Only for `hub`: the split to read."""
@@ -174,22 +174,6 @@ class Campaign(Strict):
     """Where campaign.yaml lies; relative paths start here."""
 
     @cached_property
-    def config_identity(self) -> dict[str, Any]:
-        """All settings that change a result, of the campaign and everything below it."""
-        own = {"name": self.name, "seed": self.seed, "rounds": self.rounds}
-        parts = (
-            self.policy,
-            self.prompts,
-            self.rubric,
-            self.rollouts,
-            self.judge,
-            self.reward,
-            self.training,
-            self.evaluation,
-        )
-        return own | {type(part).__name__: part.identity for part in parts}
-
-    @cached_property
     def anchors_path(self) -> Path | None:
         return None if self.anchors is None else self.folder / self.anchors
 
@@ -203,6 +187,8 @@ def load_campaign(folder: Path) -> Campaign:
     raw = read_yaml(path)
     if raw.get("name", folder.name) != folder.name:
         raise ConfigError(f"{path}: name: {raw['name']!r} must be the folder's name, {folder.name!r}")
+    if "folder" in raw:
+        raise ConfigError(f"{path}: folder: unknown key; a campaign lies where its campaign.yaml lies")
     rubric_name = raw.pop("rubric", "rubric.yaml")
     if not isinstance(rubric_name, str):
         raise ConfigError(f"{path}: rubric: {rubric_name!r} must be the name of a file beside campaign.yaml")

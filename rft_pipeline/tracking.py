@@ -75,8 +75,9 @@ class Tracker:
 
     def _log(self, record: Record) -> None:
         client = self._client
-        for name, value in {**record.metrics, **{f"rows/{k}": float(v) for k, v in record.rows.items()}}.items():
-            client.log_metric(self.run_id, f"{record.payload['stage']}/{name}", value)
+        numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
+        for name, number in numbers.items():
+            client.log_metric(self.run_id, f"{record.payload['stage']}/{name}", number)
         client.set_tag(self.run_id, f"{record.payload['stage']}.folder", str(record.folder))
         for name, value in self._links(record).items():
             client.set_tag(self.run_id, name, value)
@@ -138,7 +139,7 @@ class Tracker:
 
     @cached_property
     def _config_id(self) -> str:
-        return fingerprint(self.campaign.config_identity)
+        return fingerprint(self.campaign.identity)
 
     @cached_property
     def _client(self) -> "MlflowClient":

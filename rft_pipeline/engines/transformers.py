@@ -107,7 +107,7 @@ class TransformersEngine:
         return [result for result in results if result is not None]
 
     def _score_batch(self, requests: list[ScoreRequest]) -> list[ScoreResult]:
-        ids_BL, mask_BL, cache = self._prefill([request.prefix for request in requests])
+        _, mask_BL, cache = self._prefill([request.prefix for request in requests])
         longest = max(len(request.continuation) for request in requests) + 1
         rows = [[request.prefix[-1], *request.continuation] for request in requests]
         ids_BT = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], device=self.device)

@@ -1,9 +1,14 @@
 """Loading a policy or judge with transformers: full checkpoints and LoRA adapters alike."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import ModelError
+
+ADAPTER = "adapter_config.json"
+"""The file that makes a checkpoint a LoRA adapter."""
 
 
 def pick_device(wanted: str) -> str:
@@ -31,20 +36,39 @@ def load_tokenizer(folder: Path) -> Any:
 def load_weights(folder: Path, dtype: str, device: str) -> Any:
     """The causal language model in `folder`, a LoRA adapter there merged into the base model it names."""
     import torch
+
+    wanted = getattr(torch, dtype)
+    if (folder / ADAPTER).is_file():
+        model = load_adapter(folder, device).merge_and_unload().to(wanted)
+    else:
+        model = _load(folder, wanted)
+    return model.to(device).eval()
+
+
+def load_adapter(folder: Path, device: str, trainable: bool = False) -> Any:
+    """The LoRA adapter in `folder` on its fp32 base model."""
+    import torch
+    from peft import PeftModel
+
+    named = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    base = _load((folder / named).resolve(), torch.float32)
+    return PeftModel.from_pretrained(base, folder, is_trainable=trainable).to(device)
+
+
+def name_base(folder: Path, base: Path) -> None:
+    """Let the adapter in `folder` name its base relative to itself, so that both may move together."""
+    path = folder / ADAPTER
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = os.path.relpath(base.resolve(), folder.resolve())
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _load(folder: Path, dtype: Any) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     try:
-        if (folder / "adapter_config.json").is_file():
-            from peft import AutoPeftModelForCausalLM
-
-            options["dtype"] = torch.float32
-            model = AutoPeftModelForCausalLM.from_pretrained(folder, **options).merge_and_unload()
-            model = model.to(getattr(torch, dtype))
-        else:
-            model = AutoModelForCausalLM.from_pretrained(folder, **options)
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
-    return model.to(device).eval()

@@ -73,16 +73,14 @@ def judge_rollouts(
 
     for criterion in criteria:
         judge = judge_model if criterion.judged else "rule"
+        subjects = [subject_of(view, criterion) for view in views]
         wanted = pl.DataFrame(
             {
                 "rollout_id": rollouts["rollout_id"],
-                "subject": [subject_of(view, criterion) for view in views],
+                "subject": subjects,
+                "judgement_id": [judgement_id(criterion.fingerprint, judge, subject) for subject in subjects],
                 "place": range(len(views)),
             }
-        ).with_columns(
-            pl.col("subject")
-            .map_elements(lambda subject, c=criterion, j=judge: judgement_id(c.fingerprint, j, subject), pl.String)
-            .alias("judgement_id")
         )
         narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == judge)
         missing = table.missing(wanted.unique("judgement_id", maintain_order=True), *narrow)

@@ -12,31 +12,31 @@ from deltalake import DeltaTable, write_deltalake
 from rft_pipeline.fingerprint import fingerprint
 
 ROLLOUTS = pl.Schema(
-    {
-        "rollout_id": pl.String,
-        "policy": pl.String,
-        "prompt_id": pl.String,
-        "sampling": pl.String,
-        "sample_index": pl.Int64,
-        "prompt_tokens": pl.List(pl.Int64),
-        "tokens": pl.List(pl.Int64),
-        "logprobs": pl.List(pl.Float64),
-        "completion": pl.String,
-        "finish_reason": pl.String,
-    }
+    [
+        ("rollout_id", pl.String()),
+        ("policy", pl.String()),
+        ("prompt_id", pl.String()),
+        ("sampling", pl.String()),
+        ("sample_index", pl.Int64()),
+        ("prompt_tokens", pl.List(pl.Int64())),
+        ("tokens", pl.List(pl.Int64())),
+        ("logprobs", pl.List(pl.Float64())),
+        ("completion", pl.String()),
+        ("finish_reason", pl.String()),
+    ]
 )
 JUDGEMENTS = pl.Schema(
-    {
-        "judgement_id": pl.String,
-        "criterion": pl.String,
-        "judge": pl.String,
-        "subject": pl.String,
-        "score": pl.Float64,
-        "status": pl.String,
-        "raw": pl.String,
-        "reason": pl.String,
-        "tokens": pl.Int64,
-    }
+    [
+        ("judgement_id", pl.String()),
+        ("criterion", pl.String()),
+        ("judge", pl.String()),
+        ("subject", pl.String()),
+        ("score", pl.Float64()),
+        ("status", pl.String()),
+        ("raw", pl.String()),
+        ("reason", pl.String()),
+        ("tokens", pl.Int64()),
+    ]
 )
 
 
@@ -61,12 +61,8 @@ class Table:
 
     def append(self, rows: pl.DataFrame) -> None:
         """Append rows in one commit. Raises `polars` schema errors for rows of another shape."""
-        write_deltalake(
-            self.path,
-            rows.select(self.schema.names()).cast(dict(self.schema)),
-            mode="append",
-            partition_by=self.partition_by,
-        )
+        shaped = rows.select(self.schema.names()).cast(self.schema)
+        write_deltalake(self.path, shaped, mode="append", partition_by=self.partition_by)
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows for which all of `where` hold; each key once."""
