@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a user needs; both may be repeated.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready

@@ -1,20 +1,23 @@
 """MLflow: one experiment a campaign, a parent run a configuration, a child run a round.
 
-A run is found again by its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage
-logs, it logs from its record; training steps are logged live as well. Weights stay in the store: MLflow gets a model
-that points to them.
+A configuration is everything results follow from: settings, prompts, models and code versions. A run is found again by
+its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage logs, it logs from its record;
+training steps are logged live as well. Weights stay in the store: MLflow gets a model that points to them.
 """
 
 import json
 import os
+import tempfile
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import Node
+from rft_pipeline.graph import CODE_VERSIONS, Node
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
 
@@ -39,30 +42,42 @@ def mlflow_url(home: Home) -> str:
 class Tracker:
     """Logs one stage of one campaign."""
 
-    def __init__(self, home: Home, campaign: Campaign, node: Node, dagster_run_id: str | None) -> None:
+    def __init__(
+        self, home: Home, campaign: Campaign, node: Node, sources: Mapping[str, str], dagster_run_id: str | None
+    ) -> None:
         self.home = home
         self.campaign = campaign
         self.node = node
+        self.sources = sources
         self.dagster_run_id = dagster_run_id
 
     @cached_property
     def run_id(self) -> str:
         """The MLflow run of this node: its round's, or the parent for the sources."""
-        parent = self._find_or_create(f"{self.campaign.name} {self._config_id}", {"rft.config": self._config_id})
         if self.node.round == 0:
-            return parent
-        tags = {"mlflow.parentRunId": parent, "rft.round": str(self.node.round)}
+            return self._parent
+        tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
         return self._find_or_create(f"round {self.node.round}", tags)
 
+    @cached_property
+    def _parent(self) -> str:
+        return self._find_or_create(f"{self.campaign.name} {self._config_id}", {"rft.config": self._config_id})
+
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
-        """Metrics of one optimiser step."""
+        """Metrics of one optimiser step, unless a run that was killed logged them before."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
+        if step in self._steps_there:
+            return
         now = get_current_time_millis()
         self._client.log_batch(
             self.run_id, metrics=[Metric(TRAIN + name, value, now, step) for name, value in metrics.items()]
         )
+
+    @cached_property
+    def _steps_there(self) -> set[int]:
+        return {metric.step for metric in self._client.get_metric_history(self.run_id, f"{TRAIN}loss")}
 
     def log_record(self, record: Record) -> str:
         """Log a record's numbers and links into the node's run, once; returns the run's id."""
@@ -89,6 +104,9 @@ class Tracker:
             case "eval_reports":
                 for name in ("report.html", "report.json"):
                     client.log_artifact(self.run_id, str(record.path(name)))
+                client.set_terminated(self.run_id)
+                if self.node.round == self.campaign.rounds:
+                    client.set_terminated(self._parent)
             case _:
                 pass
 
@@ -118,31 +136,45 @@ class Tracker:
         )
 
     def _log_checkpoint(self, record: Record) -> None:
-        import mlflow
-
-        params = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
-        for key, value in params.items():
+        settings = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
+        for key, value in settings.items():
             self._client.log_param(self.run_id, key, value)
         if record.cached:
             for line in record.path(STEPS).read_text(encoding="utf-8").splitlines():
                 metrics = json.loads(line)
                 self.log_step(metrics.pop("step"), metrics)
-        mlflow.set_tracking_uri(self.home.mlflow_uri)
-        mlflow.create_external_model(
+        self._log_model(record, settings)
+
+    def _log_model(self, record: Record, settings: dict[str, str]) -> None:
+        """A model whose weights lie elsewhere. `mlflow.create_external_model` does the same, but sets the tracking URI
+        of the whole process and of its children."""
+        from mlflow.entities import LoggedModelStatus
+        from mlflow.models.utils import get_external_mlflow_model_spec
+
+        model = self._client.create_logged_model(
+            self._experiment,
             name=record.key.replace("/", "-"),
             source_run_id=self.run_id,
-            params=params,
-            tags={"rft.fingerprint": record.fingerprint, "rft.folder": str(record.folder / "checkpoint")},
+            tags={
+                "mlflow.model.isExternal": "true",
+                "rft.fingerprint": record.fingerprint,
+                "rft.folder": str(record.folder / "checkpoint"),
+            },
+            params=settings,
             model_type=str(record.payload["settings"]["weights"]),
-            experiment_id=self._experiment,
         )
+        with tempfile.TemporaryDirectory() as scratch:
+            get_external_mlflow_model_spec(model).save(str(Path(scratch) / "MLmodel"))
+            self._client.log_model_artifacts(model.model_id, scratch)
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     @cached_property
     def _config_id(self) -> str:
-        return fingerprint(self.campaign.identity)
+        return fingerprint([self.campaign.identity, self.sources, CODE_VERSIONS])
 
     @cached_property
     def _client(self) -> "MlflowClient":
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
         self.home.root.mkdir(parents=True, exist_ok=True)

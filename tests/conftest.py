@@ -10,8 +10,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +131,53 @@ def tiny_engine(tiny_model: Path) -> "TransformersEngine":
 @pytest.fixture
 def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a campaign of two rounds of 4 prompts × 4 rollouts × 8 tokens, with RFT_HOME and RFT_DATA set."""
-    folder = tmp_path / "data" / "tiny"
+    _live_in(tmp_path, monkeypatch)
+    return write_campaign(tmp_path, tiny_model)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read."""
+    from tests.assets.small import materialize
+
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _live_in(folder, monkeypatch)
+        assert materialize(write_campaign(folder, tiny_model)).success
+    return folder
+
+
+@pytest.fixture
+def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the finished campaign with RFT_HOME and RFT_DATA set; only to be read."""
+    _live_in(finished, monkeypatch)
+    return finished / "data" / "tiny"
+
+
+@pytest.fixture
+def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a copy of the finished campaign, with RFT_HOME and RFT_DATA set, to be edited and run again."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    _live_in(tmp_path, monkeypatch)
+    return tmp_path / "data" / "tiny"
+
+
+def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RFT_HOME", str(folder / "home"))
+    monkeypatch.setenv("RFT_DATA", str(folder / "data"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def write_campaign(root: Path, model: Path) -> Path:
+    """Write the tiny campaign below `root / "data"`; returns its folder."""
+    folder = root / "data" / "tiny"
     (folder / "prompts").mkdir(parents=True)
     runtime = {"batch_size": 16, "dtype": "float32", "device": "cpu"}
     campaign = {
         "name": "tiny",
         "seed": 7,
         "rounds": 2,
-        "policy": {"model": str(tiny_model), "system": "You are a support agent."},
+        "policy": {"model": str(model), "system": "You are a support agent."},
         "prompts": {"train": "prompts/train.jsonl", "eval": "prompts/eval.jsonl"},
         "rollouts": {
             "prompts_per_round": 4,
@@ -143,7 +185,7 @@ def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "sampling": {"max_new_tokens": 8},
             "runtime": runtime,
         },
-        "judge": {"model": str(tiny_model), "runtime": runtime},
+        "judge": {"model": str(model), "runtime": runtime},
         "training": {
             "learning_rate": 1e-3,
             "batch_size": 8,
@@ -163,9 +205,6 @@ def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / "prompts" / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RFT_DATA", str(tmp_path / "data"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return folder
 
 

@@ -29,6 +29,7 @@ def prepare(home: Home) -> dict[str, str]:
         "RFT_HOME": str(home.root),
         "RFT_DATA": str(home.data),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "TOKENIZERS_PARALLELISM": "false",
     }
 

@@ -56,13 +56,13 @@ def rounds(home: Home, campaign: Campaign) -> None:
     table = Table("round", "reward", "95 % interval", *names, box=None, header_style="bold")
     for each in summary["rounds"]:
         label = "base" if each["round"] == 0 else str(each["round"])
-        interval = f"{each['lower95']:.3f} … {each['upper95']:.3f}"
-        table.add_row(label, f"{each['reward']:.3f}", interval, *(_score(each["criteria"][name]) for name in names))
+        interval = f"{_score(each['lower95'])} … {_score(each['upper95'])}"
+        table.add_row(label, _score(each["reward"]), interval, *(_score(each["criteria"][name]) for name in names))
     out.print(table)
     delta = summary["delta"]
     out.print(
-        f"held-out reward, last round minus base: [bold]{delta['mean']:+.3f}[/] "
-        f"({delta['lower95']:+.3f} … {delta['upper95']:+.3f})",
+        f"held-out reward, last round minus base: [bold]{_change(delta['mean'])}[/] "
+        f"({_change(delta['lower95'])} … {_change(delta['upper95'])})",
         highlight=False,
     )
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
@@ -91,3 +91,7 @@ def _last_report(home: Home, campaign: Campaign) -> Record:
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _change(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"

@@ -239,20 +239,27 @@ def _eval_reports(job: Job) -> Output:
     return Output(
         content_hash=fingerprint(report),
         rows={"prompts": prompts.height, "rollouts": sum(each.rows.height for each in rounds), "made": made},
-        metrics={
-            "eval_reward": newest["reward"],
-            "eval_reward_lower95": newest["lower95"],
-            "eval_reward_upper95": newest["upper95"],
-            "eval_delta": newest["delta"]["mean"],
-            "eval_delta_lower95": newest["delta"]["lower95"],
-            "eval_delta_upper95": newest["delta"]["upper95"],
-            "eval_length_mean": newest["length"]["mean"],
-            "eval_truncated_share": newest["truncated"],
-            "eval_distinct2": newest["distinct2"],
-            "eval_repetition": newest["repetition"],
-        }
-        | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()},
+        metrics=_known(
+            {
+                "eval_reward": newest["reward"],
+                "eval_reward_lower95": newest["lower95"],
+                "eval_reward_upper95": newest["upper95"],
+                "eval_delta": newest["delta"]["mean"],
+                "eval_delta_lower95": newest["delta"]["lower95"],
+                "eval_delta_upper95": newest["delta"]["upper95"],
+                "eval_length_mean": newest["length"]["mean"],
+                "eval_truncated_share": newest["truncated"],
+                "eval_distinct2": newest["distinct2"],
+                "eval_repetition": newest["repetition"],
+            }
+            | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()}
+        ),
     )
+
+
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    """Without those nobody can know, e.g. the bounds of a mean over one prompt."""
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:

@@ -34,7 +34,7 @@ class Pipeline:
         sources = source_hashes(campaign, self.home, fetch=True)
         upstream = {role: self._upstream(campaign, here, above) for role, above in here.upstream.items()}
         made_from = payload(campaign, here, upstream, sources)
-        tracker = Tracker(self.home, campaign, here, dagster_run_id)
+        tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
         with self.records.holding(here.key):
             found = self.records.find(here.key, fingerprint(made_from))
             if found is not None:

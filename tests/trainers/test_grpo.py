@@ -80,7 +80,7 @@ def test_under_autocast_the_ratio_is_exactly_1_before_the_first_update(
     batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     seen = run(batch, tiny_model, tmp_path, bf16=True)
-    assert furthest_ratio(seen.losses[:1]) < 1e-6
+    assert furthest_ratio(seen.losses[:2]) < 1e-6
     assert {weight.dtype for weight in load_file(seen.checkpoint / "model.safetensors").values()} == {torch.float32}
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: each answers one question with one command; README.md lists them."""

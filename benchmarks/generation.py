@@ -1,0 +1,122 @@
+"""Generation: what do seeded rows and log-probs cost over a bare `model.generate`?
+
+Both sides share the model object, the left-padded prompts, their order and the batch size, and count the tokens up to
+and with the end of the turn. Ours also tokenizes the prompts and decodes the replies within its time, the bare loop
+neither.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks.common import (
+    BatchSize,
+    CampaignName,
+    DtypeName,
+    Goal,
+    GroupSize,
+    MaxNewTokens,
+    ModelName,
+    PairCount,
+    alternate,
+    conclude,
+    find_campaign,
+    generate_requests,
+    load_engine,
+    machine,
+    median_ratio,
+    run,
+    runtime_of,
+    say,
+    speed_table,
+    train_prompts,
+)
+from rft_pipeline.campaign import Sampling
+from rft_pipeline.cli import console
+from rft_pipeline.engines import GenerateRequest
+from rft_pipeline.engines.transformers import TransformersEngine
+
+GOAL = 0.90
+"""Least ratio of our tokens a second to the bare loop's."""
+
+
+def generation(
+    campaign_name: CampaignName = "support_reply",
+    model: ModelName = "embedded",
+    prompts: Annotated[int, typer.Option(min=1, help="Train prompts, from the first.")] = 24,
+    group_size: GroupSize = None,
+    batch_size: BatchSize = None,
+    max_new_tokens: MaxNewTokens = None,
+    dtype: DtypeName = "bfloat16",
+    pairs: PairCount = 3,
+) -> None:
+    """Tokens a second of the engine against a bare model.generate loop."""
+    campaign = find_campaign(campaign_name)
+    engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
+    chosen = train_prompts(campaign, prompts)
+    group_size = group_size or campaign.rollouts.group_size
+    sampling = Sampling(max_new_tokens=max_new_tokens or campaign.rollouts.sampling.max_new_tokens)
+
+    def requests(turn: int) -> list[GenerateRequest]:
+        return generate_requests(campaign, chosen, group_size, turn)
+
+    batches = padded_batches(engine, requests(0))
+
+    def ours(turn: int) -> int:
+        drawn = engine.generate(requests(turn), sampling)
+        return sum(len(completion.tokens_T) for completions in drawn for completion in completions)
+
+    def plain(turn: int) -> int:
+        torch.manual_seed(turn)
+        return sum(bare_generate(engine, *batch, sampling.max_new_tokens) for batch in batches)
+
+    say("one batch of each side to warm up")
+    warm = Sampling(max_new_tokens=min(4, sampling.max_new_tokens))
+    next(iter(engine.generate(requests(0)[: engine.batch_size], warm)))
+    bare_generate(engine, *batches[0], warm.max_new_tokens)
+    timed = alternate(ours, plain, pairs)
+    caption = (
+        f"{campaign.name}: {chosen.height} prompts × {group_size} rollouts × at most {sampling.max_new_tokens} tokens, "
+        f"{model}, {dtype}, batches of {engine.batch_size}; {machine(engine)}"
+    )
+    sides = ("TransformersEngine.generate", "bare model.generate")
+    console.out.print(speed_table("Generation", caption, sides, timed))
+    found = median_ratio(timed)
+    conclude([Goal("ours to bare, tok/s, median of the pairs", f"{found:.3f}", f"≥ {GOAL:.2f}", found >= GOAL)])
+
+
+def padded_batches(
+    engine: TransformersEngine, requests: Sequence[GenerateRequest]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Tokens and mask (B × L each), left-padded, in the order in which the engine takes its batches."""
+    prompts = sorted((engine.chat_tokens(request.messages) for request in requests), key=lambda row: (len(row), row))
+    batches = []
+    for start in range(0, len(prompts), engine.batch_size):
+        rows = {"input_ids": prompts[start : start + engine.batch_size]}
+        padded = engine.tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(engine.device)
+        batches.append((padded["input_ids"], padded["attention_mask"]))
+    return batches
+
+
+def bare_generate(engine: TransformersEngine, ids_BL: torch.Tensor, mask_BL: torch.Tensor, max_new_tokens: int) -> int:
+    """Sample one batch; returns how many tokens were drawn up to and with each row's end of turn."""
+    with torch.inference_mode():
+        output_BX = engine.model.generate(
+            input_ids=ids_BL,
+            attention_mask=mask_BL,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=engine.pad,
+            eos_token_id=engine.eos,
+        )
+    drawn_BT = output_BX[:, ids_BL.shape[1] :].tolist()
+    return sum(row.index(engine.eos) + 1 if engine.eos in row else len(row) for row in drawn_BT)
+
+
+if __name__ == "__main__":
+    run(generation)

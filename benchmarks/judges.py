@@ -1,0 +1,261 @@
+"""Judges: how far can each criterion's verdict be trusted, and would another wording have done better?
+
+Every number is taken on the campaign's anchors. Axes: N anchors, R resamples. Anchors of one prompt resemble each
+other, so what an interval resamples is the prompt.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import polars as pl
+import typer
+from pydantic import Field, TypeAdapter, ValidationError
+from rich.markup import escape
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.common import (
+    BatchSize,
+    CampaignName,
+    DtypeName,
+    Goal,
+    ModelName,
+    conclude,
+    find_campaign,
+    load_engine,
+    machine,
+    run,
+    runtime_of,
+    say,
+)
+from rft_pipeline.campaign import Campaign, read_yaml
+from rft_pipeline.cli import console
+from rft_pipeline.engines import Scorer
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.judges import Judge, Rule, model_judge
+from rft_pipeline.rubric import BinaryJudge, ClozeJudge, ContrastJudge, Criterion, ModelJudge, RelevanceJudge, RuleJudge
+from rft_pipeline.stages.judge_scores import as_rollout
+from rft_pipeline.stages.prompts import read_anchors
+from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.strict import explain
+
+CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
+CHANCE = 0.5
+"""AUC of a judge that tells nothing; a judged criterion's interval must lie above."""
+
+Candidates = dict[str, tuple[Annotated[ModelJudge, Field(discriminator="protocol")], ...]]
+
+
+class Audit(NamedTuple):
+    """One criterion's judge against the labels."""
+
+    criterion: Criterion
+    anchors: int
+    positives: int
+    unscored: int
+    auc: Interval
+    accuracy: Interval
+    """Share of anchors on the right side of 0.5."""
+    within_prompt: Interval
+    """Share of (good, bad) pairs of one prompt in the right order; a tie counts half."""
+
+
+class Candidate(NamedTuple):
+    """A judge that decides a criterion, or might."""
+
+    criterion: str
+    judge: ModelJudge
+    auc: float | None
+    """None when this model cannot serve the judge."""
+    note: str
+
+
+def judges(
+    campaign_name: CampaignName = "support_reply",
+    model: ModelName = "embedded",
+    candidates: Annotated[Path, typer.Option(help="Judges to compare the rubric's with, by criterion.")] = CANDIDATES,
+    batch_size: BatchSize = None,
+    dtype: DtypeName = "bfloat16",
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of prompts.")] = 1000,
+) -> None:
+    """Audit a campaign's criteria on its anchors, and list what other judges would reach."""
+    campaign = find_campaign(campaign_name)
+    if campaign.anchors_path is None:
+        raise ConfigError(
+            f"{campaign.folder / 'campaign.yaml'}: anchors: not set; without labels nothing can be audited"
+        )
+    alternatives = read_candidates(candidates, campaign)
+    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
+    audits = [audit(criterion, anchors, engine, resamples, campaign.seed) for criterion in campaign.rubric.criteria]
+    compared = [
+        try_candidate(criterion, judge, anchors, engine)
+        for criterion, listed in alternatives.items()
+        for judge in listed
+    ]
+    source = f"{campaign.name}: {anchors.height} anchors, {model}, {dtype}; {machine(engine)}"
+    console.out.print(audit_table(audits, source))
+    console.out.print(candidate_table(audits, compared))
+    conclude([goal_of(found) for found in audits if found.criterion.judged])
+
+
+def read_candidates(path: Path, campaign: Campaign) -> Candidates:
+    """Raises `ConfigError` for a judge that cannot be used or a criterion the rubric lacks."""
+    try:
+        found = TypeAdapter(Candidates).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(explain(path, error)) from error
+    if unknown := sorted(set(found) - set(campaign.rubric.names)):
+        raise ConfigError(
+            f"{path}: the rubric of {campaign.name} has no criterion {', '.join(unknown)}; "
+            f"it has: {', '.join(campaign.rubric.names)}"
+        )
+    return found
+
+
+def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples: int, seed: int) -> Audit:
+    """A criterion's own judge on the anchors that are labelled for it."""
+    say(f"judging the anchors: {criterion.name}")
+    judge = Rule(criterion.judge) if isinstance(criterion.judge, RuleJudge) else model_judge(criterion.judge, engine)
+    every = judged_anchors(criterion.name, judge, anchors)
+    rows = every.drop_nulls("score")
+    right_N = (rows["score"] >= 0.5) == (rows["label"] == 1)
+    order_N, prompt_N = within_prompt_order(rows)
+    return Audit(
+        criterion,
+        every.height,
+        int(every["label"].sum()),
+        every.height - rows.height,
+        auc_interval(rows, resamples, seed_of(seed, "auc", criterion.name)),
+        clustered_mean(
+            right_N.cast(pl.Float64).to_numpy(),
+            rows["prompt_id"].to_numpy(),
+            resamples,
+            seed_of(seed, "accuracy", criterion.name),
+        ),
+        clustered_mean(order_N, prompt_N, resamples, seed_of(seed, "within prompt", criterion.name)),
+    )
+
+
+def try_candidate(criterion: str, judge: ModelJudge, anchors: pl.DataFrame, engine: Scorer) -> Candidate:
+    """A judge's AUC on the anchors labelled for a criterion, or why this model cannot serve it."""
+    say(f"judging the anchors: {criterion} by {wording(judge)}")
+    try:
+        rows = judged_anchors(criterion, model_judge(judge, engine), anchors).drop_nulls("score")
+    except ConfigError as error:
+        return Candidate(criterion, judge, None, str(error))
+    return Candidate(criterion, judge, auc(rows), "")
+
+
+def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> pl.DataFrame:
+    """prompt_id, label (0 or 1) and score (null when unscored) of the anchors labelled for the criterion."""
+    labelled = anchors.with_columns(pl.col("labels").struct.field(criterion).alias("label")).drop_nulls("label")
+    judgements = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
+    scores = pl.Series("score", [judgement.score for judgement in judgements], pl.Float64)
+    return labelled.select("prompt_id", "label", scores)
+
+
+def auc(rows: pl.DataFrame) -> float:
+    """Probability that a good anchor scores above a bad one, a tie counting half; NaN when one of them is missing."""
+    if rows["label"].n_unique() < 2:
+        return float("nan")
+    return float(roc_auc_score(rows["label"], rows["score"]))
+
+
+def auc_interval(rows: pl.DataFrame, resamples: int, seed: int) -> Interval:
+    """AUC with a percentile bootstrap interval over prompts (Field and Welsh 2007).
+
+    Resamples without a good or without a bad anchor are left out. The bounds are NaN for a single prompt.
+    """
+    label_N, score_N = rows["label"].to_numpy(), rows["score"].to_numpy()
+    names, prompt_N = np.unique(rows["prompt_id"].to_numpy(), return_inverse=True)
+    found = auc(rows)
+    if len(names) < 2 or np.isnan(found):
+        return Interval(found, float("nan"), float("nan"))
+    prompts = len(names)
+    times_RK = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
+    drawn = []
+    for times_N in times_RK[:, prompt_N]:
+        there_N = times_N > 0
+        if len(np.unique(label_N[there_N])) == 2:
+            drawn.append(roc_auc_score(label_N[there_N], score_N[there_N], sample_weight=times_N[there_N]))
+    lower, upper = np.percentile(drawn, [2.5, 97.5])
+    return Interval(found, float(lower), float(upper))
+
+
+def within_prompt_order(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Every (good, bad) pair of one prompt: 1 in the right order, 0 in the wrong, 0.5 tied; and its prompt."""
+    good, bad = (rows.filter(pl.col("label") == label) for label in (1, 0))
+    pairs = good.join(bad, on="prompt_id", suffix="_bad")
+    order_N = (np.sign(pairs["score"].to_numpy() - pairs["score_bad"].to_numpy()) + 1) / 2
+    return order_N, pairs["prompt_id"].to_numpy()
+
+
+def audit_table(audits: Sequence[Audit], caption: str) -> Table:
+    table = Table(title="Criteria on the anchors, with 95 % intervals over prompts", caption=caption)
+    for column in ("criterion", "judge"):
+        table.add_column(column)
+    for column in ("anchors", "good", "unscored", "AUC", "accuracy at 0.5", "pairs within a prompt"):
+        table.add_column(column, justify="right")
+    for found in audits:
+        intervals = (found.auc, found.accuracy, found.within_prompt)
+        counts = (found.anchors, found.positives, found.unscored)
+        table.add_row(
+            found.criterion.name, found.criterion.judge.protocol, *map(str, counts), *map(shown_interval, intervals)
+        )
+    return table
+
+
+def candidate_table(audits: Sequence[Audit], compared: Sequence[Candidate]) -> Table:
+    """The rubric's judges (bold) among the candidates, best first."""
+    table = Table(title="Judges that might decide a criterion; the rubric's in bold")
+    table.add_column("criterion")
+    table.add_column("AUC", justify="right")
+    table.add_column("protocol")
+    table.add_column("wording", overflow="fold")
+    for found in audits:
+        own = found.criterion.judge
+        rivals = [candidate for candidate in compared if candidate.criterion == found.criterion.name]
+        if isinstance(own, RuleJudge) and not rivals:
+            continue
+        rows = [(rival.auc, rival.judge.protocol, rival.note or wording(rival.judge), "") for rival in rivals]
+        if not isinstance(own, RuleJudge):
+            rows.append((found.auc.mean, own.protocol, wording(own), "bold"))
+        rows.sort(key=lambda row: -1.0 if row[0] is None or np.isnan(row[0]) else row[0], reverse=True)
+        for value, protocol, text, style in rows:
+            number = "–" if value is None or np.isnan(value) else f"{value:.3f}"
+            table.add_row(found.criterion.name, number, protocol, escape(text), style=style)
+        table.add_section()
+    return table
+
+
+def goal_of(found: Audit) -> Goal:
+    lower = found.auc.lower95
+    return Goal(f"{found.criterion.name}: lower bound of the AUC", f"{lower:.3f}", f"> {CHANCE}", lower > CHANCE)
+
+
+def wording(judge: ModelJudge) -> str:
+    """A judge's texts on one line."""
+    match judge:
+        case ContrastJudge(positive=positive, negative=negative):
+            return f"{positive} / {negative}"
+        case RelevanceJudge(system=system):
+            return system
+        case ClozeJudge(templates=templates, positive=good, negative=bad):
+            shown = " | ".join(template.replace("\n", " ⏎ ") for template in templates)
+            return f"{shown} {', '.join(good)} / {', '.join(bad)}"
+        case BinaryJudge(question=question):
+            return question
+
+
+def shown_interval(interval: Interval) -> str:
+    if np.isnan(interval.mean):
+        return "–"
+    return f"{interval.mean:.2f} ({interval.lower95:.2f}–{interval.upper95:.2f})"
+
+
+if __name__ == "__main__":
+    run(judges)

@@ -1,0 +1,32 @@
+"""A campaign run by Dagster in this process, on an instance that lies in the campaign's home."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli import dagster_home
+from rft_pipeline.store import Home
+
+
+def instance() -> dg.DagsterInstance:
+    """The instance of the home in force."""
+    home = Home.find()
+    dagster_home.prepare(home)
+    return dg.DagsterInstance.from_config(str(home.dagster))
+
+
+def materialize(folder: Path, keys: Sequence[str] | None = None) -> dg.ExecuteInProcessResult:
+    """Materialize a campaign, or those of its assets; a failing step fails the result and raises nothing."""
+    from assets.definitions import campaign_assets
+    from assets.resources import StageRunner
+
+    with instance() as running:
+        return dg.materialize(
+            campaign_assets(load_campaign(folder)),
+            instance=running,
+            resources={"stages": StageRunner()},
+            selection=None if keys is None else [dg.AssetKey(key.split("/")) for key in keys],
+            raise_on_error=False,
+        )

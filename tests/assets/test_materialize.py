@@ -1,0 +1,3 @@
+from pathlib import Path
+def test_x(finished: Path) -> None:
+    assert 0
