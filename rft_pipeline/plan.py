@@ -62,7 +62,7 @@ def as_json(steps: list[Step]) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
-    """The keys in which two payloads differ, with both values where they are short."""
+    """The keys in which two payloads differ, with both values where they are short; things in a list go by name."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         name = f"{where}{key}"
@@ -73,8 +73,16 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
         elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
             found += differences(old[key], new[key], f"{name}.")
         elif old[key] != new[key]:
-            found.append(f"{name}: {_short(old[key])} → {_short(new[key])}")
+            named = [_by_name(value) for value in (old[key], new[key])]
+            within = differences(*named, f"{name}.") if all(named) else []
+            found += within or [f"{name}: {_short(old[key])} → {_short(new[key])}"]
     return found
+
+
+def _by_name(value: Any) -> dict[str, Any]:
+    """A list of things with names, by name; empty for anything else."""
+    named = isinstance(value, list) and all(isinstance(item, Mapping) and "name" in item for item in value)
+    return {item["name"]: item for item in value} if named else {}
 
 
 def _why(current: Record | None, made_from: dict[str, Any]) -> list[str]:
@@ -89,13 +97,15 @@ def _in_words(difference: str) -> str:
     if area == "inputs":
         return f"input {rest} changed"
     if area == "settings" and rest.startswith("criteria."):
-        _, name, *_ = rest.split(".")
-        return f'criterion "{name}": {change if change in ("new", "gone") else "judge changed"}'
+        _, name, *setting = rest.split(".")
+        if setting and setting[0] not in ("judge", "protocol_version"):
+            return f'criterion "{name}": {setting[0]} {change}'
+        return f'criterion "{name}": {"judge changed" if setting else change}'
     return f"{rest or where}: {change}"
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
