@@ -33,7 +33,9 @@ from rft_pipeline.store import Home
 Dtype = Literal["bfloat16", "float32"]
 
 CampaignName = Annotated[str, typer.Option("--campaign", help="A folder below data/ that holds campaign.yaml.")]
-ModelName = Annotated[str, typer.Option("--model", help="`embedded`, a hub id org/name[@revision], or a folder.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="`embedded`, a hub id (org/name or org/name@revision), or a folder.")
+]
 DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Number format of the weights that are timed.")]
 GroupSize = Annotated[int | None, typer.Option(min=1, help="Rollouts a prompt.", show_default="the campaign's")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows of a batch.", show_default="the campaign's")]

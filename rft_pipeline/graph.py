@@ -30,6 +30,9 @@ CODE_VERSIONS = {
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
 
+CONFIGURED = ("rubric",)
+"""Roles whose content stages read in the campaign itself: they order the graph and enter no payload."""
+
 
 @dataclass(frozen=True)
 class Node:

@@ -9,7 +9,7 @@ import polars as pl
 from rft_pipeline.addresses import choose_prompts, rollout_addresses, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import Node, nodes, payload
+from rft_pipeline.graph import CONFIGURED, Node, nodes, payload
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
 
@@ -42,18 +42,18 @@ def plan(campaign: Campaign, home: Home) -> list[Step]:
     for here in nodes(campaign):
         current = records.current(here.key)
         above = {role: settled[name] for role, name in here.upstream.items()}
-        waiting = [name for role, name in here.upstream.items() if above[role] is None]
+        waiting = [name for role, name in here.upstream.items() if above[role] is None and role not in CONFIGURED]
         known = {role: record for role, record in above.items() if record is not None}
-        if waiting:
-            reasons = [f"{name} will be made" for name in waiting]
-            settled[here.name] = None
-        else:
-            made_from = payload(campaign, here, known, sources)
-            found = records.find(here.key, fingerprint(made_from))
-            settled[here.name] = found
-            reasons = [] if found else _why(current, made_from)
-        action = "skip" if settled[here.name] else "run"
-        steps.append(Step(here.key, action, reasons, _rows(campaign, here, known, settled[here.name], home)))
+        made_from = None if waiting else payload(campaign, here, known, sources)
+        found = None if made_from is None else records.find(here.key, fingerprint(made_from))
+        settled[here.name] = found
+        wanted = _rows_wanted(campaign, here)
+        if found is not None:
+            steps.append(Step(here.key, "skip", [], Rows(make=0, have=wanted)))
+            continue
+        reasons = [f"{name} will be made" for name in waiting] if made_from is None else _why(current, made_from)
+        have = _rows_there(campaign, here, known, current, made_from, home)
+        steps.append(Step(here.key, "run", reasons, Rows(make=wanted - have, have=have)))
     return steps
 
 
@@ -73,8 +73,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
         elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
             found += differences(old[key], new[key], f"{name}.")
         elif old[key] != new[key]:
-            named = [_by_name(value) for value in (old[key], new[key])]
-            within = differences(*named, f"{name}.") if all(named) else []
+            before, after = _by_name(old[key]), _by_name(new[key])
+            within = differences(before, after, f"{name}.") if before and after else []
             found += within or [f"{name}: {_short(old[key])} → {_short(new[key])}"]
     return found
 
@@ -88,7 +88,8 @@ def _by_name(value: Any) -> dict[str, Any]:
 def _why(current: Record | None, made_from: dict[str, Any]) -> list[str]:
     if current is None:
         return ["never made"]
-    return [_in_words(line) for line in differences(current.payload, made_from)] or ["its files are missing"]
+    words = dict.fromkeys(_in_words(line) for line in differences(current.payload, made_from))
+    return list(words) or ["its files are missing"]
 
 
 def _in_words(difference: str) -> str:
@@ -109,19 +110,40 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _rows(campaign: Campaign, here: Node, known: Mapping[str, Record], found: Record | None, home: Home) -> Rows:
+def _rows_wanted(campaign: Campaign, here: Node) -> int:
     """Rollouts and judgements are counted; other stages make one result."""
-    how = campaign.rollouts
-    rollouts = how.prompts_per_round * how.group_size
+    rollouts = campaign.rollouts.prompts_per_round * campaign.rollouts.group_size
+    return {"rollouts": rollouts, "judge_scores": rollouts * len(campaign.rubric.criteria)}.get(here.stage, 1)
+
+
+def _rows_there(
+    campaign: Campaign,
+    here: Node,
+    known: Mapping[str, Record],
+    current: Record | None,
+    made_from: Mapping[str, Any] | None,
+    home: Home,
+) -> int:
+    """How many of the wanted rows a stage that has to run will find."""
     match here.stage:
         case "rollouts":
-            have = rollouts if found else _rollouts_there(campaign, here, known, home)
-            return Rows(make=rollouts - have, have=have)
-        case "judge_scores":
-            total = rollouts * len(campaign.rubric.criteria)
-            return Rows(make=0 if found else total, have=total if found else 0)
+            return _rollouts_there(campaign, here, known, home)
+        case "judge_scores" if current is not None and made_from is not None:
+            return known["rollouts"].rows["rollouts"] * _criteria_judged(current.payload, made_from)
         case _:
-            return Rows(make=int(found is None), have=int(found is not None))
+            return 0
+
+
+def _criteria_judged(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+    """How many criteria were asked in the same words of the same rollouts and the same judge model before."""
+    if old["inputs"]["rollouts"] != new["inputs"]["rollouts"]:
+        return 0
+    same_judge = old["inputs"].get("judge") == new["inputs"].get("judge")
+    asked_before = list(old["settings"]["criteria"].values())
+    return sum(
+        asked in asked_before and (same_judge or asked["judge"]["protocol"] == "rule")
+        for asked in new["settings"]["criteria"].values()
+    )
 
 
 def _rollouts_there(campaign: Campaign, here: Node, known: Mapping[str, Record], home: Home) -> int:
