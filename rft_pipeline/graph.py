@@ -141,7 +141,8 @@ def _reward_batches(campaign: Campaign, node: Node, upstream: _Upstream, sources
 
 
 def _checkpoints(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    settings = {**campaign.training.identity, "seed": campaign.seed}
+    sampling = campaign.rollouts.sampling
+    settings = {**campaign.training.identity, "temperature": sampling.temperature, "seed": campaign.seed}
     if campaign.training.weights != "lora":
         del settings["lora"]
     return settings, {role: upstream[role].content_hash for role in ("policy", "reward_batches")}

@@ -51,7 +51,7 @@ def plan(campaign: Campaign, home: Home) -> list[Step]:
         if found is not None:
             steps.append(Step(here.key, "skip", [], Rows(make=0, have=wanted)))
             continue
-        reasons = [f"{name} will be made" for name in waiting] if made_from is None else _why(current, made_from)
+        reasons = [f"{name} will be made" for name in waiting] if made_from is None else _why(records, here, made_from)
         have = _rows_there(campaign, here, known, current, made_from, home)
         steps.append(Step(here.key, "run", reasons, Rows(make=wanted - have, have=have)))
     return steps
@@ -85,11 +85,12 @@ def _by_name(value: Any) -> dict[str, Any]:
     return {item["name"]: item for item in value} if named else {}
 
 
-def _why(current: Record | None, made_from: dict[str, Any]) -> list[str]:
+def _why(records: RecordStore, here: Node, made_from: dict[str, Any]) -> list[str]:
+    current = records.current(here.key)
     if current is None:
-        return ["never made"]
-    words = dict.fromkeys(_in_words(line) for line in differences(current.payload, made_from))
-    return list(words) or ["its files are missing"]
+        made_before = (records.root / here.key / "current").is_file()
+        return ["files of its record are missing" if made_before else "never made"]
+    return list(dict.fromkeys(_in_words(line) for line in differences(current.payload, made_from)))
 
 
 def _in_words(difference: str) -> str:

@@ -1,8 +1,8 @@
 """MLflow: one experiment a campaign, a parent run a configuration, a child run a round.
 
-A configuration is everything results follow from: settings, prompts, models and code versions. A run is found again by
-its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage logs, it logs from its record;
-training steps are logged live as well. Weights stay in the store: MLflow gets a model that points to them.
+A configuration is all that results follow from: settings, prompts, models and code versions. A run is found again by
+its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage logs, it logs from its
+record; training steps are logged live as well. Weights stay in the store: MLflow gets a model that points to them.
 """
 
 import json

@@ -6,7 +6,7 @@ from typing import Any
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import dagster_home
 from rft_pipeline.cli.console import err, output_to
-from rft_pipeline.cli.watch import Watch
+from rft_pipeline.cli.watch import CACHED, Watch
 from rft_pipeline.errors import RftError
 from rft_pipeline.graph import nodes
 from rft_pipeline.plan import plan
@@ -28,15 +28,15 @@ def launch(home: Home, campaign: Campaign, rounds: int) -> None:
     """
     source_hashes(campaign, home, fetch=True)
     wanted = [node for node in nodes(campaign) if node.round <= rounds]
-    keys = {node.key for node in wanted}
-    to_make = [step for step in plan(campaign, home) if step.action == "run" and step.key in keys]
+    keys = [node.key for node in wanted]
+    nothing_to_make = all(step.action == "skip" for step in plan(campaign, home) if step.key in keys)
     dagster_home.enter(home)
 
     import dagster as dg
 
     instance = dg.DagsterInstance.get()
     tag = uuid.uuid4().hex
-    with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, [n.key for n in wanted], screen):
+    with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, keys, screen) as watch:
         result = dg.execute_job(
             dg.build_reconstructable_job(
                 "assets.definitions",
@@ -45,14 +45,14 @@ def launch(home: Home, campaign: Campaign, rounds: int) -> None:
                 reconstructor_working_directory=str(dagster_home.project_root()),
             ),
             instance=instance,
-            run_config=_run_config(each_a_process=bool(to_make)),
+            run_config=_run_config(each_a_process=not nothing_to_make),
             asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
             tags={"rft/launch": tag, "rft/campaign": campaign.name},
         )
     if not result.success:
         raise RunFailedError(_why(result))
-    made = len(to_make)
-    err.print(f"{len(wanted) - made} of {len(wanted)} stages cached, {made} made", highlight=False)
+    cached = sum(state == CACHED for state in watch.done.values())
+    err.print(f"{cached} of {len(keys)} stages cached, {len(watch.done) - cached} made", highlight=False)
 
 
 def _run_config(*, each_a_process: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EVERY = 0.5
 LINE_EVERY = 10.0
+CACHED = "cached"
 
 
 class Watch:
@@ -84,7 +85,7 @@ class Watch:
             if key not in self.done:
                 metadata = event.step_materialization_data.materialization.metadata
                 seconds = metadata["seconds"].value
-                self.done[key] = "cached" if metadata["cached"].value else f"made in {seconds:.0f} s"
+                self.done[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
                 new.append(key)
         return new
 

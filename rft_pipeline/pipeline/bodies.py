@@ -208,6 +208,7 @@ def _checkpoints(job: Job) -> Output:
         base=job.policy_folder("base"),
         batch=job.frame("reward_batches"),
         training=job.campaign.training,
+        temperature=job.campaign.rollouts.sampling.temperature,
         seed=job.campaign.seed,
         workdir=job.workdir,
         log_step=job.log_step,

@@ -17,6 +17,7 @@ def train_checkpoint(
     base: Path,
     batch: pl.DataFrame,
     training: Training,
+    temperature: float,
     seed: int,
     workdir: Path,
     log_step: LogStep,
@@ -24,7 +25,7 @@ def train_checkpoint(
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from, `base` the model the campaign began with. Returns the last
+    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with. Returns the last
     step's metrics and `steps`. Raises `GateError` when the batch has nothing to teach.
     """
     from rft_pipeline.trainers.grpo import planned_steps, train_grpo
@@ -37,7 +38,7 @@ def train_checkpoint(
             log_step(step, metrics)
             progress.advance(1)
 
-        last = train_grpo(TrainJob(start, base, batch, training, seed, workdir, on_step))
+        last = train_grpo(TrainJob(start, base, batch, training, temperature, seed, workdir, on_step))
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.rmtree(workdir / "trainer", ignore_errors=True)
     return {**last, "steps": len(lines)}

@@ -2,8 +2,8 @@
 
 Axes: N rollouts, C criteria, G rollouts of a group.
 
-Gates come first: a rollout that fails one is at the floor, scored 0 on every criterion. `reward` is what people read:
-the weighted mean over criteria, in [0, 1]. `advantage` is what trains (GDPO, arXiv 2601.05242): each criterion is
+Gates come first: a rollout that fails one is at the floor. `reward` is what people read: the weighted mean over
+criteria, in [0, 1], 0 for a gated rollout. `advantage` is what trains (GDPO, arXiv 2601.05242): each criterion is
 centred and scaled within its group, then weighted, summed, divided by the batch's standard deviation, clipped and
 centred again. Summing before normalising would let the loudest criterion drown the others.
 """
@@ -15,6 +15,8 @@ import polars as pl
 
 from rft_pipeline.campaign import Reward
 
+FLOOR = -1.0
+"""The highest signal of a gated rollout: one spread of every criterion below its group's mean."""
 FLAT = 1e-6
 """A group whose combined signal spreads less than this teaches nothing."""
 
@@ -48,11 +50,10 @@ def make_batch(
     for name, threshold in gates.items():
         column = score_NC[:, names.index(name)]
         gated_N |= ~np.isnan(column) & (column < threshold)
-    floored_NC = np.where(gated_N[:, None], 0.0, score_NC)
 
-    reward_N = reward_of(floored_NC, weight_C)
+    reward_N = np.where(gated_N, 0.0, reward_of(score_NC, weight_C))
     group_N = rollouts["prompt_id"].rank("dense").to_numpy() - 1
-    advantage_N, flat_N = advantages(floored_NC, weight_C, group_N, ~unscored_N, how)
+    advantage_N, flat_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how)
     reasons = [
         _why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), bool(flat_N[i])) for i in range(table.height)
     ]
@@ -77,14 +78,19 @@ def reward_of(score_NC: np.ndarray, weight_C: np.ndarray) -> np.ndarray:
 
 
 def advantages(
-    score_NC: np.ndarray, weight_C: np.ndarray, group_N: np.ndarray, use_N: np.ndarray, how: Reward
+    score_NC: np.ndarray,
+    weight_C: np.ndarray,
+    gated_N: np.ndarray,
+    group_N: np.ndarray,
+    use_N: np.ndarray,
+    how: Reward,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Advantages, zero-mean over each group's used rollouts, and which rollouts stand in a group without variance."""
     signal_N = np.zeros(len(score_NC))
     flat_N = np.zeros(len(score_NC), dtype=bool)
     for group in np.unique(group_N):
         members = np.flatnonzero((group_N == group) & use_N)
-        signal = _group_signal(score_NC[members], weight_C, how.damping)
+        signal = _group_signal(score_NC[members], weight_C, gated_N[members], how.damping)
         if len(members) < 2 or signal.std() < FLAT:
             flat_N[group_N == group] = True
         else:
@@ -98,15 +104,21 @@ def advantages(
     return np.where(live_N, signal_N, 0.0), flat_N
 
 
-def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, damping: float) -> np.ndarray:
-    """One group's criteria, each centred and scaled, weighted and summed."""
-    weighted_GC = score_GC[:, weight_C > 0]
-    if not len(weighted_GC):
-        return np.zeros(0)
-    centred_GC = weighted_GC - weighted_GC.mean(axis=0)
-    spread_C = weighted_GC.std(axis=0) + damping
-    scaled_GC = np.divide(centred_GC, spread_C, out=np.zeros_like(centred_GC), where=spread_C > 0)
-    signal_G: np.ndarray = scaled_GC @ weight_C[weight_C > 0]
+def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, gated_G: np.ndarray, damping: float) -> np.ndarray:
+    """One group's criteria, each centred and scaled over the rollouts that pass the gates, weighted and summed.
+
+    A gated rollout gets the floor: what the group's worst other rollout gets, and at most one spread below the mean.
+    Its own scores stay out, or every criterion would learn the gate again.
+    """
+    weighted_PC = score_GC[~gated_G][:, weight_C > 0]
+    signal_G = np.full(len(score_GC), FLOOR)
+    if len(weighted_PC):
+        centred_PC = weighted_PC - weighted_PC.mean(axis=0)
+        spread_C = weighted_PC.std(axis=0) + damping
+        scaled_PC = np.divide(centred_PC, spread_C, out=np.zeros_like(centred_PC), where=spread_C > 0)
+        passed_P = scaled_PC @ weight_C[weight_C > 0]
+        signal_G[~gated_G] = passed_P
+        signal_G[gated_G] = min(FLOOR, passed_P.min())
     return signal_G
 
 

@@ -23,6 +23,8 @@ class TrainJob:
     batch: pl.DataFrame
     """rollout_id, prompt_id, prompt_tokens, tokens, advantage, excluded."""
     training: Training
+    temperature: float
+    """The batch was sampled at this temperature; log-probs in the loss are of the same distribution."""
     seed: int
     scratch: Path
     log_step: LogStep

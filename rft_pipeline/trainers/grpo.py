@@ -107,6 +107,7 @@ def _config(job: TrainJob, replay: Replay) -> GRPOConfig:
         gradient_accumulation_steps=training.batch_size // micro,
         steps_per_generation=replay.size // micro,
         num_generations=replay.group_size,
+        temperature=job.temperature,
         num_iterations=training.epochs,
         num_train_epochs=1,
         shuffle_dataset=False,

@@ -49,7 +49,9 @@ def test_every_stage_leaves_a_record_and_a_second_run_finds_them_all_without_loa
     assert first["round_1/judge_scores"].rows["judgements"] == 4 * 4 * 4
 
 
-def test_two_homes_make_the_same_results(finished_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fresh_home_makes_the_same_results(
+    finished_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = ["prompts", "rubric", "policy", *ROUND_1]
     expected = {name: stored(name) for name in names}
     monkeypatch.setenv("RFT_HOME", str(tmp_path))
@@ -148,5 +150,5 @@ def test_a_stage_whose_upstream_has_not_run_says_what_to_run(tiny_campaign: Path
     run(tiny_campaign, ["prompts", "rubric"])
     with pytest.raises(StoreError, match="tiny/round_1/rollouts needs tiny/policy, which has not run; run it first"):
         run(tiny_campaign, ["round_1/rollouts"])
-    with pytest.raises(StoreError, match="tiny/round_2/rollouts needs tiny/policy"):
+    with pytest.raises(StoreError, match="tiny/round_2/rollouts needs tiny/round_1/checkpoints, which has not run"):
         run(tiny_campaign, ["round_2/rollouts"])

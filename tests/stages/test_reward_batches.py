@@ -107,6 +107,15 @@ def test_a_rollout_below_a_gate_is_at_the_floor_whatever_else_it_does_well() -> 
     assert column(batch(scores), "advantage")[0] > 0
 
 
+def test_a_gated_rollout_does_not_teach_the_other_criteria_the_gate_again() -> None:
+    scores = {"honest": [[0.0, 1.0, 1.0, 1.0]], "polite": [[0.9, 0.2, 0.4, 0.6]]}
+    advantage = column(batch(scores, gates={"honest": 0.5}), "advantage")
+    # polite over the three that pass: mean 0.4, spread 0.1633, so −0.6124, 0, 0.6124 at half weight; the floor is −1
+    signal = np.array([-1.0, -0.61237, 0.0, 0.61237])
+    expected = signal / signal.std()
+    assert advantage == pytest.approx(list(expected - expected.mean()), abs=1e-4)
+
+
 def test_an_unscored_rollout_is_out_of_its_groups_baseline() -> None:
     made = batch({"polite": [[1.0, 0.0, None, 0.5], [0.0, 1.0, 0.5, 0.5]]})
     assert column(made, "excluded") == [None, None, "unscored: polite", *[None] * 5]
@@ -209,6 +218,8 @@ def test_advantages_are_finite_bounded_and_zero_mean_over_each_groups_used_rollo
 def test_the_spread_of_the_batch_is_one_before_clipping() -> None:
     rng = np.random.default_rng(0)
     score_NC, group_N = rng.random((40, 3)), np.repeat(np.arange(5), 8)
-    advantage_N, flat_N = advantages(score_NC, np.array([0.5, 0.3, 0.2]), group_N, np.ones(40, dtype=bool), PLAIN)
+    advantage_N, flat_N = advantages(
+        score_NC, np.array([0.5, 0.3, 0.2]), np.zeros(40, dtype=bool), group_N, np.ones(40, dtype=bool), PLAIN
+    )
     assert advantage_N.std() == pytest.approx(1)
     assert not flat_N.any()

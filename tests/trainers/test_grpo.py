@@ -99,7 +99,7 @@ def test_logprobs_without_the_padding_equal_those_with_it(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     replay = grpo.Replay(batch, 8, 7)
-    job = TrainJob(tiny_model, tiny_model, batch, Training(batch_size=8), 7, tmp_path, lambda step, metrics: None)
+    job = TrainJob(tiny_model, tiny_model, batch, Training(batch_size=8), 1.0, 7, tmp_path, lambda step, metrics: None)
     trainer = grpo.ReplayTrainer(
         model=load_weights(tiny_model, "float32", "cpu"),
         args=GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4),

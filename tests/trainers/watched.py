@@ -112,6 +112,7 @@ def run(
         base=base or start,
         batch=batch,
         training=Training.model_validate({**settings, **training}),
+        temperature=1.0,
         seed=7,
         scratch=scratch,
         log_step=seen.logged.__setitem__,

@@ -1,0 +1,59 @@
+"""Stages of the tiny campaign in a process of their own, which may be killed.
+
+The processes are forked from one that has everything imported, so each starts at once.
+"""
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+from rft_pipeline.progress import Progress
+from rft_pipeline.store import Home
+from tests.runs import run
+
+PRELOADED = ["mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.grpo", "tests.runs"]
+
+
+class StageProcess:
+    """Runs stages in the home and data folder in force, and rests after each piece of work, to be seen or killed."""
+
+    def __init__(self, names: Sequence[str], rest: float) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        where = {name: os.environ[name] for name in ("RFT_HOME", "RFT_DATA")}
+        self.theirs, ours = context.Pipe(duplex=False)
+        self.process = context.Process(target=_main, args=(list(names), rest, where, ours))
+        self.process.start()
+        ours.close()
+
+    def kill(self) -> None:
+        """SIGKILL: no handler and no `finally` runs."""
+        assert self.process.is_alive()
+        self.process.kill()
+        self.process.join()
+
+    def finish(self) -> tuple[list[tuple[bool, str]], list[str]]:
+        """Of each record whether it was cached and its content hash; and what was logged."""
+        found: tuple[list[tuple[bool, str]], list[str]] = self.theirs.recv()
+        self.process.join()
+        return found
+
+
+def _main(names: list[str], rest: float, where: dict[str, str], ours: Connection) -> None:
+    os.environ.update(where)
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("rft_pipeline").addHandler(handler)
+    advance = Progress.advance
+
+    def advance_and_rest(self: Progress, n: int) -> None:
+        advance(self, n)
+        time.sleep(rest)
+
+    Progress.advance = advance_and_rest  # type: ignore[method-assign]
+    records = run(Home.find().data / "tiny", names)
+    ours.send(([(record.cached, record.content_hash) for record in records.values()], said))

@@ -1,0 +1,127 @@
+"""Stages that are killed go on from what they have; two that run at once make everything once."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from rft_pipeline.progress import read_progress
+from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
+from tests.conftest import write_campaign
+from tests.pipeline.stage_process import StageProcess
+from tests.runs import edit, run
+
+SOURCES = ["prompts", "rubric", "policy"]
+STAGES = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
+ROLLOUTS = 8 * 12
+STEPS = 12
+
+
+class Killed(NamedTuple):
+    """What a campaign that was killed three times has in the end, beside one that nobody disturbed."""
+
+    records: dict[str, Record]
+    undisturbed: dict[str, Record]
+    rows_when_killed: dict[str, int]
+    store: Path
+    progress: Path
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """Killed in the middle of sampling, of judging and of training, each time run again from the first stage."""
+    root = tmp_path_factory.mktemp("killed")
+    folder = write_campaign(root, tiny_model)
+    for where, value in {
+        "rollouts.prompts_per_round": 12,
+        "rollouts.group_size": 8,
+        "rollouts.runtime.batch_size": 8,
+        "judge.runtime.batch_size": 64,
+    }.items():
+        edit(folder / "campaign.yaml", where, value)
+    rows = {}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("RFT_DATA", str(root / "data"))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.setenv("RFT_HOME", str(root / "undisturbed"))
+        undisturbed = run(folder, SOURCES + STAGES)
+        monkeypatch.setenv("RFT_HOME", str(root / "home"))
+        run(folder, SOURCES)
+        home = Home.find()
+        for table in (rollouts_table(home.store), judgements_table(home.store)):
+            _kill_when(lambda table=table: _height(table) > 0)
+            rows[Path(table.path).name] = _height(table)
+        _kill_when(lambda: any(report.what == "steps" and report.done for report in read_progress(home.progress)))
+        records = run(folder, STAGES)
+    return Killed(records, undisturbed, rows, home.store, home.progress)
+
+
+def _kill_when(seen: Callable[[], bool]) -> None:
+    process = StageProcess(STAGES, rest=0.15)
+    waited = time.monotonic()
+    while not seen():
+        assert time.monotonic() - waited < 60
+        time.sleep(0.05)
+    process.kill()
+
+
+def _height(table: Table) -> int:
+    return table.rows().collect().height
+
+
+def test_a_killed_campaign_ends_with_the_results_of_one_that_nobody_disturbed(killed: Killed) -> None:
+    for name in STAGES:
+        assert killed.records[name].fingerprint == killed.undisturbed[name].fingerprint
+        assert killed.records[name].content_hash == killed.undisturbed[name].content_hash
+
+
+def test_rows_made_before_the_kill_are_not_made_again(killed: Killed) -> None:
+    sampled = killed.rows_when_killed["rollouts"]
+    assert 0 < sampled < ROLLOUTS
+    assert killed.records["round_1/rollouts"].rows["made"] == ROLLOUTS - sampled
+    wanted, judged = killed.undisturbed["round_1/judge_scores"].rows["made"], killed.rows_when_killed["judgements"]
+    assert 0 < judged < wanted
+    assert killed.records["round_1/judge_scores"].rows["made"] == wanted - judged
+
+
+@pytest.mark.parametrize("name", ["rollouts", "judgements"])
+def test_no_key_stands_twice_in_a_table_after_a_kill(killed: Killed, name: str) -> None:
+    table = {"rollouts": rollouts_table, "judgements": judgements_table}[name](killed.store)
+    keys = pl.scan_delta(table.path).select(table.key).collect()[table.key]
+    assert keys.len() > 0
+    assert keys.n_unique() == keys.len()
+
+
+def test_a_killed_training_starts_again_from_its_first_step(killed: Killed) -> None:
+    lines = killed.records["round_1/checkpoints"].path("steps.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, STEPS + 1))
+
+
+def test_mlflow_shows_each_step_once_after_a_kill(killed: Killed) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{killed.store.parent / 'mlflow.db'}")
+    history = client.get_metric_history(killed.records["round_1/checkpoints"].mlflow_run_id, "train/loss")
+    assert sorted(metric.step for metric in history) == list(range(1, STEPS + 1))
+
+
+def test_a_kill_leaves_nothing_behind(killed: Killed) -> None:
+    assert not list(killed.store.rglob(".making-*"))
+    assert not list(killed.progress.iterdir())
+
+
+def test_of_two_processes_that_want_the_same_stage_one_makes_it_and_the_other_waits(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "rollouts.runtime.batch_size", 4)
+    run(tiny_campaign, SOURCES)
+    both = [StageProcess(["round_1/rollouts"], rest=0.4) for _ in range(2)]
+    (first, first_said), (second, second_said) = (process.finish() for process in both)
+    assert sorted(cached for cached, _ in first + second) == [False, True]
+    assert len({content_hash for _, content_hash in first + second}) == 1
+    waiting = "tiny/round_1/rollouts is being made by another process; waiting for it"
+    assert (first_said + second_said).count(waiting) == 1
+    table = rollouts_table(Home.find().store)
+    assert pl.scan_delta(table.path).select(pl.len()).collect().item() == 16

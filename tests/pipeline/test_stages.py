@@ -1,0 +1,72 @@
+"""What single stages make of their inputs, beyond the plain case."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.errors import GateError, StoreError
+from rft_pipeline.pipeline.bodies import BODIES
+from rft_pipeline.store import Home, RecordStore
+from tests.runs import edit, made, run
+
+CONSTANT = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
+
+
+def test_a_lora_campaign_goes_on_from_its_own_adapter(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "training.weights", "lora")
+    records = run(finished_copy)
+    assert made(records)[0] == "round_1/checkpoints"
+    first, second = (records[f"round_{n}/checkpoints"].path("checkpoint") for n in (1, 2))
+    for folder in (first, second):
+        assert (folder / "adapter_model.safetensors").is_file()
+        assert not (folder / "model.safetensors").exists()
+    assert records["round_2/rollouts"].payload["inputs"]["policy"] == records["round_1/checkpoints"].content_hash
+    assert records["round_1/checkpoints"].content_hash != records["round_2/checkpoints"].content_hash
+    report = json.loads(records["round_2/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert [each["round"] for each in report["rounds"]] == [0, 1, 2]
+
+
+def test_numbers_nobody_can_know_are_left_out_of_a_record(finished_copy: Path) -> None:
+    eval_prompts = finished_copy / "prompts" / "eval.jsonl"
+    eval_prompts.write_text(eval_prompts.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    report = run(finished_copy, rounds=1)["round_1/eval_reports"]
+    assert report.rows["prompts"] == 1
+    assert 0 <= report.metrics["eval_reward"] <= 1
+    assert "eval_reward_lower95" not in report.metrics
+    assert "eval_delta_upper95" not in report.metrics
+    assert all(isinstance(number, float) for number in report.metrics.values())
+
+
+def test_a_rubric_that_cannot_tell_replies_apart_stops_before_training(finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria", [CONSTANT])
+    run(finished_copy, ["rubric", "round_1/judge_scores", "round_1/reward_batches"])
+    with pytest.raises(GateError, match=r"0 of 4 groups can teach anything, .* reward.min_group_share asks for 0.5"):
+        run(finished_copy, ["round_1/checkpoints"])
+
+
+def test_a_full_disk_is_said_in_words(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(job: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(BODIES, "prompts", full)
+    with pytest.raises(StoreError, match="tiny/prompts: no space left on the disk of"):
+        run(tiny_campaign, ["prompts"])
+    home = Home.find()
+    assert RecordStore(home.store).current("tiny/prompts") is None
+    assert not list((home.store / "tiny" / "prompts").glob(".making-*"))
+    assert not list(home.progress.glob("*.json"))
+
+
+def test_what_a_stage_raises_travels_on_and_leaves_nothing_half_made(
+    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(job: object) -> None:
+        raise ZeroDivisionError("one by nothing")
+
+    monkeypatch.setitem(BODIES, "prompts", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(tiny_campaign, ["prompts"])
+    folder = Home.find().store / "tiny" / "prompts"
+    assert {path.name for path in folder.iterdir()} <= {".lock"}

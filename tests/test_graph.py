@@ -1,0 +1,164 @@
+"""The nodes of a campaign, and what each is made from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, node, nodes, payload
+from rft_pipeline.store import Record
+from tests.runs import edit
+
+SOURCES = {"prompts.train": "t", "prompts.eval": "e", "policy": "p", "judge": "j"}
+
+
+class OnlyUsed(dict[str, Record]):
+    """Records by role, which remembers what was looked at."""
+
+    def __init__(self, roles: dict[str, str]) -> None:
+        parts = {"train": "train-hash", "eval": "eval-hash"}
+        super().__init__(
+            {role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts) for role, name in roles.items()}
+        )
+        self.used: set[str] = set()
+
+    def __getitem__(self, role: str) -> Record:
+        self.used.add(role)
+        return super().__getitem__(role)
+
+
+def made_from(folder: Path, name: str) -> dict[str, Any]:
+    campaign = load_campaign(folder)
+    here = node(campaign, name)
+    return payload(campaign, here, OnlyUsed(here.upstream), SOURCES)
+
+
+def changed(folder: Path, edit_file: str, where: str, value: object) -> set[str]:
+    """The nodes whose fingerprint an edit changes while their upstream stays as it is."""
+    names = [found.name for found in nodes(load_campaign(folder))]
+    before = {name: fingerprint(made_from(folder, name)) for name in names}
+    edit(folder / edit_file, where, value)
+    return {name for name in names if fingerprint(made_from(folder, name)) != before[name]}
+
+
+def every_round(*stages: str) -> set[str]:
+    return {f"round_{round_}/{stage}" for round_ in (1, 2) for stage in stages}
+
+
+def test_rounds_are_unrolled_upstream_first(tiny_campaign: Path) -> None:
+    found = nodes(load_campaign(tiny_campaign))
+    names = [here.name for here in found]
+    assert names == ["prompts", "rubric", "policy"] + [f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES]
+    for place, here in enumerate(found):
+        assert here.key == f"tiny/{here.name}"
+        assert set(here.upstream.values()) <= set(names[:place])
+
+
+def test_a_round_starts_from_the_checkpoint_of_the_one_before(tiny_campaign: Path) -> None:
+    campaign = load_campaign(tiny_campaign)
+    assert node(campaign, "round_1/rollouts").upstream["policy"] == "policy"
+    assert node(campaign, "round_2/rollouts").upstream["policy"] == "round_1/checkpoints"
+    assert node(campaign, "round_2/checkpoints").upstream == {
+        "base": "policy",
+        "policy": "round_1/checkpoints",
+        "reward_batches": "round_2/reward_batches",
+    }
+    assert node(campaign, "round_2/eval_reports").upstream == {
+        "prompts": "prompts",
+        "rubric": "rubric",
+        "base": "policy",
+        "checkpoints_1": "round_1/checkpoints",
+        "checkpoints_2": "round_2/checkpoints",
+    }
+
+
+def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"campaign tiny has no stage 'round_3/rollouts'; it has: prompts, rubric, .*"
+    ):
+        node(load_campaign(tiny_campaign), "round_3/rollouts")
+
+
+def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
+    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", *ROUND_STAGES}
+    before = made_from(tiny_campaign, "round_1/rollouts")
+    monkeypatch.setitem(CODE_VERSIONS, "rollouts", "next")
+    after = made_from(tiny_campaign, "round_1/rollouts")
+    assert {key for key in before if before[key] != after[key]} == {"code_version"}
+
+
+def test_no_payload_looks_at_what_comes_with_the_settings(tiny_campaign: Path) -> None:
+    campaign = load_campaign(tiny_campaign)
+    for here in nodes(campaign):
+        upstream = OnlyUsed(here.upstream)
+        payload(campaign, here, upstream, SOURCES)
+        assert not upstream.used & set(CONFIGURED)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "remade"),
+    [
+        ("seed", 8, every_round("rollouts", "checkpoints", "eval_reports")),
+        ("rounds", 2, set()),
+        ("description", "words", set()),
+        ("policy.system", "Be kind.", every_round("rollouts", "eval_reports")),
+        ("rollouts.group_size", 8, every_round("rollouts")),
+        ("rollouts.runtime.batch_size", 1, set()),
+        ("judge.runtime.dtype", "bfloat16", set()),
+        ("reward.damping", 0.2, every_round("reward_batches")),
+        ("training.learning_rate", 0.1, every_round("checkpoints")),
+        ("training.lora.rank", 2, set()),
+        ("training.runtime.micro_batch_size", 2, set()),
+        ("evaluation.samples_per_prompt", 2, every_round("eval_reports")),
+        ("checks.max_truncated_share", 0.1, set()),
+    ],
+)
+def test_a_setting_of_the_campaign_changes_the_stages_it_is_for(
+    tiny_campaign: Path, where: str, value: object, remade: set[str]
+) -> None:
+    assert changed(tiny_campaign, "campaign.yaml", where, value) == remade
+
+
+def test_the_rank_of_an_adapter_counts_when_there_is_one(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "training.weights", "lora")
+    assert changed(tiny_campaign, "campaign.yaml", "training.lora.rank", 2) == every_round("checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "remade"),
+    [
+        ("criteria.0.weight", 2, every_round("reward_batches", "eval_reports")),
+        ("criteria.0.gate", 0.5, every_round("reward_batches", "eval_reports")),
+        ("criteria.0.description", "words", set()),
+        ("criteria.0.judge.squash.scale", 0.1, every_round("judge_scores", "eval_reports")),
+    ],
+)
+def test_a_setting_of_the_rubric_changes_the_stages_it_is_for(
+    tiny_campaign: Path, where: str, value: object, remade: set[str]
+) -> None:
+    assert changed(tiny_campaign, "rubric.yaml", where, value) == {"rubric", *remade}
+
+
+def test_rollouts_depend_on_the_train_prompts_alone_and_reports_on_the_eval_prompts(tiny_campaign: Path) -> None:
+    assert made_from(tiny_campaign, "round_1/rollouts")["inputs"] == {
+        "prompts": "train-hash",
+        "policy": "hash of policy",
+    }
+    assert made_from(tiny_campaign, "round_1/eval_reports")["inputs"] == {
+        "prompts": "eval-hash",
+        "base": "hash of policy",
+        "checkpoints_1": "hash of round_1/checkpoints",
+        "judge": "j",
+    }
+
+
+def test_a_rubric_of_rules_depends_on_no_judge_model(tiny_campaign: Path) -> None:
+    assert made_from(tiny_campaign, "round_1/judge_scores")["inputs"]["judge"] == "j"
+    rule = {"name": "has_an_e", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}}
+    edit(tiny_campaign / "rubric.yaml", "criteria", [rule])
+    assert "judge" not in made_from(tiny_campaign, "round_1/judge_scores")["inputs"]

@@ -1,0 +1,66 @@
+"""Progress of a stage, as it is counted, written and read."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline import progress as module
+from rft_pipeline.progress import Progress, Report, read_progress
+
+
+def test_the_file_says_what_is_counted_and_goes_when_the_stage_ends(tmp_path: Path) -> None:
+    progress = Progress("round_1/rollouts", tmp_path / "progress" / "tiny.round_1.rollouts.json")
+    with progress.counting("rollouts", 4):
+        (report,) = read_progress(tmp_path / "progress")
+        assert (report.stage, report.what, report.done, report.total) == ("round_1/rollouts", "rollouts", 0, 4)
+        progress.advance(4)
+    (report,) = read_progress(tmp_path / "progress")
+    assert report.done == 4
+    progress.close()
+    progress.close()
+    assert read_progress(tmp_path / "progress") == []
+
+
+def test_the_file_is_not_written_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    progress = Progress("s", tmp_path / "s.json")
+    seen = []
+    with progress.counting("steps", 10):
+        for now in (0.1, 0.2, 0.6, 0.7, 1.2):
+            progress.advance(1)
+            seen.append(json.loads((tmp_path / "s.json").read_text())["done"])
+    assert seen == [0, 0, 3, 3, 5]
+
+
+def test_a_log_line_comes_every_few_seconds_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "rft_pipeline.progress")
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    progress = Progress("round_1/rollouts")
+    with progress.counting("rollouts", 3):
+        for now in (1.0, 5.0, 6.0):
+            progress.advance(1)
+    assert caplog.messages == [
+        "round_1/rollouts: 2/3 rollouts, 0.4/s",
+        "round_1/rollouts: 3/3 rollouts, 0.5/s",
+    ]
+
+
+def test_rate_and_time_left_are_those_of_what_is_counted_now() -> None:
+    report = Report("s", "steps", done=30, total=90, seconds=60.0)
+    assert report.rate == 0.5
+    assert report.seconds_left == 120.0
+    assert Report("s", "steps", done=0, total=90, seconds=0.0).seconds_left is None
+
+
+def test_a_file_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text('{"stage": "s", ')
+    whole = Report("round_1/rollouts", "rollouts", 1, 2, 3.0)
+    (tmp_path / "whole.json").write_text(json.dumps(whole._asdict()))
+    assert read_progress(tmp_path) == [whole]
+    assert read_progress(tmp_path / "absent") == []
