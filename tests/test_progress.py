@@ -24,12 +24,12 @@ def test_the_file_says_what_is_counted_and_goes_when_the_stage_ends(tmp_path: Pa
 
 
 def test_the_file_is_not_written_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     progress = Progress("s", tmp_path / "s.json")
     seen = []
     with progress.counting("steps", 10):
-        for now in (0.1, 0.2, 0.6, 0.7, 1.2):
+        for clock[0] in (0.1, 0.2, 0.6, 0.7, 1.2):
             progress.advance(1)
             seen.append(json.loads((tmp_path / "s.json").read_text())["done"])
     assert seen == [0, 0, 3, 3, 5]
@@ -39,11 +39,11 @@ def test_a_log_line_comes_every_few_seconds_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "rft_pipeline.progress")
-    now = 0.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     progress = Progress("round_1/rollouts")
     with progress.counting("rollouts", 3):
-        for now in (1.0, 5.0, 6.0):
+        for clock[0] in (1.0, 5.0, 6.0):
             progress.advance(1)
     assert caplog.messages == [
         "round_1/rollouts: 2/3 rollouts, 0.4/s",

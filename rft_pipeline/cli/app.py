@@ -86,7 +86,9 @@ def report(campaign: Name, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: rft models HuggingFaceTB/SmolLM2-360M-Instruct")
 def models(
-    name: Annotated[str, typer.Argument(help="`embedded`, a hub id (org/name or org/name@revision), or a folder.")] = "embedded",
+    name: Annotated[
+        str, typer.Argument(help="`embedded`, a hub id org/name or org/name@revision, a folder.")
+    ] = "embedded",
 ) -> None:
     """Fetch a model (once) and say where it lies."""
     from rft_pipeline import models as fetching

@@ -21,25 +21,23 @@ class Cloze(LikelihoodJudge):
         self.templates = config.templates
         self.words = [self._one_token(word) for word in (*config.positive, *config.negative)]
         self.positives = len(config.positive)
-        self.prior: dict[str, list[float]] = {}
+        self.prior: dict[ScoreRequest, float] = {}
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         return [self._request(template, rollout.prompt, rollout.completion) for template in self.templates]
 
     def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
         found = [self._log_odds(result) for result in results]
-        prior = self._prior(rollout.prompt)
+        prior = [self._prior(self._request(template, rollout.prompt, "")) for template in self.templates]
         nats = sum(a - b for a, b in zip(found, prior, strict=True)) / len(found)
-        return Measured(
-            nats, f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
-        )
+        reason = f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
+        return Measured(nats, reason)
 
-    def _prior(self, prompt: str) -> list[float]:
-        """The words' log-odds after an empty reply to this prompt, one a template."""
-        if prompt not in self.prior:
-            empty = self.engine.score([self._request(template, prompt, "") for template in self.templates])
-            self.prior[prompt] = [self._log_odds(result) for result in empty]
-        return self.prior[prompt]
+    def _prior(self, empty: ScoreRequest) -> float:
+        """The words' log-odds after an empty reply; a template that shows no prompt has one for all."""
+        if empty not in self.prior:
+            self.prior[empty] = self._log_odds(self.engine.score([empty])[0])
+        return self.prior[empty]
 
     def _request(self, template: str, prompt: str, reply: str) -> ScoreRequest:
         head, tail = template.split("{reply}")

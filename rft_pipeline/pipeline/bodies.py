@@ -269,7 +269,9 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    page = render_page(report, rows_by_round, job.campaign.name, job.campaign.description)
+    page = render_page(
+        report, rows_by_round, job.campaign.name.replace("_", " ").capitalize(), job.campaign.description
+    )
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
     for name, chart in charts(report, rows_by_round).items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))

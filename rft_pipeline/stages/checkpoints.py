@@ -25,8 +25,8 @@ def train_checkpoint(
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with. Returns the last
-    step's metrics and `steps`. Raises `GateError` when the batch has nothing to teach.
+    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with.
+    Returns the last step's metrics and `steps`. Raises `GateError` when the batch has nothing to teach.
     """
     from rft_pipeline.trainers.grpo import planned_steps, train_grpo
 

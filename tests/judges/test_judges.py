@@ -172,13 +172,15 @@ def test_a_fence_is_longer_than_any_run_inside_it(text: str, fence: str) -> None
     assert fenced(text) == f"{fence}\n{text}\n{fence}"
 
 
-def test_a_cloze_judge_asks_for_a_prompts_prior_once(tiny_engine: TransformersEngine) -> None:
+def test_a_cloze_prior_is_asked_for_once_a_prompt_or_once_when_the_template_shows_none(
+    tiny_engine: TransformersEngine,
+) -> None:
     engine = Counting(tiny_engine)
     asking = judge(CLOZE, engine)
     asking.score([SORRY, Rollout(SORRY.prompt, "No."), SHORT])
-    assert len(engine.asked) == 3 * 2 + 2 * 2
+    assert len(engine.asked) == 3 * 2 + 2 + 1
     asking.score([Rollout(SORRY.prompt, "Yes.")])
-    assert len(engine.asked) == 10 + 2
+    assert len(engine.asked) == 9 + 2
 
 
 def test_a_judgement_does_not_depend_on_what_else_is_judged(tiny_engine: TransformersEngine) -> None:
