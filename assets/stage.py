@@ -47,7 +47,7 @@ def stage_asset(
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(record.content_hash),
-            metadata={**_common(record, stages), **metadata(record)},
+            metadata={**metadata(record), **_numbers(record), **_links(record, stages)},
             check_results=[check(record, campaign) for _, check in checks],
         )
 
@@ -63,14 +63,20 @@ def check_spec(
     )
 
 
-def _common(record: Record, stages: StageRunner) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _numbers(record: Record) -> dict[str, Any]:
+    """Row counts and metrics, plotted over time by Dagster."""
+    metrics = {name: round(value, 4) for name, value in record.metrics.items()}
+    return {f"rows/{name}": count for name, count in record.rows.items()} | metrics
+
+
+def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
+    """Where the result lies, what it was made from, and where MLflow shows it."""
+    return {
         "cached": record.cached,
-        "fingerprint": record.fingerprint,
         "seconds": record.seconds,
-        "folder": dg.MetadataValue.path(str(record.folder)),
-        "made from": dg.MetadataValue.json(record.payload),
         "MLflow run": dg.MetadataValue.url(stages.mlflow_page(record)),
         "mlflow_run_id": record.mlflow_run_id,
+        "folder": dg.MetadataValue.path(str(record.folder)),
+        "fingerprint": record.fingerprint,
+        "made from": dg.MetadataValue.json(record.payload),
     }
-    return found | {f"rows/{name}": count for name, count in record.rows.items()} | dict(record.metrics)

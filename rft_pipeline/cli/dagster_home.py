@@ -9,6 +9,8 @@ SETTINGS = """\
 # Written by rft; edit freely, it is not overwritten.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   pools:
     default_limit: 1

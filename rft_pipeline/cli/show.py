@@ -52,12 +52,13 @@ def model(found: Model) -> None:
 def rounds(home: Home, campaign: Campaign) -> None:
     """The table of rounds, and the change of the held-out reward."""
     summary = report_summary(home, campaign)
-    names = list(summary["rounds"][0]["criteria"])
-    table = Table("round", "reward", "95 % interval", *names, box=None, header_style="bold")
-    for each in summary["rounds"]:
-        label = "base" if each["round"] == 0 else str(each["round"])
-        interval = f"{_score(each['lower95'])} … {_score(each['upper95'])}"
-        table.add_row(label, _score(each["reward"]), interval, *(_score(each["criteria"][name]) for name in names))
+    found = summary["rounds"]
+    heads = ["base" if each["round"] == 0 else f"round {each['round']}" for each in found]
+    table = Table("held-out prompts", *heads, box=None, header_style="bold")
+    table.add_row("[bold]reward[/]", *(f"[bold]{_score(each['reward'])}[/]" for each in found))
+    table.add_row("  95 % interval", *(f"{_score(each['lower95'])} … {_score(each['upper95'])}" for each in found))
+    for name in found[0]["criteria"]:
+        table.add_row(name, *(_score(each["criteria"][name]) for each in found))
     out.print(table)
     delta = summary["delta"]
     out.print(
@@ -91,6 +92,10 @@ def _last_report(home: Home, campaign: Campaign) -> Record:
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _change(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
 
 
 def _change(value: float | None) -> str:

@@ -27,6 +27,7 @@ def materialize(folder: Path, keys: Sequence[str] | None = None) -> dg.ExecuteIn
             campaign_assets(load_campaign(folder)),
             instance=running,
             resources={"stages": StageRunner()},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             selection=None if keys is None else [dg.AssetKey(key.split("/")) for key in keys],
             raise_on_error=False,
         )

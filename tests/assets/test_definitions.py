@@ -1,0 +1,119 @@
+"""The code location: what Dagster sees before anything runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.definitions import campaign_assets, definitions
+from assets.jobs import ALL_IN_ONE_PROCESS, EACH_STEP_A_PROCESS
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.graph import CODE_VERSIONS, nodes
+from rft_pipeline.store import Home
+from tests.runs import edit
+
+LOADS_A_MODEL = ("rollouts", "judge_scores", "checkpoints", "eval_reports")
+CHECKS = {
+    "prompts": {"no_overlap"},
+    "rollouts": {"truncation_share"},
+    "judge_scores": {"unscored_share"},
+    "reward_batches": {"groups_with_variance"},
+    "checkpoints": {"finite"},
+    "eval_reports": {"truncation_share"},
+}
+BLOCKING = {"no_overlap", "groups_with_variance", "finite"}
+
+
+def specs(folder: Path) -> dict[str, dg.AssetSpec]:
+    return {
+        spec.key.to_user_string(): spec
+        for asset in campaign_assets(load_campaign(folder))
+        for spec in asset.specs
+    }
+
+
+def test_definitions_load_within_seconds_and_without_the_heavy_libraries(tiny_campaign: Path) -> None:
+    code = (
+        "import json, sys, time\n"
+        "began = time.monotonic()\n"
+        "from assets.definitions import defs\n"
+        "jobs = [job.name for job in defs.resolve_all_job_defs() if not job.name.startswith('__')]\n"
+        "heavy = {'torch', 'transformers', 'trl', 'vllm', 'mlflow', 'datasets', 'altair', 'sklearn'}\n"
+        "print(json.dumps([jobs, sorted(heavy & sys.modules.keys()), time.monotonic() - began]))\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    jobs, heavy, seconds = json.loads(done.stdout.splitlines()[-1])
+    assert jobs == ["tiny"]
+    assert heavy == []
+    assert seconds < 5
+
+
+def test_every_node_is_an_asset_that_depends_on_what_the_node_depends_on(tiny_campaign: Path) -> None:
+    found = specs(tiny_campaign)
+    expected = {node.key: node for node in nodes(load_campaign(tiny_campaign))}
+    assert set(found) == set(expected)
+    for key, spec in found.items():
+        deps = {dep.asset_key.to_user_string() for dep in spec.deps}
+        assert deps == {f"tiny/{name}" for name in expected[key].upstream.values()}
+
+
+def test_assets_are_grouped_by_round_described_and_versioned(tiny_campaign: Path) -> None:
+    found = specs(tiny_campaign)
+    for node in nodes(load_campaign(tiny_campaign)):
+        spec = found[node.key]
+        assert spec.group_name == (f"tiny_round_{node.round}" if node.round else "tiny_sources")
+        assert spec.code_version == CODE_VERSIONS[node.stage]
+        assert spec.description
+        assert spec.kinds
+        assert spec.tags["rft/campaign"] == "tiny"
+        assert spec.tags["rft/stage"] == node.stage
+
+
+def test_stages_that_load_a_model_share_a_pool(tiny_campaign: Path) -> None:
+    for asset in campaign_assets(load_campaign(tiny_campaign)):
+        loads = asset.key.path[-1] in LOADS_A_MODEL
+        assert asset.op.pool == ("accelerator" if loads else None)
+
+
+def test_stages_carry_their_checks_and_some_stop_what_follows(tiny_campaign: Path) -> None:
+    for asset in campaign_assets(load_campaign(tiny_campaign)):
+        checks = {spec.name: spec for spec in asset.check_specs}
+        assert set(checks) == CHECKS.get(asset.key.path[-1], set())
+        assert {name for name, spec in checks.items() if spec.blocking} == checks.keys() & BLOCKING
+
+
+def test_a_campaign_has_one_job_over_all_its_assets(tiny_campaign: Path) -> None:
+    defs = definitions(Home.find())
+    job = defs.resolve_job_def("tiny")
+    assert len(job.asset_layer.executable_asset_keys) == 13
+    for config in (EACH_STEP_A_PROCESS, ALL_IN_ONE_PROCESS):
+        assert dg.validate_run_config(job, config)
+
+
+def test_definitions_are_sound_for_dagster(tiny_campaign: Path) -> None:
+    dg.Definitions.validate_loadable(definitions(Home.find()))
+
+
+def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) -> None:
+    import shutil
+
+    other = tiny_campaign.with_name("other")
+    shutil.copytree(tiny_campaign, other)
+    edit(other / "campaign.yaml", "name", "other")
+    edit(other / "campaign.yaml", "rounds", 1)
+    defs = definitions(Home.find())
+    keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert {key.partition("/")[0] for key in keys} == {"tiny", "other"}
+    assert "other/round_2/rollouts" not in keys
+    assert len(defs.resolve_job_def("other").asset_layer.executable_asset_keys) == 8
+
+
+def test_a_campaign_that_cannot_be_read_is_named(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "seed", "seven")
+    with pytest.raises(ConfigError, match=r"tiny/campaign.yaml: seed"):
+        definitions(Home.find())

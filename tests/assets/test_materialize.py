@@ -1,0 +1,146 @@
+"""The tiny campaign, materialized by Dagster in this process."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.graph import nodes
+from rft_pipeline.store import Home, Record, RecordStore
+from tests.assets.small import instance, materialize
+from tests.runs import edit
+
+NEVER_ENDS = "truncation_share"
+"""A check that the tiny model fails: its replies end when the token budget does."""
+
+
+def names(folder: Path) -> list[str]:
+    return [node.name for node in nodes(load_campaign(folder))]
+
+
+def record(name: str) -> Record | None:
+    return RecordStore(Home.find().store).current(f"tiny/{name}")
+
+
+def materialization(running: dg.DagsterInstance, name: str) -> dg.AssetMaterialization:
+    event = running.get_latest_materialization_event(dg.AssetKey(["tiny", *name.split("/")]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization
+
+
+def test_data_versions_are_the_content_hashes_of_the_records(finished_home: Path) -> None:
+    with instance() as running:
+        for name in names(finished_home):
+            made = record(name)
+            assert made is not None
+            tags = materialization(running, name).tags
+            assert tags is not None
+            assert tags["dagster/data_version"] == made.content_hash
+
+
+def test_metadata_holds_the_numbers_the_links_and_tables_to_look_at(finished_home: Path) -> None:
+    counts = {"prompts": 18, "rollouts": 16, "judge_scores": 64, "reward_batches": 16}
+    tables = {
+        "prompts": {"sample"},
+        "rubric": {"criteria"},
+        "rollouts": {"sample"},
+        "judge_scores": {"scores"},
+        "reward_batches": {"excluded", "best and worst"},
+        "checkpoints": {"steps"},
+    }
+    with instance() as running:
+        for name in names(finished_home):
+            made, stage = record(name), name.rpartition("/")[2]
+            assert made is not None
+            metadata = materialization(running, name).metadata
+            assert metadata["fingerprint"].value == made.fingerprint
+            assert metadata["MLflow run"].value == (
+                f"http://127.0.0.1:5000/#/experiments/1/runs/{metadata['mlflow_run_id'].value}"
+            )
+            assert metadata["cached"].value is False
+            assert Path(str(metadata["folder"].value)) == made.folder
+            assert metadata["made from"].value == made.payload
+            for row, count in made.rows.items():
+                assert metadata[f"rows/{row}"].value == count
+            for metric, number in made.metrics.items():
+                assert metadata[metric].value == pytest.approx(number)
+            if stage in counts:
+                assert metadata["dagster/row_count"].value == counts[stage]
+            for table in tables.get(stage, set()):
+                value = metadata[table]
+                assert isinstance(value, dg.MarkdownMetadataValue)
+                assert value.md_str is not None
+                assert value.md_str.splitlines()[1].startswith("| --- |")
+
+
+def test_the_report_and_its_plots_are_metadata_of_the_eval_report(finished_home: Path) -> None:
+    with instance() as running:
+        metadata = materialization(running, "round_2/eval_reports").metadata
+    assert Path(str(metadata["report"].value)).is_file()
+    pictures = [value for value in metadata.values() if isinstance(value, dg.MarkdownMetadataValue)]
+    assert pictures
+    assert all(str(value.md_str).split("](")[1].startswith("data:image/png;base64,") for value in pictures)
+
+
+def test_checks_are_evaluated_and_pass_but_for_the_one_that_only_warns(finished_home: Path) -> None:
+    with instance() as running:
+        events = running.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
+    found = {}
+    for event in events:
+        dagster_event = event.event_log_entry.dagster_event
+        assert dagster_event is not None
+        evaluation = dagster_event.asset_check_evaluation_data
+        found[evaluation.asset_key.to_user_string(), evaluation.check_name] = evaluation
+    assert len(found) == 1 + 2 * 5
+    for (_, name), evaluation in found.items():
+        assert evaluation.passed is (name != NEVER_ENDS)
+        if not evaluation.passed:
+            assert evaluation.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_a_second_materialization_says_cached_and_keeps_the_data_versions(finished_copy: Path) -> None:
+    with instance() as running:
+        before = {name: materialization(running, name).tags for name in names(finished_copy)}
+    result = materialize(finished_copy)
+    assert result.success
+    with instance() as running:
+        for name in names(finished_copy):
+            again = materialization(running, name)
+            assert again.metadata["cached"].value is True
+            assert (again.tags or {})["dagster/data_version"] == (before[name] or {})["dagster/data_version"]
+
+
+def test_groups_without_variance_stop_training_with_a_reason_and_keep_what_stands(finished_copy: Path) -> None:
+    constant = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
+    edit(finished_copy / "rubric.yaml", "criteria", [constant])
+    result = materialize(finished_copy)
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_key == "tiny__round_1__reward_batches"
+    error = failure.event_specific_data.error
+    assert "1 blocking asset check failed with ERROR severity" in error.message
+    assert "groups_with_variance" in error.message
+    skipped = {event.step_key for event in result.all_events if event.event_type_value == "STEP_SKIPPED"}
+    assert {"tiny__round_1__checkpoints", "tiny__round_1__eval_reports", "tiny__round_2__rollouts"} <= skipped
+    for name in ("round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches"):
+        assert record(name) is not None
+    batch = record("round_1/reward_batches")
+    assert batch is not None
+    assert (batch.rows["groups"], batch.rows["groups_used"]) == (4, 0)
+
+
+def test_an_eval_prompt_that_was_trained_on_stops_everything(tiny_campaign: Path) -> None:
+    with (tiny_campaign / "prompts" / "eval.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "eval-99", "prompt": "please help with the LAMP!"}) + "\n")
+    result = materialize(tiny_campaign, ["tiny/prompts", "tiny/policy", "tiny/round_1/rollouts"])
+    assert not result.success
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.check_name == "no_overlap"
+    assert not evaluation.passed
+    assert evaluation.metadata["overlaps"].value == 1
+    assert "eval-99" in str(evaluation.metadata["pairs"].value)
+    assert record("prompts") is not None
+    assert record("round_1/rollouts") is None
