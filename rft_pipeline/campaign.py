@@ -86,6 +86,13 @@ class Rollouts(Strict):
     sampling: Sampling = Sampling()
     runtime: EngineRuntime = EngineRuntime()
 
+    @field_validator("sampling")
+    @classmethod
+    def _groups_differ(cls, sampling: Sampling) -> Sampling:
+        if sampling.temperature == 0:
+            raise ValueError("temperature 0 makes every reply of a group the same: nothing to compare; use above 0")
+        return sampling
+
 
 class JudgeModel(Strict):
     """The model behind the criteria that are not rules."""
