@@ -3,14 +3,12 @@
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from assets.checks import training_is_finite
 from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import markdown
+from assets.tables import markdown, steps
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
-from rft_pipeline.store.records import STEPS
 
 
 def checkpoints(campaign: Campaign, round_: int) -> dg.AssetsDefinition:
@@ -28,5 +26,4 @@ def checkpoints(campaign: Campaign, round_: int) -> dg.AssetsDefinition:
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    steps = pl.read_ndjson(record.path(STEPS))
-    return {"checkpoint": dg.MetadataValue.path(str(record.path("checkpoint"))), "steps": markdown(steps)}
+    return {"checkpoint": dg.MetadataValue.path(str(record.path("checkpoint"))), "steps": markdown(steps(record))}

@@ -1,15 +1,17 @@
-"""The asset checks: each reads a record and says whether its numbers may be used."""
+"""The asset checks: each reads a record and says whether its numbers may be used, and when not, what to do."""
 
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.tables import frame, markdown
+from assets.tables import frame, markdown, steps
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import overlaps
 from rft_pipeline.store import Record
-from rft_pipeline.store.records import STEPS
+
+SHOWN = 5
+"""Eval prompts named in a message."""
 
 
 def prompts_do_not_overlap(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
@@ -19,38 +21,56 @@ def prompts_do_not_overlap(record: Record, campaign: Campaign) -> dg.AssetCheckR
     metadata: dict[str, Any] = {"overlaps": len(found), "duplicates merged": record.rows["merged"]}
     if found:
         metadata["pairs"] = markdown(pl.DataFrame(found, orient="row"))
-    return _result("no_overlap", not found, metadata, dg.AssetCheckSeverity.ERROR)
+    ids = ", ".join(pair.eval_id for pair in found[:SHOWN])
+    advice = f"{len(found)} eval prompts are train prompts, or nearly ({ids}); reword or remove them"
+    return _result("no_overlap", not found, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 
 def replies_finish(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """The share of truncated replies is at most `checks.max_truncated_share`."""
     share = record.metrics.get("truncated_share", record.metrics.get("eval_truncated_share", 0.0))
     most = campaign.checks.max_truncated_share
-    return _result("truncation_share", share <= most, {"share": share, "allowed": most})
+    advice = f"{share:.0%} of the replies are cut off, {most:.0%} may be; raise max_new_tokens or reward short replies"
+    return _result("truncation_share", share <= most, {"share": share, "allowed": most}, advice)
 
 
 def judges_answer(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """The share of unscored judgements is at most `checks.max_unscored_share`."""
     share, most = record.metrics["unscored_share"], campaign.checks.max_unscored_share
-    return _result("unscored_share", share <= most, {"share": share, "allowed": most})
+    advice = f"{share:.0%} of the judgements failed, {most:.0%} may; the table of judgements says why"
+    return _result("unscored_share", share <= most, {"share": share, "allowed": most}, advice)
 
 
 def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """At least `reward.min_group_share` of the groups have variance."""
     share, least = record.metrics["groups_used_share"], campaign.reward.min_group_share
-    return _result(
-        "groups_with_variance", share >= least, {"share": share, "wanted": least}, dg.AssetCheckSeverity.ERROR
+    advice = (
+        f"{record.rows['groups_used']} of {record.rows['groups']} groups hold better and worse replies, a share of "
+        f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart"
     )
+    metadata = {"share": share, "wanted": least}
+    return _result("groups_with_variance", share >= least, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 
 def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """Every step's loss and gradient norm is a finite number."""
-    steps = pl.read_ndjson(record.path(STEPS)).select(pl.col("loss", "grad_norm").cast(pl.Float64))
-    finite = steps.select(pl.all_horizontal(pl.all().is_finite()).all()).item()
-    return _result("finite", bool(finite), {"steps": steps.height}, dg.AssetCheckSeverity.ERROR)
+    taken = steps(record)
+    broken = taken.filter(~pl.all_horizontal(pl.col("loss", "grad_norm").cast(pl.Float64).is_finite()))[
+        "step"
+    ].to_list()
+    advice = f"loss or gradient is not a number in step {', '.join(map(str, broken))}; lower training.learning_rate"
+    return _result("finite", not broken, {"steps": taken.height}, advice, dg.AssetCheckSeverity.ERROR)
 
 
 def _result(
-    name: str, passed: bool, metadata: dict[str, Any], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
+    name: str,
+    passed: bool,
+    metadata: dict[str, Any],
+    advice: str,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
 ) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)
+    """`advice` is said when the check fails."""
+    description = None if passed else advice
+    return dg.AssetCheckResult(
+        check_name=name, passed=passed, severity=severity, metadata=metadata, description=description
+    )

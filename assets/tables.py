@@ -1,6 +1,7 @@
 """Frames and pictures as metadata."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,18 @@ import dagster as dg
 import polars as pl
 
 from rft_pipeline.store import Record
+from rft_pipeline.store.records import STEPS
 
 
 def frame(record: Record) -> pl.DataFrame:
     """The table of a record."""
     return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+
+
+def steps(record: Record) -> pl.DataFrame:
+    """One row an optimiser step of a checkpoint: its number and metrics, NaN and infinities included."""
+    lines = record.path(STEPS).read_text(encoding="utf-8").splitlines()
+    return pl.DataFrame([json.loads(line) for line in lines], infer_schema_length=None)
 
 
 def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:

@@ -54,7 +54,9 @@ def snapshot(client: MlflowClient) -> str:
     everything = []
     for each in sorted(runs(client), key=lambda run: run.info.run_id):
         histories = [client.get_metric_history(each.info.run_id, name) for name in sorted(each.data.metrics)]
-        told = [(metric.key, metric.step, metric.value, metric.timestamp) for metrics in histories for metric in metrics]
+        told = [
+            (metric.key, metric.step, metric.value, metric.timestamp) for metrics in histories for metric in metrics
+        ]
         inputs = [entry.dataset.digest for entry in each.inputs.dataset_inputs]
         artifacts = [artifact.path for artifact in client.list_artifacts(each.info.run_id)]
         everything.append([each.data.params, each.data.tags, told, inputs, artifacts, each.info.status])
@@ -76,9 +78,7 @@ def test_the_runs_of_a_finished_campaign_are_finished(client: MlflowClient) -> N
 
 
 @pytest.mark.parametrize("round_", [1, 2])
-def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(
-    client: MlflowClient, round_: int
-) -> None:
+def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(client: MlflowClient, round_: int) -> None:
     run_ = round_run(client, round_)
     assert {name for name in run_.data.metrics if name.startswith("train/")} == STEP_METRICS
     lines = record(f"round_{round_}/checkpoints").path("steps.jsonl").read_text(encoding="utf-8").splitlines()

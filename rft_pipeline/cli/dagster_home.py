@@ -11,6 +11,9 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+python_logs:
+  python_log_level: INFO
+  managed_python_loggers: [rft_pipeline]
 concurrency:
   pools:
     default_limit: 1

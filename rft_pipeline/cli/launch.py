@@ -1,10 +1,11 @@
 """`rft run`: executes a campaign's Dagster job in this process and shows how far it is."""
 
+import re
 import uuid
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.cli import dagster_home
+from rft_pipeline.cli import dagster_home, dead_runs
 from rft_pipeline.cli.console import err, output_to
 from rft_pipeline.cli.watch import CACHED, Watch
 from rft_pipeline.errors import RftError
@@ -12,6 +13,8 @@ from rft_pipeline.graph import nodes
 from rft_pipeline.plan import plan
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home
+
+_OURS = re.compile(r"^rft_pipeline\.errors\.\w+: ")
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -35,6 +38,8 @@ def launch(home: Home, campaign: Campaign, rounds: int) -> None:
     import dagster as dg
 
     instance = dg.DagsterInstance.get()
+    for run_id in dead_runs.bury(instance):
+        err.print(f"run {run_id} was killed; going on from what it finished", highlight=False)
     tag = uuid.uuid4().hex
     with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, keys, screen) as watch:
         result = dg.execute_job(
@@ -47,7 +52,7 @@ def launch(home: Home, campaign: Campaign, rounds: int) -> None:
             instance=instance,
             run_config=_run_config(each_a_process=not nothing_to_make),
             asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
-            tags={"rft/launch": tag, "rft/campaign": campaign.name},
+            tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags()},
         )
     if not result.success:
         raise RunFailedError(_why(result))
@@ -63,12 +68,27 @@ def _run_config(*, each_a_process: bool) -> dict[str, Any]:
 
 
 def _why(result: Any) -> str:
-    """The message of each failed step: ours as it was written, anybody else's with its type."""
+    """The message of each failed step: ours as it was written, that of its failed checks, or Dagster's."""
     lines = []
     for event in result.get_step_failure_events():
         error = event.event_specific_data.error
         while error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
             error = error.cause
-        lines.append(f"{event.step_key.replace('__', '/')}: {error.message.strip()}")
+        found = _failed_checks(result, event.step_key) or [_OURS.sub("", error.message.strip())]
+        lines += [f"{event.step_key.replace('__', '/')}: {message}" for message in found]
     lines.append(f"Dagster run {result.run_id} failed; what was finished is kept, `rft run` goes on from there.")
     return "\n".join(lines)
+
+
+def _failed_checks(result: Any, step_key: str) -> list[str]:
+    """What the checks said that stopped a step."""
+    evaluations = [
+        event.event_specific_data
+        for event in result.filter_events(lambda event: event.event_type_value == "ASSET_CHECK_EVALUATION")
+        if event.step_key == step_key
+    ]
+    return [
+        f"check {each.check_name}: {each.description}"
+        for each in evaluations
+        if not each.passed and each.severity.value == "ERROR"
+    ]

@@ -15,8 +15,6 @@ import polars as pl
 
 from rft_pipeline.campaign import Reward
 
-FLOOR = -1.0
-"""The highest signal of a gated rollout: one spread of every criterion below its group's mean."""
 FLAT = 1e-6
 """A group whose combined signal spreads less than this teaches nothing."""
 
@@ -107,18 +105,20 @@ def advantages(
 def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, gated_G: np.ndarray, damping: float) -> np.ndarray:
     """One group's criteria, each centred and scaled over the rollouts that pass the gates, weighted and summed.
 
-    A gated rollout gets the floor: what the group's worst other rollout gets, and at most one spread below the mean.
-    Its own scores stay out, or every criterion would learn the gate again.
+    A gated rollout gets the floor: what the group's worst other rollout gets, and at most one spread of the sum (that
+    of independent criteria, ‖w‖) below the mean. Its own scores stay out, or every criterion would learn the gate again,
+    and the gate would drown them all.
     """
     weighted_PC = score_GC[~gated_G][:, weight_C > 0]
-    signal_G = np.full(len(score_GC), FLOOR)
+    floor = -float(np.linalg.norm(weight_C))
+    signal_G = np.full(len(score_GC), floor)
     if len(weighted_PC):
         centred_PC = weighted_PC - weighted_PC.mean(axis=0)
         spread_C = weighted_PC.std(axis=0) + damping
         scaled_PC = np.divide(centred_PC, spread_C, out=np.zeros_like(centred_PC), where=spread_C > 0)
         passed_P = scaled_PC @ weight_C[weight_C > 0]
         signal_G[~gated_G] = passed_P
-        signal_G[gated_G] = min(FLOOR, passed_P.min())
+        signal_G[gated_G] = min(floor, passed_P.min())
     return signal_G
 
 

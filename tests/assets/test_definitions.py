@@ -29,11 +29,7 @@ BLOCKING = {"no_overlap", "groups_with_variance", "finite"}
 
 
 def specs(folder: Path) -> dict[str, dg.AssetSpec]:
-    return {
-        spec.key.to_user_string(): spec
-        for asset in campaign_assets(load_campaign(folder))
-        for spec in asset.specs
-    }
+    return {spec.key.to_user_string(): spec for asset in campaign_assets(load_campaign(folder)) for spec in asset.specs}
 
 
 def test_definitions_load_within_seconds_and_without_the_heavy_libraries(tiny_campaign: Path) -> None:

@@ -110,8 +110,8 @@ def test_a_rollout_below_a_gate_is_at_the_floor_whatever_else_it_does_well() -> 
 def test_a_gated_rollout_does_not_teach_the_other_criteria_the_gate_again() -> None:
     scores = {"honest": [[0.0, 1.0, 1.0, 1.0]], "polite": [[0.9, 0.2, 0.4, 0.6]]}
     advantage = column(batch(scores, gates={"honest": 0.5}), "advantage")
-    # polite over the three that pass: mean 0.4, spread 0.1633, so −0.6124, 0, 0.6124 at half weight; the floor is −1
-    signal = np.array([-1.0, -0.61237, 0.0, 0.61237])
+    # polite over the three that pass: mean 0.4, spread 0.1633, so −0.6124, 0, 0.6124 at half weight; the floor is −√0.5
+    signal = np.array([-0.70711, -0.61237, 0.0, 0.61237])
     expected = signal / signal.std()
     assert advantage == pytest.approx(list(expected - expected.mean()), abs=1e-4)
 

@@ -1,0 +1,40 @@
+"""Runs whose process was killed: Dagster still believes in them, and they hold the pool's slot for ever."""
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+PID = "rft/pid"
+HOST = "rft/host"
+
+
+def tags() -> dict[str, str]:
+    """Who runs this: enough to find out later whether it still does."""
+    return {PID: str(os.getpid()), HOST: socket.gethostname()}
+
+
+def bury(instance: "DagsterInstance") -> list[str]:
+    """Mark runs of killed processes of this machine as failed and free their slots; returns their ids."""
+    import dagster as dg
+
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    buried = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})):
+        if not _alive(int(run.tags[PID])):
+            instance.report_run_failed(run, "its process was killed; what it finished is kept")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            buried.append(run.run_id)
+    return buried
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

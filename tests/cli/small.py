@@ -1,0 +1,35 @@
+"""The command line as a user meets it: exit code, stdout and stderr."""
+
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from rft_pipeline.cli.app import main
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Rft:
+    """Runs `rft` in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch = monkeypatch
+        self.capfd = capfd
+        monkeypatch.setenv("COLUMNS", "200")
+
+    def __call__(self, *arguments: str) -> Said:
+        self.monkeypatch.setattr(sys, "argv", ["rft", *arguments])
+        self.capfd.readouterr()
+        code: int | str | None = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        said = self.capfd.readouterr()
+        assert isinstance(code, int | None)
+        return Said(code or 0, said.out, said.err)

@@ -1,0 +1,166 @@
+"""What the commands show, and how errors are said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.store import Home, RecordStore
+from tests.cli.small import Rft, Said
+from tests.runs import edit, run
+
+
+def assert_one_message(said: Said, *parts: str) -> None:
+    """Exit code 1 and a message without a traceback that holds `parts`."""
+    assert said.code == 1
+    assert said.err.startswith("error ")
+    assert "Traceback" not in said.out + said.err
+    for part in parts:
+        assert part in said.err
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "run", "report", "models", "ui"])
+def test_every_command_shows_an_example(rft: Rft, command: str) -> None:
+    said = rft(command, "--help")
+    assert said.code == 0
+    assert f"Example: rft {command}" in said.out
+
+
+def test_without_a_command_the_commands_are_listed(rft: Rft) -> None:
+    said = rft()
+    assert all(f" {command} " in said.out + said.err for command in ("check", "plan", "run", "report", "models", "ui"))
+
+
+def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: Path) -> None:
+    said = rft("check", "tiny")
+    assert said.code == 0
+    assert "tiny: 12 train and 6 eval prompts, 0 anchors, 2 rounds" in said.out
+    assert "rule: length" in said.out
+    assert said.out.rstrip().endswith("ok")
+    assert "warning" in said.err
+
+
+def test_plan_says_what_would_run_and_why(rft: Rft, finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
+    rows = {line.split()[0]: line.split() for line in rft("plan", "tiny").out.splitlines()[1:]}
+    assert rows["tiny/round_1/rollouts"][1:] == ["skip", "0", "16"]
+    words = 'run 16 48 criterion "polite": judge changed'
+    assert rows["tiny/round_1/judge_scores"][1:] == words.split()
+
+
+def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None:
+    stages = json.loads(rft("plan", "tiny", "--json").out)["stages"]
+    assert len(stages) == 13
+    assert stages[3] == {
+        "key": "tiny/round_1/rollouts",
+        "action": "skip",
+        "reasons": [],
+        "rows": {"make": 0, "have": 16},
+    }
+
+
+def test_report_shows_base_and_every_round(rft: Rft, finished_home: Path) -> None:
+    said = rft("report", "tiny")
+    assert said.code == 0
+    head, *rows = said.out.splitlines()
+    assert "base" in head
+    assert "round 2" in head
+    names = [row.split()[0] for row in rows if row.strip()]
+    assert names[0] == "reward"
+    assert {"polite", "relevant", "says_enough", "has_an_e", "report:"} <= set(names)
+
+
+def test_report_as_json_holds_rounds_delta_and_the_page(rft: Rft, finished_home: Path) -> None:
+    report = json.loads(rft("report", "tiny", "--json").out)
+    assert set(report) == {"rounds", "delta", "report"}
+    assert [each["round"] for each in report["rounds"]] == [0, 1, 2]
+    for each in report["rounds"]:
+        assert set(each) == {"round", "reward", "lower95", "upper95", "criteria"}
+        assert each["lower95"] <= each["reward"] <= each["upper95"]
+        assert set(each["criteria"]) == {"polite", "relevant", "says_enough", "has_an_e"}
+    change = report["rounds"][2]["reward"] - report["rounds"][0]["reward"]
+    assert report["delta"]["mean"] == pytest.approx(change)
+    assert Path(report["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_numbers_nobody_can_know_are_dashes(rft: Rft, finished_copy: Path) -> None:
+    record = RecordStore(Home.find().store).current("tiny/round_2/eval_reports")
+    assert record is not None
+    path = record.path("report.json")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["rounds"][0] |= {"reward": None, "lower95": None, "upper95": None}
+    stored["delta"] = {"mean": None, "lower95": None, "upper95": None}
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    said = rft("report", "tiny")
+    assert said.code == 0
+    assert "– … –" in said.out
+    assert "last round minus base: – (– … –)" in said.out
+
+
+def test_models_says_where_a_model_lies(rft: Rft, tiny_model: Path, tiny_campaign: Path) -> None:
+    said = rft("models", str(tiny_model))
+    assert said.code == 0
+    assert said.out.splitlines()[0] == f"{tiny_model}: {tiny_model}"
+
+
+def test_a_campaign_that_is_not_there_is_answered_with_those_that_are(rft: Rft, tiny_campaign: Path) -> None:
+    for command in ("check", "plan", "run", "report"):
+        assert_one_message(rft(command, "tinny"), "no campaign 'tinny'", "there are: tiny")
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_a_wrong_key_in_the_rubric_is_named_with_what_is_allowed(rft: Rft, tiny_campaign: Path, command: str) -> None:
+    edit(tiny_campaign / "rubric.yaml", "criteria.0.wieght", 2)
+    said = rft(command, "tiny")
+    assert_one_message(said, "rubric.yaml", "criteria.0", "unknown key 'wieght' (did you mean 'weight'?)", "allowed: ")
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_corrupt_parquet_file_is_named(rft: Rft, tiny_campaign: Path, command: str) -> None:
+    (tiny_campaign / "prompts" / "train.parquet").write_bytes(b"PAR1 and then nothing of use")
+    edit(tiny_campaign / "campaign.yaml", "prompts.train", "prompts/train.parquet")
+    assert_one_message(rft(command, "tiny"), "train.parquet")
+
+
+def test_a_model_folder_that_is_not_there_is_named_before_anything_runs(rft: Rft, tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "policy.model", "/nowhere/model")
+    assert_one_message(rft("run", "tiny"), "'/nowhere/model': no such folder")
+    assert not (Home.find().store / "tiny").exists()
+
+
+def test_a_prompts_file_that_is_not_there_is_named(rft: Rft, tiny_campaign: Path) -> None:
+    (tiny_campaign / "prompts" / "eval.jsonl").unlink()
+    for command in ("check", "plan", "run"):
+        assert_one_message(rft(command, "tiny"), "eval.jsonl")
+
+
+def test_an_eval_prompt_that_was_trained_on_is_refused(rft: Rft, tiny_campaign: Path) -> None:
+    with (tiny_campaign / "prompts" / "eval.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "eval-99", "prompt": "please help with the LAMP!"}) + "\n")
+    for command in ("check", "run"):
+        assert_one_message(rft(command, "tiny"), "eval-99", "never trained on")
+
+
+def test_more_rounds_than_the_campaign_has_are_refused(rft: Rft, tiny_campaign: Path) -> None:
+    assert_one_message(rft("run", "tiny", "--rounds", "3"), "--rounds 3: tiny has 2", "campaign.yaml")
+
+
+def test_rounds_below_one_are_a_usage_error(rft: Rft, tiny_campaign: Path) -> None:
+    said = rft("run", "tiny", "--rounds", "0")
+    assert said.code == 2
+    assert "--rounds" in said.err
+
+
+def test_a_report_before_the_first_run_says_what_to_do(rft: Rft, tiny_campaign: Path) -> None:
+    assert_one_message(rft("report", "tiny"), "run `rft run tiny`")
+
+
+def test_brackets_in_a_message_are_text(rft: Rft, tiny_campaign: Path) -> None:
+    assert_one_message(rft("report", "[bold]x[/]"), "no campaign '[bold]x[/]'")
+
+
+def test_a_report_of_the_first_round_is_shown_while_the_second_is_missing(rft: Rft, finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "rounds", 3)
+    assert len(json.loads(rft("report", "tiny", "--json").out)["rounds"]) == 3
+    run(finished_copy, ["prompts"])
+    assert rft("plan", "tiny").out.splitlines()[-1].split()[:2] == ["tiny/round_3/eval_reports", "run"]

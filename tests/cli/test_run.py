@@ -1,0 +1,98 @@
+"""`rft run`, with Dagster's executors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.cli import launch
+from rft_pipeline.store import Home, RecordStore
+from tests.cli.small import Rft, Said
+from tests.runs import edit
+
+
+def rft_process(*arguments: str) -> Said:
+    """`rft` as the console script starts it."""
+    command = [str(Path(sys.executable).with_name("rft")), *arguments]
+    if not Path(command[0]).is_file():
+        command[:1] = [sys.executable, "-m", "rft_pipeline.cli"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def in_this_process(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `rft run` execute its steps here, on the campaigns of the home in force."""
+    import assets.definitions
+    from assets.jobs import ALL_IN_ONE_PROCESS
+
+    monkeypatch.setattr(launch, "_run_config", lambda **_: {**ALL_IN_ONE_PROCESS, **launch.QUIET})
+    monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everything(tiny_campaign: Path) -> None:
+    first = rft_process("run", "tiny", "--rounds", "1")
+    assert first.code == 0, first.err
+    assert "0 of 8 stages cached, 8 made" in first.err
+    head, reward, *_ = first.out.splitlines()
+    assert head.split() == ["held-out", "prompts", "base", "round", "1"]
+    assert reward.split()[0] == "reward"
+    assert "held-out reward, last round minus base:" in first.out
+    for stage in ("prompts", "round_1/rollouts", "round_1/eval_reports"):
+        assert f"tiny/{stage}: made in" in first.err
+    assert "Traceback" not in first.err
+
+    second = rft_process("run", "tiny", "--rounds", "1")
+    assert second.code == 0, second.err
+    assert "8 of 8 stages cached, 0 made" in second.err
+    assert second.out == first.out
+    assert not list(Home.find().progress.glob("*.json"))
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_turns_out_the_same_is_counted_as_cached(rft: Rft, finished_copy: Path) -> None:
+    lost = RecordStore(Home.find().store).current("tiny/round_1/judge_scores")
+    assert lost is not None
+    lost.path("judge_scores.parquet").unlink()
+    said = rft("run", "tiny")
+    assert said.code == 0, said.err
+    assert "12 of 13 stages cached, 1 made" in said.err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
+    rft: Rft, finished_copy: Path, tiny_model: Path
+) -> None:
+    import shutil
+
+    broken = finished_copy / "broken"
+    shutil.copytree(tiny_model, broken)
+    (broken / "config.json").write_text(json.dumps({"model_type": "no such type"}), encoding="utf-8")
+    edit(finished_copy / "campaign.yaml", "judge.model", "broken")
+    said = rft("run", "tiny")
+    assert said.code == 1
+    assert said.err.count("error ") >= 1
+    assert "tiny/round_1/judge_scores: " in said.err
+    assert f"{broken}: cannot be loaded" in said.err
+    assert "what was finished is kept, `rft run` goes on from there" in said.err
+    assert "Traceback" not in said.err
+    assert RecordStore(Home.find().store).current("tiny/round_1/rollouts") is not None
+
+    edit(finished_copy / "campaign.yaml", "judge.model", str(tiny_model))
+    assert "13 of 13 stages cached, 0 made" in rft("run", "tiny").err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_rubric_that_cannot_tell_replies_apart_is_said_to_be_one(rft: Rft, finished_copy: Path) -> None:
+    constant = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
+    edit(finished_copy / "rubric.yaml", "criteria", [constant])
+    said = rft("run", "tiny")
+    assert said.code == 1
+    assert (
+        "tiny/round_1/reward_batches: check groups_with_variance: 0 of 4 groups hold better and worse replies"
+    ) in said.err
