@@ -96,7 +96,3 @@ def _score(value: float | None) -> str:
 
 def _change(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}"
-
-
-def _change(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}"

@@ -105,9 +105,8 @@ def advantages(
 def _group_signal(score_GC: np.ndarray, weight_C: np.ndarray, gated_G: np.ndarray, damping: float) -> np.ndarray:
     """One group's criteria, each centred and scaled over the rollouts that pass the gates, weighted and summed.
 
-    A gated rollout gets the floor: what the group's worst other rollout gets, and at most one spread of the sum (that
-    of independent criteria, ‖w‖) below the mean. Its own scores stay out, or every criterion would learn the gate again,
-    and the gate would drown them all.
+    A gated rollout gets the floor: what the group's worst other rollout gets, and at least one spread of the sum (that
+    of independent criteria, ‖w‖) below the mean. Its own scores stay out: every criterion would learn the gate again.
     """
     weighted_PC = score_GC[~gated_G][:, weight_C > 0]
     floor = -float(np.linalg.norm(weight_C))

@@ -80,7 +80,7 @@ def test_report_as_json_holds_rounds_delta_and_the_page(rft: Rft, finished_home:
         assert set(each["criteria"]) == {"polite", "relevant", "says_enough", "has_an_e"}
     change = report["rounds"][2]["reward"] - report["rounds"][0]["reward"]
     assert report["delta"]["mean"] == pytest.approx(change)
-    assert Path(report["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert Path(report["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_numbers_nobody_can_know_are_dashes(rft: Rft, finished_copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real thing in small: the embedded model tuned on a few prompts of the shipped campaign, through the command line."""
+"""The real thing in small: the embedded model tuned on a few prompts of the shipped campaign, by `rft`."""
 
 import json
 import os
