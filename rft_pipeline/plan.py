@@ -42,7 +42,8 @@ def plan(campaign: Campaign, home: Home) -> list[Step]:
     for here in nodes(campaign):
         current = records.current(here.key)
         above = {role: settled[name] for role, name in here.upstream.items()}
-        waiting = [name for role, name in here.upstream.items() if above[role] is None and role not in CONFIGURED]
+        needed = {name: role for role, name in here.upstream.items() if role not in CONFIGURED}
+        waiting = [name for name, role in needed.items() if above[role] is None]
         known = {role: record for role, record in above.items() if record is not None}
         made_from = None if waiting else payload(campaign, here, known, sources)
         found = None if made_from is None else records.find(here.key, fingerprint(made_from))

@@ -31,6 +31,7 @@ def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> N
     assert steps["prompts"].reasons == ["never made"]
     assert steps["round_1/rollouts"].reasons == ["prompts will be made", "policy will be made"]
     assert steps["round_2/rollouts"].reasons == ["prompts will be made", "round_1/checkpoints will be made"]
+    assert steps["round_1/checkpoints"].reasons == ["policy will be made", "round_1/reward_batches will be made"]
     assert steps["round_1/rollouts"].rows == Rows(make=16, have=0)
     assert steps["round_1/judge_scores"].rows == Rows(make=64, have=0)
     assert steps["round_1/checkpoints"].rows == Rows(make=1, have=0)

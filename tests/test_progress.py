@@ -2,11 +2,11 @@
 
 import json
 import logging
+import time
 from pathlib import Path
 
 import pytest
 
-from rft_pipeline import progress as module
 from rft_pipeline.progress import Progress, Report, read_progress
 
 
@@ -25,7 +25,7 @@ def test_the_file_says_what_is_counted_and_goes_when_the_stage_ends(tmp_path: Pa
 
 def test_the_file_is_not_written_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     progress = Progress("s", tmp_path / "s.json")
     seen = []
     with progress.counting("steps", 10):
@@ -40,7 +40,7 @@ def test_a_log_line_comes_every_few_seconds_and_at_the_end(
 ) -> None:
     caplog.set_level(logging.INFO, "rft_pipeline.progress")
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     progress = Progress("round_1/rollouts")
     with progress.counting("rollouts", 3):
         for clock[0] in (1.0, 5.0, 6.0):

@@ -121,14 +121,18 @@ def test_groups_without_variance_stop_training_with_a_reason_and_keep_what_stand
     assert not result.success
     (failure,) = result.get_step_failure_events()
     assert failure.step_key == "tiny__round_1__reward_batches"
-    assert "groups_with_variance" in failure.event_specific_data.error.message
+    assert "blocking asset check failed" in str(failure.step_failure_data.error)
     (evaluation,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "groups_with_variance"]
     assert evaluation.description == (
         "0 of 4 groups hold better and worse replies, a share of 0.00; reward.min_group_share asks for 0.5. "
         "Sample more, or let the rubric tell replies apart"
     )
-    started = {event.step_key for event in result.all_events if event.event_type_value == "STEP_START"}
-    assert not {key for key in started if "checkpoints" in key or "eval_reports" in key or "round_2" in key}
+    started = [str(event.step_key) for event in result.all_events if event.event_type_value == "STEP_START"]
+    assert [key.removeprefix("tiny__") for key in started if "round" in key] == [
+        "round_1__rollouts",
+        "round_1__judge_scores",
+        "round_1__reward_batches",
+    ]
     for name in ("round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches"):
         assert record(name) is not None
     batch = record("round_1/reward_batches")

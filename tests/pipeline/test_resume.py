@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,7 @@ class Killed(NamedTuple):
     records: dict[str, Record]
     undisturbed: dict[str, Record]
     rows_when_killed: dict[str, int]
-    store: Path
-    progress: Path
+    home: Home
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +53,29 @@ def killed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed
         run(folder, SOURCES)
         home = Home.find()
         for table in (rollouts_table(home.store), judgements_table(home.store)):
-            _kill_when(lambda table=table: _height(table) > 0)
+            _kill_when(partial(_height, table))
             rows[Path(table.path).name] = _height(table)
         _kill_when(lambda: any(report.what == "steps" and report.done for report in read_progress(home.progress)))
+        rows["steps"] = len(_steps_in_mlflow(home))
         records = run(folder, STAGES)
-    return Killed(records, undisturbed, rows, home.store, home.progress)
+    return Killed(records, undisturbed, rows, home)
 
 
-def _kill_when(seen: Callable[[], bool]) -> None:
+def _kill_when(seen: Callable[[], int]) -> None:
     process = StageProcess(STAGES, rest=0.15)
     waited = time.monotonic()
     while not seen():
         assert time.monotonic() - waited < 60
         time.sleep(0.05)
     process.kill()
+
+
+def _steps_in_mlflow(home: Home) -> list[int]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=home.mlflow_uri)
+    (run_,) = client.search_runs(["1"], filter_string="tags.`rft.round` = '1'")
+    return sorted(metric.step for metric in client.get_metric_history(run_.info.run_id, "train/loss"))
 
 
 def _height(table: Table) -> int:
@@ -90,7 +99,7 @@ def test_rows_made_before_the_kill_are_not_made_again(killed: Killed) -> None:
 
 @pytest.mark.parametrize("name", ["rollouts", "judgements"])
 def test_no_key_stands_twice_in_a_table_after_a_kill(killed: Killed, name: str) -> None:
-    table = {"rollouts": rollouts_table, "judgements": judgements_table}[name](killed.store)
+    table = {"rollouts": rollouts_table, "judgements": judgements_table}[name](killed.home.store)
     keys = pl.scan_delta(table.path).select(table.key).collect()[table.key]
     assert keys.len() > 0
     assert keys.n_unique() == keys.len()
@@ -102,16 +111,13 @@ def test_a_killed_training_starts_again_from_its_first_step(killed: Killed) -> N
 
 
 def test_mlflow_shows_each_step_once_after_a_kill(killed: Killed) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{killed.store.parent / 'mlflow.db'}")
-    history = client.get_metric_history(killed.records["round_1/checkpoints"].mlflow_run_id, "train/loss")
-    assert sorted(metric.step for metric in history) == list(range(1, STEPS + 1))
+    assert 0 < killed.rows_when_killed["steps"] < STEPS
+    assert _steps_in_mlflow(killed.home) == list(range(1, STEPS + 1))
 
 
 def test_a_kill_leaves_nothing_behind(killed: Killed) -> None:
-    assert not list(killed.store.rglob(".making-*"))
-    assert not list(killed.progress.iterdir())
+    assert not list(killed.home.store.rglob(".making-*"))
+    assert not list(killed.home.progress.iterdir())
 
 
 def test_of_two_processes_that_want_the_same_stage_one_makes_it_and_the_other_waits(tiny_campaign: Path) -> None:
