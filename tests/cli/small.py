@@ -33,3 +33,15 @@ class Rft:
         said = self.capfd.readouterr()
         assert isinstance(code, int | None)
         return Said(code or 0, said.out, said.err)
+
+
+def assert_one_message(said: Said, *parts: str) -> None:
+    """Exit code 1, nothing on stdout, and on stderr one error without a traceback, its text last, that holds `parts`."""
+    assert said.code == 1
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    lines = said.err.splitlines()
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("error ")]
+    message = "\n".join(lines[start:])
+    for part in parts:
+        assert part in message

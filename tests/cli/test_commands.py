@@ -5,18 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.graph import nodes
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, Said
+from tests.cli.small import Rft, assert_one_message
 from tests.runs import edit, run
-
-
-def assert_one_message(said: Said, *parts: str) -> None:
-    """Exit code 1 and a message without a traceback that holds `parts`."""
-    assert said.code == 1
-    assert said.err.startswith("error ")
-    assert "Traceback" not in said.out + said.err
-    for part in parts:
-        assert part in said.err
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "run", "report", "models", "ui"])
@@ -143,6 +136,19 @@ def test_an_eval_prompt_that_was_trained_on_is_refused(rft: Rft, tiny_campaign: 
 
 def test_more_rounds_than_the_campaign_has_are_refused(rft: Rft, tiny_campaign: Path) -> None:
     assert_one_message(rft("run", "tiny", "--rounds", "3"), "--rounds 3: tiny has 2", "campaign.yaml")
+
+
+def test_errors_before_a_run_leave_every_record_as_it_was(rft: Rft, finished_copy: Path) -> None:
+    store = RecordStore(Home.find().store)
+    names = [node.key for node in nodes(load_campaign(finished_copy))]
+    before = [store.current(name) for name in names]
+    assert None not in before
+    assert_one_message(rft("run", "tiny", "--rounds", "3"), "--rounds 3")
+    edit(finished_copy / "campaign.yaml", "judge.model", "/nowhere/judge")
+    assert_one_message(rft("run", "tiny"), "/nowhere/judge")
+    edit(finished_copy / "rubric.yaml", "criteria.0.wieght", 2)
+    assert_one_message(rft("run", "tiny"), "wieght")
+    assert [store.current(name) for name in names] == before
 
 
 def test_rounds_below_one_are_a_usage_error(rft: Rft, tiny_campaign: Path) -> None:

@@ -10,17 +10,16 @@ import pytest
 
 from rft_pipeline.cli import launch
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, Said
+from tests.cli.small import Rft, Said, assert_one_message
 from tests.runs import edit
 
 
 def rft_process(*arguments: str) -> Said:
-    """`rft` as the console script starts it."""
-    command = [str(Path(sys.executable).with_name("rft")), *arguments]
-    if not Path(command[0]).is_file():
-        command[:1] = [sys.executable, "-m", "rft_pipeline.cli"]
+    """`rft` in a process of its own, which needs no installed script."""
+    command = [sys.executable, "-m", "rft_pipeline.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     return Said(done.returncode, done.stdout, done.stderr)
 
 
@@ -75,12 +74,12 @@ def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
     (broken / "config.json").write_text(json.dumps({"model_type": "no such type"}), encoding="utf-8")
     edit(finished_copy / "campaign.yaml", "judge.model", "broken")
     said = rft("run", "tiny")
-    assert said.code == 1
-    assert said.err.count("error ") >= 1
-    assert "tiny/round_1/judge_scores: " in said.err
-    assert f"{broken}: cannot be loaded" in said.err
-    assert "what was finished is kept, `rft run` goes on from there" in said.err
-    assert "Traceback" not in said.err
+    assert_one_message(
+        said,
+        "tiny/round_1/judge_scores: ",
+        f"{broken}: cannot be loaded",
+        "what was finished is kept, `rft run` goes on from there",
+    )
     assert RecordStore(Home.find().store).current("tiny/round_1/rollouts") is not None
 
     edit(finished_copy / "campaign.yaml", "judge.model", str(tiny_model))
@@ -90,9 +89,11 @@ def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
 @pytest.mark.usefixtures("in_this_process")
 def test_a_rubric_that_cannot_tell_replies_apart_is_said_to_be_one(rft: Rft, finished_copy: Path) -> None:
     constant = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
+    trained = RecordStore(Home.find().store).current("tiny/round_1/checkpoints")
+    assert trained is not None
     edit(finished_copy / "rubric.yaml", "criteria", [constant])
     said = rft("run", "tiny")
-    assert said.code == 1
-    assert (
-        "tiny/round_1/reward_batches: check groups_with_variance: 0 of 4 groups hold better and worse replies"
-    ) in said.err
+    assert_one_message(
+        said, "tiny/round_1/reward_batches: check groups_with_variance: 0 of 4 groups hold better and worse replies"
+    )
+    assert RecordStore(Home.find().store).current("tiny/round_1/checkpoints") == trained
