@@ -148,7 +148,7 @@ class Tracker:
     def _log_model(self, record: Record, settings: dict[str, str]) -> None:
         """A model whose weights lie elsewhere. `mlflow.create_external_model` does the same, but sets the tracking URI
         of the whole process and of its children."""
-        from mlflow.entities import LoggedModelStatus
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.models.utils import get_external_mlflow_model_spec
 
         model = self._client.create_logged_model(
@@ -167,6 +167,7 @@ class Tracker:
             get_external_mlflow_model_spec(model).save(str(Path(scratch) / "MLmodel"))
             self._client.log_model_artifacts(model.model_id, scratch)
         self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=record.rows["steps"])])
 
     @cached_property
     def _config_id(self) -> str:

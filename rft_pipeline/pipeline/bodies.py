@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -264,7 +263,7 @@ def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
-    """report.json, the page, its plots as pictures; the newest page also stands under the home's `reports/`."""
+    """report.json, the page, and its plots as pictures."""
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 
@@ -275,8 +274,6 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
     for name, chart in charts(report, rows_by_round).items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))
-    job.home.reports.mkdir(parents=True, exist_ok=True)
-    shutil.copy(job.workdir / "report.html", job.home.reports / f"{job.campaign.name}.html")
 
 
 BODIES: dict[str, Callable[[Job], Output]] = {

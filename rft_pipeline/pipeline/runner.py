@@ -1,6 +1,7 @@
 """The runner: everything that is the same for every stage."""
 
 import errno
+import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,7 +42,14 @@ class Pipeline:
                 self.records.make_current(found)
             else:
                 found = self._make(campaign, here, upstream, sources, made_from, tracker)
+        if here.stage == "eval_reports":
+            self._publish(campaign, found)
         return replace(found, mlflow_run_id=tracker.log_record(found))
+
+    def _publish(self, campaign: Campaign, report: Record) -> None:
+        """The page of the report in force, where a person finds it."""
+        self.home.reports.mkdir(parents=True, exist_ok=True)
+        shutil.copy(report.path("report.html"), self.home.reports / f"{campaign.name}.html")
 
     def _make(
         self,

@@ -36,7 +36,7 @@ class Rft:
 
 
 def assert_one_message(said: Said, *parts: str) -> None:
-    """Exit code 1, nothing on stdout, and on stderr one error without a traceback, its text last, that holds `parts`."""
+    """Exit code 1, nothing on stdout, and last on stderr one error without a traceback that holds `parts`."""
     assert said.code == 1
     assert said.out == ""
     assert "Traceback" not in said.err
