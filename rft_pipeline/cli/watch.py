@@ -59,13 +59,13 @@ class Watch:
         said = 0.0
         while not self.stop.wait(EVERY):
             for key in self._look():
-                self.screen.print(f"{key}: {self.done[key]}", highlight=False)
+                self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
             if time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
                 for report in read_progress(self.home.progress):
-                    self.screen.print(in_words(report), highlight=False)
+                    self.screen.print(in_words(report), highlight=False, soft_wrap=True)
         for key in self._look():
-            self.screen.print(f"{key}: {self.done[key]}", highlight=False)
+            self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
 
     def _look(self) -> list[str]:
         """Keys that were materialized since the last look."""
