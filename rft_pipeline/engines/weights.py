@@ -51,8 +51,10 @@ def load_adapter(folder: Path, device: str, trainable: bool = False) -> Any:
     from peft import PeftModel
 
     named = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    base = _load((folder / named).resolve(), torch.float32)
-    return PeftModel.from_pretrained(base, folder, is_trainable=trainable).to(device)
+    base = (folder / named).resolve()
+    model = PeftModel.from_pretrained(_load(base, torch.float32), folder, is_trainable=trainable)
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    return model.to(device)
 
 
 def name_base(folder: Path, base: Path) -> None:
