@@ -138,7 +138,7 @@ class ReplayTrainer(GRPOTrainer):
             logits = model(
                 input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1
             ).logits[:, :-1]
-        logits = logits.float() / self.temperature
+        logits = logits.float().div_(self.temperature)
         logps = selective_log_softmax(logits, input_ids[:, -logits_to_keep:])
         entropies = None
         if compute_entropy:
