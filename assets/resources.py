@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.orphans import end_with_parent
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.store import Home, Record
@@ -12,6 +13,7 @@ class StageRunner(dg.ConfigurableResource[None]):
 
     def run(self, campaign: str, name: str, run_id: str) -> Record:
         """The record of one stage. Raises `RftError`."""
+        end_with_parent()
         home = Home.find()
         return Pipeline(home).run(load_campaign(home.data / campaign), name, run_id)
 
