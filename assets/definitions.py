@@ -13,14 +13,21 @@ from assets.reward_batches import reward_batches
 from assets.rollouts import rollouts
 from assets.rubric import rubric
 from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.graph import code_versions
 from rft_pipeline.store import Home
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
-    """The unrolled graph of one campaign."""
+    """The unrolled graph of one campaign, each asset with the version of the settings it follows from."""
     sources = [prompts(campaign), rubric(campaign), policy(campaign)]
     stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
-    return sources + [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
+    rounds = [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
+    versions = {(campaign.name, *name.split("/")): code for name, code in code_versions(campaign).items()}
+
+    def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(code_version=versions[tuple(spec.key.path)])
+
+    return [asset.map_asset_specs(versioned) for asset in sources + rounds]
 
 
 def definitions(home: Home) -> dg.Definitions:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.resources import StageRunner
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.graph import CODE_VERSIONS, node
+from rft_pipeline.graph import node
 from rft_pipeline.store import Record
 
 Metadata = Callable[[Record], dict[str, Any]]
@@ -37,7 +37,6 @@ def stage_asset(
         group_name=f"{campaign.name}{round_}",
         description=description,
         kinds=kinds,
-        code_version=CODE_VERSIONS[here.stage],
         pool=pool,
         check_specs=[spec for spec, _ in checks],
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},

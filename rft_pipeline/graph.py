@@ -13,6 +13,7 @@ from typing import Any
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.store.records import Record
 
@@ -20,7 +21,7 @@ ROUND_STAGES = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "ev
 
 CODE_VERSIONS = {
     "prompts": "1",
-    "rubric": "1",
+    "rubric": "2",
     "policy": "1",
     "rollouts": "1",
     "judge_scores": "1",
@@ -91,73 +92,27 @@ def payload(
 
     `upstream` holds the records by role; `sources` the hashes of files and models outside the graph.
     """
-    settings, inputs = _MADE_FROM[node.stage](campaign, node, upstream, sources)
     return {
         "stage": node.stage,
         "code_version": CODE_VERSIONS[node.stage],
-        "settings": settings,
-        "inputs": inputs,
+        "settings": _SETTINGS[node.stage](campaign, node),
+        "inputs": _INPUTS[node.stage](campaign, upstream, sources),
     }
 
 
-_MadeFrom = tuple[dict[str, Any], dict[str, str]]
-_Upstream = Mapping[str, Record]
-_Sources = Mapping[str, str]
+def code_versions(campaign: Campaign) -> dict[str, str]:
+    """Node → a version that changes with the code or the settings of the node, or of any node it follows from.
 
-
-def _prompts(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    return campaign.prompts.identity, {split: sources[f"prompts.{split}"] for split in ("train", "eval")}
-
-
-def _rubric(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    return campaign.rubric.identity, {}
-
-
-def _policy(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    return {"model": campaign.policy.model}, {"weights": sources["policy"]}
-
-
-def _rollouts(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    settings = {
-        **campaign.rollouts.identity,
-        "system": campaign.policy.system,
-        "seed": campaign.seed,
-        "round": node.round,
-    }
-    return settings, {
-        "prompts": upstream["prompts"].parts["train"],
-        "policy": upstream["policy"].content_hash,
-    }
-
-
-def _judge_scores(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    judged = {"criteria": criteria(campaign.rubric.criteria)}
-    return judged, {"rollouts": upstream["rollouts"].content_hash, **_judge(campaign, sources)}
-
-
-def _reward_batches(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    settings = {**campaign.reward.identity, **_aggregation(campaign)}
-    return settings, {role: upstream[role].content_hash for role in ("rollouts", "judge_scores")}
-
-
-def _checkpoints(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    sampling = campaign.rollouts.sampling
-    settings = {**campaign.training.identity, "temperature": sampling.temperature, "seed": campaign.seed}
-    if campaign.training.weights != "lora":
-        del settings["lora"]
-    return settings, {role: upstream[role].content_hash for role in ("policy", "reward_batches")}
-
-
-def _eval_reports(campaign: Campaign, node: Node, upstream: _Upstream, sources: _Sources) -> _MadeFrom:
-    settings = {
-        **campaign.evaluation.identity,
-        **_aggregation(campaign),
-        "criteria": criteria(campaign.rubric.criteria),
-        "system": campaign.policy.system,
-        "seed": campaign.seed,
-    }
-    policies = {role: record.content_hash for role, record in upstream.items() if role not in ("prompts", "rubric")}
-    return settings, {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
+    Dagster looks one step up only; with this all that follows from an edit shows as unsynced at once.
+    """
+    found: dict[str, str] = {}
+    for here in nodes(campaign):
+        above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
+        settings = _SETTINGS[here.stage](campaign, here)
+        if here.stage in ("judge_scores", "eval_reports"):
+            settings["judge_model"] = campaign.judge.model
+        found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings, above])
+    return found
 
 
 def criteria(all_criteria: tuple[Criterion, ...]) -> dict[str, Any]:
@@ -165,8 +120,60 @@ def criteria(all_criteria: tuple[Criterion, ...]) -> dict[str, Any]:
     return {criterion.name: criterion.payload for criterion in all_criteria}
 
 
+_Upstream = Mapping[str, Record]
+_Sources = Mapping[str, str]
+
+
+def _rollouts_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    return {
+        **campaign.rollouts.identity,
+        "system": campaign.policy.system,
+        "seed": campaign.seed,
+        "round": node.round,
+    }
+
+
+def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    sampling = campaign.rollouts.sampling
+    settings = {**campaign.training.identity, "temperature": sampling.temperature, "seed": campaign.seed}
+    if campaign.training.weights != "lora":
+        del settings["lora"]
+    return settings
+
+
+def _eval_reports_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    return {
+        **campaign.evaluation.identity,
+        **_aggregation(campaign),
+        "criteria": criteria(campaign.rubric.criteria),
+        "system": campaign.policy.system,
+        "seed": campaign.seed,
+    }
+
+
 def _aggregation(campaign: Campaign) -> dict[str, Any]:
     return {"weights": campaign.rubric.weights(), "gates": campaign.rubric.gates()}
+
+
+_SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
+    "prompts": lambda campaign, node: campaign.prompts.identity,
+    "rubric": lambda campaign, node: campaign.rubric.identity,
+    "policy": lambda campaign, node: {"model": campaign.policy.model},
+    "rollouts": _rollouts_settings,
+    "judge_scores": lambda campaign, node: {"criteria": criteria(campaign.rubric.criteria)},
+    "reward_batches": lambda campaign, node: {**campaign.reward.identity, **_aggregation(campaign)},
+    "checkpoints": _checkpoints_settings,
+    "eval_reports": _eval_reports_settings,
+}
+
+
+def _eval_reports_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
+    policies = {role: record.content_hash for role, record in upstream.items() if role not in ("prompts", "rubric")}
+    return {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
+
+
+def _contents(*roles: str) -> Callable[[Campaign, _Upstream, _Sources], dict[str, str]]:
+    return lambda campaign, upstream, sources: {role: upstream[role].content_hash for role in roles}
 
 
 def _judge(campaign: Campaign, sources: _Sources) -> dict[str, str]:
@@ -174,13 +181,19 @@ def _judge(campaign: Campaign, sources: _Sources) -> dict[str, str]:
     return {"judge": sources["judge"]} if campaign.rubric.judged else {}
 
 
-_MADE_FROM: dict[str, Callable[[Campaign, Node, _Upstream, _Sources], _MadeFrom]] = {
-    "prompts": _prompts,
-    "rubric": _rubric,
-    "policy": _policy,
-    "rollouts": _rollouts,
-    "judge_scores": _judge_scores,
-    "reward_batches": _reward_batches,
-    "checkpoints": _checkpoints,
-    "eval_reports": _eval_reports,
+_INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = {
+    "prompts": lambda campaign, upstream, sources: {split: sources[f"prompts.{split}"] for split in ("train", "eval")},
+    "rubric": lambda campaign, upstream, sources: {},
+    "policy": lambda campaign, upstream, sources: {"weights": sources["policy"]},
+    "rollouts": lambda campaign, upstream, sources: {
+        "prompts": upstream["prompts"].parts["train"],
+        "policy": upstream["policy"].content_hash,
+    },
+    "judge_scores": lambda campaign, upstream, sources: {
+        "rollouts": upstream["rollouts"].content_hash,
+        **_judge(campaign, sources),
+    },
+    "reward_batches": _contents("rollouts", "judge_scores"),
+    "checkpoints": _contents("policy", "reward_batches"),
+    "eval_reports": _eval_reports_inputs,
 }

@@ -8,7 +8,7 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, node, nodes, payload
+from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, code_versions, node, nodes, payload
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -21,7 +21,7 @@ class OnlyUsed(dict[str, Record]):
     def __init__(self, roles: dict[str, str]) -> None:
         parts = {"train": "train-hash", "eval": "eval-hash"}
         super().__init__(
-            {role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts) for role, name in roles.items()}
+            {role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts=parts) for role, name in roles.items()}
         )
         self.used: set[str] = set()
 
@@ -162,3 +162,36 @@ def test_a_rubric_of_rules_depends_on_no_judge_model(tiny_campaign: Path) -> Non
     rule = {"name": "has_an_e", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}}
     edit(tiny_campaign / "rubric.yaml", "criteria", [rule])
     assert "judge" not in made_from(tiny_campaign, "round_1/judge_scores")["inputs"]
+
+
+def versions_changed(folder: Path, edit_file: str, where: str, value: object) -> set[str]:
+    """The nodes whose version in Dagster an edit changes."""
+    before = code_versions(load_campaign(folder))
+    edit(folder / edit_file, where, value)
+    after = code_versions(load_campaign(folder))
+    return {name for name in before if after[name] != before[name]}
+
+
+@pytest.mark.parametrize(
+    ("file", "where", "value", "first_stage"),
+    [
+        ("rubric.yaml", "criteria.0.judge.squash.scale", 0.1, "judge_scores"),
+        ("rubric.yaml", "criteria.0.weight", 2, "reward_batches"),
+        ("campaign.yaml", "judge.model", "org/other", "judge_scores"),
+        ("campaign.yaml", "training.learning_rate", 0.1, "checkpoints"),
+        ("campaign.yaml", "rollouts.group_size", 8, "rollouts"),
+    ],
+)
+def test_an_edit_changes_the_version_of_its_stage_and_of_all_that_follows(
+    tiny_campaign: Path, file: str, where: str, value: object, first_stage: str
+) -> None:
+    follows = ROUND_STAGES[ROUND_STAGES.index(first_stage) :]
+    expected = {f"round_1/{stage}" for stage in follows} | every_round(*ROUND_STAGES) - {
+        f"round_1/{stage}" for stage in ROUND_STAGES
+    }
+    sources = {"rubric"} if file == "rubric.yaml" else set()
+    assert versions_changed(tiny_campaign, file, where, value) == expected | sources
+
+
+def test_a_runtime_setting_changes_no_version(tiny_campaign: Path) -> None:
+    assert versions_changed(tiny_campaign, "campaign.yaml", "rollouts.runtime.batch_size", 1) == set()

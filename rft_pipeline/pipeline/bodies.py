@@ -14,7 +14,7 @@ from rft_pipeline.addresses import choose_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import Node
+from rft_pipeline.graph import Node, criteria
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
@@ -131,7 +131,8 @@ def _prompts(job: Job) -> Output:
 def _rubric(job: Job) -> Output:
     identity = job.campaign.rubric.identity
     (job.workdir / "rubric.json").write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
-    return Output(content_hash=fingerprint(identity), rows={"criteria": len(job.campaign.rubric.criteria)})
+    judged = criteria(job.campaign.rubric.criteria)
+    return Output(content_hash=fingerprint(judged), rows={"criteria": len(judged)})
 
 
 def _policy(job: Job) -> Output:

@@ -71,6 +71,7 @@ class Pipeline:
                     fingerprint=fingerprint(made_from),
                     payload=made_from,
                     content_hash=output.content_hash,
+                    upstream={role: record.address for role, record in upstream.items()},
                     parts=output.parts,
                     rows=output.rows,
                     metrics=output.metrics,

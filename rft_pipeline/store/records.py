@@ -39,6 +39,8 @@ class Record:
     """The readable form of the fingerprint: stage, code version, settings, input hashes."""
     content_hash: str
     """Of what came out: equal content stops a change here."""
+    upstream: dict[str, str] = field(default_factory=dict)
+    """Role → address of the record that was read; another of equal content would have given the same."""
     parts: dict[str, str] = field(default_factory=dict)
     """Content hashes of named parts, for those who depend on one part only."""
     rows: dict[str, int] = field(default_factory=dict)
@@ -54,6 +56,11 @@ class Record:
     """Where it lies; not stored."""
     cached: bool = False
     """Whether it was found rather than made; not stored."""
+
+    @property
+    def address(self) -> str:
+        """Where it lies below the store: `<key>/<fingerprint>`."""
+        return f"{self.key}/{self.fingerprint}"
 
     def path(self, name: str) -> Path:
         """A file of the record. Raises `StoreError` when it is gone."""
@@ -78,6 +85,18 @@ class RecordStore:
         stored = json.loads(path.read_text(encoding="utf-8"))
         record = replace(Record(**stored), folder=folder, cached=True)
         return record if all((folder / name).is_file() for name in record.files) else None
+
+    def at(self, address: str) -> Record | None:
+        """The record at `<key>/<fingerprint>`, if it is whole."""
+        key, _, fingerprint = address.rpartition("/")
+        return self.find(key, fingerprint)
+
+    def all(self, below: str = "") -> list[Record]:
+        """Every whole record below a campaign or key (everything when empty), oldest first."""
+        folders = (path.parent for path in (self.root / below).glob(f"**/[!.]*/{RECORD}"))
+        addresses = (folder.relative_to(self.root).as_posix() for folder in folders)
+        found = [record for address in addresses if (record := self.at(address)) is not None]
+        return sorted(found, key=lambda record: (record.created, record.address))
 
     def current(self, key: str) -> Record | None:
         """The record in force, if any."""

@@ -12,7 +12,7 @@ from assets.definitions import campaign_assets, definitions
 from assets.jobs import ALL_IN_ONE_PROCESS, EACH_STEP_A_PROCESS
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.graph import CODE_VERSIONS, nodes
+from rft_pipeline.graph import code_versions, nodes
 from rft_pipeline.store import Home
 from tests.runs import edit
 
@@ -60,10 +60,11 @@ def test_every_node_is_an_asset_that_depends_on_what_the_node_depends_on(tiny_ca
 
 def test_assets_are_grouped_by_round_described_and_versioned(tiny_campaign: Path) -> None:
     found = specs(tiny_campaign)
+    versions = code_versions(load_campaign(tiny_campaign))
     for node in nodes(load_campaign(tiny_campaign)):
         spec = found[node.key]
         assert spec.group_name == (f"tiny_round_{node.round}" if node.round else "tiny_sources")
-        assert spec.code_version == CODE_VERSIONS[node.stage]
+        assert spec.code_version == versions[node.name]
         assert spec.description
         assert spec.kinds
         assert spec.tags["rft/campaign"] == "tiny"

@@ -1,0 +1,57 @@
+"""What Dagster itself calls unsynced after an edit, and that materializing just that is enough."""
+
+from pathlib import Path
+
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from assets.definitions import definitions
+from rft_pipeline.store import Home
+from tests.assets.small import instance, materialize
+from tests.runs import edit
+
+ROUND_1 = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")
+ROUND_2 = {f"round_2/{stage}" for stage in ROUND_1}
+
+
+def unsynced() -> set[str]:
+    """The assets that "Materialize unsynced" would launch once the definitions are loaded again."""
+    graph = definitions(Home.find()).resolve_asset_graph()
+    with instance() as running:
+        resolver = CachingStaleStatusResolver(running, graph, LoadingContextForTest(running))
+        return {
+            key.to_user_string().removeprefix("tiny/")
+            for key in graph.get_all_asset_keys()
+            if resolver.get_status(key) != StaleStatus.FRESH
+        }
+
+
+def test_a_finished_campaign_is_in_sync(finished_home: Path) -> None:
+    assert unsynced() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "where", "value", "stale"),
+    [
+        ("rubric.yaml", "criteria.2.judge.rule.min_words", 5, {"rubric", *(f"round_1/{s}" for s in ROUND_1[1:])}),
+        ("rubric.yaml", "criteria.2.weight", 2, {"rubric", *(f"round_1/{s}" for s in ROUND_1[2:])}),
+        ("campaign.yaml", "training.epochs", 2, {f"round_1/{s}" for s in ROUND_1[3:]}),
+    ],
+)
+def test_an_edit_leaves_unsynced_what_follows_from_it_and_nothing_else(
+    finished_copy: Path, file: str, where: str, value: object, stale: set[str]
+) -> None:
+    edit(finished_copy / file, where, value)
+    assert unsynced() == stale | ROUND_2
+
+
+def test_a_runtime_setting_leaves_everything_in_sync(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "rollouts.runtime.batch_size", 3)
+    assert unsynced() == set()
+
+
+def test_materializing_what_is_unsynced_brings_everything_in_sync(finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    assert materialize(finished_copy, sorted(f"tiny/{name}" for name in unsynced())).success
+    assert unsynced() == set()
