@@ -30,6 +30,7 @@ from benchmarks.common import (
     runtime_of,
     say,
 )
+from rft_pipeline.addresses import as_rollout
 from rft_pipeline.campaign import Campaign, read_yaml
 from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
@@ -37,7 +38,6 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import Judge, Rule, model_judge
 from rft_pipeline.rubric import BinaryJudge, ClozeJudge, ContrastJudge, Criterion, ModelJudge, RelevanceJudge, RuleJudge
-from rft_pipeline.stages.judge_scores import as_rollout
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.stats import Interval, clustered_mean
 from rft_pipeline.strict import explain

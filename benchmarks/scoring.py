@@ -41,6 +41,7 @@ from benchmarks.common import (
     speed_table,
     train_prompts,
 )
+from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ScoreRequest, ScoreResult
@@ -51,7 +52,7 @@ from rft_pipeline.judges import model_judge
 from rft_pipeline.judges.likelihood import mean_logprob
 from rft_pipeline.rubric import ClozeJudge, ContrastJudge, RelevanceJudge
 from rft_pipeline.rules import Rollout
-from rft_pipeline.stages.judge_scores import CHUNK, transcript
+from rft_pipeline.stages.judge_scores import CHUNK
 
 SPEED_GOAL = 1.6
 """Least ratio of our speed to the padded batches'."""

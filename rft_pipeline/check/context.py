@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER
 from rft_pipeline.rubric import BinaryJudge, ClozeJudge, Criterion
-from rft_pipeline.stages.judge_scores import transcript
 from rft_pipeline.stages.rollouts import conversation
 
 if TYPE_CHECKING:

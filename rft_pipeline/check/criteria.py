@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from rft_pipeline.addresses import as_rollout
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
 from rft_pipeline.rubric import ClozeJudge, ContrastJudge, Criterion, RuleJudge
 from rft_pipeline.rules.text import AsksFor, Finishes, Length
-from rft_pipeline.stages.judge_scores import as_rollout
 
 _SLOT = re.compile(r"\{(\w*)\}")
 

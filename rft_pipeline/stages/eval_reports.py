@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rft_pipeline.addresses import transcript
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stages.judge_scores import transcript
 from rft_pipeline.stats import Interval, clustered_mean, distinct_n, paired_difference, repetition
 
 EXAMPLES = 5

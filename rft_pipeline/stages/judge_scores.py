@@ -1,49 +1,20 @@
-"""Judge scores: one judgement a rollout and criterion, made once and kept.
+"""Judge scores: one judgement a rollout and criterion, made once and kept."""
 
-Identical completions of one prompt are one subject, judged once per criterion and judge, whatever round or campaign
-they come from.
-"""
-
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 
+from rft_pipeline.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.engines import Scorer
-from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.judges import Judge, Judgement, Rule, model_judge
 from rft_pipeline.progress import Progress
 from rft_pipeline.rubric import Criterion, RuleJudge
 from rft_pipeline.rules import Rollout
-from rft_pipeline.store.tables import Table, judgement_id
+from rft_pipeline.store.tables import Table
 
 CHUNK = 64
 """Rollouts judged between two appends."""
-
-
-def as_rollout(row: dict[str, Any]) -> Rollout:
-    """A judge's view of a row with the columns completion, finish_reason, messages and fields (JSON)."""
-    return Rollout(
-        prompt=transcript(row["messages"]),
-        completion=row["completion"],
-        finish_reason=row["finish_reason"],
-        fields=json.loads(row["fields"]),
-    )
-
-
-def transcript(messages: str) -> str:
-    """A prompt as a judge reads it: its text, or the turns in order when there are several."""
-    turns = [turn for turn in json.loads(messages) if turn["role"] != "system"]
-    if len(turns) == 1:
-        return str(turns[0]["content"])
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
-
-
-def subject_of(rollout: Rollout, criterion: Criterion) -> str:
-    """What the criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
-    texts = [rollout.prompt, rollout.completion]
-    return fingerprint(texts if criterion.judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
 
 
 def judge_rollouts(
@@ -64,7 +35,7 @@ def judge_rollouts(
     made, found = {}, []
     shared: list[Scorer] = []
 
-    def judge_of(criterion: Criterion) -> Judge:
+    def judge_by(criterion: Criterion) -> Judge:
         if isinstance(criterion.judge, RuleJudge):
             return Rule(criterion.judge)
         if not shared:
@@ -72,22 +43,14 @@ def judge_rollouts(
         return model_judge(criterion.judge, shared[0])
 
     for criterion in criteria:
-        judge = judge_model if criterion.judged else "rule"
-        subjects = [subject_of(view, criterion) for view in views]
-        wanted = pl.DataFrame(
-            {
-                "rollout_id": rollouts["rollout_id"],
-                "subject": subjects,
-                "judgement_id": [judgement_id(criterion.fingerprint, judge, subject) for subject in subjects],
-                "place": range(len(views)),
-            }
-        )
-        narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == judge)
+        asked = judge_of(criterion, judge_model)
+        wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
+        narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == asked)
         missing = table.missing(wanted.unique("judgement_id", maintain_order=True), *narrow)
         made[criterion.name] = missing.height
         if missing.height:
-            fixed = {"criterion": criterion.fingerprint, "judge": judge}
-            _judge_missing(missing, views, judge_of(criterion), fixed, table, progress, criterion.name)
+            fixed = {"criterion": criterion.fingerprint, "judge": asked}
+            _judge_missing(missing, views, judge_by(criterion), fixed, table, progress, criterion.name)
         scores = table.read(wanted.unique("judgement_id", maintain_order=True), *narrow)
         found.append(
             wanted.join(
