@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.engines import load
 from rft_pipeline.graph import nodes
 from rft_pipeline.pipeline import Pipeline
-from rft_pipeline.pipeline.bodies import Job
 from rft_pipeline.store import Home, Record
 
 
@@ -43,12 +43,12 @@ def made(records: dict[str, Record]) -> list[str]:
 def engines_counted() -> Iterator[list[Path]]:
     """The folders of the models that are loaded meanwhile, one entry a load."""
     loaded: list[Path] = []
-    load = Job._engine
+    load_engine = load.load_engine
 
     def counting(folder: Path, runtime: Any) -> Any:
         loaded.append(folder)
-        return load(folder, runtime)
+        return load_engine(folder, runtime)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(Job, "_engine", staticmethod(counting))
+        monkeypatch.setattr(load, "load_engine", counting)
         yield loaded

@@ -97,6 +97,43 @@ def report(campaign: Name, as_json: AsJson = False) -> None:
         show.rounds(home, loaded)
 
 
+@app.command(epilog="Example: rft diff support_reply --rubric data/support_reply/rubric.yaml new.yaml")
+def diff(
+    a: Annotated[str, typer.Argument(metavar="RECORD_A|CAMPAIGN", help="A record, or with --rubric a campaign.")],
+    b: Annotated[str | None, typer.Argument(metavar="RECORD_B", help="A record of the same stage.")] = None,
+    rubric: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Two rubric files, tried on stored rollouts.")
+    ] = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=1, help="With --rubric: whose rollouts; the last finished round's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two records of a stage, or two rubrics on the same rollouts.
+
+    A record goes by its key (support_reply/round_1/judge_scores, the one in force; with @previous the one before it),
+    its address (key/fingerprint), or the first six or more digits of its fingerprint.
+    """
+    from rft_pipeline import diff as diffing
+    from rft_pipeline.cli import show_diff
+    from rft_pipeline.store import RecordStore
+
+    home = Home.find()
+    found: diffing.RecordDiff | diffing.RubricDiff
+    if rubric is not None and b is None:
+        with console.progress_lines():
+            found = diffing.compare_rubrics(_load(home, a), home, *rubric, round_)
+    elif rubric is None and b is not None and round_ is None:
+        records = RecordStore(home.store)
+        found = diffing.compare_records(records, diffing.named(records, a), diffing.named(records, b))
+    else:
+        raise typer.BadParameter("name two records, or one campaign with --rubric OLD NEW (and perhaps --round)")
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        show_diff.show(found)
+
+
 @app.command(epilog="Example: rft models HuggingFaceTB/SmolLM2-360M-Instruct")
 def models(
     name: Annotated[

@@ -1,5 +1,6 @@
 """Where the command line writes: results to stdout, progress and errors to stderr."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,20 @@ err = Console(stderr=True)
 def fail(message: str) -> None:
     """Print an error; its text is data, not markup."""
     err.print(f"[bold red]error[/] {escape(message)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_lines() -> Iterator[None]:
+    """Show on stderr what this package logs, e.g. the progress of a stage that runs in this process."""
+    log = logging.getLogger("rft_pipeline")
+    handler, level = logging.StreamHandler(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
 
 
 @contextmanager

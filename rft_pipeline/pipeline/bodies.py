@@ -12,6 +12,7 @@ import polars as pl
 from rft_pipeline import models
 from rft_pipeline.addresses import choose_prompts, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
+from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, criteria
@@ -53,16 +54,10 @@ class Job:
 
     @functools.cached_property
     def _judge(self) -> "TransformersEngine":
-        return self._engine(
+        return load.load_engine(
             models.resolve(self.campaign.judge.model, self.home.models, self.campaign.folder).folder,
             self.campaign.judge.runtime,
         )
-
-    @staticmethod
-    def _engine(folder: Path, runtime: EngineRuntime) -> "TransformersEngine":
-        from rft_pipeline.engines.transformers import TransformersEngine
-
-        return TransformersEngine(folder, runtime)
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for."""
@@ -83,7 +78,7 @@ class Job:
             system=self.campaign.policy.system,
             seed=self.campaign.seed,
             table=rollouts_table(self.home.store),
-            engine=lambda: self._engine(self.policy_folder(role), runtime),
+            engine=lambda: load.load_engine(self.policy_folder(role), runtime),
             progress=self.progress,
         )
         return with_prompts(rows, prompts), made

@@ -7,8 +7,8 @@ RUBRIC = ("criteria.", "weights.", "gates.")
 """Settings of stages that come from the rubric."""
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
-    """The keys in which two payloads differ, with both values where they are short; things in a list go by name."""
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "", longest: int = 40) -> list[str]:
+    """The keys in which two payloads differ, with both values cut at `longest`; things in a list go by name."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         name = f"{where}{key}"
@@ -17,11 +17,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
         elif key not in new:
             found.append(f"{name}: gone")
         elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
-            found += differences(old[key], new[key], f"{name}.")
+            found += differences(old[key], new[key], f"{name}.", longest)
         elif old[key] != new[key]:
             before, after = _by_name(old[key]), _by_name(new[key])
-            within = differences(before, after, f"{name}.") if before and after else []
-            found += within or [f"{name}: {_short(old[key])} → {_short(new[key])}"]
+            within = differences(before, after, f"{name}.", longest) if before and after else []
+            found += within or [f"{name}: {_short(old[key], longest)} → {_short(new[key], longest)}"]
     return found
 
 
@@ -71,6 +71,6 @@ def _by_name(value: Any) -> dict[str, Any]:
     return {item["name"]: item for item in value} if named else {}
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, longest: int) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
+    return text if len(text) <= longest else f"{text[: longest - 3]}…"

@@ -13,8 +13,10 @@ from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, Said, assert_one_message
 from tests.runs import edit, run
 
+COMMANDS = ("check", "plan", "run", "report", "diff", "models", "ui")
 
-@pytest.mark.parametrize("command", ["check", "plan", "run", "report", "models", "ui"])
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(rft: Rft, command: str) -> None:
     said = rft(command, "--help")
     assert said.code == 0
@@ -23,7 +25,9 @@ def test_every_command_shows_an_example(rft: Rft, command: str) -> None:
 
 def test_without_a_command_the_commands_are_listed(rft: Rft) -> None:
     said = rft()
-    assert all(f" {command} " in said.out + said.err for command in ("check", "plan", "run", "report", "models", "ui"))
+    assert all(
+        f" {command} " in said.out + said.err for command in ("check", "plan", "run", "report", "diff", "models", "ui")
+    )
 
 
 def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: Path) -> None:

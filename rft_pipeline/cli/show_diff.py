@@ -1,0 +1,130 @@
+"""A comparison on the terminal. Prompts and completions are untrusted: shown as plain text, and cut."""
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rft_pipeline.cli.console import out
+from rft_pipeline.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
+
+TEXT = 400
+"""Characters of a prompt or completion that are shown; --json has the whole."""
+
+LINE = 1000
+"""Of a difference: two settings, cut already."""
+
+
+def show(diff: RecordDiff | RubricDiff) -> None:
+    """What differs, what came of it, and the rollouts that moved most."""
+    if isinstance(diff, RecordDiff):
+        _line(f"A  {diff.a.address}  {diff.a.created}")
+        _line(f"B  {diff.b.address}  {diff.b.created}")
+    else:
+        _line(f"A  {diff.a}")
+        _line(f"B  {diff.b}")
+        _line(f"on {diff.rollouts.address}; judgements made: {diff.made}")
+    _head("made from" if isinstance(diff, RecordDiff) else "rubric")
+    for line in diff.differences or ["no difference"]:
+        _line(f"  {plain(line, LINE)}")
+    if isinstance(diff, RecordDiff):
+        _outcome(diff)
+    if diff.scores is not None:
+        scores = diff.scores
+        _head(f"rollouts in both: {scores.both}; only in A: {scores.only_a}; only in B: {scores.only_b}")
+        if scores.both:
+            _scores(scores)
+
+
+def _outcome(diff: RecordDiff) -> None:
+    _head("came out")
+    if diff.same_content:
+        _line("  the same content")
+    changed = {name: pair for name, pair in {**diff.rows, **diff.metrics}.items() if pair[0] != pair[1]}
+    if not changed:
+        _line("  the same rows and metrics")
+        return
+    table = _table("", "A", "B", "B − A")
+    for name, (a, b) in changed.items():
+        change = "–" if a is None or b is None else f"{b - a:+.4g}"
+        table.add_row(name, _number(a), _number(b), change)
+    _print(table)
+
+
+def _scores(scores: ScoreDiff) -> None:
+    table = _table("", "weight A", "B", "scored in both", "rank corr.", "mean A", "B", "shift", "newly unscored")
+    for name, shift in scores.criteria.items():
+        table.add_row(*_cells(name, shift))
+    table.add_row(*(f"[bold]{cell}[/]" if cell else "" for cell in _cells("reward", scores.reward)))
+    _print(table)
+    if not scores.moved:
+        _line("\nno reward moved")
+        return
+    _head(f"rewards that moved: {scores.moved_count}" + ("; those that moved most" if scores.moved_count > 1 else ""))
+    for place, move in enumerate(scores.moved, start=1):
+        _move(place, move)
+
+
+def _cells(name: str, shift: Shift) -> list[str]:
+    weights = ["" if weight is None else f"{weight:.2f}" for weight in (shift.weight_a, shift.weight_b)]
+    return [
+        name,
+        *weights,
+        str(shift.scored),
+        _score(shift.rank_correlation),
+        _score(shift.mean_a),
+        _score(shift.mean_b),
+        _change(shift.shift),
+        str(shift.newly_unscored),
+    ]
+
+
+def _move(place: int, move: Move) -> None:
+    reward = f"{_score(move.reward_a)} → {_score(move.reward_b)} ({_change(move.reward_b - move.reward_a)})"
+    where = f"  {plain(move.prompt_id)}, rollout {move.rollout_id}"
+    out.print(Text.assemble((f"{place}. {reward}", "bold"), where), soft_wrap=True)
+    _line(f"   {', '.join(_mover(mover) for mover in move.movers)}")
+    for name, text in (("prompt", move.prompt), ("completion", move.completion)):
+        out.print(Padding(Text.assemble((name, "dim"), " ", plain(text)), (0, 0, 0, 3), expand=False))
+
+
+def _mover(mover: Mover) -> str:
+    how = "gate" if mover.gate else _change(mover.change)
+    return f"{mover.criterion} {_score(mover.score_a)} → {_score(mover.score_b)} ({how})"
+
+
+def plain(text: str, longest: int = TEXT) -> str:
+    """A text that nobody vouches for, on one line and cut, without what steers a terminal."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def _head(text: str) -> None:
+    out.print(Text(f"\n{text}", "bold"), soft_wrap=True)
+
+
+def _line(text: str) -> None:
+    """As it is: what looks like markup in a rubric or a path is text."""
+    out.print(Text(text), soft_wrap=True)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, header_style="bold")
+    for head in heads:
+        table.add_column(head, justify="left" if not head else "right")
+    return table
+
+
+def _print(table: Table) -> None:
+    out.print(Padding(table, (0, 0, 0, 1), expand=False))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _change(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
