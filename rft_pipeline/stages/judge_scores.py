@@ -40,10 +40,10 @@ def transcript(messages: str) -> str:
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def subject_of(rollout: Rollout, criterion: Criterion) -> str:
-    """What the criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
+def subject_of(rollout: Rollout, judged: bool) -> str:
+    """What a criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
     texts = [rollout.prompt, rollout.completion]
-    return fingerprint(texts if criterion.judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
+    return fingerprint(texts if judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
 
 
 def judge_rollouts(
@@ -73,7 +73,7 @@ def judge_rollouts(
 
     for criterion in criteria:
         judge = judge_model if criterion.judged else "rule"
-        subjects = [subject_of(view, criterion) for view in views]
+        subjects = [subject_of(view, criterion.judged) for view in views]
         wanted = pl.DataFrame(
             {
                 "rollout_id": rollouts["rollout_id"],
