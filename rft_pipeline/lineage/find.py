@@ -10,7 +10,7 @@ import polars as pl
 from rft_pipeline.errors import StoreError
 from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.lineage.rows import find_rollouts
-from rft_pipeline.lineage.trace_criterion import CriterionTrace, trace_criterion, versions
+from rft_pipeline.lineage.trace_criterion import CriterionTrace, trace_criterion
 from rft_pipeline.lineage.trace_record import RecordTrace, trace_record
 from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace, trace_prompt, trace_rollout
 from rft_pipeline.store import Home
@@ -82,8 +82,8 @@ def _records(index: Index, what: str, campaign: str | None) -> list[_Hit]:
 
 def _criteria(index: Index, what: str, campaign: str | None) -> list[_Hit]:
     """By campaign and name (all versions in one), or by the beginning of the fingerprint."""
-    asked = versions(index)
-    if what in _criterion_names(index):
+    asked = index.criteria
+    if what in index.criterion_names:
         mine = [
             fp for fp, uses in asked.items() if any(f"{campaign_of(record)}:{name}" == what for record, name in uses)
         ]
@@ -123,14 +123,10 @@ def _prompt_hits(prompts: pl.DataFrame, what: str) -> list[_Hit]:
     return [_Hit("prompt", prompt_id, f"({note})") for prompt_id, note in found.iter_rows()]
 
 
-def _criterion_names(index: Index) -> set[str]:
-    return {f"{campaign_of(record)}:{name}" for uses in versions(index).values() for record, name in uses}
-
-
 def _unknown(index: Index, what: str, prompts: pl.DataFrame) -> str:
     names: dict[str, str] = {key: key for key in index.keys}
     names |= {record.fingerprint: record.address for record in index.records}
-    for name in sorted(_criterion_names(index)):
+    for name in sorted(index.criterion_names):
         names |= {name: name, name.partition(":")[2]: name}
     names |= {name: name for name in prompts["id"]}
     near = dict.fromkeys(names[close] for close in _close(what, names))

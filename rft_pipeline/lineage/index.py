@@ -1,8 +1,10 @@
 """All records of a store at once, and the links between them both ways."""
 
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rft_pipeline.fingerprint import fingerprint
@@ -64,6 +66,25 @@ class Index:
     def of_stage(self, stage: str) -> list[Record]:
         """The records of one stage, all campaigns and rounds."""
         return [record for record in self.records if record.payload["stage"] == stage]
+
+    @cached_property
+    def criteria(self) -> dict[str, list[tuple[Record, str]]]:
+        """Criterion fingerprint → the records that asked it and its name there, oldest first."""
+        found: dict[str, list[tuple[Record, str]]] = {}
+        fingerprints: dict[str, str] = {}
+        asking = [*self.of_stage("judge_scores"), *self.of_stage("eval_reports")]
+        for record in sorted(asking, key=lambda each: (each.created, each.address)):
+            for name, payload in record.payload["settings"]["criteria"].items():
+                text = json.dumps(payload, sort_keys=True)
+                if text not in fingerprints:
+                    fingerprints[text] = fingerprint(payload)
+                found.setdefault(fingerprints[text], []).append((record, name))
+        return found
+
+    @cached_property
+    def criterion_names(self) -> set[str]:
+        """`<campaign>:<name>` of every criterion."""
+        return {f"{campaign_of(record)}:{name}" for uses in self.criteria.values() for record, name in uses}
 
     def current(self, key: str) -> Record | None:
         """The record of a key in force, else the newest."""

@@ -4,7 +4,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import EQUAL, READ, Index, campaign_of
 from rft_pipeline.store import Record
 
@@ -66,18 +65,8 @@ class CriterionTrace:
     versions: tuple[CriterionVersion, ...]
 
 
-def versions(index: Index) -> dict[str, list[tuple[Record, str]]]:
-    """Criterion fingerprint → the records that asked it and its name there, oldest first."""
-    found: dict[str, list[tuple[Record, str]]] = {}
-    asking = [*index.of_stage("judge_scores"), *index.of_stage("eval_reports")]
-    for record in sorted(asking, key=lambda each: (each.created, each.address)):
-        for name, payload in record.payload["settings"]["criteria"].items():
-            found.setdefault(fingerprint(payload), []).append((record, name))
-    return found
-
-
 def trace_criterion(index: Index, fingerprints: list[str]) -> CriterionTrace:
-    asked = versions(index)
+    asked = index.criteria
     return CriterionTrace("criterion", tuple(_version(index, each, asked[each]) for each in fingerprints))
 
 
