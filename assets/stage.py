@@ -10,6 +10,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import dead_runs
 from rft_pipeline.graph import node
 from rft_pipeline.store import Record
+from rft_pipeline.tracking import asset_url
 
 Metadata = Callable[[Record], dict[str, Any]]
 Check = Callable[[Record, Campaign], dg.AssetCheckResult]
@@ -79,5 +80,15 @@ def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
         "mlflow_run_id": record.mlflow_run_id,
         "folder": dg.MetadataValue.path(str(record.folder)),
         "fingerprint": record.fingerprint,
+        "record": record.address,
+        "upstream records": dg.MetadataValue.md(_upstream(record)),
         "made from": dg.MetadataValue.json(record.payload),
     }
+
+
+def _upstream(record: Record) -> str:
+    """The records that were read, each a link to its asset."""
+    lines = [
+        f"- {role}: [{address}]({asset_url(address.rpartition('/')[0])})" for role, address in record.upstream.items()
+    ]
+    return "\n".join(lines) or "none"

@@ -64,7 +64,7 @@ def judgement_addresses(
 ) -> pl.DataFrame:
     """One row a rollout: rollout_id, subject, judgement_id, and its place in `views`."""
     judge = judge_of(criterion, judge_model)
-    subjects = [subject_of(view, criterion) for view in views]
+    subjects = [subject_of(view, criterion.judged) for view in views]
     return pl.DataFrame(
         {
             "rollout_id": rollout_ids,
@@ -99,7 +99,7 @@ def transcript(messages: str) -> str:
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def subject_of(rollout: Rollout, criterion: Criterion) -> str:
-    """What the criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
+def subject_of(rollout: Rollout, judged: bool) -> str:
+    """What a criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
     texts = [rollout.prompt, rollout.completion]
-    return fingerprint(texts if criterion.judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
+    return fingerprint(texts if judged else [*texts, rollout.finish_reason, dict(rollout.fields)])

@@ -39,6 +39,21 @@ def mlflow_url(home: Home) -> str:
     return os.environ.get("RFT_MLFLOW_URL", remote)
 
 
+def asset_url(key: str) -> str:
+    """The page of an asset."""
+    return f"{dagster_url()}/assets/{key}"
+
+
+def dagster_run_url(run_id: str) -> str:
+    """The page of a Dagster run."""
+    return f"{dagster_url()}/runs/{run_id}"
+
+
+def run_url(home: Home, run_id: str) -> str:
+    """The page of an MLflow run; MLflow finds the experiment itself."""
+    return f"{mlflow_url(home)}/#/runs/{run_id}"
+
+
 class Tracker:
     """Logs one stage of one campaign."""
 
@@ -114,10 +129,11 @@ class Tracker:
         stage = record.payload["stage"]
         links = {
             f"dagster.{stage}.asset_key": record.key,
-            f"dagster.{stage}.url": f"{dagster_url()}/assets/{record.key}",
-        }
+            f"dagster.{stage}.url": asset_url(record.key),
+            f"rft.record.{stage}": record.address,
+        } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
         if run := record.dagster_run_id or self.dagster_run_id:
-            links |= {"dagster.run_id": run, "dagster.run_url": f"{dagster_url()}/runs/{run}"}
+            links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
         return links
 
     def _log_dataset(self, record: Record) -> None:
@@ -206,11 +222,3 @@ class Tracker:
                 return str(found[0].info.run_id)
             run = client.create_run(experiment, tags={**tags, "rft.campaign": self.campaign.name}, run_name=name)
             return str(run.info.run_id)
-
-
-def run_url(home: Home, run_id: str) -> str:
-    """The page of an MLflow run."""
-    from mlflow import MlflowClient
-
-    experiment = MlflowClient(tracking_uri=home.mlflow_uri).get_run(run_id).info.experiment_id
-    return f"{mlflow_url(home)}/#/experiments/{experiment}/runs/{run_id}"

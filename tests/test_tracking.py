@@ -136,6 +136,16 @@ def test_tags_lead_to_the_dagster_run_the_asset_and_the_record(client: MlflowCli
     assert made.mlflow_run_id == round_run(client, 2).info.run_id
 
 
+def test_tags_name_the_record_and_those_it_was_made_from(client: MlflowClient) -> None:
+    tags = round_run(client, 2).data.tags
+    assert tags["rft.record.checkpoints"] == record("round_2/checkpoints").address
+    assert tags["rft.upstream.checkpoints.policy"] == record("round_1/checkpoints").address
+    assert tags["rft.upstream.checkpoints.reward_batches"] == record("round_2/reward_batches").address
+    followed = f"tags.`rft.upstream.checkpoints.policy` = '{record('round_1/checkpoints').address}'"
+    (found,) = client.search_runs([experiment(client)], filter_string=followed)
+    assert found.info.run_id == round_run(client, 2).info.run_id
+
+
 def test_the_report_is_an_artifact_of_its_round(client: MlflowClient) -> None:
     for round_ in (1, 2):
         names = {artifact.path for artifact in client.list_artifacts(round_run(client, round_).info.run_id)}
@@ -193,7 +203,7 @@ def test_tracking_leaves_the_environment_as_it_was(finished: Path) -> None:
 
 def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     home, run_id = Home.find(), round_run(client, 1).info.run_id
-    page = f"/#/experiments/{experiment(client)}/runs/{run_id}"
+    page = f"/#/runs/{run_id}"
     assert run_url(home, run_id) == f"http://127.0.0.1:5000{page}"
     monkeypatch.setenv("RFT_MLFLOW_URL", "http://127.0.0.1:5001")
     monkeypatch.setenv("RFT_DAGSTER_URL", "https://dagster.example")

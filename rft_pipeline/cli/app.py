@@ -134,6 +134,32 @@ def diff(
         show_diff.show(found)
 
 
+@app.command(epilog="Example: rft trace support_reply/round_2/checkpoints")
+def trace(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A record (key, address or 6 digits of its fingerprint), a rollout_id, a prompt (its id in your file "
+            "or prompt_id) or a criterion (campaign:name or 6 digits of its fingerprint).",
+            show_default=False,
+        ),
+    ],
+    campaign: Annotated[str | None, typer.Option(help="Look in this campaign only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what something was made from and what was made from it, from stored facts alone."""
+    from dataclasses import asdict
+
+    from rft_pipeline import lineage
+    from rft_pipeline.cli.show_trace import traced
+
+    found = lineage.trace(Home.find(), what, campaign)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+    else:
+        traced(found)
+
+
 @app.command(epilog="Example: rft models HuggingFaceTB/SmolLM2-360M-Instruct")
 def models(
     name: Annotated[

@@ -58,12 +58,14 @@ def test_metadata_holds_the_numbers_the_links_and_tables_to_look_at(finished_hom
             assert made is not None
             metadata = materialization(running, name).metadata
             assert metadata["fingerprint"].value == made.fingerprint
-            assert metadata["MLflow run"].value == (
-                f"http://127.0.0.1:5000/#/experiments/1/runs/{metadata['mlflow_run_id'].value}"
-            )
+            assert metadata["MLflow run"].value == f"http://127.0.0.1:5000/#/runs/{metadata['mlflow_run_id'].value}"
             assert metadata["cached"].value is False
             assert Path(str(metadata["folder"].value)) == made.folder
             assert metadata["made from"].value == made.payload
+            assert metadata["record"].value == made.address
+            for role, address in made.upstream.items():
+                page = f"http://127.0.0.1:3000/assets/{address.rpartition('/')[0]}"
+                assert f"- {role}: [{address}]({page})" in str(metadata["upstream records"].value)
             for row, count in made.rows.items():
                 assert metadata[f"rows/{row}"].value == count
             for metric, number in made.metrics.items():
@@ -81,7 +83,8 @@ def test_the_report_and_its_plots_are_metadata_of_the_eval_report(finished_home:
     with instance() as running:
         metadata = materialization(running, "round_2/eval_reports").metadata
     assert Path(str(metadata["report"].value)).is_file()
-    pictures = [value for value in metadata.values() if isinstance(value, dg.MarkdownMetadataValue)]
+    texts = {name: value for name, value in metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
+    pictures = [value for name, value in texts.items() if name != "upstream records"]
     assert pictures
     assert all(str(value.md_str).split("](")[1].startswith("data:image/png;base64,") for value in pictures)
 

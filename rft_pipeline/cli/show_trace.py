@@ -1,0 +1,295 @@
+"""Traces on the terminal."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from rft_pipeline.cli.console import out
+from rft_pipeline.lineage import CriterionTrace, PromptTrace, RecordTrace, RolloutTrace
+from rft_pipeline.lineage.index import EQUAL
+from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, JudgementFacts, RolloutFacts
+from rft_pipeline.lineage.trace_criterion import CriterionVersion, Influence
+from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts
+from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound
+
+SHORT = 300
+"""Characters of a text that are shown; `--json` holds all of it."""
+
+
+def traced(found: RecordTrace | RolloutTrace | PromptTrace | CriterionTrace) -> None:
+    """A trace in words; `--json` holds more."""
+    match found:
+        case RecordTrace():
+            _record(found)
+        case RolloutTrace():
+            _rollout(found)
+        case PromptTrace():
+            _prompt(found)
+        case CriterionTrace():
+            for version in found.versions:
+                _criterion(version)
+
+
+def _record(found: RecordTrace) -> None:
+    here = found.records[found.address]
+    out.print(f"[bold]{here.address}[/] {_force(here.in_force)}", highlight=False, soft_wrap=True)
+    _facts(
+        {
+            "made": f"{here.created}, in {here.seconds:.1f} s",
+            "content": here.content_hash,
+            "same content": ", ".join(here.equal),
+            "code version": here.code_version,
+            "software": _pairs(here.software),
+            "settings": _pairs({name: value for name, value in here.settings.items() if name != "criteria"}),
+            "rows": _pairs(here.rows),
+            "metrics": _pairs(here.metrics),
+            "Dagster asset": here.dagster_asset_url,
+            "Dagster run": here.dagster_run_url,
+            "MLflow run": here.mlflow_run_url,
+            "folder": here.folder,
+        }
+    )
+    if found.criteria:
+        out.print("\n[bold]rubric[/]")
+        out.print(_criteria_table(found.criteria))
+        out.print(f"judge: {_judge(found.judge)}", highlight=False, soft_wrap=True)
+    if found.chain:
+        out.print()
+        out.print(_chain(found.chain))
+    in_chain = {link.checkpoint for link in found.chain}
+    for title, links, shown in (("made from", _above, in_chain), ("made into", _below, {here.address})):
+        tree = Tree(f"[bold]{title}[/]")
+        links(found, here, tree, shown)
+        out.print()
+        out.print(tree if tree.children else f"[bold]{title}[/]: nothing", soft_wrap=True)
+
+
+def _above(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -> None:
+    """What a record was made from, and that from: each record's sources once, those of the chain not again."""
+    deeper = here.stage != "checkpoints"
+    for source in here.made_from:
+        address = source.address if source.there else next(iter(source.equal), None)
+        gone = "" if source.there or source.address is None else f" [red]{source.address} is gone; equal content:[/]"
+        below = tree.add(f"{source.role}{gone} {_named(found, address)}" if address else f"{source.role}{gone}")
+        if deeper and address in found.records and address not in shown:
+            shown.add(address)
+            _above(found, found.records[address], below, shown)
+
+
+def _below(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -> None:
+    for use in here.made_into:
+        if use.address in shown:
+            continue
+        shown.add(use.address)
+        by = f" [dim](read another record of {EQUAL})[/]" if use.by == EQUAL else ""
+        _below(found, found.records[use.address], tree.add(f"{_named(found, use.address)}{by}"), shown)
+
+
+def _named(found: RecordTrace, address: str) -> str:
+    here = found.records.get(address)
+    return escape(address) if here is None else f"{escape(address)} {_force(here.in_force)}"
+
+
+def _chain(chain: Sequence[ChainLink]) -> Tree:
+    """One branch a checkpoint, newest first, down to the base policy."""
+    tree = Tree("[bold]checkpoints, back to the base policy[/]")
+    for link in chain:
+        branch = tree.add(f"[bold]{link.checkpoint}[/]")
+        files = ", ".join(f"{split} {sha[:12]}" for split, sha in link.prompts_files.items())
+        criteria = ", ".join(
+            f"{each.name} {each.fingerprint[:8]} × {_number(each.weight)}"
+            + ("" if each.gate is None else f" gate ≥ {each.gate}")
+            for each in link.criteria
+        )
+        for name, value in (
+            ("policy", link.policy),
+            ("reward batch", link.reward_batch),
+            ("rollouts", link.rollouts),
+            ("judge scores", link.judge_scores),
+            ("rubric", link.rubric),
+            ("criteria", criteria),
+            ("judge", _judge(link.judge)),
+            ("prompts", f"{link.prompts} (files: {files})" if link.prompts else None),
+        ):
+            branch.add(Text(f"{name:<12} {value or 'gone'}"))
+    tree.add(f"[bold]{chain[-1].policy or 'gone'}[/]")
+    return tree
+
+
+def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:
+    table = Table("criterion", "fingerprint", "protocol", "weight", "gate", "asks", box=None, header_style="bold")
+    for each in criteria:
+        gate = "" if each.gate is None else f"≥ {each.gate}"
+        asks = {name: value for name, value in each.asks["judge"].items() if name != "protocol"}
+        row = (each.name, each.fingerprint, each.protocol, _number(each.weight), gate, escape(_cut(_pairs(asks), 160)))
+        table.add_row(*row)
+    return table
+
+
+def _rollout(found: RolloutTrace) -> None:
+    here = found.rollout
+    out.print(f"[bold]rollout {here.rollout_id}[/]", highlight=False)
+    _prompt_head(found.prompt)
+    _facts(
+        {
+            "policy": _policy(here),
+            "sampling": f"{here.sampling}, sample {here.sample_index}",
+            "tokens": f"{here.tokens}, finish reason {here.finish_reason}",
+            "records": ", ".join(here.records) or "none",
+        }
+    )
+    out.print("\n[bold]completion[/]")
+    out.print(Text(_printable(here.completion)))
+    out.print()
+    out.print(_judgements(here.judgements) if here.judgements else "no judgements")
+    _batches(here)
+    trained = ", ".join(found.trained) or "none"
+    out.print(f"\n[bold]checkpoints it trained[/]: {trained}", highlight=False, soft_wrap=True)
+
+
+def _policy(here: RolloutFacts) -> str:
+    return f"{', '.join(here.policy_records) or 'no record of it any more'} (content {here.policy})"
+
+
+def _judgements(judgements: Iterable[JudgementFacts]) -> Table:
+    table = Table("criterion", "version", "judge", "score", "status", "reason", "raw", box=None, header_style="bold")
+    for each in judgements:
+        texts = [escape(_cut(text or "", 160)) for text in (each.reason, each.raw)]
+        judge = each.judge if each.judge == "rule" else f"{each.protocol} {each.judge[:8]}"
+        table.add_row(each.criterion, each.fingerprint[:8], judge, _number(each.score), each.status, *texts)
+    return table
+
+
+def _batches(here: RolloutFacts) -> None:
+    table = Table("record", "reward", "advantage", "excluded", "", box=None, header_style="bold")
+    for batch in here.batches:
+        told = (_number(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no")
+        table.add_row(batch.address, *told, f"{'gated ' if batch.gated else ''}{_force(batch.in_force)}")
+    for report in here.evaluations:
+        told = (_number(report.reward), "", "held out")
+        table.add_row(report.address, *told, f"{'gated ' if report.gated else ''}{_force(report.in_force)}")
+    out.print()
+    out.print(table if table.row_count else "in no reward batch or eval report")
+
+
+def _prompt(found: PromptTrace) -> None:
+    out.print(f"[bold]prompt {found.prompt.prompt_id}[/]", highlight=False)
+    _prompt_head(found.prompt)
+    out.print()
+    out.print(_rounds_table(found.rounds) if found.rounds else "in no reward batch or eval report")
+    heads = ("rollout", "policy", "tokens", "scores", "reward", "advantage", "completion")
+    table = Table(*heads, box=None, header_style="bold")
+    for each in found.rollouts:
+        policy = each.policy_records[0] if each.policy_records else each.policy
+        texts = (escape(_cut(each.completion, 80)),)
+        table.add_row(each.rollout_id, policy, str(each.tokens), *_judged(each), *texts)
+    out.print()
+    out.print(table if table.row_count else "no rollouts")
+
+
+def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
+    """Scores, reward and advantage in the record in force, else in the newest."""
+    found: list[BatchFacts | EvaluationFacts] = [*rollout.batches, *rollout.evaluations]
+    if not found:
+        return "", "", ""
+    newest = max(reversed(found), key=lambda each: each.in_force)
+    advantage = newest.excluded or f"{newest.advantage:+.3f}" if isinstance(newest, BatchFacts) else "held out"
+    return escape(_pairs(newest.scores)), _number(newest.reward), advantage
+
+
+def _rounds_table(rounds: Iterable[PromptRound]) -> Table:
+    heads = ("campaign", "round", "split", "rollouts", "mean reward", "record", "trained")
+    table = Table(*heads, box=None, header_style="bold")
+    for each in rounds:
+        record = f"{each.record} {_force(each.in_force)}"
+        counts = (str(each.rollouts), _number(each.mean_reward))
+        table.add_row(each.campaign, str(each.round), each.split, *counts, record, ", ".join(each.checkpoints))
+    return table
+
+
+def _prompt_head(prompt: PromptFacts) -> None:
+    names = dict.fromkeys(f"{each.record.partition('/')[0]}: {each.id} ({each.split})" for each in prompt.names)
+    text = "gone: no record of prompts holds it" if prompt.text is None else _cut(prompt.text, SHORT)
+    _facts({"prompt": f"{prompt.prompt_id} {', '.join(names)}", "text": text})
+
+
+def _criterion(version: CriterionVersion) -> None:
+    out.print(f"[bold]criterion {version.fingerprint}[/] {', '.join(version.names)}", highlight=False)
+    asks = {"first used": version.created, **version.asks["judge"]}
+    _facts({name: value if isinstance(value, str) else _pairs({"": value}) for name, value in asks.items()})
+    judged = Tree("[bold]judged in[/]")
+    for each in version.judge_scores:
+        by = each.judge if each.judge == "rule" else f"judge {each.judge}"
+        judged.add(f"{each.address} {_force(each.in_force)} mean {_number(each.mean)}, {by}")
+    for address in version.eval_reports:
+        judged.add(f"{address} [dim]held out[/]")
+    out.print(judged)
+    if version.unweighted:
+        out.print(f"without weight in {', '.join(version.unweighted)}", highlight=False, soft_wrap=True)
+    for title, influences in (("trained on it", version.direct), ("trained on from those", version.by_descent)):
+        tree = Tree(f"[bold]{title}[/]")
+        for influence in influences:
+            tree.add(_influence(influence))
+        out.print(tree if influences else f"[bold]{title}[/]: no checkpoint")
+    out.print()
+
+
+def _influence(each: Influence) -> str:
+    share = "" if each.weight is None else f", weight {each.weight:.3f}"
+    gate = "" if each.gate is None else f", gate ≥ {each.gate}"
+    by = f" [dim](by {EQUAL})[/]" if each.by == EQUAL else ""
+    return f"{each.address} {_force(each.in_force)} from {each.via}{share}{gate}{by}"
+
+
+def _facts(facts: dict[str, str | None]) -> None:
+    """Names and values one below the other; those that are empty are left out."""
+    for name, value in facts.items():
+        if value:
+            out.print(Text(f"  {name:<14} {value}"), soft_wrap=True)
+
+
+def _judge(judge: JudgeModel | None) -> str:
+    if judge is None:
+        return "rules only"
+    same = f" (the weights of {', '.join(judge.same_as)})" if judge.same_as else ""
+    return f"{judge.content_hash}{same}"
+
+
+def _force(in_force: bool) -> str:
+    return "[green]in force[/]" if in_force else "[dim]not in force[/]"
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}".strip() for name, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:.4g}"
+        case dict():
+            return f"({_pairs(value)})"
+        case list() | tuple():
+            return "; ".join(_plain(item) for item in value)
+        case None:
+            return "–"
+        case _:
+            return str(value)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a completion must not steer the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _cut(text: str, most: int) -> str:
+    flat = _printable(" ".join(text.split()))
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"

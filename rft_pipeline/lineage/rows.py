@@ -1,0 +1,248 @@
+"""Rollouts with all that stands about them in records and tables.
+
+A rollout names its policy and its sampling; the records made from these are known without opening a file, and only
+their files are read, for the rollouts asked about.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.addresses import as_rollout, subject_of
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.lineage.index import Index, campaign_of, sampling_of
+from rft_pipeline.store import Record, judgements_table, rollouts_table
+from rft_pipeline.store.tables import judgement_id
+
+TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "completion", "finish_reason")
+"""Without the lists: a scan decodes those of every row, asked for or not."""
+
+
+_TOLD = ("score", "status", "reason", "raw", "tokens")
+_REWARDED = ("scores", "gated", "reward", "advantage", "excluded")
+_EVALUATED = ("round", "scores", "gated", "reward")
+
+
+@dataclass(frozen=True)
+class JudgementFacts:
+    """What a criterion's judge said of a rollout."""
+
+    criterion: str
+    fingerprint: str
+    protocol: str
+    judge: str
+    """Content hash of the judge model, or `rule`."""
+    score: float | None
+    status: str
+    reason: str | None
+    raw: str | None
+    tokens: int | None
+    records: tuple[str, ...]
+    """The judge scores and eval reports that hold it."""
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """A rollout in a reward batch."""
+
+    address: str
+    in_force: bool
+    scores: dict[str, float | None]
+    gated: bool
+    reward: float | None
+    advantage: float
+    excluded: str | None
+    """Why it taught nothing; null when it was trained on."""
+    checkpoints: tuple[str, ...]
+    """Trained on this batch."""
+
+
+@dataclass(frozen=True)
+class EvaluationFacts:
+    """A rollout in an eval report."""
+
+    address: str
+    in_force: bool
+    round: int
+    """Whose policy sampled it; 0 is base."""
+    scores: dict[str, float | None]
+    gated: bool
+    reward: float | None
+
+
+@dataclass(frozen=True)
+class RolloutFacts:
+    """A rollout and everything that was said and made of it."""
+
+    rollout_id: str
+    prompt_id: str
+    sample_index: int
+    policy: str
+    """Content hash of the weights that sampled it."""
+    policy_records: tuple[str, ...]
+    """Checkpoints and base policies with these weights; those in force first."""
+    sampling: str
+    completion: str
+    tokens: int
+    finish_reason: str
+    records: tuple[str, ...]
+    """The rollouts records that hold it."""
+    judgements: tuple[JudgementFacts, ...]
+    batches: tuple[BatchFacts, ...]
+    evaluations: tuple[EvaluationFacts, ...]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The checkpoints it trained."""
+        used = [batch.checkpoints for batch in self.batches if batch.excluded is None]
+        return tuple(dict.fromkeys(address for addresses in used for address in addresses))
+
+
+@dataclass
+class _Found:
+    """What the records say of one rollout, while they are read."""
+
+    tokens: int | None = None
+    records: list[str] = field(default_factory=list)
+    judgements: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    batches: dict[str, BatchFacts] = field(default_factory=dict)
+    evaluations: list[EvaluationFacts] = field(default_factory=list)
+
+
+def find_rollouts(index: Index, where: pl.Expr) -> pl.DataFrame:
+    """Rows of the table of rollouts, without the lists, ordered by policy, prompt and sample."""
+    rows = rollouts_table(index.home.store).rows(where).select(TEXTS).collect()
+    return rows.sort("policy", "prompt_id", "sample_index", "sampling")
+
+
+def rollout_facts(index: Index, rows: pl.DataFrame, campaign: str | None = None) -> list[RolloutFacts]:
+    """What records (of one campaign, or of all) say of rows of `find_rollouts`; in their order."""
+    found: dict[str, _Found] = defaultdict(_Found)
+    ids = list(rows["rollout_id"])
+    made_by = set(rows.select("policy", "sampling").iter_rows())
+    for record in _holders(index, made_by, campaign):
+        if record.payload["stage"] == "eval_reports":
+            _read_report(index, record, ids, found)
+        else:
+            _read_training(index, record, ids, found, campaign)
+    unrecorded = [each for each in ids if found[each].tokens is None]
+    lengths = _lengths(index, rows.filter(pl.col("rollout_id").is_in(unrecorded))) if unrecorded else {}
+    return [_facts(index, row, found[row["rollout_id"]], lengths) for row in rows.iter_rows(named=True)]
+
+
+def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping[str, int]) -> RolloutFacts:
+    judgements = [
+        JudgementFacts(criterion, asked, judge=judge, **{**told, "records": tuple(told["records"])})
+        for (criterion, asked, judge), told in sorted(found.judgements.items(), key=lambda item: item[0])
+    ]
+    return RolloutFacts(
+        **{name: row[name] for name in TEXTS},
+        policy_records=tuple(each.address for each in index.weights(row["policy"])),
+        tokens=lengths[row["rollout_id"]] if found.tokens is None else found.tokens,
+        records=tuple(found.records),
+        judgements=tuple(judgements),
+        batches=tuple(found.batches.values()),
+        evaluations=tuple(found.evaluations),
+    )
+
+
+def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) -> list[Record]:
+    """Rollouts records and eval reports that may hold rows of these policies and samplings."""
+    sampled = [*index.of_stage("rollouts"), *index.of_stage("eval_reports")]
+    return [
+        record
+        for record in sampled
+        if campaign in (None, campaign_of(record))
+        and not made_by.isdisjoint((content, sampling_of(record)) for content in record.payload["inputs"].values())
+    ]
+
+
+def _read_training(
+    index: Index, record: Record, ids: Sequence[str], found: dict[str, _Found], campaign: str | None
+) -> None:
+    """A round's rollouts, their judgements, and the batches they are in."""
+    lengths = dict(_rows(record, ids, "rollout_id", pl.col("tokens").list.len()).iter_rows())
+    for rollout_id, count in lengths.items():
+        found[rollout_id].tokens = count
+        found[rollout_id].records.append(record.address)
+    if not lengths:
+        return
+    for scores, _ in index.made_into_stage(record, "judge_scores"):
+        if campaign in (None, campaign_of(scores)):
+            for row in _rows(scores, list(lengths), "rollout_id", "criterion", *_TOLD).iter_rows(named=True):
+                here = found[row.pop("rollout_id")]
+                _add_judgement(here, scores, row.pop("criterion"), row)
+    for batch, _ in index.made_into_stage(record, "reward_batches"):
+        if campaign in (None, campaign_of(batch)):
+            fixed: dict[str, Any] = {
+                "address": batch.address,
+                "in_force": batch.address in index.in_force,
+                "checkpoints": tuple(each.address for each, _ in index.made_into_stage(batch, "checkpoints")),
+            }
+            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED).iter_rows(named=True):
+                here = found[row.pop("rollout_id")]
+                here.batches[batch.address] = BatchFacts(**fixed, **row)
+
+
+def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[str, _Found]) -> None:
+    """Held-out rollouts of an eval report; their judgements come from the table."""
+    shown = ("completion", "finish_reason", "messages", "fields")
+    rows = _rows(report, ids, "rollout_id", *_EVALUATED, *shown, pl.col("tokens").list.len().alias("length"))
+    for row in rows.iter_rows(named=True):
+        here = found[row["rollout_id"]]
+        here.tokens = row["length"]
+        facts = {name: row[name] for name in _EVALUATED}
+        here.evaluations.append(EvaluationFacts(report.address, report.address in index.in_force, **facts))
+    if rows.height:
+        _read_table(index, report, rows, found)
+
+
+def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:
+    """The judgements of a report's rows, looked up by what each judge was shown."""
+    asked = {name: (fingerprint(p), p) for name, p in report.payload["settings"]["criteria"].items()}
+    wanted: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in rows.iter_rows(named=True):
+        view = as_rollout(row)
+        for name, (criterion, payload) in asked.items():
+            subject = subject_of(view, judged=payload["judge"]["protocol"] != "rule")
+            wanted[judgement_id(criterion, _judge(report, payload), subject)].append((row["rollout_id"], name))
+    table = judgements_table(index.home.store).rows(
+        pl.col("criterion").is_in([criterion for criterion, _ in asked.values()]),
+        pl.col("judgement_id").is_in(list(wanted)),
+    )
+    for told in table.select("judgement_id", *_TOLD).collect().iter_rows(named=True):
+        for rollout_id, name in wanted[told.pop("judgement_id")]:
+            _add_judgement(found[rollout_id], report, name, told)
+
+
+def _add_judgement(here: _Found, record: Record, criterion: str, values: Mapping[str, Any]) -> None:
+    """One entry a criterion, wording and judge, with all the records that hold it."""
+    payload = record.payload["settings"]["criteria"][criterion]
+    key = (criterion, fingerprint(payload), _judge(record, payload))
+    told = here.judgements.setdefault(key, {**values, "protocol": payload["judge"]["protocol"], "records": []})
+    told["records"].append(record.address)
+
+
+def _judge(record: Record, payload: Mapping[str, Any]) -> str:
+    return "rule" if payload["judge"]["protocol"] == "rule" else str(record.payload["inputs"]["judge"])
+
+
+def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:
+    path = record.path(f"{record.payload['stage']}.parquet")
+    return pl.scan_parquet(path).filter(pl.col("rollout_id").is_in(list(ids))).select(columns).collect()
+
+
+def _lengths(index: Index, rows: pl.DataFrame) -> dict[str, int]:
+    """Token counts of rollouts that no record holds, from the table."""
+    narrow = [pl.col(name).is_in(rows[name].unique().implode()) for name in ("policy", "prompt_id", "rollout_id")]
+    counted = rollouts_table(index.home.store).rows(*narrow).select("rollout_id", pl.col("tokens").list.len())
+    return dict(counted.collect().iter_rows())
+
+
+def mean(numbers: Iterable[float | None]) -> float | None:
+    """Of those that are known; null when none is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) / len(known) if known else None

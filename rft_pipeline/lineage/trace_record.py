@@ -1,0 +1,215 @@
+"""A record's trace: what it is, what it was made from, and what was made from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
+from rft_pipeline.store import Record
+from rft_pipeline.tracking import asset_url, dagster_run_url, run_url
+
+
+@dataclass(frozen=True)
+class RecordFacts:
+    """A record, where it is shown, and its links."""
+
+    address: str
+    stage: str
+    campaign: str
+    round: int
+    fingerprint: str
+    content_hash: str
+    in_force: bool
+    created: str
+    seconds: float
+    code_version: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    rows: dict[str, int]
+    metrics: dict[str, float]
+    software: dict[str, str]
+    folder: str
+    dagster_asset_url: str
+    dagster_run_id: str | None
+    dagster_run_url: str | None
+    mlflow_run_id: str | None
+    mlflow_run_url: str | None
+    equal: tuple[str, ...]
+    """Other records of this stage with equal content."""
+    made_from: tuple[Source, ...]
+    made_into: tuple[Use, ...]
+
+
+@dataclass(frozen=True)
+class CriterionUse:
+    """A criterion as a record used it."""
+
+    name: str
+    fingerprint: str
+    protocol: str
+    weight: float | None
+    """Share of the reward; null where nothing is weighed yet."""
+    gate: float | None
+    asks: dict[str, Any]
+    """What the judge sees: the readable form of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class JudgeModel:
+    """The weights that judged."""
+
+    content_hash: str
+    same_as: tuple[str, ...]
+    """Policies and checkpoints with these weights."""
+
+
+@dataclass(frozen=True)
+class ChainLink:
+    """How one checkpoint came to be; addresses are null for what is gone."""
+
+    checkpoint: str
+    policy: str | None
+    """The checkpoint or base policy it started from."""
+    reward_batch: str | None
+    rollouts: str | None
+    judge_scores: str | None
+    rubric: str | None
+    prompts: str | None
+    prompts_files: dict[str, str]
+    """Split → sha256 of the file."""
+    criteria: tuple[CriterionUse, ...]
+    judge: JudgeModel | None
+
+
+@dataclass(frozen=True)
+class RecordTrace:
+    """A record with all that it came from and all that came from it."""
+
+    kind: str
+    address: str
+    criteria: tuple[CriterionUse, ...]
+    judge: JudgeModel | None
+    chain: tuple[ChainLink, ...]
+    """From the newest checkpoint in the record's past, or the record itself, back to the base policy."""
+    ancestors: tuple[str, ...]
+    """Nearest first."""
+    descendants: tuple[str, ...]
+    """Nearest first."""
+    records: dict[str, RecordFacts]
+    """The record, its ancestors and its descendants, by address."""
+
+
+def trace_record(index: Index, record: Record) -> RecordTrace:
+    ancestors, descendants = index.ancestors(record), index.descendants(record)
+    return RecordTrace(
+        kind="record",
+        address=record.address,
+        criteria=criteria_of(index, record),
+        judge=judge_of(index, record),
+        chain=tuple(_chain(index, record, ancestors)),
+        ancestors=tuple(each.address for each in ancestors),
+        descendants=tuple(each.address for each in descendants),
+        records={each.address: _facts(index, each) for each in (record, *ancestors, *descendants)},
+    )
+
+
+def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
+    """The criteria a record rests on, with the weights and gates it gave them."""
+    settings = record.payload["settings"]
+    match record.payload["stage"]:
+        case "judge_scores" | "eval_reports":
+            return _uses(settings["criteria"], settings)
+        case "reward_batches":
+            scores = index.parent(record, "judge_scores")
+            return () if scores is None else _uses(scores.payload["settings"]["criteria"], settings)
+        case "checkpoints":
+            batch = index.parent(record, "reward_batches")
+            return () if batch is None else criteria_of(index, batch)
+        case _:
+            return ()
+
+
+def judge_of(index: Index, record: Record) -> JudgeModel | None:
+    """The model whose judgements a record rests on; null when rules decide everything."""
+    if content := record.payload["inputs"].get("judge"):
+        return JudgeModel(content, tuple(each.address for each in index.weights(content)))
+    above = {"reward_batches": "judge_scores", "checkpoints": "reward_batches"}.get(record.payload["stage"])
+    parent = None if above is None else index.parent(record, above)
+    return None if parent is None else judge_of(index, parent)
+
+
+def _uses(asked: dict[str, dict[str, Any]], settings: dict[str, Any]) -> tuple[CriterionUse, ...]:
+    weights, gates = settings.get("weights", {}), settings.get("gates", {})
+    return tuple(
+        CriterionUse(
+            name, fingerprint(payload), payload["judge"]["protocol"], weights.get(name), gates.get(name), payload
+        )
+        for name, payload in asked.items()
+    )
+
+
+def _chain(index: Index, record: Record, ancestors: list[Record]) -> list[ChainLink]:
+    checkpoints = [each for each in (record, *ancestors) if each.payload["stage"] == "checkpoints"]
+    here = max(checkpoints, key=lambda each: (each is record, round_of(each)), default=None)
+    links: dict[str, ChainLink] = {}
+    while here is not None and here.address not in links:
+        policy = index.parent(here, "policy")
+        links[here.address] = _link(index, here, policy)
+        begins_campaign = policy is not None and policy.payload["stage"] == "policy"
+        here = index.parent(policy, "weights") if policy is not None and begins_campaign else policy
+    return list(links.values())
+
+
+def _link(index: Index, checkpoint: Record, policy: Record | None) -> ChainLink:
+    def above(record: Record | None, role: str) -> Record | None:
+        return None if record is None else index.parent(record, role)
+
+    batch = above(checkpoint, "reward_batches")
+    rollouts, scores = above(batch, "rollouts"), above(batch, "judge_scores")
+    prompts = above(rollouts, "prompts")
+    return ChainLink(
+        checkpoint=checkpoint.address,
+        policy=_address(policy),
+        reward_batch=_address(batch),
+        rollouts=_address(rollouts),
+        judge_scores=_address(scores),
+        rubric=_address(above(batch, "rubric")),
+        prompts=_address(prompts),
+        prompts_files={} if prompts is None else dict(prompts.payload["inputs"]),
+        criteria=criteria_of(index, checkpoint),
+        judge=judge_of(index, checkpoint),
+    )
+
+
+def _address(record: Record | None) -> str | None:
+    return None if record is None else record.address
+
+
+def _facts(index: Index, record: Record) -> RecordFacts:
+    dagster, mlflow = record.dagster_run_id, record.mlflow_run_id
+    return RecordFacts(
+        address=record.address,
+        stage=record.payload["stage"],
+        campaign=campaign_of(record),
+        round=round_of(record),
+        fingerprint=record.fingerprint,
+        content_hash=record.content_hash,
+        in_force=record.address in index.in_force,
+        created=record.created,
+        seconds=record.seconds,
+        code_version=record.payload["code_version"],
+        settings=record.payload["settings"],
+        inputs=record.payload["inputs"],
+        rows=record.rows,
+        metrics=record.metrics,
+        software=record.software,
+        folder=str(record.folder),
+        dagster_asset_url=asset_url(record.key),
+        dagster_run_id=dagster,
+        dagster_run_url=None if dagster is None else dagster_run_url(dagster),
+        mlflow_run_id=mlflow,
+        mlflow_run_url=None if mlflow is None else run_url(index.home, mlflow),
+        equal=tuple(each.address for each in index.equal(record)),
+        made_from=tuple(index.made_from(record)),
+        made_into=tuple(index.made_into(record)),
+    )

@@ -1,0 +1,132 @@
+"""The trace of a rollout, and of a prompt over all rounds."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from rft_pipeline.lineage.index import Index, campaign_of, round_of
+from rft_pipeline.lineage.rows import RolloutFacts, find_rollouts, mean, rollout_facts
+from rft_pipeline.stages.judge_scores import transcript
+
+
+@dataclass(frozen=True)
+class PromptName:
+    """A prompt in a record of prompts."""
+
+    record: str
+    in_force: bool
+    id: str
+    """As the user's file calls it."""
+    split: str
+
+
+@dataclass(frozen=True)
+class PromptFacts:
+    """A prompt and where it stands."""
+
+    prompt_id: str
+    text: str | None
+    """Null when no record of prompts holds it any more."""
+    messages: str | None
+    """JSON."""
+    fields: str | None
+    """JSON: the further columns of its row."""
+    names: tuple[PromptName, ...]
+
+
+@dataclass(frozen=True)
+class RolloutTrace:
+    """A rollout: what it answered and who sampled it, what was said of it, and what it trained."""
+
+    kind: str
+    prompt: PromptFacts
+    rollout: RolloutFacts
+    trained: tuple[str, ...]
+    """The checkpoints it trained."""
+
+
+@dataclass(frozen=True)
+class PromptRound:
+    """A prompt's rollouts in one reward batch, or in one round of an eval report."""
+
+    campaign: str
+    round: int
+    split: str
+    """`train` or `eval`."""
+    record: str
+    in_force: bool
+    rollouts: int
+    mean_reward: float | None
+    checkpoints: tuple[str, ...]
+    """Trained on the batch; none in a report."""
+
+
+@dataclass(frozen=True)
+class PromptTrace:
+    """A prompt over rounds."""
+
+    kind: str
+    prompt: PromptFacts
+    rounds: tuple[PromptRound, ...]
+    rollouts: tuple[RolloutFacts, ...]
+
+
+def trace_rollout(index: Index, rows: pl.DataFrame) -> RolloutTrace:
+    """The trace of the one row that `find_rollouts` found."""
+    (facts,) = rollout_facts(index, rows)
+    return RolloutTrace("rollout", prompt_facts(index, facts.prompt_id), facts, facts.trained)
+
+
+def trace_prompt(index: Index, prompt_id: str, campaign: str | None) -> PromptTrace:
+    rows = find_rollouts(index, pl.col("prompt_id") == prompt_id)
+    found = rollout_facts(index, rows, campaign)
+    if campaign is not None:
+        found = [each for each in found if each.records or each.evaluations]
+    found.sort(key=lambda each: (_first_round(index, each), each.policy, each.sample_index))
+    return PromptTrace("prompt", prompt_facts(index, prompt_id), tuple(_rounds(index, found)), tuple(found))
+
+
+def _first_round(index: Index, rollout: RolloutFacts) -> int:
+    trained = [round_of(index.by_address[address]) for address in rollout.records]
+    return min([*trained, *(each.round for each in rollout.evaluations)], default=0)
+
+
+def prompt_facts(index: Index, prompt_id: str) -> PromptFacts:
+    names: list[PromptName] = []
+    row: dict[str, str] = {}
+    for record in index.of_stage("prompts"):
+        path = record.path("prompts.parquet")
+        for row in pl.scan_parquet(path).filter(prompt_id=prompt_id).collect().iter_rows(named=True):
+            names.append(PromptName(record.address, record.address in index.in_force, row["id"], row["split"]))
+    text = transcript(row["messages"]) if row else None
+    return PromptFacts(prompt_id, text, row.get("messages"), row.get("fields"), tuple(names))
+
+
+def _rounds(index: Index, rollouts: list[RolloutFacts]) -> list[PromptRound]:
+    """One entry a reward batch, and one a report and round; by campaign, split and round."""
+    in_batch = [(batch, each.batches) for each in rollouts for batch in each.batches]
+    found = []
+    for address in dict.fromkeys(batch.address for batch, _ in in_batch):
+        here = [batch for batch, _ in in_batch if batch.address == address]
+        found.append(_round(index, address, None, [each.reward for each in here], here[0].checkpoints))
+    reports = [each for rollout in rollouts for each in rollout.evaluations]
+    for address, round_ in dict.fromkeys((each.address, each.round) for each in reports):
+        rewards = [each.reward for each in reports if (each.address, each.round) == (address, round_)]
+        found.append(_round(index, address, round_, rewards, ()))
+    return sorted(found, key=lambda each: (each.campaign, each.split, each.round, not each.in_force, each.record))
+
+
+def _round(
+    index: Index, address: str, evaluated: int | None, rewards: list[float | None], checkpoints: tuple[str, ...]
+) -> PromptRound:
+    record = index.by_address[address]
+    return PromptRound(
+        campaign=campaign_of(record),
+        round=round_of(record) if evaluated is None else evaluated,
+        split="train" if evaluated is None else "eval",
+        record=address,
+        in_force=address in index.in_force,
+        rollouts=len(rewards),
+        mean_reward=mean(rewards),
+        checkpoints=checkpoints,
+    )
