@@ -42,8 +42,15 @@ def transcript(messages: str) -> str:
 
 def subject_of(rollout: Rollout, criterion: Criterion) -> str:
     """What the criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
-    texts = [rollout.prompt, rollout.completion]
-    return fingerprint(texts if criterion.judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
+    return subject_of_model(rollout) if criterion.judged else subject_of_rule(rollout)
+
+
+def subject_of_model(rollout: Rollout) -> str:
+    return fingerprint([rollout.prompt, rollout.completion])
+
+
+def subject_of_rule(rollout: Rollout) -> str:
+    return fingerprint([rollout.prompt, rollout.completion, rollout.finish_reason, dict(rollout.fields)])
 
 
 def judge_rollouts(

@@ -12,7 +12,7 @@ from tests.cli.small import Rft, assert_one_message
 from tests.runs import edit, run
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "run", "report", "models", "ui"])
+@pytest.mark.parametrize("command", ["check", "plan", "run", "report", "verify", "gc", "models", "ui"])
 def test_every_command_shows_an_example(rft: Rft, command: str) -> None:
     said = rft(command, "--help")
     assert said.code == 0
