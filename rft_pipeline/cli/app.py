@@ -114,7 +114,7 @@ def gc(
 
     home = Home.find()
     campaigns = [_load(home, name) for name in home.campaigns()]
-    with collecting.garbage(home, campaigns, campaign, free=yes) as found:
+    with console.err.status("gc"), collecting.garbage(home, campaigns, campaign, free=yes) as found:
         if yes:
             collecting.free(found)
     show_upkeep.garbage(home, found, freed=yes, as_json=as_json)

@@ -18,6 +18,7 @@ from rft_pipeline.store import Home, Record, RecordStore, judgements_table, roll
 from rft_pipeline.store.tables import Table
 from rft_pipeline.upkeep.gc import Garbage, garbage
 from rft_pipeline.upkeep.reach import closure
+from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
 from tests.upkeep.small import collected, counts, older, said, skipped, stored, tree
 
@@ -217,15 +218,24 @@ def test_nobody_starts_a_stage_while_things_are_freed(finished_copy: Path) -> No
         assert busy == []
 
 
-def test_what_a_killed_run_sampled_is_kept_for_the_run_that_goes_on(finished_copy: Path) -> None:
-    edit(finished_copy / "campaign.yaml", "rollouts.group_size", 5)
-    run(finished_copy, ["prompts", "rubric", "policy", "round_1/rollouts"])
-    shutil.rmtree(stored("round_1/rollouts").folder)
+def test_gc_leaves_a_running_stage_alone_and_after_a_kill_all_that_it_sampled(finished_copy: Path) -> None:
+    for where, value in {"group_size": 16, "runtime.batch_size": 4}.items():
+        edit(finished_copy / "campaign.yaml", f"rollouts.{where}", value)
+    run(finished_copy, ["prompts", "rubric", "policy"])
     before = rows()
+    process = StageProcess(["round_1/rollouts"], rest=0.5)
+    began = time.monotonic()
+    while len(rows()["rollouts"]) == len(before["rollouts"]):
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
     found = collected(yes=True)
-    assert "rollouts that no record holds" not in counts(found)
-    assert rows() == before
-    assert run(finished_copy, ["round_1/rollouts"])["round_1/rollouts"].rows["made"] == 0
+    assert (found.being_made, counts(found)) == (["tiny/round_1/rollouts"], {})
+    process.kill()
+    sampled = len(rows()["rollouts"]) - len(before["rollouts"])
+    assert 0 < sampled < 48
+    assert counts(collected(yes=True)) == {"leftovers of killed runs": 1}
+    assert len(rows()["rollouts"]) == len(before["rollouts"]) + sampled
+    assert run(finished_copy, ["round_1/rollouts"])["round_1/rollouts"].rows["made"] == 48 - sampled
 
 
 def test_one_campaign_may_be_collected_by_itself(finished_copy: Path) -> None:
