@@ -160,6 +160,42 @@ def trace(
         traced(found)
 
 
+Stored = Annotated[str | None, typer.Argument(help="One campaign; all when left out.", show_default=False)]
+
+
+@app.command(epilog="Example: rft verify support_reply --json")
+def verify(campaign: Stored = None, as_json: AsJson = False) -> None:
+    """Re-read every record and table and say what is missing or altered; exit code 1 when something is wrong."""
+    from rft_pipeline.cli import show_upkeep
+    from rft_pipeline.upkeep.verify import verify as verified
+
+    found = verified(Home.find().store, campaign, show_upkeep.track)
+    show_upkeep.verified(found, as_json=as_json)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: rft gc support_reply --yes")
+def gc(
+    campaign: Stored = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, nothing is changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free what no champion, no record in force and nothing in the store's keep.txt reaches.
+
+    keep.txt names what else to keep: a record's address or the id of a Dagster or MLflow run a line.
+    """
+    from rft_pipeline.cli import show_upkeep
+    from rft_pipeline.upkeep import gc as collecting
+
+    home = Home.find()
+    campaigns = [_load(home, name) for name in home.campaigns()]
+    with console.err.status("gc"), collecting.garbage(home, campaigns, campaign, free=yes) as found:
+        if yes:
+            collecting.free(found)
+    show_upkeep.garbage(home, found, freed=yes, as_json=as_json)
+
+
 @app.command(epilog="Example: rft models HuggingFaceTB/SmolLM2-360M-Instruct")
 def models(
     name: Annotated[

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from rft_pipeline.addresses import transcript
 from rft_pipeline.lineage.index import Index, campaign_of, round_of
 from rft_pipeline.lineage.rows import RolloutFacts, find_rollouts, mean, rollout_facts
-from rft_pipeline.stages.judge_scores import transcript
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from rft_pipeline.fingerprint import file_sha256
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
+CURRENT = "current"
+LOCK = ".lock"
+MAKING = ".making-"
 STEPS = "steps.jsonl"
 """In a checkpoint's record: one line an optimiser step, its number and metrics."""
 
@@ -81,12 +84,18 @@ class RecordStore:
     def find(self, key: str, fingerprint: str) -> Record | None:
         """The record with this fingerprint, if it was made and its files are all there."""
         folder = self.root / key / fingerprint
-        path = folder / RECORD
-        if not path.is_file():
+        if not (folder / RECORD).is_file():
             return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        record = replace(Record(**stored), folder=folder, cached=True)
+        record = self.read(folder)
         return record if all((folder / name).is_file() for name in record.files) else None
+
+    def read(self, folder: Path) -> Record:
+        """What the record.json of a folder says, whether its files are there or not. Raises `StoreError`."""
+        try:
+            stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            return replace(Record(**stored), folder=folder, cached=True)
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"{folder / RECORD}: cannot be read: {error}; remove the folder and run again") from error
 
     def at(self, address: str) -> Record | None:
         """The record at `<key>/<fingerprint>`, if it is whole."""
@@ -102,7 +111,7 @@ class RecordStore:
 
     def current(self, key: str) -> Record | None:
         """The record in force, if any."""
-        pointer = self.root / key / "current"
+        pointer = self.root / key / CURRENT
         return self.find(key, pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
 
     def was_made(self, key: str) -> bool:
@@ -110,7 +119,7 @@ class RecordStore:
         return (self.root / key / "current").is_file()
 
     def make_current(self, record: Record) -> None:
-        pointer = self.root / record.key / "current"
+        pointer = self.root / record.key / CURRENT
         pointer.parent.mkdir(parents=True, exist_ok=True)
         beside = pointer.with_name(f".current-{os.getpid()}")
         beside.write_text(record.fingerprint + "\n", encoding="utf-8")
@@ -119,7 +128,7 @@ class RecordStore:
     @contextmanager
     def holding(self, key: str) -> Iterator[None]:
         """Keep everybody else from making this stage; waits for whoever does. The lock dies with its process."""
-        path = self.root / key / ".lock"
+        path = self.root / key / LOCK
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         if not _acquired(lock):
@@ -131,13 +140,28 @@ class RecordStore:
             lock.release()
 
     @contextmanager
+    def holding_idle(self, keys: Iterable[str]) -> Iterator[list[str]]:
+        """Keep everybody from making these stages, without waiting; yields those that are being made right now."""
+        busy = []
+        with ExitStack() as held:
+            for key in keys:
+                path = self.root / key / LOCK
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(path)
+                if _acquired(lock):
+                    held.callback(lock.release)
+                else:
+                    busy.append(key)
+            yield busy
+
+    @contextmanager
     def workdir(self, key: str) -> Iterator[Path]:
         """A folder on the store's own disk to fill; gone afterwards unless `commit` moved it. Call while `holding`."""
         parent = self.root / key
         parent.mkdir(parents=True, exist_ok=True)
-        for left_by_a_killed_run in parent.glob(".making-*"):
+        for left_by_a_killed_run in parent.glob(f"{MAKING}*"):
             shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=MAKING, dir=parent))
         try:
             yield folder
         finally:

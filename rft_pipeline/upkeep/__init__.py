@@ -1,0 +1,1 @@
+"""Upkeep of the store: what is missing or altered in it (`verify`), and what nothing reaches any more (`gc`)."""

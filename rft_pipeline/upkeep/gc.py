@@ -1,0 +1,121 @@
+"""Frees what nothing reaches: no record in force, no champion, nothing in keep.txt, nothing that `rft plan` skips.
+
+What is kept keeps everything it was made from. A campaign one of whose stages is being made right now is left alone,
+and so are the tables while any stage is: a stage must find again the rows it has seen.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import StoreError
+from rft_pipeline.graph import nodes
+from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store.records import MAKING
+from rft_pipeline.upkeep.gc_tables import KEEP_FILES_HOURS, Rows, clean_tables, unneeded_rows
+from rft_pipeline.upkeep.layout import Layout, being_made, is_record, key_of, layout, size_of
+from rft_pipeline.upkeep.reach import reachable, reuse, state_of
+
+
+@dataclass(frozen=True)
+class Line:
+    """One kind of thing that is freed."""
+
+    what: str
+    count: int
+    unit: str
+    bytes: int | None
+    """None for rows: they leave the table at once, and the disk with a later gc."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What nothing reaches."""
+
+    records: list[Path] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+    tables: list[Rows] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    being_made: list[str] = field(default_factory=list)
+    """Stages at work, for whose sake something was left alone."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(line.bytes or 0 for line in self.lines)
+
+
+@contextmanager
+def garbage(home: Home, campaigns: list[Campaign], only: str | None, *, free: bool) -> Iterator[Garbage]:
+    """What of the store is garbage, of one campaign or of all; with `free`, nobody starts a stage meanwhile.
+
+    `campaigns` are all there are, as they are written. Raises `StoreError` when it cannot be known.
+    """
+    records = RecordStore(home.store)
+    there = layout(home.store)
+    layout(home.store, only)
+    keys = {node.key for campaign in campaigns for node in nodes(campaign)}
+    keys |= {key_of(home.store, path) for path in (*there.locks, *there.records, *there.leftovers)}
+    if free:
+        with records.holding_idle(sorted(keys)) as busy:
+            yield _look(home, campaigns, only, layout(home.store), busy)
+    else:
+        yield _look(home, campaigns, only, there, being_made(records, there))
+
+
+def free(found: Garbage) -> None:
+    """Free what was found, while nobody starts a stage."""
+    for path in found.leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    for folder in found.records:
+        shutil.rmtree(folder.rename(folder.with_name(f"{MAKING}{folder.name}")))
+    clean_tables(found.tables)
+
+
+def _look(home: Home, campaigns: list[Campaign], only: str | None, there: Layout, busy: list[str]) -> Garbage:
+    states = [state_of(campaign, home) for campaign in campaigns]
+    kept = reachable(home, states, there)
+    working = {key.partition("/")[0] for key in busy}
+
+    def is_free(path: Path) -> bool:
+        campaign = path.relative_to(home.store).parts[0]
+        return campaign not in working and only in (None, campaign)
+
+    unreached = {path for path in there.records if path.relative_to(home.store).as_posix() not in kept}
+    records = [path for path in there.records if path in unreached and is_free(path)]
+    leftovers = [path for path in there.leftovers if is_free(path)]
+    staying = _whole(home.store, (path for path in there.records if not (path in unreached and is_free(path))))
+    tables = [] if busy else unneeded_rows(home.store, staying, reuse(states))
+    return Garbage(records, leftovers, tables, _lines(records, leftovers, tables), busy)
+
+
+def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
+    """The records that can be read and have their files; what others need is protected by being needed again."""
+    found = []
+    for folder in folders:
+        address = folder.relative_to(store).as_posix()
+        try:
+            record = RecordStore(store).at(address) if is_record(store, address) else None
+        except StoreError:
+            continue
+        found += [] if record is None else [record]
+    return found
+
+
+def _lines(records: list[Path], leftovers: list[Path], tables: list[Rows]) -> list[Line]:
+    lines = [
+        Line("records that nothing reaches", len(records), "records", sum(map(size_of, records))),
+        Line("leftovers of killed runs", len(leftovers), "folders", sum(map(size_of, leftovers))),
+    ]
+    for each in tables:
+        name = Path(each.table.path).name
+        lines.append(Line(f"{name} that no record holds", each.unneeded.height, "rows", None))
+        lines.append(Line(f"{name} that stand there twice", each.doubled_rows, "rows", None))
+        hour = f"out of use for {KEEP_FILES_HOURS} h"
+        lines.append(Line(f"files of {name} {hour}", len(each.expired), "files", sum(map(size_of, each.expired))))
+    return [line for line in lines if line.count]

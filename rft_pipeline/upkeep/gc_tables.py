@@ -1,0 +1,117 @@
+"""The tables' share of gc: rows that nothing needs, keys that stand twice, small files, and files out of use.
+
+A judgement is needed while a record that stays was made with its criterion and judge and holds the reply it is about.
+Losing one too many would cost a judge call and change no result, since records hold their own scores.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from rft_pipeline.errors import StoreError
+from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
+from rft_pipeline.upkeep.needs import Asked, judgements_of, rollouts_of
+from rft_pipeline.upkeep.reach import Reuse
+from rft_pipeline.upkeep.verify_tables import doubled_keys
+
+KEEP_FILES_HOURS = 1
+"""A file that left a table stays this long, for whoever began to read before; our longest reader takes seconds."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What can leave one table."""
+
+    table: Table
+    unneeded: pl.DataFrame
+    """One column: the key."""
+    doubled: pl.DataFrame
+    """Keys that stand more than once and stay, and how often: columns key and len."""
+    expired: list[Path]
+    """Files that no version of the last hour refers to."""
+
+    @property
+    def doubled_rows(self) -> int:
+        return int((self.doubled["len"] - 1).sum())
+
+
+def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Rows]:
+    """What can leave each table when these records stay. Raises `StoreError` for a table that cannot be read."""
+    found = []
+    for table, unneeded in ((rollouts_table(store), _rollouts), (judgements_table(store), _judgements)):
+        if not Path(table.path).is_dir():
+            continue
+        try:
+            keys = unneeded(table, store, staying, reused)
+            doubled = doubled_keys(table).join(keys, on=table.key, how="anti")
+            found.append(Rows(table, keys, doubled, _expired(table)))
+        except (DeltaError, pl.exceptions.PolarsError, OSError) as error:
+            raise StoreError(f"{table.path}: cannot be read: {error}; `rft verify` says what to do") from error
+    return found
+
+
+def clean_tables(tables: list[Rows]) -> None:
+    """Remove what was found, and write what is left into few files. Nobody else may write meanwhile."""
+    for each in tables:
+        table = each.table
+        if each.expired:
+            _vacuum(table, dry_run=False)
+        if each.unneeded.height:
+            same = f"rows.{table.key} = unneeded.{table.key}"
+            DeltaTable(table.path).merge(
+                each.unneeded, predicate=same, source_alias="unneeded", target_alias="rows"
+            ).when_matched_delete().execute()
+        if each.doubled.height:
+            once = table.read(each.doubled.select(table.key)).select(table.schema.names())
+            keys = ", ".join(f"'{key}'" for key in each.doubled[table.key])
+            write_deltalake(table.path, once, mode="overwrite", predicate=f"{table.key} IN ({keys})")
+        stored = DeltaTable(table.path)
+        if len(stored.file_uris()) > max(1, len(stored.partitions())):
+            stored.optimize.compact()
+            DeltaTable(table.path).create_checkpoint()
+
+
+def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
+    held = pl.concat([pl.DataFrame(schema={table.key: pl.String}), *map(rollouts_of, staying)]).unique()
+    again = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
+    rows = pl.scan_delta(table.path).select(table.key, "policy", "sampling").unique(table.key)
+    unheld = rows.join(held.lazy(), on=table.key, how="anti")
+    return unheld.join(again.lazy(), on=["policy", "sampling"], how="anti").select(table.key).collect()
+
+
+def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
+    needed = _subjects(store, staying)
+    rows = pl.scan_delta(table.path)
+    found = [pl.DataFrame(schema={table.key: pl.String})]
+    there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect()
+    for asked in (Asked(*each) for each in there.iter_rows()):
+        subjects = needed.get(asked, pl.DataFrame(schema={"subject": pl.String}))
+        if asked in reused.judgements or subjects is None:
+            continue
+        here = rows.filter(criterion=asked.criterion, judge=asked.judge).select(table.key, "subject").unique(table.key)
+        found.append(here.join(subjects.lazy(), on="subject", how="anti").select(table.key).collect())
+    return pl.concat(found)
+
+
+def _subjects(store: Path, staying: list[Record]) -> dict[Asked, pl.DataFrame | None]:
+    """What each criterion was asked about; None where a record's replies are gone, so that nobody can tell."""
+    needed: dict[Asked, pl.DataFrame | None] = {}
+    for record in staying:
+        for asked, subjects in judgements_of(record, RecordStore(store).at):
+            known = needed.get(asked, subjects)
+            needed[asked] = None if subjects is None or known is None else pl.concat([known, subjects]).unique()
+    return needed
+
+
+def _expired(table: Table) -> list[Path]:
+    return [Path(table.path) / name for name in _vacuum(table, dry_run=True)]
+
+
+def _vacuum(table: Table, *, dry_run: bool) -> list[str]:
+    """Files no version of the last hour refers to, those included that a killed writer never committed."""
+    stored = DeltaTable(table.path)
+    gone: list[str] = stored.vacuum(KEEP_FILES_HOURS, dry_run=dry_run, enforce_retention_duration=False, full=True)
+    return gone

@@ -1,0 +1,126 @@
+"""What is reached: records in force, records somebody asked to keep, and all that these were made from."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rft_pipeline.addresses import sampling_fingerprint
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import CONFIGURED, criteria, nodes, payload
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.upkeep.layout import KEEP, Layout, is_record, kept_by, pointed_to
+from rft_pipeline.upkeep.needs import Asked, asked_of
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Rows that campaigns whose plan has something to run may find, e.g. what a killed run made."""
+
+    rollouts: list[tuple[str, str]] = field(default_factory=list)
+    """Policy and sampling."""
+    judgements: set[Asked] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class State:
+    """A campaign as it is written, and what a run of it would find."""
+
+    campaign: Campaign
+    sources: dict[str, str]
+    """Hashes of what lies outside the graph."""
+    settled: dict[str, Record]
+    """Node → the record that `rft plan` skips, whether it is in force or not."""
+
+
+def closure(roots: Iterable[str], upstream: Callable[[str], Iterable[str]]) -> set[str]:
+    """The roots and everything that can be come to from them."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        if (address := waiting.pop()) not in found:
+            found.add(address)
+            waiting += upstream(address)
+    return found
+
+
+def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
+    """Addresses that must stay; `there` is all of the store.
+
+    Raises `StoreError` when it cannot be known: a champion or a line of keep.txt that names nothing, a reached record
+    that cannot be read.
+    """
+    records = RecordStore(home.store)
+    roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
+    for champion in there.champions:
+        if not is_record(home.store, address := pointed_to(home.store, champion)):
+            raise StoreError(f"{champion}: points to {address}, which does not exist; write a record's address into it")
+        roots.add(address)
+    for kept in kept_by(home.store, _readable(records, there)):
+        if not kept.records:
+            raise StoreError(
+                f"{home.store / KEEP}: line {kept.number}: {kept.line} is neither a record's address nor the id of a "
+                "run that made one; correct the line or remove it"
+            )
+        roots |= {record.address for record in kept.records}
+    for state in states:
+        roots |= {record.address for record in state.settled.values()}
+        roots |= {address for address in _models_within(state.campaign, home.store) if is_record(home.store, address)}
+
+    def upstream(address: str) -> Iterable[str]:
+        there = is_record(home.store, address)
+        return records.read(home.store / address).upstream.values() if there else ()
+
+    return closure(roots, upstream)
+
+
+def state_of(campaign: Campaign, home: Home) -> State:
+    """Raises `DataError` for a missing prompts file."""
+    records = RecordStore(home.store)
+    sources = source_hashes(campaign, home, fetch=False)
+    found: dict[str, Record] = {}
+    for here in nodes(campaign):
+        known = {role: found[name] for role, name in here.upstream.items() if name in found}
+        if any(role not in known and role not in CONFIGURED for role in here.upstream):
+            continue
+        record = records.find(here.key, fingerprint(payload(campaign, here, known, sources)))
+        if record is not None:
+            found[here.name] = record
+    return State(campaign, sources, found)
+
+
+def reuse(states: Iterable[State]) -> Reuse:
+    """What a run of these campaigns may still find in the tables."""
+    rows = Reuse()
+    for state in states:
+        campaign, judge = state.campaign, state.sources.get("judge", "")
+        if len(state.settled) == len(nodes(campaign)):
+            continue
+        trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
+        for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
+            drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
+            rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
+        asked = criteria(campaign.rubric.criteria).values()
+        rows.judgements.update(asked_of(criterion, judge)[0] for criterion in asked)
+    return rows
+
+
+def _readable(records: RecordStore, there: Layout) -> list[Record]:
+    found = []
+    for folder in there.records:
+        if is_record(records.root, folder.relative_to(records.root).as_posix()):
+            try:
+                found.append(records.read(folder))
+            except StoreError:
+                continue  # one that is reached raises later
+    return found
+
+
+def _models_within(campaign: Campaign, store: Path) -> list[str]:
+    """Addresses of records whose checkpoint a campaign names as its policy or judge."""
+    folders = (campaign.folder / model for model in (campaign.policy.model, campaign.judge.model))
+    below = (os.path.relpath(folder.resolve(), store.resolve()) for folder in folders)
+    return [Path(path).parent.as_posix() for path in below if not path.startswith(os.pardir)]

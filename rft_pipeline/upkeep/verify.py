@@ -1,0 +1,159 @@
+"""Re-reads a store and says what is missing or altered; changes nothing.
+
+A record's files are held against the sha256 its record.json gives, its payload against its fingerprint. record.json
+itself has no hash: its content hash is held against what the records made from it say they read.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.store import Record, RecordStore
+from rft_pipeline.store.records import RECORD
+from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning
+from rft_pipeline.upkeep.layout import (
+    CHAMPION,
+    KEEP,
+    Layout,
+    being_made,
+    files_of,
+    is_record,
+    kept_by,
+    key_of,
+    layout,
+    pointed_to,
+    size_of,
+)
+from rft_pipeline.upkeep.verify_tables import lacking_rows, table_findings
+
+Track = Callable[[list[Path], str], Iterable[Path]]
+"""Yields the paths one by one while somebody watches; the text says what they are."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was looked at, and what is wrong with it."""
+
+    findings: list[Finding]
+    records: int
+    files: int
+    bytes: int
+
+    @property
+    def sound(self) -> bool:
+        return not any(finding.level == "error" for finding in self.findings)
+
+
+def verify(store: Path, campaign: str | None, track: Track) -> Verified:
+    """Verify one campaign's records or all, and the tables. Raises `StoreError` for a campaign that was never run."""
+    there = layout(store, campaign)
+    records = RecordStore(store)
+    findings: list[Finding] = []
+    read: list[Record] = []
+    sound: list[Record] = []
+    for folder in track(there.records, "records"):
+        wrong, record = record_findings(records, folder)
+        findings += wrong
+        if record is not None:
+            read.append(record)
+            sound += [] if wrong else [record]
+    for record in sound:
+        findings += upstream_findings(records, record)
+    findings += pointer_findings(store, there)
+    findings += [] if campaign else keep_findings(store, read)
+    findings += leftover_findings(records, there)
+    broken, readable = table_findings(store, track)
+    findings += broken
+    if readable:
+        findings += lacking_rows(store, sound, track)
+    return Verified(
+        findings=findings,
+        records=len(there.records),
+        files=sum(len(files_of(folder)) for folder in there.records),
+        bytes=sum(size_of(folder) for folder in there.records),
+    )
+
+
+def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], Record | None]:
+    """What is wrong within a record's folder, and the record where its record.json can be read."""
+    if not (folder / RECORD).is_file():
+        return [error(folder, RECORD, "is missing")], None
+    try:
+        record = records.read(folder)
+    except StoreError as unreadable:
+        return [error(folder, RECORD, f"cannot be read: {unreadable.__cause__}")], None
+    findings = []
+    if record.address != folder.relative_to(records.root).as_posix():
+        findings.append(error(folder, RECORD, f"says that it is {record.address}, which it is not"))
+    if (made_from := _hash(record)) != record.fingerprint:
+        findings.append(error(folder, RECORD, f"its payload hashes to {made_from}, not to {record.fingerprint}"))
+    for name, sha256 in record.files.items():
+        findings += _file_findings(folder, name, sha256)
+    for path in files_of(folder):
+        if (name := path.relative_to(folder).as_posix()) != RECORD and name not in record.files:
+            findings.append(error(folder, name, "is no file of this record", "remove the file"))
+    return findings, record
+
+
+def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
+    """Records it was made from that are gone, or hold something else than what was read then."""
+    findings = []
+    for role, address in record.upstream.items():
+        if not is_record(records.root, address):
+            what = f"was made from {role} {address}, which no longer exists"
+            findings.append(warning(record.folder, RECORD, what, "nothing: the result stands, its history is lost"))
+            continue
+        try:
+            above = records.read(records.root / address)
+        except StoreError:
+            continue  # has its own finding
+        was = record.payload["inputs"].get(role)
+        if was is not None and was not in (above.content_hash, *above.parts.values()):
+            what = f"read {role} {address} with content {was}; that record now says {above.content_hash}"
+            findings.append(warning(record.folder, RECORD, what, f"remove the folder of {role} and run again"))
+    return findings
+
+
+def pointer_findings(store: Path, there: Layout) -> list[Finding]:
+    """`current` and `champion` that point to nothing."""
+    findings = []
+    for pointer in (*there.pointers, *there.champions):
+        if not is_record(store, address := pointed_to(store, pointer)):
+            do = "write a record's address into it" if pointer.name == CHAMPION else "run again"
+            findings.append(error(pointer.parent, pointer.name, f"points to {address}, which does not exist", do))
+    return findings
+
+
+def keep_findings(store: Path, read: list[Record]) -> list[Finding]:
+    """Lines of keep.txt that name nothing."""
+    lost = [kept for kept in kept_by(store, read) if not kept.records]
+    what = "is neither a record's address nor the id of a run that made one"
+    do = "correct the line or remove it"
+    return [error(store, KEEP, f"line {kept.number}: {kept.line} {what}", do) for kept in lost]
+
+
+def leftover_findings(records: RecordStore, there: Layout) -> list[Finding]:
+    """What killed runs left; that of a stage being made right now is none."""
+    busy = being_made(records, there)
+    dead = [path for path in there.leftovers if key_of(records.root, path) not in busy]
+    what = "was left by a run that was killed"
+    return [warning(path.parent, path.name, what, "`rft gc --yes` removes it") for path in dead]
+
+
+def _hash(record: Record) -> str:
+    try:
+        return fingerprint(record.payload)
+    except (TypeError, ValueError):
+        return "nothing"
+
+
+def _file_findings(folder: Path, name: str, sha256: str) -> list[Finding]:
+    if not (folder / name).is_file():
+        return [error(folder, name, "is missing")]
+    try:
+        found = file_sha256(folder / name)
+    except OSError as unreadable:
+        return [error(folder, name, f"cannot be read: {unreadable.strerror}", REMOVE)]
+    return [] if found == sha256 else [error(folder, name, f"was altered: sha256 is {found}, was {sha256}")]
