@@ -10,16 +10,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256
+from rft_pipeline.store.lock import held
 
 log = logging.getLogger(__name__)
 
@@ -110,19 +109,11 @@ class RecordStore:
         beside.write_text(record.fingerprint + "\n", encoding="utf-8")
         beside.replace(pointer)
 
-    @contextmanager
-    def holding(self, key: str) -> Iterator[None]:
-        """Keep everybody else from making this stage; waits for whoever does. The lock dies with its process."""
-        path = self.root / key / ".lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        if not _acquired(lock):
-            log.warning("%s is being made by another process; waiting for it", key)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def holding(
+        self, key: str, run: str | None = None, wait_for: Callable[[str], None] = log.warning
+    ) -> AbstractContextManager[None]:
+        """Keep everybody else from making this stage; while another process does, `wait_for` is told which."""
+        return held(self.root / key, run, wait_for)
 
     @contextmanager
     def workdir(self, key: str) -> Iterator[Path]:
@@ -151,11 +142,3 @@ class RecordStore:
         record = replace(record, folder=folder)
         self.make_current(record)
         return record
-
-
-def _acquired(lock: FileLock) -> bool:
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    return True
