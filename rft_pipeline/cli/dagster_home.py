@@ -6,12 +6,17 @@ whose dagster.yaml is made anew each time: the user's, and a storage that reads 
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+from filelock import FileLock
 
 from rft_pipeline import postgres
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import Home
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 POSTGRES = "RFT_DAGSTER_POSTGRES"
 
@@ -81,9 +86,13 @@ def _write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def enter(home: Home) -> None:
-    """Make this process, and those it starts, use that folder."""
+def enter(home: Home) -> "DagsterInstance":
+    """Make this process, and those it starts, use that folder; open it."""
     os.environ.update(prepare(home))
+    import dagster as dg
+
+    with FileLock(home.dagster / ".opening.lock"):  # the first to open it creates tables, and only one may
+        return dg.DagsterInstance.get()
 
 
 def project_root() -> Path:

@@ -33,11 +33,10 @@ def launch(home: Home, campaign: Campaign, rounds: int) -> None:
     wanted = [node for node in nodes(campaign) if node.round <= rounds]
     keys = [node.key for node in wanted]
     nothing_to_make = all(step.action == "skip" for step in plan(campaign, home) if step.key in keys)
-    dagster_home.enter(home)
+    instance = dagster_home.enter(home)
 
     import dagster as dg
 
-    instance = dg.DagsterInstance.get()
     for run_id in dead_runs.bury(instance):
         err.print(f"run {run_id} was killed; going on from what it finished", highlight=False)
     tag = uuid.uuid4().hex
