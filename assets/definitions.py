@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.automation import campaign_schedule, changes_sensor
 from assets.checkpoints import checkpoints
 from assets.eval_reports import eval_reports
 from assets.jobs import campaign_job
@@ -31,11 +32,13 @@ def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
 
 
 def definitions(home: Home) -> dg.Definitions:
-    """Assets and a job for every campaign of a home."""
+    """Assets, a job, a sensor and perhaps a schedule for every campaign of a home."""
     campaigns = [load_campaign(home.data / name) for name in home.campaigns()]
     return dg.Definitions(
         assets=[asset for campaign in campaigns for asset in campaign_assets(campaign)],
         jobs=[campaign_job(campaign) for campaign in campaigns],
+        sensors=[changes_sensor(campaign) for campaign in campaigns],
+        schedules=[campaign_schedule(each, each.schedule) for each in campaigns if each.schedule is not None],
         resources={"stages": StageRunner()},
         executor=dg.multi_or_in_process_executor,
     )

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.resources import StageRunner
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.cli import dead_runs
 from rft_pipeline.graph import node
 from rft_pipeline.store import Record
 
@@ -42,6 +43,7 @@ def stage_asset(
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
     def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
+        dead_runs.claim(context.instance, context.run)
         record = stages.run(campaign.name, name, context.run_id)
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(

@@ -52,6 +52,13 @@ def rollout_addresses(prompts: pl.DataFrame, policy: str, sampling: str, group_s
     )
 
 
+def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Rollouts beside their prompts' messages and fields, order kept."""
+    return rollouts.join(
+        prompts.select("prompt_id", "messages", "fields"), on="prompt_id", how="left", maintain_order="left"
+    )
+
+
 def judgement_addresses(
     rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judge_model: str
 ) -> pl.DataFrame:

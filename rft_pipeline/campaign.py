@@ -4,11 +4,14 @@ Every model keeps identity apart from runtime. Identity settings change the resu
 in a `runtime` block (batch sizes, devices, threads) never does.
 """
 
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import available_timezones
 
 import yaml
+from cronsim import CronSim, CronSimError
 from pydantic import Field, ValidationError, field_validator
 
 from rft_pipeline.errors import ConfigError
@@ -160,8 +163,43 @@ class Checks(Strict):
     max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.9
 
 
+class Schedule(Strict):
+    """When a daemon runs the campaign by itself."""
+
+    cron: str
+    """Minute, hour, day of month, month, day of week: `0 3 * * 1` is every Monday at three."""
+    time_zone: str = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        if len(cron.split()) != 5:
+            raise ValueError(f"{cron!r} has {len(cron.split())} fields; a cron expression has five, e.g. '0 3 * * 1'")
+        try:
+            CronSim(cron, datetime(2000, 1, 1))
+        except CronSimError as error:
+            raise ValueError(f"{cron!r} is no cron expression: {error}; e.g. '0 3 * * 1'") from error
+        return cron
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, time_zone: str) -> str:
+        if time_zone not in available_timezones():
+            raise ValueError(f"{time_zone!r} is no time zone; use a name like 'Europe/Berlin' or 'UTC'")
+        return time_zone
+
+
+class Prices(Strict):
+    """What running costs, for the estimates of plans."""
+
+    machine_hour: float = Field(default=0.0, ge=0)
+    currency: str = "USD"
+
+
 class Campaign(Strict):
     """One use case: a model, prompts, a rubric, and how to train."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"on_rubric_change", "schedule", "prices", "checks"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
@@ -177,6 +215,10 @@ class Campaign(Strict):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     checks: Checks = Checks()
+    on_rubric_change: Literal["last_round", "all_rounds", "off"] = "last_round"
+    """Which rounds an edited rubric makes again: the last, all, or none by itself."""
+    schedule: Schedule | None = None
+    prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """Where campaign.yaml lies; relative paths start here."""
 

@@ -95,7 +95,7 @@ def payload(
     return {
         "stage": node.stage,
         "code_version": CODE_VERSIONS[node.stage],
-        "settings": _SETTINGS[node.stage](campaign, node),
+        "settings": settings(campaign, node),
         "inputs": _INPUTS[node.stage](campaign, upstream, sources),
     }
 
@@ -108,11 +108,14 @@ def code_versions(campaign: Campaign) -> dict[str, str]:
     found: dict[str, str] = {}
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        settings = _SETTINGS[here.stage](campaign, here)
-        if here.stage in ("judge_scores", "eval_reports"):
-            settings["judge_model"] = campaign.judge.model
-        found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings, above])
+        judge = campaign.judge.model if here.stage in ("judge_scores", "eval_reports") else None
+        found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above])
     return found
+
+
+def settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    """The settings that a node's result follows from."""
+    return _SETTINGS[node.stage](campaign, node)
 
 
 def criteria(all_criteria: tuple[Criterion, ...]) -> dict[str, Any]:

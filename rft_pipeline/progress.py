@@ -42,6 +42,8 @@ class Progress:
         self.stage = stage
         self.path = path
         self.waits_for = ""
+        self.spent: dict[str, dict[str, float]] = {}
+        """What was counted → how many (`count`) and in how many `seconds`."""
         self._start("", 0)
 
     def _start(self, what: str, total: int) -> None:
@@ -55,6 +57,9 @@ class Progress:
         self._start(what, total)
         self._write()
         yield self
+        spent = self.spent.setdefault(what, {"count": 0, "seconds": 0.0})
+        spent["count"] += self.done
+        spent["seconds"] = round(spent["seconds"] + self.report().seconds, 3)
 
     def advance(self, n: int) -> None:
         self.done += n

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -11,6 +11,9 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime"})
+    """Fields that never change a result."""
 
     @model_validator(mode="before")
     @classmethod
@@ -26,8 +29,8 @@ class Strict(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that change a result, as plain data: everything outside `runtime`, here and in nested models."""
-        plain = self.model_dump(mode="json", exclude={"runtime"})
+        """The settings that change a result, as plain data: everything but `RUNTIME`, here and in nested models."""
+        plain = self.model_dump(mode="json", exclude=set(self.RUNTIME))
         nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
         return {**plain, **nested}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign import Campaign, load_campaign, load_rubric
 from rft_pipeline.cli import console, show
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
@@ -21,6 +21,10 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="A folder below data/ that holds campaign.yaml.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="Begin at `round_2`, say; earlier rounds stay. Else on_rubric_change decides."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -42,23 +46,32 @@ def check(campaign: Name) -> None:
     show.checked(check_campaign(_folder(home, campaign), home.models))
 
 
-@app.command(epilog="Example: rft plan support_reply --json")
-def plan(campaign: Name, as_json: AsJson = False) -> None:
-    """Tell what `rft run` would make and what it would skip, and why."""
+@app.command(epilog="Example: rft plan support_reply --rubric stricter.yaml")
+def plan(
+    campaign: Name,
+    rubric: Annotated[Path | None, typer.Option(help="Plan as if this file were the rubric.")] = None,
+    start: From = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what `rft run` would make and what it would skip, why, and about how long it takes."""
     from rft_pipeline import plan as planning
 
     home = Home.find()
-    steps = planning.plan(_load(home, campaign), home)
+    loaded = _load(home, campaign)
+    if rubric is not None:
+        loaded = loaded.model_copy(update={"rubric": load_rubric(rubric)})
+    planned = planning.plan(loaded, home, _round(start))
     if as_json:
-        print(json.dumps(planning.as_json(steps), indent=2))
+        print(json.dumps(planning.as_json(planned), indent=2))
     else:
-        show.planned(steps)
+        show.planned(planned)
 
 
 @app.command(epilog="Example: rft run support_reply --rounds 1")
 def run(
     campaign: Name,
     rounds: Annotated[int | None, typer.Option(min=1, help="Stop after this round; all rounds when left out.")] = None,
+    start: From = None,
 ) -> None:
     """Run a campaign's Dagster job; what is unchanged comes from the store."""
     from rft_pipeline.check import check_campaign
@@ -69,7 +82,7 @@ def run(
     loaded = _load(home, campaign)
     if rounds is not None and rounds > loaded.rounds:
         raise ConfigError(f"--rounds {rounds}: {campaign} has {loaded.rounds}; set `rounds` in its campaign.yaml")
-    launch(home, loaded, rounds or loaded.rounds)
+    launch(home, loaded, rounds or loaded.rounds, _round(start))
     show.rounds(home, loaded)
 
 
@@ -114,6 +127,16 @@ def _folder(home: Home, campaign: str) -> Path:
         there = ", ".join(home.campaigns()) or "none"
         raise ConfigError(f"no campaign {campaign!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
     return folder
+
+
+def _round(name: str | None) -> int | None:
+    """`round_2` → 2."""
+    if name is None:
+        return None
+    number = name.removeprefix("round_")
+    if not number.isdecimal():
+        raise ConfigError(f"--from {name}: must be round_1, round_2, …")
+    return int(number)
 
 
 def _load(home: Home, campaign: str) -> Campaign:

@@ -2,10 +2,11 @@
 
 import os
 import socket
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import DagsterInstance, DagsterRun
 
 PID = "rft/pid"
 HOST = "rft/host"
@@ -14,6 +15,14 @@ HOST = "rft/host"
 def tags() -> dict[str, str]:
     """Who runs this: enough to find out later whether it still does."""
     return {PID: str(os.getpid()), HOST: socket.gethostname()}
+
+
+def claim(instance: "DagsterInstance", run: "DagsterRun") -> None:
+    """Leave word which process executes a run that a daemon or the UI launched: the parent of a step's own process."""
+    if PID not in run.tags:
+        parent = parent_process()
+        pid = os.getpid() if parent is None else parent.pid
+        instance.add_run_tags(run.run_id, {PID: str(pid), HOST: socket.gethostname()})
 
 
 def bury(instance: "DagsterInstance") -> list[str]:

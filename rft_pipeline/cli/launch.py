@@ -23,16 +23,20 @@ class RunFailedError(RftError):
     """A Dagster run that ended without success; the message holds the failing stage's own."""
 
 
-def launch(home: Home, campaign: Campaign, rounds: int) -> None:
-    """Run the campaign's job up to round `rounds`.
+def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None) -> None:
+    """Run the campaign's job up to round `rounds`, from round `start` or from where `on_rubric_change` lets it begin.
 
     Models are fetched first, so that a missing one stops everything before it begins. When the plan has nothing to
     make, the stages are confirmed in this process; otherwise each runs in its own. Raises `RunFailedError`.
     """
     source_hashes(campaign, home, fetch=True)
-    wanted = [node for node in nodes(campaign) if node.round <= rounds]
+    planned = plan(campaign, home, start)
+    wanted = [node for node in nodes(campaign) if node.round == 0 or planned.first_round <= node.round <= rounds]
     keys = [node.key for node in wanted]
-    nothing_to_make = all(step.action == "skip" for step in plan(campaign, home) if step.key in keys)
+    nothing_to_make = all(step.action == "skip" for step in planned.steps if step.key in keys)
+    for step in planned.steps:
+        if step.key not in keys and step.reasons:
+            err.print(f"{step.key}: {'; '.join(step.reasons)}", highlight=False)
     instance = dagster_home.enter(home)
 
     import dagster as dg

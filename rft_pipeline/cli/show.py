@@ -11,7 +11,7 @@ from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.errors import StoreError
 from rft_pipeline.models import Model
-from rft_pipeline.plan import Step
+from rft_pipeline.plan import Plan
 from rft_pipeline.store import Home, Record, RecordStore
 
 
@@ -35,13 +35,30 @@ def checked(result: CheckResult) -> None:
     out.print("[green]ok[/]")
 
 
-def planned(steps: list[Step]) -> None:
-    """One row a stage: run or skip, rows, reasons."""
-    table = Table("stage", "action", "make", "have", "why", box=None, header_style="bold")
-    for step in steps:
-        action = "[yellow]run[/]" if step.action == "run" else "[green]skip[/]"
-        table.add_row(step.key, action, str(step.rows.make), str(step.rows.have), escape("; ".join(step.reasons)))
+def planned(plan: Plan) -> None:
+    """One row a stage: run or skip, rows, an estimate, reasons; and what all of it takes."""
+    table = Table("stage", "action", "make", "have", "about", "why", box=None, header_style="bold")
+    for step in plan.steps:
+        runs = step.action == "run"
+        action = "[yellow]run[/]" if runs else "[green]skip[/]"
+        about = _duration(step.seconds) if runs else ""
+        why = escape("; ".join(step.reasons))
+        table.add_row(step.key, action, str(step.rows.make), str(step.rows.have), about, why)
     out.print(table)
+    if any(step.action == "run" for step in plan.steps):
+        cost = f", {plan.cost:.2f} {plan.currency}" if plan.cost else ""
+        out.print(f"about {_duration(plan.seconds)}{cost}, at the rates measured last", highlight=False)
+
+
+def _duration(seconds: float | None) -> str:
+    """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when nobody knows."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def model(found: Model) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rft_pipeline import models
-from rft_pipeline.addresses import choose_prompts
+from rft_pipeline.addresses import choose_prompts, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
@@ -108,13 +108,6 @@ class Output:
     parts: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
-    """Rollouts beside their prompts' messages and fields, order kept."""
-    return rollouts.join(
-        prompts.select("prompt_id", "messages", "fields"), on="prompt_id", how="left", maintain_order="left"
-    )
 
 
 def _prompts(job: Job) -> Output:

@@ -85,6 +85,7 @@ class Pipeline:
                 rows=output.rows,
                 metrics=output.metrics,
                 seconds=round(time.monotonic() - began, 3),
+                spent=progress.spent,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 software=models.versions(),
                 dagster_run_id=tracker.dagster_run_id,

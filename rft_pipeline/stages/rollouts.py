@@ -48,8 +48,9 @@ def sample_rollouts(
             )
             for row in address.values()
         ]
+        generator = engine()
         with progress.counting("rollouts", len(requests)):
-            for completions in engine().generate(requests, sampling):
+            for completions in generator.generate(requests, sampling):
                 fixed = {"policy": policy, "sampling": sampling_fp}
                 table.append(pl.DataFrame([_row(done, address[done.request_id], fixed) for done in completions]))
                 progress.advance(len(completions))

@@ -45,6 +45,8 @@ class Record:
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    spent: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Piece of work, e.g. `rollouts` → its `count` and `seconds`: the rates that plans are made with."""
     created: str = ""
     files: dict[str, str] = field(default_factory=dict)
     """File → sha256."""
@@ -101,6 +103,10 @@ class RecordStore:
         """The record in force, if any."""
         pointer = self.root / key / "current"
         return self.find(key, pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+
+    def was_made(self, key: str) -> bool:
+        """Whether a record was ever in force here, whole today or not."""
+        return (self.root / key / "current").is_file()
 
     def make_current(self, record: Record) -> None:
         pointer = self.root / record.key / "current"

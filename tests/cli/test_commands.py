@@ -1,6 +1,8 @@
 """What the commands show, and how errors are said."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.graph import nodes
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, assert_one_message
+from tests.cli.small import Rft, Said, assert_one_message
 from tests.runs import edit, run
 
 
@@ -33,12 +35,54 @@ def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: P
     assert "warning" in said.err
 
 
+def plan_rows(said: Said) -> dict[str, str]:
+    """Stage → the rest of its row, without the estimate."""
+    rows = [line.split(maxsplit=1) for line in said.out.splitlines() if line.startswith(" tiny/")]
+    return {stage: re.sub(r" (\d+ (min|s) )+", " ", " ".join(rest.split()) + " ").strip() for stage, rest in rows}
+
+
 def test_plan_says_what_would_run_and_why(rft: Rft, finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
-    rows = {line.split()[0]: line.split() for line in rft("plan", "tiny").out.splitlines()[1:]}
-    assert rows["tiny/round_1/rollouts"][1:] == ["skip", "0", "16"]
-    words = 'run 16 48 criterion "polite": judge changed'
-    assert rows["tiny/round_1/judge_scores"][1:] == words.split()
+    said = rft("plan", "tiny")
+    rows = plan_rows(said)
+    assert rows["tiny/round_1/judge_scores"] == "skip 0 64 kept as it is (on_rubric_change: last_round)"
+    assert rows["tiny/round_2/rollouts"] == "skip 0 16"
+    assert rows["tiny/round_2/judge_scores"] == 'run 16 48 criterion "polite": text changed'
+    assert re.search(r"^about \d+ s, at the rates measured last$", said.out, re.MULTILINE)
+
+
+def test_plan_from_the_first_round_keeps_none(rft: Rft, finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
+    rows = plan_rows(rft("plan", "tiny", "--from", "round_1"))
+    assert rows["tiny/round_1/rollouts"] == "skip 0 16"
+    assert rows["tiny/round_1/judge_scores"] == 'run 16 48 criterion "polite": text changed'
+    assert rows["tiny/round_2/rollouts"] == "run 16 0 round_1/checkpoints will be made"
+
+
+def test_plan_with_another_rubric_answers_before_anything_is_edited(rft: Rft, finished_copy: Path) -> None:
+    other = finished_copy / "other.yaml"
+    shutil.copy(finished_copy / "rubric.yaml", other)
+    edit(other, "criteria.2.judge.rule.min_words", 5)
+    said = rft("plan", "tiny", "--rubric", str(other))
+    assert plan_rows(said)["tiny/round_2/judge_scores"] == 'run 16 48 criterion "says_enough": rule.min_words 6 → 5'
+    assert plan_rows(rft("plan", "tiny"))["tiny/round_2/judge_scores"] == "skip 0 64"
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("round_3", "round_3: tiny has rounds 1 to 2"),
+        ("second", "--from second: must be round_1, round_2, …"),
+    ],
+)
+def test_a_round_that_is_not_there_is_refused(rft: Rft, finished_home: Path, start: str, message: str) -> None:
+    assert_one_message(rft("plan", "tiny", "--from", start), message)
+
+
+def test_a_round_whose_start_was_never_made_is_refused(rft: Rft, tiny_campaign: Path) -> None:
+    assert_one_message(
+        rft("plan", "tiny", "--from", "round_2"), "round_2 starts from tiny/round_1/checkpoints, which was never made"
+    )
 
 
 def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None:
@@ -49,6 +93,9 @@ def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None
         "action": "skip",
         "reasons": [],
         "rows": {"make": 0, "have": 16},
+        "work": {},
+        "cause": None,
+        "seconds": 0.0,
     }
 
 
@@ -169,4 +216,4 @@ def test_a_report_of_the_first_round_is_shown_while_the_second_is_missing(rft: R
     edit(finished_copy / "campaign.yaml", "rounds", 3)
     assert len(json.loads(rft("report", "tiny", "--json").out)["rounds"]) == 3
     run(finished_copy, ["prompts"])
-    assert rft("plan", "tiny").out.splitlines()[-1].split()[:2] == ["tiny/round_3/eval_reports", "run"]
+    assert plan_rows(rft("plan", "tiny"))["tiny/round_3/eval_reports"].startswith("run ")

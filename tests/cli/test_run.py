@@ -81,8 +81,27 @@ def test_a_rubric_that_cannot_tell_replies_apart_is_said_to_be_one(rft: Rft, fin
     trained = RecordStore(Home.find().store).current("tiny/round_1/checkpoints")
     assert trained is not None
     edit(finished_copy / "rubric.yaml", "criteria", [constant])
-    said = rft("run", "tiny")
+    said = rft("run", "tiny", "--from", "round_1")
     assert_one_message(
         said, "tiny/round_1/reward_batches: check groups_with_variance: 0 of 4 groups hold better and worse replies"
     )
     assert RecordStore(Home.find().store).current("tiny/round_1/checkpoints") == trained
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_edited_rubric_makes_the_last_round_again_and_then_rests(rft: Rft, finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    said = rft("run", "tiny")
+    assert said.code == 0, said.err
+    assert "tiny/round_1/judge_scores: kept as it is (on_rubric_change: last_round)" in said.err
+    assert "3 of 8 stages cached, 5 made" in said.err
+    assert "8 of 8 stages cached, 0 made" in rft("run", "tiny").err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_edited_rubric_may_make_nothing_again_by_itself(rft: Rft, finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "on_rubric_change", "off")
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    said = rft("run", "tiny")
+    assert "tiny/round_2/judge_scores: kept as it is (on_rubric_change: off)" in said.err
+    assert "2 of 3 stages cached, 1 made" in said.err

@@ -16,7 +16,7 @@ from tests.runs import edit, run
 
 
 def planned(folder: Path) -> dict[str, Step]:
-    steps = plan(load_campaign(folder), Home.find())
+    steps = plan(load_campaign(folder), Home.find(), start=1).steps
     return {step.key.removeprefix("tiny/"): step for step in steps}
 
 
@@ -34,7 +34,7 @@ def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> N
     assert steps["round_1/checkpoints"].reasons == ["policy will be made", "round_1/reward_batches will be made"]
     assert steps["round_1/rollouts"].rows == Rows(make=16, have=0)
     assert steps["round_1/judge_scores"].rows == Rows(make=64, have=0)
-    assert steps["round_1/checkpoints"].rows == Rows(make=1, have=0)
+    assert steps["round_1/checkpoints"].rows == Rows(make=2, have=0)
 
 
 def test_after_a_run_everything_would_be_skipped(finished_home: Path) -> None:
@@ -57,8 +57,7 @@ def test_another_persona_would_ask_one_judge_again_and_sample_nothing(finished_c
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.negative", "You are very cold.")
     steps = planned(finished_copy)
     assert steps["round_1/rollouts"].action == "skip"
-    assert steps["rubric"].reasons == ['criterion "polite": judge changed']
-    assert steps["round_1/judge_scores"].reasons == ['criterion "polite": judge changed']
+    assert steps["round_1/judge_scores"].reasons == ['criterion "polite": text changed']
     assert steps["round_1/judge_scores"].rows == Rows(make=16, have=48)
     assert steps["round_1/reward_batches"].reasons == ["round_1/judge_scores will be made"]
     assert steps["round_2/rollouts"].reasons == ["round_1/checkpoints will be made"]
@@ -134,12 +133,24 @@ def test_rollouts_whose_record_is_gone_are_all_there(finished_copy: Path) -> Non
 def test_as_json_a_plan_is_a_list_of_stages(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "reward.clip", 2)
     stages = json.loads(json.dumps(as_json(plan(load_campaign(finished_copy), Home.find()))))["stages"]
-    assert stages[0] == {"key": "tiny/prompts", "action": "skip", "reasons": [], "rows": {"make": 0, "have": 1}}
+    assert stages[0] == {
+        "key": "tiny/prompts",
+        "action": "skip",
+        "reasons": [],
+        "rows": {"make": 0, "have": 1},
+        "work": {},
+        "cause": None,
+        "seconds": 0.0,
+    }
+    seconds = stages[5].pop("seconds")
+    assert seconds >= 0
     assert stages[5] == {
         "key": "tiny/round_1/reward_batches",
         "action": "run",
         "reasons": ["clip: 3 → 2"],
         "rows": {"make": 1, "have": 0},
+        "work": {"reward_batches": 1},
+        "cause": "edit",
     }
 
 
@@ -149,7 +160,7 @@ def test_a_plan_needs_none_of_the_heavy_libraries(finished_home: Path) -> None:
         "from rft_pipeline.campaign import load_campaign\n"
         "from rft_pipeline.plan import plan\n"
         "from rft_pipeline.store import Home\n"
-        f"print(len(plan(load_campaign(Home.find().data / {finished_home.name!r}), Home.find())))\n"
+        f"print(len(plan(load_campaign(Home.find().data / {finished_home.name!r}), Home.find()).steps))\n"
         "heavy = {'torch', 'transformers', 'trl', 'mlflow', 'dagster', 'sklearn', 'altair', 'datasets'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )

@@ -1,0 +1,129 @@
+"""Runs that nobody starts by hand: a sensor that notices edited files, and a schedule from campaign.yaml."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+
+from rft_pipeline.campaign import Campaign, Schedule, load_campaign
+from rft_pipeline.cli import dead_runs
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.graph import node, nodes, payload
+from rft_pipeline.plan import decide, first_round
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, RecordStore
+
+LOOK_EVERY = 30
+"""Seconds between two looks at the files."""
+
+WATCHED = ("rubric", "prompts")
+
+
+def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
+    """Notices by content that the rubric or a prompts file changed, and makes again what follows from it.
+
+    One run a change: the cursor holds the content that was seen and how often it changed, the run's key both, so a
+    daemon that is stopped between launching and remembering launches nothing twice. A comment is no change.
+    """
+
+    @dg.sensor(
+        name=f"{campaign.name}_changes",
+        job_name=campaign.name,
+        minimum_interval_seconds=LOOK_EVERY,
+        description="Runs what an edited rubric or prompts file makes necessary, once an edit.",
+    )
+    def _changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        dead_runs.bury(context.instance)
+        look = _Look(campaign.name)
+        content, in_force = look.content(), look.in_force()
+        seen = _Seen.read(context.cursor) or _Seen(in_force or content, 0)
+        changed = [name for name in WATCHED if content[name] != seen.content[name]]
+        if not changed or content == in_force:
+            first = "" if in_force else "; the first run is started by hand"
+            return _nothing(f"rubric and prompts are as they were{first}", _Seen(content, seen.changes))
+        if changed == ["rubric"] and look.campaign.on_rubric_change == "off":
+            return _nothing("the rubric changed; on_rubric_change is off", _Seen(content, seen.changes))
+        now = _Seen(content, seen.changes + 1)
+        request = look.request(f"{now.changes}:{fingerprint(content)}", f"{' and '.join(changed)} changed")
+        return dg.SensorResult(run_requests=[request], cursor=now.write())
+
+    return _changes
+
+
+def campaign_schedule(campaign: Campaign, schedule: Schedule) -> dg.ScheduleDefinition:
+    """Runs the campaign at the times `schedule` in campaign.yaml names, when there is something to make."""
+
+    @dg.schedule(
+        name=f"{campaign.name}_schedule",
+        job_name=campaign.name,
+        cron_schedule=schedule.cron,
+        execution_timezone=schedule.time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="From campaign.yaml.",
+    )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        dead_runs.bury(context.instance)
+        look = _Look(campaign.name)
+        if not look.something_to_make():
+            return dg.SkipReason("every stage is up to date")
+        return look.request(context.scheduled_execution_time.isoformat(), "scheduled")
+
+    return _schedule
+
+
+class _Look:
+    """One look at a campaign's files and records."""
+
+    def __init__(self, name: str) -> None:
+        self.home = Home.find()
+        self.campaign = load_campaign(self.home.data / name)
+        self.records = RecordStore(self.home.store)
+        self.sources = source_hashes(self.campaign, self.home, fetch=False)
+
+    def content(self) -> dict[str, str]:
+        """What is watched, as its records would be named now."""
+        return {
+            name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
+        }
+
+    def in_force(self) -> dict[str, str] | None:
+        """The same of the last run; none before the first."""
+        records = {name: self.records.current(f"{self.campaign.name}/{name}") for name in WATCHED}
+        found = {name: record.fingerprint for name, record in records.items() if record is not None}
+        return found if found.keys() == records.keys() else None
+
+    @property
+    def start(self) -> int:
+        return first_round(self.campaign, self.records, self.sources)
+
+    def something_to_make(self) -> bool:
+        return any(each.cause for each in decide(self.campaign, self.records, self.sources, self.start))
+
+    def request(self, key: str, reason: str) -> dg.RunRequest:
+        """A run of the sources and of the rounds that are not kept."""
+        start = self.start
+        wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
+        return dg.RunRequest(
+            run_key=key,
+            asset_selection=[dg.AssetKey(each.split("/")) for each in wanted],
+            tags={"rft/campaign": self.campaign.name, "rft/reason": reason, "rft/first_round": str(start)},
+        )
+
+
+def _nothing(why: str, now: "_Seen") -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=why, cursor=now.write())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the sensor remembers."""
+
+    content: dict[str, str]
+    changes: int
+
+    @staticmethod
+    def read(cursor: str | None) -> "_Seen | None":
+        return _Seen(**json.loads(cursor)) if cursor else None
+
+    def write(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)

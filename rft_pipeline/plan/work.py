@@ -1,0 +1,155 @@
+"""What a stage would have to make, counted: rollouts, judgements of each criterion, optimiser steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from rft_pipeline.addresses import (
+    as_rollout,
+    choose_prompts,
+    judge_of,
+    judgement_addresses,
+    rollout_addresses,
+    sampling_fingerprint,
+    with_prompts,
+)
+from rft_pipeline.campaign import Campaign, Sampling
+from rft_pipeline.graph import Node
+from rft_pipeline.plan.decisions import Decision
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows a stage would make, and those of its rows that are there already."""
+
+    make: int
+    have: int
+
+
+@dataclass
+class Work:
+    """What has to be made, by the names under which progress counts it."""
+
+    make: dict[str, int] = field(default_factory=dict)
+    have: int = 0
+    """Pieces that are there already."""
+
+    def add(self, what: str, make: int, have: int = 0) -> None:
+        if make:
+            self.make[what] = self.make.get(what, 0) + make
+        self.have += have
+
+    @property
+    def rows(self) -> Rows:
+        return Rows(make=sum(self.make.values()), have=self.have)
+
+
+def work_of(campaign: Campaign, decision: Decision, sources: Mapping[str, str], home: Home) -> Work:
+    """The work of a node that has to run."""
+    counting = _Counting(campaign, decision.node, decision.known, sources, home)
+    match decision.node.stage:
+        case "rollouts":
+            counting.round_rollouts()
+        case "judge_scores":
+            counting.judgements()
+        case "checkpoints":
+            counting.steps()
+        case "eval_reports":
+            counting.evaluation()
+        case stage:
+            counting.work.add(stage, 1)
+    return counting.work
+
+
+def rows_there(campaign: Campaign, decision: Decision) -> Rows:
+    """The rows of a node whose result is there."""
+    rows = {} if decision.found is None else decision.found.rows
+    counted = {"rollouts": "rollouts", "judge_scores": "judgements", "checkpoints": "steps", "eval_reports": "rollouts"}
+    return Rows(make=0, have=rows.get(counted.get(decision.node.stage, ""), 1))
+
+
+@dataclass
+class _Counting:
+    campaign: Campaign
+    node: Node
+    known: Mapping[str, Record]
+    sources: Mapping[str, str]
+    home: Home
+    work: Work = field(default_factory=Work)
+
+    def round_rollouts(self) -> None:
+        how = self.campaign.rollouts
+        prompts = self._prompts("train")
+        if prompts is not None:
+            prompts = choose_prompts(prompts, how.prompts_per_round, self.campaign.seed, self.node.round)
+        self._sampled(prompts, how.prompts_per_round, "policy", how.group_size, how.sampling)
+
+    def judgements(self) -> None:
+        how = self.campaign.rollouts
+        rollouts = self.known.get("rollouts")
+        if rollouts is None:
+            self._judged(None, how.prompts_per_round * how.group_size)
+        else:
+            self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), rollouts.rows["rollouts"])
+
+    def steps(self) -> None:
+        how, batch = self.campaign.rollouts, self.known.get("reward_batches")
+        rollouts = how.prompts_per_round * how.group_size
+        if batch is not None:
+            rollouts = batch.rows["rollouts"] - batch.rows["excluded"]
+        training = self.campaign.training
+        self.work.add("steps", max(1, rollouts // training.batch_size) * training.epochs)
+
+    def evaluation(self) -> None:
+        how, prompts = self.campaign.evaluation, self._prompts("eval")
+        before = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
+        unknown = 0 if before is None else before.rows["eval"]
+        for round_ in range(self.node.round + 1):
+            role = "base" if round_ == 0 else f"checkpoints_{round_}"
+            there = self._sampled(prompts, unknown, role, how.samples_per_prompt, how.sampling)
+            if prompts is not None and there is not None:
+                self._judged(with_prompts(there, prompts), 0)
+
+    def _prompts(self, split: str) -> pl.DataFrame | None:
+        prompts = self.known.get("prompts")
+        return None if prompts is None else pl.read_parquet(prompts.path("prompts.parquet")).filter(split=split)
+
+    def _sampled(
+        self, prompts: pl.DataFrame | None, unknown: int, role: str, count: int, sampling: Sampling
+    ) -> pl.DataFrame | None:
+        """Count the rollouts of one policy and, those that are missing, their judgements; return those there."""
+        policy = self.known.get(role)
+        wanted_count = (unknown if prompts is None else prompts.height) * count
+        if prompts is None or policy is None:
+            self.work.add("rollouts", wanted_count)
+            self._judge_new(wanted_count)
+            return None
+        named = sampling_fingerprint(sampling, self.campaign.policy.system, self.campaign.seed)
+        wanted = rollout_addresses(prompts, policy.content_hash, named, count)
+        table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy.content_hash
+        missing = table.missing(wanted, narrow).height
+        self.work.add("rollouts", missing, wanted.height - missing)
+        self._judge_new(missing)
+        return table.read(wanted, narrow) if self.node.stage == "eval_reports" else None
+
+    def _judge_new(self, rollouts: int) -> None:
+        if self.node.stage == "eval_reports":
+            self._judged(None, rollouts)
+
+    def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
+        """Count the judgements of rollouts, or of a number of rollouts that are not there yet."""
+        judge_model = self.sources.get("judge", "")
+        views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
+        for criterion in self.campaign.rubric.criteria:
+            what = f"judgements of {criterion.name}"
+            if rollouts is None or views is None:
+                self.work.add(what, unknown)
+                continue
+            asked = judge_of(criterion, judge_model)
+            wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
+            wanted = wanted.unique("judgement_id", maintain_order=True)
+            narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == asked)
+            missing = judgements_table(self.home.store).missing(wanted, *narrow).height
+            self.work.add(what, missing, wanted.height - missing)

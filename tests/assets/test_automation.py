@@ -1,0 +1,141 @@
+"""What the sensor and the schedule of a campaign decide; test_daemon.py sees a daemon act on it."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from assets.definitions import definitions
+from rft_pipeline.store import Home
+from tests.assets.small import instance, materialize
+from tests.runs import edit
+
+ROUND_2 = {f"tiny/round_2/{s}" for s in ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")}
+SOURCES = {"tiny/prompts", "tiny/rubric", "tiny/policy"}
+
+
+def look(cursor: str | None) -> SensorExecutionData:
+    """One tick of the sensor."""
+    sensor = definitions(Home.find()).resolve_sensor_def("tiny_changes")
+    with instance() as running, dg.build_sensor_context(instance=running, cursor=cursor) as context:
+        return sensor.evaluate_tick(context)
+
+
+def launched(tick: SensorExecutionData) -> list[tuple[str | None, set[str]]]:
+    return [
+        (request.tags["rft/reason"], {key.to_user_string() for key in request.asset_selection or []})
+        for request in tick.run_requests or []
+    ]
+
+
+def reworded(folder: Path) -> None:
+    train = folder / "prompts" / "train.jsonl"
+    train.write_text(train.read_text(encoding="utf-8").replace("lamp", "sofa"), encoding="utf-8")
+
+
+def test_a_campaign_that_never_ran_is_left_to_its_user(tiny_campaign: Path) -> None:
+    tick = look(None)
+    assert launched(tick) == []
+    assert tick.skip_message == "rubric and prompts are as they were; the first run is started by hand"
+
+
+def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> None:
+    before = look(None)
+    assert launched(before) == []
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    tick = look(before.cursor)
+    assert launched(tick) == [("rubric changed", SOURCES | ROUND_2)]
+    assert launched(look(tick.cursor)) == []
+
+
+def test_an_edit_while_no_daemon_looked_is_noticed_at_the_first_look(finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    assert launched(look(None)) == [("rubric changed", SOURCES | ROUND_2)]
+
+
+def test_a_tick_that_is_repeated_asks_for_the_same_run(finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    keys = [[request.run_key for request in look(None).run_requests or []] for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 1
+
+
+def test_going_back_is_a_change_of_its_own(finished_copy: Path) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    there = look(None)
+    assert materialize(finished_copy, sorted(SOURCES)).success
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 6)
+    back = look(there.cursor)
+    assert [reason for reason, _ in launched(back)] == ["rubric changed"]
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
+    assert materialize(finished_copy, sorted(SOURCES)).success
+    edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 6)
+    keys = {request.run_key for tick in (there, back) for request in tick.run_requests or []}
+    assert len(keys) == 2
+
+
+def test_other_prompts_launch_every_round(finished_copy: Path) -> None:
+    before = look(None)
+    reworded(finished_copy)
+    ((reason, keys),) = launched(look(before.cursor))
+    assert reason == "prompts changed"
+    assert len(keys) == 13
+
+
+def test_a_comment_launches_nothing(finished_copy: Path) -> None:
+    before = look(None)
+    rubric = finished_copy / "rubric.yaml"
+    rubric.write_text("# kind and short\n" + rubric.read_text(encoding="utf-8"), encoding="utf-8")
+    assert launched(look(before.cursor)) == []
+
+
+def test_off_launches_nothing_after_an_edit_of_the_rubric(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "on_rubric_change", "off")
+    edit(finished_copy / "rubric.yaml", "criteria.2.weight", 2)
+    tick = look(None)
+    assert launched(tick) == []
+    assert tick.skip_message == "the rubric changed; on_rubric_change is off"
+
+
+def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "schedule", {"cron": "0 3 * * 1", "time_zone": "Europe/Berlin"})
+    schedule = definitions(Home.find()).resolve_schedule_def("tiny_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 * * 1", "Europe/Berlin")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+    def tick() -> ScheduleExecutionData:
+        with instance() as running:
+            return schedule.evaluate_tick(dg.build_schedule_context(running, datetime(2026, 1, 5, 3, tzinfo=UTC)))
+
+    assert tick().skip_message == "every stage is up to date"
+    edit(finished_copy / "campaign.yaml", "training.epochs", 2)
+    (request,) = tick().run_requests or []
+    assert len(request.asset_selection or []) == 13
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"cron": "0 3 * *"}, "schedule.cron: '0 3 * *' has 4 fields; a cron expression has five"),
+        ({"cron": "0 25 * * *"}, "schedule.cron: '0 25 * * *' is no cron expression: Bad hour"),
+        ({"cron": "0 3 * * *", "time_zone": "Mars"}, "schedule.time_zone: 'Mars' is no time zone"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(tiny_campaign: Path, schedule: dict[str, str], message: str) -> None:
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.errors import ConfigError
+
+    edit(tiny_campaign / "campaign.yaml", "schedule", schedule)
+    with pytest.raises(ConfigError) as refused:
+        load_campaign(tiny_campaign)
+    assert message in str(refused.value)
+
+
+def test_the_cursor_is_plain_data(finished_home: Path) -> None:
+    cursor = look(None).cursor
+    assert cursor is not None
+    assert json.loads(cursor)["changes"] == 0
