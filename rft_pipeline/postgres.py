@@ -34,5 +34,5 @@ def require(url: str, variable: str, *packages: str) -> None:
     except ArgumentError:
         raise ConfigError(f"{variable}: must read {PLAIN}user:password@host:port/database") from None
     except OperationalError as error:
-        why = str(error.orig).strip().replace("\n", " ")
+        why = " ".join(str(error.orig).split())
         raise ConfigError(f"{variable}: {why}; start the server, or unset the variable to use SQLite") from None
