@@ -22,6 +22,8 @@ class Report(NamedTuple):
     done: int
     total: int
     seconds: float
+    waits_for: str = ""
+    """Who makes this stage already, in words; empty when nobody else does."""
 
     @property
     def rate(self) -> float:
@@ -39,6 +41,7 @@ class Progress:
     def __init__(self, stage: str, path: Path | None = None) -> None:
         self.stage = stage
         self.path = path
+        self.waits_for = ""
         self.spent: dict[str, dict[str, float]] = {}
         """What was counted → how many (`count`) and in how many `seconds`."""
         self._start("", 0)
@@ -50,6 +53,7 @@ class Progress:
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator["Progress"]:
         """Count `total` things called `what`, e.g. `rollouts`."""
+        self.waits_for = ""
         self._start(what, total)
         self._write()
         yield self
@@ -68,8 +72,16 @@ class Progress:
             report = self.report()
             log.info("%s: %d/%d %s, %.1f/s", self.stage, self.done, self.total, self.what, report.rate)
 
+    def wait_for(self, whom: str) -> None:
+        """Say that the stage cannot begin, until something is counted."""
+        if whom != self.waits_for:
+            log.warning("%s: waiting for %s", self.stage, whom)
+        self.waits_for = whom
+        self._write()
+
     def report(self) -> Report:
-        return Report(self.stage, self.what, self.done, self.total, time.monotonic() - self.began)
+        seconds = time.monotonic() - self.began
+        return Report(self.stage, self.what, self.done, self.total, seconds, self.waits_for)
 
     def close(self) -> None:
         """Remove the file: nothing is running any more."""
@@ -85,10 +97,21 @@ class Progress:
         beside.replace(self.path)
 
 
-def read_progress(folder: Path) -> list[Report]:
-    """What is running now, from the files in `folder`."""
+def progress_file(folder: Path, key: str, run: str) -> Path:
+    """The file of one stage in one run: two runs may be at the same stage, one of them waiting."""
+    return folder / f"{key.replace('/', '.')}.{run}.json"
+
+
+def forget(folder: Path, key: str) -> None:
+    """Remove what killed runs left of a stage; whoever waits for it writes again within a second."""
+    for path in folder.glob(progress_file(folder, key, "*").name):
+        path.unlink(missing_ok=True)
+
+
+def read_progress(folder: Path, run: str = "*") -> list[Report]:
+    """What is running now, in one run or in all, from the files in `folder`."""
     reports = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(f"*.{run}.json")):
         try:
             stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -35,8 +36,11 @@ def dagster_url() -> str:
 
 def mlflow_url(home: Home) -> str:
     """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
-    remote = home.mlflow_uri if home.mlflow_uri.startswith("http") else "http://127.0.0.1:5000"
-    return os.environ.get("RFT_MLFLOW_URL", remote)
+    uri = urlsplit(home.mlflow_uri)
+    if uri.scheme.startswith("http"):
+        without_password = uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
+        return os.environ.get("RFT_MLFLOW_URL", without_password)
+    return os.environ.get("RFT_MLFLOW_URL", "http://127.0.0.1:5000")
 
 
 def asset_url(key: str) -> str:

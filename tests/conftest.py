@@ -166,6 +166,7 @@ def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RFT_HOME", str(folder / "home"))
     monkeypatch.setenv("RFT_DATA", str(folder / "data"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("RFT_DAGSTER_POSTGRES", raising=False)
 
 
 def write_campaign(root: Path, model: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline.progress import Progress, Report, read_progress
+from rft_pipeline.progress import Progress, Report, forget, progress_file, read_progress
 
 
 def test_the_file_says_what_is_counted_and_goes_when_the_stage_ends(tmp_path: Path) -> None:
@@ -59,8 +59,33 @@ def test_rate_and_time_left_are_those_of_what_is_counted_now() -> None:
 
 
 def test_a_file_that_is_being_written_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "broken.json").write_text('{"stage": "s", ')
+    (tmp_path / "broken.run.json").write_text('{"stage": "s", ')
     whole = Report("round_1/rollouts", "rollouts", 1, 2, 3.0)
-    (tmp_path / "whole.json").write_text(json.dumps(whole._asdict()))
+    (tmp_path / "whole.run.json").write_text(json.dumps(whole._asdict()))
     assert read_progress(tmp_path) == [whole]
     assert read_progress(tmp_path / "absent") == []
+
+
+def test_a_stage_that_waits_says_for_whom_once_in_the_log_and_until_it_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress("round_1/rollouts", tmp_path / "s.run.json")
+    progress.wait_for("process 71 on there")
+    progress.wait_for("process 71 on there")
+    assert [report.waits_for for report in read_progress(tmp_path)] == ["process 71 on there"]
+    assert caplog.messages == ["round_1/rollouts: waiting for process 71 on there"]
+    with progress.counting("rollouts", 4):
+        assert [report.waits_for for report in read_progress(tmp_path)] == [""]
+
+
+def test_two_runs_at_the_same_stage_are_told_apart(tmp_path: Path) -> None:
+    files = [progress_file(tmp_path, "tiny/round_1/rollouts", run) for run in ("aa-11", "bb-22")]
+    for number, path in enumerate(files, 1):
+        with Progress("round_1/rollouts", path).counting("rollouts", number):
+            pass
+    assert [report.total for report in read_progress(tmp_path, "bb-22")] == [2]
+    assert [report.total for report in read_progress(tmp_path)] == [1, 2]
+    forget(tmp_path, "tiny/round_1/judge_scores")
+    assert all(path.exists() for path in files)
+    forget(tmp_path, "tiny/round_1/rollouts")
+    assert read_progress(tmp_path) == []

@@ -212,3 +212,5 @@ def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch
     monkeypatch.delenv("RFT_MLFLOW_URL")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
     assert mlflow_url(home) == "https://mlflow.example"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example:8080/base")
+    assert mlflow_url(home) == "https://mlflow.example:8080/base"

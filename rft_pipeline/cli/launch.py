@@ -37,11 +37,10 @@ def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None
     for step in planned.steps:
         if step.key not in keys and step.reasons:
             err.print(f"{step.key}: {'; '.join(step.reasons)}", highlight=False)
-    dagster_home.enter(home)
+    instance = dagster_home.enter(home)
 
     import dagster as dg
 
-    instance = dg.DagsterInstance.get()
     for run_id in dead_runs.bury(instance):
         err.print(f"run {run_id} was killed; going on from what it finished", highlight=False)
     tag = uuid.uuid4().hex

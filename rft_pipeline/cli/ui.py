@@ -9,16 +9,26 @@ from rft_pipeline.cli import dagster_home
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
 from rft_pipeline.store import Home
+from rft_pipeline.tracking import mlflow_url
 
 
 def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
-    """Start both servers, print their addresses, and stop both when one ends. Raises `RftError` when one fails."""
+    """Start both servers, print their addresses, and stop both when one ends. Raises `RftError` when one fails.
+
+    With MLFLOW_TRACKING_URI naming a tracking server, that one is MLflow's UI and none is started.
+    """
+    remote = home.mlflow_uri.startswith("http")
     addresses = {
         "RFT_DAGSTER_URL": f"http://127.0.0.1:{dagster_port}",
-        "RFT_MLFLOW_URL": f"http://127.0.0.1:{mlflow_port}",
+        "RFT_MLFLOW_URL": mlflow_url(home) if remote else f"http://127.0.0.1:{mlflow_port}",
     }
     root = dagster_home.project_root()
-    environment = {**addresses, **os.environ, **dagster_home.prepare(home)}
+    environment = {
+        **addresses,
+        **os.environ,
+        **dagster_home.prepare(home),
+        "MLFLOW_BACKEND_STORE_URI": home.mlflow_uri,  # not as an argument, where everyone could read its password
+    }
     commands = {
         "Dagster": [
             "-m",
@@ -31,12 +41,12 @@ def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
             "-p",
             str(dagster_port),
         ],
-        "MLflow": [
-            *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)),
-            *("--backend-store-uri", home.mlflow_uri, "--default-artifact-root", home.mlflow_artifacts),
-            *("--workers", "1"),
-        ],
     }
+    if not remote:
+        commands["MLflow"] = [
+            *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)),
+            *("--default-artifact-root", home.mlflow_artifacts, "--workers", "1"),
+        ]
     running = {
         name: subprocess.Popen([sys.executable, *arguments], env=environment, cwd=root)
         for name, arguments in commands.items()

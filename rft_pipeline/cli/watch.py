@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.cli.queue import queued
 from rft_pipeline.progress import Report, read_progress
 from rft_pipeline.store import Home
 
@@ -35,9 +37,6 @@ class Watch:
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Watch":
-        for stale in self.home.progress.glob("*.json"):
-            if stale.stem.replace(".", "/") in self.keys:
-                stale.unlink(missing_ok=True)
         self.thread.start()
         return self
 
@@ -62,8 +61,8 @@ class Watch:
                 self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
             if time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
-                for report in read_progress(self.home.progress):
-                    self.screen.print(in_words(report), highlight=False, soft_wrap=True)
+                for key, state in self._running().items():
+                    self.screen.print(f"{key}: {state}", highlight=False, soft_wrap=True)
         for key in self._look():
             self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
 
@@ -89,26 +88,32 @@ class Watch:
                 new.append(key)
         return new
 
+    def _running(self) -> dict[str, str]:
+        """What the stages of this run are at: what they count, or whom they wait for."""
+        if self.run_id is None:
+            return {}
+        campaign = self.keys[0].partition("/")[0]
+        reports = read_progress(self.home.progress, self.run_id)
+        at_work = {f"{campaign}/{report.stage}": in_words(report) for report in reports}
+        return queued(self.instance, self.run_id) | at_work
+
     def _table(self) -> Table:
-        running = {report.stage: report for report in read_progress(self.home.progress)}
+        running = self._running()
         table = Table("stage", "state", box=None, header_style="bold")
         for key in self.keys:
-            name = key.partition("/")[2]
             if key in self.done:
                 table.add_row(key, f"[green]{self.done[key]}[/]")
-            elif name in running:
-                table.add_row(key, f"[yellow]{_measured(running[name])}[/]")
+            elif key in running:
+                table.add_row(key, f"[yellow]{escape(running[key])}[/]")
             else:
                 table.add_row(f"[dim]{key}[/]", "")
         return table
 
 
 def in_words(report: Report) -> str:
-    """`round_1/rollouts: 64/192 rollouts, 7.9/s, 16 s left`."""
-    return f"{report.stage}: {_measured(report)}"
-
-
-def _measured(report: Report) -> str:
+    """`64/192 rollouts, 7.9/s, 16 s left`, or whom the stage waits for."""
+    if report.waits_for:
+        return f"waiting for {report.waits_for}"
     left = report.seconds_left
     rest = "" if left is None else f", {report.rate:.1f}/s, {left:.0f} s left"
     return f"{report.done}/{report.total} {report.what}{rest}"

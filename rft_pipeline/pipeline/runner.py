@@ -1,6 +1,7 @@
 """The runner: everything that is the same for every stage."""
 
 import errno
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, node, payload
 from rft_pipeline.pipeline.bodies import BODIES, Job
-from rft_pipeline.progress import Progress
+from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.tracking import Tracker
@@ -36,12 +37,21 @@ class Pipeline:
         upstream = {role: self._upstream(campaign, here, above) for role, above in here.upstream.items()}
         made_from = payload(campaign, here, upstream, sources)
         tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
-        with self.records.holding(here.key):
-            found = self.records.find(here.key, fingerprint(made_from))
-            if found is not None:
-                self.records.make_current(found)
-            else:
-                found = self._make(campaign, here, upstream, sources, made_from, tracker)
+        progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
+        try:
+            with self.records.holding(here.key, dagster_run_id, progress.wait_for):
+                forget(self.home.progress, here.key)
+                found = self.records.find(here.key, fingerprint(made_from))
+                if found is not None:
+                    self.records.make_current(found)
+                else:
+                    found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
+        except Exception as error:
+            if _disk_is_full(error):
+                raise StoreError(_full(here, self.home.root)) from error
+            raise
+        finally:
+            progress.close()
         if here.stage == "eval_reports":
             self._publish(campaign, found)
         return replace(found, mlflow_run_id=tracker.log_record(found))
@@ -59,36 +69,29 @@ class Pipeline:
         sources: dict[str, str],
         made_from: dict[str, object],
         tracker: Tracker,
+        progress: Progress,
     ) -> Record:
-        progress = Progress(here.name, self.home.progress / f"{here.key.replace('/', '.')}.json")
         began = time.monotonic()
-        try:
-            with self.records.workdir(here.key) as workdir:
-                job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step)
-                output = BODIES[here.stage](job)
-                record = Record(
-                    key=here.key,
-                    fingerprint=fingerprint(made_from),
-                    payload=made_from,
-                    content_hash=output.content_hash,
-                    upstream={role: record.address for role, record in upstream.items()},
-                    parts=output.parts,
-                    rows=output.rows,
-                    metrics=output.metrics,
-                    seconds=round(time.monotonic() - began, 3),
-                    spent=progress.spent,
-                    created=datetime.now(UTC).isoformat(timespec="seconds"),
-                    software=models.versions(),
-                    dagster_run_id=tracker.dagster_run_id,
-                    mlflow_run_id=tracker.run_id,
-                )
-                return self.records.commit(record, workdir)
-        except Exception as error:
-            if _disk_is_full(error):
-                raise StoreError(_full(here, self.home.root)) from error
-            raise
-        finally:
-            progress.close()
+        with self.records.workdir(here.key) as workdir:
+            job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step)
+            output = BODIES[here.stage](job)
+            record = Record(
+                key=here.key,
+                fingerprint=fingerprint(made_from),
+                payload=made_from,
+                content_hash=output.content_hash,
+                upstream={role: record.address for role, record in upstream.items()},
+                parts=output.parts,
+                rows=output.rows,
+                metrics=output.metrics,
+                seconds=round(time.monotonic() - began, 3),
+                spent=progress.spent,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                software=models.versions(),
+                dagster_run_id=tracker.dagster_run_id,
+                mlflow_run_id=tracker.run_id,
+            )
+            return self.records.commit(record, workdir)
 
     def _upstream(self, campaign: Campaign, here: Node, above: str) -> Record:
         record = self.records.current(f"{campaign.name}/{above}")

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rft_pipeline import postgres
+
 
 @dataclass(frozen=True)
 class Home:
@@ -49,7 +51,7 @@ class Home:
     @property
     def mlflow_uri(self) -> str:
         """MLFLOW_TRACKING_URI, or SQLite in this folder."""
-        return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.root / 'mlflow.db'}")
+        return postgres.with_driver(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.root / 'mlflow.db'}"))
 
     @property
     def mlflow_artifacts(self) -> str:

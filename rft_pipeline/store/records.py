@@ -10,22 +10,20 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256
+from rft_pipeline.store.lock import held, held_if_idle
 
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
 CURRENT = "current"
-LOCK = ".lock"
 MAKING = ".making-"
 STEPS = "steps.jsonl"
 """In a checkpoint's record: one line an optimiser step, its number and metrics."""
@@ -125,32 +123,19 @@ class RecordStore:
         beside.write_text(record.fingerprint + "\n", encoding="utf-8")
         beside.replace(pointer)
 
-    @contextmanager
-    def holding(self, key: str) -> Iterator[None]:
-        """Keep everybody else from making this stage; waits for whoever does. The lock dies with its process."""
-        path = self.root / key / LOCK
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        if not _acquired(lock):
-            log.warning("%s is being made by another process; waiting for it", key)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def holding(
+        self, key: str, run: str | None = None, wait_for: Callable[[str], None] = log.warning
+    ) -> AbstractContextManager[None]:
+        """Keep everybody else from making this stage; while another process does, `wait_for` is told which."""
+        return held(self.root / key, run, wait_for)
 
     @contextmanager
     def holding_idle(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Keep everybody from making these stages, without waiting; yields those that are being made right now."""
         busy = []
-        with ExitStack() as held:
+        with ExitStack() as stack:
             for key in keys:
-                path = self.root / key / LOCK
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(path)
-                if _acquired(lock):
-                    held.callback(lock.release)
-                else:
+                if not stack.enter_context(held_if_idle(self.root / key)):
                     busy.append(key)
             yield busy
 
@@ -181,11 +166,3 @@ class RecordStore:
         record = replace(record, folder=folder)
         self.make_current(record)
         return record
-
-
-def _acquired(lock: FileLock) -> bool:
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    return True

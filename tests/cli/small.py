@@ -1,17 +1,42 @@
 """The command line as a user meets it: exit code, stdout and stderr."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from rft_pipeline.cli.app import main
 
+ROOT = Path(__file__).parents[2]
+
 
 class Said(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def started(*arguments: str) -> "subprocess.Popen[str]":
+    """`rft` in a process of its own, which needs no installed script."""
+    command = [sys.executable, "-m", "rft_pipeline.cli", *arguments]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> Said:
+    """What it said, once it ends."""
+    out, err = process.communicate()
+    return Said(process.returncode, out, err)
+
+
+def rft_process(*arguments: str) -> Said:
+    """Run `rft` in a process of its own."""
+    return ended(started(*arguments))
 
 
 class Rft:

@@ -2,25 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rft_pipeline.cli import launch
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, Said, assert_one_message
+from tests.cli.small import Rft, assert_one_message, rft_process
 from tests.runs import edit
-
-
-def rft_process(*arguments: str) -> Said:
-    """`rft` in a process of its own, which needs no installed script."""
-    command = [sys.executable, "-m", "rft_pipeline.cli", *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""What a run is said to wait for in Dagster's pools."""
+
+import dagster as dg
+import pytest
+
+from rft_pipeline.cli.dead_runs import tags
+from rft_pipeline.cli.queue import queued
+from tests.assets.small import instance
+
+
+@pytest.mark.usefixtures("tiny_campaign")
+def test_a_step_that_waits_for_the_accelerator_names_the_stage_and_run_that_has_it() -> None:
+    with instance() as running:
+        storage = running.event_log_storage
+        storage.initialize_concurrency_limit_to_default("accelerator")
+        first, second = (running.create_run_for_job(_job(), tags=tags()).run_id for _ in range(2))
+        assert storage.claim_concurrency_slot("accelerator", first, "other__round_1__rollouts").is_claimed
+        assert queued(running, first) == {}
+        assert not storage.claim_concurrency_slot("accelerator", second, "tiny__round_1__rollouts").is_claimed
+        own = tags()
+        holder = f"run {first[:8]} (process {own['rft/pid']} on {own['rft/host']})"
+        assert queued(running, second) == {
+            "tiny/round_1/rollouts": f"waiting for the accelerator: other/round_1/rollouts of {holder}"
+        }
+        assert not storage.claim_concurrency_slot("accelerator", first, "other__round_1__eval_reports").is_claimed
+        assert queued(running, first) == {
+            "other/round_1/eval_reports": "waiting for the accelerator: other/round_1/rollouts"
+        }
+
+
+def _job() -> dg.JobDefinition:
+    @dg.job
+    def nothing() -> None: ...
+
+    return nothing
