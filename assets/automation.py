@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from rft_pipeline.campaign import Campaign, Schedule, load_campaign
 from rft_pipeline.cli import dead_runs
@@ -43,6 +44,8 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _nothing(f"rubric and prompts are as they were{first}", _Seen(content, seen.changes))
         if changed == ["rubric"] and look.campaign.on_rubric_change == "off":
             return _nothing("the rubric changed; on_rubric_change is off", _Seen(content, seen.changes))
+        if _runs_now(context.instance, campaign.name):
+            return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} goes on first")
         now = _Seen(content, seen.changes + 1)
         request = look.request(f"{now.changes}:{fingerprint(content)}", f"{' and '.join(changed)} changed")
         return dg.SensorResult(run_requests=[request], cursor=now.write())
@@ -64,11 +67,19 @@ def campaign_schedule(campaign: Campaign, schedule: Schedule) -> dg.ScheduleDefi
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         dead_runs.bury(context.instance)
         look = _Look(campaign.name)
+        if _runs_now(context.instance, campaign.name):
+            return dg.SkipReason(f"a run of {campaign.name} is going on")
         if not look.something_to_make():
             return dg.SkipReason("every stage is up to date")
         return look.request(context.scheduled_execution_time.isoformat(), "scheduled")
 
     return _schedule
+
+
+def _runs_now(instance: dg.DagsterInstance, campaign: str) -> bool:
+    """Whether a run of the campaign is unfinished: it may have read files before they were edited."""
+    unfinished = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={"rft/campaign": campaign})
+    return instance.get_runs_count(unfinished) > 0
 
 
 class _Look:
