@@ -66,7 +66,7 @@ def older(name: str, seed: int, **upstream: Record) -> Record:
 
 def skipped(folder: Path) -> list[str]:
     """The stages that need not run."""
-    return [step.key for step in plan(load_campaign(folder), Home.find()) if step.action == "skip"]
+    return [step.key for step in plan(load_campaign(folder), Home.find(), start=1).steps if step.action == "skip"]
 
 
 def tree(root: Path) -> dict[str, str]:
