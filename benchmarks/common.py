@@ -11,10 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import polars as pl
-import torch
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -23,12 +22,14 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign, EngineRuntime, load_campaign
 from rft_pipeline.cli import console
 from rft_pipeline.engines import GenerateRequest
-from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import RftError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.prompts import read_prompts
 from rft_pipeline.stages.rollouts import conversation
 from rft_pipeline.store import Home
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.transformers import TransformersEngine
 
 Dtype = Literal["bfloat16", "float32"]
 
@@ -92,8 +93,10 @@ def find_campaign(name: str) -> Campaign:
     return load_campaign(Home.find().data / name)
 
 
-def load_engine(model: str, runtime: EngineRuntime) -> TransformersEngine:
+def load_engine(model: str, runtime: EngineRuntime) -> "TransformersEngine":
     """Raises `ModelError`."""
+    from rft_pipeline.engines.transformers import TransformersEngine
+
     return TransformersEngine(models.resolve(model, Home.find().models, Path.cwd()).folder, runtime)
 
 
@@ -180,8 +183,10 @@ def conclude(goals: Sequence[Goal]) -> None:
         raise typer.Exit(1)
 
 
-def machine(engine: TransformersEngine) -> str:
+def machine(engine: "TransformersEngine") -> str:
     """What the numbers were taken on."""
+    import torch
+
     if engine.device == "cuda":
         where = torch.cuda.get_device_name()
     else:

@@ -16,8 +16,11 @@ from rft_pipeline.graph import Node, node, payload
 from rft_pipeline.pipeline.bodies import BODIES, Job
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.tracking import Tracker
+
+APPENDING = ("rollouts", "judge_scores", "eval_reports")
+"""Stages that leave many small files in the row tables."""
 
 
 class Pipeline:
@@ -91,7 +94,11 @@ class Pipeline:
                 dagster_run_id=tracker.dagster_run_id,
                 mlflow_run_id=tracker.run_id,
             )
-            return self.records.commit(record, workdir)
+            made = self.records.commit(record, workdir)
+        if here.stage in APPENDING:
+            for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):
+                table.tidy()
+        return made
 
     def _upstream(self, campaign: Campaign, here: Node, above: str) -> Record:
         record = self.records.current(f"{campaign.name}/{above}")

@@ -7,7 +7,9 @@ addresses: two campaigns that need the same row share it.
 from pathlib import Path
 
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from filelock import FileLock, Timeout
 
 from rft_pipeline.fingerprint import fingerprint
 
@@ -39,6 +41,18 @@ JUDGEMENTS = pl.Schema(
     ]
 )
 
+SMALL_FILES = 32
+"""Files below half of `FILE_BYTES` that one partition may hold before `tidy` merges them."""
+FILE_BYTES = 32 * 2**20
+"""About the size of a merged file."""
+KEPT_HOURS = 1
+"""How long a file that was merged away stays for those who have begun to read it."""
+LOG = {
+    "delta.logRetentionDuration": "interval 1 days",
+    "delta.deletedFileRetentionDuration": f"interval {KEPT_HOURS} hours",
+}
+"""A table's own history is not kept for long: rows are only ever added."""
+
 
 def rollout_id(policy: str, prompt_id: str, sampling: str, sample_index: int) -> str:
     """The address of a rollout, known before it is sampled."""
@@ -60,25 +74,98 @@ class Table:
         self.partition_by = partition_by
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Append rows in one commit. Raises `polars` schema errors for rows of another shape."""
+        """Append rows in one commit, whoever else appends. Raises `polars` schema errors for rows of another shape."""
         shaped = rows.select(self.schema.names()).cast(self.schema)
-        write_deltalake(self.path, shaped, mode="append", partition_by=self.partition_by)
+        is_new = not self._exists()
+        try:
+            self._write(shaped)
+        except CommitFailedError:
+            if not is_new:
+                raise
+            self._write(shaped)  # another process has made the table meanwhile
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows for which all of `where` hold; each key once."""
-        if not DeltaTable.is_deltatable(self.path):
-            return pl.LazyFrame(schema=self.schema)
-        return pl.scan_delta(self.path).filter(*where).unique(self.key, keep="any")
+        return self._scan(*where).unique(self.key, keep="any")
 
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
         """The rows of `wanted` whose key the table lacks, in order; `where` narrows the table to be searched."""
-        have = self.rows(*where).select(self.key).collect()
+        have = self._scan(*where, self._is_wanted(wanted)).select(self.key).collect(engine="streaming")
         return wanted.join(have, on=self.key, how="anti", maintain_order="left")
 
     def read(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
-        """The table's rows for the keys of `wanted`, in order; keys it lacks are left out."""
-        found = self.rows(*where).filter(pl.col(self.key).is_in(wanted[self.key].implode())).collect()
+        """The table's rows for the keys of `wanted`, in order; keys it lacks are left out.
+
+        A file's lists are decoded for all its rows or for none, so the keys tell first which files are needed.
+        """
+        if not self._exists():
+            return wanted.select(self.key).join(pl.DataFrame(schema=self.schema), on=self.key)
+        table = DeltaTable(self.path)
+        narrowed = (*where, self._is_wanted(wanted))
+        keys = self._scan_files(table, table.file_uris()).filter(*narrowed)
+        files = keys.select(pl.col("file").unique()).collect(engine="streaming")["file"].to_list()
+        rows = self._scan_files(table, files).filter(*narrowed).drop("file").unique(self.key, keep="any")
+        found = rows.collect(engine="streaming")
         return wanted.select(self.key).join(found, on=self.key, how="inner", maintain_order="left")
+
+    def tidy(self) -> int:
+        """Merge the small files that appends leave, once they are many; returns how many were merged.
+
+        Rows stay as they are, and others may append and read meanwhile: a file that was merged away stays for an hour.
+        Nothing is done while another process does it.
+        """
+        if not self._exists():
+            return 0
+        try:
+            with FileLock(f"{self.path}.lock", blocking=False):
+                return self._merge(DeltaTable(self.path))
+        except Timeout:
+            return 0
+
+    def _merge(self, table: DeltaTable) -> int:
+        columns = table.metadata().partition_columns
+        sizes = pl.DataFrame(table.get_add_actions(flatten=True))
+        small = sizes.filter(pl.col("size_bytes") < FILE_BYTES / 2).group_by(
+            [pl.col(f"partition.{name}") for name in columns] or pl.lit("whole table")
+        )
+        merged = 0
+        for values, files in small:
+            if files.height > SMALL_FILES:
+                where = [(name, "=", value) for name, value in zip(columns, values, strict=False)]
+                done = table.optimize.compact(
+                    where or None, target_size=FILE_BYTES, writer_properties=WriterProperties(compression="ZSTD")
+                )
+                merged += done["numFilesRemoved"]
+        if merged:
+            table.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
+        return merged
+
+    def _exists(self) -> bool:
+        return bool(DeltaTable.is_deltatable(self.path))
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        write_deltalake(self.path, rows, mode="append", partition_by=self.partition_by, configuration=LOG)
+
+    def _scan(self, *where: pl.Expr) -> pl.LazyFrame:
+        """Rows as they were appended: a key may come twice."""
+        return pl.scan_delta(self.path).filter(*where) if self._exists() else pl.LazyFrame(schema=self.schema)
+
+    def _scan_files(self, table: DeltaTable, files: list[str]) -> pl.LazyFrame:
+        """The rows of some files of the table, and the `file` each lies in."""
+        if not files:
+            return pl.LazyFrame(schema={**self.schema, "file": pl.String})
+        folders = {name: self.schema[name] for name in table.metadata().partition_columns}
+        rows = pl.scan_parquet(
+            files,
+            glob=False,
+            hive_partitioning=bool(folders),
+            hive_schema=folders or None,
+            include_file_paths="file",
+        )
+        return rows.select(*self.schema, "file")
+
+    def _is_wanted(self, wanted: pl.DataFrame) -> pl.Expr:
+        return pl.col(self.key).is_in(wanted[self.key].implode())
 
 
 def rollouts_table(store: Path) -> Table:
