@@ -23,6 +23,10 @@ APPENDING = ("rollouts", "judge_scores", "eval_reports")
 """Stages that leave many small files in the row tables."""
 
 
+FULL = ("No space left on device", "database or disk is full")
+"""How Delta's writer and SQLite say it."""
+
+
 class Pipeline:
     """Runs stages of campaigns against one home."""
 
@@ -57,7 +61,12 @@ class Pipeline:
             progress.close()
         if here.stage == "eval_reports":
             self._publish(campaign, found)
-        return replace(found, mlflow_run_id=tracker.log_record(found))
+        try:
+            return replace(found, mlflow_run_id=tracker.log_record(found))
+        except Exception as error:
+            if _disk_is_full(error):
+                raise StoreError(_full(here, self.home.root)) from error
+            raise
 
     def _publish(self, campaign: Campaign, report: Record) -> None:
         """The page of the report in force, where a person finds it."""
@@ -108,10 +117,10 @@ class Pipeline:
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """Whether anything in the chain of causes says so; Delta's writer says it in words only."""
+    """Whether anything in the chain of causes says so; Delta's writer and SQLite say it in words only."""
     cause: BaseException | None = error
     while cause is not None:
-        if getattr(cause, "errno", None) == errno.ENOSPC or "No space left on device" in str(cause):
+        if getattr(cause, "errno", None) == errno.ENOSPC or any(words in str(cause) for words in FULL):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
