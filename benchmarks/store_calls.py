@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.synthetic import COMMIT, COMMITS, NAME, ROUND, hexes
+from rft_pipeline.addresses import judge_of
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.plan import plan
 from rft_pipeline.sources import source_hashes
@@ -22,7 +23,7 @@ APPENDS = 5
 
 def plan_campaign(home: Home) -> float:
     began = time.perf_counter()
-    steps = plan(load_campaign(home.data / NAME), home)
+    steps = plan(load_campaign(home.data / NAME), home).steps
     seconds = time.perf_counter() - began
     (begun,) = [step for step in steps if step.key == f"{NAME}/round_2/rollouts"]
     expect(begun.rows.have, COMMIT * COMMITS)
@@ -59,8 +60,7 @@ def missing_judgements(home: Home) -> float:
     table = judgements_table(home.store)
     asked = []
     for criterion in campaign.rubric.criteria:
-        judge = weights if criterion.judged else "rule"
-        where = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == judge)
+        where = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == judge_of(criterion, weights))
         there = table.rows(*where).select("judgement_id").collect()["judgement_id"]
         asked.append((half_known(there.head(ROUND)).rename({"key": "judgement_id"}), where))
     began = time.perf_counter()

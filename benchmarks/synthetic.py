@@ -18,16 +18,21 @@ import polars as pl
 import yaml
 from safetensors.numpy import save_file
 
-from rft_pipeline.addresses import choose_prompts, rollout_addresses, sampling_fingerprint
+from rft_pipeline.addresses import (
+    as_rollout,
+    choose_prompts,
+    judge_of,
+    judgement_addresses,
+    rollout_addresses,
+    sampling_fingerprint,
+)
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import nodes, payload
 from rft_pipeline.pipeline.bodies import BODIES, Job, Output
 from rft_pipeline.progress import Progress
 from rft_pipeline.sources import source_hashes
-from rft_pipeline.stages.judge_scores import as_rollout, subject_of
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import judgement_id
 
 NAME = "scale"
 PROMPTS, GROUP = 1250, 8
@@ -142,11 +147,11 @@ def begin_round(home: Home, campaign: Campaign, checkpoint: Record, rows: pl.Dat
 
 def append_round(home: Home, campaign: Campaign, rows: pl.DataFrame, number: int) -> None:
     """The rows of a round of some campaign, two commits."""
-    ids = {"rollout_id": hexes(ROUND), "prompt_id": np.repeat(hexes(PROMPTS), GROUP)}
     fixed = {"policy": hexes(1)[0], "sampling": fingerprint("sampling")}
     rollouts_table(home.store).append(
         rows.with_columns(
-            **{name: pl.Series(values) for name, values in ids.items()},
+            rollout_id=pl.Series(hexes(ROUND)),
+            prompt_id=pl.Series(np.repeat(hexes(PROMPTS), GROUP)),
             **{name: pl.lit(value) for name, value in fixed.items()},
             sample_index=pl.int_range(pl.len()) % GROUP,
         )
@@ -173,15 +178,15 @@ def criteria_of(campaign: Campaign, number: int) -> list[str]:
 
 def judgements_of(job: Job) -> pl.DataFrame:
     """The judgements that a round's rollouts need, at their addresses."""
-    views = [as_rollout(row) for row in job.frame("rollouts").iter_rows(named=True)]
+    rollouts, judge_model = job.frame("rollouts"), job.sources["judge"]
+    views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
     found = []
     for criterion in job.campaign.rubric.criteria:
-        judge = job.sources["judge"] if criterion.judged else "rule"
-        subjects = [subject_of(view, criterion) for view in views]
-        ids = [judgement_id(criterion.fingerprint, judge, subject) for subject in subjects]
+        addressed = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
+        judged = random_judgements([criterion.fingerprint], len(views))
         found.append(
-            random_judgements([criterion.fingerprint], len(views)).with_columns(
-                judge=pl.lit(judge), subject=pl.Series(subjects), judgement_id=pl.Series(ids)
+            judged.with_columns(
+                addressed["judgement_id"], addressed["subject"], judge=pl.lit(judge_of(criterion, judge_model))
             )
         )
     return pl.concat(found)
