@@ -25,6 +25,8 @@ def named(records: RecordStore, name: str) -> Record:
     if name.endswith(PREVIOUS):
         return _previous(records, named(records, name.removesuffix(PREVIOUS)))
     within = name.removeprefix(str(records.root)).strip("/")
+    if ".." in within.split("/"):
+        raise StoreError(f"no record {name}; {_HOW}")
     if (current := records.current(within)) is not None:
         return current
     key, _, digits = within.rpartition("/")

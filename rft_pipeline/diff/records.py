@@ -114,7 +114,9 @@ def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> S
 
 
 def _upstream(records: RecordStore, record: Record, role: str) -> Record:
-    address = record.upstream[role]
+    address = record.upstream.get(role)
+    if address is None:
+        raise StoreError(f"{record.address}: does not say which {role} it was made from; remove its folder, run again")
     found = records.at(address)
     if found is None:
         raise StoreError(

@@ -114,7 +114,7 @@ class RecordStore:
 
     def was_made(self, key: str) -> bool:
         """Whether a record was ever in force here, whole today or not."""
-        return (self.root / key / "current").is_file()
+        return (self.root / key / CURRENT).is_file()
 
     def make_current(self, record: Record) -> None:
         pointer = self.root / record.key / CURRENT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
-from rft_pipeline.store.lock import HOLDER, LOCK
+from rft_pipeline.store.lock import LOCK
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD, Record, RecordStore
 
 CHAMPION = "champion"
@@ -117,7 +117,7 @@ def _sort_in(path: Path, found: Layout, *, top: bool) -> None:
         found.leftovers.append(path)
     elif name == CURRENT:
         found.pointers.append(path)
-    elif name in (LOCK, HOLDER):
+    elif name == LOCK:
         found.locks.append(path)
     elif name == CHAMPION and top:
         found.champions.append(path)

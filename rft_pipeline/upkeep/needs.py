@@ -28,7 +28,7 @@ class Judged(NamedTuple):
 
     asked: Asked
     subjects: pl.DataFrame | None
-    """One column, subject; None when the replies are gone, so that nobody can tell."""
+    """One column, subject; None when the replies are gone or were not named, so that nobody can tell."""
 
 
 def rollouts_of(record: Record) -> pl.DataFrame:
@@ -43,7 +43,7 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
     """The judgements a record was made with; `at` finds an upstream record by its address."""
     match record.payload["stage"]:
         case "judge_scores":
-            rollouts = at(record.upstream["rollouts"])
+            rollouts = at(record.upstream["rollouts"]) if record.upstream else None
             replies = None if rollouts is None else rollouts.path("rollouts.parquet")
         case "eval_reports":
             replies = record.path("eval_reports.parquet")

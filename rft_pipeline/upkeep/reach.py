@@ -59,7 +59,8 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
         if not is_record(home.store, address := pointed_to(home.store, champion)):
             raise StoreError(f"{champion}: points to {address}, which does not exist; write a record's address into it")
         roots.add(address)
-    for kept in kept_by(home.store, _readable(records, there)):
+    readable = _readable(records, there)
+    for kept in kept_by(home.store, readable):
         if not kept.records:
             raise StoreError(
                 f"{home.store / KEEP}: line {kept.number}: {kept.line} is neither a record's address nor the id of a "
@@ -70,9 +71,19 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
         roots |= {record.address for record in state.settled.values()}
         roots |= {address for address in _models_within(state.campaign, home.store) if is_record(home.store, address)}
 
+    by_content: dict[str, list[str]] = {}
+    for record in readable:
+        for content in {record.content_hash, *record.parts.values()}:
+            by_content.setdefault(content, []).append(record.address)
+
     def upstream(address: str) -> Iterable[str]:
-        there = is_record(home.store, address)
-        return records.read(home.store / address).upstream.values() if there else ()
+        if not is_record(home.store, address):
+            return ()
+        record = records.read(home.store / address)
+        if record.upstream:
+            return record.upstream.values()
+        contents = record.payload["inputs"].values()  # made before records named what they read
+        return [each for content in contents for each in by_content.get(content, [])]
 
     return closure(roots, upstream)
 

@@ -1,6 +1,7 @@
 """Records of the tiny campaign, compared after an edit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -116,3 +117,10 @@ def test_scores_whose_rollouts_are_gone_are_said_to_have_no_reward(finished_copy
     record.path("rollouts.parquet").unlink()
     with pytest.raises(StoreError, match=f"made from {record.address}, which is gone from the store"):
         diff(SCORES, SCORES)
+
+
+def test_judge_scores_that_do_not_name_what_they_read_are_refused(finished_copy: Path) -> None:
+    records = RecordStore(Home.find().store)
+    a, b = (replace(named(records, f"tiny/round_{n}/judge_scores"), upstream={}) for n in (1, 2))
+    with pytest.raises(StoreError, match="does not say which rollouts it was made from"):
+        compare_records(records, a, b)
