@@ -22,7 +22,6 @@ from rft_pipeline.tracking import Tracker
 APPENDING = ("rollouts", "judge_scores", "eval_reports")
 """Stages that leave many small files in the row tables."""
 
-
 FULL = ("No space left on device", "database or disk is full")
 """How Delta's writer and SQLite say it."""
 
@@ -53,20 +52,15 @@ class Pipeline:
                     self.records.make_current(found)
                 else:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
+            if here.stage == "eval_reports":
+                self._publish(campaign, found)
+            return replace(found, mlflow_run_id=tracker.log_record(found))
         except Exception as error:
             if _disk_is_full(error):
                 raise StoreError(_full(here, self.home.root)) from error
             raise
         finally:
             progress.close()
-        if here.stage == "eval_reports":
-            self._publish(campaign, found)
-        try:
-            return replace(found, mlflow_run_id=tracker.log_record(found))
-        except Exception as error:
-            if _disk_is_full(error):
-                raise StoreError(_full(here, self.home.root)) from error
-            raise
 
     def _publish(self, campaign: Campaign, report: Record) -> None:
         """The page of the report in force, where a person finds it."""
