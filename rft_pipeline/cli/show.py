@@ -9,6 +9,7 @@ from rich.table import Table
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
+from rft_pipeline.cli.words import change, score
 from rft_pipeline.errors import StoreError
 from rft_pipeline.models import Model
 from rft_pipeline.plan import Plan
@@ -72,15 +73,15 @@ def rounds(home: Home, campaign: Campaign) -> None:
     found = summary["rounds"]
     heads = ["base" if each["round"] == 0 else f"round {each['round']}" for each in found]
     table = Table("held-out prompts", *heads, box=None, header_style="bold")
-    table.add_row("[bold]reward[/]", *(f"[bold]{_score(each['reward'])}[/]" for each in found))
-    table.add_row("  95 % interval", *(f"{_score(each['lower95'])} … {_score(each['upper95'])}" for each in found))
+    table.add_row("[bold]reward[/]", *(f"[bold]{score(each['reward'])}[/]" for each in found))
+    table.add_row("  95 % interval", *(f"{score(each['lower95'])} … {score(each['upper95'])}" for each in found))
     for name in found[0]["criteria"]:
-        table.add_row(name, *(_score(each["criteria"][name]) for each in found))
+        table.add_row(name, *(score(each["criteria"][name]) for each in found))
     out.print(table)
     delta = summary["delta"]
     out.print(
-        f"held-out reward, last round minus base: [bold]{_change(delta['mean'])}[/] "
-        f"({_change(delta['lower95'])} … {_change(delta['upper95'])})",
+        f"held-out reward, last round minus base: [bold]{change(delta['mean'])}[/] "
+        f"({change(delta['lower95'])} … {change(delta['upper95'])})",
         highlight=False,
     )
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
@@ -105,11 +106,3 @@ def _last_report(home: Home, campaign: Campaign) -> Record:
         if record is not None:
             return record
     raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _change(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}"

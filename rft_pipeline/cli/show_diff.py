@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rft_pipeline.cli.console import out
+from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
 
 TEXT = 400
@@ -70,32 +71,26 @@ def _cells(name: str, shift: Shift) -> list[str]:
         name,
         *weights,
         str(shift.scored),
-        _score(shift.rank_correlation),
-        _score(shift.mean_a),
-        _score(shift.mean_b),
-        _change(shift.shift),
+        score(shift.rank_correlation),
+        score(shift.mean_a),
+        score(shift.mean_b),
+        change(shift.shift),
         str(shift.newly_unscored),
     ]
 
 
 def _move(place: int, move: Move) -> None:
-    reward = f"{_score(move.reward_a)} → {_score(move.reward_b)} ({_change(move.reward_b - move.reward_a)})"
-    where = f"  {plain(move.prompt_id)}, rollout {move.rollout_id}"
+    reward = f"{score(move.reward_a)} → {score(move.reward_b)} ({change(move.reward_b - move.reward_a)})"
+    where = f"  {plain(move.prompt_id, TEXT)}, rollout {move.rollout_id}"
     out.print(Text.assemble((f"{place}. {reward}", "bold"), where), soft_wrap=True)
     _line(f"   {', '.join(_mover(mover) for mover in move.movers)}")
     for name, text in (("prompt", move.prompt), ("completion", move.completion)):
-        out.print(Padding(Text.assemble((name, "dim"), " ", plain(text)), (0, 0, 0, 3), expand=False))
+        out.print(Padding(Text.assemble((name, "dim"), " ", plain(text, TEXT)), (0, 0, 0, 3), expand=False))
 
 
 def _mover(mover: Mover) -> str:
-    how = "gate" if mover.gate else _change(mover.change)
-    return f"{mover.criterion} {_score(mover.score_a)} → {_score(mover.score_b)} ({how})"
-
-
-def plain(text: str, longest: int = TEXT) -> str:
-    """A text that nobody vouches for, on one line and cut, without what steers a terminal."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    how = "gate" if mover.gate else change(mover.change)
+    return f"{mover.criterion} {score(mover.score_a)} → {score(mover.score_b)} ({how})"
 
 
 def _head(text: str) -> None:
@@ -120,11 +115,3 @@ def _print(table: Table) -> None:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _change(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}"

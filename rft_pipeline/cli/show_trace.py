@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rft_pipeline.cli.console import out
+from rft_pipeline.cli.words import plain, printable, score
 from rft_pipeline.lineage import CriterionTrace, PromptTrace, RecordTrace, RolloutTrace
 from rft_pipeline.lineage.index import EQUAL
 from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, JudgementFacts, RolloutFacts
@@ -101,7 +102,7 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
         branch = tree.add(f"[bold]{link.checkpoint}[/]")
         files = ", ".join(f"{split} {sha[:12]}" for split, sha in link.prompts_files.items())
         criteria = ", ".join(
-            f"{each.name} {each.fingerprint[:8]} × {_number(each.weight)}"
+            f"{each.name} {each.fingerprint[:8]} × {score(each.weight)}"
             + ("" if each.gate is None else f" gate ≥ {each.gate}")
             for each in link.criteria
         )
@@ -125,7 +126,7 @@ def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:
     for each in criteria:
         gate = "" if each.gate is None else f"≥ {each.gate}"
         asks = {name: value for name, value in each.asks["judge"].items() if name != "protocol"}
-        row = (each.name, each.fingerprint, each.protocol, _number(each.weight), gate, escape(_cut(_pairs(asks), 160)))
+        row = (each.name, each.fingerprint, each.protocol, score(each.weight), gate, escape(plain(_pairs(asks), 160)))
         table.add_row(*row)
     return table
 
@@ -143,7 +144,7 @@ def _rollout(found: RolloutTrace) -> None:
         }
     )
     out.print("\n[bold]completion[/]")
-    out.print(Text(_printable(here.completion)))
+    out.print(Text(printable(here.completion)))
     out.print()
     out.print(_judgements(here.judgements) if here.judgements else "no judgements")
     _batches(here)
@@ -158,19 +159,19 @@ def _policy(here: RolloutFacts) -> str:
 def _judgements(judgements: Iterable[JudgementFacts]) -> Table:
     table = Table("criterion", "version", "judge", "score", "status", "reason", "raw", box=None, header_style="bold")
     for each in judgements:
-        texts = [escape(_cut(text or "", 160)) for text in (each.reason, each.raw)]
+        texts = [escape(plain(text or "", 160)) for text in (each.reason, each.raw)]
         judge = each.judge if each.judge == "rule" else f"{each.protocol} {each.judge[:8]}"
-        table.add_row(each.criterion, each.fingerprint[:8], judge, _number(each.score), each.status, *texts)
+        table.add_row(each.criterion, each.fingerprint[:8], judge, score(each.score), each.status, *texts)
     return table
 
 
 def _batches(here: RolloutFacts) -> None:
     table = Table("record", "reward", "advantage", "excluded", "", box=None, header_style="bold")
     for batch in here.batches:
-        told = (_number(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no")
+        told = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no")
         table.add_row(batch.address, *told, f"{'gated ' if batch.gated else ''}{_force(batch.in_force)}")
     for report in here.evaluations:
-        told = (_number(report.reward), "", "held out")
+        told = (score(report.reward), "", "held out")
         table.add_row(report.address, *told, f"{'gated ' if report.gated else ''}{_force(report.in_force)}")
     out.print()
     out.print(table if table.row_count else "in no reward batch or eval report")
@@ -185,7 +186,7 @@ def _prompt(found: PromptTrace) -> None:
     table = Table(*heads, box=None, header_style="bold")
     for each in found.rollouts:
         policy = each.policy_records[0] if each.policy_records else each.policy
-        texts = (escape(_cut(each.completion, 80)),)
+        texts = (escape(plain(each.completion, 80)),)
         table.add_row(each.rollout_id, policy, str(each.tokens), *_judged(each), *texts)
     out.print()
     out.print(table if table.row_count else "no rollouts")
@@ -198,7 +199,7 @@ def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
         return "", "", ""
     newest = max(reversed(found), key=lambda each: each.in_force)
     advantage = newest.excluded or f"{newest.advantage:+.3f}" if isinstance(newest, BatchFacts) else "held out"
-    return escape(_pairs(newest.scores)), _number(newest.reward), advantage
+    return escape(_pairs(newest.scores)), score(newest.reward), advantage
 
 
 def _rounds_table(rounds: Iterable[PromptRound]) -> Table:
@@ -206,14 +207,14 @@ def _rounds_table(rounds: Iterable[PromptRound]) -> Table:
     table = Table(*heads, box=None, header_style="bold")
     for each in rounds:
         record = f"{each.record} {_force(each.in_force)}"
-        counts = (str(each.rollouts), _number(each.mean_reward))
+        counts = (str(each.rollouts), score(each.mean_reward))
         table.add_row(each.campaign, str(each.round), each.split, *counts, record, ", ".join(each.checkpoints))
     return table
 
 
 def _prompt_head(prompt: PromptFacts) -> None:
     names = dict.fromkeys(f"{each.record.partition('/')[0]}: {each.id} ({each.split})" for each in prompt.names)
-    text = "gone: no record of prompts holds it" if prompt.text is None else _cut(prompt.text, SHORT)
+    text = "gone: no record of prompts holds it" if prompt.text is None else plain(prompt.text, SHORT)
     _facts({"prompt": f"{prompt.prompt_id} {', '.join(names)}", "text": text})
 
 
@@ -224,7 +225,7 @@ def _criterion(version: CriterionVersion) -> None:
     judged = Tree("[bold]judged in[/]")
     for each in version.judge_scores:
         by = each.judge if each.judge == "rule" else f"judge {each.judge}"
-        judged.add(f"{each.address} {_force(each.in_force)} mean {_number(each.mean)}, {by}")
+        judged.add(f"{each.address} {_force(each.in_force)} mean {score(each.mean)}, {by}")
     for address in version.eval_reports:
         judged.add(f"{address} [dim]held out[/]")
     out.print(judged)
@@ -279,17 +280,3 @@ def _plain(value: Any) -> str:
             return "–"
         case _:
             return str(value)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a completion must not steer the terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
-def _cut(text: str, most: int) -> str:
-    flat = _printable(" ".join(text.split()))
-    return flat if len(flat) <= most else f"{flat[: most - 1]}…"

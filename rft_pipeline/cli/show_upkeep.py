@@ -13,8 +13,8 @@ from rich.table import Table
 
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.store import Home
+from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.gc import Garbage
-from rft_pipeline.upkeep.gc_tables import KEEP_FILES_HOURS
 from rft_pipeline.upkeep.layout import KEEP
 from rft_pipeline.upkeep.verify import Verified
 
@@ -67,7 +67,7 @@ def garbage(home: Home, found: Garbage, *, freed: bool, as_json: bool) -> None:
     out.print(table)
     if any(line.bytes is None for line in found.lines):
         out.print(
-            f"later: rows leave a table at once; its old files stay {KEEP_FILES_HOURS} h for whoever is reading them, "
+            f"later: rows leave a table at once; its old files stay {KEPT_HOURS} h for whoever is reading them, "
             "and go with the first `rft gc --yes` after that",
             soft_wrap=True,
             highlight=False,

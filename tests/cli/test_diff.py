@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rft_pipeline.cli.show_diff import plain
+from rft_pipeline.cli.show_diff import TEXT
+from rft_pipeline.cli.words import plain
 from tests.cli.small import Rft, assert_one_message
 from tests.runs import edit, run
 
@@ -86,5 +87,5 @@ def test_a_completion_is_no_markup_and_steers_no_terminal(rft: Rft, finished_cop
 
 
 def test_a_long_text_is_cut() -> None:
-    assert plain("x" * 1000) == "x" * 399 + "…"
-    assert plain("x" * 400) == "x" * 400
+    assert plain("x" * 1000, TEXT) == "x" * 399 + "…"
+    assert plain("x" * 400, TEXT) == "x" * 400
