@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
@@ -10,7 +11,7 @@ from rft_pipeline.campaign import Campaign, Schedule, load_campaign
 from rft_pipeline.cli import dead_runs
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import node, nodes, payload
-from rft_pipeline.plan import decide, first_round
+from rft_pipeline.plan import Settled, settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
 
@@ -103,16 +104,16 @@ class _Look:
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
         return found if found.keys() == records.keys() else None
 
-    @property
-    def start(self) -> int:
-        return first_round(self.campaign, self.records, self.sources)
+    @cached_property
+    def settled(self) -> Settled:
+        return settle(self.campaign, self.records, self.sources)
 
     def something_to_make(self) -> bool:
-        return any(each.cause for each in decide(self.campaign, self.records, self.sources, self.start))
+        return any(each.cause for each in self.settled.decisions)
 
     def request(self, key: str, reason: str) -> dg.RunRequest:
         """A run of the sources and of the rounds that are not kept."""
-        start = self.start
+        start = self.settled.first_round
         wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
         return dg.RunRequest(
             run_key=key,

@@ -1,9 +1,9 @@
 """What would run, and why, and how long it will take: found out without running anything."""
 
-from rft_pipeline.plan.decisions import Decision, decide
-from rft_pipeline.plan.first_round import first_round
+from rft_pipeline.plan.decisions import Decision
+from rft_pipeline.plan.first_round import Settled, settle
 from rft_pipeline.plan.reasons import differences
 from rft_pipeline.plan.steps import Plan, Step, as_json, plan
 from rft_pipeline.plan.work import Rows
 
-__all__ = ["Decision", "Plan", "Rows", "Step", "as_json", "decide", "differences", "first_round", "plan"]
+__all__ = ["Decision", "Plan", "Rows", "Settled", "Step", "as_json", "differences", "plan", "settle"]

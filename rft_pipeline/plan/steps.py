@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.plan.decisions import Cause, Decision, decide
+from rft_pipeline.plan.decisions import Cause, Decision
 from rft_pipeline.plan.estimate import Rates, rates
-from rft_pipeline.plan.first_round import check_start, first_round
+from rft_pipeline.plan.first_round import settle
 from rft_pipeline.plan.work import Rows, rows_there, work_of
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
@@ -51,24 +51,20 @@ def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
     """
     records = RecordStore(home.store)
     sources = source_hashes(campaign, home, fetch=False)
-    if start is None:
-        begins, why = first_round(campaign, records, sources), f"on_rubric_change: {campaign.on_rubric_change}"
-    else:
-        check_start(campaign, records, start)
-        begins, why = start, f"the run starts from round_{start}"
+    settled = settle(campaign, records, sources, start)
+    why = f"on_rubric_change: {campaign.on_rubric_change}" if start is None else f"the run starts from round_{start}"
     timed = rates(campaign, records.all(campaign.name))
-    stale = {each.node.name for each in decide(campaign, records, sources) if each.cause} if begins > 1 else set()
     steps = []
-    for decision in decide(campaign, records, sources, begins):
+    for decision in settled.decisions:
         if decision.cause is not None:
             steps.append(_running(campaign, decision, sources, home, timed))
             continue
-        kept = [f"kept as it is ({why})"] if 0 < decision.node.round < begins and decision.node.name in stale else []
-        steps.append(Step(decision.node.key, "skip", kept, rows_there(campaign, decision), {}, None, 0.0))
+        kept = [f"kept as it is ({why})"] if decision.node.name in settled.kept else []
+        steps.append(Step(decision.node.key, "skip", kept, rows_there(decision), {}, None, 0.0))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
-    return Plan(steps, begins, total, cost, campaign.prices.currency)
+    return Plan(steps, settled.first_round, total, cost, campaign.prices.currency)
 
 
 def as_json(planned: Plan) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rft_pipeline.campaign import Campaign, Sampling
 from rft_pipeline.graph import Node
 from rft_pipeline.plan.decisions import Decision
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
+from rft_pipeline.store.tables import asked_of_judge
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,11 @@ def work_of(campaign: Campaign, decision: Decision, sources: Mapping[str, str], 
     return counting.work
 
 
-def rows_there(campaign: Campaign, decision: Decision) -> Rows:
-    """The rows of a node whose result is there."""
-    rows = {} if decision.found is None else decision.found.rows
+def rows_there(decision: Decision) -> Rows:
+    """The rows of a node that does not run: none in a kept round that was left before it."""
+    if decision.found is None:
+        return Rows(make=0, have=0)
+    rows = decision.found.rows
     counted = {"rollouts": "rollouts", "judge_scores": "judgements", "checkpoints": "steps", "eval_reports": "rollouts"}
     return Rows(make=0, have=rows.get(counted.get(decision.node.stage, ""), 1))
 
@@ -150,6 +153,6 @@ class _Counting:
             asked = judge_of(criterion, judge_model)
             wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
             wanted = wanted.unique("judgement_id", maintain_order=True)
-            narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == asked)
+            narrow = asked_of_judge(criterion.fingerprint, asked)
             missing = judgements_table(self.home.store).missing(wanted, *narrow).height
             self.work.add(what, missing, wanted.height - missing)

@@ -8,8 +8,8 @@ from pathlib import Path
 from rft_pipeline.addresses import sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
-from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CONFIGURED, criteria, nodes, payload
+from rft_pipeline.graph import criteria, nodes
+from rft_pipeline.plan import settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.upkeep.layout import KEEP, Layout, is_record, kept_by, pointed_to
@@ -90,17 +90,9 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
 
 def state_of(campaign: Campaign, home: Home) -> State:
     """Raises `DataError` for a missing prompts file."""
-    records = RecordStore(home.store)
     sources = source_hashes(campaign, home, fetch=False)
-    found: dict[str, Record] = {}
-    for here in nodes(campaign):
-        known = {role: found[name] for role, name in here.upstream.items() if name in found}
-        if any(role not in known and role not in CONFIGURED for role in here.upstream):
-            continue
-        record = records.find(here.key, fingerprint(payload(campaign, here, known, sources)))
-        if record is not None:
-            found[here.name] = record
-    return State(campaign, sources, found)
+    decisions = settle(campaign, RecordStore(home.store), sources).decisions
+    return State(campaign, sources, {each.node.name: each.found for each in decisions if each.found is not None})
 
 
 def reuse(states: Iterable[State]) -> Reuse:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.plan import first_round
+from rft_pipeline.plan import settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
 from tests.runs import edit, run
@@ -13,7 +13,7 @@ from tests.runs import edit, run
 
 def start(folder: Path) -> int:
     campaign, home = load_campaign(folder), Home.find()
-    return first_round(campaign, RecordStore(home.store), source_hashes(campaign, home, fetch=False))
+    return settle(campaign, RecordStore(home.store), source_hashes(campaign, home, fetch=False)).first_round
 
 
 def test_nothing_edited_begins_with_the_first(finished_home: Path) -> None:
