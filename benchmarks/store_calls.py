@@ -17,6 +17,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.plan import plan
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
+from rft_pipeline.store.tables import asked_of_judge
 
 APPENDS = 5
 
@@ -60,7 +61,7 @@ def missing_judgements(home: Home) -> float:
     table = judgements_table(home.store)
     asked = []
     for criterion in campaign.rubric.criteria:
-        where = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == judge_of(criterion, weights))
+        where = asked_of_judge(criterion.fingerprint, judge_of(criterion, weights))
         there = table.rows(*where).select("judgement_id").collect()["judgement_id"]
         asked.append((half_known(there.head(ROUND)).rename({"key": "judgement_id"}), where))
     began = time.perf_counter()

@@ -6,7 +6,7 @@ they come from.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -33,7 +33,12 @@ def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) ->
 
 def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int) -> str:
     """What fixes a completion beside policy, prompt and index."""
-    return fingerprint({"sampling": sampling.identity, "system": system, "seed": seed})
+    return sampling_of({"sampling": sampling.identity, "system": system, "seed": seed})
+
+
+def sampling_of(settings: Mapping[str, Any]) -> str:
+    """The same, from the settings of a record that holds rollouts."""
+    return fingerprint({name: settings[name] for name in ("sampling", "system", "seed")})
 
 
 def rollout_addresses(prompts: pl.DataFrame, policy: str, sampling: str, group_size: int) -> pl.DataFrame:
@@ -78,7 +83,12 @@ def judgement_addresses(
 
 def judge_of(criterion: Criterion, judge_model: str) -> str:
     """Who decides a criterion: the judge model's content hash, or `rule`."""
-    return judge_model if criterion.judged else BY_RULE
+    return judge_in(criterion.payload, judge_model)
+
+
+def judge_in(payload: Mapping[str, Any], judge_model: str) -> str:
+    """The same, for what a record says a criterion asks."""
+    return BY_RULE if payload["judge"]["protocol"] == "rule" else judge_model
 
 
 def as_rollout(row: dict[str, Any]) -> Rollout:

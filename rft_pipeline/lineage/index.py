@@ -5,7 +5,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store import Home, Record, RecordStore
@@ -167,12 +166,6 @@ def round_of(record: Record) -> int:
     """0 for the sources."""
     parts = record.key.split("/")
     return int(parts[1].removeprefix("round_")) if len(parts) == 3 else 0
-
-
-def sampling_of(record: Record) -> str:
-    """The fingerprint of how a record's rollouts were sampled, as it stands in their rows."""
-    settings: dict[str, Any] = record.payload["settings"]
-    return fingerprint({"sampling": settings["sampling"], "system": settings["system"], "seed": settings["seed"]})
 
 
 def _stage(record: Record) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout, subject_of
+from rft_pipeline.addresses import BY_RULE, as_rollout, judge_in, sampling_of, subject_of
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.lineage.index import Index, campaign_of, sampling_of
+from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 
@@ -156,7 +156,9 @@ def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) 
         record
         for record in sampled
         if campaign in (None, campaign_of(record))
-        and not made_by.isdisjoint((content, sampling_of(record)) for content in record.payload["inputs"].values())
+        and not made_by.isdisjoint(
+            (content, sampling_of(record.payload["settings"])) for content in record.payload["inputs"].values()
+        )
     ]
 
 
@@ -207,8 +209,10 @@ def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[st
     for row in rows.iter_rows(named=True):
         view = as_rollout(row)
         for name, (criterion, payload) in asked.items():
-            subject = subject_of(view, judged=payload["judge"]["protocol"] != "rule")
-            wanted[judgement_id(criterion, _judge(report, payload), subject)].append((row["rollout_id"], name))
+            judge = _judge(report, payload)
+            wanted[judgement_id(criterion, judge, subject_of(view, judged=judge != BY_RULE))].append(
+                (row["rollout_id"], name)
+            )
     table = judgements_table(index.home.store).rows(
         pl.col("criterion").is_in([criterion for criterion, _ in asked.values()]),
         pl.col("judgement_id").is_in(list(wanted)),
@@ -227,7 +231,7 @@ def _add_judgement(here: _Found, record: Record, criterion: str, values: Mapping
 
 
 def _judge(record: Record, payload: Mapping[str, Any]) -> str:
-    return "rule" if payload["judge"]["protocol"] == "rule" else str(record.payload["inputs"]["judge"])
+    return judge_in(payload, record.payload["inputs"].get("judge", ""))
 
 
 def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from rft_pipeline.judges import Judge, Judgement, Rule, model_judge
 from rft_pipeline.progress import Progress
 from rft_pipeline.rubric import Criterion, RuleJudge
 from rft_pipeline.rules import Rollout
-from rft_pipeline.store.tables import Table
+from rft_pipeline.store.tables import Table, asked_of_judge
 
 CHUNK = 64
 """Rollouts judged between two appends."""
@@ -45,7 +45,7 @@ def judge_rollouts(
     for criterion in criteria:
         asked = judge_of(criterion, judge_model)
         wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
-        narrow = (pl.col("criterion") == criterion.fingerprint, pl.col("judge") == asked)
+        narrow = asked_of_judge(criterion.fingerprint, asked)
         missing = table.missing(wanted.unique("judgement_id", maintain_order=True), *narrow)
         made[criterion.name] = missing.height
         if missing.height:

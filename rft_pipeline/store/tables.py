@@ -64,6 +64,11 @@ def judgement_id(criterion: str, judge: str, subject: str) -> str:
     return fingerprint([criterion, judge, subject])
 
 
+def asked_of_judge(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
+    """Narrows the judgements to those of one criterion by one judge."""
+    return pl.col("criterion") == criterion, pl.col("judge") == judge
+
+
 class Table:
     """One Delta table with a key column."""
 

@@ -15,7 +15,8 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import MAKING
-from rft_pipeline.upkeep.gc_tables import KEEP_FILES_HOURS, Rows, clean_tables, unneeded_rows
+from rft_pipeline.store.tables import KEPT_HOURS
+from rft_pipeline.upkeep.gc_tables import Rows, clean_tables, unneeded_rows
 from rft_pipeline.upkeep.layout import Layout, being_made, is_record, key_of, layout, size_of
 from rft_pipeline.upkeep.reach import reachable, reuse, state_of
 
@@ -116,6 +117,6 @@ def _lines(records: list[Path], leftovers: list[Path], tables: list[Rows]) -> li
         name = Path(each.table.path).name
         lines.append(Line(f"{name} that no record holds", each.unneeded.height, "rows", None))
         lines.append(Line(f"{name} that stand there twice", each.doubled_rows, "rows", None))
-        hour = f"out of use for {KEEP_FILES_HOURS} h"
+        hour = f"out of use for {KEPT_HOURS} h"
         lines.append(Line(f"files of {name} {hour}", len(each.expired), "files", sum(map(size_of, each.expired))))
     return [line for line in lines if line.count]

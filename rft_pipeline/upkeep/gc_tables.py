@@ -13,12 +13,10 @@ from deltalake.exceptions import DeltaError
 
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
+from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.needs import Asked, judgements_of, rollouts_of
 from rft_pipeline.upkeep.reach import Reuse
 from rft_pipeline.upkeep.verify_tables import doubled_keys
-
-KEEP_FILES_HOURS = 1
-"""A file that left a table stays this long, for whoever began to read before; our longest reader takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -113,5 +111,5 @@ def _expired(table: Table) -> list[Path]:
 def _vacuum(table: Table, *, dry_run: bool) -> list[str]:
     """Files no version of the last hour refers to, those included that a killed writer never committed."""
     stored = DeltaTable(table.path)
-    gone: list[str] = stored.vacuum(KEEP_FILES_HOURS, dry_run=dry_run, enforce_retention_duration=False, full=True)
+    gone: list[str] = stored.vacuum(KEPT_HOURS, dry_run=dry_run, enforce_retention_duration=False, full=True)
     return gone

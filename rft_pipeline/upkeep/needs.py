@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout, subject_of
+from rft_pipeline.addresses import BY_RULE, as_rollout, judge_in, subject_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store import Record
@@ -59,8 +59,8 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
 
 def asked_of(criterion: Mapping[str, Any], judge: str) -> tuple[Asked, str]:
     """A criterion's payload as the table spells it, and which kind of subject it is shown: `model` or `rule`."""
-    kind = "rule" if criterion["judge"]["protocol"] == "rule" else "model"
-    return Asked(fingerprint(criterion), judge if kind == "model" else "rule"), kind
+    asked = Asked(fingerprint(criterion), judge_in(criterion, judge))
+    return asked, "rule" if asked.judge == BY_RULE else "model"
 
 
 @functools.lru_cache(maxsize=2)

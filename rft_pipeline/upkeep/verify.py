@@ -4,7 +4,6 @@ A record's files are held against the sha256 its record.json gives, its payload 
 itself has no hash: its content hash is held against what the records made from it say they read.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +25,7 @@ from rft_pipeline.upkeep.layout import (
     pointed_to,
     size_of,
 )
-from rft_pipeline.upkeep.verify_tables import lacking_rows, table_findings
-
-Track = Callable[[list[Path], str], Iterable[Path]]
-"""Yields the paths one by one while somebody watches; the text says what they are."""
+from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_findings
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from rft_pipeline.store import Record, Table, judgements_table, rollouts_table
+from rft_pipeline.store.tables import asked_of_judge
 from rft_pipeline.upkeep.findings import REMOVE_TABLE, Finding, error, warning
 from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 
 Track = Callable[[list[Path], str], Iterable[Path]]
+"""Yields the paths one by one while somebody watches; the text says what they are."""
 
 
 def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
@@ -91,8 +93,7 @@ def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str,
     table, lacking = judgements_table(store), 0
     for asked, subjects in judgements_of(record, sound.get):
         if subjects is not None:
-            here = (pl.col("criterion") == asked.criterion, pl.col("judge") == asked.judge)
-            have = table.rows(*here).select("subject").collect()
+            have = table.rows(*asked_of_judge(*asked)).select("subject").collect()
             lacking += subjects.join(have, on="subject", how="anti").height
     if lacking:
         found["judgements"] = lacking
