@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
@@ -9,6 +10,7 @@ from rft_pipeline.cli import dagster_home, dead_runs
 from rft_pipeline.cli.console import err, output_to
 from rft_pipeline.cli.watch import CACHED, Watch
 from rft_pipeline.errors import RftError
+from rft_pipeline.full_disk import message, saying_so, says_so
 from rft_pipeline.graph import nodes
 from rft_pipeline.plan import plan
 from rft_pipeline.sources import source_hashes
@@ -37,28 +39,29 @@ def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None
     for step in planned.steps:
         if step.key not in keys and step.reasons:
             err.print(f"{step.key}: {'; '.join(step.reasons)}", highlight=False)
-    instance = dagster_home.enter(home)
+    with saying_so(campaign.name, home.root):
+        instance = dagster_home.enter(home)
 
-    import dagster as dg
+        import dagster as dg
 
-    for run_id in dead_runs.bury(instance):
-        err.print(f"run {run_id} was killed; going on from what it finished", highlight=False)
-    tag = uuid.uuid4().hex
-    with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, keys, screen) as watch:
-        result = dg.execute_job(
-            dg.build_reconstructable_job(
-                "assets.definitions",
-                "job",
-                reconstructable_args=(campaign.name,),
-                reconstructor_working_directory=str(dagster_home.project_root()),
-            ),
-            instance=instance,
-            run_config=_run_config(each_a_process=not nothing_to_make),
-            asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
-            tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags()},
-        )
+        for run_id in dead_runs.bury(instance):
+            err.print(f"run {run_id} was killed; going on from what it finished", highlight=False)
+        tag = uuid.uuid4().hex
+        with output_to(home.dagster / "rft_run.log") as screen, Watch(home, instance, tag, keys, screen) as watch:
+            result = dg.execute_job(
+                dg.build_reconstructable_job(
+                    "assets.definitions",
+                    "job",
+                    reconstructable_args=(campaign.name,),
+                    reconstructor_working_directory=str(dagster_home.project_root()),
+                ),
+                instance=instance,
+                run_config=_run_config(each_a_process=not nothing_to_make),
+                asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
+                tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags()},
+            )
     if not result.success:
-        raise RunFailedError(_why(result))
+        raise RunFailedError(_why(result, home.root))
     cached = sum(state == CACHED for state in watch.done.values())
     err.print(f"{cached} of {len(keys)} stages cached, {len(watch.done) - cached} made", highlight=False)
 
@@ -70,15 +73,19 @@ def _run_config(*, each_a_process: bool) -> dict[str, Any]:
     return {**(jobs.EACH_STEP_A_PROCESS if each_a_process else jobs.ALL_IN_ONE_PROCESS), **QUIET}
 
 
-def _why(result: Any) -> str:
+def _why(result: Any, root: Path) -> str:
     """The message of each failed step: ours as it was written, that of its failed checks, or Dagster's."""
     lines = []
     for event in result.get_step_failure_events():
         error = event.event_specific_data.error
         while error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
             error = error.cause
+        key = event.step_key.replace("__", "/")
+        if says_so(error.message, root):
+            lines.append(message(key, root))
+            continue
         found = _failed_checks(result, event.step_key) or [_OURS.sub("", error.message.strip())]
-        lines += [f"{event.step_key.replace('__', '/')}: {message}" for message in found]
+        lines += [said if said.startswith(f"{key}: ") else f"{key}: {said}" for said in found]
     lines.append(f"Dagster run {result.run_id} failed; what was finished is kept, `rft run` goes on from there.")
     return "\n".join(lines)
 

@@ -1,17 +1,17 @@
 """The runner: everything that is the same for every stage."""
 
-import errno
 import os
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.full_disk import saying_so
 from rft_pipeline.graph import Node, node, payload
 from rft_pipeline.pipeline.bodies import BODIES, Job
 from rft_pipeline.progress import Progress, forget, progress_file
@@ -21,9 +21,6 @@ from rft_pipeline.tracking import Tracker
 
 APPENDING = ("rollouts", "judge_scores", "eval_reports")
 """Stages that leave many small files in the row tables."""
-
-FULL = ("No space left on device", "database or disk is full")
-"""How Delta's writer and SQLite say it."""
 
 
 class Pipeline:
@@ -44,7 +41,7 @@ class Pipeline:
         made_from = payload(campaign, here, upstream, sources)
         tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
-        try:
+        with saying_so(here.key, self.home.root), closing(progress):
             with self.records.holding(here.key, dagster_run_id, progress.wait_for):
                 forget(self.home.progress, here.key)
                 found = self.records.find(here.key, fingerprint(made_from))
@@ -55,12 +52,6 @@ class Pipeline:
             if here.stage == "eval_reports":
                 self._publish(campaign, found)
             return replace(found, mlflow_run_id=tracker.log_record(found))
-        except Exception as error:
-            if _disk_is_full(error):
-                raise StoreError(_full(here, self.home.root)) from error
-            raise
-        finally:
-            progress.close()
 
     def _publish(self, campaign: Campaign, report: Record) -> None:
         """The page of the report in force, where a person finds it."""
@@ -108,20 +99,3 @@ class Pipeline:
         if record is None:
             raise StoreError(f"{here.key} needs {campaign.name}/{above}, which has not run; run it first")
         return record
-
-
-def _disk_is_full(error: Exception) -> bool:
-    """Whether anything in the chain of causes says so; Delta's writer and SQLite say it in words only."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if getattr(cause, "errno", None) == errno.ENOSPC or any(words in str(cause) for words in FULL):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
-def _full(here: Node, root: Path) -> str:
-    return (
-        f"{here.key}: no space left on the disk of {root}. Everything finished so far is kept: "
-        "free some space (or move RFT_HOME) and run again; it goes on from there."
-    )
