@@ -24,9 +24,9 @@ class Usage(NamedTuple):
     ],
 )
 def test_a_full_disk_is_said_with_what_to_do(error: Exception, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=f"tiny: no space left on the disk of {tmp_path}.*free some space") as said:
-        with saying_so("tiny", tmp_path):
-            raise ValueError("while that was handled") from error
+    words = f"tiny: no space left on the disk of {tmp_path}.*free some space"
+    with pytest.raises(StoreError, match=words) as said, saying_so("tiny", tmp_path):
+        raise ValueError("while that was handled") from error
     assert said.value.__cause__ is not None
 
 
