@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import polars as pl
 import typer
@@ -42,6 +42,22 @@ GroupSize = Annotated[int | None, typer.Option(min=1, help="Rollouts a prompt.",
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows of a batch.", show_default="the campaign's")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Tokens a rollout.", show_default="the campaign's")]
 PairCount = Annotated[int, typer.Option("--pairs", min=3, help="How often each side is timed.")]
+
+
+class OneEngine:
+    """`judges.Engines` with one engine behind every judge."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+
+    def scorer(self, by: str) -> Any:
+        return self.engine
+
+    def asker(self, by: str) -> Any:
+        return self.engine
+
+    def rewarder(self, by: str) -> Any:
+        return self.engine
 
 
 class Timed(NamedTuple):

@@ -27,6 +27,7 @@ from benchmarks.common import (
     load_engine,
     machine,
     run,
+    OneEngine,
     runtime_of,
     say,
 )
@@ -36,8 +37,9 @@ from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges import Judge, Rule, model_judge
-from rft_pipeline.rubric import BinaryJudge, ClozeJudge, ContrastJudge, Criterion, ModelJudge, RelevanceJudge, RuleJudge
+from rft_pipeline.judges import Judge, make_judge
+from rft_pipeline.protocols import AnyJudge, BinaryJudge, ClozeJudge, ContrastJudge, PanelJudge, RelevanceJudge, RuleJudge
+from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.stats import Interval, clustered_mean
 from rft_pipeline.strict import explain
@@ -46,7 +48,7 @@ CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
 CHANCE = 0.5
 """AUC of a judge that tells nothing; a judged criterion's interval must lie above."""
 
-Candidates = dict[str, tuple[Annotated[ModelJudge, Field(discriminator="protocol")], ...]]
+Candidates = dict[str, tuple[AnyJudge, ...]]
 
 
 class Audit(NamedTuple):
@@ -67,7 +69,7 @@ class Candidate(NamedTuple):
     """A judge that decides a criterion, or might."""
 
     criterion: str
-    judge: ModelJudge
+    judge: AnyJudge
     auc: float | None
     """None when this model cannot serve the judge."""
     note: str
@@ -119,7 +121,8 @@ def read_candidates(path: Path, campaign: Campaign) -> Candidates:
 def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples: int, seed: int) -> Audit:
     """A criterion's own judge on the anchors that are labelled for it."""
     say(f"judging the anchors: {criterion.name}")
-    judge = Rule(criterion.judge) if isinstance(criterion.judge, RuleJudge) else model_judge(criterion.judge, engine)
+    assert not isinstance(criterion.judge, PanelJudge)
+    judge = make_judge(criterion.judge, OneEngine(engine))
     every = judged_anchors(criterion.name, judge, anchors)
     rows = every.drop_nulls("score")
     right_N = (rows["score"] >= 0.5) == (rows["label"] == 1)
@@ -140,11 +143,12 @@ def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples
     )
 
 
-def try_candidate(criterion: str, judge: ModelJudge, anchors: pl.DataFrame, engine: Scorer) -> Candidate:
+def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine: Scorer) -> Candidate:
     """A judge's AUC on the anchors labelled for a criterion, or why this model cannot serve it."""
     say(f"judging the anchors: {criterion} by {wording(judge)}")
+    assert not isinstance(judge, PanelJudge)
     try:
-        rows = judged_anchors(criterion, model_judge(judge, engine), anchors).drop_nulls("score")
+        rows = judged_anchors(criterion, make_judge(judge, OneEngine(engine)), anchors).drop_nulls("score")
     except ConfigError as error:
         return Candidate(criterion, judge, None, str(error))
     return Candidate(criterion, judge, auc(rows), "")
@@ -153,8 +157,9 @@ def try_candidate(criterion: str, judge: ModelJudge, anchors: pl.DataFrame, engi
 def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> pl.DataFrame:
     """prompt_id, label (0 or 1) and score (null when unscored) of the anchors labelled for the criterion."""
     labelled = anchors.with_columns(pl.col("labels").struct.field(criterion).alias("label")).drop_nulls("label")
-    judgements = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
-    scores = pl.Series("score", [judgement.score for judgement in judgements], pl.Float64)
+    found = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
+    judgements = sorted((pair for together in found for pair in together), key=lambda pair: pair[0])
+    scores = pl.Series("score", [judgement.score for _, judgement in judgements], pl.Float64)
     return labelled.select("prompt_id", "label", scores)
 
 
@@ -237,7 +242,7 @@ def goal_of(found: Audit) -> Goal:
     return Goal(f"{found.criterion.name}: lower bound of the AUC", f"{lower:.3f}", f"> {CHANCE}", lower > CHANCE)
 
 
-def wording(judge: ModelJudge) -> str:
+def wording(judge: AnyJudge) -> str:
     """A judge's texts on one line."""
     match judge:
         case ContrastJudge(positive=positive, negative=negative):
@@ -249,6 +254,8 @@ def wording(judge: ModelJudge) -> str:
             return f"{shown} {', '.join(good)} / {', '.join(bad)}"
         case BinaryJudge(question=question):
             return question
+        case _:
+            return judge.protocol
 
 
 def shown_interval(interval: Interval) -> str:

@@ -37,6 +37,7 @@ from benchmarks.common import (
     median_ratio,
     run,
     runtime_of,
+    OneEngine,
     say,
     speed_table,
     train_prompts,
@@ -48,11 +49,10 @@ from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import model_judge
+from rft_pipeline.judges import make_judge
 from rft_pipeline.judges.likelihood import mean_logprob
-from rft_pipeline.rubric import ClozeJudge, ContrastJudge, RelevanceJudge
+from rft_pipeline.protocols import ClozeJudge, ContrastJudge, RelevanceJudge
 from rft_pipeline.rules import Rollout
-from rft_pipeline.stages.judge_scores import CHUNK
 
 SPEED_GOAL = 1.6
 """Least ratio of our speed to the padded batches'."""
@@ -174,9 +174,8 @@ def judge_calls(campaign: Campaign, engine: TransformersEngine, rollouts: Sequen
     for criterion in campaign.rubric.criteria:
         if isinstance(criterion.judge, ContrastJudge | RelevanceJudge | ClozeJudge):
             recorder = Recorder(engine)
-            judge = model_judge(criterion.judge, recorder)
-            for start in range(0, len(rollouts), CHUNK):
-                judge.score(rollouts[start : start + CHUNK])
+            for _ in make_judge(criterion.judge, OneEngine(recorder)).score(rollouts):
+                pass
             positives = len(criterion.judge.positive) if isinstance(criterion.judge, ClozeJudge) else 0
             calls += [Call(tuple(requests), positives) for requests in recorder.calls if requests]
     if not calls:

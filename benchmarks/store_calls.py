@@ -57,11 +57,11 @@ def missing_rollouts_of_policy(home: Home) -> float:
 def missing_judgements(home: Home) -> float:
     """Of a round's judgements every second is there, criterion after criterion, as the stage asks."""
     campaign = load_campaign(home.data / NAME)
-    weights = source_hashes(campaign, home, fetch=False)["judge"]
+    judges = source_hashes(campaign, home, fetch=False)
     table = judgements_table(home.store)
     asked = []
     for criterion in campaign.rubric.criteria:
-        where = asked_of_judge(criterion.fingerprint, judge_of(criterion, weights))
+        where = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))
         there = table.rows(*where).select("judgement_id").collect()["judgement_id"]
         asked.append((half_known(there.head(ROUND)).rename({"key": "judgement_id"}), where))
     began = time.perf_counter()

@@ -178,15 +178,15 @@ def criteria_of(campaign: Campaign, number: int) -> list[str]:
 
 def judgements_of(job: Job) -> pl.DataFrame:
     """The judgements that a round's rollouts need, at their addresses."""
-    rollouts, judge_model = job.frame("rollouts"), job.sources["judge"]
+    rollouts = job.frame("rollouts")
     views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
     found = []
     for criterion in job.campaign.rubric.criteria:
-        addressed = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
+        addressed = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, job.sources)
         judged = random_judgements([criterion.fingerprint], len(views))
         found.append(
             judged.with_columns(
-                addressed["judgement_id"], addressed["subject"], judge=pl.lit(judge_of(criterion, judge_model))
+                addressed["judgement_id"], addressed["subject"], judge=pl.lit(judge_of(criterion, job.sources))
             )
         )
     return pl.concat(found)

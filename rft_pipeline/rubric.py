@@ -4,95 +4,15 @@ A criterion is "the same" as long as what its judge sees is the same: its finger
 version and its settings, and neither its name, its weight nor its gate. Re-weighting costs no judge call.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.rules import AnyRule
+from rft_pipeline.protocols import VERSIONS, AnyJudge, PanelJudge, RuleJudge
 from rft_pipeline.strict import Strict
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
-
-
-class Squash(Strict):
-    """Turns nats into a score: sigmoid((nats − offset) / scale). Fitted on labelled anchors."""
-
-    offset: float = 0.0
-    scale: float = Field(default=0.5, gt=0)
-
-
-class RuleJudge(Strict):
-    """Decided by a function, without a model."""
-
-    protocol: Literal["rule"]
-    rule: AnyRule
-
-
-class ContrastJudge(Strict):
-    """Mean token log-likelihood of the reply under a positive persona minus under a negative one."""
-
-    protocol: Literal["contrast"]
-    positive: str = Field(min_length=1)
-    negative: str = Field(min_length=1)
-    squash: Squash = Squash()
-
-    @model_validator(mode="after")
-    def _personas_differ(self) -> "ContrastJudge":
-        if self.positive.strip() == self.negative.strip():
-            raise ValueError("positive and negative persona are the same text: every reply would score alike")
-        return self
-
-
-class RelevanceJudge(Strict):
-    """Mean token log-likelihood of the reply given its prompt minus given none."""
-
-    protocol: Literal["relevance"]
-    system: str = "You are a helpful support agent."
-    squash: Squash = Squash()
-
-
-class ClozeJudge(Strict):
-    """Log-likelihood of positive words minus negative words after templates that show the reply.
-
-    Each template holds `{reply}` and may hold `{prompt}`. The words' prior, under an empty reply, is subtracted.
-    Templates are averaged.
-    """
-
-    protocol: Literal["cloze"]
-    templates: tuple[str, ...] = Field(min_length=1)
-    positive: tuple[Word, ...] = Field(min_length=1)
-    negative: tuple[Word, ...] = Field(min_length=1)
-    squash: Squash = Squash()
-
-    @model_validator(mode="after")
-    def _templates_show_the_reply(self) -> "ClozeJudge":
-        for template in self.templates:
-            if template.count("{reply}") != 1:
-                raise ValueError(f"template {template!r} must hold {{reply}} exactly once")
-            if not template.partition("{reply}")[0].strip():
-                raise ValueError(
-                    f"template {template!r} must say something before {{reply}}, e.g. 'The reply:\\n{{reply}}'"
-                )
-        if both := set(self.positive) & set(self.negative):
-            raise ValueError(f"words both positive and negative: {', '.join(sorted(both))}")
-        return self
-
-
-class BinaryJudge(Strict):
-    """A yes/no question about the reply: p(yes) / (p(yes) + p(no)) from the log-probs of the first answer token."""
-
-    protocol: Literal["binary"]
-    question: str = Field(min_length=1)
-    squash: None = None
-
-
-ModelJudge = ContrastJudge | RelevanceJudge | ClozeJudge | BinaryJudge
-AnyJudge = Annotated[RuleJudge | ModelJudge, Field(discriminator="protocol")]
-
-PROTOCOL_VERSIONS = {"rule": 1, "contrast": 1, "relevance": 1, "cloze": 1, "binary": 1}
-"""Grows when a protocol's scores may change for the same settings; part of the criterion's fingerprint."""
 
 
 class Criterion(Strict):
@@ -106,15 +26,30 @@ class Criterion(Strict):
     judge: AnyJudge
 
     @property
+    def members(self) -> tuple["Criterion", ...]:
+        """What a panel asks: its members, each as a criterion of its own, and as such judged once and kept."""
+        if not isinstance(self.judge, PanelJudge):
+            return ()
+        return tuple(
+            Criterion.model_construct(name=f"{self.name}.{place}", judge=judge)
+            for place, judge in enumerate(self.judge.members, start=1)
+        )
+
+    @property
     def judged(self) -> bool:
-        """Whether a model decides it (a rule does otherwise)."""
-        return self.judge.protocol != "rule"
+        """Whether a model decides it, or has a say in it (a rule decides otherwise)."""
+        return any(not isinstance(each.judge, RuleJudge) for each in self.members or (self,))
 
     @property
     def payload(self) -> dict[str, Any]:
         """What the judge sees: the readable form of the fingerprint."""
-        version = PROTOCOL_VERSIONS[self.judge.protocol]
-        return {"protocol_version": version, "judge": self.judge.model_dump(mode="json")}
+        version = VERSIONS[self.judge.protocol]
+        if isinstance(self.judge, PanelJudge):
+            asked = [member.payload for member in self.members]
+            judge = {"protocol": "panel", "members": asked, "penalty": self.judge.penalty}
+        else:
+            judge = self.judge.identity
+        return {"protocol_version": version, "judge": judge}
 
     @property
     def fingerprint(self) -> str:

@@ -1,6 +1,7 @@
 """Hashes of what lies outside the graph: prompt files and models."""
 
 from rft_pipeline import models
+from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
@@ -15,18 +16,14 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
 
     Raises `DataError` for a missing prompts file, `ModelError` for a model that cannot be had.
     """
-    find = models.resolve if fetch else models.installed
-    found = {name: find(model, home.models, campaign.folder) for name, model in _models(campaign).items()}
+    wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
+    find = models.identify if fetch else models.known
+    found = {name: find(model, home.models, campaign.folder) for name, model in wanted.items()}
     return {
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
-        **{name: model.content_hash if model else ABSENT for name, model in found.items()},
+        **{name: content or ABSENT for name, content in found.items()},
     }
-
-
-def _models(campaign: Campaign) -> dict[str, str]:
-    wanted = {"policy": campaign.policy.model}
-    return {**wanted, "judge": campaign.judge.model} if campaign.rubric.judged else wanted
 
 
 def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:

@@ -11,7 +11,8 @@ from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.errors import ConfigError, DataError, RftError
-from rft_pipeline.rubric import Criterion, RuleJudge
+from rft_pipeline.protocols import RuleJudge
+from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
 
 FEW_TRAIN = 32

@@ -13,7 +13,8 @@ from rft_pipeline.addresses import as_rollout
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
-from rft_pipeline.rubric import ClozeJudge, ContrastJudge, Criterion, RuleJudge
+from rft_pipeline.protocols import ClozeJudge, ContrastJudge, RuleJudge
+from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules.text import AsksFor, Finishes, Length
 
 _SLOT = re.compile(r"\{(\w*)\}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rft_pipeline.campaign import Campaign, load_campaign, load_rubric
+from rft_pipeline.campaign import Campaign, load_campaign, with_rubric
 from rft_pipeline.cli import console, show
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
@@ -59,7 +59,7 @@ def plan(
     home = Home.find()
     loaded = _load(home, campaign)
     if rubric is not None:
-        loaded = loaded.model_copy(update={"rubric": load_rubric(rubric)})
+        loaded = with_rubric(loaded, rubric)
     planned = planning.plan(loaded, home, _round(start))
     if as_json:
         print(json.dumps(planning.as_json(planned), indent=2))

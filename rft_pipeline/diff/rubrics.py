@@ -1,21 +1,20 @@
 """Two rubrics on the stored rollouts of one round: what another rubric would say, before anything is edited."""
 
-import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from rft_pipeline import models
-from rft_pipeline.campaign import Campaign, load_rubric
+from rft_pipeline.campaign import Campaign, with_rubric
 from rft_pipeline.diff.records import LONGEST, by_rubric, criterion_in_words
 from rft_pipeline.diff.scores import ScoreDiff, compare_scores
-from rft_pipeline.engines import Scorer, load
+from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import StoreError
 from rft_pipeline.plan import differences
 from rft_pipeline.progress import Progress
 from rft_pipeline.rubric import Rubric
+from rft_pipeline.sources import source_hashes
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 
@@ -51,22 +50,19 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     `round_` is the last finished one when left out. What is missing is made and kept; only then is a model loaded.
     Raises `ConfigError` for a rubric that cannot be used, `StoreError` when there are no rollouts.
     """
-    rubrics = load_rubric(a), load_rubric(b)
+    asked = with_rubric(campaign, a), with_rubric(campaign, b)
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
     rows = pl.read_parquet(rollouts.path("rollouts.parquet"))
-    judge, engine = "", _no_engine
-    if any(rubric.judged for rubric in rubrics):
-        model = models.resolve(campaign.judge.model, home.models, campaign.folder)
-        judge = model.content_hash
-        engine = functools.cache(lambda: load.load_engine(model.folder, campaign.judge.runtime))
+    engines = JudgeEngines(campaign, home.models)
     sides, made = [], 0
-    for rubric in rubrics:
+    for each in asked:
+        rubric, judges = each.rubric, source_hashes(each, home, fetch=True)
         scores, made_now = judge_rollouts(
-            rows, rubric.criteria, judge, judgements_table(home.store), engine, Progress("diff")
+            rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff"), campaign.folder
         )
         sides.append(by_rubric(rows, scores, rubric))
         made += sum(made_now.values())
-    return RubricDiff(a, b, rollouts, _in_words(*rubrics), made, compare_scores(*sides))
+    return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in asked)), made, compare_scores(*sides))
 
 
 def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> Record:
@@ -84,10 +80,6 @@ def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> R
     if found is None:
         raise StoreError(f"{campaign.name}/round_{round_}/rollouts: nothing there; name a round that has rollouts")
     return found
-
-
-def _no_engine() -> Scorer:
-    raise AssertionError("rules ask no model")
 
 
 def _in_words(a: Rubric, b: Rubric) -> list[str]:

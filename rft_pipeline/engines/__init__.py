@@ -1,5 +1,27 @@
-"""Engines: what generates and scores text, behind two small protocols."""
+"""Engines: what generates, scores and answers, behind small protocols."""
 
-from rft_pipeline.engines.base import Completion, GenerateRequest, Generator, Scorer, ScoreRequest, ScoreResult
+from rft_pipeline.engines.base import (
+    Asker,
+    ChatReply,
+    ChatRequest,
+    Completion,
+    GenerateRequest,
+    Generator,
+    Rewarder,
+    Scorer,
+    ScoreRequest,
+    ScoreResult,
+)
 
-__all__ = ["Completion", "GenerateRequest", "Generator", "ScoreRequest", "ScoreResult", "Scorer"]
+__all__ = [
+    "Asker",
+    "ChatReply",
+    "ChatRequest",
+    "Completion",
+    "GenerateRequest",
+    "Generator",
+    "Rewarder",
+    "ScoreRequest",
+    "ScoreResult",
+    "Scorer",
+]

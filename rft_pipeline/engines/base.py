@@ -1,8 +1,8 @@
-"""The two things an engine can do, and the messages it is asked to do them with."""
+"""What an engine can do - generate, score, answer, reward - and the messages it is asked to do it with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rft_pipeline.campaign import Sampling
 
@@ -55,6 +55,36 @@ class ScoreResult:
     candidate_logprobs: list[float]
 
 
+@dataclass(frozen=True)
+class ChatRequest:
+    """A question to a model that answers in words, with nothing left to chance: temperature 0."""
+
+    request_id: str
+    messages: Messages
+    seed: int
+    max_tokens: int
+    words: tuple[str, ...] = ()
+    """When one of these words is all that is wanted: each one's log-prob as the answer, where the engine tells."""
+    json_schema: Mapping[str, Any] | None = None
+    """What the answer must satisfy; an engine that can enforces it."""
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What came back for one request: an answer, or an error in words."""
+
+    request_id: str
+    text: str
+    error: str = ""
+    """Why there is no answer after all retries; empty when there is one."""
+    words: Mapping[str, float] | None = None
+    """Nats, by word; None where the engine does not tell, or did not see one of them."""
+    prompt_tokens: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    """Money, in the currency of the campaign's prices."""
+
+
 class Generator(Protocol):
     """Draws completions."""
 
@@ -76,4 +106,23 @@ class Scorer(Protocol):
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         """Score all requests; results in the order of the requests. Raises `EngineError`."""
+        ...
+
+
+class Asker(Protocol):
+    """Answers questions in words."""
+
+    def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
+        """One reply a request, in any order, each as soon as it is there; one that failed says so in `error`.
+
+        Raises `EngineError` when nothing can be answered at all, or a limit was reached.
+        """
+        ...
+
+
+class Rewarder(Protocol):
+    """Puts one number on a conversation."""
+
+    def reward(self, conversations: Sequence[Messages]) -> list[float]:
+        """The reward of each conversation, unbounded, in order. Raises `EngineError`."""
         ...

@@ -1,25 +1,71 @@
 """Judges: one file a protocol. A judge is its config, and an engine when a model decides."""
 
-from rft_pipeline.engines import Scorer
-from rft_pipeline.judges.base import Judge, Judgement, Status
+from pathlib import Path
+from typing import Protocol
+
+from rft_pipeline.engines import Asker, Rewarder, Scorer
+from rft_pipeline.judges.base import Judge, Judged, Judgement, Status
 from rft_pipeline.judges.binary import Binary
 from rft_pipeline.judges.cloze import Cloze
 from rft_pipeline.judges.contrast import Contrast
+from rft_pipeline.judges.graded import Graded
+from rft_pipeline.judges.listwise import Listwise
+from rft_pipeline.judges.pairwise import Pairwise
+from rft_pipeline.judges.python import Python
 from rft_pipeline.judges.relevance import Relevance
+from rft_pipeline.judges.reward_model import RewardModel
 from rft_pipeline.judges.rule import Rule
-from rft_pipeline.rubric import BinaryJudge, ClozeJudge, ContrastJudge, ModelJudge, RelevanceJudge
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.protocols import (
+    BinaryJudge,
+    ClozeJudge,
+    ContrastJudge,
+    GradedJudge,
+    ListwiseJudge,
+    PairwiseJudge,
+    PythonJudge,
+    RelevanceJudge,
+    RewardModelJudge,
+    RuleJudge,
+    Single,
+)
 
-__all__ = ["Judge", "Judgement", "Rule", "Status", "model_judge"]
+__all__ = ["Engines", "Judge", "Judged", "Judgement", "Status", "fenced", "make_judge"]
 
 
-def model_judge(config: ModelJudge, engine: Scorer) -> Judge:
-    """The judge of a protocol that asks a model. Raises `ConfigError` when the model cannot serve it."""
+class Engines(Protocol):
+    """The engines of a campaign's judges by the judge's name, loaded when they are first asked for."""
+
+    def scorer(self, by: str) -> Scorer: ...
+
+    def asker(self, by: str) -> Asker: ...
+
+    def rewarder(self, by: str) -> Rewarder: ...
+
+
+def make_judge(config: Single, engines: Engines, folder: Path | None = None) -> Judge:
+    """The judge that these settings ask for; `folder` is where a campaign's own Python lies.
+
+    Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when it cannot be loaded.
+    """
     match config:
+        case RuleJudge():
+            return Rule(config)
         case ContrastJudge():
-            return Contrast(config, engine)
+            return Contrast(config, engines.scorer(config.by))
         case RelevanceJudge():
-            return Relevance(config, engine)
+            return Relevance(config, engines.scorer(config.by))
         case ClozeJudge():
-            return Cloze(config, engine)
+            return Cloze(config, engines.scorer(config.by))
+        case RewardModelJudge():
+            return RewardModel(config, engines.rewarder(config.by))
         case BinaryJudge():
-            return Binary(config, engine)
+            return Binary(config, engines.asker(config.by))
+        case GradedJudge():
+            return Graded(config, engines.asker(config.by))
+        case ListwiseJudge():
+            return Listwise(config, engines.asker(config.by))
+        case PairwiseJudge():
+            return Pairwise(config, engines.asker(config.by))
+        case PythonJudge():
+            return Python(config, engines.asker(config.by), folder)

@@ -1,19 +1,21 @@
 """What a judge gets, and what it answers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from rft_pipeline.rubric import Squash
+from rft_pipeline.protocols import Squash
 from rft_pipeline.rules import Rollout
 
 
 class Status(StrEnum):
     SCORED = "scored"
     UNSCORED = "unscored"
-    """The judge failed or could not be read: there is no score, and none is made up."""
+    """The judge could not decide, or its answer could not be read: there is no score, and none is made up."""
+    FAILED = "failed"
+    """The judge could not be asked. Such a judgement is not kept: the next run asks again."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,32 @@ class Judgement:
     """One criterion's verdict on one rollout."""
 
     score: float | None
-    """In [0, 1]; None when unscored."""
+    """In [0, 1]; None unless scored."""
     status: Status
     raw: str
     """What the judge measured or wrote, before it became a score."""
     reason: str
     tokens: int = 0
     """Tokens the judge read."""
+    tokens_out: int = 0
+    """Tokens the judge wrote."""
+    cost: float = 0.0
+    """Money, in the currency of the campaign's prices."""
+
+
+Judged = list[tuple[int, Judgement]]
+"""Judgements by the place of their rollout; those of one list belong together and are kept together."""
 
 
 class Judge(Protocol):
     """Decides one criterion."""
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
-        """One judgement a rollout, in order. Raises `EngineError` when the engine is gone altogether."""
+    def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
+        """One judgement a rollout, in any order, as soon as they are there.
+
+        A judge that compares is given all different replies to a prompt. Raises `EngineError` when the engine is gone
+        altogether or has reached a limit.
+        """
         ...
 
 
@@ -47,6 +61,14 @@ def scored(score: float, raw: str, reason: str, tokens: int = 0) -> Judgement:
 
 def unscored(raw: str, reason: str, tokens: int = 0) -> Judgement:
     return Judgement(None, Status.UNSCORED, raw, reason, tokens)
+
+
+def failed(reason: str) -> Judgement:
+    return Judgement(None, Status.FAILED, "", reason)
+
+
+def is_empty(rollout: Rollout) -> bool:
+    return not rollout.completion.strip()
 
 
 def empty_reply() -> Judgement:

@@ -1,12 +1,16 @@
 """What the likelihood protocols share: skip empty replies, score requests, turn nats into judgements."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
-from rft_pipeline.judges.base import Judgement, empty_reply, scored, squash
-from rft_pipeline.rubric import Squash
+from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, squash
+from rft_pipeline.protocols import Squash
 from rft_pipeline.rules import Rollout
+
+
+CHUNK = 64
+"""Rollouts whose requests are scored together."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,12 @@ class LikelihoodJudge:
     def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
         raise NotImplementedError
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
-        requests = [[] if not rollout.completion.strip() else self.requests(rollout) for rollout in rollouts]
+    def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
+        for start in range(0, len(rollouts), CHUNK):
+            yield list(enumerate(self._score(rollouts[start : start + CHUNK]), start=start))
+
+    def _score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
+        requests = [[] if is_empty(rollout) else self.requests(rollout) for rollout in rollouts]
         results = iter(self.engine.score([request for wanted in requests for request in wanted]))
         return [
             self._judge(rollout, wanted, [next(results) for _ in wanted])

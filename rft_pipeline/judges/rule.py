@@ -1,9 +1,9 @@
 """`rule`: a plain function decides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rft_pipeline.judges.base import Judgement, scored
-from rft_pipeline.rubric import RuleJudge
+from rft_pipeline.judges.base import Judged, scored
+from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rules import Rollout
 
 
@@ -13,6 +13,7 @@ class Rule:
     def __init__(self, config: RuleJudge) -> None:
         self.rule = config.rule
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
-        verdicts = [self.rule(rollout) for rollout in rollouts]
-        return [scored(verdict.score, "", verdict.reason) for verdict in verdicts]
+    def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
+        for place, rollout in enumerate(rollouts):
+            verdict = self.rule(rollout)
+            yield [(place, scored(verdict.score, "", verdict.reason))]

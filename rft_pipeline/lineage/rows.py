@@ -11,8 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import BY_RULE, as_rollout, judge_in, sampling_of, subject_of
-from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.addresses import REPLY, Asked, as_rollout, asked_in, sampling_of, subjects_of
 from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
@@ -174,9 +173,10 @@ def _read_training(
         return
     for scores, _ in index.made_into_stage(record, "judge_scores"):
         if campaign in (None, campaign_of(scores)):
+            asked = {each.name: each for each in asked_in(scores.payload)}
             for row in _rows(scores, list(lengths), "rollout_id", "criterion", *_TOLD).iter_rows(named=True):
                 here = found[row.pop("rollout_id")]
-                _add_judgement(here, scores, row.pop("criterion"), row)
+                _add_judgement(here, scores, asked[row.pop("criterion")], row)
     for batch, _ in index.made_into_stage(record, "reward_batches"):
         if campaign in (None, campaign_of(batch)):
             fixed: dict[str, Any] = {
@@ -191,8 +191,7 @@ def _read_training(
 
 def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[str, _Found]) -> None:
     """Held-out rollouts of an eval report; their judgements come from the table."""
-    shown = ("completion", "finish_reason", "messages", "fields")
-    rows = _rows(report, ids, "rollout_id", *_EVALUATED, *shown, pl.col("tokens").list.len().alias("length"))
+    rows = _rows(report, ids, "rollout_id", *_EVALUATED, *REPLY, pl.col("tokens").list.len().alias("length"))
     for row in rows.iter_rows(named=True):
         here = found[row["rollout_id"]]
         here.tokens = row["length"]
@@ -204,34 +203,30 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
 
 def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:
     """The judgements of a report's rows, looked up by what each judge was shown."""
-    asked = {name: (fingerprint(p), p) for name, p in report.payload["settings"]["criteria"].items()}
-    wanted: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows.iter_rows(named=True):
-        view = as_rollout(row)
-        for name, (criterion, payload) in asked.items():
-            judge = _judge(report, payload)
-            wanted[judgement_id(criterion, judge, subject_of(view, judged=judge != BY_RULE))].append(
-                (row["rollout_id"], name)
-            )
+    asked = [each for each in asked_in(report.payload) if each.name in report.payload["settings"]["criteria"]]
+    wanted: dict[str, list[tuple[str, Asked]]] = defaultdict(list)
+    among = pl.scan_parquet(report.path("eval_reports.parquet")).select("rollout_id", *REPLY)
+    groups = among.filter(pl.col("messages").is_in(rows["messages"].unique().implode())).collect()
+    views = [as_rollout(row) for row in groups.iter_rows(named=True)]
+    for each in asked:
+        for rollout_id, subject in zip(groups["rollout_id"], subjects_of(views, each.payload), strict=True):
+            if rollout_id in found:
+                wanted[judgement_id(*each.question, subject)].append((rollout_id, each))
     table = judgements_table(index.home.store).rows(
-        pl.col("criterion").is_in([criterion for criterion, _ in asked.values()]),
+        pl.col("criterion").is_in([each.question.criterion for each in asked]),
         pl.col("judgement_id").is_in(list(wanted)),
     )
     for told in table.select("judgement_id", *_TOLD).collect().iter_rows(named=True):
-        for rollout_id, name in wanted[told.pop("judgement_id")]:
-            _add_judgement(found[rollout_id], report, name, told)
+        for rollout_id, asked_here in wanted[told.pop("judgement_id")]:
+            _add_judgement(found[rollout_id], report, asked_here, told)
 
 
-def _add_judgement(here: _Found, record: Record, criterion: str, values: Mapping[str, Any]) -> None:
+def _add_judgement(here: _Found, record: Record, asked: Asked, values: Mapping[str, Any]) -> None:
     """One entry a criterion, wording and judge, with all the records that hold it."""
-    payload = record.payload["settings"]["criteria"][criterion]
-    key = (criterion, fingerprint(payload), _judge(record, payload))
-    told = here.judgements.setdefault(key, {**values, "protocol": payload["judge"]["protocol"], "records": []})
+    key = (asked.name, *asked.question)
+    protocol = asked.payload["judge"]["protocol"]
+    told = here.judgements.setdefault(key, {**values, "protocol": protocol, "records": []})
     told["records"].append(record.address)
-
-
-def _judge(record: Record, payload: Mapping[str, Any]) -> str:
-    return judge_in(payload, record.payload["inputs"].get("judge", ""))
 
 
 def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:

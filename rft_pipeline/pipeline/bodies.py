@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +13,8 @@ from rft_pipeline import models
 from rft_pipeline.addresses import choose_prompts, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.engines import load
-from rft_pipeline.errors import GateError
+from rft_pipeline.engines.judging import JudgeEngines
+from rft_pipeline.errors import EngineError, GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, criteria
 from rft_pipeline.progress import Progress
@@ -25,9 +26,6 @@ from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.trainers import LogStep
-
-if TYPE_CHECKING:
-    from rft_pipeline.engines.transformers import TransformersEngine
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,9 @@ class Job:
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
 
     @functools.cached_property
-    def _judge(self) -> "TransformersEngine":
-        return load.load_engine(
-            models.resolve(self.campaign.judge.model, self.home.models, self.campaign.folder).folder,
-            self.campaign.judge.runtime,
-        )
+    def engines(self) -> JudgeEngines:
+        """The engines of the campaign's judges."""
+        return JudgeEngines(self.campaign, self.home.models)
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for."""
@@ -85,14 +81,23 @@ class Job:
 
     def judge(self, rollouts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         """Judgements of rollouts that carry their prompts; and how many were made, by criterion."""
-        return judge_rollouts(
+        scores, made = judge_rollouts(
             rollouts=rollouts,
             criteria=self.campaign.rubric.criteria,
-            judge_model=self.sources.get("judge", ""),
+            judges=self.sources,
             table=judgements_table(self.home.store),
-            engine=lambda: self._judge,
+            engines=self.engines,
             progress=self.progress,
+            folder=self.campaign.folder,
         )
+        failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
+        if failed > most * scores.height:
+            reason = scores.filter(status="failed")["reason"][0]
+            raise EngineError(
+                f"{self.node.key}: {failed} of {scores.height} judgements could not be asked for ({reason}); "
+                f"checks.max_unscored_share allows {most:g}. Those made are kept: run again to ask for the rest."
+            )
+        return scores, made
 
 
 @dataclass(frozen=True)
@@ -152,11 +157,14 @@ def _judge_scores(job: Job) -> Output:
     job.write(scores)
     by_criterion = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
     unscored = scores.filter(pl.col("status") != "scored").height
+    failed = scores.filter(status="failed").height
+    tokens, written, cost = (scores[name].sum() for name in ("tokens", "tokens_out", "cost"))
     return Output(
         content_hash=content_hash(scores.select("rollout_id", "criterion", "score")),
-        rows={"judgements": scores.height, "unscored": unscored, "made": sum(made.values())}
+        rows={"judgements": scores.height, "unscored": unscored, "failed": failed, "made": sum(made.values())}
         | {f"made_{name}": count for name, count in made.items()},
         metrics={"unscored_share": unscored / scores.height}
+        | {"tokens_read": float(tokens), "tokens_written": float(written or 0), "cost": float(cost or 0)}
         | {f"score_{name}": mean for name, mean in by_criterion.iter_rows() if mean is not None},
     )
 
@@ -212,14 +220,19 @@ def _checkpoints(job: Job) -> Output:
 def _eval_reports(job: Job) -> Output:
     how, rubric = job.campaign.evaluation, job.campaign.rubric
     prompts = job.frame("prompts").filter(split="eval")
-    rounds, made = [], 0
+    replies, made = [], 0
     for round_ in range(job.node.round + 1):
         role = "base" if round_ == 0 else f"checkpoints_{round_}"
         rows, sampled = job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime)
-        scores, _ = job.judge(rows)
-        batch = make_batch(rows, scores, rubric.weights(), rubric.gates(), job.campaign.reward)
-        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows))
+        replies.append(rows.with_columns(pl.lit(round_).alias("round")))
         made += sampled
+    scores, _ = job.judge(pl.concat(replies).unique("rollout_id", maintain_order=True))
+    rounds = []
+    for round_, rows in enumerate(replies):
+        role = "base" if round_ == 0 else f"checkpoints_{round_}"
+        here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
+        batch = make_batch(rows.drop("round"), here, rubric.weights(), rubric.gates(), job.campaign.reward)
+        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
     _write_report(job, report, {each.round: each.rows for each in rounds})

@@ -43,7 +43,7 @@ def is_rubric(stage: str, difference: str) -> bool:
     return (
         stage == "rubric"
         or where.removeprefix("settings.").startswith(RUBRIC)
-        or difference in ("inputs.judge: new", "inputs.judge: gone")
+        or (difference.startswith("inputs.judge") and difference.endswith((": new", ": gone")))
     )
 
 

@@ -143,15 +143,14 @@ class _Counting:
 
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
         """Count the judgements of rollouts, or of a number of rollouts that are not there yet."""
-        judge_model = self.sources.get("judge", "")
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
         for criterion in self.campaign.rubric.criteria:
             what = f"judgements of {criterion.name}"
             if rollouts is None or views is None:
                 self.work.add(what, unknown)
                 continue
-            asked = judge_of(criterion, judge_model)
-            wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
+            asked = judge_of(criterion, self.sources)
+            wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)
             wanted = wanted.unique("judgement_id", maintain_order=True)
             narrow = asked_of_judge(criterion.fingerprint, asked)
             missing = judgements_table(self.home.store).missing(wanted, *narrow).height

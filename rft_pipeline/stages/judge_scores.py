@@ -1,92 +1,141 @@
 """Judge scores: one judgement a rollout and criterion, made once and kept."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import polars as pl
 
 from rft_pipeline.addresses import as_rollout, judge_of, judgement_addresses
-from rft_pipeline.engines import Scorer
-from rft_pipeline.judges import Judge, Judgement, Rule, model_judge
+from rft_pipeline.judges import Engines, Judge, Judgement, Status, make_judge
+from rft_pipeline.judges.panel import together
 from rft_pipeline.progress import Progress
-from rft_pipeline.rubric import Criterion, RuleJudge
+from rft_pipeline.protocols import GROUPED, PanelJudge
+from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, asked_of_judge
 
-CHUNK = 64
-"""Rollouts judged between two appends."""
+ROWS, SECONDS = 256, 5.0
+"""Judgements that wait to be kept: at most so many, at most so long."""
+_COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost")
 
 
 def judge_rollouts(
     rollouts: pl.DataFrame,
     criteria: Sequence[Criterion],
-    judge_model: str,
+    judges: Mapping[str, str],
     table: Table,
-    engine: Callable[[], Scorer],
+    engines: Engines,
     progress: Progress,
+    folder: Path | None = None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Judge what `table` lacks.
 
-    `rollouts` has rollout_id, messages, completion, finish_reason and fields. Returns a row a rollout and criterion
-    (rollout_id, criterion, score, status, reason), ordered as the rollouts, and how many judgements were made, by
-    criterion. `engine` is called only when a model must judge. Raises `EngineError`; what was judged stays.
+    `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
+    judge's model; `folder` is the campaign's. Returns a row a rollout and criterion (rollout_id, criterion, score,
+    status, raw, reason, tokens, tokens_out, cost), ordered as the rollouts, and how many judgements were made, by
+    criterion. Raises `EngineError`; what was judged stays.
     """
-    views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-    made, found = {}, []
-    shared: list[Scorer] = []
-
-    def judge_by(criterion: Criterion) -> Judge:
-        if isinstance(criterion.judge, RuleJudge):
-            return Rule(criterion.judge)
-        if not shared:
-            shared.append(engine())
-        return model_judge(criterion.judge, shared[0])
-
+    stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress)
+    found = []
     for criterion in criteria:
-        asked = judge_of(criterion, judge_model)
-        wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, judge_model)
-        narrow = asked_of_judge(criterion.fingerprint, asked)
-        missing = table.missing(wanted.unique("judgement_id", maintain_order=True), *narrow)
-        made[criterion.name] = missing.height
+        if isinstance(criterion.judge, PanelJudge):
+            scores = stage.panel(criterion, criterion.judge, engines, folder)
+        else:
+            scores = stage.asked(criterion, engines, folder)
+        found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
+    return pl.concat(found), stage.made
+
+
+class _Stage:
+    """The rollouts that are judged, and the judgements made so far."""
+
+    def __init__(
+        self,
+        rollouts: pl.DataFrame,
+        views: list[Rollout],
+        judges: Mapping[str, str],
+        table: Table,
+        progress: Progress,
+    ) -> None:
+        self.ids = rollouts["rollout_id"].to_list()
+        self.views = views
+        self.judges = judges
+        self.table = table
+        self.progress = progress
+        self.made: dict[str, int] = {}
+
+    def asked(self, criterion: Criterion, engines: Engines, folder: Path | None) -> pl.DataFrame:
+        """A row a rollout: found in the table, or judged now."""
+        wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
+        once = wanted.unique("judgement_id", maintain_order=True)
+        question = criterion.fingerprint, judge_of(criterion, self.judges)
+        missing = self.table.missing(once, *asked_of_judge(*question))
+        self.made[criterion.name] = missing.height
+        failures: pl.DataFrame | None = None
         if missing.height:
-            fixed = {"criterion": criterion.fingerprint, "judge": asked}
-            _judge_missing(missing, views, judge_by(criterion), fixed, table, progress, criterion.name)
-        scores = table.read(wanted.unique("judgement_id", maintain_order=True), *narrow)
-        found.append(
-            wanted.join(
-                scores.drop("subject", "criterion"), on="judgement_id", how="left", maintain_order="left"
-            ).select(
-                "rollout_id", pl.lit(criterion.name).alias("criterion"), "score", "status", "raw", "reason", "tokens"
-            )
+            assert not isinstance(criterion.judge, PanelJudge)
+            judge = make_judge(criterion.judge, engines, folder)
+            shown = self._whole_groups(once, missing) if criterion.judge.protocol in GROUPED else missing
+            failures = self._judge(judge, shown, missing, question, criterion.name)
+        return self._rows(wanted, question, failures)
+
+    def panel(self, criterion: Criterion, how: PanelJudge, engines: Engines, folder: Path | None) -> pl.DataFrame:
+        """The members' judgements, each kept as such, and what follows from them."""
+        members = [self.asked(member, engines, folder) for member in criterion.members]
+        wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
+        question = criterion.fingerprint, judge_of(criterion, self.judges)
+        opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
+        found = wanted.with_columns(pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object))
+        missing = self.table.missing(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
+        keep = [row for row in found.iter_rows(named=True) if row["judgement_id"] in set(missing["judgement_id"])]
+        rows = [_row(row, row["judgement"], question) for row in {row["judgement_id"]: row for row in keep}.values()]
+        kept = [row for row in rows if row["status"] != Status.FAILED]
+        if kept:
+            self.table.append(pl.DataFrame(kept, schema=self.table.schema))
+        failures = [row for row in rows if row["status"] == Status.FAILED]
+        return self._rows(wanted, question, pl.DataFrame(failures, schema=self.table.schema) if failures else None)
+
+    def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
+        """All different replies to the prompts of which one lacks its judgement."""
+        prompts = {self.views[place].prompt for place in missing["place"]}
+        return once.filter(pl.Series([self.views[place].prompt in prompts for place in once["place"]], dtype=pl.Boolean))
+
+    def _judge(
+        self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str
+    ) -> pl.DataFrame | None:
+        """Judge `shown`, keep those that are `missing`; returns the failed ones, which are not kept."""
+        wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
+        failures, waiting, since = [], [], time.monotonic()
+        with self.progress.counting(f"judgements of {name}", missing.height):
+            try:
+                for together_ in judge.score([self.views[place] for place in shown["place"]]):
+                    rows = [_row(addresses[place], judgement, question) for place, judgement in together_]
+                    rows = [row for row in rows if row["judgement_id"] in wanted]
+                    failures += [row for row in rows if row["status"] == Status.FAILED]
+                    waiting += [row for row in rows if row["status"] != Status.FAILED]
+                    if len(waiting) >= ROWS or time.monotonic() - since > SECONDS:
+                        self._keep(waiting)
+                        waiting, since = [], time.monotonic()
+                    self.progress.advance(len(rows))
+            finally:
+                self._keep(waiting)
+        return pl.DataFrame(failures, schema=self.table.schema) if failures else None
+
+    def _keep(self, rows: list[dict[str, object]]) -> None:
+        if rows:
+            self.table.append(pl.DataFrame(rows, schema=self.table.schema))
+
+    def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: pl.DataFrame | None) -> pl.DataFrame:
+        kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
+        scores = kept if failures is None else pl.concat([kept.select(failures.columns), failures])
+        return wanted.join(
+            scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
         )
-    return pl.concat(found), made
 
 
-def _judge_missing(
-    missing: pl.DataFrame,
-    views: list[Rollout],
-    judge: Judge,
-    fixed: dict[str, str],
-    table: Table,
-    progress: Progress,
-    name: str,
-) -> None:
-    with progress.counting(f"judgements of {name}", missing.height):
-        for chunk in missing.iter_slices(CHUNK):
-            judgements = judge.score([views[place] for place in chunk["place"]])
-            rows = [
-                {**fixed, "judgement_id": row["judgement_id"], "subject": row["subject"], **_columns(judgement)}
-                for row, judgement in zip(chunk.iter_rows(named=True), judgements, strict=True)
-            ]
-            table.append(pl.DataFrame(rows, schema=table.schema))
-            progress.advance(len(rows))
-
-
-def _columns(judgement: Judgement) -> dict[str, Any]:
-    return {
-        "score": judgement.score,
-        "status": judgement.status.value,
-        "raw": judgement.raw,
-        "reason": judgement.reason,
-        "tokens": judgement.tokens,
-    }
+def _row(address: dict[str, object], judgement: Judgement, question: tuple[str, str]) -> dict[str, object]:
+    criterion, judge = question
+    named = {"judgement_id": address["judgement_id"], "subject": address["subject"]}
+    return {**named, "criterion": criterion, "judge": judge, **asdict(judgement), "status": judgement.status.value}

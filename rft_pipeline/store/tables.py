@@ -38,6 +38,8 @@ JUDGEMENTS = pl.Schema(
         ("raw", pl.String()),
         ("reason", pl.String()),
         ("tokens", pl.Int64()),
+        ("tokens_out", pl.Int64()),
+        ("cost", pl.Float64()),
     ]
 )
 
@@ -149,7 +151,9 @@ class Table:
         return bool(DeltaTable.is_deltatable(self.path))
 
     def _write(self, rows: pl.DataFrame) -> None:
-        write_deltalake(self.path, rows, mode="append", partition_by=self.partition_by, configuration=LOG)
+        write_deltalake(
+            self.path, rows, mode="append", schema_mode="merge", partition_by=self.partition_by, configuration=LOG
+        )
 
     def _scan(self, *where: pl.Expr) -> pl.LazyFrame:
         """Rows as they were appended: a key may come twice."""
@@ -166,6 +170,8 @@ class Table:
             hive_partitioning=bool(folders),
             hive_schema=folders or None,
             include_file_paths="file",
+            schema={name: kind for name, kind in self.schema.items() if name not in folders},
+            missing_columns="insert",
         )
         return rows.select(*self.schema, "file")
 

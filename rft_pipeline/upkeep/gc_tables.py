@@ -11,10 +11,11 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
+from rft_pipeline.addresses import Question
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS
-from rft_pipeline.upkeep.needs import Asked, judgements_of, rollouts_of
+from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 from rft_pipeline.upkeep.reach import Reuse
 from rft_pipeline.upkeep.verify_tables import doubled_keys
 
@@ -85,7 +86,7 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
     rows = pl.scan_delta(table.path)
     found = [pl.DataFrame(schema={table.key: pl.String})]
     there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect()
-    for asked in (Asked(*each) for each in there.iter_rows()):
+    for asked in (Question(*each) for each in there.iter_rows()):
         subjects = needed.get(asked, pl.DataFrame(schema={"subject": pl.String}))
         if asked in reused.judgements or subjects is None:
             continue
@@ -94,9 +95,9 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
     return pl.concat(found)
 
 
-def _subjects(store: Path, staying: list[Record]) -> dict[Asked, pl.DataFrame | None]:
+def _subjects(store: Path, staying: list[Record]) -> dict[Question, pl.DataFrame | None]:
     """What each criterion was asked about; None where a record's replies are gone, so that nobody can tell."""
-    needed: dict[Asked, pl.DataFrame | None] = {}
+    needed: dict[Question, pl.DataFrame | None] = {}
     for record in staying:
         for asked, subjects in judgements_of(record, RecordStore(store).at):
             known = needed.get(asked, subjects)

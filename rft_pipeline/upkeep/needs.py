@@ -7,26 +7,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.addresses import BY_RULE, as_rollout, judge_in, subject_of
+from rft_pipeline.addresses import REPLY, Asked, Question, as_rollout, asked_in, subjects_of
 from rft_pipeline.errors import StoreError
-from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record
-
-REPLY = ["messages", "completion", "finish_reason", "fields"]
-"""The columns of a reply that its judges see."""
-
-
-class Asked(NamedTuple):
-    """A criterion and who decides it, as the judgements table spells them."""
-
-    criterion: str
-    judge: str
-
 
 class Judged(NamedTuple):
     """What one criterion was asked about."""
 
-    asked: Asked
+    asked: Question
     subjects: pl.DataFrame | None
     """One column, subject; None when the replies are gone or were not named, so that nobody can tell."""
 
@@ -49,28 +38,19 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
             replies = record.path("eval_reports.parquet")
         case _:
             return
-    judge = record.payload["inputs"].get("judge", "")
-    for criterion in record.payload["settings"]["criteria"].values():
-        asked, kind = asked_of(criterion, judge)
-        yield Judged(
-            asked, None if replies is None else _subjects(replies).select(pl.col(kind).alias("subject")).unique()
-        )
+    for asked in asked_in(record.payload):
+        yield Judged(asked.question, None if replies is None else _subjects(replies, asked))
 
 
-def asked_of(criterion: Mapping[str, Any], judge: str) -> tuple[Asked, str]:
-    """A criterion's payload as the table spells it, and which kind of subject it is shown: `model` or `rule`."""
-    asked = Asked(fingerprint(criterion), judge_in(criterion, judge))
-    return asked, "rule" if asked.judge == BY_RULE else "model"
+def _subjects(replies: Path, asked: Asked) -> pl.DataFrame:
+    views = _views(replies)
+    return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
 
 
 @functools.lru_cache(maxsize=2)
-def _subjects(replies: Path) -> pl.DataFrame:
-    """What judges and rules were shown: a row a different reply, columns model and rule."""
-    views = [as_rollout(row) for row in _read(replies, REPLY).unique().iter_rows(named=True)]
-    return pl.DataFrame(
-        {name: [subject_of(view, name == "model") for view in views] for name in ("model", "rule")},
-        schema={"model": pl.String, "rule": pl.String},
-    )
+def _views(replies: Path) -> list[Rollout]:
+    """The different replies of a record."""
+    return [as_rollout(row) for row in _read(replies, list(REPLY)).unique().iter_rows(named=True)]
 
 
 def _read(path: Path, columns: list[str]) -> pl.DataFrame:

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rft_pipeline.addresses import sampling_fingerprint
+from rft_pipeline.addresses import Question, asked_of, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
-from rft_pipeline.graph import criteria, nodes
+from rft_pipeline.graph import nodes
 from rft_pipeline.plan import settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.upkeep.layout import KEEP, Layout, is_record, kept_by, pointed_to
-from rft_pipeline.upkeep.needs import Asked, asked_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Reuse:
 
     rollouts: list[tuple[str, str]] = field(default_factory=list)
     """Policy and sampling."""
-    judgements: set[Asked] = field(default_factory=set)
+    judgements: set[Question] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -99,15 +98,14 @@ def reuse(states: Iterable[State]) -> Reuse:
     """What a run of these campaigns may still find in the tables."""
     rows = Reuse()
     for state in states:
-        campaign, judge = state.campaign, state.sources.get("judge", "")
+        campaign = state.campaign
         if len(state.settled) == len(nodes(campaign)):
             continue
         trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
             rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
-        asked = criteria(campaign.rubric.criteria).values()
-        rows.judgements.update(asked_of(criterion, judge)[0] for criterion in asked)
+        rows.judgements.update(each.question for each in asked_of(campaign.rubric.criteria, state.sources))
     return rows
 
 
@@ -123,7 +121,8 @@ def _readable(records: RecordStore, there: Layout) -> list[Record]:
 
 
 def _models_within(campaign: Campaign, store: Path) -> list[str]:
-    """Addresses of records whose checkpoint a campaign names as its policy or judge."""
-    folders = (campaign.folder / model for model in (campaign.policy.model, campaign.judge.model))
+    """Addresses of records whose checkpoint a campaign names as its policy or a judge."""
+    models = (campaign.policy.model, *(judge.model for judge in campaign.all_judges.values()))
+    folders = (campaign.folder / model for model in models)
     below = (os.path.relpath(folder.resolve(), store.resolve()) for folder in folders)
     return [Path(path).parent.as_posix() for path in below if not path.startswith(os.pardir)]

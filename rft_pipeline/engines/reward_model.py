@@ -1,0 +1,52 @@
+"""Reward models: sequence classifiers with one label, read at the end of a conversation.
+
+Axes: B conversations, L tokens.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from rft_pipeline.campaign import EngineRuntime
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.engines.chat_tokens import chat_tokens
+from rft_pipeline.engines.weights import load_tokenizer, pick_device
+from rft_pipeline.errors import ModelError
+
+
+class RewardModelEngine:
+    """A sequence classifier with a scalar head."""
+
+    def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+        self.device = pick_device(runtime.device)
+        self.batch_size = runtime.batch_size
+        self.tokenizer = load_tokenizer(folder)
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=getattr(torch, runtime.dtype), use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder}: cannot be loaded as a sequence classifier: {error}") from error
+        if model.config.num_labels != 1:
+            raise ModelError(f"{folder}: has {model.config.num_labels} labels; a reward model has one")
+        self.model = model.to(self.device).eval()
+        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    @torch.inference_mode()
+    def reward(self, conversations: Sequence[Messages]) -> list[float]:
+        rows = [chat_tokens(self.tokenizer, messages, reply_follows=False) for messages in conversations]
+        rewards = [0.0] * len(rows)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            longest = max(len(rows[i]) for i in batch)
+            ids_BL = torch.tensor(
+                [[self.tokenizer.pad_token_id] * (longest - len(rows[i])) + rows[i] for i in batch], device=self.device
+            )
+            mask_BL = torch.tensor([[0] * (longest - len(rows[i])) + [1] * len(rows[i]) for i in batch], device=self.device)
+            found_B = self.model(input_ids=ids_BL, attention_mask=mask_BL).logits[:, 0].float()
+            for i, reward in zip(batch, found_B.tolist(), strict=True):
+                rewards[i] = reward
+        return rewards

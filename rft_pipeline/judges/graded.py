@@ -1,0 +1,62 @@
+"""`graded`: a grade from 1 to k, each described, as the expected grade by the log-probs or the one of a JSON answer."""
+
+import math
+import re
+
+from rft_pipeline.engines import Asker, ChatReply
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
+from rft_pipeline.judges.base import Judgement, scored, unscored
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.protocols import GradedJudge
+from rft_pipeline.rules import Rollout
+
+_DIGIT = re.compile(r"\W*(\d+)\b")
+
+
+class Graded(SingleAsking):
+    """(grade − 1) / (k − 1), so that the worst grade is 0 and the best is 1."""
+
+    def __init__(self, config: GradedJudge, asker: Asker) -> None:
+        super().__init__(asker, config.max_tokens if config.answer == "json" else 4)
+        self.config = config
+        self.grades = tuple(str(grade) for grade in range(1, len(config.grades) + 1))
+        if config.answer == "json":
+            self.schema = schema_of(grade={"type": "integer", "minimum": 1, "maximum": len(self.grades)})
+            self.how = f'Answer with one JSON object: {{"reason": "...", "grade": 1 to {len(self.grades)}}}.'
+        else:
+            self.words = self.grades
+            self.how = f"Answer with the grade alone, a number from 1 to {len(self.grades)}."
+
+    def messages(self, rollout: Rollout) -> Messages | None:
+        described = "\n".join(f"{grade}: {text}" for grade, text in zip(self.grades, self.config.grades, strict=True))
+        reply = fenced(rollout.completion, self.config.max_chars)
+        values = {"reply": reply, "question": self.config.question, "grades": described, "answer": self.how}
+        return filled(self.config, rollout, values)
+
+    def verdict(self, reply: ChatReply) -> Judgement:
+        if self.config.answer == "json":
+            return self._of_json(reply.text)
+        if reply.words is not None:
+            return self._expected([reply.words[grade] for grade in self.grades])
+        found = _DIGIT.match(reply.text)
+        return self._score(found[1] if found else "", reply.text, "")
+
+    def _expected(self, logprobs: list[float]) -> Judgement:
+        top = max(logprobs)
+        weights = [math.exp(logprob - top) for logprob in logprobs]
+        grade = sum(place * weight for place, weight in enumerate(weights)) / sum(weights)
+        raw = ", ".join(f"{name}: {logprob:.3f}" for name, logprob in zip(self.grades, logprobs, strict=True))
+        return scored(grade / (len(weights) - 1), f"{raw} nats", f"expected grade {grade + 1:.2f}")
+
+    def _of_json(self, text: str) -> Judgement:
+        found = last_object(text, "grade")
+        return unscored(text, "no grade in it") if found is None else self._score(
+            str(found["grade"]), text, as_text(found.get("reason"))
+        )
+
+    def _score(self, grade: str, raw: str, reason: str) -> Judgement:
+        if grade not in self.grades:
+            return unscored(raw, f"no grade from 1 to {len(self.grades)} in it")
+        return scored((int(grade) - 1) / (len(self.grades) - 1), raw, reason)

@@ -1,0 +1,82 @@
+"""`listwise`: ranks the replies to one prompt, shown in an order of chance, answered by id.
+
+An id that is missing or stands twice leaves its reply unscored; the others are ranked among themselves.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from rft_pipeline.engines import Asker, ChatReply
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.judges.asking import filled, paid, schema_of
+from rft_pipeline.judges.base import Judgement, failed, scored, unscored
+from rft_pipeline.judges.comparing import Comparing
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.protocols import ListwiseJudge
+from rft_pipeline.rules import Rollout
+
+
+class Listwise(Comparing):
+    """The share of the other replies that a reply is ranked above."""
+
+    def __init__(self, config: ListwiseJudge, asker: Asker) -> None:
+        super().__init__(asker, config.max_tokens)
+        self.config = config
+        self.schema = schema_of(ranking={"type": "array", "items": {"type": "string"}})
+
+    def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
+        ids = _ids(group)
+        shown = "\n\n".join(
+            f"{name}:\n{fenced(rollout.completion, self.config.max_chars)}"
+            for name, rollout in zip(ids, group, strict=True)
+        )
+        example = json.dumps({"reason": "...", "ranking": sorted(ids)})
+        values = {"replies": shown, "question": self.config.question, "answer": example}
+        messages = filled(self.config, group[0], values)
+        return None if messages is None else [messages]
+
+    def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
+        (reply,) = replies
+        if reply.error:
+            return [failed(reply.error) for _ in group]
+        found = last_object(reply.text, "ranking")
+        ranking = found["ranking"] if found else None
+        if found is None or not isinstance(ranking, list):
+            return [self._paid(unscored(reply.text, "no ranking in it"), reply, group) for _ in group]
+        ids = _ids(group)
+        times = Counter(name for name in ranking if isinstance(name, str))
+        ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]
+        judgements = []
+        for name in ids:
+            if name not in ranked:
+                times_in_words = "is missing from" if not times[name] else f"stands {times[name]} times in"
+                judgement = unscored(reply.text, f"its id {name} {times_in_words} the ranking")
+            elif len(ranked) == 1:
+                judgement = unscored(reply.text, "no other reply was ranked")
+            else:
+                place = ranked.index(name)
+                share = 1 - place / (len(ranked) - 1)
+                reason = f"{name} is {place + 1} of {len(ranked)}. {as_text(found.get('reason'))}".strip()
+                judgement = scored(share, reply.text, reason)
+            judgements.append(self._paid(judgement, reply, group))
+        return judgements
+
+    def _paid(self, judgement: Judgement, reply: ChatReply, group: Sequence[Rollout]) -> Judgement:
+        """One answer for all: each judgement bears its share."""
+        share = ChatReply(
+            reply.request_id,
+            "",
+            prompt_tokens=reply.prompt_tokens // len(group),
+            tokens=reply.tokens // len(group),
+            cost=reply.cost / len(group),
+        )
+        return paid(judgement, share)
+
+
+def _ids(group: Sequence[Rollout]) -> list[str]:
+    """One id a reply, that tells nothing of its place and cannot be guessed by who wrote it."""
+    named = fingerprint([[rollout.prompt, rollout.completion] for rollout in group])
+    return [f"R{fingerprint([named, place])[:4].upper()}{place}" for place in range(len(group))]

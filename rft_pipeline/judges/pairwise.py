@@ -1,0 +1,93 @@
+"""`pairwise`: which of two replies is better, in both orders; an answer that flips with the order is a tie."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from rft_pipeline.engines import Asker, ChatReply
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.asking import filled, paid, schema_of
+from rft_pipeline.judges.base import Judgement, failed, scored, unscored
+from rft_pipeline.judges.comparing import Comparing
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.protocols import PairwiseJudge
+from rft_pipeline.rules import Rollout
+
+FIRST, SECOND, TIE = "A", "B", "tie"
+_WORD = re.compile(r"\W*(A|B)\b")
+
+
+class Pairwise(Comparing):
+    """The mean over a reply's opponents: 1 won, 0.5 tied, 0 lost."""
+
+    def __init__(self, config: PairwiseJudge, asker: Asker) -> None:
+        super().__init__(asker, config.max_tokens if config.answer == "json" else 4)
+        self.config = config
+        if config.answer == "json":
+            self.schema = schema_of(better={"type": "string", "enum": [FIRST, SECOND, TIE]})
+            self.how = 'Answer with one JSON object: {"reason": "...", "better": "A" or "B" or "tie"}.'
+        else:
+            self.words = (FIRST, SECOND)
+            self.how = "Answer A or B."
+
+    def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
+        asked = [self._messages(group[i], group[j]) for i, j in self._orders(len(group))]
+        known = [messages for messages in asked if messages is not None]
+        return known if len(known) == len(asked) else None
+
+    def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
+        won: list[list[float]] = [[] for _ in group]
+        seen: list[list[ChatReply]] = [[] for _ in group]
+        said: list[list[str]] = [[] for _ in group]
+        orders = list(self._orders(len(group)))
+        for number in range(0, len(replies), 2):
+            (i, j), pair = orders[number], replies[number : number + 2]
+            points = [self._points(reply) for reply in pair]
+            for place, opponent, sign in ((i, j, 1), (j, i, -1)):
+                seen[place] += pair
+                said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
+                if points[0] is not None and points[1] is not None:
+                    mine = (points[0] - points[1]) * sign  # the second question shows them the other way round
+                    won[place].append(0.5 + 0.5 * ((mine > 1) - (mine < -1)))
+        return [self._judge(*told) for told in zip(won, seen, said, strict=True)]
+
+    def _judge(self, won: list[float], seen: list[ChatReply], said: list[str]) -> Judgement:
+        if errors := [reply.error for reply in seen if reply.error]:
+            return failed(errors[0])
+        halves = [ChatReply("", "", "", None, r.prompt_tokens // 2, r.tokens // 2, r.cost / 2) for r in seen]
+        raw = "\n".join(said)
+        if len(won) < len(seen) // 2:
+            return paid(unscored(raw, f"{len(seen) // 2 - len(won)} comparisons could not be read"), *halves)
+        tied = sum(each == 0.5 for each in won)
+        reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}"
+        return paid(scored(sum(won) / len(won), raw, reason), *halves)
+
+    def _points(self, reply: ChatReply) -> float | None:
+        """1 for the reply shown first, −1 for the other, 0 for neither; None when the answer cannot be read."""
+        if reply.error:
+            return None
+        if self.config.answer == "json":
+            found = last_object(reply.text, "better")
+            return {FIRST: 1.0, SECOND: -1.0, TIE: 0.0}.get(as_text(found["better"])) if found else None
+        if reply.words is not None:
+            first, second = reply.words[FIRST], reply.words[SECOND]
+            return float((first > second) - (first < second))
+        word = _WORD.match(reply.text)
+        return None if word is None else (1.0 if word[1] == FIRST else -1.0)
+
+    def _messages(self, first: Rollout, second: Rollout) -> Messages | None:
+        values = {
+            "first": fenced(first.completion, self.config.max_chars),
+            "second": fenced(second.completion, self.config.max_chars),
+            "question": self.config.question,
+            "answer": self.how,
+        }
+        return filled(self.config, first, values)
+
+    def _orders(self, count: int) -> Iterator[tuple[int, int]]:
+        """Each pair in both orders, one after the other: on a circle, a reply meets its nearest neighbours."""
+        reach = min(self.config.opponents, count - 1)
+        pairs = {tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, (reach + 1) // 2 + 1)}
+        for i, j in sorted(pairs):
+            yield i, j
+            yield j, i
