@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import polars as pl
 import typer
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
@@ -22,12 +22,12 @@ from benchmarks.common import (
     DtypeName,
     Goal,
     ModelName,
+    OneEngine,
     conclude,
     find_campaign,
     load_engine,
     machine,
     run,
-    OneEngine,
     runtime_of,
     say,
 )
@@ -38,7 +38,15 @@ from rft_pipeline.engines import Scorer
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import Judge, make_judge
-from rft_pipeline.protocols import AnyJudge, BinaryJudge, ClozeJudge, ContrastJudge, PanelJudge, RelevanceJudge, RuleJudge
+from rft_pipeline.protocols import (
+    AnyJudge,
+    BinaryJudge,
+    ClozeJudge,
+    ContrastJudge,
+    PanelJudge,
+    RelevanceJudge,
+    RuleJudge,
+)
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.stats import Interval, clustered_mean

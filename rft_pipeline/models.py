@@ -70,7 +70,7 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
 
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
-    """What stands for a model in fingerprints: the hash of its weights, fetched if need be; of a served one its name."""
+    """What stands for a model in fingerprints: the hash of its weights, fetched if need be; a served one's name."""
     return _served(name) or resolve(name, models, campaign_folder).content_hash
 
 

@@ -158,7 +158,7 @@ class BinaryJudge(AskingProtocol):
 
 
 class GradedJudge(AskingProtocol):
-    """A grade from 1 to k, each described in words: the expected grade by the log-probs, or the one of a JSON answer."""
+    """A grade from 1 to k, each described: the expected grade by the log-probs, or the one of a JSON answer."""
 
     TEMPLATE = "graded.txt"
     SLOTS = frozenset({"prompt", "reply", "question", "grades", "answer"})

@@ -16,7 +16,7 @@ from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER
-from rft_pipeline.protocols import AskingProtocol, BinaryJudge, ClozeJudge, ModelProtocol
+from rft_pipeline.protocols import BinaryJudge, ClozeJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.rollouts import conversation
 

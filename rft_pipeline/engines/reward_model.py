@@ -45,7 +45,9 @@ class RewardModelEngine:
             ids_BL = torch.tensor(
                 [[self.tokenizer.pad_token_id] * (longest - len(rows[i])) + rows[i] for i in batch], device=self.device
             )
-            mask_BL = torch.tensor([[0] * (longest - len(rows[i])) + [1] * len(rows[i]) for i in batch], device=self.device)
+            mask_BL = torch.tensor(
+                [[0] * (longest - len(rows[i])) + [1] * len(rows[i]) for i in batch], device=self.device
+            )
             found_B = self.model(input_ids=ids_BL, attention_mask=mask_BL).logits[:, 0].float()
             for i, reward in zip(batch, found_B.tolist(), strict=True):
                 rewards[i] = reward

@@ -52,8 +52,10 @@ class Graded(SingleAsking):
 
     def _of_json(self, text: str) -> Judgement:
         found = last_object(text, "grade")
-        return unscored(text, "no grade in it") if found is None else self._score(
-            str(found["grade"]), text, as_text(found.get("reason"))
+        return (
+            unscored(text, "no grade in it")
+            if found is None
+            else self._score(str(found["grade"]), text, as_text(found.get("reason")))
         )
 
     def _score(self, grade: str, raw: str, reason: str) -> Judgement:

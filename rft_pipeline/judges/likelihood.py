@@ -8,7 +8,6 @@ from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, s
 from rft_pipeline.protocols import Squash
 from rft_pipeline.rules import Rollout
 
-
 CHUNK = 64
 """Rollouts whose requests are scored together."""
 

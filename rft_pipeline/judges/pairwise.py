@@ -87,7 +87,9 @@ class Pairwise(Comparing):
     def _orders(self, count: int) -> Iterator[tuple[int, int]]:
         """Each pair in both orders, one after the other: on a circle, a reply meets its nearest neighbours."""
         reach = min(self.config.opponents, count - 1)
-        pairs = {tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, (reach + 1) // 2 + 1)}
+        pairs = {
+            tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, (reach + 1) // 2 + 1)
+        }
         for i, j in sorted(pairs):
             yield i, j
             yield j, i

@@ -1,8 +1,8 @@
 """`python`: a judge of the user's own, a class with two hooks.
 
-    class Brief:
-        def messages(self, rollout):        # what to ask: (role, text) pairs; `fenced` shows an untrusted text
-        def verdict(self, answer):          # a score in [0, 1], or (score, reason); an exception leaves it unscored
+class Brief:
+    def messages(self, rollout):        # what to ask: (role, text) pairs; `fenced` shows an untrusted text
+    def verdict(self, answer):          # a score in [0, 1], or (score, reason); an exception leaves it unscored
 """
 
 from pathlib import Path

@@ -87,7 +87,9 @@ class _Stage:
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
-        found = wanted.with_columns(pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object))
+        found = wanted.with_columns(
+            pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object)
+        )
         missing = self.table.missing(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
         keep = [row for row in found.iter_rows(named=True) if row["judgement_id"] in set(missing["judgement_id"])]
         rows = [_row(row, row["judgement"], question) for row in {row["judgement_id"]: row for row in keep}.values()]
@@ -100,7 +102,9 @@ class _Stage:
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
         """All different replies to the prompts of which one lacks its judgement."""
         prompts = {self.views[place].prompt for place in missing["place"]}
-        return once.filter(pl.Series([self.views[place].prompt in prompts for place in once["place"]], dtype=pl.Boolean))
+        return once.filter(
+            pl.Series([self.views[place].prompt in prompts for place in once["place"]], dtype=pl.Boolean)
+        )
 
     def _judge(
         self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str

@@ -1,9 +1,9 @@
 """Which rows of the tables a record holds results of: rollouts by id, judgements by criterion, judge and subject."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from rft_pipeline.addresses import REPLY, Asked, Question, as_rollout, asked_in,
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record
+
 
 class Judged(NamedTuple):
     """What one criterion was asked about."""
