@@ -22,7 +22,8 @@ def load(name: str, folder: Path | None) -> Any:
         path = _file(module_name, folder)
         if folder is not None and path.parent == folder:
             spec = importlib.util.spec_from_file_location(f"rft_campaign_{folder.name}_{module_name}", path)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
             spec.loader.exec_module(module)
