@@ -16,7 +16,7 @@ from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, asked_of_judge
 
-ROWS, SECONDS = 256, 5.0
+ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost")
 

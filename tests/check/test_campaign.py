@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,13 @@ def test_the_shipped_campaign_passes_without_a_warning(tmp_path: Path) -> None:
     assert result.labels["polite"] == LabelCounts(bad=58, good=72, unlabelled=0)
 
 
-def test_a_check_takes_less_than_three_seconds_and_imports_nothing_heavy() -> None:
+def test_a_check_imports_nothing_heavy() -> None:
     code = (
         "import sys; from pathlib import Path; from rft_pipeline.check import check_campaign; "
         f"check_campaign(Path({str(SHIPPED)!r}), Path('none')); "
         "print([name for name in ('torch', 'transformers', 'trl', 'mlflow', 'datasets') if name in sys.modules])"
     )
-    begin = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert time.monotonic() - begin < 3
     assert done.stdout.strip() == "[]"
 
 

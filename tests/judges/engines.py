@@ -1,17 +1,42 @@
 """Engines for the tests of judges: one that writes down what it is asked, one that answers what it is told."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
+from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
+from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
+from rft_pipeline.judges import Judge, Judgement
+from rft_pipeline.rules import Rollout
+
+
+class OneEngine:
+    """`judges.Engines` with one engine behind every judge; with none, asking for it fails the test."""
+
+    def __init__(self, engine: Any = None) -> None:
+        self.engine = engine
+
+    def scorer(self, by: str) -> Any:
+        assert self.engine is not None, "no engine is needed"
+        return self.engine
+
+    asker = rewarder = scorer
+
+
+def judgements(judge: Judge, rollouts: Sequence[Rollout]) -> list[Judgement]:
+    """What a judge says of each rollout, in order."""
+    found = {place: judgement for together in judge.score(rollouts) for place, judgement in together}
+    assert sorted(found) == list(range(len(rollouts)))
+    return [found[place] for place in range(len(rollouts))]
 
 
 class Counting:
     """Passes everything on to a real engine, writes the requests down, and fails after `limit` of them."""
 
-    def __init__(self, engine: Scorer, limit: int | None = None) -> None:
+    def __init__(self, engine: TransformersEngine, limit: int | None = None) -> None:
         self.engine = engine
+        self.batch_size = engine.batch_size
         self.limit = limit
         self.asked: list[ScoreRequest] = []
 
@@ -27,11 +52,17 @@ class Counting:
         self.asked += requests
         return self.engine.score(requests)
 
+    def generate(self, requests: Any, sampling: Any) -> Any:
+        return self.engine.generate(requests, sampling)
+
+    ask = TransformersEngine.ask
+    _weigh = TransformersEngine._weigh
+
 
 class Answering(Counting):
     """Tokenizes with a real engine and answers every request with one log-prob."""
 
-    def __init__(self, engine: Scorer, logprob: float) -> None:
+    def __init__(self, engine: TransformersEngine, logprob: float) -> None:
         super().__init__(engine)
         self.logprob = logprob
 

@@ -9,12 +9,13 @@ from rft_pipeline.addresses import transcript
 from rft_pipeline.engines import Scorer
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
+from rft_pipeline.judges import likelihood
 from rft_pipeline.progress import Progress
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages import judge_scores
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
-from tests.judges.engines import Answering, Counting
+from tests.judges.engines import Answering, Counting, OneEngine
 
 POLITE: dict[str, Any] = {
     "name": "polite",
@@ -42,9 +43,9 @@ def rollouts(*completions: str, prompt: str = "Please help.", finish_reason: str
 
 
 def judged(
-    rows: pl.DataFrame, wanted: list[Criterion], table: Table, engine: Scorer, model: str = "judge-1"
+    rows: pl.DataFrame, wanted: list[Criterion], table: Table, engine: Scorer | None, model: str = "judge-1"
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    return judge_rollouts(rows, wanted, model, table, lambda: engine, Progress("judge_scores"))
+    return judge_rollouts(rows, wanted, {"judge": model}, table, OneEngine(engine), Progress("judge_scores"))
 
 
 @pytest.fixture
@@ -82,21 +83,13 @@ def test_the_same_completion_of_another_prompt_is_judged_anew(engine: Counting, 
 
 def test_nothing_is_judged_twice_and_no_engine_is_started_for_it(engine: Counting, table: Table) -> None:
     first, _ = judged(rollouts("Yes.", "No."), criteria(POLITE, ENOUGH), table, engine)
-
-    def never() -> Scorer:
-        raise AssertionError("no engine is needed")
-
-    wanted = criteria(POLITE, ENOUGH)
-    again, made = judge_rollouts(rollouts("Yes.", "No."), wanted, "judge-1", table, never, Progress("judge_scores"))
+    again, made = judged(rollouts("Yes.", "No."), criteria(POLITE, ENOUGH), table, None)
     assert made == {"polite": 0, "enough": 0}
     assert again.equals(first)
 
 
 def test_rules_alone_need_no_engine(table: Table) -> None:
-    def never() -> Scorer:
-        raise AssertionError("no engine is needed")
-
-    scores, _ = judge_rollouts(rollouts("Yes."), criteria(ENOUGH), "judge-1", table, never, Progress("judge_scores"))
+    scores, _ = judged(rollouts("Yes."), criteria(ENOUGH), table, None)
     assert scores["score"].to_list() == [0.25]
 
 
@@ -152,7 +145,8 @@ def test_what_the_judge_cannot_say_is_stored_without_a_score(tiny_engine: Transf
 def test_a_run_that_was_killed_keeps_its_judgements_and_makes_only_the_missing(
     tiny_engine: TransformersEngine, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge_scores, "CHUNK", 2)
+    monkeypatch.setattr(judge_scores, "ROWS", 2)
+    monkeypatch.setattr(likelihood, "CHUNK", 2)
     rows = rollouts(*(f"Yes, {word}." for word in ("lamp", "desk", "chair", "table", "order", "price")))
     with pytest.raises(EngineError, match="the engine is gone"):
         judged(rows, criteria(POLITE), table, Counting(tiny_engine, limit=2 * 4))
