@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rft_pipeline.judges.base import Judgement, scored
+from rft_pipeline.judges.base import Judgement, scored, unscored
 from rft_pipeline.rubric import RuleJudge
 from rft_pipeline.rules import Rollout
 
@@ -15,4 +15,7 @@ class Rule:
 
     def score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
         verdicts = [self.rule(rollout) for rollout in rollouts]
-        return [scored(verdict.score, "", verdict.reason) for verdict in verdicts]
+        return [
+            unscored("", verdict.reason) if verdict.score is None else scored(verdict.score, "", verdict.reason)
+            for verdict in verdicts
+        ]
