@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pydantic import Field
 
@@ -101,7 +101,7 @@ def _numbers(context: str | list[str]) -> set[int]:
     return {int(number) for number in _NUMBERED.findall(context)} or {1}
 
 
-def _is_context(value: Any) -> bool:
+def _is_context(value: Any) -> TypeGuard[str | list[str]]:
     if isinstance(value, list):
         return all(isinstance(passage, str) for passage in value)
     return isinstance(value, str) and bool(value.strip())

@@ -17,16 +17,17 @@ DecimalMark = Literal[".", ","]
 
 EXACT = decimal.Context(prec=60, Emax=999_999, Emin=-999_999, traps=[])
 """Nothing raises: what leaves its range becomes infinite or not a number."""
+_CURRENCIES = "$€£¥"
 _SPACES = "\u00a0\u2009\u202f"
 _BODY = rf"(?:\d(?:[.,'’{_SPACES}]?\d)*+|(?<!\.)\.\d++)"
-_INTEGER = r"[-+−–]?\d{1,7}+"
+_INTEGER = r"[-+−–]?\d++"
 _NUMBER = re.compile(
     rf"""
     (?<![A-Za-z\d])                       # the 2 of m2 is no number
     (?:(?<![\w)\]}}])(?P<sign>[-+−–]))?   # the dash of 10-20 is no sign
-    [$€£¥]?
+    [{_CURRENCIES}]?
     (?:
-        (?<!\d/)(?:(?P<whole>\d{{1,7}}+)\s)?(?P<over>{_BODY})\s?/\s?(?P<under>{_BODY})(?!/?\d)  # nor is a date a fraction
+        (?<!\d/)(?:(?P<whole>\d{{1,7}}+)\s)?(?P<over>{_BODY})\s?/\s?(?P<under>{_BODY})(?!/?\d)  # nor a date
       |
         (?P<body>{_BODY})
         (?:
@@ -66,15 +67,13 @@ def numbers(text: str, mark: DecimalMark) -> Iterator[Number]:
 def number_of(value: Any, mark: DecimalMark) -> Number | None:
     """A number given as data: a number, or a text that is nothing but one; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        exact = EXACT.create_decimal(repr(value)) if len(repr(value)) < 1000 else Decimal("NaN")
-        return Number(str(value)[:40], exact, False) if exact.is_finite() else None
-    if not isinstance(value, str):
+        exact = EXACT.create_decimal(value if isinstance(value, int) else repr(value))
+        return Number(f"{exact:g}", exact, False) if exact.is_finite() else None
+    found = list(numbers(value, mark)) if isinstance(value, str) else []
+    if len(found) != 1 or found[0].value is None:
         return None
-    found = list(numbers(value, mark))
-    alone = len(found) == 1 and found[0].text == _plain(value).strip().strip("$").strip()
-    if len(found) == 1 and found[0].value is not None and (alone or found[0].text == _plain(value).strip()):
-        return found[0]
-    return None
+    alone = found[0].text.strip(_CURRENCIES) == _plain(value).strip(_CURRENCIES + " \n")
+    return found[0] if alone else None
 
 
 def _plain(text: str) -> str:
@@ -82,10 +81,12 @@ def _plain(text: str) -> str:
     for written, meant in _LATEX.items():
         text = text.replace(written, meant)
     text = _FRAC.sub(lambda found: _apart(found, "/".join(part.strip() for part in found.groups() if part)), text)
-    text = _VULGAR.sub(
-        lambda found: _apart(found, unicodedata.normalize("NFKC", found.group()).replace("⁄", "/")), text
-    )
-    return _SUPERSCRIPT.sub(lambda found: "^" + unicodedata.normalize("NFKC", found.group()), text)
+    text = _VULGAR.sub(lambda found: _apart(found, _compatible(found).replace("⁄", "/")), text)
+    return _SUPERSCRIPT.sub(lambda found: f"^{_compatible(found)}", text)
+
+
+def _compatible(found: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", found.group())
 
 
 def _apart(found: re.Match[str], fraction: str) -> str:
@@ -109,16 +110,16 @@ def _value(found: re.Match[str], mark: DecimalMark) -> Decimal | None:
 
 
 def _integer(text: str) -> int:
-    return int(text.replace("−", "-").replace("–", "-"))
+    """An exponent; one of more than eight characters is out of range, whatever it is."""
+    return int(text[:9].replace("−", "-").replace("–", "-"))
 
 
 def _decimal(text: str, mark: DecimalMark) -> Decimal | None:
     """The digits of a number with its decimal mark and groups of three; None when they are set another way."""
     if not _style(mark).fullmatch(text):
         return None
-    return EXACT.create_decimal(
-        "".join("." if char == mark else char for char in text if char.isdigit() or char == mark)
-    )
+    kept = "".join("." if char == mark else char for char in text if char.isdigit() or char == mark)
+    return EXACT.create_decimal(kept)
 
 
 @cache

@@ -45,10 +45,8 @@ class AsksFor(Rule):
     def columns(self) -> tuple[Column, ...]:
         if self.when is None:
             return ()
-        allowed = "true, false, 1, 0, null"
-        return (
-            Column("when", self.when, _is_yes_or_no, "neither yes nor no", allowed, "there it counts as not needed"),
-        )
+        wrong, allowed, absent = "neither yes nor no", "true, false, 1, 0, null", "there it counts as not needed"
+        return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         asks = re.search(self.pattern, rollout.completion, re.IGNORECASE) is not None
