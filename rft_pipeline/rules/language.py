@@ -65,15 +65,19 @@ class Language(Rule):
 
 def _pieces(text: str, least: int) -> list[str]:
     """Runs of sentences of at least `least` letters, together the whole text; none when there are fewer letters."""
-    pieces, held = [], ""
-    for sentence in _PIECE_END.split(text):
-        held = f"{held} {sentence}"
-        if _letters(held) >= least:
-            pieces.append(held)
-            held = ""
-    if pieces and held:
-        pieces[-1] += held
-    return pieces
+    pieces: list[list[str]] = [[]]
+    letters = 0
+    for sentence in filter(None, _PIECE_END.split(text)):
+        if letters >= least:
+            pieces.append([])
+            letters = 0
+        pieces[-1].append(sentence)
+        letters += _letters(sentence)
+    if letters < least:
+        rest = pieces.pop()
+        if pieces:
+            pieces[-1] += rest
+    return [" ".join(piece) for piece in pieces]
 
 
 def _letters(text: str) -> int:
