@@ -36,7 +36,7 @@ def test_a_reply_too_short_to_tell_is_what_the_rubric_says(short: str, expected:
 
 
 def test_an_unknown_language_lists_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="allowed .ISO 639-1.: af, am, an"):
+    with pytest.raises(ValidationError, match=r"allowed .ISO 639-1.: af, am, an"):
         Language(language="english")
 
 
