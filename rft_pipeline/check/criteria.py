@@ -14,8 +14,10 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
 from rft_pipeline.protocols import ClozeJudge, ContrastJudge, RuleJudge
+from rft_pipeline.rows import shown
 from rft_pipeline.rubric import Criterion
-from rft_pipeline.rules.text import AsksFor, Finishes, Length
+from rft_pipeline.rules import Column
+from rft_pipeline.rules.text import Finishes, Length
 
 _SLOT = re.compile(r"\{(\w*)\}")
 
@@ -33,8 +35,9 @@ def check_criteria(
     for criterion in campaign.rubric.criteria:
         where = f"{rubric}: {criterion.name}"
         match criterion.judge:
-            case RuleJudge(rule=AsksFor(when=str(column))):
-                _check_column(where, column, rows, settings)
+            case RuleJudge(rule=rule):
+                for column in rule.columns():
+                    _check_column(where, column, rows, settings)
             case ClozeJudge() as judge:
                 _check_templates(where, judge, settings)
             case ContrastJudge(positive=positive, negative=negative) if words(positive) == words(negative):
@@ -87,36 +90,44 @@ def _check_gate(
             "allowed: 0 to 1, both left out"
         )
     elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
-        scores = [criterion.judge.rule(as_rollout(row)).score for row in anchors.iter_rows(named=True)]
-        if max(scores) < gate:
+        verdicts = [criterion.judge.rule(as_rollout(row)) for row in anchors.iter_rows(named=True)]
+        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+        if scores and max(scores) < gate:
+            unscored = f" and {len(verdicts) - len(scores)} unscored" if len(scores) < len(verdicts) else ""
             settings.errors.append(
-                f"{where}: gate {gate:g} is passed by none of the {len(scores)} anchors (the best scores "
+                f"{where}: gate {gate:g} is passed by none of the {len(scores)} anchors{unscored} (the best scores "
                 f"{max(scores):.2f}); every rollout would end at the floor: lower the gate or mend the rule"
             )
 
 
-def _check_column(where: str, column: str, tables: Mapping[str, pl.DataFrame], settings: Findings) -> None:
+def _check_column(where: str, column: Column, tables: Mapping[str, pl.DataFrame], settings: Findings) -> None:
+    place = f"{where}: {column.parameter}"
     for table, rows in tables.items():
         missing, odd = [], []
         for name, text in zip(rows["id"], rows["fields"], strict=True):
             fields: dict[str, Any] = json.loads(text)
-            if column not in fields:
+            if column.name not in fields or (column.needed and fields[column.name] is None):
                 missing.append(name)
-            elif fields[column] not in (True, False, None):
-                odd.append(f"{name}: {json.dumps(fields[column], ensure_ascii=False)}")
+            elif not column.can_be(fields[column.name]):
+                odd.append(f"{name}: {shown(fields[column.name])}")
         what = "anchor" if table == "anchors" else f"{table} prompt"
-        if len(missing) == rows.height:
+        if table == "anchors" and column.needed:
+            pass  # an anchor without it is unscored, which moves nothing
+        elif len(missing) == rows.height:
             there = sorted({key for text in rows["fields"] for key in json.loads(text)})
-            settings.errors.append(f"{where}: when: no {what} has a column {column!r}; they have: {', '.join(there)}")
+            settings.errors.append(
+                f"{place}: no {what} has a {'value in ' if column.name in there else ''}column {column.name!r}; "
+                f"they have: {', '.join(there) or 'none'}"
+            )
         elif missing:
             settings.warnings.append(
-                f"{where}: when: {len(missing)} of {rows.height} {what}s lack the column {column!r} "
-                f"(e.g. {missing[0]}); there it counts as not needed"
+                f"{place}: {len(missing)} of {rows.height} {what}s lack the column {column.name!r} "
+                f"(e.g. {missing[0]}); {column.absent}"
             )
         if odd:
             settings.errors.append(
-                f"{where}: when: {len(odd)} {what}s hold something in {column!r} that is neither yes nor no "
-                f"(e.g. {odd[0]}); allowed: true, false, 1, 0, null"
+                f"{place}: {len(odd)} {what}s hold something in {column.name!r} that is {column.not_one} "
+                f"(e.g. {odd[0]}); allowed: {column.allowed}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rft_pipeline.judges.base import Judged, scored
+from rft_pipeline.judges.base import Judged, scored, unscored
 from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rules import Rollout
 
@@ -15,5 +15,5 @@ class Rule:
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         for place, rollout in enumerate(rollouts):
-            verdict = self.rule(rollout)
-            yield [(place, scored(verdict.score, "", verdict.reason))]
+            score, reason = self.rule(rollout)
+            yield [(place, unscored("", reason) if score is None else scored(score, "", reason))]

@@ -4,13 +4,30 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.answer import NumericAnswer
+from rft_pipeline.rules.base import Column, Rollout, Rule, Verdict
+from rft_pipeline.rules.citation import CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts
+from rft_pipeline.rules.language import Language
+from rft_pipeline.rules.readability import Readability
+from rft_pipeline.rules.similarity import Similarity
 from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
 
 AnyRule = Annotated[
-    AsksFor | Finishes | JsonSchema | Length | NoInventedFacts | NoMarkdown | Regex | RequiredParts,
+    AsksFor
+    | CitesContext
+    | Finishes
+    | JsonSchema
+    | Language
+    | Length
+    | NoInventedFacts
+    | NoMarkdown
+    | NumericAnswer
+    | Readability
+    | Regex
+    | RequiredParts
+    | Similarity,
     Field(discriminator="name"),
 ]
 
-__all__ = ["AnyRule", "Rollout", "Rule", "Verdict"]
+__all__ = ["AnyRule", "Column", "Rollout", "Rule", "Verdict"]

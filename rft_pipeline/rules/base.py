@@ -1,10 +1,26 @@
 """What a rule sees, and what it says."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, Field
 
 from rft_pipeline.strict import Strict
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+RegexText = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression, as text."""
+ColumnName = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -21,16 +37,40 @@ class Rollout:
 
 
 class Verdict(NamedTuple):
-    """A score in [0, 1] and the reason in words."""
+    """A score in [0, 1] and the reason in words; the score is None where the rule cannot decide."""
 
-    score: float
+    score: float | None
     reason: str
+
+
+class Column(NamedTuple):
+    """A column of the prompts that a rule reads: what `rft check` holds every row against."""
+
+    parameter: str
+    """The rule's parameter that names it."""
+    name: str
+    can_be: Callable[[Any], bool]
+    """Whether the rule can use a value."""
+    not_one: str
+    """What a value is that it cannot use, e.g. `neither yes nor no`."""
+    allowed: str
+    absent: str = "there it is unscored, and a rollout with an unscored criterion does not train"
+    """What the rule does with a prompt that lacks the column."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether null is as good as no column."""
+        return not self.can_be(None)
 
 
 class Rule(Strict):
     """A rule's parameters; calling it scores a rollout. `version` grows when its verdicts may change."""
 
     version: int = 1
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the prompts it reads. Without one a rule makes no score up: its verdict is None."""
+        return ()
 
     def __call__(self, rollout: Rollout) -> Verdict:
         raise NotImplementedError

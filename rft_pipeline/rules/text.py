@@ -7,20 +7,12 @@ from typing import Any, Literal
 import jsonschema
 from pydantic import Field, field_validator, model_validator
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Column, RegexText, Rollout, Rule, Verdict
 
 _MARKDOWN = re.compile(
     r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE
 )
 _SENTENCE_END = re.compile(r"[.!?…][\"')\]]*\s*$")
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return value
 
 
 class Finishes(Rule):
@@ -47,10 +39,14 @@ class AsksFor(Rule):
     """
 
     name: Literal["asks_for"] = "asks_for"
-    pattern: str
+    pattern: RegexText
     when: str | None = None
 
-    _compiles = field_validator("pattern")(_pattern)
+    def columns(self) -> tuple[Column, ...]:
+        if self.when is None:
+            return ()
+        wrong, allowed, absent = "neither yes nor no", "true, false, 1, 0, null", "there it counts as not needed"
+        return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         asks = re.search(self.pattern, rollout.completion, re.IGNORECASE) is not None
@@ -88,10 +84,8 @@ class Regex(Rule):
     """The reply matches `pattern` (or, with `forbid`, does not)."""
 
     name: Literal["regex"] = "regex"
-    pattern: str
+    pattern: RegexText
     forbid: bool = False
-
-    _compiles = field_validator("pattern")(_pattern)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         found = re.search(self.pattern, rollout.completion)
@@ -145,3 +139,7 @@ class JsonSchema(Rule):
             return Verdict(0.0, f"not JSON: {error}")
         errors = list(jsonschema.Draft202012Validator(self.json_schema).iter_errors(document))
         return Verdict(float(not errors), errors[0].message if errors else "valid")
+
+
+def _is_yes_or_no(value: Any) -> bool:
+    return value in (True, False, None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.check.small import CLOZE, POLITE, TRAIN, campaign, errors, rule, warnings
+from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, errors, rule, warnings
 
 
 def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
@@ -106,3 +106,49 @@ def test_personas_that_differ_only_in_spelling_are_refused(tmp_path: Path) -> No
     judge = {**POLITE, "negative": "you are a COURTEOUS person!"}
     [error] = errors(campaign(tmp_path, [{"name": "polite", "judge": judge}]))
     assert error.endswith("differ only in case or punctuation; describe two opposite ways to reply")
+
+
+@pytest.mark.parametrize(
+    ("judge", "value", "finding"),
+    [
+        (
+            rule("numeric_answer"),
+            "some",
+            '(e.g. odd: "some"); allowed: a number, or a text that is one (like 1,234.50, 3/4, 50%)',
+        ),
+        (
+            rule("similarity"),
+            1.5,
+            "(e.g. odd: 1.5); allowed: a text, or a list of texts of which the likest counts; none of them empty",
+        ),
+        (
+            rule("cites_context", column="reference"),
+            [1],
+            "(e.g. odd: [1]); allowed: a text that is not empty, or a list of texts "
+            "(an empty list: nothing was found to cite)",
+        ),
+    ],
+)
+def test_a_column_that_a_rule_cannot_read_is_refused(
+    tmp_path: Path, judge: dict[str, Any], value: Any, finding: str
+) -> None:
+    train = [{**row, "reference": "42"} for row in TRAIN]
+    held_out = [{**row, "reference": "42"} for row in EVAL]
+    odd = {"id": "odd", "prompt": "Odd one.", "reference": value}
+    bare = {"id": "bare", "prompt": "Nothing else here.", "reference": None}
+    criteria = [{"name": "right", "judge": judge}, {"name": "polite", "judge": POLITE}]
+    [error] = errors(campaign(tmp_path, criteria, train=[*train, odd, bare], held_out=held_out))
+    assert error.startswith("rubric.yaml: right: column: 1 train prompts hold something in 'reference' that is ")
+    assert error.endswith(finding)
+
+
+def test_a_prompt_without_a_reference_is_a_warning_and_an_anchor_without_one_is_not(tmp_path: Path) -> None:
+    train = [{**row, "reference": "42"} for row in TRAIN]
+    bare = {"id": "bare", "prompt": "Nothing else here.", "reference": None}
+    held_out = [{**row, "reference": "42"} for row in EVAL]
+    criteria = [{"name": "right", "gate": 0.5, "judge": rule("numeric_answer")}, {"name": "polite", "judge": POLITE}]
+    folder = campaign(tmp_path, criteria, train=[*train, bare], held_out=held_out)
+    assert warnings(folder) == [
+        "rubric.yaml: right: column: 1 of 9 train prompts lack the column 'reference' (e.g. bare); "
+        "there it is unscored, and a rollout with an unscored criterion does not train"
+    ]

@@ -1,9 +1,9 @@
 """Engines for the tests of judges: one that writes down what it is asked, one that answers what it is told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rft_pipeline.engines import ScoreRequest, ScoreResult
+from rft_pipeline.engines import ChatReply, ChatRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
@@ -72,3 +72,22 @@ class Answering(Counting):
             ScoreResult([self.logprob] * len(each.continuation), [self.logprob] * len(each.candidates))
             for each in requests
         ]
+
+
+class Told:
+    """Answers every question with what `answer` makes of its text, last question first; `None` is a failed call."""
+
+    def __init__(self, answer: Callable[[str], str | dict[str, float] | None]) -> None:
+        self.answer = answer
+        self.asked: list[ChatRequest] = []
+
+    def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
+        self.asked += requests
+        for request in reversed(requests):
+            answer = self.answer(request.messages[-1][1])
+            if answer is None:
+                yield ChatReply(request.request_id, "", error="HTTP 500: out of order")
+            elif isinstance(answer, dict):
+                yield ChatReply(request.request_id, "", words=answer, prompt_tokens=10, tokens=1, cost=0.5)
+            else:
+                yield ChatReply(request.request_id, answer, prompt_tokens=10, tokens=4, cost=0.5)

@@ -237,3 +237,9 @@ def test_a_verdict_beyond_the_range_of_exp_is_still_a_score(tiny_engine: Transfo
 
     (judgement,) = judgements(judge(BINARY, Sure(tiny_engine, 0.0)), [SORRY])
     assert judgement.score == pytest.approx(0.0)
+
+
+def test_a_rule_that_cannot_decide_leaves_the_rollout_unscored() -> None:
+    config = RuleJudge.model_validate({"protocol": "rule", "rule": {"name": "numeric_answer"}})
+    [judgement] = judgements(make_judge(config, OneEngine()), [Rollout("How many?", "4")])
+    assert (judgement.score, judgement.status) == (None, Status.UNSCORED)

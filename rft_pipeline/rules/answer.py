@@ -1,0 +1,88 @@
+"""A rule about the number a reply ends up with."""
+
+import re
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+
+from rft_pipeline.rules.base import Column, ColumnName, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers
+
+_BOX = "\\boxed{"
+
+
+class NumericAnswer(Rule):
+    r"""The reply's number is the one in the prompt column `column`.
+
+    The reply's number is the first one after the last match of `after`; without `after`, the last one in its last
+    \boxed{}; without a box, its last one. A reply without a number is wrong. A prompt without one is unscored. A
+    percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5.
+    """
+
+    name: Literal["numeric_answer"] = "numeric_answer"
+    column: ColumnName = "reference"
+    after: RegexText | None = None
+    decimal: DecimalMark = "."
+    """The other one of point and comma groups thousands: 1,234.50 by default. What fits neither cannot be read."""
+    relative_tolerance: float = Field(default=1e-9, ge=0)
+    """Share of the reference by which the answer may miss it; of the two tolerances the wider one counts."""
+    absolute_tolerance: float = Field(default=0.0, ge=0)
+
+    def columns(self) -> tuple[Column, ...]:
+        style = "1,234.50" if self.decimal == "." else "1.234,50"
+        allowed = f"a number, or a text that is one (like {style}, 3/4, 50%)"
+        return (Column("column", self.column, self._is_number, "not one number", allowed),)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        wanted = number_of(rollout.fields.get(self.column), self.decimal)
+        if wanted is None or wanted.value is None:
+            return Verdict(None, f"no number in the prompt's column {self.column!r} to compare with")
+        place, found = self._answer(rollout.completion)
+        if found is None:
+            return Verdict(0.0, f"no number {place}")
+        if found.value is None:
+            return Verdict(0.0, f"{found.text[:40]!r} cannot be read with {self.decimal!r} as the decimal mark")
+        right = any(self._close(mine, theirs) for mine, theirs in _readings(found, wanted))
+        return Verdict(float(right), f"{found.text[:40]} {'is' if right else 'is not'} {wanted.text[:40]}")
+
+    def _answer(self, reply: str) -> tuple[str, Number | None]:
+        """Where the number was looked for, and the number."""
+        if self.after is not None:
+            end = max((found.end() for found in re.finditer(self.after, reply)), default=None)
+            if end is None:
+                return f"marked by {self.after!r}", None
+            return f"after {self.after!r}", next(numbers(reply[end:], self.decimal), None)
+        place, where = ("in the reply", reply) if (boxed := _last_box(reply)) is None else ("in the box", boxed)
+        *_, last = [None, *numbers(where, self.decimal)]
+        return place, last
+
+    def _close(self, mine: Decimal, wanted: Decimal) -> bool:
+        relative = EXACT.multiply(Decimal(repr(self.relative_tolerance)), wanted.copy_abs())
+        return EXACT.subtract(mine, wanted).copy_abs() <= max(relative, Decimal(repr(self.absolute_tolerance)))
+
+    def _is_number(self, value: object) -> bool:
+        return number_of(value, self.decimal) is not None
+
+
+def _readings(found: Number, wanted: Number) -> list[tuple[Decimal, Decimal]]:
+    """The pairs of values of which one must agree."""
+    mine, theirs = found.value or Decimal(0), wanted.value or Decimal(0)
+    if found.percent == wanted.percent:
+        return [(mine, theirs)]
+    hundredth = Decimal("0.01")
+    as_share = (EXACT.multiply(mine, hundredth), theirs) if found.percent else (mine, EXACT.multiply(theirs, hundredth))
+    return [(mine, theirs), as_share]
+
+
+def _last_box(reply: str) -> str | None:
+    r"""What the last \boxed{} holds, up to the brace that closes it; None when there is no box."""
+    start = reply.rfind(_BOX)
+    if start < 0:
+        return None
+    depth, start = 1, start + len(_BOX)
+    for end in range(start, len(reply)):
+        depth += {"{": 1, "}": -1}.get(reply[end], 0)
+        if depth == 0:
+            return reply[start:end]
+    return reply[start:]

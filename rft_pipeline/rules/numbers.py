@@ -1,0 +1,129 @@
+r"""Numbers as people and models write them: the reading half of `numeric_answer`.
+
+Read are digits of any script with groups of three (by comma or point, apostrophe, no-break or thin space; an ordinary
+space parts two numbers), signs (also − and –), currency signs, percent, fractions (3/4, 1 3/4, ½, \frac{3}{4}), powers
+(2^10, 10⁻³) and scientific notation (1.5e3, 1.5 × 10^3). Numbers in words are not.
+"""
+
+import decimal
+import re
+import unicodedata
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+DecimalMark = Literal[".", ","]
+
+EXACT = decimal.Context(prec=60, Emax=999_999, Emin=-999_999, traps=[])
+"""Nothing raises: what leaves its range becomes infinite or not a number."""
+_CURRENCIES = "$€£¥"
+_SPACES = "\u00a0\u2009\u202f"
+_BODY = rf"(?:\d(?:[.,'’{_SPACES}]?\d)*+|(?<!\.)\.\d++)"
+_INTEGER = r"[-+−–]?\d++"
+_NUMBER = re.compile(
+    rf"""
+    (?<![A-Za-z\d])                       # the 2 of m2 is no number
+    (?:(?<![\w)\]}}])(?P<sign>[-+−–]))?   # the dash of 10-20 is no sign
+    [{_CURRENCIES}]?
+    (?:
+        (?<!\d/)(?:(?P<whole>\d{{1,7}}+)\s)?(?P<over>{_BODY})\s?/\s?(?P<under>{_BODY})(?!/?\d)  # nor a date
+      |
+        (?P<body>{_BODY})
+        (?:
+            [eE](?P<exponent>{_INTEGER})(?![A-Za-z\d])
+          | \s?(?:×|x|\*|·|\\times|\\cdot)\s?10\s?(?:\^|\*\*)\s?\{{?(?P<tens>{_INTEGER})\}}?
+          | \s?(?:\^|\*\*)\s?\{{?(?P<power>{_INTEGER})\}}?
+        )?
+    )
+    (?P<percent>\s?(?:%|percent\b|per\ cent\b))?
+    """,
+    re.VERBOSE,
+)
+_LATEX = {"{,}": ",", r"\,": "\u2009", r"\!": "", r"\$": "$", r"\%": "%"}
+_FRAC = re.compile(r"\\[dt]?frac(?:(\d)(\d)|\{\s*([^{}]{1,40})\s*\}\s?\{\s*([^{}]{1,40})\s*\})")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+_SUPERSCRIPT = re.compile("(?<=[0-9])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+
+
+class Number(NamedTuple):
+    """A number where it stands in a text."""
+
+    text: str
+    value: Decimal | None
+    """None when it is written in another style, e.g. 1.234,50 where the point is the decimal mark."""
+    percent: bool
+
+
+def numbers(text: str, mark: DecimalMark) -> Iterator[Number]:
+    """The numbers of a text, in order."""
+    for found in _NUMBER.finditer(_plain(text)):
+        value = _value(found, mark)
+        sign = -1 if found["sign"] in ("-", "−", "–") else 1
+        finite = None if value is None or not value.is_finite() else EXACT.multiply(Decimal(sign), value)
+        yield Number(found.group().strip(), finite, found["percent"] is not None)
+
+
+def number_of(value: Any, mark: DecimalMark) -> Number | None:
+    """A number given as data: a number, or a text that is nothing but one; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        exact = EXACT.create_decimal(value if isinstance(value, int) else repr(value))
+        return Number(f"{exact:g}", exact, False) if exact.is_finite() else None
+    found = list(numbers(value, mark)) if isinstance(value, str) else []
+    if len(found) != 1 or found[0].value is None:
+        return None
+    alone = found[0].text.strip(_CURRENCIES) == _plain(value).strip(_CURRENCIES + " \n")
+    return found[0] if alone else None
+
+
+def _plain(text: str) -> str:
+    r"""The text with LaTeX and one-character fractions and powers spelled in plain characters."""
+    for written, meant in _LATEX.items():
+        text = text.replace(written, meant)
+    text = _FRAC.sub(lambda found: _apart(found, "/".join(part.strip() for part in found.groups() if part)), text)
+    text = _VULGAR.sub(lambda found: _apart(found, _compatible(found).replace("⁄", "/")), text)
+    return _SUPERSCRIPT.sub(lambda found: f"^{_compatible(found)}", text)
+
+
+def _compatible(found: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", found.group())
+
+
+def _apart(found: re.Match[str], fraction: str) -> str:
+    """A fraction after a digit is the rest of a mixed number."""
+    before = found.string[found.start() - 1 : found.start()]
+    return f" {fraction}" if before.isdigit() else fraction
+
+
+def _value(found: re.Match[str], mark: DecimalMark) -> Decimal | None:
+    if found["over"]:
+        over, under = _decimal(found["over"], mark), _decimal(found["under"], mark)
+        if over is None or under is None:
+            return None
+        return EXACT.add(Decimal(found["whole"] or 0), EXACT.divide(over, under))
+    body = _decimal(found["body"], mark)
+    if body is None:
+        return None
+    if tens := found["exponent"] or found["tens"]:
+        return EXACT.multiply(body, EXACT.power(Decimal(10), _integer(tens)))
+    return EXACT.power(body, _integer(found["power"])) if found["power"] else body
+
+
+def _integer(text: str) -> int:
+    """An exponent; one of more than eight characters is out of range, whatever it is."""
+    return int(text[:9].replace("−", "-").replace("–", "-"))
+
+
+def _decimal(text: str, mark: DecimalMark) -> Decimal | None:
+    """The digits of a number with its decimal mark and groups of three; None when they are set another way."""
+    if not _style(mark).fullmatch(text):
+        return None
+    kept = "".join("." if char == mark else char for char in text if char.isdigit() or char == mark)
+    return EXACT.create_decimal(kept)
+
+
+@cache
+def _style(mark: DecimalMark) -> re.Pattern[str]:
+    group = rf"[{'.' if mark == ',' else ','}'’{_SPACES}]"
+    end = rf"(?:{re.escape(mark)}\d+)"
+    return re.compile(rf"\d+{end}?|\d{{1,3}}(?P<group>{group})\d{{3}}(?:(?P=group)\d{{3}})*{end}?|{end}")

@@ -1,0 +1,67 @@
+"""A rule about how like a reference a reply is."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.chrf import CHRF
+
+
+class Similarity(Rule):
+    """How like the reference in the prompt column `column` the reply is; of several references the likest counts.
+
+    `chrf`: F-score of character 6-grams, recall counting twice (chrF2, Popović 2015), for translations and summaries.
+    `token_sort`: share of characters in common after sorting the words, case and punctuation aside: for short answers
+    whose order is free. `exact`: 1 for the same text but for case and white space, otherwise 0.
+    """
+
+    name: Literal["similarity"] = "similarity"
+    column: ColumnName = "reference"
+    how: Literal["chrf", "token_sort", "exact"] = "chrf"
+
+    def columns(self) -> tuple[Column, ...]:
+        allowed = "a text, or a list of texts of which the likest counts; none of them empty"
+        return (Column("column", self.column, _are_references, "no text to compare with", allowed),)
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        given = rollout.fields.get(self.column)
+        if not _are_references(given):
+            return Verdict(None, f"no reference in the prompt's column {self.column!r}")
+        references = [str(text) for text in (given if isinstance(given, list) else [given])]
+        score = max(self._like(_encodable(rollout.completion), _encodable(reference)) for reference in references)
+        return Verdict(min(1.0, max(0.0, score)), f"{self.how} {score:.2f}")
+
+    def _like(self, reply: str, reference: str) -> float:
+        if not reply.strip():
+            return 0.0
+        if self.how == "exact":
+            return float(reply.casefold().split() == reference.casefold().split())
+        if self.how == "chrf":
+            return float(_chrf().sentence_score(reply, [reference]).score) / 100
+        from rapidfuzz import fuzz, utils
+
+        return fuzz.token_sort_ratio(reply, reference, processor=utils.default_process) / 100
+
+
+def _are_references(value: Any) -> bool:
+    """Whole numbers are texts too: a CSV column of years becomes numbers."""
+    texts = value if isinstance(value, list) else [value]
+    return bool(texts) and all(_is_reference(text) for text in texts)
+
+
+def _is_reference(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which no library takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@cache
+def _chrf() -> "CHRF":
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()
