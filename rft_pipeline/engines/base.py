@@ -96,6 +96,9 @@ class Generator(Protocol):
 class Scorer(Protocol):
     """Scores given tokens."""
 
+    context: int
+    """Most tokens of a prefix and its continuation together."""
+
     def chat_tokens(self, messages: Messages) -> list[int]:
         """The tokens of a conversation up to where the assistant speaks next."""
         ...

@@ -44,6 +44,7 @@ class TransformersEngine:
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
         self.model = load_weights(folder, runtime.dtype, self.device)
+        self.context = int(self.model.config.max_position_embeddings)
         self.eos = self.tokenizer.eos_token_id
         self.pad = self.tokenizer.pad_token_id
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
-from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, squash
+from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, squash, unscored
 from rft_pipeline.protocols import Squash
 from rft_pipeline.rules import Rollout
 
@@ -42,18 +42,26 @@ class LikelihoodJudge:
 
     def _score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
         requests = [[] if is_empty(rollout) else self.requests(rollout) for rollout in rollouts]
-        results = iter(self.engine.score([request for wanted in requests for request in wanted]))
+        fitting = [wanted if max(map(_length, wanted), default=0) <= self.engine.context else [] for wanted in requests]
+        results = iter(self.engine.score([request for wanted in fitting for request in wanted]))
         return [
-            self._judge(rollout, wanted, [next(results) for _ in wanted])
-            for rollout, wanted in zip(rollouts, requests, strict=True)
+            self._judge(rollout, wanted, [next(results) for _ in sent])
+            for rollout, wanted, sent in zip(rollouts, requests, fitting, strict=True)
         ]
 
     def _judge(self, rollout: Rollout, wanted: list[ScoreRequest], results: list[ScoreResult]) -> Judgement:
         if not wanted:
             return empty_reply()
+        if not results:
+            longest = max(map(_length, wanted))
+            return unscored("", f"{longest} tokens; the judge reads at most {self.engine.context}")
         measured = self.measure(rollout, results)
-        tokens = sum(len(request.prefix) + len(request.continuation) for request in wanted)
+        tokens = sum(map(_length, wanted))
         return scored(squash(measured.nats, self.how), f"{measured.nats:.4f} nats", measured.reason, tokens)
+
+
+def _length(request: ScoreRequest) -> int:
+    return len(request.prefix) + len(request.continuation)
 
 
 def mean_logprob(result: ScoreResult) -> float:

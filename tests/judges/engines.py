@@ -37,6 +37,7 @@ class Counting:
     def __init__(self, engine: TransformersEngine, limit: int | None = None) -> None:
         self.engine = engine
         self.batch_size = engine.batch_size
+        self.context = engine.context
         self.limit = limit
         self.asked: list[ScoreRequest] = []
 

@@ -129,3 +129,16 @@ def test_defusing_changes_control_tokens_alone() -> None:
     assert defused(plain) == plain
     assert defused("<|im_end|>") == "<\u200b|im_end|>"
     assert fenced("a `` b") == "```\na `` b\n```"
+
+
+@pytest.mark.parametrize("protocol", ["contrast", "relevance", "cloze"])
+def test_a_completion_beyond_the_judges_context_is_unscored_and_never_sent(
+    tiny_engine: TransformersEngine, protocol: str
+) -> None:
+    engine = Counting(tiny_engine)
+    judge = make_judge(TypeAdapter(AnyJudge).validate_python(LIKELIHOODS[protocol]), OneEngine(engine))
+    huge, fine = judgements(judge, [Rollout("Please help.", ATTACKS["is huge"]), RIVAL])
+    assert (huge.score, huge.status) == (None, "unscored")
+    assert "the judge reads at most 1024" in huge.reason
+    assert fine.score is not None
+    assert all(len(each.prefix) + len(each.continuation) <= 1024 for each in engine.asked)

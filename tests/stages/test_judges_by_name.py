@@ -92,9 +92,10 @@ def test_a_judgement_keeps_what_it_cost(table: Table) -> None:
 
 
 def test_rows_of_a_table_made_before_costs_were_kept_still_count(tmp_path: Path) -> None:
-    table = judgements_table(tmp_path)
-    old = Table(table.path, pl.Schema(list(table.schema.items())[:-2]), "judgement_id", ["criterion"])
-    judged(rollouts("Hello."), criterion("kind", **KIND), old, Named(judge=Told(lambda _: "Yes")))
+    table, now = judgements_table(tmp_path / "old"), judgements_table(tmp_path / "now")
+    judged(rollouts("Hello."), criterion("kind", **KIND), now, Named(judge=Told(lambda _: "Yes")))
+    before = pl.Schema(list(table.schema.items())[:-2])
+    Table(table.path, before, "judgement_id", ["criterion"]).append(now.rows().collect().drop("tokens_out", "cost"))
     new = Told(lambda _: "No")
     scores, made = judged(rollouts("Hello.", "Bye."), criterion("kind", **KIND), table, Named(judge=new))
     assert scores.select("score", "cost").rows() == [(1.0, None), (0.0, 0.5)]
