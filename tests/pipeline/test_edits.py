@@ -10,7 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from polars.testing import assert_frame_equal
 
-from rft_pipeline import models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.store import Record
 from tests.pipeline.edits import ADDABLE_PROMPTS, NEW_TOKENS, SYSTEM, TEXTS, Content, Criterion
+from tests.pipeline.lab import Lab, assert_same_records
 from tests.pipeline.watched import (
     CHUNK,
     Seen,
@@ -44,54 +43,6 @@ FROM_ROLLOUTS = FROM_SCORES | {ROLLOUTS}
 RULES = {"says_enough", "has_an_e"}
 KILLS = st.one_of(st.none(), st.integers(min_value=1, max_value=60))
 """The point at which a first try is killed, if any; a try that ends before it has done everything."""
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A campaign's state, computed from an empty store."""
-
-    records: dict[str, Record]
-    refusal: str
-    seen: Seen
-    home: Path
-
-
-class Lab:
-    """The models, and each content's state computed from an empty store, once."""
-
-    def __init__(self, root: Path, tiny_model: Path) -> None:
-        self.root = root
-        self.models = root / "models"
-        shutil.copytree(tiny_model, self.models / "tiny_model")
-        shutil.copytree(tiny_model, self.models / "other_model")
-        _reinitialise(self.models / "other_model")
-        self.weights = {folder.name: models.content_hash(folder) for folder in self.models.iterdir()}
-        self._computed: dict[Content, Computed] = {}
-        self._folders = 0
-        self.killed = 0
-
-    def folder(self) -> Path:
-        self._folders += 1
-        return self.root / f"{self._folders}"
-
-    def computed(self, content: Content) -> Computed:
-        content = replace(content, spelling="plain")
-        if content not in self._computed:
-            root = self.folder()
-            campaign = root / "data" / "tiny"
-            content.write(campaign, self.models)
-            with living_in(root / "home", root / "data"):
-                records, refusal = run(campaign, dict(content.versions), root / "seen")
-            self._computed[content] = Computed(records, refusal, Seen.read(root / "seen"), root / "home")
-        return self._computed[content]
-
-
-def _reinitialise(folder: Path) -> None:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(1)
-    LlamaForCausalLM(LlamaConfig.from_pretrained(folder)).save_pretrained(folder)
 
 
 class Edits(RuleBasedStateMachine):
@@ -303,32 +254,6 @@ def _asked(seen: list[Seen], stage: str) -> set[str]:
 
 def _shown(row: dict[str, Any]) -> list[str]:
     return [json.loads(row["messages"])[-1]["content"], row["completion"], row["finish_reason"]]
-
-
-def assert_same_records(found: dict[str, Record], expected: dict[str, Record]) -> None:
-    """Equal hashes, numbers and tables; the numbers of what was made now and the seconds are a run's own."""
-    assert list(found) == list(expected)
-    for name, record in found.items():
-        other = expected[name]
-        assert record.fingerprint == other.fingerprint, name
-        assert record.content_hash == other.content_hash, name
-        assert record.parts == other.parts
-        assert _results(record.rows) == _results(other.rows)
-        assert _results(record.metrics) == _results(other.metrics)
-        assert record.files.keys() == other.files.keys()
-        for file in record.files:
-            if file.endswith(".parquet"):
-                assert_frame_equal(pl.read_parquet(record.path(file)), pl.read_parquet(other.path(file)))
-            elif file != "steps.jsonl":
-                assert record.files[file] == other.files[file], f"{name}: {file}"
-
-
-def _results(numbers: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: number
-        for name, number in numbers.items()
-        if name != "tokens_per_second" and not name.startswith("made")
-    }
 
 
 @pytest.fixture(scope="module")
