@@ -129,6 +129,11 @@ _Upstream = Mapping[str, Record]
 _Sources = Mapping[str, str]
 
 
+def _rubric_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    versions = {each.judge.protocol: each.payload["protocol_version"] for each in campaign.rubric.criteria}
+    return {**campaign.rubric.identity, "protocol_versions": versions}
+
+
 def _rollouts_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
     return {
         **campaign.rollouts.identity,
@@ -162,7 +167,7 @@ def _aggregation(campaign: Campaign) -> dict[str, Any]:
 
 _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     "prompts": lambda campaign, node: campaign.prompts.identity,
-    "rubric": lambda campaign, node: campaign.rubric.identity,
+    "rubric": _rubric_settings,
     "policy": lambda campaign, node: {"model": campaign.policy.model},
     "rollouts": _rollouts_settings,
     "judge_scores": lambda campaign, node: {"criteria": criteria(campaign.rubric.criteria)},

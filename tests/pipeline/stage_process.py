@@ -14,7 +14,14 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.store import Home
 from tests.runs import run
 
-PRELOADED = ["mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.grpo", "tests.runs"]
+PRELOADED = [
+    "mlflow",
+    "rft_pipeline.engines.transformers",
+    "rft_pipeline.trainers.grpo",
+    "tests.runs",
+    "tests.pipeline.watched",
+]
+"""For all tests that fork: the process they are forked from starts once, with the first list it is given."""
 
 
 class StageProcess:
