@@ -156,6 +156,7 @@ def _eval_reports_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         **campaign.evaluation.identity,
         **_aggregation(campaign),
         "criteria": criteria(campaign.rubric.criteria),
+        "shown_in_order": campaign.rubric.names,
         "system": campaign.policy.system,
         "seed": campaign.seed,
     }

@@ -83,7 +83,7 @@ class Job:
         """Judgements of rollouts that carry their prompts; and how many were made, by criterion."""
         scores, made = judge_rollouts(
             rollouts=rollouts,
-            criteria=self.campaign.rubric.criteria,
+            criteria=sorted(self.campaign.rubric.criteria, key=lambda criterion: criterion.name),
             judges=self.sources,
             table=judgements_table(self.home.store),
             engines=self.engines,
@@ -227,12 +227,12 @@ def _eval_reports(job: Job) -> Output:
         replies.append(rows.with_columns(pl.lit(round_).alias("round")))
         made += sampled
     scores, _ = job.judge(pl.concat(replies).unique("rollout_id", maintain_order=True))
-    rounds = []
+    rounds, shown = [], pl.struct(pl.col("scores").struct.field(rubric.names)).alias("scores")
     for round_, rows in enumerate(replies):
         role = "base" if round_ == 0 else f"checkpoints_{round_}"
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
         batch = make_batch(rows.drop("round"), here, rubric.weights(), rubric.gates(), job.campaign.reward)
-        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows))
+        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
     _write_report(job, report, {each.round: each.rows for each in rounds})

@@ -34,11 +34,12 @@ def make_batch(
     """Join rollouts with their scores and compute reward and advantage.
 
     `scores` has rollout_id, criterion, score (null when unscored). `weights` sum to 1. A rollout with an unscored
-    gate, or an unscored criterion of weight above 0, is excluded: out of its group's baseline, advantage 0.
+    gate, or an unscored criterion of weight above 0, is excluded: out of its group's baseline, advantage 0. The
+    order of the criteria changes nothing.
     """
     wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
     table = rollouts.select("rollout_id").join(wide, on="rollout_id", how="left", maintain_order="left")
-    names = list(weights)
+    names = sorted(weights)
     weight_C = np.array([weights[name] for name in names])
     score_NC = table.select(pl.col(names).cast(pl.Float64)).to_numpy().copy()
 

@@ -21,6 +21,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
+from rft_pipeline.judges import likelihood
 from rft_pipeline.pipeline import Pipeline, bodies, runner
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import judge_scores
@@ -118,14 +119,14 @@ class _Judge:
         self.inner, self.config, self.model, self.say = inner, config.model_dump(mode="json"), model, say
 
     def score(self, rollouts: Sequence[Any]) -> Any:
-        judgements = self.inner.score(rollouts)
-        version = rubric.PROTOCOL_VERSIONS[self.config["protocol"]]
-        for rollout in rollouts:
-            shown = [rollout.prompt, rollout.completion]
-            if self.model == "rule":
-                shown.append(rollout.finish_reason)
-            self.say("asked", judgement_key(self.config, version, self.model, shown))
-        return judgements
+        version = rubric.VERSIONS[self.config["protocol"]]
+        for together in self.inner.score(rollouts):
+            for place, _ in together:
+                shown = [rollouts[place].prompt, rollouts[place].completion]
+                if self.model == "rule":
+                    shown.append(rollouts[place].finish_reason)
+                self.say("asked", judgement_key(self.config, version, self.model, shown))
+            yield together
 
 
 class _NoTracker:
@@ -164,7 +165,7 @@ def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) ->
             lines.flush()
 
         _watch(patch, say, point)
-        patch.setattr(rubric, "PROTOCOL_VERSIONS", {**rubric.PROTOCOL_VERSIONS, **versions})
+        patch.setattr(rubric, "VERSIONS", {**rubric.VERSIONS, **versions})
         campaign = load_campaign(folder)
         pipeline = Pipeline(Home.find())
         records: dict[str, Record] = {}
@@ -180,7 +181,7 @@ def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) ->
 
 
 def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> None:
-    load_engine, model_judge, rule = load.load_engine, judge_scores.model_judge, judge_scores.Rule
+    load_engine, make_judge = load.load_engine, judge_scores.make_judge
     append, commit, make_current, advance = Table.append, RecordStore.commit, RecordStore.make_current, Progress.advance
 
     def engine(folder: Path, runtime: Any) -> Any:
@@ -212,13 +213,13 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
             (job.workdir / name).write_text(json.dumps(report), encoding="utf-8")
 
     patch.setattr(load, "load_engine", engine)
-    patch.setattr(
-        judge_scores,
-        "model_judge",
-        lambda config, shared: _Judge(model_judge(config, shared), config, shared.weights, say),
-    )
-    patch.setattr(judge_scores, "Rule", lambda config: _Judge(rule(config), config, "rule", say))
-    patch.setattr(judge_scores, "CHUNK", CHUNK)
+    def judge(config: Any, engines: Any, folder: Path | None) -> Any:
+        model = "rule" if config.protocol == "rule" else engines.scorer(config.by).weights
+        return _Judge(make_judge(config, engines, folder), config, model, say)
+
+    patch.setattr(judge_scores, "make_judge", judge)
+    patch.setattr(judge_scores, "ROWS", CHUNK)
+    patch.setattr(likelihood, "CHUNK", CHUNK)
     patch.setattr(Table, "append", append_and_say)
     patch.setattr(RecordStore, "commit", commit_between_points)
     patch.setattr(RecordStore, "make_current", make_current_between_points)
