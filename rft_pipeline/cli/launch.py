@@ -60,6 +60,10 @@ def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None
                 asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
                 tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags()},
             )
+    if not result.success and watch.cancelled:
+        raise RunFailedError(
+            f"run {result.run_id} was cancelled; what was finished is kept, `rft run` goes on from there"
+        )
     if not result.success:
         raise RunFailedError(_why(result, home.root))
     cached = sum(state == CACHED for state in watch.done.values())

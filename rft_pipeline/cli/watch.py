@@ -1,5 +1,7 @@
 """Shows a running job: live on a terminal, a line every few seconds elsewhere."""
 
+import os
+import signal
 import threading
 import time
 from types import TracebackType
@@ -23,7 +25,10 @@ CACHED = "cached"
 
 
 class Watch:
-    """A thread that looks at the run's materializations and at the progress files of its stages."""
+    """A thread that looks at the run's materializations and at the progress files of its stages.
+
+    When somebody cancels the run, e.g. in the UI, it interrupts this process, as Ctrl-C does.
+    """
 
     def __init__(self, home: Home, instance: "DagsterInstance", tag: str, keys: list[str], screen: Console) -> None:
         self.home = home
@@ -33,6 +38,7 @@ class Watch:
         self.keys = keys
         self.done: dict[str, str] = {}
         self.run_id: str | None = None
+        self.cancelled = False
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -75,6 +81,7 @@ class Watch:
             if not runs:
                 return []
             self.run_id = runs[0].run_id
+        self._end_when_cancelled(self.run_id)
         new = []
         for entry in self.instance.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
             event = entry.dagster_event
@@ -87,6 +94,16 @@ class Watch:
                 self.done[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
                 new.append(key)
         return new
+
+    def _end_when_cancelled(self, run_id: str) -> None:
+        """Dagster's launcher can only reach the runs it launched itself; for this one it leaves word."""
+        import dagster as dg
+
+        run = self.instance.get_run_by_id(run_id)
+        ending = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+        if run is not None and run.status in ending and not self.cancelled:
+            self.cancelled = True
+            os.kill(os.getpid(), signal.SIGINT)
 
     def _running(self) -> dict[str, str]:
         """What the stages of this run are at: what they count, or whom they wait for."""
