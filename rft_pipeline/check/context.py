@@ -15,8 +15,8 @@ import polars as pl
 from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
-from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER
-from rft_pipeline.protocols import BinaryJudge, ClozeJudge
+from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
+from rft_pipeline.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.rollouts import conversation
 
@@ -48,12 +48,18 @@ def check_context(
 ) -> None:
     """An error for each split with prompts too long for the policy or the judge, and for words of several tokens."""
     where = campaign.folder / "campaign.yaml"
-    policy = _reader(campaign.policy.model, models, campaign.folder, f"{where}: policy.model", settings)
-    judge = None
-    if campaign.rubric.judged:
-        same = campaign.judge.model == campaign.policy.model
-        key = f"{where}: judge.model"
-        judge = policy if same else _reader(campaign.judge.model, models, campaign.folder, key, settings)
+    readers: dict[str, Reader | None] = {}
+
+    def reader(model: str, key: str) -> Reader | None:
+        if model not in readers:
+            readers[model] = _reader(model, models, campaign.folder, f"{where}: {key}", settings)
+        return readers[model]
+
+    policy = reader(campaign.policy.model, "policy.model")
+    judges = {
+        name: reader(judge.model, "judge.model" if name == DEFAULT_JUDGE else f"judges.{name}.model")
+        for name, judge in campaign.asked_judges.items()
+    }
     budgets = {
         "train": campaign.rollouts.sampling.max_new_tokens,
         "eval": campaign.evaluation.sampling.max_new_tokens,
@@ -61,10 +67,18 @@ def check_context(
     for split, rows in prompts.items():
         if rows is not None:
             _check_policy(policy, campaign, split, rows, budgets[split], settings)
-            _check_judge(judge, campaign, split, rows, budgets[split], settings)
-    if judge is not None and judge.tokenizer is not None:
-        for criterion in campaign.rubric.criteria:
-            _check_words(judge, criterion, f"{rubric}: {criterion.name}", settings)
+            for name, judge in judges.items():
+                _check_judge(judge, campaign, _asked_of(campaign, name), split, rows, budgets[split], settings)
+    for name, judge in judges.items():
+        if judge is not None and judge.tokenizer is not None:
+            for criterion in _asked_of(campaign, name):
+                _check_words(judge, criterion, f"{rubric}: {criterion.name}", settings)
+
+
+def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
+    """The criteria, members of panels among them, that a judge is asked."""
+    every = [each for criterion in campaign.rubric.criteria for each in criterion.members or (criterion,)]
+    return [each for each in every if isinstance(each.judge, ModelProtocol) and each.judge.by == judge]
 
 
 def _check_policy(
@@ -80,12 +94,18 @@ def _check_policy(
 
 
 def _check_judge(
-    judge: Reader | None, campaign: Campaign, split: str, rows: pl.DataFrame, budget: int, settings: Findings
+    judge: Reader | None,
+    campaign: Campaign,
+    criteria: list[Criterion],
+    split: str,
+    rows: pl.DataFrame,
+    budget: int,
+    settings: Findings,
 ) -> None:
     """The criterion's own text, the prompt and the reply share the judge's context."""
     if judge is not None and judge.limit is not None:
-        longest = max(judge.tokens(text) for criterion in campaign.rubric.judged for text in _texts(criterion))
-        shows_prompt = any(_shows_prompt(criterion) for criterion in campaign.rubric.judged)
+        longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
+        shows_prompt = any(_shows_prompt(criterion) for criterion in criteria)
         lengths = [
             longest + budget + (judge.tokens(transcript(messages)) if shows_prompt else 0)
             for messages in rows["messages"]
@@ -117,8 +137,6 @@ def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Find
     match criterion.judge:
         case ClozeJudge(positive=positive, negative=negative):
             asked = [f" {word}" for word in (*positive, *negative)]
-        case BinaryJudge():
-            asked = ["Yes", "No"]
         case _:
             return
     for word in asked:
@@ -131,7 +149,7 @@ def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Find
 def _texts(criterion: Criterion) -> list[str]:
     """What a model reads beside prompt and reply: one text a request."""
     judge = criterion.judge.model_dump()
-    texts = [judge.get(key) for key in ("positive", "negative", "system", "question")]
+    texts = [judge.get(key) for key in ("positive", "negative", "system", "question", "template")]
     return [*judge.get("templates", ()), *(text for text in texts if isinstance(text, str))]
 
 
@@ -142,6 +160,8 @@ def _shows_prompt(criterion: Criterion) -> bool:
 
 def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:
     """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
+    if name.startswith(SERVED):
+        return None  # its server knows its limits
     folder = _folder(name, models, campaign_folder)
     if folder is None:
         if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):

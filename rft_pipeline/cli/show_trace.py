@@ -57,7 +57,7 @@ def _record(found: RecordTrace) -> None:
     if found.criteria:
         out.print("\n[bold]rubric[/]")
         out.print(_criteria_table(found.criteria))
-        out.print(f"judge: {_judge(found.judge)}", highlight=False, soft_wrap=True)
+        out.print(f"judge: {_judges(found.judges)}", highlight=False, soft_wrap=True)
     if found.chain:
         out.print()
         out.print(_chain(found.chain))
@@ -113,7 +113,7 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
             ("judge scores", link.judge_scores),
             ("rubric", link.rubric),
             ("criteria", criteria),
-            ("judge", _judge(link.judge)),
+            ("judge", _judges(link.judges)),
             ("prompts", f"{link.prompts} (files: {files})" if link.prompts else None),
         ):
             branch.add(Text(f"{name:<12} {value or 'gone'}"))
@@ -253,11 +253,12 @@ def _facts(facts: dict[str, str | None]) -> None:
             out.print(Text(f"  {name:<14} {value}"), soft_wrap=True)
 
 
-def _judge(judge: JudgeModel | None) -> str:
-    if judge is None:
-        return "rules only"
-    same = f" (the weights of {', '.join(judge.same_as)})" if judge.same_as else ""
-    return f"{judge.content_hash}{same}"
+def _judges(judges: Iterable[JudgeModel]) -> str:
+    shown = (
+        judge.content_hash + (f" (the weights of {', '.join(judge.same_as)})" if judge.same_as else "")
+        for judge in judges
+    )
+    return ", ".join(shown) or "rules only"
 
 
 def _force(in_force: bool) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rft_pipeline.addresses import BY_RULE, asked_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
 from rft_pipeline.store import Record
@@ -78,7 +79,7 @@ class ChainLink:
     prompts_files: dict[str, str]
     """Split → sha256 of the file."""
     criteria: tuple[CriterionUse, ...]
-    judge: JudgeModel | None
+    judges: tuple[JudgeModel, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class RecordTrace:
     kind: str
     address: str
     criteria: tuple[CriterionUse, ...]
-    judge: JudgeModel | None
+    judges: tuple[JudgeModel, ...]
     chain: tuple[ChainLink, ...]
     """From the newest checkpoint in the record's past, or the record itself, back to the base policy."""
     ancestors: tuple[str, ...]
@@ -105,7 +106,7 @@ def trace_record(index: Index, record: Record) -> RecordTrace:
         kind="record",
         address=record.address,
         criteria=criteria_of(index, record),
-        judge=judge_of(index, record),
+        judges=judges_of(index, record),
         chain=tuple(_chain(index, record, ancestors)),
         ancestors=tuple(each.address for each in ancestors),
         descendants=tuple(each.address for each in descendants),
@@ -129,13 +130,17 @@ def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
             return ()
 
 
-def judge_of(index: Index, record: Record) -> JudgeModel | None:
-    """The model whose judgements a record rests on; null when rules decide everything."""
-    if content := record.payload["inputs"].get("judge"):
-        return JudgeModel(content, tuple(each.address for each in index.weights(content)))
+def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
+    """The models whose judgements a record rests on; empty when rules decide everything."""
+    if "criteria" in record.payload["settings"]:
+        asked = asked_in(record.payload)
+        contents = dict.fromkeys(
+            each.judge for each in asked if each.judge != BY_RULE and "members" not in each.payload["judge"]
+        )
+        return tuple(JudgeModel(each, tuple(same.address for same in index.weights(each))) for each in contents)
     above = {"reward_batches": "judge_scores", "checkpoints": "reward_batches"}.get(record.payload["stage"])
     parent = None if above is None else index.parent(record, above)
-    return None if parent is None else judge_of(index, parent)
+    return () if parent is None else judges_of(index, parent)
 
 
 def _uses(asked: dict[str, dict[str, Any]], settings: dict[str, Any]) -> tuple[CriterionUse, ...]:
@@ -177,7 +182,7 @@ def _link(index: Index, checkpoint: Record, policy: Record | None) -> ChainLink:
         prompts=_address(prompts),
         prompts_files={} if prompts is None else dict(prompts.payload["inputs"]),
         criteria=criteria_of(index, checkpoint),
-        judge=judge_of(index, checkpoint),
+        judges=judges_of(index, checkpoint),
     )
 
 

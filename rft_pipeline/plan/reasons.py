@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-RUBRIC = ("criteria.", "weights.", "gates.")
+RUBRIC = ("criteria.", "weights.", "gates.", "shown_in_order")
 """Settings of stages that come from the rubric."""
 
 

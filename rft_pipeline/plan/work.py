@@ -17,6 +17,7 @@ from rft_pipeline.addresses import (
 from rft_pipeline.campaign import Campaign, Sampling
 from rft_pipeline.graph import Node
 from rft_pipeline.plan.decisions import Decision
+from rft_pipeline.protocols import GROUPED
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
 
@@ -95,7 +96,7 @@ class _Counting:
         if rollouts is None:
             self._judged(None, how.prompts_per_round * how.group_size)
         else:
-            self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), rollouts.rows["rollouts"])
+            self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), 0)
 
     def steps(self) -> None:
         how, batch = self.campaign.rollouts, self.known.get("reward_batches")
@@ -108,50 +109,60 @@ class _Counting:
     def evaluation(self) -> None:
         how, prompts = self.campaign.evaluation, self._prompts("eval")
         before = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
-        unknown = 0 if before is None else before.rows["eval"]
+        expected = 0 if before is None else before.rows["eval"]
+        there: list[pl.DataFrame] = []
+        missing = 0
         for round_ in range(self.node.round + 1):
             role = "base" if round_ == 0 else f"checkpoints_{round_}"
-            there = self._sampled(prompts, unknown, role, how.samples_per_prompt, how.sampling)
-            if prompts is not None and there is not None:
-                self._judged(with_prompts(there, prompts), 0)
+            missing += self._sampled(prompts, expected, role, how.samples_per_prompt, how.sampling, there)
+        rows = None if prompts is None or not there else with_prompts(pl.concat(there).unique("rollout_id"), prompts)
+        self._judged(rows, missing)
 
     def _prompts(self, split: str) -> pl.DataFrame | None:
         prompts = self.known.get("prompts")
         return None if prompts is None else pl.read_parquet(prompts.path("prompts.parquet")).filter(split=split)
 
     def _sampled(
-        self, prompts: pl.DataFrame | None, unknown: int, role: str, count: int, sampling: Sampling
-    ) -> pl.DataFrame | None:
-        """Count the rollouts of one policy and, those that are missing, their judgements; return those there."""
+        self,
+        prompts: pl.DataFrame | None,
+        expected: int,
+        role: str,
+        count: int,
+        sampling: Sampling,
+        there: list[pl.DataFrame] | None = None,
+    ) -> int:
+        """Count the rollouts of one policy, put those there into `there`, and return how many are missing.
+
+        `expected` is the number of prompts as far as it can be told when they are not known.
+        """
         policy = self.known.get(role)
-        wanted_count = (unknown if prompts is None else prompts.height) * count
         if prompts is None or policy is None:
-            self.work.add("rollouts", wanted_count)
-            self._judge_new(wanted_count)
-            return None
+            missing = (expected if prompts is None else prompts.height) * count
+            self.work.add("rollouts", missing)
+            return missing
         named = sampling_fingerprint(sampling, self.campaign.policy.system, self.campaign.seed)
         wanted = rollout_addresses(prompts, policy.content_hash, named, count)
         table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy.content_hash
         missing = table.missing(wanted, narrow).height
         self.work.add("rollouts", missing, wanted.height - missing)
-        self._judge_new(missing)
-        return table.read(wanted, narrow) if self.node.stage == "eval_reports" else None
-
-    def _judge_new(self, rollouts: int) -> None:
-        if self.node.stage == "eval_reports":
-            self._judged(None, rollouts)
+        if there is not None:
+            there.append(table.read(wanted, narrow))
+        return missing
 
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
-        """Count the judgements of rollouts, or of a number of rollouts that are not there yet."""
+        """Count the judgements of rollouts that are there, and of a number of rollouts that are not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-        for criterion in self.campaign.rubric.criteria:
+        every = [each for criterion in self.campaign.rubric.criteria for each in criterion.members or (criterion,)]
+        for criterion in every:
             what = f"judgements of {criterion.name}"
+            self.work.add(what, unknown)
             if rollouts is None or views is None:
-                self.work.add(what, unknown)
                 continue
-            asked = judge_of(criterion, self.sources)
             wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)
             wanted = wanted.unique("judgement_id", maintain_order=True)
-            narrow = asked_of_judge(criterion.fingerprint, asked)
+            if unknown and criterion.judge.protocol in GROUPED:
+                self.work.add(what, wanted.height)  # groups that will be other groups
+                continue
+            narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, self.sources))
             missing = judgements_table(self.home.store).missing(wanted, *narrow).height
             self.work.add(what, missing, wanted.height - missing)

@@ -49,9 +49,9 @@ def test_a_checkpoint_shows_its_rubric_with_weights_and_the_judges_weights(finis
     weights = {each.name: each.weight for each in found.criteria}
     assert weights == {"polite": 2 / 7, "relevant": 2 / 7, "says_enough": 2 / 7, "has_an_e": 1 / 7}
     assert {each.name: each.protocol for each in found.criteria}["polite"] == "contrast"
-    assert found.judge is not None
-    assert found.judge.content_hash == current("policy").content_hash
-    assert found.judge.same_as == (current("policy").address,)
+    (judge,) = found.judges
+    assert judge.content_hash == current("policy").content_hash
+    assert judge.same_as == (current("policy").address,)
 
 
 def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> None:

@@ -213,6 +213,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
             (job.workdir / name).write_text(json.dumps(report), encoding="utf-8")
 
     patch.setattr(load, "load_engine", engine)
+
     def judge(config: Any, engines: Any, folder: Path | None) -> Any:
         model = "rule" if config.protocol == "rule" else engines.scorer(config.by).weights
         return _Judge(make_judge(config, engines, folder), config, model, say)
