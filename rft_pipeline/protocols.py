@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from rft_pipeline.imports import source_hash
+from rft_pipeline.imports import Code
 from rft_pipeline.rules import AnyRule
 from rft_pipeline.strict import Strict
 
@@ -201,18 +201,11 @@ class PythonJudge(ModelProtocol):
     NEEDS = "asker"
 
     protocol: Literal["python"]
-    judge: str = Field(pattern=r"^[\w.]+:\w+$")
-    """`module:Class`; a module beside campaign.yaml, or an installed one."""
+    judge: Code
+    """`module:Class`; a module beside the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the class by keyword."""
     max_tokens: int = Field(default=256, ge=1)
-    source: str = Field(default="", validate_default=True)
-    """sha256 of the module's file, found by itself: another code is another criterion."""
-
-    @field_validator("source", mode="after")
-    @classmethod
-    def _hash(cls, _: str, info: ValidationInfo) -> str:
-        return source_hash(info.data["judge"], (info.context or {}).get("folder")) if "judge" in info.data else ""
 
 
 Single = (

@@ -58,7 +58,7 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     for each in asked:
         rubric, judges = each.rubric, source_hashes(each, home, fetch=True)
         scores, made_now = judge_rollouts(
-            rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff"), campaign.folder
+            rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
         )
         sides.append(by_rubric(rows, scores, rubric))
         made += sum(made_now.values())

@@ -1,6 +1,5 @@
 """Judges: one file a protocol. A judge is its config, and an engine when a model decides."""
 
-from pathlib import Path
 from typing import Protocol
 
 from rft_pipeline.engines import Asker, Rewarder, Scorer
@@ -43,8 +42,8 @@ class Engines(Protocol):
     def rewarder(self, by: str) -> Rewarder: ...
 
 
-def make_judge(config: Single, engines: Engines, folder: Path | None = None) -> Judge:
-    """The judge that these settings ask for; `folder` is where a campaign's own Python lies.
+def make_judge(config: Single, engines: Engines) -> Judge:
+    """The judge that these settings ask for.
 
     Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when it cannot be loaded.
     """
@@ -68,4 +67,4 @@ def make_judge(config: Single, engines: Engines, folder: Path | None = None) -> 
         case PairwiseJudge():
             return Pairwise(config, engines.asker(config.by))
         case PythonJudge():
-            return Python(config, engines.asker(config.by), folder)
+            return Python(config, engines.asker(config.by))

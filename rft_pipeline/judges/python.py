@@ -5,13 +5,11 @@ class Brief:
     def verdict(self, answer):          # a score in [0, 1], or (score, reason); an exception leaves it unscored
 """
 
-from pathlib import Path
 from typing import Any
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.imports import load
 from rft_pipeline.judges.asking import SingleAsking
 from rft_pipeline.judges.base import Judgement, scored, unscored
 from rft_pipeline.protocols import PythonJudge
@@ -21,12 +19,13 @@ from rft_pipeline.rules import Rollout
 class Python(SingleAsking):
     """Asks what `messages` says, and scores what `verdict` makes of the answer."""
 
-    def __init__(self, config: PythonJudge, asker: Asker, folder: Path | None) -> None:
+    def __init__(self, config: PythonJudge, asker: Asker) -> None:
         super().__init__(asker, config.max_tokens)
+        made = config.judge.load()
         try:
-            self.judge: Any = load(config.judge, folder)(**config.settings)
+            self.judge: Any = made(**config.settings)
         except TypeError as error:
-            raise ConfigError(f"judge {config.judge}: settings {sorted(config.settings)}: {error}") from error
+            raise ConfigError(f"judge {config.judge.path}: settings {sorted(config.settings)}: {error}") from error
 
     def messages(self, rollout: Rollout) -> Messages | None:
         return tuple((str(role), str(text)) for role, text in self.judge.messages(rollout))

@@ -102,7 +102,8 @@ class Index:
     def made_from(self, record: Record) -> list[Source]:
         """What a record was made from, by role."""
         inputs = record.payload["inputs"]
-        roles: dict[str, str | None] = {**record.upstream} or {role: None for role in inputs if not role.startswith("judge")}
+        unnamed = {role: None for role in inputs if not role.startswith("judge")}
+        roles: dict[str, str | None] = {**record.upstream} or {**unnamed}
         found = []
         for role, address in roles.items():
             candidates = [

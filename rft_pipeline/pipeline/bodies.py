@@ -88,7 +88,6 @@ class Job:
             table=judgements_table(self.home.store),
             engines=self.engines,
             progress=self.progress,
-            folder=self.campaign.folder,
         )
         failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
         if failed > most * scores.height:

@@ -9,6 +9,7 @@ from rft_pipeline.rules.base import Column, Rollout, Rule, Verdict
 from rft_pipeline.rules.citation import CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts
 from rft_pipeline.rules.language import Language
+from rft_pipeline.rules.python import Python
 from rft_pipeline.rules.readability import Readability
 from rft_pipeline.rules.similarity import Similarity
 from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
@@ -23,6 +24,7 @@ AnyRule = Annotated[
     | NoInventedFacts
     | NoMarkdown
     | NumericAnswer
+    | Python
     | Readability
     | Regex
     | RequiredParts

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import polars as pl
 
@@ -28,12 +27,11 @@ def judge_rollouts(
     table: Table,
     engines: Engines,
     progress: Progress,
-    folder: Path | None = None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Judge what `table` lacks.
 
     `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
-    judge's model; `folder` is the campaign's. Returns a row a rollout and criterion (rollout_id, criterion, score,
+    judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score,
     status, raw, reason, tokens, tokens_out, cost), ordered as the rollouts, and how many judgements were made, by
     criterion. Raises `EngineError`; what was judged stays.
     """
@@ -41,9 +39,9 @@ def judge_rollouts(
     found = []
     for criterion in criteria:
         if isinstance(criterion.judge, PanelJudge):
-            scores = stage.panel(criterion, criterion.judge, engines, folder)
+            scores = stage.panel(criterion, criterion.judge, engines)
         else:
-            scores = stage.asked(criterion, engines, folder)
+            scores = stage.asked(criterion, engines)
         found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
     return pl.concat(found), stage.made
 
@@ -66,7 +64,7 @@ class _Stage:
         self.progress = progress
         self.made: dict[str, int] = {}
 
-    def asked(self, criterion: Criterion, engines: Engines, folder: Path | None) -> pl.DataFrame:
+    def asked(self, criterion: Criterion, engines: Engines) -> pl.DataFrame:
         """A row a rollout: found in the table, or judged now."""
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
@@ -76,14 +74,14 @@ class _Stage:
         failures: pl.DataFrame | None = None
         if missing.height:
             assert not isinstance(criterion.judge, PanelJudge)
-            judge = make_judge(criterion.judge, engines, folder)
+            judge = make_judge(criterion.judge, engines)
             shown = self._whole_groups(once, missing) if criterion.judge.protocol in GROUPED else missing
             failures = self._judge(judge, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
-    def panel(self, criterion: Criterion, how: PanelJudge, engines: Engines, folder: Path | None) -> pl.DataFrame:
+    def panel(self, criterion: Criterion, how: PanelJudge, engines: Engines) -> pl.DataFrame:
         """The members' judgements, each kept as such, and what follows from them."""
-        members = [self.asked(member, engines, folder) for member in criterion.members]
+        members = [self.asked(member, engines) for member in criterion.members]
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)

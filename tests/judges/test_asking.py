@@ -19,9 +19,8 @@ GRADED: dict[str, Any] = {"protocol": "graded", "question": "How kind is it?", "
 
 
 def judge(config: dict[str, Any], asker: Told, folder: Path | None = None) -> Judge:
-    return make_judge(
-        TypeAdapter(AnyJudge).validate_python(config, context={"folder": folder}), OneEngine(asker), folder
-    )
+    settings = TypeAdapter(AnyJudge).validate_python(config, context={"folder": folder})
+    return make_judge(settings, OneEngine(asker))
 
 
 def judged(config: dict[str, Any], answer: Any, rollout: Rollout = REPLY) -> Judgement:
@@ -190,8 +189,10 @@ def test_another_code_of_the_users_own_is_another_criterion(tmp_path: Path) -> N
     adapter: TypeAdapter[Any] = TypeAdapter(AnyJudge)
     before = adapter.validate_python(config, context={"folder": tmp_path})
     (tmp_path / "own.py").write_text(OWN.replace("because", "so"), encoding="utf-8")
-    after = adapter.validate_python({**config, "source": before.source}, context={"folder": tmp_path})
-    assert after.source != before.source
+    after = adapter.validate_python(config, context={"folder": tmp_path})
+    assert after.judge.source != before.judge.source
+    forged = {**config, "judge": {"path": "own:Brief", "source": before.judge.source}}
+    assert adapter.validate_python(forged, context={"folder": tmp_path}) == after
 
 
 @pytest.mark.parametrize(

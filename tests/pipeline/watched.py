@@ -214,9 +214,9 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
 
     patch.setattr(load, "load_engine", engine)
 
-    def judge(config: Any, engines: Any, folder: Path | None) -> Any:
+    def judge(config: Any, engines: Any) -> Any:
         model = "rule" if config.protocol == "rule" else engines.scorer(config.by).weights
-        return _Judge(make_judge(config, engines, folder), config, model, say)
+        return _Judge(make_judge(config, engines), config, model, say)
 
     patch.setattr(judge_scores, "make_judge", judge)
     patch.setattr(judge_scores, "ROWS", CHUNK)

@@ -1,0 +1,31 @@
+"""A rule of the user's own."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rft_pipeline.imports import Code
+from rft_pipeline.rules.base import Rollout, Rule, Verdict
+
+
+class Python(Rule):
+    """A function decides: `function(rollout, **settings)` returns a score in [0, 1], or (score, reason).
+
+    The rollout has prompt, completion, finish_reason and fields. None, an exception or a number outside [0, 1] leaves
+    it unscored.
+    """
+
+    name: Literal["python"] = "python"
+    function: Code
+    """`module:function`; a module beside the rubric, or an installed one."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Given to the function by keyword."""
+
+    def __call__(self, rollout: Rollout) -> Verdict:
+        function = self.function.load()
+        try:
+            found = function(rollout, **self.settings)
+            score, reason = found if isinstance(found, tuple) else (found, "")
+            return Verdict(None if score is None else float(score), str(reason))
+        except Exception as error:  # whatever the user's code raises, this rollout could not be scored
+            return Verdict(None, f"{type(error).__name__}: {error}")

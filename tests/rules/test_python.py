@@ -1,0 +1,56 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.rules import AnyRule, Rollout, Rule
+
+OWN = """
+def share(rollout, of, most=1.0):
+    '''The share of one letter.'''
+    return rollout.completion.count(of) / len(rollout.completion), f"letter {of}"
+
+def nothing(rollout):
+    return None
+"""
+
+
+def rule(folder: Path, **config: Any) -> Rule:
+    (folder / "own.py").write_text(OWN, encoding="utf-8")
+    found: Rule = TypeAdapter(AnyRule).validate_python({"name": "python", **config}, context={"folder": folder})
+    return found
+
+
+def test_a_function_of_the_users_own_scores_a_rollout(tmp_path: Path) -> None:
+    own = rule(tmp_path, function="own:share", settings={"of": "a"})
+    assert own(Rollout("", "abab")) == (0.5, "letter a")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"function": "own:share", "settings": {"of": "a"}}, "ZeroDivisionError: division by zero"),
+        ({"function": "own:share"}, "TypeError: share() missing 1 required positional argument: 'of'"),
+        ({"function": "own:nothing"}, ""),
+    ],
+)
+def test_what_the_function_cannot_score_is_unscored(tmp_path: Path, config: dict[str, Any], reason: str) -> None:
+    assert rule(tmp_path, **config)(Rollout("", "")) == (None, reason)
+
+
+def test_another_code_is_another_rule(tmp_path: Path) -> None:
+    before = rule(tmp_path, function="own:share").model_dump()
+    (tmp_path / "own.py").write_text(OWN + "\n", encoding="utf-8")
+    after = TypeAdapter(AnyRule).validate_python(
+        {"name": "python", "function": "own:share"}, context={"folder": tmp_path}
+    )
+    assert after.model_dump() != before
+
+
+def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="own:absent: cannot be loaded: AttributeError"):
+        rule(tmp_path, function="own:absent")(Rollout("", "x"))
+    with pytest.raises(ValidationError, match=r"no module 'nowhere' beside the rubric"):
+        rule(tmp_path, function="nowhere:share")
