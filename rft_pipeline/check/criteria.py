@@ -9,16 +9,20 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout
+from rft_pipeline.addresses import REFERENCE, as_rollout
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
-from rft_pipeline.protocols import ClozeJudge, ContrastJudge, RuleJudge
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.imports import Code
+from rft_pipeline.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
 from rft_pipeline.rows import shown
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Column
+from rft_pipeline.rules.python import Python as PythonRule
 from rft_pipeline.rules.text import Finishes, Length
 
+_REFERENCE = Column("reference", REFERENCE, lambda value: isinstance(value, str), "no text", "text")
 _SLOT = re.compile(r"\{(\w*)\}")
 
 
@@ -33,20 +37,37 @@ def check_criteria(
     _check_doubled(campaign, rubric, settings)
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
     for criterion in campaign.rubric.criteria:
-        where = f"{rubric}: {criterion.name}"
-        match criterion.judge:
-            case RuleJudge(rule=rule):
-                for column in rule.columns():
-                    _check_column(where, column, rows, settings)
-            case ClozeJudge() as judge:
-                _check_templates(where, judge, settings)
-            case ContrastJudge(positive=positive, negative=negative) if words(positive) == words(negative):
-                settings.errors.append(
-                    f"{where}: personas {positive!r} and {negative!r} differ only in case or punctuation; "
-                    "describe two opposite ways to reply"
-                )
+        for each in criterion.members or (criterion,):
+            _check_judge(f"{rubric}: {each.name}", each, rows, settings)
         if criterion.gate is not None:
-            _check_gate(where, criterion, criterion.gate, campaign, anchors, settings)
+            _check_gate(f"{rubric}: {criterion.name}", criterion, criterion.gate, campaign, anchors, settings)
+
+
+def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
+    match criterion.judge:
+        case RuleJudge(rule=rule):
+            for column in rule.columns():
+                _check_column(where, column, rows, settings)
+            if isinstance(rule, PythonRule):
+                _check_code(where, rule.function, settings)
+        case PythonJudge(judge=code):
+            _check_code(where, code, settings)
+        case AskingProtocol(reference=True):
+            _check_column(where, _REFERENCE, rows, settings)
+        case ClozeJudge() as judge:
+            _check_templates(where, judge, settings)
+        case ContrastJudge(positive=positive, negative=negative) if words(positive) == words(negative):
+            settings.errors.append(
+                f"{where}: personas {positive!r} and {negative!r} differ only in case or punctuation; "
+                "describe two opposite ways to reply"
+            )
+
+
+def _check_code(where: str, code: Code, settings: Findings) -> None:
+    try:
+        code.load()
+    except ConfigError as error:
+        settings.errors.append(f"{where}: {error}")
 
 
 def best_score(criterion: Criterion, max_new_tokens: int) -> float:

@@ -16,15 +16,8 @@ from transformers.generation.logits_process import (
 )
 
 from rft_pipeline.campaign import EngineRuntime, Sampling
-from rft_pipeline.engines.base import (
-    ChatReply,
-    ChatRequest,
-    Completion,
-    GenerateRequest,
-    Messages,
-    ScoreRequest,
-    ScoreResult,
-)
+from rft_pipeline.engines.answers import AnswersItself
+from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult
 from rft_pipeline.engines.chat_tokens import chat_tokens, text_tokens
 from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_device
 from rft_pipeline.errors import EngineError
@@ -36,7 +29,7 @@ _CACHED = 16
 """Rows whose log-sum-exp is taken at once: as many as stay in a core's cache, four times faster than all together."""
 
 
-class TransformersEngine:
+class TransformersEngine(AnswersItself):
     """A causal language model that generates and scores."""
 
     def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
@@ -97,39 +90,6 @@ class TransformersEngine:
             text=self.tokenizer.decode(tokens[:length], skip_special_tokens=True),
             finish_reason="stop" if stopped else "length",
         )
-
-    def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        """Words by their log-probs, where each is one token; whatever else is wanted by greedy sampling."""
-        tokens = {word: self.text_tokens(word) for request in requests for word in request.words}
-        by_words = [each for each in requests if each.words and all(len(tokens[word]) == 1 for word in each.words)]
-        for start in range(0, len(by_words), self.batch_size):
-            yield from self._weigh(by_words[start : start + self.batch_size], tokens)
-        written = [each for each in requests if each not in by_words]
-        for budget in sorted({request.max_tokens for request in written}):
-            alike = [
-                GenerateRequest(request.request_id, request.messages, request.seed)
-                for request in written
-                if request.max_tokens == budget
-            ]
-            for batch in self.generate(alike, Sampling(temperature=0, max_new_tokens=budget)):
-                for done in batch:
-                    read, wrote = len(done.prompt_tokens), len(done.tokens_T)
-                    yield ChatReply(done.request_id, done.text, prompt_tokens=read, tokens=wrote)
-
-    def _weigh(self, requests: list[ChatRequest], tokens: dict[str, list[int]]) -> Iterator[ChatReply]:
-        wanted = [
-            ScoreRequest(
-                tuple(self.chat_tokens(request.messages)),
-                (),
-                candidates=tuple(tokens[word][0] for word in request.words),
-                want_tokens=False,
-            )
-            for request in requests
-        ]
-        for request, asked, result in zip(requests, wanted, self.score(wanted), strict=True):
-            words = dict(zip(request.words, result.candidate_logprobs, strict=True))
-            best = max(words, key=words.__getitem__)
-            yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(asked.prefix))
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:

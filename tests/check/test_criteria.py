@@ -152,3 +152,30 @@ def test_a_prompt_without_a_reference_is_a_warning_and_an_anchor_without_one_is_
         "rubric.yaml: right: column: 1 of 9 train prompts lack the column 'reference' (e.g. bare); "
         "there it is unscored, and a rollout with an unscored criterion does not train"
     ]
+
+
+def test_code_that_cannot_be_loaded_is_named_before_anything_runs(tmp_path: Path) -> None:
+    own = {"name": "own", "judge": rule("python", function="own:score")}
+    folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}, own])
+    (folder / "own.py").write_text("1 / 0", encoding="utf-8")
+    assert errors(folder) == ["rubric.yaml: own: own:score: cannot be loaded: ZeroDivisionError: division by zero"]
+
+
+def test_a_criterion_that_shows_a_reference_needs_the_column(tmp_path: Path) -> None:
+    kind = {"protocol": "binary", "question": "Is it kind?", "reference": True}
+    folder = campaign(tmp_path, [{"name": "kind", "judge": kind}])
+    found = errors(folder)
+    assert found[0].startswith("rubric.yaml: kind: reference: no train prompt has a column 'reference'")
+
+
+def test_a_judge_nobody_defined_is_named(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, [{"name": "kind", "judge": {**POLITE, "by": "strong"}}])
+    (finding,) = errors(folder)
+    assert finding.endswith("criterion kind is judged by 'strong'; the judges are judge")
+
+
+def test_a_served_judge_cannot_be_asked_for_likelihoods(tmp_path: Path) -> None:
+    judge = {"model": "served:strong", "server": {"url": "http://127.0.0.1:1/v1"}}
+    folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}], settings={"judge": judge})
+    (finding,) = errors(folder)
+    assert "criterion polite: contrast reads likelihoods or weights, and 'judge' is served" in finding

@@ -1,0 +1,69 @@
+"""Answering questions with the weights an engine holds: what every engine in this process has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+from rft_pipeline.campaign import Sampling
+from rft_pipeline.engines.base import (
+    ChatReply,
+    ChatRequest,
+    Completion,
+    GenerateRequest,
+    Messages,
+    ScoreRequest,
+    ScoreResult,
+)
+
+
+class AnswersItself(ABC):
+    """An asker that generates and scores."""
+
+    batch_size: int
+
+    @abstractmethod
+    def text_tokens(self, text: str) -> list[int]: ...
+
+    @abstractmethod
+    def chat_tokens(self, messages: Messages) -> list[int]: ...
+
+    @abstractmethod
+    def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]: ...
+
+    @abstractmethod
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]: ...
+
+    def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
+        """Words by their log-probs, where each is one token; whatever else is wanted by greedy sampling."""
+        tokens = {word: self.text_tokens(word) for request in requests for word in request.words}
+        weighed: list[ChatRequest] = []
+        written: list[ChatRequest] = []
+        for request in requests:
+            one_token_each = request.words and all(len(tokens[word]) == 1 for word in request.words)
+            (weighed if one_token_each else written).append(request)
+        for start in range(0, len(weighed), self.batch_size):
+            yield from self._weigh(weighed[start : start + self.batch_size], tokens)
+        for budget in sorted({request.max_tokens for request in written}):
+            alike = [
+                GenerateRequest(request.request_id, request.messages, request.seed)
+                for request in written
+                if request.max_tokens == budget
+            ]
+            for batch in self.generate(alike, Sampling(temperature=0, max_new_tokens=budget)):
+                for done in batch:
+                    read, wrote = len(done.prompt_tokens), len(done.tokens_T)
+                    yield ChatReply(done.request_id, done.text, prompt_tokens=read, tokens=wrote)
+
+    def _weigh(self, requests: list[ChatRequest], tokens: dict[str, list[int]]) -> Iterator[ChatReply]:
+        wanted = [
+            ScoreRequest(
+                tuple(self.chat_tokens(request.messages)),
+                (),
+                candidates=tuple(tokens[word][0] for word in request.words),
+                want_tokens=False,
+            )
+            for request in requests
+        ]
+        for request, asked, result in zip(requests, wanted, self.score(wanted), strict=True):
+            words = dict(zip(request.words, result.candidate_logprobs, strict=True))
+            best = max(words, key=words.__getitem__)
+            yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(asked.prefix))
