@@ -25,6 +25,8 @@ from rft_pipeline.store.records import STEPS
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MLFLOW_RUN_NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the run's description."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
 
@@ -115,6 +117,7 @@ class Tracker:
         client.set_tag(self.run_id, f"{record.payload['stage']}.folder", str(record.folder))
         for name, value in self._links(record).items():
             client.set_tag(self.run_id, name, value)
+        client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
         match record.payload["stage"]:
             case "reward_batches":
                 self._log_dataset(record)
@@ -139,6 +142,24 @@ class Tracker:
         if run := record.dagster_run_id or self.dagster_run_id:
             links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
         return links
+
+    def _description(self) -> str:
+        """The run's links as Markdown: MLflow shows the addresses in tags as plain text."""
+        tags = self._client.get_run(self.run_id).data.tags
+        made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
+        lines = [
+            f"Made{made_in} from stages that lead to their assets:",
+            "",
+            "| stage | record | made from |",
+            "|-|-|-|",
+        ]
+        for stage in (name for name in CODE_VERSIONS if f"rft.record.{name}" in tags):
+            above = [value for name, value in tags.items() if name.startswith(f"rft.upstream.{stage}.")]
+            made_from = "<br>".join(f"`{address}`" for address in above)
+            lines.append(
+                f"| [{stage}]({tags[f'dagster.{stage}.url']}) | `{tags[f'rft.record.{stage}']}` | {made_from} |"
+            )
+        return "\n".join(lines)
 
     def _log_dataset(self, record: Record) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
