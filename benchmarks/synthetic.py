@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
         upstream = {role: made[name] for role, name in here.upstream.items()}
         made_from = payload(campaign, here, upstream, sources)
         with records.workdir(here.key) as workdir:
-            job = Job(campaign, here, upstream, sources, home, workdir, Progress(here.name), lambda *_: None)
+            engines = ExitStack()  # none is loaded: all rows are there
+            job = Job(campaign, here, upstream, sources, home, workdir, Progress(here.name), lambda *_: None, engines)
             if here.stage == "rollouts":
                 addressed = addresses(campaign, upstream, here.round)
                 rollouts_table(home.store).append(pl.concat([rows, addressed], how="horizontal"))

@@ -58,9 +58,12 @@ class Prompts(Strict):
 class EngineRuntime(Strict):
     """How an engine works, never what it says."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    memory_share: float = Field(default=0.5, gt=0, le=1)
+    """Only for `vllm`: the share of the GPU's memory (of the machine's, on a CPU) for weights and KV cache."""
 
 
 class Policy(Strict):

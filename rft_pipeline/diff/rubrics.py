@@ -1,6 +1,7 @@
 """Two rubrics on the stored rollouts of one round: what another rubric would say, before anything is edited."""
 
 import functools
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,20 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
     rows = pl.read_parquet(rollouts.path("rollouts.parquet"))
     judge, engine = "", _no_engine
-    if any(rubric.judged for rubric in rubrics):
-        model = models.resolve(campaign.judge.model, home.models, campaign.folder)
-        judge = model.content_hash
-        engine = functools.cache(lambda: load.load_engine(model.folder, campaign.judge.runtime))
     sides, made = [], 0
-    for rubric in rubrics:
-        scores, made_now = judge_rollouts(
-            rows, rubric.criteria, judge, judgements_table(home.store), engine, Progress("diff")
-        )
-        sides.append(by_rubric(rows, scores, rubric))
-        made += sum(made_now.values())
+    with ExitStack() as engines:
+        if any(rubric.judged for rubric in rubrics):
+            model = models.resolve(campaign.judge.model, home.models, campaign.folder)
+            judge, folder = model.content_hash, model.folder
+            engine = functools.cache(
+                lambda: engines.enter_context(closing(load.load_engine(folder, campaign.judge.runtime)))
+            )
+        for rubric in rubrics:
+            scores, made_now = judge_rollouts(
+                rows, rubric.criteria, judge, judgements_table(home.store), engine, Progress("diff")
+            )
+            sides.append(by_rubric(rows, scores, rubric))
+            made += sum(made_now.values())
     return RubricDiff(a, b, rollouts, _in_words(*rubrics), made, compare_scores(*sides))
 
 

@@ -77,3 +77,11 @@ class Scorer(Protocol):
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         """Score all requests; results in the order of the requests. Raises `EngineError`."""
         ...
+
+
+class Engine(Generator, Scorer, Protocol):
+    """A model that does both, loaded once a stage."""
+
+    def close(self) -> None:
+        """Give its memory back; it answers nothing any more."""
+        ...

@@ -3,9 +3,10 @@
 import functools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from rft_pipeline import models
 from rft_pipeline.addresses import choose_prompts, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.engines import load
+from rft_pipeline.engines.base import Engine
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, criteria
@@ -25,9 +27,6 @@ from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.trainers import LogStep
-
-if TYPE_CHECKING:
-    from rft_pipeline.engines.transformers import TransformersEngine
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Job:
     workdir: Path
     progress: Progress
     log_step: LogStep
+    engines: ExitStack
+    """Closes the engines that serve the whole stage, at its end."""
 
     def frame(self, role: str) -> pl.DataFrame:
         """The table of an upstream record."""
@@ -53,11 +54,9 @@ class Job:
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
 
     @functools.cached_property
-    def _judge(self) -> "TransformersEngine":
-        return load.load_engine(
-            models.resolve(self.campaign.judge.model, self.home.models, self.campaign.folder).folder,
-            self.campaign.judge.runtime,
-        )
+    def _judge(self) -> Engine:
+        folder = models.resolve(self.campaign.judge.model, self.home.models, self.campaign.folder).folder
+        return self.engines.enter_context(closing(load.load_engine(folder, self.campaign.judge.runtime)))
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for."""
@@ -70,17 +69,18 @@ class Job:
         self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
     ) -> tuple[pl.DataFrame, int]:
         """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
-        rows, made = sample_rollouts(
-            prompts=prompts,
-            policy=self.upstream[role].content_hash,
-            group_size=count,
-            sampling=sampling,
-            system=self.campaign.policy.system,
-            seed=self.campaign.seed,
-            table=rollouts_table(self.home.store),
-            engine=lambda: load.load_engine(self.policy_folder(role), runtime),
-            progress=self.progress,
-        )
+        with ExitStack() as engines:
+            rows, made = sample_rollouts(
+                prompts=prompts,
+                policy=self.upstream[role].content_hash,
+                group_size=count,
+                sampling=sampling,
+                system=self.campaign.policy.system,
+                seed=self.campaign.seed,
+                table=rollouts_table(self.home.store),
+                engine=lambda: engines.enter_context(closing(load.load_engine(self.policy_folder(role), runtime))),
+                progress=self.progress,
+            )
         return with_prompts(rows, prompts), made
 
     def judge(self, rollouts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -212,14 +212,15 @@ def _checkpoints(job: Job) -> Output:
 def _eval_reports(job: Job) -> Output:
     how, rubric = job.campaign.evaluation, job.campaign.rubric
     prompts = job.frame("prompts").filter(split="eval")
-    rounds, made = [], 0
-    for round_ in range(job.node.round + 1):
-        role = "base" if round_ == 0 else f"checkpoints_{round_}"
-        rows, sampled = job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime)
+    roles = ["base", *(f"checkpoints_{round_}" for round_ in range(1, job.node.round + 1))]
+    # all are sampled before the judge is loaded: one model at a time is in memory
+    drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
+    made = sum(sampled for _, sampled in drawn)
+    rounds = []
+    for round_, (role, (rows, _)) in enumerate(zip(roles, drawn, strict=True)):
         scores, _ = job.judge(rows)
         batch = make_batch(rows, scores, rubric.weights(), rubric.gates(), job.campaign.reward)
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows))
-        made += sampled
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
     _write_report(job, report, {each.round: each.rows for each in rounds})

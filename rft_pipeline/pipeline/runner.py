@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -70,8 +70,9 @@ class Pipeline:
     ) -> Record:
         began = time.monotonic()
         with self.records.workdir(here.key) as workdir:
-            job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step)
-            output = BODIES[here.stage](job)
+            with ExitStack() as engines:
+                job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step, engines)
+                output = BODIES[here.stage](job)
             record = Record(
                 key=here.key,
                 fingerprint=fingerprint(made_from),
