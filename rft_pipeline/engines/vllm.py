@@ -133,6 +133,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
             skip_tokenizer_init=True,
             generation_config="vllm",
             dtype=runtime.dtype,
+            hf_overrides={"head_dtype": "float32"},  # a bf16 logit near 20 is rounded to 1/16 nat
             max_num_seqs=runtime.batch_size,
             gpu_memory_utilization=runtime.memory_share,
             max_model_len=-1,

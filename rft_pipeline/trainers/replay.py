@@ -74,6 +74,7 @@ class ReplayTrainer(GRPOTrainer):
     """TRL's trainer, with exact old log-probs, padding cut per forward pass, and two distances measured: the KL to the
     start, and how far the engine's log-probs are from the trainer's own."""
 
+    temperature: float
     _skip_old_logps = False
     _newest_logps: torch.Tensor
     _newest_untempered: torch.Tensor | None
