@@ -139,6 +139,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
             max_model_len=-1,
             logprobs_mode="raw_logprobs",
             enable_prefix_caching=True,
+            enable_chunked_prefill=device != "cpu",  # a seeded request whose prompt is cut ends vLLM 0.32 there
             enforce_eager=device == "cpu",  # compiling takes minutes there and saves nothing
             use_tqdm_on_load=False,
             seed=0,
