@@ -125,6 +125,7 @@ class VllmEngine:
 def _start(folder: Path, runtime: EngineRuntime) -> LLM:
     """Raises `EngineError` with what vLLM said."""
     device = current_platform.device_type
+    share = runtime.memory_share or (0.2 if device == "cpu" else 0.5)
     if runtime.device not in ("auto", device):
         raise EngineError(f"runtime.device: {runtime.device}, but the vLLM installed here runs on {device}; use auto")
     try:
@@ -135,7 +136,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
             dtype=runtime.dtype,
             hf_overrides={"head_dtype": "float32"},  # a bf16 logit near 20 is rounded to 1/16 nat
             max_num_seqs=runtime.batch_size,
-            gpu_memory_utilization=runtime.memory_share,
+            gpu_memory_utilization=share,
             max_model_len=-1,
             logprobs_mode="raw_logprobs",
             enable_prefix_caching=True,
@@ -147,7 +148,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
     except (RuntimeError, ValueError, VLLMError) as error:
         raise EngineError(
             f"vLLM did not start on {folder}: {error}\nIts own messages are above; VLLM_LOGGING_LEVEL=INFO shows more. "
-            f"It may take {runtime.memory_share:.0%} of the memory (runtime.memory_share)."
+            f"It may take {share:.0%} of the memory (runtime.memory_share)."
         ) from error
 
 
