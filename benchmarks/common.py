@@ -113,7 +113,12 @@ def load_engine(model: str, runtime: EngineRuntime) -> "TransformersEngine":
     """Raises `ModelError`."""
     from rft_pipeline.engines.transformers import TransformersEngine
 
-    return TransformersEngine(models.resolve(model, Home.find().models, Path.cwd()).folder, runtime)
+    return TransformersEngine(model_folder(model), runtime)
+
+
+def model_folder(model: str) -> Path:
+    """Raises `ModelError`."""
+    return models.resolve(model, Home.find().models, Path.cwd()).folder
 
 
 def runtime_of(campaign: Campaign, batch_size: int | None, dtype: Dtype) -> EngineRuntime:

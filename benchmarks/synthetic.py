@@ -27,6 +27,7 @@ from rft_pipeline.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import nodes, payload
 from rft_pipeline.pipeline.bodies import BODIES, Job, Output
@@ -111,7 +112,8 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
         upstream = {role: made[name] for role, name in here.upstream.items()}
         made_from = payload(campaign, here, upstream, sources)
         with records.workdir(here.key) as workdir:
-            job = Job(campaign, here, upstream, sources, home, workdir, Progress(here.name), lambda *_: None)
+            engines = JudgeEngines(campaign, home.models)  # none is loaded: all rows are there
+            job = Job(campaign, here, upstream, sources, home, workdir, Progress(here.name), lambda *_: None, engines)
             if here.stage == "rollouts":
                 addressed = addresses(campaign, upstream, here.round)
                 rollouts_table(home.store).append(pl.concat([rows, addressed], how="horizontal"))

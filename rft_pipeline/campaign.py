@@ -60,9 +60,13 @@ class Prompts(Strict):
 class EngineRuntime(Strict):
     """How an engine works, never what it says."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    memory_share: float | None = Field(default=None, gt=0, le=1)
+    """Only for `vllm`: the share of the device's memory for weights and KV cache; left out, half of a GPU's or a fifth
+    of a machine's."""
 
 
 class TokenPrices(Strict):

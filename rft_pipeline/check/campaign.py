@@ -10,6 +10,7 @@ from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
+from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
@@ -38,6 +39,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     if train is not None and held_out is not None:
         check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
     _check_sizes(campaign, train, settings)
+    _check_engines(campaign, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_context(campaign, prompts, models, rubric, settings)
@@ -130,6 +132,12 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
             f"{where}: training.batch_size: {campaign.training.batch_size} is more than the {wanted * size} rollouts "
             f"of a round ({wanted} prompts of {size}); allowed: 1 to {wanted * size}"
         )
+
+
+def _check_engines(campaign: Campaign, settings: Findings) -> None:
+    for part in ("rollouts", "judge", "evaluation"):
+        if missing := load.not_installed(getattr(campaign, part).runtime):
+            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {part}.{missing}")
 
 
 def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:

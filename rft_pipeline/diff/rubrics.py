@@ -1,5 +1,6 @@
 """Two rubrics on the stored rollouts of one round: what another rubric would say, before anything is edited."""
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,15 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     asked = with_rubric(campaign, a), with_rubric(campaign, b)
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
     rows = pl.read_parquet(rollouts.path("rollouts.parquet"))
-    engines = JudgeEngines(campaign, home.models)
     sides, made = [], 0
-    for each in asked:
-        rubric, judges = each.rubric, source_hashes(each, home, fetch=True)
-        scores, made_now = judge_rollouts(
-            rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
-        )
-        sides.append(by_rubric(rows, scores, rubric))
-        made += sum(made_now.values())
+    with closing(JudgeEngines(campaign, home.models)) as engines:
+        for each in asked:
+            rubric, judges = each.rubric, source_hashes(each, home, fetch=True)
+            scores, made_now = judge_rollouts(
+                rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
+            )
+            sides.append(by_rubric(rows, scores, rubric))
+            made += sum(made_now.values())
     return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in asked)), made, compare_scores(*sides))
 
 

@@ -129,3 +129,11 @@ class Rewarder(Protocol):
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
         """The reward of each conversation, unbounded, in order. Raises `EngineError`."""
         ...
+
+
+class Engine(Generator, Scorer, Asker, Protocol):
+    """A model in this process that does all three, loaded once a stage."""
+
+    def close(self) -> None:
+        """Give its memory back; it answers nothing any more."""
+        ...

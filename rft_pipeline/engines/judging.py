@@ -37,6 +37,12 @@ class JudgeEngines:
         rewarder: Rewarder = self.loaded["rewarder", by]
         return rewarder
 
+    def close(self) -> None:
+        """Close all that were loaded."""
+        for engine in self.loaded.values():
+            engine.close()
+        self.loaded.clear()
+
     def _weights(self, by: str) -> Any:
         if ("weights", by) not in self.loaded:
             self.loaded["weights", by] = load.load_engine(self._folder(by), self.campaign.all_judges[by].runtime)

@@ -1,18 +1,26 @@
 """Loading an engine: the one place that decides what serves a model."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rft_pipeline.campaign import EngineRuntime, Server
+from rft_pipeline.engines.base import Engine
+from rft_pipeline.errors import EngineError
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.openai import OpenAIEngine
     from rft_pipeline.engines.reward_model import RewardModelEngine
-    from rft_pipeline.engines.transformers import TransformersEngine
 
 
-def load_engine(folder: Path, runtime: EngineRuntime) -> "TransformersEngine":
-    """An engine on the weights in `folder`. Raises `ModelError`."""
+def load_engine(folder: Path, runtime: EngineRuntime) -> Engine:
+    """An engine on the weights in `folder`; its user closes it. Raises `ModelError` and `EngineError`."""
+    if runtime.engine == "vllm":
+        if missing := not_installed(runtime):
+            raise EngineError(missing)
+        from rft_pipeline.engines.vllm import VllmEngine
+
+        return VllmEngine(folder, runtime)
     from rft_pipeline.engines.transformers import TransformersEngine
 
     return TransformersEngine(folder, runtime)
@@ -33,3 +41,13 @@ def load_server(model: str, server: Server, whose: str) -> "OpenAIEngine":
     from rft_pipeline.engines.openai import OpenAIEngine
 
     return OpenAIEngine(model, server, whose)
+
+
+def not_installed(runtime: EngineRuntime) -> str | None:
+    """What is missing for an engine and how to get it; nothing is imported."""
+    if runtime.engine != "vllm" or find_spec("vllm") is not None:
+        return None
+    return (
+        "runtime.engine: vllm is not installed; on a GPU run `pip install 'rft-pipeline[vllm]'`, on a CPU "
+        "`make test-vllm` builds .venv-vllm, an environment that has it; or use engine: transformers"
+    )

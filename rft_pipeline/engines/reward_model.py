@@ -34,6 +34,9 @@ class RewardModelEngine:
         self.model = model.to(self.device).eval()
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
 
+    def close(self) -> None:
+        """Nothing is held beside this object."""
+
     @torch.inference_mode()
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
         rows = [chat_tokens(self.tokenizer, messages, reply_follows=False) for messages in conversations]

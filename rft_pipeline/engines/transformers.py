@@ -41,6 +41,12 @@ class TransformersEngine(AnswersItself):
         self.eos = self.tokenizer.eos_token_id
         self.pad = self.tokenizer.pad_token_id
 
+    def close(self) -> None:
+        """Let go of the weights; the engine answers nothing any more."""
+        del self.model
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
     def text_tokens(self, text: str) -> list[int]:
         return text_tokens(self.tokenizer, text)
 

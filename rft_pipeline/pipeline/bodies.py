@@ -1,8 +1,8 @@
 """What each stage does with its upstream records: read them, call the stage's function, write its files."""
 
-import functools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Job:
     workdir: Path
     progress: Progress
     log_step: LogStep
+    engines: JudgeEngines
+    """The engines of the campaign's judges."""
 
     def frame(self, role: str) -> pl.DataFrame:
         """The table of an upstream record."""
@@ -49,11 +51,6 @@ class Job:
     def write(self, frame: pl.DataFrame) -> None:
         """The table of this stage."""
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
-
-    @functools.cached_property
-    def engines(self) -> JudgeEngines:
-        """The engines of the campaign's judges."""
-        return JudgeEngines(self.campaign, self.home.models)
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for."""
@@ -66,17 +63,18 @@ class Job:
         self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
     ) -> tuple[pl.DataFrame, int]:
         """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
-        rows, made = sample_rollouts(
-            prompts=prompts,
-            policy=self.upstream[role].content_hash,
-            group_size=count,
-            sampling=sampling,
-            system=self.campaign.policy.system,
-            seed=self.campaign.seed,
-            table=rollouts_table(self.home.store),
-            engine=lambda: load.load_engine(self.policy_folder(role), runtime),
-            progress=self.progress,
-        )
+        with ExitStack() as engines:
+            rows, made = sample_rollouts(
+                prompts=prompts,
+                policy=self.upstream[role].content_hash,
+                group_size=count,
+                sampling=sampling,
+                system=self.campaign.policy.system,
+                seed=self.campaign.seed,
+                table=rollouts_table(self.home.store),
+                engine=lambda: engines.enter_context(closing(load.load_engine(self.policy_folder(role), runtime))),
+                progress=self.progress,
+            )
         return with_prompts(rows, prompts), made
 
     def judge(self, rollouts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -219,18 +217,15 @@ def _checkpoints(job: Job) -> Output:
 def _eval_reports(job: Job) -> Output:
     how, rubric = job.campaign.evaluation, job.campaign.rubric
     prompts = job.frame("prompts").filter(split="eval")
-    replies, made = [], 0
-    for round_ in range(job.node.round + 1):
-        role = "base" if round_ == 0 else f"checkpoints_{round_}"
-        rows, sampled = job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime)
-        replies.append(rows.with_columns(pl.lit(round_).alias("round")))
-        made += sampled
-    scores, _ = job.judge(pl.concat(replies).unique("rollout_id", maintain_order=True))
+    roles = ["base", *(f"checkpoints_{round_}" for round_ in range(1, job.node.round + 1))]
+    # all are sampled before a judge is loaded: one model at a time is in memory
+    drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
+    made = sum(sampled for _, sampled in drawn)
+    scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
     rounds, shown = [], pl.struct(pl.col("scores").struct.field(rubric.names)).alias("scores")
-    for round_, rows in enumerate(replies):
-        role = "base" if round_ == 0 else f"checkpoints_{round_}"
+    for round_, (role, (rows, _)) in enumerate(zip(roles, drawn, strict=True)):
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
-        batch = make_batch(rows.drop("round"), here, rubric.weights(), rubric.gates(), job.campaign.reward)
+        batch = make_batch(rows, here, rubric.weights(), rubric.gates(), job.campaign.reward)
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
@@ -70,8 +71,9 @@ class Pipeline:
     ) -> Record:
         began = time.monotonic()
         with self.records.workdir(here.key) as workdir:
-            job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step)
-            output = BODIES[here.stage](job)
+            with closing(JudgeEngines(campaign, self.home.models)) as engines:
+                job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step, engines)
+                output = BODIES[here.stage](job)
             record = Record(
                 key=here.key,
                 fingerprint=fingerprint(made_from),

@@ -37,7 +37,8 @@ METRICS = {
 
 
 def train_grpo(job: TrainJob) -> dict[str, float]:
-    """Train on the batch and write the checkpoint to `job.scratch / "checkpoint"`; metrics of the last step.
+    """Train on the batch and write the checkpoint to `job.scratch / "checkpoint"`; metrics of the last step
+    and `logprob_gap_mean` and `logprob_gap_p99`, how far the engine's log-probs are from the trainer's.
 
     Raises `GateError` when no rollout has an advantage to learn from.
     """
@@ -61,7 +62,7 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
     tokenizer.save_pretrained(target)
     if (target / ADAPTER).is_file():
         name_base(target, job.base)
-    return step_log.last
+    return {**step_log.last, **trainer.logprob_gap}
 
 
 def planned_steps(batch: pl.DataFrame, training: Training, seed: int) -> int:

@@ -7,6 +7,7 @@ hands it the stored advantage.
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from trl import GRPOTrainer
@@ -70,10 +71,14 @@ class Replay:
 
 
 class ReplayTrainer(GRPOTrainer):
-    """TRL's trainer, with exact old log-probs, padding cut per forward pass, and the KL to the start measured."""
+    """TRL's trainer, with exact old log-probs, padding cut per forward pass, and two distances measured: the KL to the
+    start, and how far the engine's log-probs are from the trainer's own."""
 
+    temperature: float
     _skip_old_logps = False
     _newest_logps: torch.Tensor
+    _newest_untempered: torch.Tensor | None
+    _gaps: torch.Tensor
 
     def _prepare_inputs(self, generation_batch):  # type: ignore[no-untyped-def]
         """Old log-probs are taken slice by slice, with the rows and padding that the update will see.
@@ -84,10 +89,30 @@ class ReplayTrainer(GRPOTrainer):
         calls = self.rollout_func.calls
         inputs = super()._prepare_inputs(generation_batch)
         if self.rollout_func.calls > calls:
+            gaps = []
             with torch.no_grad():
                 for part in self._buffered_inputs:
                     part["old_per_token_logps"] = self._log_probs_of(part)
+                    gaps.append(self._gaps_of(part))
+            self._gaps = torch.cat(gaps)
         return inputs
+
+    def _gaps_of(self, part):  # type: ignore[no-untyped-def]
+        """|trainer − engine| of each live token's log-prob, in nats. Engines give it at temperature 1: where the head
+        did not, one more pass is made."""
+        own = self._newest_untempered
+        if own is None:
+            temperature, self.temperature = self.temperature, 1.0
+            own = self._newest_logps if temperature == 1 else self._log_probs_of(part)
+            self.temperature = temperature
+        live = (part["completion_mask"] * part["tool_mask"]).bool()
+        return (own - part["sampling_per_token_logps"]).abs()[live].cpu()
+
+    @property
+    def logprob_gap(self) -> dict[str, float]:
+        """How far the engine that drew the rollouts is from the trainer, over the live tokens of the batch, in nats."""
+        gaps = self._gaps.double().numpy()
+        return {"logprob_gap_mean": float(gaps.mean()), "logprob_gap_p99": float(np.quantile(gaps, 0.99))}
 
     def _generate_and_score_completions(self, inputs):  # type: ignore[no-untyped-def]
         round_steps = self.args.steps_per_generation * self.num_iterations
@@ -122,29 +147,34 @@ class ReplayTrainer(GRPOTrainer):
             left = int(mask[:, :prompt_width].argmax(1).min())
             keep = max(1, int(mask[:, prompt_width:].sum(1).max()))
             window = slice(left, prompt_width + keep)
-            logps, entropies, _ = forward(model, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
+            columns = forward(model, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
             widen = (0, logits_to_keep - keep)
-            parts.append([None if x is None else torch.nn.functional.pad(x, widen) for x in (logps, entropies)])
+            parts.append([None if x is None else torch.nn.functional.pad(x, widen) for x in columns])
         back = order.argsort()
-        logps, entropies = (
+        logps, entropies, self._newest_untempered = (
             None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
         )
         self._newest_logps = logps
         return logps, entropies, None
 
     def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
-        """Log-probs from whole logits. TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU."""
+        """Log-probs from whole logits, and where nothing is learnt those at temperature 1 as well.
+
+        TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU.
+        """
         with self.accelerator.autocast():
             logits = model(
                 input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1
             ).logits[:, :-1]
-        logits = logits.float().div_(self.temperature)
-        logps = selective_log_softmax(logits, input_ids[:, -logits_to_keep:])
+        tokens = input_ids[:, -logits_to_keep:]
+        logits = logits.float()
+        untempered = None if torch.is_grad_enabled() else selective_log_softmax(logits, tokens)
+        logps = selective_log_softmax(logits.div_(self.temperature), tokens)
         entropies = None
         if compute_entropy:
             with torch.no_grad():
                 entropies = entropy_from_logits(logits)
-        return logps, entropies, None
+        return logps, entropies, untempered
 
     def _compute_loss(self, model, inputs):  # type: ignore[no-untyped-def]
         loss = super()._compute_loss(model, inputs)

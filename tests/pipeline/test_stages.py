@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rft_pipeline.campaign import EngineRuntime
+from rft_pipeline.engines import load
+from rft_pipeline.engines.base import Engine
+from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.store import Home, RecordStore
@@ -70,3 +74,23 @@ def test_what_a_stage_raises_travels_on_and_leaves_nothing_half_made(
         run(tiny_campaign, ["prompts"])
     folder = Home.find().store / "tiny" / "prompts"
     assert {path.name for path in folder.iterdir()} <= {".lock"}
+
+
+def test_one_engine_at_a_time_is_open_and_none_when_its_stage_is_done(
+    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[TransformersEngine] = []
+    load_engine = load.load_engine
+
+    def watched(folder: Path, runtime: EngineRuntime) -> Engine:
+        assert not [engine for engine in opened if hasattr(engine, "model")]
+        engine = load_engine(folder, runtime)
+        assert isinstance(engine, TransformersEngine)
+        opened.append(engine)
+        return engine
+
+    monkeypatch.setattr(load, "load_engine", watched)
+    run(tiny_campaign, rounds=1)
+    # rollouts; judge_scores; eval_reports: the base policy, the checkpoint, the judge
+    assert len(opened) == 5
+    assert not [engine for engine in opened if hasattr(engine, "model")]

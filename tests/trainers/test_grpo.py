@@ -17,6 +17,8 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.trainers import TrainJob, grpo
 from tests.trainers.watched import FLAT, GAPPED, Seen, run
 
+GAP = ("logprob_gap_mean", "logprob_gap_p99")
+
 
 def live_rows(batch: pl.DataFrame) -> Iterator[dict[str, Any]]:
     return batch.filter(pl.col("excluded").is_null()).iter_rows(named=True)
@@ -95,6 +97,24 @@ def test_old_logprobs_are_those_the_rollouts_were_drawn_with(full: Seen, batch: 
         assert logprobs == pytest.approx(drawn[prompt, tokens], abs=1e-4)
 
 
+def test_an_engine_in_float32_and_the_trainer_agree_on_every_token(full: Seen) -> None:
+    assert 0 <= full.last["logprob_gap_mean"] <= full.last["logprob_gap_p99"] < 1e-4
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_gap_is_what_an_engine_is_off_over_the_live_tokens(
+    temperature: float, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    # the unscored rollout and the group without variance are not trained on, so what they say does not count
+    off = pl.when(pl.col("excluded").is_not_null()).then(9.0).when(pl.col("prompt_id") == "desk").then(-0.5)
+    shifted = batch.with_columns(logprobs=pl.col("logprobs") + off.otherwise(0.25))
+    live = batch.filter(pl.col("excluded").is_null())
+    count, desk = (rows["tokens"].list.len().sum() for rows in (live, live.filter(prompt_id="desk")))
+    seen = run(shifted, tiny_model, tmp_path, epochs=1, temperature=temperature)
+    assert seen.last["logprob_gap_mean"] == pytest.approx((0.5 * desk + 0.25 * (count - desk)) / count, abs=1e-4)
+    assert seen.last["logprob_gap_p99"] == pytest.approx(0.5, abs=1e-4)
+
+
 def test_logprobs_without_the_padding_equal_those_with_it(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -138,7 +158,7 @@ def test_every_step_logs_our_metrics_and_none_of_them_is_a_reward(full: Seen) ->
         assert not any("reward" in name for name in metrics)
         assert metrics["learning_rate"] == pytest.approx(1e-3)
         assert metrics["tokens_per_second"] > 0
-    assert full.last == full.logged[4]
+    assert full.last == full.logged[4] | {name: full.last[name] for name in GAP}
 
 
 def test_the_kl_to_the_start_is_0_at_the_start_and_grows(full: Seen) -> None:

@@ -82,7 +82,13 @@ class Seen:
 
 
 def run(
-    batch: pl.DataFrame, start: Path, scratch: Path, base: Path | None = None, bf16: bool = False, **training: Any
+    batch: pl.DataFrame,
+    start: Path,
+    scratch: Path,
+    base: Path | None = None,
+    bf16: bool = False,
+    temperature: float = 1.0,
+    **training: Any,
 ) -> Seen:
     """Train and watch. Without autocast unless `bf16`: numbers can then be compared to the last digits."""
     seen = Seen()
@@ -112,7 +118,7 @@ def run(
         base=base or start,
         batch=batch,
         training=Training.model_validate({**settings, **training}),
-        temperature=1.0,
+        temperature=temperature,
         seed=7,
         scratch=scratch,
         log_step=seen.logged.__setitem__,

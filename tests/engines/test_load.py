@@ -1,0 +1,43 @@
+"""Which engine is loaded, and what is said when it is not there."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.campaign import EngineRuntime, load_campaign
+from rft_pipeline.check import check_campaign
+from rft_pipeline.engines.load import load_engine, not_installed
+from rft_pipeline.engines.transformers import TransformersEngine
+from rft_pipeline.errors import ConfigError, EngineError
+from tests.runs import edit
+
+without_vllm = pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed here")
+
+
+def test_transformers_serves_unless_another_engine_is_named(tiny_model: Path) -> None:
+    assert isinstance(load_engine(tiny_model, EngineRuntime(dtype="float32", device="cpu")), TransformersEngine)
+    assert not_installed(EngineRuntime()) is None
+
+
+@without_vllm
+def test_an_engine_that_is_not_installed_is_refused_with_what_to_do(tiny_model: Path) -> None:
+    with pytest.raises(EngineError, match=r"vllm is not installed; on a GPU run `pip install 'rft-pipeline\[vllm\]'`"):
+        load_engine(tiny_model, EngineRuntime(engine="vllm"))
+
+
+@without_vllm
+def test_a_check_refuses_an_engine_that_is_not_installed(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "judge.runtime.engine", "vllm")
+    with pytest.raises(ConfigError, match=r"campaign.yaml: judge.runtime.engine: vllm is not installed"):
+        check_campaign(tiny_campaign, tiny_campaign / "models")
+    assert "vllm" not in sys.modules
+
+
+def test_the_engine_is_no_part_of_what_a_rollout_is(tiny_campaign: Path) -> None:
+    before = load_campaign(tiny_campaign)
+    edit(tiny_campaign / "campaign.yaml", "rollouts.runtime", {"engine": "vllm", "memory_share": 0.3})
+    after = load_campaign(tiny_campaign)
+    assert after.rollouts != before.rollouts
+    assert after.rollouts.identity == before.rollouts.identity
