@@ -15,7 +15,7 @@ import polars as pl
 from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
-from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER
+from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.protocols import BinaryJudge, ClozeJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.rollouts import conversation
@@ -142,6 +142,8 @@ def _shows_prompt(criterion: Criterion) -> bool:
 
 def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:
     """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
+    if name.startswith(SERVED):
+        return Reader(name, None, None)
     folder = _folder(name, models, campaign_folder)
     if folder is None:
         if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):

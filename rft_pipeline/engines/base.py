@@ -21,14 +21,14 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """T tokens drawn for one request."""
+    """T tokens drawn for one request. A model that a server holds tells no token ids: both lists of them are empty."""
 
     request_id: str
     prompt_tokens: list[int]
     tokens_T: list[int]
     """Ends with the end-of-turn token when `finish_reason` is `stop`."""
     logprobs_T: list[float]
-    """Nats under the model itself: temperature 1, no truncation."""
+    """Nats under the model itself: temperature 1, no truncation. From a server as it tells them, or none."""
     text: str
     finish_reason: str
     """`stop` or `length`."""
