@@ -6,13 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.campaign import Campaign, JudgeModel, PromptSource, load_campaign, read_yaml
+from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.errors import ConfigError, DataError, RftError
-from rft_pipeline.protocols import DEFAULT_JUDGE, RuleJudge
+from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
 
@@ -141,15 +141,11 @@ def _check_served(campaign: Campaign, settings: Findings) -> None:
             f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
             "to round 1's reward_batches can run; checkpoints will refuse"
         )
-    for key, served in {"policy": campaign.policy, **_judges(campaign)}.items():
+    judges = {campaign.judge_key(name): judge for name, judge in campaign.asked_judges.items()}
+    for key, served in {"policy": campaign.policy, **judges}.items():
         variable = served.server.api_key_env if served.server else None
         if variable and not os.environ.get(variable):
             settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
-
-
-def _judges(campaign: Campaign) -> dict[str, JudgeModel]:
-    """The judges that are asked, by their keys."""
-    return {name if name == DEFAULT_JUDGE else f"judges.{name}": judge for name, judge in campaign.asked_judges.items()}
 
 
 def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:
