@@ -84,7 +84,8 @@ def in_words(error: APIError, server: Server, key: str) -> str:
             what = f"HTTP {error.status_code}: {error.response.text or error.response.reason_phrase}"
         case _:
             what = str(error)
-    line = " ".join(what.replace(key, "…").split()) if key != NO_KEY else " ".join(what.split())
+    shown = what if key == NO_KEY else what.replace(key, "…")
+    line = " ".join(shown.split()).rstrip(".")
     return line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…"
 
 

@@ -185,7 +185,7 @@ def test_max_cost_needs_a_server_that_tells_what_a_call_takes(server: Serving) -
     engine = server.engine(max_cost=2.0, prices=PRICES, concurrency=1)
     replies, message = answered_until_it_raised(engine, questions(5))
     assert len(replies) == 1
-    assert "does not tell what a call takes" in message
+    assert "does not tell its usage" in message
 
 
 def test_a_key_comes_from_its_variable_and_shows_nowhere(
@@ -216,7 +216,7 @@ def test_a_key_that_is_not_set_is_named(server: Serving, monkeypatch: pytest.Mon
 def test_an_unknown_model_stops_at_once(server: Serving) -> None:
     replies, message = answered_until_it_raised(server.engine("served:absent"), questions(100))
     assert len(replies) <= 16
-    assert "HTTP 404: The model `absent` does not exist.. Check server.url and the model's name, 'absent'" in message
+    assert "HTTP 404: The model `absent` does not exist. Check server.url and the model's name, 'absent'" in message
 
 
 def test_a_server_that_is_not_there_stops_after_the_tries() -> None:
