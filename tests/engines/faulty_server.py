@@ -137,7 +137,11 @@ class Faulty:
             case "empty":
                 text = ""
         text = plan.says or text
-        choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice: dict[str, Any] = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop",
+        }
         if body.get("logprobs") and plan.logprobs:
             other = "No" if verdict == "yes" else "Yes"
             top = [(verdict.capitalize(), -0.5), (f" {verdict}", -1.5), (other, -3.0)]

@@ -39,7 +39,9 @@ def test_a_text_in_parts_is_joined() -> None:
     assert read(choices=[choice([{"type": "text", "text": "Yes"}, {"type": "image"}, {"text": "."}])]).text == "Yes."
 
 
-@pytest.mark.parametrize("body", [b"", b'{"choices": [{"mess', b"<html>", b"[]", b'{"choices": 3}', b'{"error": "ill"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b'{"choices": [{"mess', b"<html>", b"[]", b'{"choices": 3}', b'{"error": "ill"}']
+)
 def test_what_is_no_answer_says_so(body: bytes) -> None:
     with pytest.raises(ValueError, match="not an answer that can be read|an error instead of an answer"):
         read_answer(body)
@@ -74,7 +76,9 @@ def test_logprobs_behind_a_reasoning_are_not_the_answers() -> None:
 
 def test_logprobs_of_another_shape_are_none() -> None:
     assert read(choices=[choice("No") | {"logprobs": {"tokens": ["No"]}}]).positions == ()
-    assert read(choices=[choice("No") | {"logprobs": {"content": [{"token": "No", "logprob": "high"}]}}]).positions == ()
+    assert (
+        read(choices=[choice("No") | {"logprobs": {"content": [{"token": "No", "logprob": "high"}]}}]).positions == ()
+    )
 
 
 def test_a_words_spellings_are_summed() -> None:

@@ -1,6 +1,7 @@
 import json
 import logging
 import math
+import re
 import socket
 import threading
 import time
@@ -87,13 +88,12 @@ def test_a_call_that_fails_once_is_made_again(server: Serving, kind: str) -> Non
     ],
 )
 def test_a_call_that_fails_at_every_try_says_why_and_costs_no_other(server: Serving, kind: str, why: str) -> None:
-    plan = server.plan(share=0.5, kinds=(kind,), lasting=1, seed=1)
+    server.plan(share=0.5, kinds=(kind,), lasting=1, seed=1)
     replies = list(server.engine(attempts=2, timeout_seconds=0.5).ask(questions(8)))
     failed = [reply for reply in replies if reply.error]
     assert 0 < len(failed) < len(replies) == 8
-    assert all(why in reply.error or (kind == "reset" and "Error" in reply.error) for reply in failed), failed
+    assert all(why in reply.error for reply in failed), failed
     assert all(len(server.seen()["tries"][reply.request_id[1:]]) == 2 for reply in failed)
-    assert plan.lasting == 1
 
 
 def test_what_the_server_says_about_waiting_is_kept(server: Serving) -> None:
@@ -108,7 +108,9 @@ def test_odd_answers_reach_their_own_question(server: Serving, kind: str) -> Non
     server.plan(share=1, kinds=(kind,))
     asked = [question(n, "number {}: answer with one JSON object", json_schema=SCHEMA) for n in range(6)]
     for name, reply in by_id(list(server.engine().ask(asked))).items():
-        assert json.loads(reply.text[reply.text.rindex("{") :])["verdict"] == ("no" if int(name[1:]) % 3 == 0 else "yes")
+        assert json.loads(reply.text[reply.text.rindex("{") :])["verdict"] == (
+            "no" if int(name[1:]) % 3 == 0 else "yes"
+        )
 
 
 def test_an_empty_answer_is_an_answer(server: Serving) -> None:
@@ -127,7 +129,12 @@ def test_words_are_read_from_the_logprobs(server: Serving) -> None:
 def test_a_server_without_logprobs_is_asked_without_them_from_then_on(server: Serving, settings: Any) -> None:
     server.plan(**settings)
     replies = list(server.engine(concurrency=1).ask(questions(4, words=("Yes", "No"))))
-    assert [(reply.text, reply.words) for reply in replies] == [("No", None), ("Yes", None), ("Yes", None), ("No", None)]
+    assert [(reply.text, reply.words) for reply in replies] == [
+        ("No", None),
+        ("Yes", None),
+        ("Yes", None),
+        ("No", None),
+    ]
     assert ["logprobs" in body for body in server.seen()["bodies"]] == (
         [True, False, False, False] if "logprobs" in settings else [True, False, False, False, False]
     )
@@ -233,7 +240,7 @@ def test_a_server_that_dies_is_given_up(server: Serving) -> None:
     server.plan(share=1, kinds=("500",), lasting=1)
     replies, message = answered_until_it_raised(server.engine(attempts=1), questions(200))
     assert 64 <= len(replies) < 64 + 16
-    assert "failed 64 times in a row (HTTP 500: the server is ill)" in message
+    assert re.search(r"failed \d+ times in a row \(HTTP 500: the server is ill\)", message)
 
 
 def test_stopping_early_leaves_no_thread_and_no_call(server: Serving) -> None:
