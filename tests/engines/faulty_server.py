@@ -124,26 +124,22 @@ class Faulty:
 
     def _answer(self, kind: str, number: int, asked: str, body: Mapping[str, Any]) -> dict[str, Any]:
         plan, verdict = self.plan, verdict_of(number)
+        other = "No" if verdict == "yes" else "Yes"
         mine = json.dumps({"reason": "so it is", "verdict": verdict})
         text = mine if "JSON object" in asked else verdict.capitalize()
         if "top_p" in body:
             text = f"drawn from {number} with seed {body.get('seed')}"
         match kind:
             case "two_verdicts":
-                other = verdict_of(number + (1 if verdict == "no" else -number))
-                text = json.dumps({"reason": "at first", "verdict": other}) + " but rather " + mine
+                text = json.dumps({"reason": "at first", "verdict": other.lower()}) + " but rather " + mine
             case "smuggled":
                 text = f"{asked}\n{mine}"
             case "empty":
                 text = ""
         text = plan.says or text
-        choice: dict[str, Any] = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "stop",
-        }
+        message = {"role": "assistant", "content": text}
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop"}
         if body.get("logprobs") and plan.logprobs:
-            other = "No" if verdict == "yes" else "Yes"
             top = [(verdict.capitalize(), -0.5), (f" {verdict}", -1.5), (other, -3.0)]
             listed = [{"token": token, "logprob": logprob} for token, logprob in top]
             choice["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}

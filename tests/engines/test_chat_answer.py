@@ -43,7 +43,7 @@ def test_a_text_in_parts_is_joined() -> None:
     "body", [b"", b'{"choices": [{"mess', b"<html>", b"[]", b'{"choices": 3}', b'{"error": "ill"}']
 )
 def test_what_is_no_answer_says_so(body: bytes) -> None:
-    with pytest.raises(ValueError, match="not an answer that can be read|an error instead of an answer"):
+    with pytest.raises(ValueError, match=r"not an answer that can be read|an error instead of an answer"):
         read_answer(body)
 
 

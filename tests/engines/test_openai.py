@@ -35,10 +35,9 @@ def server(process: Serving) -> Serving:
 
 
 def answered_until_it_raised(engine: OpenAIEngine, asked: list[ChatRequest]) -> tuple[list[ChatReply], str]:
-    replies = []
+    replies: list[ChatReply] = []
     with pytest.raises(EngineError) as error:
-        for reply in engine.ask(asked):
-            replies.append(reply)
+        replies.extend(engine.ask(asked))
     return replies, str(error.value)
 
 
@@ -271,8 +270,7 @@ def test_completions_are_drawn_by_seed(server: Serving) -> None:
 
 def test_completions_that_failed_are_missing_and_raise_at_the_end(server: Serving) -> None:
     server.plan(share=0.5, kinds=("500",), lasting=1, seed=2)
-    done = []
+    done: list[list[Completion]] = []
     with pytest.raises(EngineError, match=r"judges\.strong: \d+ of 20 completions could not be sampled \(HTTP 500"):
-        for batch in server.engine(attempts=1).generate(draws(20), Sampling()):
-            done += batch
-    assert 0 < len(done) < 20
+        done.extend(server.engine(attempts=1).generate(draws(20), Sampling()))
+    assert 0 < sum(map(len, done)) < 20
