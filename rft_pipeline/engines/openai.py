@@ -72,7 +72,7 @@ class OpenAIEngine:
         """Why asking on is pointless."""
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        bodies = (self._question(request) for request in requests)
+        bodies = (self.question(request) for request in requests)
         for place, outcome in self._outcomes(bodies, len(requests), frozenset(_OPTIONAL)):
             request = requests[place]
             if isinstance(outcome, _Failure):
@@ -113,7 +113,8 @@ class OpenAIEngine:
                 "The others are kept: run again to sample the rest."
             )
 
-    def _question(self, request: ChatRequest) -> Body:
+    def question(self, request: ChatRequest) -> Body:
+        """What is sent for a question."""
         body = self._body(request.messages, request.seed, request.max_tokens) | {"temperature": 0}
         if request.words:
             body |= {"logprobs": True, "top_logprobs": TOP}
