@@ -2,7 +2,8 @@
 
 Timed is a binary judge that asks a served model: template, fences, calls, log-probs and verdicts. The plain side sends
 the very same bodies with a bare aiohttp session and reads the answers' bytes, with as many calls at once. The server
-runs in a process of its own and answers after a fixed delay.
+runs in a process of its own and answers after a fixed delay. What a call takes of our processor is told too: it bounds
+how many calls a second one process can make of a server that is quicker.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -46,9 +48,11 @@ class Recorder:
 
 
 def http(
-    calls: Annotated[int, typer.Option(min=1, help="Replies that are judged in each turn.")] = 1000,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls under way at once.")] = 32,
-    delay: Annotated[float, typer.Option(min=0, help="Seconds the server takes for an answer.")] = 0.1,
+    calls: Annotated[int, typer.Option(min=1, help="Replies that are judged in each turn.")] = 480,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls under way at once.")] = Server.model_fields[
+        "concurrency"
+    ].default,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds the server takes for an answer.")] = 0.25,
     pairs: PairCount = 5,
 ) -> None:
     """Judgements a second over HTTP against a bare asynchronous load generator on the same server."""
@@ -60,8 +64,13 @@ def http(
         judge = make_judge(JUDGE, OneEngine(engine))
         bodies = [json.dumps(engine.question(request)).encode() for request in recorded(rollouts)]
 
+        busy: list[float] = []
+
         def ours(turn: int) -> int:
-            return sum(judgement.status is Status.SCORED for judged in judge.score(rollouts) for _, judgement in judged)
+            began = time.process_time()
+            done = sum(judgement.status is Status.SCORED for judged in judge.score(rollouts) for _, judgement in judged)
+            busy.append((time.process_time() - began) / calls)
+            return done
 
         def plain(turn: int) -> int:
             return asyncio.run(bare(url, bodies, concurrency))
@@ -75,6 +84,8 @@ def http(
         f"{os.cpu_count()} cores; openai {version('openai')}, aiohttp {version('aiohttp')}"
     )
     console.out.print(calls_table(caption, timed))
+    each = statistics.median(busy[1:])
+    console.out.print(f"processor time of a judgement: {each * 1000:.2f} ms, so at most {1 / each:.0f} calls a second")
     ratio = median_ratio(timed)
     conclude([Goal("judge to bare session, calls a second, median", f"{ratio:.3f}", f"≥ {GOAL}", ratio >= GOAL)])
 

@@ -20,6 +20,8 @@ from rft_pipeline.errors import ConfigError
 
 NO_KEY = "none"
 """Sent as the key to a server that wants none."""
+ANSWER = "rft_pipeline.answer"
+"""Where a response carries what was read from it."""
 _QUOTED = 300
 """Characters of a server's own words that are repeated."""
 
@@ -66,7 +68,7 @@ class _Client(DefaultAioHttpClient):
             raise _named(error, request) from error
         if response.is_success:
             try:
-                read_answer(response.content)
+                response.extensions[ANSWER] = read_answer(response.content)
             except ValueError as error:
                 raise httpx2.RemoteProtocolError(str(error), request=request) from error
         return response

@@ -15,8 +15,8 @@ from openai import APIError, APIStatusError, AsyncOpenAI
 from rft_pipeline.campaign import Sampling, Server
 from rft_pipeline.engines.background import as_they_finish
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
-from rft_pipeline.engines.chat_answer import ChatAnswer, read_answer, words_logprobs
-from rft_pipeline.engines.http_client import find_key, in_words, is_unreachable, open_client, says_server_is_ill
+from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
+from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_unreachable, open_client, says_server_is_ill
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models import SERVED
 
@@ -191,7 +191,7 @@ class OpenAIEngine:
                     refusal = refusal or error
                     continue
                 return self._failed(refusal or error)
-            answer = read_answer(response.content)
+            answer: ChatAnswer = response.extensions[ANSWER]
             self._succeeded(answer, sent, without)
             return answer
 
