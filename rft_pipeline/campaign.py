@@ -94,6 +94,12 @@ class Server(Strict):
     max_cost: float | None = Field(default=None, gt=0)
     """Money one stage may spend, by `prices`; then it stops and keeps what it has."""
 
+    @model_validator(mode="after")
+    def _cost_can_be_known(self) -> Self:
+        if self.max_cost is not None and not (self.prices.input_million or self.prices.output_million):
+            raise ValueError("max_cost needs `prices` (input_million, output_million): without them every call is free")
+        return self
+
 
 class Served(Strict):
     """A model by where its weights come from, or by the name a server knows it under."""
@@ -298,6 +304,11 @@ class Campaign(Strict):
     @property
     def all_judges(self) -> dict[str, JudgeModel]:
         return {DEFAULT_JUDGE: self.judge, **self.judges}
+
+    @staticmethod
+    def judge_key(name: str) -> str:
+        """Where campaign.yaml holds the judge of this name."""
+        return name if name == DEFAULT_JUDGE else f"judges.{name}"
 
     @property
     def asked_judges(self) -> dict[str, JudgeModel]:

@@ -150,3 +150,52 @@ def test_the_campaign_that_comes_with_the_project_is_sound() -> None:
         pytest.skip("no campaign.yaml there")
     campaign: Campaign = load_campaign(folder)
     assert campaign.name == "support_reply"
+
+
+SERVER = {"url": "http://127.0.0.1:8000/v1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"url": "127.0.0.1:8000"}, "url"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"attempts": 0}, "attempts"),
+        ({"api_key_env": "sk-secret-1"}, "api_key_env"),
+        ({"max_calls": 0}, "max_calls"),
+        ({"max_cost": -1}, "max_cost"),
+        ({"prices": {"input_million": -1}}, "prices.input_million"),
+    ],
+)
+def test_a_servers_settings_are_named_with_their_keys(tiny_campaign: Path, change: Any, key: str) -> None:
+    message = refusal(tiny_campaign, judge={"model": "served:strong", "server": {**SERVER, **change}})
+    assert f"{tiny_campaign / 'campaign.yaml'}: judge.server.{key}: " in message
+
+
+def test_a_served_model_needs_a_server_and_a_server_a_served_model(tiny_campaign: Path) -> None:
+    assert "judge: model 'served:strong' needs a `server` with its `url`" in refusal(
+        tiny_campaign, judge={"model": "served:strong"}
+    )
+    assert "`server` is for models called 'served:NAME'; this one is 'embedded'" in refusal(
+        tiny_campaign, policy={"model": "embedded", "server": SERVER}
+    )
+
+
+def test_max_cost_needs_prices(tiny_campaign: Path) -> None:
+    message = refusal(tiny_campaign, judge={"model": "served:strong", "server": {**SERVER, "max_cost": 5}})
+    assert "max_cost needs `prices` (input_million, output_million)" in message
+
+
+def test_a_served_judge_cannot_read_likelihoods(tiny_campaign: Path) -> None:
+    message = refusal(tiny_campaign, judge={"model": "served:strong", "server": SERVER})
+    assert "criterion polite: contrast reads likelihoods or weights, and 'judge' is served" in message
+
+
+def test_where_a_server_is_and_how_it_is_asked_stays_out_of_identity(tiny_campaign: Path) -> None:
+    before = load_campaign(changed(tiny_campaign, policy={"model": "served:strong", "server": SERVER}))
+    after = load_campaign(
+        changed(tiny_campaign, policy={"model": "served:strong", "server": {"url": "https://b/v1", "attempts": 2}})
+    )
+    assert after.policy != before.policy
+    assert after.identity == before.identity

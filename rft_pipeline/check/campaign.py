@@ -1,5 +1,6 @@
 """Read everything a campaign names, then hand it to the checks."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
         check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
     _check_sizes(campaign, train, settings)
     _check_engines(campaign, settings)
+    _check_served(campaign, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_context(campaign, prompts, models, rubric, settings)
@@ -135,9 +137,25 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
 
 
 def _check_engines(campaign: Campaign, settings: Findings) -> None:
-    for part in ("rollouts", "judge", "evaluation"):
-        if missing := load.not_installed(getattr(campaign, part).runtime):
-            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {part}.{missing}")
+    runtimes = {"rollouts": campaign.rollouts.runtime, "evaluation": campaign.evaluation.runtime}
+    runtimes |= {campaign.judge_key(name): judge.runtime for name, judge in campaign.asked_judges.items()}
+    for key, runtime in runtimes.items():
+        if missing := load.not_installed(runtime):
+            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")
+
+
+def _check_served(campaign: Campaign, settings: Findings) -> None:
+    where = campaign.folder / "campaign.yaml"
+    if campaign.policy.is_served:
+        settings.warnings.append(
+            f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
+            "to round 1's reward_batches can run; checkpoints will refuse"
+        )
+    judges = {campaign.judge_key(name): judge for name, judge in campaign.asked_judges.items()}
+    for key, served in {"policy": campaign.policy, **judges}.items():
+        variable = served.server.api_key_env if served.server else None
+        if variable and not os.environ.get(variable):
+            settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
 
 
 def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:

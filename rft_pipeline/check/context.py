@@ -161,7 +161,7 @@ def _shows_prompt(criterion: Criterion) -> bool:
 def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:
     """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
     if name.startswith(SERVED):
-        return None  # its server knows its limits
+        return Reader(name, None, None)  # its server knows its limits
     folder = _folder(name, models, campaign_folder)
     if folder is None:
         if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):

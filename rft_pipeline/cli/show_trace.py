@@ -139,7 +139,7 @@ def _rollout(found: RolloutTrace) -> None:
         {
             "policy": _policy(here),
             "sampling": f"{here.sampling}, sample {here.sample_index}",
-            "tokens": f"{here.tokens}, finish reason {here.finish_reason}",
+            "tokens": f"{here.tokens or 'not told'}, finish reason {here.finish_reason}",
             "records": ", ".join(here.records) or "none",
         }
     )

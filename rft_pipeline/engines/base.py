@@ -21,14 +21,14 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """T tokens drawn for one request."""
+    """T tokens drawn for one request. A model that a server holds tells no token ids: both lists of them are empty."""
 
     request_id: str
     prompt_tokens: list[int]
     tokens_T: list[int]
     """Ends with the end-of-turn token when `finish_reason` is `stop`."""
     logprobs_T: list[float]
-    """Nats under the model itself: temperature 1, no truncation."""
+    """Nats under the model itself: temperature 1, no truncation. From a server as it tells them, or none."""
     text: str
     finish_reason: str
     """`stop` or `length`."""
@@ -92,6 +92,10 @@ class Generator(Protocol):
         """Yield completions batch by batch, in any order. Raises `EngineError`."""
         ...
 
+    def close(self) -> None:
+        """Give its memory back; it draws nothing any more."""
+        ...
+
 
 class Scorer(Protocol):
     """Scores given tokens."""
@@ -133,7 +137,3 @@ class Rewarder(Protocol):
 
 class Engine(Generator, Scorer, Asker, Protocol):
     """A model in this process that does all three, loaded once a stage."""
-
-    def close(self) -> None:
-        """Give its memory back; it answers nothing any more."""
-        ...

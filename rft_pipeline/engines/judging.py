@@ -26,7 +26,7 @@ class JudgeEngines:
             own: Asker = self._weights(by)
             return own
         if ("server", by) not in self.loaded:
-            self.loaded["server", by] = load.load_server(judge.model, judge.server, f"judge {by}")
+            self.loaded["server", by] = load.load_server(judge.model, judge.server, self.campaign.judge_key(by))
         asker: Asker = self.loaded["server", by]
         return asker
 

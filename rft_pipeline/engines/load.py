@@ -34,7 +34,7 @@ def load_reward_model(folder: Path, runtime: EngineRuntime) -> "RewardModelEngin
 
 
 def load_server(model: str, server: Server, whose: str) -> "OpenAIEngine":
-    """A client of the server that holds `model` (`served:NAME`); `whose` names it in messages, e.g. `judge strong`.
+    """A client of the server that holds `model` (`served:NAME`); `whose` is the settings' key, e.g. `judges.strong`.
 
     Raises `ConfigError` when the environment variable of the key is not set.
     """

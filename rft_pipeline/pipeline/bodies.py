@@ -12,9 +12,9 @@ import polars as pl
 from rft_pipeline import models
 from rft_pipeline.addresses import choose_prompts, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
-from rft_pipeline.engines import load
+from rft_pipeline.engines import Generator, load
 from rft_pipeline.engines.judging import JudgeEngines
-from rft_pipeline.errors import EngineError, GateError
+from rft_pipeline.errors import ConfigError, EngineError, GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, criteria
 from rft_pipeline.progress import Progress
@@ -53,11 +53,23 @@ class Job:
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
 
     def policy_folder(self, role: str) -> Path:
-        """The weights an upstream record stands for."""
+        """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
         record = self.upstream[role]
         if record.payload["stage"] == "policy":
+            if self.campaign.policy.is_served:
+                raise ConfigError(
+                    f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: a "
+                    "served policy gets no further than reward_batches; name an installed model as policy.model"
+                )
             return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
         return record.path("checkpoint")
+
+    def generator(self, role: str, runtime: EngineRuntime) -> Generator:
+        """What samples the policy that plays `role`."""
+        policy = self.campaign.policy
+        if policy.server is not None and self.upstream[role].payload["stage"] == "policy":
+            return load.load_server(policy.model, policy.server, "policy")
+        return load.load_engine(self.policy_folder(role), runtime)
 
     def sample(
         self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
@@ -72,7 +84,7 @@ class Job:
                 system=self.campaign.policy.system,
                 seed=self.campaign.seed,
                 table=rollouts_table(self.home.store),
-                engine=lambda: engines.enter_context(closing(load.load_engine(self.policy_folder(role), runtime))),
+                engine=lambda: engines.enter_context(closing(self.generator(role, runtime))),
                 progress=self.progress,
             )
         return with_prompts(rows, prompts), made
@@ -126,10 +138,16 @@ def _rubric(job: Job) -> Output:
 
 
 def _policy(job: Job) -> Output:
-    model = models.resolve(job.campaign.policy.model, job.home.models, job.campaign.folder)
-    described = {"name": model.name, "content_hash": model.content_hash, "source": model.source}
+    policy = job.campaign.policy
+    content = models.identify(policy.model, job.home.models, job.campaign.folder)
+    where = (
+        f"server {policy.server.url}"
+        if policy.server is not None
+        else models.resolve(policy.model, job.home.models, job.campaign.folder).source
+    )
+    described = {"name": policy.model, "content_hash": content, "source": where}
     (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    return Output(content_hash=model.content_hash)
+    return Output(content_hash=content)
 
 
 def _rollouts(job: Job) -> Output:
@@ -138,15 +156,26 @@ def _rollouts(job: Job) -> Output:
     chosen = choose_prompts(train, how.prompts_per_round, job.campaign.seed, job.node.round)
     rows, made = job.sample(chosen, "policy", how.group_size, how.sampling, how.runtime)
     job.write(rows)
-    lengths = rows["tokens"].list.len()
     return Output(
-        content_hash=content_hash(rows.select("rollout_id", "tokens", "finish_reason", "messages", "fields")),
+        content_hash=content_hash(rows.select("rollout_id", _said(job), "finish_reason", "messages", "fields")),
         rows={"prompts": chosen.height, "rollouts": rows.height, "made": made},
         metrics={
-            "length_mean": float(lengths.cast(pl.Float64).mean()),  # type: ignore[arg-type]
+            **_lengths(job, rows),
             "truncated_share": rows.filter(finish_reason="length").height / rows.height,
         },
     )
+
+
+def _said(job: Job) -> str:
+    """The column that holds what the policy said: a served one tells no tokens."""
+    return "completion" if job.campaign.policy.is_served else "tokens"
+
+
+def _lengths(job: Job, rows: pl.DataFrame) -> dict[str, float]:
+    """The mean length in tokens, or in words where tokens are not told."""
+    words = pl.col("completion").str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
+    name, lengths = ("length_words_mean", words) if job.campaign.policy.is_served else ("length_mean", pl.col("tokens"))
+    return {name: float(rows.select(lengths.list.len().cast(pl.Float64).mean()).item())}
 
 
 def _judge_scores(job: Job) -> Output:
@@ -175,7 +204,7 @@ def _reward_batches(job: Job) -> Output:
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
     reward = batch.rows["reward"].mean()
     return Output(
-        content_hash=content_hash(batch.rows.select("rollout_id", "tokens", "advantage", "excluded")),
+        content_hash=content_hash(batch.rows.select("rollout_id", _said(job), "advantage", "excluded")),
         rows={
             "rollouts": batch.rows.height,
             "excluded": excluded,
@@ -189,6 +218,7 @@ def _reward_batches(job: Job) -> Output:
 
 
 def _checkpoints(job: Job) -> Output:
+    start, base = job.policy_folder("policy"), job.policy_folder("base")
     batch = job.upstream["reward_batches"]
     share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
     if share < least:
@@ -197,8 +227,8 @@ def _checkpoints(job: Job) -> Output:
             f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart."
         )
     metrics = train_checkpoint(
-        start=job.policy_folder("policy"),
-        base=job.policy_folder("base"),
+        start=start,
+        base=base,
         batch=job.frame("reward_batches"),
         training=job.campaign.training,
         temperature=job.campaign.rollouts.sampling.temperature,

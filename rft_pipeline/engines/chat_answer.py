@@ -1,0 +1,136 @@
+"""Reading what a server that speaks OpenAI's protocol sent: the answer, its log-probs, what it took.
+
+Servers differ: fields may be missing, null, or of another shape. Only what cannot be an answer at all is an error.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
+_END = "</think>"
+_EDGES = re.compile(r"^\W+|\W+$")
+
+
+class Likely(BaseModel):
+    """A token, and its log-prob in nats."""
+
+    token: str
+    logprob: float
+
+
+class Position(Likely):
+    """The token that was drawn, and those that were likely there."""
+
+    top_logprobs: list[Likely] | None = None
+
+
+class _Logprobs(BaseModel):
+    content: list[Position] | None = None
+
+
+class _Message(BaseModel):
+    content: str | list[Any] | None = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+
+
+class _Choice(BaseModel):
+    message: _Message | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Body(BaseModel):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class ChatAnswer(NamedTuple):
+    text: str
+    """Without the model's reasoning."""
+    finish_reason: str
+    positions: tuple[Position, ...]
+    """A drawn token each; empty when the server does not tell, or the text has a reasoning before it."""
+    tells_usage: bool
+    prompt_tokens: int
+    tokens: int
+
+
+def read_answer(body: bytes) -> ChatAnswer:
+    """Raises `ValueError` when this is no answer."""
+    try:
+        found = _Body.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise ValueError(f"not an answer that can be read: {where}{first['msg']}") from error
+    if not found.choices and found.error:
+        raise ValueError(f"an error instead of an answer: {found.error}")
+    choice = found.choices[0] if found.choices else _Choice()
+    message, usage = choice.message or _Message(), found.usage or _Usage()
+    said = _joined(message.content)
+    text = without_reasoning(said)
+    reasoned = text != said or message.reasoning or message.reasoning_content
+    return ChatAnswer(
+        text=text,
+        finish_reason=choice.finish_reason or "",
+        positions=() if reasoned else _positions(choice.logprobs),
+        tells_usage=usage.prompt_tokens is not None and usage.completion_tokens is not None,
+        prompt_tokens=usage.prompt_tokens or 0,
+        tokens=usage.completion_tokens or 0,
+    )
+
+
+def without_reasoning(text: str) -> str:
+    """The text without a `<think>` block at its start, also one whose beginning stood in the prompt."""
+    if _THOUGHT.match(text):
+        return _THOUGHT.sub("", text, count=1)
+    before, end, after = text.partition(_END)
+    return after.lstrip() if end and "<think>" not in before else text
+
+
+def words_logprobs(positions: Sequence[Position], words: Sequence[str]) -> dict[str, float] | None:
+    """The log-prob of each word as the answer: the sum over its spellings (spaces, case, punctuation around it).
+
+    A word that is not listed gets what it can have at most: the smallest log-prob listed, and what all listed tokens
+    leave over. None when no word is listed.
+    """
+    place = next((each for each in positions if each.token.strip()), None)
+    if place is None:
+        return None
+    listed = {each.token: each.logprob for each in (place, *(place.top_logprobs or ())) if math.isfinite(each.logprob)}
+    sums: dict[str, float] = {}
+    for token, logprob in listed.items():
+        spelt = _EDGES.sub("", token).casefold()
+        sums[spelt] = sums.get(spelt, 0.0) + math.exp(logprob)
+    found = {word: sums.get(word.casefold(), 0.0) for word in words}
+    if not any(found.values()):
+        return None
+    over = 1.0 - sum(math.exp(logprob) for logprob in listed.values())
+    at_most = min(math.exp(min(listed.values())), max(over, 1e-12))
+    return {word: math.log(chance or at_most) for word, chance in found.items()}
+
+
+def _joined(content: str | list[Any] | None) -> str:
+    """A text, also one that comes in parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content or ""
+
+
+def _positions(logprobs: Any) -> tuple[Position, ...]:
+    try:
+        return tuple(_Logprobs.model_validate(logprobs).content or ()) if logprobs else ()
+    except ValidationError:
+        return ()
