@@ -3,6 +3,7 @@
 Axes: N rollouts that both have, C criteria.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,7 +136,7 @@ class _Side:
         names = list(scored.weights)
         score_NC = rows["scores"].struct.unnest().select(pl.col(names).cast(pl.Float64)).to_numpy()
         weight_NC = ~np.isnan(score_NC) * np.array(list(scored.weights.values()))
-        total_N1 = weight_NC.sum(axis=1, keepdims=True)
+        total_N1 = np.array([[math.fsum(weight_C)] for weight_C in weight_NC]).reshape(-1, 1)  # whatever the order
         weight_NC = np.divide(weight_NC, total_N1, out=np.zeros_like(weight_NC), where=total_N1 > 0)
         return cls(rows, names, score_NC, weight_NC, rows["reward"].cast(pl.Float64).to_numpy(), scored.gates)
 
