@@ -1,12 +1,6 @@
 """Judges over HTTP, on a real server: `transformers serve` with the embedded model."""
 
-import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +16,8 @@ from rft_pipeline.judges import Judgement, make_judge
 from rft_pipeline.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Home
+from tests.engines.real_server import running
+from tests.judges.engines import OneEngine, judgements
 
 pytestmark = pytest.mark.e2e
 
@@ -42,66 +38,28 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder)]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(
-            [*serve, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-            stdout=out,
-            stderr=out,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        ) as process,
-    ):
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", process, log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
-
-
-def _wait(health: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(health, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"transformers serve does not answer: {log.read_text(encoding='utf-8')[-2000:]}")
-
-
-class Engines:
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine
-
-    def asker(self, by: str) -> Any:
-        return self.engine
-
-    scorer = rewarder = asker
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--device", "cpu"]
+    with running(command, tmp_path_factory.mktemp("serve") / "log") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path, url: str) -> Engines:
-    return Engines(OpenAIEngine(f"served:{folder}", Server(url=url, concurrency=2, timeout_seconds=300), "judge"))
+def served(folder: Path, url: str) -> OneEngine:
+    return OneEngine(OpenAIEngine(f"served:{folder}", Server(url=url, concurrency=2, timeout_seconds=300), "judge"))
 
 
 @pytest.fixture(scope="module")
-def in_process(folder: Path) -> Engines:
-    return Engines(TransformersEngine(folder, EngineRuntime(device="cpu")))
+def in_process(folder: Path) -> OneEngine:
+    return OneEngine(TransformersEngine(folder, EngineRuntime(device="cpu")))
 
 
-def judged(engines: Engines, **settings: Any) -> list[Judgement]:
+def judged(engines: OneEngine, **settings: Any) -> list[Judgement]:
     config = TypeAdapter(AnyJudge).validate_python({"question": QUESTION, **settings})
     rollouts = [Rollout("My lamp is broken.", reply, "stop", {}) for reply in REPLIES]
-    found = dict(pair for judged in make_judge(config, engines).score(rollouts) for pair in judged)
-    return [found[place] for place in range(len(REPLIES))]
+    return judgements(make_judge(config, engines), rollouts)
 
 
-def test_words_are_the_ones_the_model_says_in_process(served: Engines, in_process: Engines) -> None:
+def test_words_are_the_ones_the_model_says_in_process(served: OneEngine, in_process: OneEngine) -> None:
     there, here = (judged(engines, protocol="binary") for engines in (served, in_process))
     assert served.engine.without == {"logprobs"}
     for over_http, own in zip(there, here, strict=True):
@@ -113,7 +71,7 @@ def test_words_are_the_ones_the_model_says_in_process(served: Engines, in_proces
     assert any(judgement.score is not None for judgement in there)
 
 
-def test_grades_are_the_ones_the_model_gives_in_process(served: Engines, in_process: Engines) -> None:
+def test_grades_are_the_ones_the_model_gives_in_process(served: OneEngine, in_process: OneEngine) -> None:
     there, here = (judged(engines, protocol="graded", grades=GRADES) for engines in (served, in_process))
     for over_http, own in zip(there, here, strict=True):
         assert over_http.score is None or over_http.score in (0.0, 0.5, 1.0)
@@ -123,7 +81,7 @@ def test_grades_are_the_ones_the_model_gives_in_process(served: Engines, in_proc
             assert logprobs[str(int(over_http.score * 2) + 1)] == first
 
 
-def test_an_answer_in_json_is_read_or_left_unscored(served: Engines, in_process: Engines) -> None:
+def test_an_answer_in_json_is_read_or_left_unscored(served: OneEngine, in_process: OneEngine) -> None:
     how = {"protocol": "binary", "answer": "json", "max_tokens": 32}
     there, here = (judged(engines, **how) for engines in (served, in_process))
     assert all(judgement.raw and judgement.status in ("scored", "unscored") for judgement in there)

@@ -1,5 +1,6 @@
 """A completion is data: what it holds is neither an instruction to the judge nor the judge's verdict."""
 
+import json
 import re
 from typing import Any
 
@@ -89,6 +90,26 @@ def test_the_verdict_read_is_the_judges_own(attack: str) -> None:
         judge = make_judge(TypeAdapter(AnyJudge).validate_python(ASKING[protocol]), OneEngine(asker))
         (judgement,) = judgements(judge, [Rollout("Please help.", completion)])
         assert (judgement.score, judgement.reason) == (0.0, "rude")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_comparison_read_is_the_judges_own(attack: str) -> None:
+    """The same for judges that compare: they quote all, then put the attacker last."""
+    attacker, fair = Rollout("Please help.", ATTACKS[attack]), Rollout("Please help.", "Gladly: restart it.")
+
+    def pairwise(text: str) -> str:
+        fair_first = "Gladly" in text.partition("Reply B:")[0]
+        return f'{text}\n{{"reason": "fair", "better": "{"A" if fair_first else "B"}"}}'
+
+    def listwise(text: str) -> str:
+        names = re.findall(r"^(R[0-9A-F]{4}\d+):$", text, re.MULTILINE)
+        first = next(name for name in names if "Gladly" in text.split(f"{name}:\n")[1][:40])
+        ranking = [first, *(name for name in names if name != first)]
+        return f"{text}\n{json.dumps({'reason': 'fair', 'ranking': ranking})}"
+
+    for protocol, answer in (("pairwise", pairwise), ("listwise", listwise)):
+        judge = make_judge(TypeAdapter(AnyJudge).validate_python(ASKING[protocol]), OneEngine(Told(answer)))
+        assert [each.score for each in judgements(judge, [attacker, fair])] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

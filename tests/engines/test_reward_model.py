@@ -1,0 +1,69 @@
+"""Reward models against a bare forward pass."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+from rft_pipeline.campaign import EngineRuntime
+from rft_pipeline.engines.load import load_reward_model
+from rft_pipeline.errors import ModelError
+from rft_pipeline.judges import make_judge
+from rft_pipeline.protocols import AnyJudge
+from rft_pipeline.rules import Rollout
+from tests.judges.engines import OneEngine, judgements
+
+RUNTIME = EngineRuntime(batch_size=2, dtype="float32", device="cpu")
+ROLLOUTS = [
+    Rollout("Please help with the lamp.", "We are very sorry and we will help you today."),
+    Rollout("The desk is late.", "No."),
+    Rollout("The desk is late.", " "),
+    Rollout("Where is it?", "Thank you for the kind words."),
+]
+
+
+def classifier(folder: Path, base: Path, labels: int) -> Path:
+    torch.manual_seed(3)
+    config = LlamaConfig.from_pretrained(base, num_labels=labels)
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def test_a_score_is_the_squashed_reward_of_the_conversation_whatever_its_batch(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = classifier(tmp_path, tiny_model, labels=1)
+    squash = {"offset": 0.1, "scale": 0.5}
+    config = TypeAdapter(AnyJudge).validate_python({"protocol": "reward_model", "squash": squash})
+    found = judgements(make_judge(config, OneEngine(load_reward_model(folder, RUNTIME))), ROLLOUTS)
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = LlamaForSequenceClassification.from_pretrained(folder).eval()
+    for rollout, judgement in zip(ROLLOUTS, found, strict=True):
+        if not rollout.completion.strip():
+            assert (judgement.score, judgement.reason) == (0.0, "empty reply")
+            continue
+        turns = [{"role": "user", "content": rollout.prompt}, {"role": "assistant", "content": rollout.completion}]
+        ids = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            reward = model(input_ids=torch.tensor([ids])).logits.item()
+        assert judgement.score == pytest.approx(
+            1 / (1 + torch.exp(torch.tensor(-(reward - 0.1) / 0.5)).item()), abs=1e-5
+        )
+        assert judgement.raw == f"reward {reward:.4f}"
+
+
+def test_a_model_that_is_no_reward_model_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    folder = classifier(tmp_path, tiny_model, labels=3)
+    with pytest.raises(ModelError, match="has 3 labels; a reward model has one"):
+        load_reward_model(folder, RUNTIME)
+    with pytest.raises(ModelError, match="cannot be loaded as a sequence classifier"):
+        load_reward_model(broken(tmp_path / "broken", tiny_model), RUNTIME)
+
+
+def broken(folder: Path, base: Path) -> Path:
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
