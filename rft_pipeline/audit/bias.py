@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+import polars as pl
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import PROBES, Kind
@@ -23,7 +23,7 @@ def length_correlation(scored: Labelled, length_N: np.ndarray, resamples: Resamp
     """
     if not scored.score_N.size:
         return Interval(float("nan"), float("nan"), float("nan"))
-    x_N, y_N = rankdata(scored.score_N), rankdata(length_N)
+    x_N, y_N = (pl.Series(values).rank().to_numpy() for values in (scored.score_N, length_N))
     moment_NX = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
     within_RX = np.zeros((len(resamples.times_RK), 3))
     for label in np.unique(scored.label_N):

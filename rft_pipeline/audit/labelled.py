@@ -45,7 +45,7 @@ class Labelled:
     @property
     def good_N(self) -> np.ndarray:
         """Whether the label lies in the upper half of the scale."""
-        return self.share_N >= 0.5
+        return np.asarray(self.share_N >= 0.5)
 
     @property
     def unscored_N(self) -> np.ndarray:

@@ -25,7 +25,7 @@ class Resamples:
     @cached_property
     def times_RN(self) -> np.ndarray:
         """How often each anchor counts."""
-        return self.times_RK[:, self.prompt_N]
+        return np.asarray(self.times_RK[:, self.prompt_N])
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sums over the anchors of an array whose first axis is N: R × the other axes."""
