@@ -1,0 +1,42 @@
+"""Audit: how far can a criterion's judge be trusted, and how far may it train?
+
+`agreement` sets scores beside people's labels, `bias` what edits of a reply do to them (`PROBES`), `calibration` what a
+score promises; `verdict` weighs the three. Nothing here asks a judge: scores come in as arrays, NaN where unscored.
+"""
+
+from rft_pipeline.audit.agreement import Agreement, Split, agreement
+from rft_pipeline.audit.annotators import People, people
+from rft_pipeline.audit.bias import Effect, Order, effects, length_correlation, order_effect
+from rft_pipeline.audit.calibration import Calibration, calibration, reliability
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.probes import PROBES, Kind, Probe
+from rft_pipeline.audit.ranking import auc
+from rft_pipeline.audit.resample import Resamples
+from rft_pipeline.audit.verdict import Check, Evidence, Power, Verdict, verdict
+
+__all__ = [
+    "PROBES",
+    "Agreement",
+    "Calibration",
+    "Check",
+    "Effect",
+    "Evidence",
+    "Kind",
+    "Labelled",
+    "Order",
+    "People",
+    "Power",
+    "Probe",
+    "Resamples",
+    "Split",
+    "Verdict",
+    "agreement",
+    "auc",
+    "calibration",
+    "effects",
+    "length_correlation",
+    "order_effect",
+    "people",
+    "reliability",
+    "verdict",
+]

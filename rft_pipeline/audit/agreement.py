@@ -1,0 +1,132 @@
+"""Does a judge say what people say? Agreement of one criterion's scores with labels, with intervals over prompts.
+
+Axes: N anchors, R rows of weights (row 0 is the sample), C values of a label.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.ranking import auc_interval, within_prompt
+from rft_pipeline.audit.resample import Resamples, ratio
+from rft_pipeline.stats import Interval, clustered_mean
+
+Scale = Literal["nominal", "ordinal"]
+FOLDS = 5
+"""Parts in which anchors are put to fit on some and judge by the others; a prompt stays in one part."""
+HALF = 0.5
+
+
+class Split(NamedTuple):
+    """A judge as a yes/no decision: scores at or above a threshold are a yes, labels in the upper half are good."""
+
+    threshold: float
+    accuracy: Interval
+    youden_j: Interval
+    """True positive rate minus false positive rate: 0 is chance, 1 is perfect, below 0 is the wrong way round."""
+    true_positives: Interval
+    """Share of the good that pass."""
+    false_positives: Interval
+    """Share of the bad that pass."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One criterion's judge against the labels. All but `unscored_share` is taken on the anchors with a score."""
+
+    anchors: int
+    prompts: int
+    """Prompts with a scored anchor."""
+    good: int
+    bad: int
+    """Scored anchors of each kind."""
+    unscored_share: Interval
+    cohen_kappa: Interval
+    """Chance-corrected agreement; for grades with quadratic weights, which for 0 and 1 change nothing."""
+    auc: Interval
+    within_prompt: Interval
+    """Of the pairs of one prompt that people tell apart, the share in the same order: what a group's advantage uses."""
+    at_half: Split
+    at_cut: Split
+    """At the threshold with the highest J, found on other prompts than those it decides. Centring a group takes a
+    judge's offset away, so this, not `at_half`, tells what the judge is worth in training."""
+
+
+def agreement(labelled: Labelled, resamples: int, seed: int) -> Agreement:
+    """Everything that scores and labels alone tell. NaN where they cannot."""
+    scored = labelled.scored
+    drawn = Resamples(scored.prompt_N, resamples, seed)
+    good_N = scored.good_N
+    grade_N = scored.lowest + np.floor(scored.score_N * (scored.highest - scored.lowest) + 0.5).astype(np.int64)
+    return Agreement(
+        anchors=len(labelled.score_N),
+        prompts=drawn.clusters,
+        good=int(good_N.sum()),
+        bad=int((~good_N).sum()),
+        unscored_share=clustered_mean(labelled.unscored_N.astype(float), labelled.prompt_N, resamples, seed),
+        cohen_kappa=kappa(grade_N, scored.label_N, "ordinal", drawn),
+        auc=auc_interval(scored, drawn),
+        within_prompt=within_prompt(scored, resamples, seed),
+        at_half=split(scored.score_N >= HALF, good_N, HALF, drawn),
+        at_cut=split(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
+    )
+
+
+def split(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Resamples) -> Split:
+    """Yes/no decisions against good/bad; a rate is NaN where there is nothing to take it of."""
+    cells_NX = np.stack([yes_N & good_N, yes_N & ~good_N, good_N, ~good_N], axis=1).astype(float)
+    hit_R, false_R, good_R, bad_R = resamples.sums(cells_NX).T
+    true_positives_R, false_positives_R = ratio(hit_R, good_R), ratio(false_R, bad_R)
+    return Split(
+        threshold,
+        accuracy=resamples.interval(ratio(hit_R + bad_R - false_R, good_R + bad_R)),
+        youden_j=resamples.interval(true_positives_R - false_positives_R),
+        true_positives=resamples.interval(true_positives_R),
+        false_positives=resamples.interval(false_positives_R),
+    )
+
+
+def best_cut(score_N: np.ndarray, good_N: np.ndarray) -> float:
+    """The threshold with the highest Youden J; of equal ones the nearest to 0.5; 0.5 when a side is missing."""
+    if not good_N.any() or good_N.all():
+        return HALF
+    value_V = np.unique(score_N)
+    cut_V = np.unique([0.0, HALF, *(value_V[1:] + value_V[:-1]) / 2, 1.0])
+    above = [np.searchsorted(np.sort(score_N[side]), cut_V, side="left") / side.sum() for side in (~good_N, good_N)]
+    j_V = above[0] - above[1]
+    best = cut_V[np.isclose(j_V, j_V.max())]
+    return float(best[np.argmin(np.abs(best - HALF))])
+
+
+def cross_fitted_yes(scored: Labelled) -> np.ndarray:
+    """Whether each anchor passes the best threshold of the other parts' prompts."""
+    yes_N = scored.score_N >= HALF
+    for rest, part in folds(scored.prompt_N):
+        yes_N[part] = scored.score_N[part] >= best_cut(scored.score_N[rest], scored.good_N[rest])
+    return yes_N
+
+
+def folds(prompt_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The anchors to fit on and those to judge, at most `FOLDS` times; none for a single prompt."""
+    from sklearn.model_selection import GroupKFold
+
+    parts = min(FOLDS, len(np.unique(prompt_N)))
+    return list(GroupKFold(parts).split(prompt_N, groups=prompt_N)) if parts > 1 else []
+
+
+def kappa(a_N: np.ndarray, b_N: np.ndarray, scale: Scale, resamples: Resamples) -> Interval:
+    """Cohen's κ of two raters of whole numbers: unweighted, or with quadratic weights for an ordinal scale.
+
+    NaN where both give one and the same value throughout (Cohen 1968).
+    """
+    if not len(a_N):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    value_C = np.arange(min(a_N.min(), b_N.min()), max(a_N.max(), b_N.max()) + 1)
+    a_NC, b_NC = ((each[:, None] == value_C).astype(float) for each in (a_N, b_N))
+    apart_CC = (value_C[:, None] - value_C[None, :]) ** 2 if scale == "ordinal" else value_C[:, None] != value_C
+    observed_R = resamples.sums((a_NC[:, :, None] * b_NC[:, None, :] * apart_CC).sum(axis=(1, 2)))
+    a_RC, b_RC = resamples.sums(a_NC), resamples.sums(b_NC)
+    expected_R = ratio(np.einsum("rc,cd,rd->r", a_RC, apart_CC.astype(float), b_RC), a_RC.sum(axis=1))
+    return resamples.interval(1 - ratio(observed_R, expected_R))

@@ -1,0 +1,141 @@
+"""Calibration: of the replies that a judge scores 0.8, are 80 % good?
+
+Fitted on some prompts and measured on others (cross-fitted), so that no anchor vouches for itself. Axes: N anchors.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from rft_pipeline.audit.agreement import folds
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.protocols import Squash
+from rft_pipeline.stats import Interval, clustered_mean
+
+Method = Literal["platt", "isotonic"]
+ISOTONIC_FROM = 300
+"""Labels from which isotonic regression has enough to follow; Platt's two numbers need fewer."""
+BINS = 10
+_EDGE = 1e-6
+"""Scores of exactly 0 and 1 are taken as this far from them: their log-odds are finite."""
+
+
+class Bin(NamedTuple):
+    """One point of a reliability diagram: anchors with neighbouring scores."""
+
+    score: float
+    """Their mean score."""
+    good: float
+    """Their mean label, as a number in [0, 1]."""
+    anchors: int
+
+
+class Errors(NamedTuple):
+    """How far scores are from the shares they promise."""
+
+    calibration: float
+    """Expected calibration error: mean distance of score and share of good over bins of equal counts."""
+    brier: Interval
+    """Mean squared distance of score and label."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A judge's scores as they are, and as they would be after fitting, on prompts that were not fitted on."""
+
+    before: Errors
+    platt: Errors
+    isotonic: Errors
+    advised: Method
+    """By the number of labels."""
+    squash: Squash | None
+    """Platt's fit to all anchors as the offset and scale of a likelihood protocol; None when the judge's scores do not
+    rise with the labels, so that no scale can help."""
+
+    @property
+    def after(self) -> Errors:
+        return self.platt if self.advised == "platt" else self.isotonic
+
+
+def calibration(labelled: Labelled, resamples: int, seed: int, squash: Squash | None = None) -> Calibration:
+    """Both methods, cross-fitted by prompt.
+
+    `squash` is what the scores were made with; without one (a judge that answers with probabilities) the fitted squash
+    is one of the scores' log-odds. Raises `ValueError` without two scored anchors of different labels.
+    """
+    scored = labelled.scored
+    if len(np.unique(scored.label_N)) < 2:
+        raise ValueError("calibration needs scored anchors with at least two different labels")
+    slope, intercept = _platt(scored.score_N, scored.share_N)
+    return Calibration(
+        before=errors(scored.score_N, scored, resamples, seed),
+        platt=errors(cross_fitted(scored, "platt"), scored, resamples, seed),
+        isotonic=errors(cross_fitted(scored, "isotonic"), scored, resamples, seed),
+        advised="isotonic" if len(scored.score_N) >= ISOTONIC_FROM else "platt",
+        squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
+    )
+
+
+def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:
+    """Each anchor's calibrated score, from a fit to other prompts; a part whose rest has one label keeps its scores."""
+    fitted_N = scored.score_N.astype(float).copy()
+    for rest, part in folds(scored.prompt_N):
+        if len(np.unique(scored.label_N[rest])) > 1:
+            fitted_N[part] = _fit(method, scored.score_N[rest], scored.share_N[rest], scored.score_N[part])
+    return fitted_N
+
+
+def errors(score_N: np.ndarray, scored: Labelled, resamples: int, seed: int) -> Errors:
+    """Calibration error and Brier score of N numbers against the labels."""
+    bins = reliability(score_N, scored.share_N)
+    apart = sum(one.anchors * abs(one.score - one.good) for one in bins) / len(score_N)
+    return Errors(apart, clustered_mean((score_N - scored.share_N) ** 2, scored.prompt_N, resamples, seed))
+
+
+def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Up to `bins` groups of about equal counts by score; equal scores stay together."""
+    edges = np.unique(np.quantile(score_N, np.linspace(0, 1, bins + 1)[1:-1]))
+    place_N = np.searchsorted(edges, score_N, side="left")
+    groups = [place_N == place for place in np.unique(place_N)]
+    return [Bin(float(score_N[mine].mean()), float(share_N[mine].mean()), int(mine.sum())) for mine in groups]
+
+
+def _fit(method: Method, score_N: np.ndarray, share_N: np.ndarray, new: np.ndarray) -> np.ndarray:
+    if method == "platt":
+        slope, intercept = _platt(score_N, share_N)
+        return np.asarray(1 / (1 + np.exp(-(slope * _log_odds(new) + intercept))))
+    from sklearn.isotonic import IsotonicRegression
+
+    fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(score_N, share_N)
+    return np.asarray(fit.predict(new))
+
+
+def _platt(score_N: np.ndarray, share_N: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of a logistic regression of the label on the score's log-odds.
+
+    Labels are drawn in a little from 0 and 1 (Platt 1999), so a judge that never errs has a finite slope.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    good, bad = share_N.sum(), (1 - share_N).sum()
+    target_N = share_N * (good + 1) / (good + 2) + (1 - share_N) / (bad + 2)
+    x_N = _log_odds(score_N)
+    fit = LogisticRegression(C=1e6, max_iter=1000).fit(
+        np.concatenate([x_N, x_N])[:, None],
+        np.repeat([1, 0], len(x_N)),
+        sample_weight=np.concatenate([target_N, 1 - target_N]),
+    )
+    return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+
+
+def _moved(squash: Squash, slope: float, intercept: float) -> Squash | None:
+    """The squash whose log-odds are slope · (old log-odds) + intercept."""
+    if slope <= 0:
+        return None
+    return Squash(offset=squash.offset - squash.scale * intercept / slope, scale=squash.scale / slope)
+
+
+def _log_odds(score_N: np.ndarray) -> np.ndarray:
+    near_N = np.clip(score_N, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(near_N / (1 - near_N)))

@@ -1,0 +1,62 @@
+"""What an audit starts from: one criterion's scores beside people's labels."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One criterion's judgements of N labelled anchors.
+
+    Labels are whole numbers from `lowest` to `highest`: 0 and 1, or grades. Scores lie in [0, 1]; NaN is unscored.
+    """
+
+    prompt_N: np.ndarray
+    label_N: np.ndarray
+    score_N: np.ndarray
+    lowest: int = 0
+    highest: int = 1
+
+    def __post_init__(self) -> None:
+        if not len(self.prompt_N) == len(self.label_N) == len(self.score_N):
+            raise ValueError(
+                f"{len(self.prompt_N)} prompts, {len(self.label_N)} labels and {len(self.score_N)} scores: "
+                "one of each an anchor is needed"
+            )
+        if self.label_N.size and not self.lowest <= self.label_N.min() <= self.label_N.max() <= self.highest:
+            raise ValueError(
+                f"labels from {self.label_N.min()} to {self.label_N.max()}; allowed: {self.lowest} to {self.highest}"
+            )
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, lowest: int = 0, highest: int = 1) -> "Labelled":
+        """From the columns prompt_id, label and score (null when unscored); rows without a label are left out."""
+        rows = rows.drop_nulls("label")
+        score_N = rows["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        return cls(rows["prompt_id"].to_numpy(), rows["label"].cast(pl.Int64).to_numpy(), score_N, lowest, highest)
+
+    @property
+    def share_N(self) -> np.ndarray:
+        """Labels as numbers in [0, 1]: what a score ought to be."""
+        return (self.label_N - self.lowest) / (self.highest - self.lowest)
+
+    @property
+    def good_N(self) -> np.ndarray:
+        """Whether the label lies in the upper half of the scale."""
+        return np.asarray(self.share_N >= 0.5)
+
+    @property
+    def unscored_N(self) -> np.ndarray:
+        return np.isnan(self.score_N)
+
+    @property
+    def scored(self) -> "Labelled":
+        """The anchors that have a score."""
+        return self.take(~self.unscored_N)
+
+    def take(self, which_N: np.ndarray) -> "Labelled":
+        return replace(
+            self, prompt_N=self.prompt_N[which_N], label_N=self.label_N[which_N], score_N=self.score_N[which_N]
+        )

@@ -1,0 +1,49 @@
+"""Does a judge put good above bad? Neither AUC nor order within a prompt asks where the threshold lies.
+
+Axes: N anchors, R rows of weights, V distinct scores.
+"""
+
+import numpy as np
+
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.resample import Resamples, ratio
+from rft_pipeline.stats import Interval, clustered_mean
+
+
+def auc(labelled: Labelled) -> float:
+    """Probability that a good anchor scores above a bad one, a tie counting half; NaN when one of them is missing."""
+    scored = labelled.scored
+    return float(weighted_auc(scored.score_N, scored.good_N, np.ones((1, len(scored.score_N))))[0])
+
+
+def auc_interval(scored: Labelled, resamples: Resamples) -> Interval:
+    """AUC with its interval over prompts; resamples without a good or without a bad anchor are left out."""
+    return resamples.interval(weighted_auc(scored.score_N, scored.good_N, resamples.times_RN))
+
+
+def weighted_auc(score_N: np.ndarray, good_N: np.ndarray, times_RN: np.ndarray) -> np.ndarray:
+    """AUC of N scored anchors under each of R rows of weights: of all (good, bad) pairs, the share in order."""
+    if not score_N.size:
+        return np.full(len(times_RN), np.nan)
+    order = np.argsort(score_N, kind="stable")
+    starts_V = np.flatnonzero(np.diff(score_N[order], prepend=np.nan) != 0)
+    sorted_RN, good_N = times_RN[:, order], good_N[order]
+    good_RV = np.add.reduceat(sorted_RN * good_N, starts_V, axis=1)
+    bad_RV = np.add.reduceat(sorted_RN * ~good_N, starts_V, axis=1)
+    below_RV = np.cumsum(bad_RV, axis=1) - bad_RV / 2
+    return ratio((good_RV * below_RV).sum(axis=1), good_RV.sum(axis=1) * bad_RV.sum(axis=1))
+
+
+def within_prompt(scored: Labelled, resamples: int, seed: int) -> Interval:
+    """Of the pairs of one prompt that people tell apart, the share that the judge orders alike; a tie counts half."""
+    names, prompt_N = np.unique(scored.prompt_N, return_inverse=True)
+    order, prompts = [], []
+    for prompt in range(len(names)):
+        mine = prompt_N == prompt
+        label, score = scored.label_N[mine], scored.score_N[mine]
+        better, worse = np.nonzero(label[:, None] > label[None, :])
+        order.append((np.sign(score[better] - score[worse]) + 1) / 2)
+        prompts.append(np.full(len(better), prompt))
+    if not order:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return clustered_mean(np.concatenate(order), np.concatenate(prompts), resamples, seed)
