@@ -40,7 +40,7 @@ class Resamples:
 
     @property
     def prompts(self) -> int:
-        return self.times_RK.shape[1]
+        return int(self.times_RK.shape[1])
 
     @property
     def times_RN(self) -> np.ndarray:
@@ -75,4 +75,6 @@ class Resamples:
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """The quotient, NaN where the divisor is 0."""
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
+    out = np.full(np.broadcast(above, below).shape, np.nan)
+    np.divide(above, below, out=out, where=below != 0)
+    return out
