@@ -86,6 +86,21 @@ def run(
     show.rounds(home, loaded)
 
 
+@app.command(epilog="Example: rft audit support_reply")
+def audit(campaign: Name, as_json: AsJson = False) -> None:
+    """Judge the anchors, and tell how far each judge can be trusted and trains."""
+    from rft_pipeline.check import check_campaign
+    from rft_pipeline.cli import show_audit
+    from rft_pipeline.cli.launch import launch
+
+    home = Home.find()
+    check_campaign(_folder(home, campaign), home.models)
+    loaded = _load(home, campaign)
+    show_audit.refuse_without_anchors(campaign, loaded.anchors)
+    launch(home, loaded, rounds=0)
+    show_audit.audited(home, campaign, as_json=as_json)
+
+
 @app.command(epilog="Example: rft report support_reply --json")
 def report(campaign: Name, as_json: AsJson = False) -> None:
     """Show the held-out reward of base and every round, and where the report page lies."""
