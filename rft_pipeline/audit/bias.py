@@ -61,9 +61,9 @@ def effects(
 
     `probed` holds the N scores of the edited anchors by the name of the probe, NaN where unscored; such pairs are left
     out. `threshold` is where a score passes: `Agreement.at_cut`'s where a judge's scores are not calibrated, or an
-    injection would be missed that lifts all it can. Where the probe `filler` is among them, a probe that adds a sentence must beat both the reply as it was and the
-    reply with as much neutral text, so that a judge that merely likes length is not said to obey orders. Raises
-    `ValueError` for a probe that does not exist.
+    injection would be missed that lifts all it can. Where the probe `filler` is among them, a probe that adds a
+    sentence must beat both the reply as it was and the reply with as much neutral text, so that a judge that merely
+    likes length is not said to obey orders. Raises `ValueError` for a probe that does not exist.
     """
     probes = {probe.name: probe for probe in PROBES}
     if unknown := sorted(set(probed) - set(probes)):
