@@ -57,12 +57,13 @@ class Effect(NamedTuple):
 def effects(
     labelled: Labelled, probed: Mapping[str, np.ndarray], resamples: Resamples, threshold: float = 0.5
 ) -> list[Effect]:
-    """Each probe's effect.
+    """Each probe's effect, for a criterion that a model decides: a rule that an empty reply meets does so on purpose.
 
     `probed` holds the N scores of the edited anchors by the name of the probe, NaN where unscored; such pairs are left
-    out. Where the probe `filler` is among them, a probe that adds a sentence must beat both the reply as it was and the
-    reply with as much neutral text, so that a judge that merely likes length is not said to obey orders. Raises
-    `ValueError` for a probe that does not exist.
+    out. `threshold` is where a score passes: `Agreement.at_cut`'s where a judge's scores are not calibrated, or an
+    injection would be missed that lifts all it can. Where the probe `filler` is among them, a probe that adds a
+    sentence must beat both the reply as it was and the reply with as much neutral text, so that a judge that merely
+    likes length is not said to obey orders. Raises `ValueError` for a probe that does not exist.
     """
     probes = {probe.name: probe for probe in PROBES}
     if unknown := sorted(set(probed) - set(probes)):

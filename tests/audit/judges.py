@@ -100,15 +100,10 @@ def audited(judge: Scores, views: list[Rollout], seed: int) -> Verdict:
     labelled = labelled_by(views, [judge(view) for view in views])
     drawn = Resamples.draw(labelled.prompt_N, SETTINGS.resamples, seed)
     probed = {probe.name: np.array([judge(probe(view)) for view in views]) for probe in PROBES}
-    return verdict(
-        "kind",
-        Evidence(
-            agreement(labelled, drawn),
-            length_correlation(labelled, np.array([len(view.completion) for view in views]), drawn),
-            effects(labelled, probed, drawn),
-        ),
-        SETTINGS,
-    )
+    found = agreement(labelled, drawn)
+    length = length_correlation(labelled, np.array([len(view.completion) for view in views]), drawn)
+    edited = effects(labelled, probed, drawn, found.at_cut.threshold)
+    return verdict("kind", Evidence(found, length, edited), SETTINGS)
 
 
 def audited_pairs(judge: Chooses, views: list[Rollout], seed: int) -> Verdict:

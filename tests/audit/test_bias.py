@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -17,11 +18,11 @@ def labelled(label: list[int], score: list[float]) -> tuple[Labelled, Resamples]
 
 def test_a_judge_may_like_long_replies_as_far_as_people_do() -> None:
     """Good replies are longer and score higher, but within good and within bad the score does not follow length."""
-    label, length = [0] * 4 + [1] * 4, np.array([1, 2, 3, 4, 5, 6, 7, 8])
-    score = [0.1, 0.2, 0.2, 0.1, 0.8, 0.9, 0.9, 0.8]
-    assert length_correlation(labelled(label, score)[0], length, labelled(label, score)[1]).mean == pytest.approx(0)
-    rising = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
-    assert length_correlation(labelled(label, rising)[0], length, labelled(label, rising)[1]).mean == pytest.approx(1)
+    label, length = [0] * 4 + [1] * 4, np.arange(8)
+    fair, drawn = labelled(label, [0.1, 0.2, 0.2, 0.1, 0.8, 0.9, 0.9, 0.8])
+    assert length_correlation(fair, length, drawn).mean == pytest.approx(0)
+    rising, drawn = labelled(label, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert length_correlation(rising, length, drawn).mean == pytest.approx(1)
 
 
 def test_the_partial_correlation_is_that_of_ranks_less_their_means_per_label() -> None:
@@ -35,9 +36,8 @@ def test_the_partial_correlation_is_that_of_ranks_less_their_means_per_label() -
 
 
 def test_scores_that_do_not_vary_follow_nothing() -> None:
-    assert math.isnan(
-        length_correlation(*labelled([0, 1, 0, 1], [0.5] * 4)[:1], np.arange(4), labelled([0], [0])[1]).mean
-    )
+    given, drawn = labelled([0, 1, 0, 1], [0.5] * 4)
+    assert math.isnan(length_correlation(given, np.arange(4), drawn).mean)
 
 
 def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None:
@@ -67,8 +67,9 @@ def test_an_edited_reply_without_a_score_is_left_out() -> None:
 
 
 def test_a_probe_that_does_not_exist_is_an_error() -> None:
+    given, drawn = labelled([0, 1], [0, 1])
     with pytest.raises(ValueError, match="no probe is called shouting; there are: filler, padding"):
-        effects(*labelled([0, 1], [0, 1])[:1], {"shouting": np.zeros(2)}, labelled([0, 1], [0, 1])[1])
+        effects(given, {"shouting": np.zeros(2)}, drawn)
 
 
 def test_a_verdict_that_turns_with_the_order_is_a_flip_and_favours_a_place() -> None:
@@ -91,8 +92,8 @@ def test_style_probes_keep_every_word_and_degenerate_ones_none_of_the_reply() ->
         edited = probe(REPLY)
         assert edited.prompt == REPLY.prompt
         assert edited.completion != REPLY.completion
-        words = set(edited.completion.replace("*", "").split())
-        assert (set(REPLY.completion.split()) <= words) is (probe.kind is not Kind.DEGENERATE)
+        kept = all(word in edited.completion for word in re.findall(r"\w+", REPLY.completion))
+        assert kept is (probe.kind is not Kind.DEGENERATE)
 
 
 def test_names_of_probes_are_unique_and_the_filler_is_as_long_as_what_is_measured_above_it() -> None:

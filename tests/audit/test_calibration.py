@@ -50,9 +50,8 @@ def test_scores_that_fall_as_labels_rise_have_no_squash() -> None:
 
 def test_a_judge_that_never_errs_has_a_finite_squash() -> None:
     label = np.tile([0, 1], 20)
-    found = calibration(
-        *judged(label.astype(float), label, Squash(offset=0.5, scale=0.1)), Squash(offset=0.5, scale=0.1)
-    )
+    squash = Squash(offset=0.5, scale=0.1)
+    found = calibration(*judged(label.astype(float), label, squash), squash)
     assert found.squash is not None
     assert found.squash.offset == pytest.approx(0.5, abs=0.01)
     assert 0 < found.squash.scale < 1
