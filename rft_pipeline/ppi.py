@@ -6,8 +6,8 @@ With Y the labels and Ŷ the judge's scores, the estimate is λ·mean(Ŷ over al
 PPI++ of Angelopoulos, Duchi and Zrnic 2023 (arXiv 2311.01453); λ = 0 asks only people. Means over the labelled are
 weighted by 1 / inclusion and divided by the sum of these weights (Hájek 1971), so labels may be drawn more often where
 they tell more. The labelled are among the N, and replies to one prompt resemble each other: both are in the variance,
-which is taken from each prompt's influence on the estimate (linearisation, Särndal et al. 1992, ch. 5), and in λ,
-which makes that variance least. For labels drawn at random beside the N and no clusters it is the λ of PPI++.
+a jackknife that leaves out one prompt at a time (Efron and Stein 1981) and chooses λ anew each time, and in λ, which
+makes that variance least. For labels drawn at random beside the N and no clusters it is the λ of PPI++.
 
 The package ppi-python knows no clusters and takes the labelled to be other rows than the N.
 """
