@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rft_pipeline.campaign import Campaign, load_campaign, with_rubric
-from rft_pipeline.cli import console, show
+from rft_pipeline.cli import console, labels, show
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Reinforcement fine-tuning with LLM judges: versioned, cacheable stages on Dagster and MLflow.",
 )
+app.add_typer(labels.app, name="labels")
 
 Name = Annotated[str, typer.Argument(help="A folder below data/ that holds campaign.yaml.", show_default=False)]
 From = Annotated[
@@ -221,11 +222,7 @@ def ui(
 
 
 def _folder(home: Home, campaign: str) -> Path:
-    folder = home.data / campaign
-    if not (folder / "campaign.yaml").is_file():
-        there = ", ".join(home.campaigns()) or "none"
-        raise ConfigError(f"no campaign {campaign!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
-    return folder
+    return home.campaign_folder(campaign)
 
 
 def _round(name: str | None) -> int | None:

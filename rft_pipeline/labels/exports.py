@@ -25,6 +25,8 @@ from rft_pipeline.rubric import Criterion
 from rft_pipeline.store import Home, labels_table
 
 FOLDER = "label_exports"
+FIXED = ("rollout_id", "prompt", "reply", "annotator", "note")
+"""Columns of the file for people that are no criterion."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,13 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
     """Draw n rollouts for people, or find the same draw again. All when there are no more than n.
 
     The draw follows from the campaign's seed, the rollouts there are, n and the draw's number.
-    Raises `StoreError` when no round is finished.
+    Raises `StoreError` when no round is finished, `ConfigError` for a criterion called like another column.
     """
+    if taken := set(campaign.rubric.names) & set(FIXED):
+        raise ConfigError(
+            f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
+            "criterion of that name another one in rubric.yaml"
+        )
     rows = population(campaign, home)
     came_back = set(labels_table(home.store).rows().select(pl.col("batch").unique()).collect()["batch"])
     earlier = exports_of(campaign.name, home.store)

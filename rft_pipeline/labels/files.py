@@ -13,11 +13,9 @@ from typing import Literal
 
 from rft_pipeline.addresses import transcript
 from rft_pipeline.labels.cells import escaped
-from rft_pipeline.labels.exports import Export, drawn_rows
+from rft_pipeline.labels.exports import FIXED, Export, drawn_rows
 
 FileFormat = Literal["csv", "jsonl"]
-FIXED = ("rollout_id", "prompt", "reply", "annotator", "note")
-"""Columns that are no criterion."""
 
 
 def write_export(export: Export, store: Path, folder: Path, file_format: FileFormat) -> Path:

@@ -16,8 +16,7 @@ import polars as pl
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.cells import restored, value_of
-from rft_pipeline.labels.exports import Asked, Export, drawn_rows, exports_of
-from rft_pipeline.labels.files import FIXED
+from rft_pipeline.labels.exports import FIXED, Asked, Export, drawn_rows, exports_of
 from rft_pipeline.rows import Row, csv_rows, jsonl_rows, refuse, shown
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS, label_id
@@ -152,7 +151,7 @@ def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for row in jsonl_rows(path, wrong):
         labels = row.values.get("labels")
-        if not isinstance(labels, dict) or (taken := set(labels) & set(FIXED)):
+        if not isinstance(labels, dict) or set(labels) & set(FIXED):
             wrong.append(f"{path}: {row.place}: `labels` must be an object of criteria and values, is {shown(labels)}")
             continue
         fixed = {name: row.values.get(name) for name in FIXED}
