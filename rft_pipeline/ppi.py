@@ -41,8 +41,8 @@ def prediction_powered(
     """Estimates from N scores by the judge, N labels, N inclusion probabilities in (0, 1], and N clusters.
 
     A label that is NaN was not given; its inclusion is not looked at. A score that is NaN is left out of the judge's
-    mean and counts elsewhere as that mean, which costs width and no truth. Labels of fewer than two clusters give NaN
-    bounds, none give NaN throughout. Raises `ValueError` for arrays of different length or a probability outside.
+    mean and counts elsewhere as that mean, which costs width and no truth. Labels that are all alike or of fewer than
+    two clusters give NaN bounds, none give NaN throughout. Raises `ValueError` for arrays of different length or a probability outside.
     """
     judge_N, human_N, inclusion_N = (np.asarray(each, dtype=np.float64) for each in (judge, human, inclusion))
     _, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)
@@ -64,8 +64,11 @@ def prediction_powered(
     moves_K, gap_moves_K = asked.without_K - asked.mean, here.without_K - everywhere.without_K - gap
     together_K, spread_K = moves_K * gap_moves_K, gap_moves_K**2
     power = _power(together_K.sum(), spread_K.sum())
-    power_K = _power(together_K.sum() - together_K, spread_K.sum() - spread_K)
-    without_K = asked.without_K - power_K * (here.without_K - everywhere.without_K)
+    if np.allclose(moves_K, 0, atol=1e-12):  # labels that are all alike tell nothing of their spread
+        asked = asked._replace(without_K=np.full_like(moves_K, np.nan))
+    with np.errstate(invalid="ignore"):
+        power_K = _power(together_K.sum() - together_K, spread_K.sum() - spread_K)
+        without_K = asked.without_K - power_K * (here.without_K - everywhere.without_K)
     return Estimates(
         judge=_interval(judged, judged.mean, judged.without_K),
         human=_interval(asked, asked.mean, asked.without_K),
@@ -100,7 +103,8 @@ def _weighted(value_N: np.ndarray, weight_N: np.ndarray, cluster_N: np.ndarray) 
 def _power(together: npt.ArrayLike, spread: npt.ArrayLike) -> np.ndarray:
     """together / spread, at least 0; 0 where the judge's scores do not differ."""
     together, spread = np.asarray(together), np.asarray(spread)
-    return np.maximum(0.0, np.divide(together, spread, out=np.zeros_like(spread), where=spread > 1e-18))
+    power: np.ndarray = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 1e-18).clip(min=0.0)
+    return power
 
 
 def _interval(weighted: _Mean, mean: float, without_K: np.ndarray) -> Interval:

@@ -7,6 +7,7 @@ from rft_pipeline.labels.exports import Asked
 from rft_pipeline.rows import shown
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOOKS_LIKE_A_NUMBER = re.compile(r"'*\d+(e\d+)?")
 """Of an id: a spreadsheet would store 12e4567890123456 as another number."""
 _WORDS = {"yes": 1.0, "y": 1.0, "true": 1.0, "no": 0.0, "n": 0.0, "false": 0.0}
@@ -14,7 +15,11 @@ _NUMBER = re.compile(r"\d*[.,]?\d+|\d+[.,]")
 
 
 def escaped(text: str) -> str:
-    """With an apostrophe before what a spreadsheet would compute, or take for a number; `restored` takes it away."""
+    """With an apostrophe before what a spreadsheet would compute, or take for a number; `restored` takes it away.
+
+    Control characters, which some spreadsheets refuse, become U+FFFD for good.
+    """
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     return f"'{text}" if _FORMULA.match(text) or _LOOKS_LIKE_A_NUMBER.fullmatch(text) else text
 
 

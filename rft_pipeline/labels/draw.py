@@ -8,7 +8,7 @@ drawn at all, is therefore
 
     π_i = n · (0.5 / N + 0.3 · [i unsure] / U + 0.2 · [i high] / H)
 
-with U unsure and H high rollouts; one that would exceed 1 is 1, and the others grow in proportion until all sum to n.
+with U unsure and H high rollouts (a pool that is empty leaves its draws to all); one that would exceed 1 is 1, and the others grow in proportion until all sum to n.
 The draw is systematic over a shuffled list (Madow 1949): exactly n rollouts, each with exactly its π_i.
 """
 
@@ -31,19 +31,21 @@ def with_inclusion(rollouts: pl.DataFrame, n: int) -> pl.DataFrame:
     ]
     chance_N = np.full(rollouts.height, RANDOM / rollouts.height)
     for share, pool_N in pools:
-        chance_N += share * pool_N / pool_N.sum()
+        chance_N += share * (pool_N / pool_N.sum() if pool_N.any() else 1 / rollouts.height)
     return rollouts.with_columns(pl.Series("inclusion", capped(chance_N, n)))
 
 
 def capped(chance_N: np.ndarray, n: int) -> np.ndarray:
     """Inclusion probabilities in proportion to `chance_N`, at most 1, that sum to n ≤ N."""
-    inclusion_N = n * chance_N / chance_N.sum()
+    if n >= len(chance_N):
+        return np.ones(len(chance_N))
+    inclusion_N: np.ndarray = n * chance_N / chance_N.sum()
     while (over_N := inclusion_N > 1 + 1e-12).any():
         sure_N = over_N | (inclusion_N >= 1)
         inclusion_N[sure_N] = 1.0
         left = n - sure_N.sum()
         inclusion_N[~sure_N] *= left / inclusion_N[~sure_N].sum()
-    return np.minimum(inclusion_N, 1.0)
+    return inclusion_N.clip(max=1.0)
 
 
 def drawn(inclusion_N: np.ndarray, seed: int) -> np.ndarray:
@@ -58,8 +60,8 @@ def drawn(inclusion_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _top(ids: pl.Series, values: pl.Series, share: float) -> np.ndarray:
-    """Marks the share of highest values; ties go by the id, which is a hash; null is lowest."""
-    ranked = pl.DataFrame({"id": ids, "value": values.fill_null(-1.0), "place": range(len(ids))})
+    """Marks the share of highest values; ties go by the id, which is a hash; never null."""
+    ranked = pl.DataFrame({"id": ids, "value": values, "place": range(len(ids))}).drop_nulls("value")
     count = max(1, math.floor(share * len(ids)))
     pool_N = np.zeros(len(ids), dtype=bool)
     pool_N[ranked.sort("value", "id", descending=[True, False])["place"].head(count).to_numpy()] = True

@@ -37,7 +37,8 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
     names = campaign.rubric.names
     came_back = [export for export in exports_of(campaign.name, home.store) if export.id in set(labels["batch"])]
     means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
-    rows = population(campaign, home).join(inclusions(came_back, home.store), on="rollout_id", how="left")
+    drawn_with = inclusions(came_back, home.store)
+    rows = population(campaign, home).join(drawn_with, on="rollout_id", how="left", maintain_order="left")
     judge_NC = rows["scores"].struct.unnest().select(names).to_numpy()
     human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
     inclusion_N, prompt_N = rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy()
@@ -70,7 +71,7 @@ def _rewards(rubric: Rubric, score_NC: np.ndarray) -> np.ndarray:
     weight_C = np.array([weights[name] for name in rubric.names])
     gate_C = np.array([gates.get(name, -np.inf) for name in rubric.names])
     needed_C = (weight_C > 0) | np.isfinite(gate_C)
-    reward_N = np.nan_to_num(score_NC) @ weight_C
+    reward_N: np.ndarray = np.nan_to_num(score_NC) @ weight_C
     reward_N[(score_NC < gate_C).any(axis=1)] = 0.0
     reward_N[np.isnan(score_NC[:, needed_C]).any(axis=1)] = np.nan
     return reward_N

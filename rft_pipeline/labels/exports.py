@@ -25,7 +25,7 @@ from rft_pipeline.rubric import Criterion
 from rft_pipeline.store import Home, labels_table
 
 FOLDER = "label_exports"
-FIXED = ("rollout_id", "prompt", "reply", "annotator", "note")
+FIXED = ("rollout_id", "prompt", "reply", "annotator", "note", "export")
 """Columns of the file for people that are no criterion."""
 
 
@@ -129,7 +129,7 @@ def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
     if not exports:
         raise ConfigError("no export is named: inclusion probabilities come from exports")
     every = pl.concat([rows_of(export, store).select("rollout_id", "inclusion") for export in exports])
-    return every.group_by("rollout_id").agg(1 - (1 - pl.col("inclusion")).product()).sort("rollout_id")
+    return every.group_by("rollout_id").agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion")).sort("rollout_id")
 
 
 def _asked(criterion: Criterion) -> Asked:

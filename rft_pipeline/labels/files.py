@@ -32,14 +32,14 @@ def _as_csv(export: Export, store: Path) -> str:
     file.write("\ufeff")
     writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     headings = [escaped(f"{name} {asked.hint}") for name, asked in export.criteria.items()]
-    writer.writerow(["rollout_id", "prompt", "reply", *headings, "annotator", "note"])
+    writer.writerow(["rollout_id", "prompt", "reply", *headings, "annotator", "note", "export"])
     for said in _said(export, store):
-        writer.writerow([*map(escaped, said), *[""] * len(export.criteria), "", ""])
+        writer.writerow([*map(escaped, said), *[""] * len(export.criteria), "", "", escaped(export.id)])
     return file.getvalue()
 
 
 def _as_jsonl(export: Export, store: Path) -> str:
-    empty = {"labels": dict.fromkeys(export.criteria), "annotator": "", "note": ""}
+    empty = {"labels": dict.fromkeys(export.criteria), "annotator": "", "note": "", "export": export.id}
     asked = {name: each.hint for name, each in export.criteria.items()}
     rows = ({**dict(zip(FIXED, said, strict=False)), **empty, "asked": asked} for said in _said(export, store))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -81,11 +81,11 @@ class _Reader:
         self.empty = 0
         self.campaign = exports[0].campaign
         self.asked: dict[str, Asked] = {}
-        self.drawn: dict[str, dict[str, Any]] = {}
-        for export in exports:  # of a rollout drawn twice the newest counts
+        self.drawn: dict[tuple[str, str], dict[str, Any]] = {}
+        for export in exports:
             self.asked |= export.criteria
             for row in drawn_rows(export, store).select("rollout_id", "prompt_id", "inclusion").iter_rows(named=True):
-                self.drawn[row["rollout_id"]] = {**row, "batch": export.id}
+                self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def labels(self, rows: list[tuple[str, dict[str, Any]]]) -> pl.DataFrame:
@@ -112,10 +112,11 @@ class _Reader:
         given = {name: cell for name, cell in cells.items() if name not in FIXED and not _is_empty(cell)}
         if not given:
             return []
-        rollout, annotator, note = (_text(cells.get(name)) for name in ("rollout_id", "annotator", "note"))
+        names = ("export", "rollout_id", "annotator", "note")
+        export, rollout, annotator, note = (_text(cells.get(name)) for name in names)
         problems, values = [], {}
-        if rollout not in self.drawn:
-            problems.append(f"rollout_id {shown(rollout)} was never exported for {self.campaign}")
+        if (export, rollout) not in self.drawn:
+            problems.append(f"no export {shown(export)} of {self.campaign} holds a rollout_id {shown(rollout)}")
         if not annotator:
             problems.append("no annotator: write who labelled it")
         for name, cell in given.items():
@@ -128,7 +129,7 @@ class _Reader:
                 problems.append(f"{name}: {error}")
         if problems:
             raise ValueError("; ".join(problems))
-        known = {**self.drawn[rollout], "annotator": annotator, "note": note, "created": self.now}
+        known = {**self.drawn[export, rollout], "annotator": annotator, "note": note, "created": self.now}
         known["split"] = split_of(known["prompt_id"])
         return [
             {**known, "label_id": label_id(rollout, name, annotator), "criterion": name, "value": value}
@@ -142,6 +143,8 @@ def _csv(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
     names = [name for name in headings.values() if name]
     if rows:
         _check_columns(path, names)
+    elif not wrong:
+        raise DataError(f"{path}: no rows below the first; import the file that was exported, filled in")
     return [(_place(row), {headings[key]: cell for key, cell in row.values.items() if headings[key]}) for row in rows]
 
 
@@ -160,7 +163,7 @@ def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
-    if lacking := [name for name in ("rollout_id", "annotator") if name not in names]:
+    if lacking := [name for name in ("rollout_id", "annotator", "export") if name not in names]:
         raise DataError(
             f"{path}: line 1: no column {', '.join(lacking)}; there are: {', '.join(names)}. Cells are separated by "
             "commas, semicolons or tabs; keep the first row of the export as it was"
