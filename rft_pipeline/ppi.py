@@ -42,7 +42,8 @@ def prediction_powered(
 
     A label that is NaN was not given; its inclusion is not looked at. A score that is NaN is left out of the judge's
     mean and counts elsewhere as that mean, which costs width and no truth. Labels that are all alike or of fewer than
-    two clusters give NaN bounds, none give NaN throughout. Raises `ValueError` for arrays of different length or a probability outside.
+    two clusters give NaN bounds, none give NaN throughout. Raises `ValueError` for arrays of different length or a
+    probability outside.
     """
     judge_N, human_N, inclusion_N = (np.asarray(each, dtype=np.float64) for each in (judge, human, inclusion))
     _, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)

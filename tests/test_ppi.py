@@ -19,7 +19,6 @@ def test_a_judge_that_is_off_by_a_constant_is_corrected_by_that_constant() -> No
     assert found.labelled == 400
     assert found.power == pytest.approx(1, abs=0.05)
     assert found.powered.mean == pytest.approx(found.judge.mean - 0.1, abs=0.001)
-    assert abs(found.human.mean - (found.judge.mean - 0.1)) > 0.005
     width, wide = (each.upper95 - each.lower95 for each in (found.powered, found.human))
     assert width / wide == pytest.approx(math.sqrt(400 / 4000), abs=0.02)
 
@@ -72,7 +71,9 @@ def simulated(runs: int, prompts: int, group: int, labels: int, likeness: float,
     random = np.random.default_rng(0)
     n, cluster_N, found = prompts * group, np.repeat(np.arange(prompts), group), []
     for run in range(runs):
-        quality_N = math.sqrt(0.3) * np.repeat(random.normal(size=prompts), group) + math.sqrt(0.7) * random.normal(size=n)
+        quality_N = math.sqrt(0.3) * np.repeat(random.normal(size=prompts), group) + math.sqrt(0.7) * random.normal(
+            size=n
+        )
         human_N = (quality_N > -0.3).astype(float)
         noise_N = math.sqrt(1 - likeness**2) * random.normal(size=n)
         judge_N = 1 / (1 + np.exp(-(likeness * quality_N + noise_N + 0.5)))

@@ -8,7 +8,8 @@ drawn at all, is therefore
 
     π_i = n · (0.5 / N + 0.3 · [i unsure] / U + 0.2 · [i high] / H)
 
-with U unsure and H high rollouts (a pool that is empty leaves its draws to all); one that would exceed 1 is 1, and the others grow in proportion until all sum to n.
+with U unsure and H high rollouts (without rewards, any count as high). One that would exceed 1 is 1, and the others
+grow in proportion until all sum to n.
 The draw is systematic over a shuffled list (Madow 1949): exactly n rollouts, each with exactly its π_i.
 """
 

@@ -13,6 +13,7 @@ from rft_pipeline.labels.exports import exports_of, inclusions
 from rft_pipeline.labels.population import population
 from rft_pipeline.ppi import Estimates, prediction_powered
 from rft_pipeline.rubric import Rubric
+from rft_pipeline.stats import Interval
 from rft_pipeline.store import Home, labels_table
 
 REWARD = "reward"
@@ -41,16 +42,22 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
     rows = population(campaign, home).join(drawn_with, on="rollout_id", how="left", maintain_order="left")
     judge_NC = rows["scores"].struct.unnest().select(names).to_numpy()
     human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
-    inclusion_N, prompt_N = rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy()
 
     found = {}
     for place, name in enumerate(names):
         if not np.isnan(human_NC[:, place]).all():
-            found[name] = prediction_powered(judge_NC[:, place], human_NC[:, place], inclusion_N, prompt_N)
+            found[name] = _powered(judge_NC[:, place], human_NC[:, place], rows)
     human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
     if not np.isnan(human_N).all():
-        found[REWARD] = prediction_powered(_rewards(campaign.rubric, judge_NC), human_N, inclusion_N, prompt_N)
+        found[REWARD] = _powered(_rewards(campaign.rubric, judge_NC), human_N, rows)
     return found
+
+
+def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:
+    """With intervals cut to [0, 1], where the mean must lie."""
+    found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())
+    inside = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
+    return Estimates(*inside, found.power, found.labelled)
 
 
 def _said(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:

@@ -129,7 +129,11 @@ def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
     if not exports:
         raise ConfigError("no export is named: inclusion probabilities come from exports")
     every = pl.concat([rows_of(export, store).select("rollout_id", "inclusion") for export in exports])
-    return every.group_by("rollout_id").agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion")).sort("rollout_id")
+    return (
+        every.group_by("rollout_id")
+        .agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion"))
+        .sort("rollout_id")
+    )
 
 
 def _asked(criterion: Criterion) -> Asked:
