@@ -56,8 +56,8 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
 def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:
     """With intervals cut to [0, 1], where the mean must lie."""
     found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())
-    inside = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
-    return Estimates(*inside, found.power, found.labelled)
+    judge, human, powered = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
+    return Estimates(judge, human, powered, found.power, found.labelled)
 
 
 def _said(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:
