@@ -47,7 +47,8 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
     audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
     refused = [each for each in audited if each["power"] == "monitor"]
     advice = "; ".join(f"{each['criterion']} only watches: {each['reason']}" for each in refused)
-    severity = dg.AssetCheckSeverity.ERROR if campaign.audit.blocking else dg.AssetCheckSeverity.WARN
+    blocking = campaign.audit is not None and campaign.audit.blocking
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
     metadata = {each["criterion"]: each["power"] for each in audited}
     return _result("judges_earn_their_weight", not refused, metadata, advice, severity)
 

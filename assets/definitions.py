@@ -22,8 +22,8 @@ from rft_pipeline.store import Home
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
     """The unrolled graph of one campaign, each asset with the version of the settings it follows from."""
     sources = [prompts(campaign), rubric(campaign), policy(campaign)]
-    if campaign.anchors is not None:
-        sources.append(judge_audit(campaign))
+    if campaign.audit is not None:
+        sources.append(judge_audit(campaign, campaign.audit))
     stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
     rounds = [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
     versions = {(campaign.name, *name.split("/")): code for name, code in code_versions(campaign).items()}

@@ -9,17 +9,17 @@ import polars as pl
 from assets.checks import judges_earn_their_weight
 from assets.stage import ACCELERATOR, check_spec, stage_asset
 from assets.tables import markdown
-from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.store import Record
 
 
-def judge_audit(campaign: Campaign) -> dg.AssetsDefinition:
+def judge_audit(campaign: Campaign, how: Audit) -> dg.AssetsDefinition:
     earned = check_spec(
         campaign,
         "judge_audit",
         "judges_earn_their_weight",
         "Every judge tells good from bad well enough to train.",
-        blocking=campaign.audit.blocking,
+        blocking=how.blocking,
     )
     return stage_asset(
         campaign,

@@ -337,7 +337,8 @@ class Campaign(Strict):
     judge: JudgeModel = JudgeModel()
     judges: dict[str, JudgeModel] = Field(default_factory=dict)
     """Further judges by name, for criteria whose `by` names one."""
-    audit: Audit = Audit()
+    audit: Audit | None = None
+    """Lets what the anchors say of each judge decide how far it trains; `audit: {}` takes all defaults."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -348,6 +349,12 @@ class Campaign(Strict):
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """Where campaign.yaml lies; relative paths start here."""
+
+    @model_validator(mode="after")
+    def _audit_has_anchors(self) -> Self:
+        if self.audit is not None and self.anchors is None:
+            raise ValueError("audit: there are no anchors to audit the judges with; name their file as `anchors`")
+        return self
 
     @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:

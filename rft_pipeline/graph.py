@@ -59,7 +59,7 @@ class Node:
 def nodes(campaign: Campaign) -> list[Node]:
     """All nodes, upstream first."""
     found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy")]
-    audit = {} if campaign.anchors is None else {"judge_audit": "judge_audit"}
+    audit = {} if campaign.audit is None else {"judge_audit": "judge_audit"}
     if audit:
         found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric"}))
     for round_ in range(1, campaign.rounds + 1):
@@ -176,7 +176,7 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     "rubric": _rubric_settings,
     "policy": lambda campaign, node: {"model": campaign.policy.model},
     "judge_audit": lambda campaign, node: {
-        "audit": campaign.audit.identity,
+        "audit": None if campaign.audit is None else campaign.audit.identity,
         "criteria": criteria(campaign.rubric.criteria),
         "seed": campaign.seed,
     },

@@ -181,6 +181,7 @@ def _policy(job: Job) -> Output:
 def _judge_audit(job: Job) -> Output:
     campaign = job.campaign
     assert campaign.anchors_path is not None
+    assert campaign.audit is not None
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
     rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed)
     audited, made = [], 0

@@ -109,10 +109,11 @@ class _Counting:
 
     def audit(self) -> None:
         """At most so many: an anchor without a label is not judged, and what was judged before is not again."""
-        path = self.campaign.anchors_path
+        path, how = self.campaign.anchors_path, self.campaign.audit
         assert path is not None
+        assert how is not None
         anchors = sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
-        probed = min(anchors, self.campaign.audit.probed_anchors) * len(PROBES)
+        probed = min(anchors, how.probed_anchors) * len(PROBES)
         for criterion in self.campaign.rubric.judged:
             self.work.add(f"judgements of {criterion.name}", anchors + probed)
 
