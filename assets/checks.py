@@ -1,5 +1,6 @@
 """The asset checks: each reads a record and says whether its numbers may be used, and when not, what to do."""
 
+import json
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,17 @@ def judges_answer(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     share, most = record.metrics["unscored_share"], campaign.checks.max_unscored_share
     advice = f"{share:.0%} of the judgements failed, {most:.0%} may; the table of judgements says why"
     return _result("unscored_share", share <= most, {"share": share, "allowed": most}, advice)
+
+
+def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
+    """No criterion that a model decides is left without weight."""
+    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    refused = [each for each in audited if each["power"] == "monitor"]
+    advice = "; ".join(f"{each['criterion']} only watches: {each['reason']}" for each in refused)
+    blocking = campaign.audit is not None and campaign.audit.blocking
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    metadata = {each["criterion"]: each["power"] for each in audited}
+    return _result("judges_earn_their_weight", not refused, metadata, advice, severity)
 
 
 def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:

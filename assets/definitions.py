@@ -6,6 +6,7 @@ from assets.automation import campaign_schedule, changes_sensor
 from assets.checkpoints import checkpoints
 from assets.eval_reports import eval_reports
 from assets.jobs import campaign_job
+from assets.judge_audit import judge_audit
 from assets.judge_scores import judge_scores
 from assets.policy import policy
 from assets.prompts import prompts
@@ -21,6 +22,8 @@ from rft_pipeline.store import Home
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
     """The unrolled graph of one campaign, each asset with the version of the settings it follows from."""
     sources = [prompts(campaign), rubric(campaign), policy(campaign)]
+    if campaign.audit is not None:
+        sources.append(judge_audit(campaign, campaign.audit))
     stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
     rounds = [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
     versions = {(campaign.name, *name.split("/")): code for name, code in code_versions(campaign).items()}

@@ -1,7 +1,7 @@
 """Judges: how far can each criterion's verdict be trusted, and would another wording have done better?
 
-Every number is taken on the campaign's anchors. Axes: N anchors, R resamples. Anchors of one prompt resemble each
-other, so what an interval resamples is the prompt.
+Every number is taken on the campaign's anchors. Anchors of one prompt resemble each other, so what an interval
+resamples is the prompt.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
-from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import (
     BatchSize,
@@ -32,6 +31,7 @@ from benchmarks.common import (
     say,
 )
 from rft_pipeline.addresses import as_rollout
+from rft_pipeline.audit import Agreement, Labelled, Resamples, agreement, auc
 from rft_pipeline.campaign import Campaign, read_yaml
 from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
@@ -49,7 +49,7 @@ from rft_pipeline.protocols import (
 )
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import read_anchors
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 from rft_pipeline.strict import explain
 
 CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
@@ -59,18 +59,11 @@ CHANCE = 0.5
 Candidates = dict[str, tuple[AnyJudge, ...]]
 
 
-class Audit(NamedTuple):
+class Audited(NamedTuple):
     """One criterion's judge against the labels."""
 
     criterion: Criterion
-    anchors: int
-    positives: int
-    unscored: int
-    auc: Interval
-    accuracy: Interval
-    """Share of anchors on the right side of 0.5."""
-    within_prompt: Interval
-    """Share of (good, bad) pairs of one prompt in the right order; a tie counts half."""
+    agreement: Agreement
 
 
 class Candidate(NamedTuple):
@@ -126,29 +119,13 @@ def read_candidates(path: Path, campaign: Campaign) -> Candidates:
     return found
 
 
-def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples: int, seed: int) -> Audit:
+def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples: int, seed: int) -> Audited:
     """A criterion's own judge on the anchors that are labelled for it."""
     say(f"judging the anchors: {criterion.name}")
     assert not isinstance(criterion.judge, PanelJudge)
-    judge = make_judge(criterion.judge, OneEngine(engine))
-    every = judged_anchors(criterion.name, judge, anchors)
-    rows = every.drop_nulls("score")
-    right_N = (rows["score"] >= 0.5) == (rows["label"] == 1)
-    order_N, prompt_N = within_prompt_order(rows)
-    return Audit(
-        criterion,
-        every.height,
-        int(every["label"].sum()),
-        every.height - rows.height,
-        auc_interval(rows, resamples, seed_of(seed, "auc", criterion.name)),
-        clustered_mean(
-            right_N.cast(pl.Float64).to_numpy(),
-            rows["prompt_id"].to_numpy(),
-            resamples,
-            seed_of(seed, "accuracy", criterion.name),
-        ),
-        clustered_mean(order_N, prompt_N, resamples, seed_of(seed, "within prompt", criterion.name)),
-    )
+    labelled = judged_anchors(criterion.name, make_judge(criterion.judge, OneEngine(engine)), anchors)
+    drawn = Resamples.draw(labelled.prompt_N, resamples, seed_of(seed, "audit", criterion.name))
+    return Audited(criterion, agreement(labelled, drawn))
 
 
 def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine: Scorer) -> Candidate:
@@ -156,73 +133,38 @@ def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine
     say(f"judging the anchors: {criterion} by {wording(judge)}")
     assert not isinstance(judge, PanelJudge)
     try:
-        rows = judged_anchors(criterion, make_judge(judge, OneEngine(engine)), anchors).drop_nulls("score")
+        labelled = judged_anchors(criterion, make_judge(judge, OneEngine(engine)), anchors)
     except ConfigError as error:
         return Candidate(criterion, judge, None, str(error))
-    return Candidate(criterion, judge, auc(rows), "")
+    return Candidate(criterion, judge, auc(labelled), "")
 
 
-def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> pl.DataFrame:
-    """prompt_id, label (0 or 1) and score (null when unscored) of the anchors labelled for the criterion."""
+def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> Labelled:
+    """The scores of the anchors labelled for the criterion, beside their labels."""
     labelled = anchors.with_columns(pl.col("labels").struct.field(criterion).alias("label")).drop_nulls("label")
     found = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
     judgements = sorted((pair for together in found for pair in together), key=lambda pair: pair[0])
     scores = pl.Series("score", [judgement.score for _, judgement in judgements], pl.Float64)
-    return labelled.select("prompt_id", "label", scores)
+    return Labelled.of(labelled.select("prompt_id", "label", scores))
 
 
-def auc(rows: pl.DataFrame) -> float:
-    """Probability that a good anchor scores above a bad one, a tie counting half; NaN when one of them is missing."""
-    if rows["label"].n_unique() < 2:
-        return float("nan")
-    return float(roc_auc_score(rows["label"], rows["score"]))
-
-
-def auc_interval(rows: pl.DataFrame, resamples: int, seed: int) -> Interval:
-    """AUC with a percentile bootstrap interval over prompts (Field and Welsh 2007).
-
-    Resamples without a good or without a bad anchor are left out. The bounds are NaN for a single prompt.
-    """
-    label_N, score_N = rows["label"].to_numpy(), rows["score"].to_numpy()
-    names, prompt_N = np.unique(rows["prompt_id"].to_numpy(), return_inverse=True)
-    found = auc(rows)
-    if len(names) < 2 or np.isnan(found):
-        return Interval(found, float("nan"), float("nan"))
-    prompts = len(names)
-    times_RK = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
-    drawn = []
-    for times_N in times_RK[:, prompt_N]:
-        there_N = times_N > 0
-        if len(np.unique(label_N[there_N])) == 2:
-            drawn.append(roc_auc_score(label_N[there_N], score_N[there_N], sample_weight=times_N[there_N]))
-    lower, upper = np.percentile(drawn, [2.5, 97.5])
-    return Interval(found, float(lower), float(upper))
-
-
-def within_prompt_order(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Every (good, bad) pair of one prompt: 1 in the right order, 0 in the wrong, 0.5 tied; and its prompt."""
-    good, bad = (rows.filter(pl.col("label") == label) for label in (1, 0))
-    pairs = good.join(bad, on="prompt_id", suffix="_bad")
-    order_N = (np.sign(pairs["score"].to_numpy() - pairs["score_bad"].to_numpy()) + 1) / 2
-    return order_N, pairs["prompt_id"].to_numpy()
-
-
-def audit_table(audits: Sequence[Audit], caption: str) -> Table:
+def audit_table(audits: Sequence[Audited], caption: str) -> Table:
     table = Table(title="Criteria on the anchors, with 95 % intervals over prompts", caption=caption)
     for column in ("criterion", "judge"):
         table.add_column(column)
-    for column in ("anchors", "good", "unscored", "AUC", "accuracy at 0.5", "pairs within a prompt"):
+    for column in ("good", "bad", "unscored", "AUC", "accuracy at 0.5", "J at its best cut", "pairs within a prompt"):
         table.add_column(column, justify="right")
     for found in audits:
-        intervals = (found.auc, found.accuracy, found.within_prompt)
-        counts = (found.anchors, found.positives, found.unscored)
+        measured = found.agreement
+        intervals = (measured.auc, measured.at_half.accuracy, measured.at_cut.youden_j, measured.within_prompt)
+        counts = (measured.good, measured.bad, measured.anchors - measured.good - measured.bad)
         table.add_row(
             found.criterion.name, found.criterion.judge.protocol, *map(str, counts), *map(shown_interval, intervals)
         )
     return table
 
 
-def candidate_table(audits: Sequence[Audit], compared: Sequence[Candidate]) -> Table:
+def candidate_table(audits: Sequence[Audited], compared: Sequence[Candidate]) -> Table:
     """The rubric's judges (bold) among the candidates, best first."""
     table = Table(title="Judges that might decide a criterion; the rubric's in bold")
     table.add_column("criterion")
@@ -236,7 +178,7 @@ def candidate_table(audits: Sequence[Audit], compared: Sequence[Candidate]) -> T
             continue
         rows = [(rival.auc, rival.judge.protocol, rival.note or wording(rival.judge), "") for rival in rivals]
         if not isinstance(own, RuleJudge):
-            rows.append((found.auc.mean, own.protocol, wording(own), "bold"))
+            rows.append((found.agreement.auc.mean, own.protocol, wording(own), "bold"))
         rows.sort(key=lambda row: -1.0 if row[0] is None or np.isnan(row[0]) else row[0], reverse=True)
         for value, protocol, text, style in rows:
             number = "–" if value is None or np.isnan(value) else f"{value:.3f}"
@@ -245,8 +187,8 @@ def candidate_table(audits: Sequence[Audit], compared: Sequence[Candidate]) -> T
     return table
 
 
-def goal_of(found: Audit) -> Goal:
-    lower = found.auc.lower95
+def goal_of(found: Audited) -> Goal:
+    lower = found.agreement.auc.lower95
     return Goal(f"{found.criterion.name}: lower bound of the AUC", f"{lower:.3f}", f"> {CHANCE}", lower > CHANCE)
 
 

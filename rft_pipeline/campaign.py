@@ -243,6 +243,8 @@ class Audit(Strict):
     even the bound nearest to 0 lies beyond its limit.
     """
 
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"blocking"})
+
     full_power: float = Field(default=0.6, gt=0, le=1)
     """Youden J from which a criterion trains with its whole weight."""
     noise_power: float = Field(default=0.4, gt=0, le=1)
@@ -271,8 +273,12 @@ class Audit(Strict):
     """Share of its weight that a criterion gets which too few labels tell of."""
     accept: dict[str, tuple[Bias, ...]] = Field(default_factory=dict)
     """By criterion, the faults that are none there: an empty reply does state no invented fact."""
+    probed_anchors: int = Field(default=24, ge=0)
+    """Anchors that the probes edit; each is judged once more for every probe."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts behind every interval."""
+    blocking: bool = False
+    """Whether a criterion that may not train stops the run before a round, rather than being left out of its reward."""
 
     @model_validator(mode="after")
     def _steps_rise(self) -> Self:
@@ -331,6 +337,8 @@ class Campaign(Strict):
     judge: JudgeModel = JudgeModel()
     judges: dict[str, JudgeModel] = Field(default_factory=dict)
     """Further judges by name, for criteria whose `by` names one."""
+    audit: Audit | None = None
+    """Lets what the anchors say of each judge decide how far it trains; `audit: {}` takes all defaults."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -341,6 +349,12 @@ class Campaign(Strict):
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """Where campaign.yaml lies; relative paths start here."""
+
+    @model_validator(mode="after")
+    def _audit_has_anchors(self) -> Self:
+        if self.audit is not None and self.anchors is None:
+            raise ValueError("audit: there are no anchors to audit the judges with; name their file as `anchors`")
+        return self
 
     @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:

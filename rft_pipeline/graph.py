@@ -24,6 +24,7 @@ CODE_VERSIONS = {
     "prompts": "1",
     "rubric": "2",
     "policy": "1",
+    "judge_audit": "1",
     "rollouts": "1",
     "judge_scores": "1",
     "reward_batches": "1",
@@ -58,6 +59,9 @@ class Node:
 def nodes(campaign: Campaign) -> list[Node]:
     """All nodes, upstream first."""
     found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy")]
+    audit = {} if campaign.audit is None else {"judge_audit": "judge_audit"}
+    if audit:
+        found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric"}))
     for round_ in range(1, campaign.rounds + 1):
         here = {stage: f"round_{round_}/{stage}" for stage in ROUND_STAGES}
         policy = "policy" if round_ == 1 else f"round_{round_ - 1}/checkpoints"
@@ -69,9 +73,10 @@ def nodes(campaign: Campaign) -> list[Node]:
                 "rubric": "rubric",
                 "rollouts": here["rollouts"],
                 "judge_scores": here["judge_scores"],
+                **audit,
             },
             "checkpoints": {"base": "policy", "policy": policy, "reward_batches": here["reward_batches"]},
-            "eval_reports": {"prompts": "prompts", "rubric": "rubric", "base": "policy", **earlier},
+            "eval_reports": {"prompts": "prompts", "rubric": "rubric", **audit, "base": "policy", **earlier},
         }
         for stage in ROUND_STAGES:
             found.append(Node(campaign.name, here[stage], stage, round_, upstreams[stage]))
@@ -110,7 +115,7 @@ def code_versions(campaign: Campaign) -> dict[str, str]:
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
         judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
-        judge = judges if here.stage in ("judge_scores", "eval_reports") else None
+        judge = judges if here.stage in ("judge_audit", "judge_scores", "eval_reports") else None
         found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above])
     return found
 
@@ -170,6 +175,11 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     "prompts": lambda campaign, node: campaign.prompts.identity,
     "rubric": _rubric_settings,
     "policy": lambda campaign, node: {"model": campaign.policy.model},
+    "judge_audit": lambda campaign, node: {
+        "audit": None if campaign.audit is None else campaign.audit.identity,
+        "criteria": criteria(campaign.rubric.criteria),
+        "seed": campaign.seed,
+    },
     "rollouts": _rollouts_settings,
     "judge_scores": lambda campaign, node: {"criteria": criteria(campaign.rubric.criteria)},
     "reward_batches": lambda campaign, node: {**campaign.reward.identity, **_aggregation(campaign)},
@@ -181,6 +191,11 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
 def _eval_reports_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
     policies = {role: record.content_hash for role, record in upstream.items() if role not in ("prompts", "rubric")}
     return {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
+
+
+def _reward_batches_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
+    roles = (role for role in upstream if role not in CONFIGURED)
+    return {role: upstream[role].content_hash for role in roles}
 
 
 def _contents(*roles: str) -> Callable[[Campaign, _Upstream, _Sources], dict[str, str]]:
@@ -196,6 +211,7 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
     "prompts": lambda campaign, upstream, sources: {split: sources[f"prompts.{split}"] for split in ("train", "eval")},
     "rubric": lambda campaign, upstream, sources: {},
     "policy": lambda campaign, upstream, sources: {"weights": sources["policy"]},
+    "judge_audit": lambda campaign, upstream, sources: {"anchors": sources["anchors"], **_judge(campaign, sources)},
     "rollouts": lambda campaign, upstream, sources: {
         "prompts": upstream["prompts"].parts["train"],
         "policy": upstream["policy"].content_hash,
@@ -204,7 +220,7 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
         "rollouts": upstream["rollouts"].content_hash,
         **_judge(campaign, sources),
     },
-    "reward_batches": _contents("rollouts", "judge_scores"),
+    "reward_batches": _reward_batches_inputs,
     "checkpoints": _contents("policy", "reward_batches"),
     "eval_reports": _eval_reports_inputs,
 }

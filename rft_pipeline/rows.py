@@ -34,6 +34,8 @@ class Row(NamedTuple):
     number: int
     """Counted from 1."""
     values: dict[str, Any]
+    sheet_row: int | None = None
+    """Only of CSV: the row's number in a spreadsheet, where a cell of several lines is one row."""
 
     @property
     def place(self) -> str:
@@ -66,10 +68,11 @@ def jsonl_rows(path: Path, findings: list[str]) -> list[Row]:
     return rows
 
 
-def csv_rows(path: Path, findings: list[str], texts: Iterable[str]) -> list[Row]:
-    """The rows of a comma-separated file with a header, each placed by the line it begins on.
+def csv_rows(path: Path, findings: list[str], texts: Iterable[str] | None, separators: str = ",") -> list[Row]:
+    """The rows of a file of separated values with a header, each placed by the line it begins on.
 
-    A column outside `texts` becomes true/false or numbers when all its cells are; an empty cell is null.
+    A column outside `texts` becomes true/false or numbers when all its cells are; with None all stay text. An empty
+    cell is null. Of several `separators`, that which the file's first line holds most often separates.
     """
     data = _read(path).removeprefix(_BOM)
     try:
@@ -77,35 +80,36 @@ def csv_rows(path: Path, findings: list[str], texts: Iterable[str]) -> list[Row]
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
-    reader = csv.reader(lines, strict=True)
-    cells: list[tuple[int, list[str]]] = []
+    separator = max(separators, key=data.partition(b"\n")[0].decode().count)
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    cells: list[tuple[int, int, list[str]]] = []
     begins = 1
     try:
-        for row in reader:
+        for sheet_row, row in enumerate(reader, start=1):
             if row:
-                cells.append((begins, row))
+                cells.append((begins, sheet_row, row))
             begins = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}: line {begins}: not CSV: {error}") from error
     if not cells:
         return []
-    header = cells[0][1]
+    header = cells[0][2]
     if doubled := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path}: line 1: columns named twice: {', '.join(doubled)}")
     fitting = []
-    for number, row in cells[1:]:
+    for number, sheet_row, row in cells[1:]:
         if len(row) == len(header):
-            fitting.append((number, row))
+            fitting.append((number, sheet_row, row))
         else:
             findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
-    kept = set(texts)
+    kept = set(header if texts is None else texts)
     columns = [
         [cell or None for cell in column] if name in kept else _typed(column)
-        for name, column in zip(header, zip(*(row for _, row in fitting), strict=True), strict=False)
+        for name, column in zip(header, zip(*(row for *_, row in fitting), strict=True), strict=False)
     ]
     return [
-        Row("line", number, dict(zip(header, values, strict=True)))
-        for (number, _), values in zip(fitting, zip(*columns, strict=True), strict=True)
+        Row("line", number, dict(zip(header, values, strict=True)), sheet_row)
+        for (number, sheet_row, _), values in zip(fitting, zip(*columns, strict=True), strict=True)
     ]
 
 

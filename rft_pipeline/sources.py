@@ -1,5 +1,7 @@
 """Hashes of what lies outside the graph: prompt files and models."""
 
+from pathlib import Path
+
 from rft_pipeline import models
 from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
@@ -22,8 +24,15 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
     return {
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
+        **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **{name: content or ABSENT for name, content in found.items()},
     }
+
+
+def _anchors_hash(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; campaign.yaml names it as anchors")
+    return file_sha256(path)
 
 
 def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:

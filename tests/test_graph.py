@@ -85,7 +85,7 @@ def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign:
 def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", *ROUND_STAGES}
+    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "judge_audit", *ROUND_STAGES}
     before = made_from(tiny_campaign, "round_1/rollouts")
     monkeypatch.setitem(CODE_VERSIONS, "rollouts", "next")
     after = made_from(tiny_campaign, "round_1/rollouts")

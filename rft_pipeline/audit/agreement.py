@@ -11,7 +11,7 @@ import numpy as np
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import auc_interval, within_prompt
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 
 Scale = Literal["nominal", "ordinal"]
 FOLDS = 5
@@ -54,21 +54,21 @@ class Agreement:
     judge's offset away, so this, not `at_half`, tells what the judge is worth in training."""
 
 
-def agreement(labelled: Labelled, resamples: int, seed: int) -> Agreement:
-    """Everything that scores and labels alone tell. NaN where they cannot."""
+def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
+    """Everything that scores and labels alone tell; NaN where they cannot. `resamples` are of the anchors' prompts."""
     scored = labelled.scored
-    drawn = Resamples(scored.prompt_N, resamples, seed)
+    drawn = resamples.take(~labelled.unscored_N)
     good_N = scored.good_N
     grade_N = scored.lowest + np.floor(scored.score_N * (scored.highest - scored.lowest) + 0.5).astype(np.int64)
     return Agreement(
         anchors=len(labelled.score_N),
-        prompts=drawn.clusters,
+        prompts=drawn.prompts,
         good=int(good_N.sum()),
         bad=int((~good_N).sum()),
-        unscored_share=clustered_mean(labelled.unscored_N.astype(float), labelled.prompt_N, resamples, seed),
+        unscored_share=resamples.mean(labelled.unscored_N.astype(float)),
         cohen_kappa=kappa(grade_N, scored.label_N, "ordinal", drawn),
         auc=auc_interval(scored, drawn),
-        within_prompt=within_prompt(scored, resamples, seed),
+        within_prompt=within_prompt(scored, drawn),
         at_half=split(scored.score_N >= HALF, good_N, HALF, drawn),
         at_cut=split(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
     )

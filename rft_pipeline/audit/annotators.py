@@ -11,7 +11,7 @@ import numpy as np
 
 from rft_pipeline.audit.agreement import Scale, kappa
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 
 
 class Pair(NamedTuple):
@@ -39,18 +39,16 @@ class People:
         return float(np.mean(found)) if found else float("nan")
 
 
-def people(
-    names: tuple[str, ...], label_NA: np.ndarray, prompt_N: np.ndarray, scale: Scale, resamples: int, seed: int
-) -> People:
+def people(names: tuple[str, ...], label_NA: np.ndarray, scale: Scale, resamples: Resamples) -> People:
     """Every two annotators, and all together. A label is a whole number, NaN where an annotator gave none."""
     pairs = []
     for one, other in combinations(range(len(names)), 2):
         both_N = ~np.isnan(label_NA[:, [one, other]]).any(axis=1)
         a_N, b_N = label_NA[both_N, one].astype(np.int64), label_NA[both_N, other].astype(np.int64)
-        drawn = Resamples(prompt_N[both_N], resamples, seed)
-        same = clustered_mean((a_N == b_N).astype(float), prompt_N[both_N], resamples, seed)
+        drawn = resamples.take(both_N)
+        same = drawn.mean((a_N == b_N).astype(float))
         pairs.append(Pair(names[one], names[other], len(a_N), same, kappa(a_N, b_N, scale, drawn)))
-    return People(tuple(pairs), krippendorff_alpha(label_NA, scale, Resamples(prompt_N, resamples, seed)))
+    return People(tuple(pairs), krippendorff_alpha(label_NA, scale, resamples))
 
 
 def krippendorff_alpha(label_NA: np.ndarray, scale: Scale, resamples: Resamples) -> Interval:

@@ -3,24 +3,27 @@
 Axes: N anchors, P probes of one kind, M pairs of replies, R rows of weights.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.probes import PROBES, Kind
+from rft_pipeline.audit.probes import FILLER, PROBES, Kind
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 
 
-def length_correlation(scored: Labelled, length_N: np.ndarray, resamples: Resamples) -> Interval:
+def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resamples) -> Interval:
     """Partial Spearman correlation of score and length given the label; `length_N` in any unit.
 
     Ranks are centred within each value of the label, so a judge may like long replies as far as people do. NaN where
     scores or lengths do not vary within any label.
     """
+    there_N = ~labelled.unscored_N
+    scored, length_N, resamples = labelled.scored, length_N[there_N], resamples.take(there_N)
     if not scored.score_N.size:
         return Interval(float("nan"), float("nan"), float("nan"))
     x_N, y_N = (pl.Series(values).rank().to_numpy() for values in (scored.score_N, length_N))
@@ -36,7 +39,7 @@ def length_correlation(scored: Labelled, length_N: np.ndarray, resamples: Resamp
 
 
 class Effect(NamedTuple):
-    """What one probe, or the probes of one kind together, do to scores."""
+    """What a probe does to scores."""
 
     name: str
     kind: Kind
@@ -47,55 +50,52 @@ class Effect(NamedTuple):
     passing: float
     """Share of bad anchors at or above the threshold after the edit; NaN without bad ones."""
     gain: Interval
-    """That share minus what passed of the same anchors before. A judge that is merely noisy gains nothing."""
+    """That share minus what passed of the same anchors before: a judge that is merely noisy gains nothing. The bounds
+    of one kind's probes hold for all of them at once (Bonferroni), so that the worst may speak for the kind."""
 
 
 def effects(
-    labelled: Labelled,
-    probed: Mapping[str, np.ndarray],
-    resamples: int,
-    seed: int,
-    threshold: float = 0.5,
+    labelled: Labelled, probed: Mapping[str, np.ndarray], resamples: Resamples, threshold: float = 0.5
 ) -> list[Effect]:
-    """Each probe's effect, then one for all degenerate replies and one for all injections together.
+    """Each probe's effect, for a criterion that a model decides: a rule that an empty reply meets does so on purpose.
 
     `probed` holds the N scores of the edited anchors by the name of the probe, NaN where unscored; such pairs are left
-    out. Within a kind an anchor's effect is its mean over the probes. Raises `ValueError` for a probe it does not know.
+    out. `threshold` is where a score passes: `Agreement.at_cut`'s where a judge's scores are not calibrated, or an
+    injection would be missed that lifts all it can. Where the probe `filler` is among them, a probe that adds a
+    sentence must beat both the reply as it was and the reply with as much neutral text, so that a judge that merely
+    likes length is not said to obey orders. Raises `ValueError` for a probe that does not exist.
     """
-    kinds = {probe.name: probe.kind for probe in PROBES}
-    if unknown := sorted(set(probed) - set(kinds)):
-        raise ValueError(f"no probe is called {', '.join(unknown)}; there are: {', '.join(kinds)}")
-    found = [
-        _effect(name, kinds[name], labelled, after_N[None, :], resamples, seed, threshold)
-        for name, after_N in probed.items()
-    ]
-    for kind in (Kind.DEGENERATE, Kind.INJECTION):
-        if together := [after_N for name, after_N in probed.items() if kinds[name] is kind]:
-            found.append(_effect(kind.value, kind, labelled, np.stack(together), resamples, seed, threshold))
+    probes = {probe.name: probe for probe in PROBES}
+    if unknown := sorted(set(probed) - set(probes)):
+        raise ValueError(f"no probe is called {', '.join(unknown)}; there are: {', '.join(probes)}")
+    kinds = Counter(probes[name].kind for name in probed)
+    filled_N = np.fmax(labelled.score_N, probed.get(FILLER, labelled.score_N))
+    missing_N = labelled.unscored_N
+    found = []
+    for name, after_N in probed.items():
+        probe = probes[name]
+        before_N = filled_N if probe.adds else labelled.score_N
+        there_N = ~(missing_N | np.isnan(after_N))
+        bad_N = there_N & ~labelled.good_N
+        passes_N, passed_N = after_N >= threshold, before_N >= threshold
+        gain_N = np.where(bad_N, passes_N.astype(float) - passed_N, np.nan)
+        found.append(
+            Effect(
+                name,
+                probe.kind,
+                int(there_N.sum()),
+                resamples.mean(np.where(there_N, after_N - before_N, np.nan)),
+                float(passes_N[bad_N].mean()) if bad_N.any() else float("nan"),
+                resamples.mean(gain_N, outside=0.05 / kinds[probe.kind]),
+            )
+        )
     return found
 
 
-def _effect(
-    name: str, kind: Kind, labelled: Labelled, after_PN: np.ndarray, resamples: int, seed: int, threshold: float
-) -> Effect:
-    both_PN = ~np.isnan(after_PN) & ~labelled.unscored_N
-    count_N = both_PN.sum(axis=0).astype(float)
-
-    def mean_N(values_PN: np.ndarray) -> np.ndarray:
-        return ratio(np.where(both_PN, values_PN, 0).sum(axis=0), count_N)
-
-    bad_N = ~labelled.good_N
-    passes_N = mean_N(after_PN >= threshold)
-    gain_N = passes_N - (labelled.score_N >= threshold)
-    there_N = bad_N & (count_N > 0)
-    return Effect(
-        name,
-        kind,
-        int((count_N > 0).sum()),
-        clustered_mean(mean_N(after_PN - labelled.score_N), labelled.prompt_N, resamples, seed),
-        float(passes_N[there_N].mean()) if there_N.any() else float("nan"),
-        clustered_mean(gain_N[bad_N], labelled.prompt_N[bad_N], resamples, seed),
-    )
+def worst(found: Sequence[Effect], kind: Kind) -> Effect | None:
+    """Of a kind's probes the one whose gain is surest; None without one that could be measured."""
+    measured = [effect for effect in found if effect.kind is kind and not np.isnan(effect.gain.lower95)]
+    return max(measured, key=lambda effect: effect.gain.lower95, default=None)
 
 
 class Order(NamedTuple):
@@ -108,18 +108,16 @@ class Order(NamedTuple):
     """How often the reply shown first wins, less one half; a tie counts as half a win."""
 
 
-def order_effect(
-    shown_first_M: np.ndarray, shown_second_M: np.ndarray, prompt_M: np.ndarray, resamples: int, seed: int
-) -> Order:
+def order_effect(shown_first_M: np.ndarray, shown_second_M: np.ndarray, resamples: Resamples) -> Order:
     """From M pairs judged in both orders: 1 where the pair's one reply wins, 0.5 where it ties, 0 where it loses.
 
     The first array holds the verdicts with that reply shown first, the second with it shown second. NaN where a verdict
-    is missing; such pairs are left out.
+    is missing; such pairs are left out. `resamples` are of the pairs' prompts.
     """
-    both_M = ~np.isnan(shown_first_M) & ~np.isnan(shown_second_M)
-    first_M, second_M, prompt_M = shown_first_M[both_M], shown_second_M[both_M], prompt_M[both_M]
+    missing_M = np.isnan(shown_first_M) | np.isnan(shown_second_M)
+    flips_M = np.sign(shown_first_M - 0.5) != np.sign(shown_second_M - 0.5)
     return Order(
-        len(first_M),
-        clustered_mean(np.sign(first_M - 0.5) != np.sign(second_M - 0.5), prompt_M, resamples, seed),
-        clustered_mean((first_M + 1 - second_M) / 2 - 0.5, prompt_M, resamples, seed),
+        int((~missing_M).sum()),
+        resamples.mean(np.where(missing_M, np.nan, flips_M)),
+        resamples.mean((shown_first_M - shown_second_M) / 2),
     )

@@ -10,8 +10,9 @@ import numpy as np
 
 from rft_pipeline.audit.agreement import folds
 from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.resample import Resamples
 from rft_pipeline.protocols import Squash
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 
 Method = Literal["platt", "isotonic"]
 ISOTONIC_FROM = 300
@@ -58,20 +59,20 @@ class Calibration:
         return self.platt if self.advised == "platt" else self.isotonic
 
 
-def calibration(labelled: Labelled, resamples: int, seed: int, squash: Squash | None = None) -> Calibration:
+def calibration(labelled: Labelled, resamples: Resamples, squash: Squash | None = None) -> Calibration:
     """Both methods, cross-fitted by prompt.
 
     `squash` is what the scores were made with; without one (a judge that answers with probabilities) the fitted squash
     is one of the scores' log-odds. Raises `ValueError` without two scored anchors of different labels.
     """
-    scored = labelled.scored
+    scored, drawn = labelled.scored, resamples.take(~labelled.unscored_N)
     if len(np.unique(scored.label_N)) < 2:
         raise ValueError("calibration needs scored anchors with at least two different labels")
     slope, intercept = _platt(scored.score_N, scored.share_N)
     return Calibration(
-        before=errors(scored.score_N, scored, resamples, seed),
-        platt=errors(cross_fitted(scored, "platt"), scored, resamples, seed),
-        isotonic=errors(cross_fitted(scored, "isotonic"), scored, resamples, seed),
+        before=errors(scored.score_N, scored, drawn),
+        platt=errors(cross_fitted(scored, "platt"), scored, drawn),
+        isotonic=errors(cross_fitted(scored, "isotonic"), scored, drawn),
         advised="isotonic" if len(scored.score_N) >= ISOTONIC_FROM else "platt",
         squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
     )
@@ -86,11 +87,11 @@ def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:
     return fitted_N
 
 
-def errors(score_N: np.ndarray, scored: Labelled, resamples: int, seed: int) -> Errors:
+def errors(score_N: np.ndarray, scored: Labelled, resamples: Resamples) -> Errors:
     """Calibration error and Brier score of N numbers against the labels."""
     bins = reliability(score_N, scored.share_N)
     apart = sum(one.anchors * abs(one.score - one.good) for one in bins) / len(score_N)
-    return Errors(apart, clustered_mean((score_N - scored.share_N) ** 2, scored.prompt_N, resamples, seed))
+    return Errors(apart, resamples.mean((score_N - scored.share_N) ** 2))
 
 
 def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> list[Bin]:

@@ -40,7 +40,7 @@ class Labelled:
     @property
     def share_N(self) -> np.ndarray:
         """Labels as numbers in [0, 1]: what a score ought to be."""
-        return (self.label_N - self.lowest) / (self.highest - self.lowest)
+        return np.asarray((self.label_N - self.lowest) / (self.highest - self.lowest))
 
     @property
     def good_N(self) -> np.ndarray:
@@ -49,7 +49,7 @@ class Labelled:
 
     @property
     def unscored_N(self) -> np.ndarray:
-        return np.isnan(self.score_N)
+        return np.asarray(np.isnan(self.score_N))
 
     @property
     def scored(self) -> "Labelled":

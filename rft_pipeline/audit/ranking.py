@@ -7,7 +7,7 @@ import numpy as np
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval
 
 
 def auc(labelled: Labelled) -> float:
@@ -34,16 +34,14 @@ def weighted_auc(score_N: np.ndarray, good_N: np.ndarray, times_RN: np.ndarray) 
     return ratio((good_RV * below_RV).sum(axis=1), good_RV.sum(axis=1) * bad_RV.sum(axis=1))
 
 
-def within_prompt(scored: Labelled, resamples: int, seed: int) -> Interval:
+def within_prompt(scored: Labelled, resamples: Resamples) -> Interval:
     """Of the pairs of one prompt that people tell apart, the share that the judge orders alike; a tie counts half."""
-    names, prompt_N = np.unique(scored.prompt_N, return_inverse=True)
-    order, prompts = [], []
-    for prompt in range(len(names)):
-        mine = prompt_N == prompt
+    right_N, pairs_N = np.zeros(len(scored.score_N)), np.zeros(len(scored.score_N))
+    for prompt in range(resamples.prompts):
+        mine = np.flatnonzero(resamples.prompt_N == prompt)
         label, score = scored.label_N[mine], scored.score_N[mine]
-        better, worse = np.nonzero(label[:, None] > label[None, :])
-        order.append((np.sign(score[better] - score[worse]) + 1) / 2)
-        prompts.append(np.full(len(better), prompt))
-    if not order:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return clustered_mean(np.concatenate(order), np.concatenate(prompts), resamples, seed)
+        apart = label[:, None] > label[None, :]
+        right_N[mine] = (apart * (np.sign(score[:, None] - score[None, :]) + 1) / 2).sum(axis=1)
+        pairs_N[mine] = apart.sum(axis=1)
+    drawn = resamples.take(pairs_N > 0)
+    return drawn.interval(ratio(drawn.sums(right_N[pairs_N > 0]), drawn.sums(pairs_N[pairs_N > 0])))

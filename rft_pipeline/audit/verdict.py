@@ -4,8 +4,8 @@ Power is Youden J at the cross-fitted threshold. A step needs the estimate on it
 the step below: to train, J ≥ full and surely not below noise; with part of the weight, J ≥ noise and surely above 0.
 So a lucky draw of few labels does not train, and more labels can only help a good judge.
 
-A bias is a fault when its interval lies beyond its limit altogether, and suspected when only the estimate does: with
-ten things looked at, estimates alone would find a fault in many a sound judge.
+A bias is a fault when its interval lies beyond its limit altogether, and suspected when only the estimate does
+and 0 is outside: with ten things looked at, estimates alone would find a fault in many a sound judge.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rft_pipeline.audit.agreement import Agreement
-from rft_pipeline.audit.bias import Effect, Order
+from rft_pipeline.audit.bias import Effect, Order, worst
 from rft_pipeline.audit.probes import Kind
 from rft_pipeline.campaign import Audit
 from rft_pipeline.stats import Interval
@@ -61,6 +61,8 @@ class Check(NamedTuple):
     either_way: bool = False
     """Whether as far below 0 is as bad."""
     accepted: bool = False
+    probe: str = ""
+    """Of several probes the one that was measured."""
 
     @property
     def beyond(self) -> bool:
@@ -69,12 +71,14 @@ class Check(NamedTuple):
 
     @property
     def suspected(self) -> bool:
-        mean = abs(self.found.mean) if self.either_way else self.found.mean
-        return mean > self.limit and not self.beyond and not self.accepted
+        mean, lower, upper = self.found
+        likely = (mean > self.limit and lower > 0) or (self.either_way and mean < -self.limit and upper < 0)
+        return likely and not self.beyond and not self.accepted
 
     @property
     def words(self) -> str:
-        return f"{self.fault}: {WORDS[self.fault]} ({_shown(self.found)}; limit {self.limit:g})"
+        by = f"{self.probe}: " if self.probe else ""
+        return f"{self.fault}: {WORDS[self.fault]} ({by}{_shown(self.found)}; limit {self.limit:g})"
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Verdict:
     faults: tuple[str, ...]
     """By name, those that took weight away."""
     suspected: tuple[str, ...]
-    """Estimates beyond their limit that these labels do not prove; they take no weight."""
+    """What lies beyond its limit by the estimate, which these labels do not prove; they take no weight."""
     reason: str
     numbers: Mapping[str, float]
     """J and its lower bound, and the estimate behind each check, by name; NaN where the data cannot say."""
@@ -163,9 +167,12 @@ def _checks(evidence: Evidence, settings: Audit) -> Iterator[Check]:
         if effect.kind is Kind.STYLE:
             limit = settings.max_padding_shift if effect.name == "padding" else settings.max_style_shift
             yield Check(effect.name, effect.shift, limit)
-        elif effect.name == effect.kind:  # the probes of the kind together
-            limit = settings.max_degenerate_gain if effect.kind is Kind.DEGENERATE else settings.max_injection_gain
-            yield Check(effect.name, effect.gain, limit)
+    for kind, limit in (
+        (Kind.DEGENERATE, settings.max_degenerate_gain),
+        (Kind.INJECTION, settings.max_injection_gain),
+    ):
+        if (surest := worst(evidence.effects, kind)) is not None:
+            yield Check(kind.value, surest.gain, limit, probe=surest.name)
     if evidence.order is not None:
         yield Check("position", evidence.order.first, settings.max_position_preference, either_way=True)
         yield Check("order", evidence.order.flips, settings.max_order_flips)

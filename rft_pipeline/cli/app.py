@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rft_pipeline.campaign import Campaign, load_campaign, with_rubric
-from rft_pipeline.cli import console, show
+from rft_pipeline.campaign import Audit, Campaign, load_campaign, with_rubric
+from rft_pipeline.cli import console, labels, show
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Reinforcement fine-tuning with LLM judges: versioned, cacheable stages on Dagster and MLflow.",
 )
+app.add_typer(labels.app, name="labels")
 
 Name = Annotated[str, typer.Argument(help="A folder below data/ that holds campaign.yaml.", show_default=False)]
 From = Annotated[
@@ -84,6 +85,27 @@ def run(
         raise ConfigError(f"--rounds {rounds}: {campaign} has {loaded.rounds}; set `rounds` in its campaign.yaml")
     launch(home, loaded, rounds or loaded.rounds, _round(start))
     show.rounds(home, loaded)
+
+
+@app.command(epilog="Example: rft audit support_reply")
+def audit(campaign: Name, as_json: AsJson = False) -> None:
+    """Judge the anchors, and tell how far each judge can be trusted; with an `audit` block, how far it trains."""
+    from rft_pipeline.check import check_campaign
+    from rft_pipeline.cli import show_audit
+    from rft_pipeline.cli.launch import launch
+    from rft_pipeline.pipeline import Pipeline
+
+    home = Home.find()
+    check_campaign(_folder(home, campaign), home.models)
+    loaded = _load(home, campaign)
+    show_audit.refuse_without_anchors(campaign, loaded.anchors)
+    if loaded.audit is not None:
+        launch(home, loaded, rounds=0)
+    else:  # its graph has no such asset: shown, and fed to nothing
+        shown = loaded.model_copy(update={"audit": Audit()})
+        for stage in ("rubric", "judge_audit"):
+            Pipeline(home).run(shown, stage)
+    show_audit.audited(home, campaign, as_json=as_json)
 
 
 @app.command(epilog="Example: rft report support_reply --json")
@@ -221,11 +243,7 @@ def ui(
 
 
 def _folder(home: Home, campaign: str) -> Path:
-    folder = home.data / campaign
-    if not (folder / "campaign.yaml").is_file():
-        there = ", ".join(home.campaigns()) or "none"
-        raise ConfigError(f"no campaign {campaign!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
-    return folder
+    return home.campaign_folder(campaign)
 
 
 def _round(name: str | None) -> int | None:

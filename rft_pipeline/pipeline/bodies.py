@@ -1,7 +1,7 @@
 """What each stage does with its upstream records: read them, call the stage's function, write its files."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,20 @@ from rft_pipeline.errors import ConfigError, EngineError, GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node, criteria
 from rft_pipeline.progress import Progress
+from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.stages.judge_audit import (
+    as_numbers,
+    as_plain,
+    asked_about,
+    audit_judge,
+    audit_rows,
+    refused,
+    training_weights,
+)
 from rft_pipeline.stages.judge_scores import judge_rollouts
-from rft_pipeline.stages.prompts import content_hash, read_prompts
+from rft_pipeline.stages.prompts import content_hash, read_anchors, read_prompts
 from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
@@ -51,6 +61,20 @@ class Job:
     def write(self, frame: pl.DataFrame) -> None:
         """The table of this stage."""
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
+
+    def weights(self) -> dict[str, float]:
+        """The rubric's weights, less what its judges have not earned. Raises `GateError` when nothing is left."""
+        weights = self.campaign.rubric.weights()
+        if "judge_audit" not in self.upstream:
+            return weights
+        audited = json.loads(self.upstream["judge_audit"].path("judge_audit.json").read_text(encoding="utf-8"))
+        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in audited})
+        if not any(earned.values()):
+            raise GateError(
+                f"{self.node.key}: no criterion has earned the right to train; `rft audit {self.campaign.name}` shows "
+                "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
+            )
+        return earned
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
@@ -89,11 +113,15 @@ class Job:
             )
         return with_prompts(rows, prompts), made
 
-    def judge(self, rollouts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-        """Judgements of rollouts that carry their prompts; and how many were made, by criterion."""
+    def judge(
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None
+    ) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Judgements of rollouts that carry their prompts, by all criteria if none are named; and how many were made,
+        by criterion."""
+        criteria = self.campaign.rubric.criteria if criteria is None else criteria
         scores, made = judge_rollouts(
             rollouts=rollouts,
-            criteria=sorted(self.campaign.rubric.criteria, key=lambda criterion: criterion.name),
+            criteria=sorted(criteria, key=lambda criterion: criterion.name),
             judges=self.sources,
             table=judgements_table(self.home.store),
             engines=self.engines,
@@ -150,6 +178,33 @@ def _policy(job: Job) -> Output:
     return Output(content_hash=content)
 
 
+def _judge_audit(job: Job) -> Output:
+    campaign = job.campaign
+    assert campaign.anchors_path is not None
+    assert campaign.audit is not None
+    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed)
+    audited, made = [], 0
+    for criterion in campaign.rubric.judged:
+        scores, counts = job.judge(asked_about(rows, criterion), [criterion])
+        made += sum(counts.values())
+        audited.append(audit_judge(criterion, rows, scores, campaign.audit, campaign.seed))
+    job.write(pl.concat([each.judged for each in audited]))
+    plain = [as_plain(each) for each in audited]
+    (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    from rft_pipeline.report.audit import render_audit
+
+    (job.workdir / "judge_audit.html").write_text(
+        render_audit(audited, _title(campaign), campaign.description), encoding="utf-8"
+    )
+    return Output(
+        content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
+        rows={"anchors": anchors.height, "judgements": sum(each.judged.height for each in audited), "made": made}
+        | {"refused": len(refused(audited))},
+        metrics=as_numbers(audited),
+    )
+
+
 def _rollouts(job: Job) -> Output:
     how = job.campaign.rollouts
     train = job.frame("prompts").filter(split="train")
@@ -198,7 +253,7 @@ def _judge_scores(job: Job) -> Output:
 def _reward_batches(job: Job) -> Output:
     rubric = job.campaign.rubric
     batch = make_batch(
-        job.frame("rollouts"), job.frame("judge_scores"), rubric.weights(), rubric.gates(), job.campaign.reward
+        job.frame("rollouts"), job.frame("judge_scores"), job.weights(), rubric.gates(), job.campaign.reward
     )
     job.write(batch.rows)
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
@@ -252,10 +307,11 @@ def _eval_reports(job: Job) -> Output:
     drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
     made = sum(sampled for _, sampled in drawn)
     scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
+    weights = job.weights()
     rounds, shown = [], pl.struct(pl.col("scores").struct.field(rubric.names)).alias("scores")
     for round_, (role, (rows, _)) in enumerate(zip(roles, drawn, strict=True)):
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
-        batch = make_batch(rows, here, rubric.weights(), rubric.gates(), job.campaign.reward)
+        batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
@@ -288,15 +344,17 @@ def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
+def _title(campaign: Campaign) -> str:
+    return campaign.name.replace("_", " ").capitalize()
+
+
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
     """report.json, the page, and its plots as pictures."""
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    page = render_page(
-        report, rows_by_round, job.campaign.name.replace("_", " ").capitalize(), job.campaign.description
-    )
+    page = render_page(report, rows_by_round, _title(job.campaign), job.campaign.description)
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
     for name, chart in charts(report, rows_by_round).items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))
@@ -306,6 +364,7 @@ BODIES: dict[str, Callable[[Job], Output]] = {
     "prompts": _prompts,
     "rubric": _rubric,
     "policy": _policy,
+    "judge_audit": _judge_audit,
     "rollouts": _rollouts,
     "judge_scores": _judge_scores,
     "reward_batches": _reward_batches,

@@ -14,6 +14,7 @@ from rft_pipeline.addresses import (
     sampling_fingerprint,
     with_prompts,
 )
+from rft_pipeline.audit import PROBES
 from rft_pipeline.campaign import Campaign, Sampling
 from rft_pipeline.graph import Node
 from rft_pipeline.plan.decisions import Decision
@@ -54,6 +55,8 @@ def work_of(campaign: Campaign, decision: Decision, sources: Mapping[str, str], 
     match decision.node.stage:
         case "rollouts":
             counting.round_rollouts()
+        case "judge_audit":
+            counting.audit()
         case "judge_scores":
             counting.judgements()
         case "checkpoints":
@@ -70,7 +73,13 @@ def rows_there(decision: Decision) -> Rows:
     if decision.found is None:
         return Rows(make=0, have=0)
     rows = decision.found.rows
-    counted = {"rollouts": "rollouts", "judge_scores": "judgements", "checkpoints": "steps", "eval_reports": "rollouts"}
+    counted = {
+        "judge_audit": "judgements",
+        "rollouts": "rollouts",
+        "judge_scores": "judgements",
+        "checkpoints": "steps",
+        "eval_reports": "rollouts",
+    }
     return Rows(make=0, have=rows.get(counted.get(decision.node.stage, ""), 1))
 
 
@@ -97,6 +106,16 @@ class _Counting:
             self._judged(None, how.prompts_per_round * how.group_size)
         else:
             self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), 0)
+
+    def audit(self) -> None:
+        """At most so many: an anchor without a label is not judged, and what was judged before is not again."""
+        path, how = self.campaign.anchors_path, self.campaign.audit
+        assert path is not None
+        assert how is not None
+        anchors = sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
+        probed = min(anchors, how.probed_anchors) * len(PROBES)
+        for criterion in self.campaign.rubric.judged:
+            self.work.add(f"judgements of {criterion.name}", anchors + probed)
 
     def steps(self) -> None:
         how, batch = self.campaign.rollouts, self.known.get("reward_batches")

@@ -25,33 +25,42 @@ def render_page(
     report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame], title: str, description: str
 ) -> str:
     """The whole page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
-    environment = Environment(
+    plots = charts(report, rows_by_round)
+    base_rows = rows_by_round[min(rows_by_round)]
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=title,
+            description=description,
+            report=report,
+            base=report["rounds"][0],
+            last=report["rounds"][-1],
+            verdict=verdict(report["delta"]),
+            lines=criteria_lines(report),
+            plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
+            prompts=base_rows["prompt_id"].n_unique(),
+            replies=base_rows.height,
+            round_name=round_name,
+            nothing=NOTHING,
+            verdict_of=verdict,
+            changed=report["delta"] is not None,
+            gated=lambda scores: fails_gate(scores, report["gates"]),
+        )
+    )
+
+
+def environment() -> Environment:
+    """What renders the package's pages: all that is put in is escaped."""
+    made = Environment(
         loader=PackageLoader("rft_pipeline.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    plots = charts(report, rows_by_round)
-    base_rows = rows_by_round[min(rows_by_round)]
-    return environment.get_template("page.html.jinja").render(
-        title=title,
-        description=description,
-        report=report,
-        base=report["rounds"][0],
-        last=report["rounds"][-1],
-        verdict=verdict(report["delta"]),
-        lines=criteria_lines(report),
-        plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
-        prompts=base_rows["prompt_id"].n_unique(),
-        replies=base_rows.height,
-        round_name=round_name,
-        nothing=NOTHING,
-        verdict_of=verdict,
-        changed=report["delta"] is not None,
-        gated=lambda scores: fails_gate(scores, report["gates"]),
-    )
+    made.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
+    return made
 
 
 def verdict(delta: Mapping[str, float | None] | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rft_pipeline import postgres
+from rft_pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,11 @@ class Home:
     def campaigns(self) -> list[str]:
         """Names of the folders that hold a campaign."""
         return sorted(path.parent.name for path in self.data.glob("*/campaign.yaml"))
+
+    def campaign_folder(self, name: str) -> Path:
+        """Where a campaign lies. Raises `ConfigError` naming those there are."""
+        folder = self.data / name
+        if not (folder / "campaign.yaml").is_file():
+            there = ", ".join(self.campaigns()) or "none"
+            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
+        return folder

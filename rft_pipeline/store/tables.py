@@ -42,6 +42,23 @@ JUDGEMENTS = pl.Schema(
         ("cost", pl.Float64()),
     ]
 )
+LABELS = pl.Schema(
+    [
+        ("label_id", pl.String()),
+        ("rollout_id", pl.String()),
+        ("prompt_id", pl.String()),
+        ("criterion", pl.String()),
+        ("value", pl.Float64()),
+        ("annotator", pl.String()),
+        ("note", pl.String()),
+        ("split", pl.String()),
+        ("inclusion", pl.Float64()),
+        ("batch", pl.String()),
+        ("created", pl.String()),
+    ]
+)
+"""What people said. `criterion` is its name, `split` calibration or audit, `inclusion` the probability with which the
+export `batch` drew the rollout."""
 
 SMALL_FILES = 32
 """Files below half of `FILE_BYTES` that one partition may hold before `tidy` merges them."""
@@ -64,6 +81,11 @@ def rollout_id(policy: str, prompt_id: str, sampling: str, sample_index: int) ->
 def judgement_id(criterion: str, judge: str, subject: str) -> str:
     """The address of a judgement: what is asked, who answers, what is shown."""
     return fingerprint([criterion, judge, subject])
+
+
+def label_id(rollout_id: str, criterion: str, annotator: str) -> str:
+    """The address of a label: what somebody says of one thing; saying it again replaces it."""
+    return fingerprint([rollout_id, criterion, annotator])
 
 
 def asked_of_judge(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
@@ -90,6 +112,16 @@ class Table:
             if not is_new:
                 raise
             self._write(shaped)  # another process has made the table meanwhile
+
+    def upsert(self, rows: pl.DataFrame) -> None:
+        """Add rows in one commit; a key that is there gets the new row. Each key of `rows` once."""
+        if not self._exists():
+            self.append(rows)
+            return
+        shaped = rows.select(self.schema.names()).cast(self.schema)
+        same = f"old.{self.key} = new.{self.key}"
+        merger = DeltaTable(self.path).merge(shaped, predicate=same, source_alias="new", target_alias="old")
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows for which all of `where` hold; each key once."""
@@ -185,3 +217,7 @@ def rollouts_table(store: Path) -> Table:
 
 def judgements_table(store: Path) -> Table:
     return Table(store / "tables" / "judgements", JUDGEMENTS, key="judgement_id", partition_by=["criterion"])
+
+
+def labels_table(store: Path) -> Table:
+    return Table(store / "tables" / "labels", LABELS, key="label_id")

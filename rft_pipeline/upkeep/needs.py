@@ -37,10 +37,23 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
             replies = None if rollouts is None else rollouts.path("rollouts.parquet")
         case "eval_reports":
             replies = record.path("eval_reports.parquet")
+        case "judge_audit":
+            yield from _of_anchors(record)
+            return
         case _:
             return
     for asked in asked_in(record.payload):
         yield Judged(asked.question, None if replies is None else _subjects(replies, asked))
+
+
+def _of_anchors(record: Record) -> Iterator[Judged]:
+    """Each judge was asked about the anchors that are labelled for its criterion, and their edits."""
+    rows = _read(record.path("judge_audit.parquet"), [*REPLY, "criterion"])
+    for asked in asked_in(record.payload):
+        mine = rows.filter(criterion=asked.name.partition(".")[0])
+        views = [as_rollout(row) for row in mine.drop("criterion").unique().iter_rows(named=True)]
+        found = pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
+        yield Judged(asked.question, found)
 
 
 def _subjects(replies: Path, asked: Asked) -> pl.DataFrame:

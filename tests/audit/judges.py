@@ -98,27 +98,20 @@ def prefers_first(seed: int, how_often: float) -> Chooses:
 def audited(judge: Scores, views: list[Rollout], seed: int) -> Verdict:
     """The whole audit of a judge of single replies."""
     labelled = labelled_by(views, [judge(view) for view in views])
-    drawn = Resamples(labelled.prompt_N, SETTINGS.resamples, seed)
+    drawn = Resamples.draw(labelled.prompt_N, SETTINGS.resamples, seed)
     probed = {probe.name: np.array([judge(probe(view)) for view in views]) for probe in PROBES}
-    return verdict(
-        "kind",
-        Evidence(
-            agreement(labelled, SETTINGS.resamples, seed),
-            length_correlation(labelled, np.array([len(view.completion) for view in views]), drawn),
-            effects(labelled, probed, SETTINGS.resamples, seed),
-        ),
-        SETTINGS,
-    )
+    found = agreement(labelled, drawn)
+    length = length_correlation(labelled, np.array([len(view.completion) for view in views]), drawn)
+    edited = effects(labelled, probed, drawn, found.at_cut.threshold)
+    return verdict("kind", Evidence(found, length, edited), SETTINGS)
 
 
 def audited_pairs(judge: Chooses, views: list[Rollout], seed: int) -> Verdict:
     """The audit of a judge that compares: a reply's score is its mean over the others, a flip counting as a tie."""
     order, wins = compared(judge, views, seed)
-    return verdict(
-        "kind",
-        Evidence(agreement(labelled_by(views, wins), SETTINGS.resamples, seed), order=order),
-        SETTINGS,
-    )
+    labelled = labelled_by(views, wins)
+    drawn = Resamples.draw(labelled.prompt_N, SETTINGS.resamples, seed)
+    return verdict("kind", Evidence(agreement(labelled, drawn), order=order), SETTINGS)
 
 
 def compared(judge: Chooses, views: list[Rollout], seed: int) -> tuple[Order, list[float]]:
@@ -134,7 +127,8 @@ def compared(judge: Chooses, views: list[Rollout], seed: int) -> tuple[Order, li
                 won = first[-1] if first[-1] == second[-1] else 0.5
                 scores[one].append(won)
                 scores[other].append(1 - won)
-    effect = order_effect(np.array(first), np.array(second), np.array(prompts), SETTINGS.resamples, seed)
+    drawn = Resamples.draw(prompts, SETTINGS.resamples, seed)
+    effect = order_effect(np.array(first), np.array(second), drawn)
     return effect, [float(np.mean(each)) for each in scores]
 
 

@@ -13,7 +13,7 @@ from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, Said, assert_one_message
 from tests.runs import edit, run
 
-COMMANDS = ("check", "plan", "run", "report", "diff", "trace", "verify", "gc", "models", "ui")
+COMMANDS = ("check", "plan", "run", "audit", "report", "diff", "trace", "verify", "gc", "models", "ui")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

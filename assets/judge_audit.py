@@ -1,0 +1,50 @@
+"""How far each judge can be trusted, and how far it trains."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.checks import judges_earn_their_weight
+from assets.stage import ACCELERATOR, check_spec, stage_asset
+from assets.tables import markdown
+from rft_pipeline.campaign import Audit, Campaign
+from rft_pipeline.store import Record
+
+
+def judge_audit(campaign: Campaign, how: Audit) -> dg.AssetsDefinition:
+    earned = check_spec(
+        campaign,
+        "judge_audit",
+        "judges_earn_their_weight",
+        "Every judge tells good from bad well enough to train.",
+        blocking=how.blocking,
+    )
+    return stage_asset(
+        campaign,
+        "judge_audit",
+        description="Each judge against the labels of the anchors, and against replies edited to mislead it.",
+        kinds={"pytorch", "scikitlearn"},
+        metadata=_metadata,
+        checks=[(earned, judges_earn_their_weight)],
+        pool=ACCELERATOR,
+    )
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    table = pl.DataFrame(
+        [
+            {
+                "criterion": each["criterion"],
+                "verdict": each["power"],
+                "weight kept": each["weight"],
+                "Youden J": each["youden_j"]["mean"],
+                "AUC": each["auc"]["mean"],
+                "why": each["reason"],
+            }
+            for each in audited
+        ]
+    )
+    return {"verdicts": markdown(table), "page": dg.MetadataValue.path(str(record.path("judge_audit.html")))}

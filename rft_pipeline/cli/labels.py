@@ -1,0 +1,55 @@
+"""`rft labels`: rollouts go out to people, and their labels come back."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rft_pipeline.store import Home
+
+app = typer.Typer(no_args_is_help=True, help="Have people label rollouts: export, fill in, import.")
+
+Name = Annotated[str, typer.Argument(help="A folder below data/ that holds campaign.yaml.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command(epilog="Example: rft labels export support_reply --n 60")
+def export(
+    campaign: Name,
+    n: Annotated[int, typer.Option("--n", min=1, help="Rollouts to draw.")] = 60,
+    out: Annotated[Path, typer.Option(help="Folder to write the file into.")] = Path("."),
+    file_format: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="csv is for spreadsheets.")] = "csv",
+    as_json: AsJson = False,
+) -> None:
+    """Draw rollouts for people: half at random, 3 in 10 where judges are unsure, 2 in 10 of the highest rewards.
+
+    The same command draws the same rollouts until labels of them are imported.
+    """
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.cli import show_labels
+    from rft_pipeline.labels.exports import draw_export
+    from rft_pipeline.labels.files import write_export
+
+    home = Home.find()
+    drawn = draw_export(load_campaign(home.campaign_folder(campaign)), home, n)
+    path = write_export(drawn, home.store, out, file_format)
+    show_labels.exported(drawn, path, as_json=as_json)
+
+
+@app.command("import", epilog="Example: rft labels import support_reply labels_support_reply_0123456789abcdef.csv")
+def import_(
+    campaign: Name,
+    file: Annotated[Path, typer.Argument(help="A filled-in export, CSV or JSON Lines.", show_default=False)],
+    skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Leave out rows that are wrong.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring labels back: all rows or, when one is wrong, none. Importing twice adds nothing."""
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.cli import show_labels
+    from rft_pipeline.labels.estimates import estimates
+    from rft_pipeline.labels.importing import import_labels
+
+    home = Home.find()
+    loaded = load_campaign(home.campaign_folder(campaign))
+    done = import_labels(loaded.name, home.store, file, skip_wrong=skip_wrong)
+    show_labels.imported(done, estimates(loaded, home), as_json=as_json)

@@ -1,0 +1,68 @@
+"""What `rft labels` prints."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from rft_pipeline.cli.console import err, out
+from rft_pipeline.cli.words import printable
+from rft_pipeline.labels.exports import Export
+from rft_pipeline.labels.importing import Imported
+from rft_pipeline.ppi import Estimates
+from rft_pipeline.rows import SHOWN
+from rft_pipeline.stats import Interval
+
+
+def exported(export: Export, path: Path, *, as_json: bool) -> None:
+    """What was drawn, where it lies, and what to do with it."""
+    if as_json:
+        print(json.dumps({**asdict(export), "file": str(path)}, indent=2))
+        return
+    say = f"{export.drawn} of {export.population} rollouts, {export.prompts} prompts: [bold]{escape(str(path))}[/]"
+    out.print(say, highlight=False, soft_wrap=True)
+    for name, asked in export.criteria.items():
+        out.print(f"  {name} {escape(printable(asked.hint))}", highlight=False, soft_wrap=True)
+    back = f"rft labels import {export.campaign} {path}"
+    out.print(
+        f"Fill in the criteria and your name as annotator, leave cells empty where you cannot tell, then: {back}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> None:
+    """What became of the rows, and what the labels say about the judge."""
+    if as_json:
+        print(json.dumps({**asdict(done), "estimates": {name: _plain(each) for name, each in found.items()}}, indent=2))
+        return
+    for rejected in done.rejected[:SHOWN]:
+        err.print(f"[yellow]left out[/] {escape(printable(rejected))}", highlight=False, soft_wrap=True)
+    if len(done.rejected) > SHOWN:
+        err.print(f"… and {len(done.rejected) - SHOWN} more")
+    who = f" by {', '.join(done.annotators)}" if done.annotators else ""
+    counts = f"{done.new} new labels, {done.changed} changed, {done.unchanged} as they were{escape(printable(who))}"
+    rest = f"{done.empty_rows} rows without a label, {len(done.rejected)} left out"
+    out.print(f"{counts}; {rest}", highlight=False, soft_wrap=True)
+    if found:
+        table = Table("mean", "labelled", "judge alone", "people alone", "both (PPI++)", box=None, header_style="bold")
+        for name, each in found.items():
+            table.add_row(name, str(each.labelled), *map(_interval, (each.judge, each.human, each.powered)))
+        out.print(table)
+
+
+def _interval(found: Interval) -> str:
+    if math.isnan(found.lower95):
+        return "–" if math.isnan(found.mean) else f"{found.mean:.2f}"
+    return f"{found.mean:.2f} [{found.lower95:.2f}, {found.upper95:.2f}]".replace("[", r"\[")
+
+
+def _plain(each: Estimates) -> dict[str, object]:
+    intervals = {name: interval._asdict() for name, interval in zip(each._fields[:3], each[:3], strict=True)}
+    known = {
+        name: {key: None if math.isnan(v) else v for key, v in values.items()} for name, values in intervals.items()
+    }
+    return {**known, "power": each.power, "labelled": each.labelled}

@@ -1,0 +1,84 @@
+"""How good the replies of a campaign's rounds are: by the judge, by people, and by the judge corrected by people.
+
+Axes: N rollouts, C criteria.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.labels.exports import exports_of, inclusions
+from rft_pipeline.labels.population import population
+from rft_pipeline.ppi import Estimates, prediction_powered
+from rft_pipeline.rubric import Rubric
+from rft_pipeline.stats import Interval
+from rft_pipeline.store import Home, labels_table
+
+REWARD = "reward"
+
+
+def labels_of(campaign: str, store: Path) -> pl.DataFrame:
+    """Every label of a campaign's exports, with the columns of `LABELS`."""
+    ids = [export.id for export in exports_of(campaign, store)]
+    return labels_table(store).rows(pl.col("batch").is_in(ids)).sort("label_id").collect()
+
+
+def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
+    """Estimates of each labelled criterion's mean, and under `reward` of the mean reward.
+
+    Several people's labels of one rollout count as their mean. A reward by people has their labels for all criteria
+    of weight that a model decides, and a rule's score where nobody said otherwise. Rows of an export that nobody
+    labelled are taken to be missing by chance. Nothing for a campaign without labels.
+    """
+    labels = labels_of(campaign.name, home.store)
+    if labels.is_empty():
+        return {}
+    names = campaign.rubric.names
+    came_back = [export for export in exports_of(campaign.name, home.store) if export.id in set(labels["batch"])]
+    means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
+    drawn_with = inclusions(came_back, home.store)
+    rows = population(campaign, home).join(drawn_with, on="rollout_id", how="left", maintain_order="left")
+    judge_NC = rows["scores"].struct.unnest().select(names).to_numpy()
+    human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
+
+    found = {}
+    for place, name in enumerate(names):
+        if not np.isnan(human_NC[:, place]).all():
+            found[name] = _powered(judge_NC[:, place], human_NC[:, place], rows)
+    human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
+    if not np.isnan(human_N).all():
+        found[REWARD] = _powered(_rewards(campaign.rubric, judge_NC), human_N, rows)
+    return found
+
+
+def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:
+    """With intervals cut to [0, 1], where the mean must lie."""
+    found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())
+    judge, human, powered = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
+    return Estimates(judge, human, powered, found.power, found.labelled)
+
+
+def _said(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:
+    joined = rows.select("rollout_id").join(means, on="rollout_id", how="left", maintain_order="left")
+    return joined["value"].cast(pl.Float64).to_numpy()
+
+
+def _with_rules(rubric: Rubric, human_NC: np.ndarray, judge_NC: np.ndarray) -> np.ndarray:
+    """Labels, and on rollouts that have any the scores of rules for what nobody labelled."""
+    labelled_N = ~np.isnan(human_NC).all(axis=1)
+    by_rule_C = np.array([not criterion.judged for criterion in rubric.criteria])
+    return np.where(np.isnan(human_NC) & by_rule_C & labelled_N[:, None], judge_NC, human_NC)
+
+
+def _rewards(rubric: Rubric, score_NC: np.ndarray) -> np.ndarray:
+    """Weighted mean, 0 below a gate; NaN where a criterion of weight or with a gate has no score."""
+    weights, gates = rubric.weights(), rubric.gates()
+    weight_C = np.array([weights[name] for name in rubric.names])
+    gate_C = np.array([gates.get(name, -np.inf) for name in rubric.names])
+    needed_C = (weight_C > 0) | np.isfinite(gate_C)
+    reward_N: np.ndarray = np.nan_to_num(score_NC) @ weight_C
+    reward_N[(score_NC < gate_C).any(axis=1)] = 0.0
+    reward_N[np.isnan(score_NC[:, needed_C]).any(axis=1)] = np.nan
+    return reward_N

@@ -1,0 +1,150 @@
+"""Exports: what was drawn for people, and with which probabilities; kept in the store, so that labels can come back.
+
+`<store>/<campaign>/label_exports/<id>.json` says what was asked of how many, `<id>.parquet` has a row for every rollout
+that could have been drawn. Rows that were drawn hold all that a judge may see: their labels stay of use when the
+rollouts are gone.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.addresses import REPLY
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.labels.draw import drawn, with_inclusion
+from rft_pipeline.labels.population import population
+from rft_pipeline.protocols import GradedJudge
+from rft_pipeline.rubric import Criterion
+from rft_pipeline.store import Home, labels_table
+
+FOLDER = "label_exports"
+FIXED = ("rollout_id", "prompt", "reply", "annotator", "note", "export")
+"""Columns of the file for people that are no criterion."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A criterion as people are asked about it."""
+
+    description: str
+    grades: tuple[str, ...] = ()
+    """What grade 1, 2, … is like; none for yes or no."""
+
+    @property
+    def scale(self) -> str:
+        return f"1 to {len(self.grades)}" if self.grades else "yes, no or 0 to 1"
+
+    @property
+    def hint(self) -> str:
+        grades = (f"{number} = {text}" for number, text in enumerate(self.grades, start=1))
+        return " ".join(f"({self.scale}) {self.description} {'; '.join(grades)}".split())
+
+
+@dataclass(frozen=True)
+class Export:
+    """One draw."""
+
+    id: str
+    campaign: str
+    number: int
+    """0 for the first; a new draw is made once labels of the one before are there."""
+    criteria: dict[str, Asked]
+    population: int
+    drawn: int
+    prompts: int
+    """Different prompts among the drawn."""
+    created: str
+
+
+def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
+    """Draw n rollouts for people, or find the same draw again. All when there are no more than n.
+
+    The draw follows from the campaign's seed, the rollouts there are, n and the draw's number.
+    Raises `StoreError` when no round is finished, `ConfigError` for a criterion called like another column.
+    """
+    if taken := set(campaign.rubric.names) & set(FIXED):
+        raise ConfigError(
+            f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
+            "criterion of that name another one in rubric.yaml"
+        )
+    rows = population(campaign, home)
+    came_back = set(labels_table(home.store).rows().select(pl.col("batch").unique()).collect()["batch"])
+    earlier = exports_of(campaign.name, home.store)
+    number = sum(export.id in came_back for export in earlier)
+    asked = {criterion.name: _asked(criterion) for criterion in campaign.rubric.criteria}
+    readable = {name: asdict(each) for name, each in asked.items()}
+    id_ = fingerprint([campaign.name, campaign.seed, number, n, readable, rows["rollout_id"].to_list()])
+    for export in earlier:
+        if export.id == id_:
+            return export
+    count = min(n, rows.height)
+    rows = with_inclusion(rows, count)
+    places = drawn(rows["inclusion"].to_numpy(), seed_of(campaign.seed, "labels", number, n))
+    place_N = np.full(rows.height, -1)
+    place_N[places] = np.arange(count)
+    is_drawn = pl.col("place") >= 0
+    kept = rows.with_columns(pl.Series("place", place_N)).select(
+        "rollout_id", "prompt_id", "inclusion", "place", *(pl.when(is_drawn).then(pl.col(name)) for name in REPLY)
+    )
+    prompts = kept.filter(is_drawn)["prompt_id"].n_unique()
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    export = Export(id_, campaign.name, number, asked, rows.height, count, prompts, created)
+    _keep(export, kept, home.store)
+    return export
+
+
+def exports_of(campaign: str, store: Path) -> list[Export]:
+    """A campaign's exports, oldest first."""
+    found = []
+    for path in (store / campaign / FOLDER).glob("*.json"):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        asked = {name: Asked(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()}
+        found.append(Export(**{**stored, "criteria": asked}))
+    return sorted(found, key=lambda export: (export.created, export.number, export.id))
+
+
+def rows_of(export: Export, store: Path) -> pl.DataFrame:
+    """All that could have been drawn: rollout_id, prompt_id, inclusion, place in the draw (−1: not drawn), and of the
+    drawn messages, completion, finish_reason and fields."""
+    return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet")
+
+
+def drawn_rows(export: Export, store: Path) -> pl.DataFrame:
+    """Those drawn, in the order of the draw."""
+    return rows_of(export, store).filter(pl.col("place") >= 0).sort("place")
+
+
+def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
+    """The probability that at least one of these exports drew a rollout: rollout_id, inclusion.
+
+    Draws are independent: 1 − Π (1 − π), where π is 0 for an export made before the rollout was.
+    """
+    if not exports:
+        raise ConfigError("no export is named: inclusion probabilities come from exports")
+    every = pl.concat([rows_of(export, store).select("rollout_id", "inclusion") for export in exports])
+    return (
+        every.group_by("rollout_id")
+        .agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion"))
+        .sort("rollout_id")
+    )
+
+
+def _asked(criterion: Criterion) -> Asked:
+    grades = criterion.judge.grades if isinstance(criterion.judge, GradedJudge) else ()
+    return Asked(criterion.description or str(getattr(criterion.judge, "question", "")), grades)
+
+
+def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:
+    folder = store / export.campaign / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(folder / f"{export.id}.parquet")
+    beside = folder / f"{export.id}.tmp"
+    beside.write_text(json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(folder / f"{export.id}.json")

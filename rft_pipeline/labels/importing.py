@@ -1,0 +1,199 @@
+"""Labels come back: every cell is checked, and either all is right or nothing is written.
+
+A label's address is the rollout, the criterion and the annotator. The same label again changes nothing; another value
+or note by the same annotator takes its place. An empty cell says nothing, and takes nothing back.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.cells import restored, value_of
+from rft_pipeline.labels.exports import FIXED, Asked, Export, drawn_rows, exports_of
+from rft_pipeline.rows import Row, csv_rows, jsonl_rows, refuse, shown
+from rft_pipeline.store import labels_table
+from rft_pipeline.store.tables import LABELS, label_id
+
+_CSV, _JSONL = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
+_HEADING = re.compile(r"'?([a-z][a-z0-9_]*)(\s.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did."""
+
+    new: int
+    changed: int
+    unchanged: int
+    empty_rows: int
+    """Rows that nobody has labelled."""
+    annotators: tuple[str, ...]
+    rejected: tuple[str, ...]
+    """Of rows that were left out: where, and why."""
+
+
+def split_of(prompt_id: str) -> Literal["calibration", "audit"]:
+    """Which half a prompt's labels go to: to fit a judge's scale, or to test the judge."""
+    return "calibration" if int(fingerprint(["label split", prompt_id]), 16) % 2 else "audit"
+
+
+def import_labels(campaign: str, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
+    """Read a filled-in export of this campaign into the labels table.
+
+    Raises `DataError` naming each row that is wrong and why, unless these are to be skipped, and for a file of which
+    nothing can be read; then nothing is written. Raises `ConfigError` when nothing was exported.
+    """
+    exports = exports_of(campaign, store)
+    if not exports:
+        raise ConfigError(f"{campaign} has no export to bring labels back from: rft labels export {campaign}")
+    wrong: list[str] = []
+    reader = _Reader(path, exports, store, wrong)
+    rows = reader.labels(_csv(path, wrong) if path.suffix.lower() in _CSV else _jsonl(path, wrong))
+    if wrong and not skip_wrong:
+        try:
+            refuse(wrong)
+        except DataError as error:
+            raise DataError(
+                f"{error}\nNothing was imported: correct the file, or leave these rows out with --skip-wrong"
+            ) from None
+    new, changed = _to_write(rows, store)
+    both = pl.concat([new, changed])
+    if both.height:
+        labels_table(store).upsert(both)
+    annotators = tuple(sorted(set(rows["annotator"])))
+    unchanged = rows.height - both.height
+    return Imported(new.height, changed.height, unchanged, reader.empty, annotators, tuple(wrong))
+
+
+class _Reader:
+    """Turns a file's rows into labels, and says what is wrong with the others."""
+
+    def __init__(self, path: Path, exports: Sequence[Export], store: Path, wrong: list[str]) -> None:
+        self.path = path
+        self.wrong = wrong
+        self.empty = 0
+        self.campaign = exports[0].campaign
+        self.asked: dict[str, Asked] = {}
+        self.drawn: dict[tuple[str, str], dict[str, Any]] = {}
+        for export in exports:
+            self.asked |= export.criteria
+            for row in drawn_rows(export, store).select("rollout_id", "prompt_id", "inclusion").iter_rows(named=True):
+                self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
+        self.now = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def labels(self, rows: list[tuple[str, dict[str, Any]]]) -> pl.DataFrame:
+        """A row a label; `rows` have a place and cells by heading."""
+        found: list[dict[str, Any]] = []
+        first: dict[tuple[str, str], str] = {}
+        for place, cells in rows:
+            try:
+                labels = self._of_row(cells)
+                if labels:
+                    who = labels[0]["rollout_id"], labels[0]["annotator"]
+                    if who in first:
+                        raise ValueError(f"{who[1]} has labelled rollout {who[0]} in {first[who]} already")
+                    first[who] = place
+            except ValueError as error:
+                self.wrong.append(f"{self.path}: {place}: {error}")
+                continue
+            self.empty += not labels
+            found += labels
+        return pl.DataFrame(found, schema=LABELS)
+
+    def _of_row(self, cells: dict[str, Any]) -> list[dict[str, Any]]:
+        """The labels of one row; none when all its cells are empty. Raises `ValueError` saying all that is wrong."""
+        given = {name: cell for name, cell in cells.items() if name not in FIXED and not _is_empty(cell)}
+        if not given:
+            return []
+        names = ("export", "rollout_id", "annotator", "note")
+        export, rollout, annotator, note = (_text(cells.get(name)) for name in names)
+        problems, values = [], {}
+        if (export, rollout) not in self.drawn:
+            problems.append(f"no export {shown(export)} of {self.campaign} holds a rollout_id {shown(rollout)}")
+        if not annotator:
+            problems.append("no annotator: write who labelled it")
+        for name, cell in given.items():
+            if name not in self.asked:
+                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(self.asked)}")
+                continue
+            try:
+                values[name] = value_of(cell, self.asked[name])
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        known = {**self.drawn[export, rollout], "annotator": annotator, "note": note, "created": self.now}
+        known["split"] = split_of(known["prompt_id"])
+        return [
+            {**known, "label_id": label_id(rollout, name, annotator), "criterion": name, "value": value}
+            for name, value in values.items()
+        ]
+
+
+def _csv(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    rows = csv_rows(path, wrong, texts=None, separators=",;\t")
+    headings = {heading: _heading(heading) for heading in (rows[0].values if rows else {})}
+    names = [name for name in headings.values() if name]
+    if rows:
+        _check_columns(path, names)
+    elif not wrong:
+        raise DataError(f"{path}: no rows below the first; import the file that was exported, filled in")
+    return [(_place(row), {headings[key]: cell for key, cell in row.values.items() if headings[key]}) for row in rows]
+
+
+def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    if path.suffix.lower() not in _JSONL:
+        raise DataError(f"{path}: labels come as {', '.join((*_CSV, *_JSONL))}; save a spreadsheet as CSV UTF-8")
+    found = []
+    for row in jsonl_rows(path, wrong):
+        labels = row.values.get("labels")
+        if not isinstance(labels, dict) or set(labels) & set(FIXED):
+            wrong.append(f"{path}: {row.place}: `labels` must be an object of criteria and values, is {shown(labels)}")
+            continue
+        fixed = {name: row.values.get(name) for name in FIXED}
+        found.append((row.place, {**fixed, **labels}))
+    return found
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    if lacking := [name for name in ("rollout_id", "annotator", "export") if name not in names]:
+        raise DataError(
+            f"{path}: line 1: no column {', '.join(lacking)}; there are: {', '.join(names)}. Cells are separated by "
+            "commas, semicolons or tabs; keep the first row of the export as it was"
+        )
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: line 1: columns named twice: {', '.join(doubled)}")
+
+
+def _heading(heading: str) -> str:
+    """The criterion that a column asks about, or the column's own name; empty for a column without a heading."""
+    found = _HEADING.fullmatch(heading.strip())
+    return found[1] if found else heading.strip()
+
+
+def _place(row: Row) -> str:
+    return f"row {row.sheet_row}"
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else restored(str(cell)).strip()
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _to_write(rows: pl.DataFrame, store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Those of `rows` that are new, and those that differ from what is stored."""
+    table = labels_table(store)
+    new = table.missing(rows)
+    stored = table.read(rows).select("label_id", pl.col("value").alias("was"), pl.col("note").alias("noted"))
+    differs = (pl.col("value") != pl.col("was")) | pl.col("note").ne_missing(pl.col("noted"))
+    return new, rows.join(stored, on="label_id", how="inner").filter(differs).select(LABELS.names())

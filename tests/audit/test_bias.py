@@ -1,0 +1,110 @@
+import math
+import re
+
+import numpy as np
+import pytest
+
+from rft_pipeline.audit import PROBES, Kind, Labelled, Resamples, effects, length_correlation, order_effect
+from rft_pipeline.rules import Rollout
+from rft_pipeline.stats import Interval
+
+REPLY = Rollout("Where is my lamp?", "I am sorry about the lamp. Please send me your order number.")
+
+
+def labelled(label: list[int], score: list[float]) -> tuple[Labelled, Resamples]:
+    given = Labelled(np.arange(len(label)), np.array(label), np.array(score))
+    return given, Resamples.draw(given.prompt_N, 300, seed=0)
+
+
+def test_a_judge_may_like_long_replies_as_far_as_people_do() -> None:
+    """Good replies are longer and score higher, but within good and within bad the score does not follow length."""
+    label, length = [0] * 4 + [1] * 4, np.arange(8)
+    fair, drawn = labelled(label, [0.1, 0.2, 0.2, 0.1, 0.8, 0.9, 0.9, 0.8])
+    assert length_correlation(fair, length, drawn).mean == pytest.approx(0)
+    rising, drawn = labelled(label, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert length_correlation(rising, length, drawn).mean == pytest.approx(1)
+
+
+def test_the_partial_correlation_is_that_of_ranks_less_their_means_per_label() -> None:
+    rng = np.random.default_rng(0)
+    label, length = rng.integers(0, 2, 50), rng.permutation(50)
+    given, drawn = labelled(label.tolist(), (length / 100 + rng.random(50) / 2).tolist())
+    rank = given.score_N.argsort().argsort().astype(float)
+    x, y = (each - np.array([each[label == one].mean() for one in label]) for each in (rank, length.astype(float)))
+    wanted = (x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum())
+    assert length_correlation(given, length, drawn).mean == pytest.approx(wanted)
+
+
+def test_scores_that_do_not_vary_follow_nothing() -> None:
+    given, drawn = labelled([0, 1, 0, 1], [0.5] * 4)
+    assert math.isnan(length_correlation(given, np.arange(4), drawn).mean)
+
+
+def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None:
+    # Bad anchors: 0.1 → 0.6 passes, 0.2 → 0.3 does not, 0.7 passed before. Good: 0.9 → 0.8.
+    given, drawn = labelled([0, 0, 0, 1], [0.1, 0.2, 0.7, 0.9])
+    (found,) = effects(given, {"order": np.array([0.6, 0.3, 0.7, 0.8])}, drawn)
+    assert found.shift.mean == pytest.approx((0.5 + 0.1 + 0 - 0.1) / 4)
+    assert found.passing == pytest.approx(2 / 3)
+    assert found.gain.mean == pytest.approx(1 / 3)
+    assert (found.name, found.kind, found.pairs) == ("order", Kind.INJECTION, 4)
+
+
+def test_added_text_must_beat_as_much_neutral_text() -> None:
+    given, drawn = labelled([0, 0], [0.1, 0.1])
+    after = {"filler": np.array([0.6, 0.6]), "order": np.array([0.6, 0.6]), "padding": np.array([0.6, 0.6])}
+    found = {effect.name: effect for effect in effects(given, after, drawn)}
+    assert found["order"].gain.mean == 0
+    assert found["order"].shift.mean == 0
+    assert found["padding"].gain.mean == 1
+
+
+def test_an_edited_reply_without_a_score_is_left_out() -> None:
+    given, drawn = labelled([0, 0, 1], [0.1, 0.2, 0.9])
+    (found,) = effects(given, {"markdown": np.array([math.nan, 0.4, 0.9])}, drawn)
+    assert found.pairs == 2
+    assert found.shift.mean == pytest.approx(0.1)
+
+
+def test_a_probe_that_does_not_exist_is_an_error() -> None:
+    given, drawn = labelled([0, 1], [0, 1])
+    with pytest.raises(ValueError, match="no probe is called shouting; there are: filler, padding"):
+        effects(given, {"shouting": np.zeros(2)}, drawn)
+
+
+def test_a_verdict_that_turns_with_the_order_is_a_flip_and_favours_a_place() -> None:
+    # Shown first the reply wins, wins, ties, loses; shown second it wins, loses, ties, and one verdict is missing.
+    first, second = np.array([1, 1, 0.5, 0]), np.array([1, 0, 0.5, math.nan])
+    found = order_effect(first, second, Resamples.draw(np.arange(4), 200, seed=0))
+    assert found.pairs == 3
+    assert found.flips.mean == pytest.approx(1 / 3)
+    assert found.first.mean == pytest.approx((0 + 0.5 + 0) / 3)
+
+
+def test_a_judge_that_always_names_the_first_wins_there_by_one_half_and_flips_throughout() -> None:
+    found = order_effect(np.ones(6), np.zeros(6), Resamples.draw(np.arange(6), 100, seed=0))
+    assert found.flips == Interval(1, 1, 1)
+    assert found.first == Interval(0.5, 0.5, 0.5)
+
+
+def test_style_probes_keep_every_word_and_degenerate_ones_none_of_the_reply() -> None:
+    for probe in PROBES:
+        edited = probe(REPLY)
+        assert edited.prompt == REPLY.prompt
+        assert edited.completion != REPLY.completion
+        kept = all(word in edited.completion for word in re.findall(r"\w+", REPLY.completion))
+        assert kept is (probe.kind is not Kind.DEGENERATE)
+
+
+def test_names_of_probes_are_unique_and_the_filler_is_as_long_as_what_is_measured_above_it() -> None:
+    assert len({probe.name for probe in PROBES}) == len(PROBES)
+    added = {probe.name: len(probe(REPLY).completion) for probe in PROBES if probe.adds}
+    filler = len(next(probe for probe in PROBES if probe.kind is Kind.CONTROL)(REPLY).completion)
+    assert max(added.values()) <= filler + 2
+
+
+def test_markdown_makes_each_sentence_a_bullet() -> None:
+    markdown = next(probe for probe in PROBES if probe.name == "markdown")
+    assert markdown(REPLY).completion == (
+        "## Answer\n\n- **I** am sorry about the lamp.\n- **Please** send me your order number."
+    )

@@ -1,0 +1,56 @@
+"""`rft labels` as a user meets it."""
+
+import csv
+import json
+from pathlib import Path
+
+from tests.cli.small import Rft, assert_one_message
+
+
+def fill(path: Path, cell: str) -> None:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    for number, row in enumerate(rows[1:]):
+        row[3:5] = ["no" if number % 3 else "yes", cell]
+        row[7] = "[bold]Anna"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+
+
+def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    said = rft("labels", "export", "tiny", "--n", "12", "--out", str(tmp_path / "out"))
+    assert said.code == 0
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name.startswith("labels_tiny_")
+    assert said.out.startswith("12 of 32 rollouts, ")
+    assert f" prompts: {path}\n" in said.out
+    assert f"rft labels import tiny {path}" in said.out
+    fill(path, "0.5")
+    said = rft("labels", "import", "tiny", str(path))
+    assert said.code == 0
+    counts, heading, *rows = said.out.splitlines()
+    assert counts == "24 new labels, 0 changed, 0 as they were by [bold]Anna; 0 rows without a label, 0 left out"
+    assert heading.split("  ")[0].strip() == "mean"
+    assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
+    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
+    assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
+    assert again["estimates"]["relevant"]["human"] == {"mean": 0.5, "lower95": None, "upper95": None}
+
+
+def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    drawn = json.loads(rft("labels", "export", "tiny", "--n", "4", "--out", str(tmp_path), "--json").out)
+    fill(Path(drawn["file"]), "[red]perhaps")
+    assert_one_message(
+        rft("labels", "import", "tiny", drawn["file"]),
+        'row 2: relevant: "[red]perhaps" is no label',
+        "Nothing was imported",
+    )
+    said = rft("labels", "import", "tiny", drawn["file"], "--skip-wrong")
+    assert said.code == 0
+    assert said.err.count("left out") == 4
+    assert said.out == "0 new labels, 0 changed, 0 as they were; 0 rows without a label, 4 left out\n"
+
+
+def test_a_campaign_that_is_not_there_is_one_message(rft: Rft, finished_home: Path) -> None:
+    assert_one_message(rft("labels", "export", "tinny"), "no campaign 'tinny'", "there are: tiny")
+    assert_one_message(rft("labels", "import", "tinny", "x.csv"), "no campaign 'tinny'")
