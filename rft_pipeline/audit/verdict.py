@@ -78,7 +78,7 @@ class Check(NamedTuple):
     @property
     def words(self) -> str:
         by = f"{self.probe}: " if self.probe else ""
-        return f"{self.fault}: {WORDS[self.fault]} ({by}{_shown(self.found)}; limit {self.limit:g})"
+        return f"{self.fault}: {WORDS[self.fault]} ({by}{_shown(self.found)}, limit {self.limit:g})"
 
 
 @dataclass(frozen=True)

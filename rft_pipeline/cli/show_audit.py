@@ -25,18 +25,16 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
     table = Table(box=None, header_style="bold")
     for column in ("criterion", "judge", "verdict"):
         table.add_column(column)
-    for column in ("weight kept", "good/bad", "Youden J", "AUC", "κ", "calibration error"):
+    for column in ("kept", "good/bad", "Youden J", "AUC"):
         table.add_column(column, justify="right")
     for each in found:
-        error = each["calibration_error"]
         table.add_row(
             each["criterion"],
             each["protocol"],
             f"[{COLOURS[each['power']]}]{each['power']}[/]",
             f"{each['weight']:.2f}",
             f"{each['good']}/{each['bad']}",
-            *(_interval(each[name]) for name in ("youden_j", "auc", "cohen_kappa")),
-            "–" if error is None else f"{error['before']:.2f} → {error['after']:.2f}",
+            *(_interval(each[name]) for name in ("youden_j", "auc")),
         )
     out.print(table)
     for each in found:
