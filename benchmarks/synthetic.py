@@ -30,7 +30,8 @@ from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import nodes, payload
-from rft_pipeline.pipeline.bodies import BODIES, Job, Output
+from rft_pipeline.pipeline.bodies import BODIES
+from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.progress import Progress
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table

@@ -14,7 +14,8 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
 from rft_pipeline.graph import Node, node, payload
-from rft_pipeline.pipeline.bodies import BODIES, Job
+from rft_pipeline.pipeline.bodies import BODIES
+from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table

@@ -23,6 +23,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
 from rft_pipeline.judges import likelihood
 from rft_pipeline.pipeline import Pipeline, bodies, runner
+from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import judge_scores
 from rft_pipeline.store import Home, Record, RecordStore, Table
@@ -208,7 +209,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
         if progress.what == "steps":
             point()
 
-    def write_report(job: bodies.Job, report: dict[str, Any], _: Any) -> None:
+    def write_report(job: Job, report: dict[str, Any], _: Any) -> None:
         for name in ("report.json", "report.html"):
             (job.workdir / name).write_text(json.dumps(report), encoding="utf-8")
 

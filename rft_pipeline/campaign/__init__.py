@@ -1,0 +1,42 @@
+"""What a user configures: `campaign.yaml` and `rubric.yaml` as frozen models.
+
+Every model keeps identity apart from runtime. Identity settings change the result and enter fingerprints; what stands
+in a `runtime` block (batch sizes, devices, threads) never does.
+"""
+
+from rft_pipeline.campaign.audit import Audit, Bias
+from rft_pipeline.campaign.campaign import Campaign
+from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
+from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
+from rft_pipeline.campaign.running import Checks, Prices, Schedule
+from rft_pipeline.campaign.serving import EngineRuntime, JudgeModel, Policy, Served, Server, TokenPrices
+from rft_pipeline.campaign.training import Lora, Reward, Training, TrainRuntime
+
+__all__ = [
+    "Audit",
+    "Bias",
+    "Campaign",
+    "Checks",
+    "EngineRuntime",
+    "Evaluation",
+    "Format",
+    "JudgeModel",
+    "Lora",
+    "Policy",
+    "Prices",
+    "PromptSource",
+    "Prompts",
+    "Reward",
+    "Rollouts",
+    "Sampling",
+    "Schedule",
+    "Served",
+    "Server",
+    "TokenPrices",
+    "TrainRuntime",
+    "Training",
+    "load_campaign",
+    "load_rubric",
+    "read_yaml",
+    "with_rubric",
+]

@@ -1,0 +1,135 @@
+"""One run of a stage: its inputs, and the sampling and judging that several stages share."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline import models
+from rft_pipeline.addresses import with_prompts
+from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
+from rft_pipeline.engines import Generator, load
+from rft_pipeline.engines.judging import JudgeEngines
+from rft_pipeline.errors import ConfigError, EngineError, GateError
+from rft_pipeline.graph import Node
+from rft_pipeline.progress import Progress
+from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.judge_audit import (
+    training_weights,
+)
+from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.rollouts import sample_rollouts
+from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
+from rft_pipeline.trainers import LogStep
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage."""
+
+    campaign: Campaign
+    node: Node
+    upstream: Mapping[str, Record]
+    sources: Mapping[str, str]
+    home: Home
+    workdir: Path
+    progress: Progress
+    log_step: LogStep
+    engines: JudgeEngines
+    """The engines of the campaign's judges."""
+
+    def frame(self, role: str) -> pl.DataFrame:
+        """The table of an upstream record."""
+        record = self.upstream[role]
+        return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """The table of this stage."""
+        frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
+
+    def weights(self) -> dict[str, float]:
+        """The rubric's weights, less what its judges have not earned. Raises `GateError` when nothing is left."""
+        weights = self.campaign.rubric.weights()
+        if "judge_audit" not in self.upstream:
+            return weights
+        audited = json.loads(self.upstream["judge_audit"].path("judge_audit.json").read_text(encoding="utf-8"))
+        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in audited})
+        if not any(earned.values()):
+            raise GateError(
+                f"{self.node.key}: no criterion has earned the right to train; `rft audit {self.campaign.name}` shows "
+                "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
+            )
+        return earned
+
+    def policy_folder(self, role: str) -> Path:
+        """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
+        record = self.upstream[role]
+        if record.payload["stage"] == "policy":
+            if self.campaign.policy.is_served:
+                raise ConfigError(
+                    f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: a "
+                    "served policy gets no further than reward_batches; name an installed model as policy.model"
+                )
+            return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
+        return record.path("checkpoint")
+
+    def generator(self, role: str, runtime: EngineRuntime) -> Generator:
+        """What samples the policy that plays `role`."""
+        policy = self.campaign.policy
+        if policy.server is not None and self.upstream[role].payload["stage"] == "policy":
+            return load.load_server(policy.model, policy.server, "policy")
+        return load.load_engine(self.policy_folder(role), runtime)
+
+    def sample(
+        self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
+    ) -> tuple[pl.DataFrame, int]:
+        """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
+        with ExitStack() as engines:
+            rows, made = sample_rollouts(
+                prompts=prompts,
+                policy=self.upstream[role].content_hash,
+                group_size=count,
+                sampling=sampling,
+                system=self.campaign.policy.system,
+                seed=self.campaign.seed,
+                table=rollouts_table(self.home.store),
+                engine=lambda: engines.enter_context(closing(self.generator(role, runtime))),
+                progress=self.progress,
+            )
+        return with_prompts(rows, prompts), made
+
+    def judge(
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None
+    ) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Judgements of rollouts that carry their prompts, by all criteria if none are named; and how many were made,
+        by criterion."""
+        criteria = self.campaign.rubric.criteria if criteria is None else criteria
+        scores, made = judge_rollouts(
+            rollouts=rollouts,
+            criteria=sorted(criteria, key=lambda criterion: criterion.name),
+            judges=self.sources,
+            table=judgements_table(self.home.store),
+            engines=self.engines,
+            progress=self.progress,
+        )
+        failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
+        if failed > most * scores.height:
+            reason = scores.filter(status="failed")["reason"][0]
+            raise EngineError(
+                f"{self.node.key}: {failed} of {scores.height} judgements could not be asked for ({reason}); "
+                f"checks.max_unscored_share allows {most:g}. Those made are kept: run again to ask for the rest."
+            )
+        return scores, made
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made, beside its files."""
+
+    content_hash: str
+    parts: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
