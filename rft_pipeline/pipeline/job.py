@@ -17,9 +17,7 @@ from rft_pipeline.errors import ConfigError, EngineError, GateError
 from rft_pipeline.graph import Node
 from rft_pipeline.progress import Progress
 from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.judge_audit import (
-    training_weights,
-)
+from rft_pipeline.stages.judge_audit import training_weights
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
