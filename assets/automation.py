@@ -19,10 +19,12 @@ LOOK_EVERY = 30
 """Seconds between two looks at the files."""
 
 WATCHED = ("rubric", "prompts")
+LABELS = "labels"
+"""The anchors' labels, watched where they decide how far a judge trains."""
 
 
 def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
-    """Notices by content that the rubric or a prompts file changed, and makes again what follows from it.
+    """Notices by content that the rubric, a prompts file or the anchors' labels changed, and makes again what follows.
 
     One run a change: the cursor holds the content that was seen and how often it changed, the run's key both, so a
     daemon that is stopped between launching and remembering launches nothing twice. A comment is no change.
@@ -32,17 +34,17 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         name=f"{campaign.name}_changes",
         job_name=campaign.name,
         minimum_interval_seconds=LOOK_EVERY,
-        description="Runs what an edited rubric or prompts file makes necessary, once an edit.",
+        description="Runs what an edited rubric, prompts file or label makes necessary, once an edit.",
     )
     def _changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         dead_runs.bury(context.instance)
         look = _Look(campaign.name)
         content, in_force = look.content(), look.in_force()
         seen = _Seen.read(context.cursor) or _Seen(in_force or content, 0)
-        changed = [name for name in WATCHED if content[name] != seen.content[name]]
+        changed = [name for name in content if content[name] != seen.content.get(name)]
         if not changed or content == in_force:
             first = "" if in_force else "; the first run is started by hand"
-            return _nothing(f"rubric and prompts are as they were{first}", _Seen(content, seen.changes))
+            return _nothing(f"{', '.join(content)} are as they were{first}", _Seen(content, seen.changes))
         if changed == ["rubric"] and look.campaign.on_rubric_change == "off":
             return _nothing("the rubric changed; on_rubric_change is off", _Seen(content, seen.changes))
         if _runs_now(context.instance, campaign.name):
@@ -93,16 +95,20 @@ class _Look:
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
     def content(self) -> dict[str, str]:
-        """What is watched, as its records would be named now."""
-        return {
+        """What is watched, as its records would be named now; of the audit, the anchors' labels."""
+        found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
+        return found if self.campaign.audit is None else {**found, LABELS: self.sources["anchors"]}
 
     def in_force(self) -> dict[str, str] | None:
         """The same of the last run; none before the first."""
         records = {name: self.records.current(f"{self.campaign.name}/{name}") for name in WATCHED}
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
-        return found if found.keys() == records.keys() else None
+        audited = self.records.current(f"{self.campaign.name}/judge_audit")
+        if self.campaign.audit is not None and audited is not None:
+            found[LABELS] = audited.payload["inputs"]["anchors"]
+        return found if found.keys() == self.content().keys() else None
 
     @cached_property
     def settled(self) -> Settled:

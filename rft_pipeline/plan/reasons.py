@@ -38,11 +38,13 @@ def in_words(difference: str) -> str:
 
 
 def is_rubric(stage: str, difference: str) -> bool:
-    """Whether a difference comes from an edit of the rubric (a rubric without model judges needs no judge model)."""
+    """Whether a difference comes from an edit of the rubric (a rubric without model judges needs no judge model), or
+    of the labels that its judges are audited with."""
     where = difference.partition(": ")[0]
     return (
-        stage == "rubric"
+        stage in ("rubric", "judge_audit")
         or where.removeprefix("settings.").startswith(RUBRIC)
+        or where == "inputs.judge_audit"
         or (difference.startswith("inputs.judge") and difference.endswith((": new", ": gone")))
     )
 

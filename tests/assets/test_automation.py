@@ -40,7 +40,7 @@ def reworded(folder: Path) -> None:
 def test_a_campaign_that_never_ran_is_left_to_its_user(tiny_campaign: Path) -> None:
     tick = look(None)
     assert launched(tick) == []
-    assert tick.skip_message == "rubric and prompts are as they were; the first run is started by hand"
+    assert tick.skip_message == "rubric, prompts are as they were; the first run is started by hand"
 
 
 def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> None:

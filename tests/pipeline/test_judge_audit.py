@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 import yaml
 
+from rft_pipeline import plan as planning
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
-from rft_pipeline.store import Record
+from rft_pipeline.store import Home, Record
+from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
@@ -96,6 +98,32 @@ def test_labels_that_change_no_verdict_make_nothing_downstream_again(audited: Pa
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([*lines[1:], lines[0]]) + "\n", encoding="utf-8")
     assert made(run(audited)) == ["judge_audit"]
+
+
+def relabelled(folder: Path) -> None:
+    path = folder / "anchors.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"loved": 1', '"loved": 0', 1), encoding="utf-8")
+
+
+def test_a_changed_label_begins_where_a_changed_rubric_would(audited: Path) -> None:
+    edit(audited / "campaign.yaml", "rounds", 2)
+    run(audited)
+    relabelled(audited)
+    campaign = load_campaign(audited)
+    planned = planning.plan(campaign, Home.find())
+    assert planned.first_round == 2
+    (step,) = (step for step in planned.steps if step.key == "tiny/judge_audit")
+    assert step.reasons == ["input anchors changed"]
+
+
+def test_the_sensor_notices_a_changed_label_once(audited: Path) -> None:
+    run(audited)
+    before = look(None)
+    assert before.skip_message == "rubric, prompts, labels are as they were"
+    relabelled(audited)
+    tick = look(before.cursor)
+    assert [reason for reason, _ in launched(tick)] == ["labels changed"]
+    assert launched(look(tick.cursor)) == []
 
 
 def test_nothing_trains_when_no_judge_has_earned_it(audited: Path) -> None:
