@@ -26,10 +26,10 @@ CODE_VERSIONS = {
     "policy": "1",
     "judge_audit": "1",
     "rollouts": "1",
-    "judge_scores": "1",
-    "reward_batches": "1",
+    "judge_scores": "2",
+    "reward_batches": "2",
     "checkpoints": "1",
-    "eval_reports": "1",
+    "eval_reports": "2",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
 

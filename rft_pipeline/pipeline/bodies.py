@@ -188,7 +188,8 @@ def _eval_reports(job: Job) -> Output:
     made = sum(sampled for _, sampled in drawn)
     scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
     weights = job.weights()
-    rounds, shown = [], pl.struct(pl.col("scores").struct.field(rubric.names)).alias("scores")
+    shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
+    rounds = []
     for round_, (role, (rows, _)) in enumerate(zip(roles, drawn, strict=True)):
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
         batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rft_pipeline.campaign import EngineRuntime
 from rft_pipeline.engines import load
@@ -94,3 +95,21 @@ def test_one_engine_at_a_time_is_open_and_none_when_its_stage_is_done(
     # rollouts; judge_scores; eval_reports: the base policy, the checkpoint, the judge
     assert len(opened) == 5
     assert not [engine for engine in opened if hasattr(engine, "model")]
+
+
+def test_a_report_shows_the_criteria_in_the_rubrics_order_and_scores_do_not_depend_on_it(finished_copy: Path) -> None:
+    path = finished_copy / "rubric.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    def order() -> list[str]:
+        record = RecordStore(Home.find().store).current("tiny/round_2/eval_reports")
+        assert record is not None
+        report = json.loads(record.path("report.json").read_text(encoding="utf-8"))
+        return list(report["rounds"][0]["criteria"])
+
+    assert order() == ["polite", "relevant", "says_enough", "has_an_e"]
+    content["criteria"].reverse()
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    records = run(finished_copy)
+    assert set(made(records)) == {"rubric", "round_1/eval_reports", "round_2/eval_reports"}
+    assert order() == ["has_an_e", "says_enough", "relevant", "polite"]
