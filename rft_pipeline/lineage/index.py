@@ -102,8 +102,8 @@ class Index:
     def made_from(self, record: Record) -> list[Source]:
         """What a record was made from, by role."""
         inputs = record.payload["inputs"]
-        unnamed = {role: None for role in inputs if not role.startswith("judge")}
-        roles: dict[str, str | None] = {**record.upstream} or {**unnamed}
+        by_content = [role for role in inputs if role != "judge" and not role.startswith("judge.")]
+        roles: dict[str, str | None] = {**record.upstream} or dict.fromkeys(by_content)
         found = []
         for role, address in roles.items():
             candidates = [

@@ -1,5 +1,6 @@
 """What a record was made from, and what was made from it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.lineage import RecordTrace, trace
 from rft_pipeline.lineage.index import EQUAL, READ
 from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store.records import RECORD
 from tests.lineage.small import POLITE_1, POLITE_1_FP, Store
 
 
@@ -143,3 +145,13 @@ def test_a_record_made_before_upstreams_were_noted_is_linked_by_content(store: S
     (source,) = found.records[rollouts.address].made_from
     assert (source.role, source.address, source.equal) == ("policy", None, (policy.address,))
     assert of_record(store.home, policy.address).descendants == (rollouts.address,)
+
+
+def test_a_record_that_does_not_name_what_it_read_is_traced_by_content(finished_copy: Path) -> None:
+    batch = current("round_1/reward_batches")
+    scores, rollouts = current("round_1/judge_scores"), current("round_1/rollouts")
+    path = batch.folder / RECORD
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"upstream": {}}), encoding="utf-8")
+    found = of_record(Home.find(), batch.address)
+    assert {scores.address, rollouts.address} <= set(found.ancestors)
+    assert {each.name for each in found.criteria} == {"polite", "relevant", "says_enough", "has_an_e"}
