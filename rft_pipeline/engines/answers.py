@@ -19,6 +19,7 @@ class AnswersItself(ABC):
     """An asker that generates and scores."""
 
     batch_size: int
+    context: int
 
     @abstractmethod
     def text_tokens(self, text: str) -> list[int]: ...
@@ -34,12 +35,18 @@ class AnswersItself(ABC):
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         """Words by their log-probs, where each is one token; whatever else is wanted by greedy sampling."""
-        tokens = {word: self.text_tokens(word) for request in requests for word in request.words}
-        weighed: list[ChatRequest] = []
+        tokens = {word: self.text_tokens(word) for word in {word for request in requests for word in request.words}}
+        weighed: list[tuple[ChatRequest, tuple[int, ...]]] = []
         written: list[ChatRequest] = []
         for request in requests:
-            one_token_each = request.words and all(len(tokens[word]) == 1 for word in request.words)
-            (weighed if one_token_each else written).append(request)
+            prompt = tuple(self.chat_tokens(request.messages))
+            if len(prompt) + request.max_tokens > self.context:
+                why = f"{len(prompt)} tokens and {request.max_tokens} to answer; the judge reads at most {self.context}"
+                yield ChatReply(request.request_id, "", unanswerable=why)
+            elif request.words and all(len(tokens[word]) == 1 for word in request.words):
+                weighed.append((request, prompt))
+            else:
+                written.append(request)
         for start in range(0, len(weighed), self.batch_size):
             yield from self._weigh(weighed[start : start + self.batch_size], tokens)
         for budget in sorted({request.max_tokens for request in written}):
@@ -53,17 +60,14 @@ class AnswersItself(ABC):
                     read, wrote = len(done.prompt_tokens), len(done.tokens_T)
                     yield ChatReply(done.request_id, done.text, prompt_tokens=read, tokens=wrote)
 
-    def _weigh(self, requests: list[ChatRequest], tokens: dict[str, list[int]]) -> Iterator[ChatReply]:
+    def _weigh(
+        self, asked: list[tuple[ChatRequest, tuple[int, ...]]], tokens: dict[str, list[int]]
+    ) -> Iterator[ChatReply]:
         wanted = [
-            ScoreRequest(
-                tuple(self.chat_tokens(request.messages)),
-                (),
-                candidates=tuple(tokens[word][0] for word in request.words),
-                want_tokens=False,
-            )
-            for request in requests
+            ScoreRequest(prompt, (), candidates=tuple(tokens[word][0] for word in request.words), want_tokens=False)
+            for request, prompt in asked
         ]
-        for request, asked, result in zip(requests, wanted, self.score(wanted), strict=True):
+        for (request, prompt), result in zip(asked, self.score(wanted), strict=True):
             words = dict(zip(request.words, result.candidate_logprobs, strict=True))
             best = max(words, key=words.__getitem__)
-            yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(asked.prefix))
+            yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(prompt))

@@ -77,6 +77,8 @@ class ChatReply:
     text: str
     error: str = ""
     """Why there is no answer after all retries; empty when there is one."""
+    unanswerable: str = ""
+    """Why this question never gets one from this model, e.g. because it is too long; the text is empty then."""
     words: Mapping[str, float] | None = None
     """Nats, by word; None where the engine does not tell, or did not see one of them."""
     prompt_tokens: int = 0

@@ -14,6 +14,8 @@ from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.protocols import AskingProtocol
 from rft_pipeline.rules import Rollout
 
+NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
+
 
 class SingleAsking:
     """A judge of one reply at a time: two hooks, build the messages and read the verdict."""
@@ -39,11 +41,16 @@ class SingleAsking:
             if is_empty(rollout):
                 yield [(place, empty_reply())]
             elif (messages := self.messages(rollout)) is None:
-                yield [(place, unscored("", f"the prompt has no {REFERENCE}"))]
+                yield [(place, NO_REFERENCE)]
             else:
                 requests.append(request(str(place), messages, self.max_tokens, self.words, self.schema))
         for reply in self.asker.ask(requests):
-            yield [(int(reply.request_id), failed(reply.error) if reply.error else paid(self.verdict(reply), reply))]
+            yield [(int(reply.request_id), self._judge(reply))]
+
+    def _judge(self, reply: ChatReply) -> Judgement:
+        if reply.error:
+            return failed(reply.error)
+        return unscored("", reply.unanswerable) if reply.unanswerable else paid(self.verdict(reply), reply)
 
 
 def request(
@@ -54,13 +61,13 @@ def request(
     return ChatRequest(name, messages, seed, max_tokens, words, schema)
 
 
-def paid(judgement: Judgement, *replies: ChatReply) -> Judgement:
-    """The judgement with what its answers took."""
+def paid(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) -> Judgement:
+    """The judgement with what its answers took, or its share of it where they served several judgements."""
     return replace(
         judgement,
-        tokens=sum(reply.prompt_tokens for reply in replies),
-        tokens_out=sum(reply.tokens for reply in replies),
-        cost=sum(reply.cost for reply in replies),
+        tokens=sum(reply.prompt_tokens for reply in replies) // shared_by,
+        tokens_out=sum(reply.tokens for reply in replies) // shared_by,
+        cost=sum(reply.cost for reply in replies) / shared_by,
     )
 
 

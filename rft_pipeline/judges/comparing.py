@@ -2,16 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges.asking import request
-from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, unscored
+from rft_pipeline.judges.asking import NO_REFERENCE, request
+from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored
 from rft_pipeline.rules import Rollout
-
-NO_REFERENCE = unscored("", "the prompt has no reference")
 
 
 class Comparing:
@@ -91,4 +90,4 @@ def _with_empty(judgement: Judgement, shown: int, empty: int) -> Judgement:
     if judgement.score is None or not empty:
         return judgement
     share = (judgement.score * (shown - 1) + empty) / (shown - 1 + empty)
-    return Judgement(**{**vars(judgement), "score": share})
+    return replace(judgement, score=share)

@@ -45,7 +45,7 @@ class Listwise(Comparing):
         found = last_object(reply.text, "ranking")
         ranking = found["ranking"] if found else None
         if found is None or not isinstance(ranking, list):
-            return [self._paid(unscored(reply.text, "no ranking in it"), reply, group) for _ in group]
+            return [paid(unscored(reply.text, "no ranking in it"), reply, shared_by=len(group)) for _ in group]
         ids = _ids(group)
         times = Counter(name for name in ranking if isinstance(name, str))
         ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]
@@ -61,19 +61,8 @@ class Listwise(Comparing):
                 share = 1 - place / (len(ranked) - 1)
                 reason = f"{name} is {place + 1} of {len(ranked)}. {as_text(found.get('reason'))}".strip()
                 judgement = scored(share, reply.text, reason)
-            judgements.append(self._paid(judgement, reply, group))
+            judgements.append(paid(judgement, reply, shared_by=len(group)))
         return judgements
-
-    def _paid(self, judgement: Judgement, reply: ChatReply, group: Sequence[Rollout]) -> Judgement:
-        """One answer for all: each judgement bears its share."""
-        share = ChatReply(
-            reply.request_id,
-            "",
-            prompt_tokens=reply.prompt_tokens // len(group),
-            tokens=reply.tokens // len(group),
-            cost=reply.cost / len(group),
-        )
-        return paid(judgement, share)
 
 
 def _ids(group: Sequence[Rollout]) -> list[str]:

@@ -54,13 +54,12 @@ class Pairwise(Comparing):
     def _judge(self, won: list[float], seen: list[ChatReply], said: list[str]) -> Judgement:
         if errors := [reply.error for reply in seen if reply.error]:
             return failed(errors[0])
-        halves = [ChatReply("", "", "", None, r.prompt_tokens // 2, r.tokens // 2, r.cost / 2) for r in seen]
         raw = "\n".join(said)
         if len(won) < len(seen) // 2:
-            return paid(unscored(raw, f"{len(seen) // 2 - len(won)} comparisons could not be read"), *halves)
+            return paid(unscored(raw, f"{len(seen) // 2 - len(won)} comparisons could not be read"), *seen, shared_by=2)
         tied = sum(each == 0.5 for each in won)
         reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}"
-        return paid(scored(sum(won) / len(won), raw, reason), *halves)
+        return paid(scored(sum(won) / len(won), raw, reason), *seen, shared_by=2)
 
     def _points(self, reply: ChatReply) -> float | None:
         """1 for the reply shown first, −1 for the other, 0 for neither; None when the answer cannot be read."""

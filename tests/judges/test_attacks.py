@@ -152,7 +152,7 @@ def test_defusing_changes_control_tokens_alone() -> None:
     assert fenced("a `` b") == "```\na `` b\n```"
 
 
-@pytest.mark.parametrize("protocol", ["contrast", "relevance", "cloze"])
+@pytest.mark.parametrize("protocol", LIKELIHOODS)
 def test_a_completion_beyond_the_judges_context_is_unscored_and_never_sent(
     tiny_engine: TransformersEngine, protocol: str
 ) -> None:
