@@ -112,9 +112,9 @@ def code_versions(campaign: Campaign) -> dict[str, str]:
     Dagster looks one step up only; with this all that follows from an edit shows as unsynced at once.
     """
     found: dict[str, str] = {}
+    judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
         judge = judges if here.stage in ("judge_audit", "judge_scores", "eval_reports") else None
         found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above])
     return found
@@ -135,7 +135,8 @@ _Sources = Mapping[str, str]
 
 
 def _rubric_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
-    versions = {each.judge.protocol: each.payload["protocol_version"] for each in campaign.rubric.criteria}
+    every = (*campaign.rubric.criteria, *campaign.rubric.asked)
+    versions = {each.judge.protocol: each.payload["protocol_version"] for each in every}
     return {**campaign.rubric.identity, "protocol_versions": versions}
 
 

@@ -76,8 +76,10 @@ def identify(name: str, models: Path, campaign_folder: Path) -> str:
 
 def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     """The same without fetching: None for a model that is not here."""
-    found = None if name.startswith(SERVED) else installed(name, models, campaign_folder)
-    return found.content_hash if found else _served(name)
+    if served := _served(name):
+        return served
+    found = installed(name, models, campaign_folder)
+    return found.content_hash if found else None
 
 
 def _served(name: str) -> str | None:

@@ -192,7 +192,8 @@ class PairwiseJudge(AskingProtocol):
     protocol: Literal["pairwise"]
     question: str = Field(min_length=1)
     opponents: int = Field(default=4, ge=2)
-    """Other replies to the same prompt each is compared with; all when there are no more."""
+    """Other replies to the same prompt each is compared with, an odd number counting as the next; all when there are
+    no more."""
 
 
 class PythonJudge(ModelProtocol):

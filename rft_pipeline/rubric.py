@@ -75,6 +75,11 @@ class Rubric(Strict):
         return [criterion.name for criterion in self.criteria]
 
     @property
+    def asked(self) -> list[Criterion]:
+        """The criteria as judges are asked them: in place of a panel, its members."""
+        return [each for criterion in self.criteria for each in criterion.members or (criterion,)]
+
+    @property
     def judged(self) -> list[Criterion]:
         """The criteria that a model decides."""
         return [criterion for criterion in self.criteria if criterion.judged]

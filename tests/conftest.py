@@ -22,7 +22,10 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rft_pipeline.engines.transformers import TransformersEngine
+    from tests.engines.serving import Serving
 
 SENTENCES = (
     "Yes, we are very sorry about the late parcel and we will help you today.",
@@ -164,6 +167,22 @@ def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     _live_in(tmp_path, monkeypatch)
     return tmp_path / "data" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def faulty_process() -> "Iterator[Serving]":
+    """The faulty server in a process of its own."""
+    from tests.engines.serving import serving
+
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def server(faulty_process: "Serving") -> "Serving":
+    """The faulty server, which has forgotten all it was told and asked."""
+    faulty_process.plan()
+    return faulty_process
 
 
 def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

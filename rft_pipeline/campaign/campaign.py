@@ -57,20 +57,19 @@ class Campaign(Strict):
     @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:
         judges = self.all_judges
-        for criterion in self.rubric.criteria:
-            for each in criterion.members or (criterion,):
-                if not isinstance(each.judge, ModelProtocol):
-                    continue
-                if each.judge.by not in judges:
-                    raise ValueError(
-                        f"criterion {each.name} is judged by {each.judge.by!r}; the judges are {', '.join(judges)}"
-                    )
-                if judges[each.judge.by].is_served and each.judge.NEEDS != "asker":
-                    raise ValueError(
-                        f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, and "
-                        f"{each.judge.by!r} is served, so that it only answers in words; use binary, graded, "
-                        "listwise or pairwise, or a judge with weights here"
-                    )
+        for each in self.rubric.asked:
+            if not isinstance(each.judge, ModelProtocol):
+                continue
+            if each.judge.by not in judges:
+                raise ValueError(
+                    f"criterion {each.name} is judged by {each.judge.by!r}; the judges are {', '.join(judges)}"
+                )
+            if judges[each.judge.by].is_served and each.judge.NEEDS != "asker":
+                raise ValueError(
+                    f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, and "
+                    f"{each.judge.by!r} is served, so that it only answers in words; use binary, graded, "
+                    "listwise or pairwise, or a judge with weights here"
+                )
         return self
 
     @property
@@ -85,8 +84,7 @@ class Campaign(Strict):
     @property
     def asked_judges(self) -> dict[str, JudgeModel]:
         """Those that a criterion asks."""
-        every = [each.judge for criterion in self.rubric.criteria for each in criterion.members or (criterion,)]
-        wanted = {judge.by for judge in every if isinstance(judge, ModelProtocol)}
+        wanted = {each.judge.by for each in self.rubric.asked if isinstance(each.judge, ModelProtocol)}
         return {name: judge for name, judge in self.all_judges.items() if name in wanted}
 
     @cached_property

@@ -36,9 +36,9 @@ def check_criteria(
     """Check every criterion against the others, the prompts by split, and the anchors."""
     _check_doubled(campaign, rubric, settings)
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
+    for each in campaign.rubric.asked:
+        _check_judge(f"{rubric}: {each.name}", each, rows, settings)
     for criterion in campaign.rubric.criteria:
-        for each in criterion.members or (criterion,):
-            _check_judge(f"{rubric}: {each.name}", each, rows, settings)
         if criterion.gate is not None:
             _check_gate(f"{rubric}: {criterion.name}", criterion, criterion.gate, campaign, anchors, settings)
 

@@ -1,5 +1,6 @@
 """The engines behind a campaign's judges, each loaded when it is first asked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,17 @@ class JudgeEngines:
         return scorer
 
     def asker(self, by: str) -> Asker:
-        judge = self.campaign.all_judges[by]
-        if judge.server is None:
-            own: Asker = self._weights(by)
-            return own
-        if ("server", by) not in self.loaded:
-            self.loaded["server", by] = load.load_server(judge.model, judge.server, self.campaign.judge_key(by))
-        asker: Asker = self.loaded["server", by]
+        model, server = self.campaign.all_judges[by].model, self.campaign.all_judges[by].server
+        if server is None:
+            asker: Asker = self._weights(by)
+        else:
+            asker = self._once("server", by, lambda: load.load_server(model, server, self.campaign.judge_key(by)))
         return asker
 
     def rewarder(self, by: str) -> Rewarder:
-        if ("rewarder", by) not in self.loaded:
-            judge = self.campaign.all_judges[by]
-            self.loaded["rewarder", by] = load.load_reward_model(self._folder(by), judge.runtime)
-        rewarder: Rewarder = self.loaded["rewarder", by]
+        rewarder: Rewarder = self._once(
+            "rewarder", by, lambda: load.load_reward_model(self._folder(by), self.campaign.all_judges[by].runtime)
+        )
         return rewarder
 
     def close(self) -> None:
@@ -44,9 +42,13 @@ class JudgeEngines:
         self.loaded.clear()
 
     def _weights(self, by: str) -> Any:
-        if ("weights", by) not in self.loaded:
-            self.loaded["weights", by] = load.load_engine(self._folder(by), self.campaign.all_judges[by].runtime)
-        return self.loaded["weights", by]
+        runtime = self.campaign.all_judges[by].runtime
+        return self._once("weights", by, lambda: load.load_engine(self._folder(by), runtime))
+
+    def _once(self, kind: str, by: str, make: Callable[[], Any]) -> Any:
+        if (kind, by) not in self.loaded:
+            self.loaded[kind, by] = make()
+        return self.loaded[kind, by]
 
     def _folder(self, by: str) -> Path:
         return models.resolve(self.campaign.all_judges[by].model, self.fetched, self.campaign.folder).folder

@@ -171,8 +171,7 @@ class _Counting:
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
         """Count the judgements of rollouts that are there, and of a number of rollouts that are not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-        every = [each for criterion in self.campaign.rubric.criteria for each in criterion.members or (criterion,)]
-        for criterion in every:
+        for criterion in self.campaign.rubric.asked:
             what = f"judgements of {criterion.name}"
             self.work.add(what, unknown)
             if rollouts is None or views is None:

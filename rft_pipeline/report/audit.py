@@ -37,9 +37,8 @@ def diagram(audited: Audited) -> alt.LayerChart:
     bins = reliability(whole["score"].to_numpy(), whole["label"].cast(pl.Float64).to_numpy())
     points = pl.DataFrame([each._asdict() for each in bins], schema={"score": float, "good": float, "anchors": int})
     axis = alt.Scale(domain=[0, 1])
-    colour = f"rgb{FIRST}" if isinstance(FIRST, tuple) else FIRST
     diagonal = alt.Chart(pl.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]})).mark_line(color=MUTED, strokeDash=[3, 3])
-    marks = alt.Chart(points).mark_circle(color=colour, stroke=INK, opacity=1)
+    marks = alt.Chart(points).mark_circle(color=f"rgb{FIRST}", stroke=INK, opacity=1)
     return alt.layer(
         diagonal.encode(x=alt.X("x", scale=axis, title="score"), y=alt.Y("y", scale=axis, title="share labelled good")),
         marks.encode(x="score", y="good", size=alt.Size("anchors", legend=None)),

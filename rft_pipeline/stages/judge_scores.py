@@ -17,6 +17,7 @@ from rft_pipeline.store.tables import Table, asked_of_judge
 
 ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
+Row = dict[str, object]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost")
 
 
@@ -31,9 +32,9 @@ def judge_rollouts(
     """Judge what `table` lacks.
 
     `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
-    judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score,
-    status, raw, reason, tokens, tokens_out, cost), ordered as the rollouts, and how many judgements were made, by
-    criterion. Raises `EngineError`; what was judged stays.
+    judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason, tokens,
+    tokens_out, cost), ordered as the rollouts, and how many judgements were made, by criterion. Raises `EngineError`;
+    what was judged stays.
     """
     stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress)
     found = []
@@ -71,7 +72,7 @@ class _Stage:
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         missing = self.table.missing(once, *asked_of_judge(*question))
         self.made[criterion.name] = missing.height
-        failures: pl.DataFrame | None = None
+        failures: list[Row] = []
         if missing.height:
             assert not isinstance(criterion.judge, PanelJudge)
             judge = make_judge(criterion.judge, engines)
@@ -88,14 +89,10 @@ class _Stage:
         found = wanted.with_columns(
             pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object)
         )
-        missing = self.table.missing(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
-        keep = [row for row in found.iter_rows(named=True) if row["judgement_id"] in set(missing["judgement_id"])]
-        rows = [_row(row, row["judgement"], question) for row in {row["judgement_id"]: row for row in keep}.values()]
-        kept = [row for row in rows if row["status"] != Status.FAILED]
-        if kept:
-            self.table.append(pl.DataFrame(kept, schema=self.table.schema))
-        failures = [row for row in rows if row["status"] == Status.FAILED]
-        return self._rows(wanted, question, pl.DataFrame(failures, schema=self.table.schema) if failures else None)
+        missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
+        rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]
+        self._keep([row for row in rows if row["status"] != Status.FAILED])
+        return self._rows(wanted, question, [row for row in rows if row["status"] == Status.FAILED])
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
         """All different replies to the prompts of which one lacks its judgement."""
@@ -106,10 +103,11 @@ class _Stage:
 
     def _judge(
         self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str
-    ) -> pl.DataFrame | None:
+    ) -> list[Row]:
         """Judge `shown`, keep those that are `missing`; returns the failed ones, which are not kept."""
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
-        failures, waiting, since = [], [], time.monotonic()
+        failures: list[Row] = []
+        waiting, since = [], time.monotonic()
         with self.progress.counting(f"judgements of {name}", missing.height):
             try:
                 for together_ in judge.score([self.views[place] for place in shown["place"]]):
@@ -123,21 +121,21 @@ class _Stage:
                     self.progress.advance(len(rows))
             finally:
                 self._keep(waiting)
-        return pl.DataFrame(failures, schema=self.table.schema) if failures else None
+        return failures
 
-    def _keep(self, rows: list[dict[str, object]]) -> None:
+    def _keep(self, rows: list[Row]) -> None:
         if rows:
             self.table.append(pl.DataFrame(rows, schema=self.table.schema))
 
-    def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: pl.DataFrame | None) -> pl.DataFrame:
+    def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: list[Row]) -> pl.DataFrame:
         kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
-        scores = kept if failures is None else pl.concat([kept.select(failures.columns), failures])
+        scores = pl.concat([kept.select(self.table.schema.names()), pl.DataFrame(failures, schema=self.table.schema)])
         return wanted.join(
             scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
         )
 
 
-def _row(address: dict[str, object], judgement: Judgement, question: tuple[str, str]) -> dict[str, object]:
+def _row(address: Row, judgement: Judgement, question: tuple[str, str]) -> Row:
     criterion, judge = question
     named = {"judgement_id": address["judgement_id"], "subject": address["subject"]}
     return {**named, "criterion": criterion, "judge": judge, **asdict(judgement), "status": judgement.status.value}

@@ -5,7 +5,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +13,12 @@ from rft_pipeline.campaign import Sampling, Server
 from rft_pipeline.engines import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.openai import OpenAIEngine
 from rft_pipeline.errors import ConfigError, EngineError
-from tests.engines.serving import Serving, by_id, question, questions, serving
+from tests.engines.serving import Serving, by_id, question, questions
 
 KEY = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"verdict": {"type": "string"}}}
 PRICES = {"input_million": 1000.0, "output_million": 10000.0}
 """100 tokens read cost 0.1 and 10 written cost 0.1: 0.2 a call."""
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Serving]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process: Serving) -> Serving:
-    process.plan()
-    return process
 
 
 def answered_until_it_raised(engine: OpenAIEngine, asked: list[ChatRequest]) -> tuple[list[ChatReply], str]:

@@ -1,6 +1,5 @@
 """Campaigns whose models a server holds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,24 +9,12 @@ from rft_pipeline import models
 from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, EngineError
 from rft_pipeline.store import Home
-from tests.engines.serving import SETTINGS, Serving, serving
+from tests.engines.serving import SETTINGS, Serving
 from tests.runs import edit, made, run
 
 SAMPLED = ["prompts", "rubric", "policy", "round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches"]
 GOOD = {"name": "good", "judge": {"protocol": "binary", "question": "Is number 1 good?"}}
 ENOUGH = {"name": "says_enough", "judge": {"protocol": "rule", "rule": {"name": "length", "min_words": 6}}}
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Serving]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process: Serving) -> Serving:
-    process.plan()
-    return process
 
 
 @pytest.fixture
