@@ -18,13 +18,14 @@ from rft_pipeline.store import Home, RecordStore
 LOOK_EVERY = 30
 """Seconds between two looks at the files."""
 
-WATCHED = ("rubric", "prompts")
-LABELS = "labels"
+WATCHED = ("rubric", "prompts", "labels")
+ANCHORS = "anchors"
 """The anchors' labels, watched where they decide how far a judge trains."""
 
 
 def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
-    """Notices by content that the rubric, a prompts file or the anchors' labels changed, and makes again what follows.
+    """Notices by content that the rubric, a prompts file, people's labels or the anchors' changed, and makes again what
+    follows.
 
     One run a change: the cursor holds the content that was seen and how often it changed, the run's key both, so a
     daemon that is stopped between launching and remembering launches nothing twice. A comment is no change.
@@ -45,8 +46,8 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         if not changed or content == in_force:
             first = "" if in_force else "; the first run is started by hand"
             return _nothing(f"{', '.join(content)} are as they were{first}", _Seen(content, seen.changes))
-        if changed == ["rubric"] and look.campaign.on_rubric_change == "off":
-            return _nothing("the rubric changed; on_rubric_change is off", _Seen(content, seen.changes))
+        if {*changed} <= {"rubric", "labels"} and look.campaign.on_rubric_change == "off":
+            return _nothing(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
         if _runs_now(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} goes on first")
         now = _Seen(content, seen.changes + 1)
@@ -99,7 +100,7 @@ class _Look:
         found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
-        return found if self.campaign.audit is None else {**found, LABELS: self.sources["anchors"]}
+        return found if self.campaign.audit is None else {**found, ANCHORS: self.sources["anchors"]}
 
     def in_force(self) -> dict[str, str] | None:
         """The same of the last run; none before the first."""
@@ -107,7 +108,7 @@ class _Look:
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
-            found[LABELS] = audited.payload["inputs"]["anchors"]
+            found[ANCHORS] = audited.payload["inputs"]["anchors"]
         return found if found.keys() == self.content().keys() else None
 
     @cached_property

@@ -8,6 +8,7 @@ from assets.eval_reports import eval_reports
 from assets.jobs import campaign_job
 from assets.judge_audit import judge_audit
 from assets.judge_scores import judge_scores
+from assets.labels import labels
 from assets.policy import policy
 from assets.prompts import prompts
 from assets.resources import StageRunner
@@ -21,7 +22,7 @@ from rft_pipeline.store import Home
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
     """The unrolled graph of one campaign, each asset with the version of the settings it follows from."""
-    sources = [prompts(campaign), rubric(campaign), policy(campaign)]
+    sources = [prompts(campaign), rubric(campaign), policy(campaign), labels(campaign)]
     if campaign.audit is not None:
         sources.append(judge_audit(campaign, campaign.audit))
     stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)

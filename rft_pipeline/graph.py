@@ -2,7 +2,7 @@
 
 Rounds are unrolled, since a pipeline of assets knows no loops: round n starts from the checkpoint of round n − 1.
 
-    prompts  rubric  policy
+    prompts  rubric  policy  labels
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
     round_2/rollouts ← round_1/checkpoints …
 """
@@ -24,10 +24,11 @@ CODE_VERSIONS = {
     "prompts": "1",
     "rubric": "2",
     "policy": "1",
+    "labels": "1",
     "judge_audit": "1",
     "rollouts": "1",
     "judge_scores": "2",
-    "reward_batches": "2",
+    "reward_batches": "3",
     "checkpoints": "1",
     "eval_reports": "2",
 }
@@ -35,6 +36,9 @@ CODE_VERSIONS = {
 
 CONFIGURED = ("rubric",)
 """Roles whose content stages read in the campaign itself: they order the graph and enter no payload."""
+
+
+NO_LABELS = "none"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Node:
 
 def nodes(campaign: Campaign) -> list[Node]:
     """All nodes, upstream first."""
-    found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy")]
+    found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy", "labels")]
     audit = {} if campaign.audit is None else {"judge_audit": "judge_audit"}
     if audit:
         found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric"}))
@@ -66,6 +70,7 @@ def nodes(campaign: Campaign) -> list[Node]:
         here = {stage: f"round_{round_}/{stage}" for stage in ROUND_STAGES}
         policy = "policy" if round_ == 1 else f"round_{round_ - 1}/checkpoints"
         earlier = {f"checkpoints_{r}": f"round_{r}/checkpoints" for r in range(1, round_ + 1)}
+        judged = {f"judge_scores_{r}": f"round_{r}/judge_scores" for r in range(1, round_ + 1)}
         upstreams = {
             "rollouts": {"prompts": "prompts", "policy": policy},
             "judge_scores": {"rubric": "rubric", "prompts": "prompts", "rollouts": here["rollouts"]},
@@ -73,10 +78,19 @@ def nodes(campaign: Campaign) -> list[Node]:
                 "rubric": "rubric",
                 "rollouts": here["rollouts"],
                 "judge_scores": here["judge_scores"],
+                "labels": "labels",
                 **audit,
             },
             "checkpoints": {"base": "policy", "policy": policy, "reward_batches": here["reward_batches"]},
-            "eval_reports": {"prompts": "prompts", "rubric": "rubric", **audit, "base": "policy", **earlier},
+            "eval_reports": {
+                "prompts": "prompts",
+                "rubric": "rubric",
+                **audit,
+                "base": "policy",
+                **earlier,
+                "labels": "labels",
+                **judged,
+            },
         }
         for stage in ROUND_STAGES:
             found.append(Node(campaign.name, here[stage], stage, round_, upstreams[stage]))
@@ -176,6 +190,7 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     "prompts": lambda campaign, node: campaign.prompts.identity,
     "rubric": _rubric_settings,
     "policy": lambda campaign, node: {"model": campaign.policy.model},
+    "labels": lambda campaign, node: {},
     "judge_audit": lambda campaign, node: {
         "audit": None if campaign.audit is None else campaign.audit.identity,
         "criteria": criteria(campaign.rubric.criteria),
@@ -190,13 +205,21 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
 
 
 def _eval_reports_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
-    policies = {role: record.content_hash for role, record in upstream.items() if role not in ("prompts", "rubric")}
+    """What was judged of the rounds counts only where people's labels of it do."""
+    above = _read(upstream)
+    read = [role for role in above if role != "prompts" and ("labels" in above or not role.startswith("judge_scores"))]
+    policies = {role: above[role].content_hash for role in read}
     return {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
 
 
 def _reward_batches_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
-    roles = (role for role in upstream if role not in CONFIGURED)
-    return {role: upstream[role].content_hash for role in roles}
+    return {role: record.content_hash for role, record in _read(upstream).items()}
+
+
+def _read(upstream: _Upstream) -> _Upstream:
+    """Without those read in the campaign itself, and without labels when nobody gave any."""
+    there = {role: record for role, record in upstream.items() if role not in CONFIGURED}
+    return {role: record for role, record in there.items() if role != "labels" or record.rows["labels"]}
 
 
 def _contents(*roles: str) -> Callable[[Campaign, _Upstream, _Sources], dict[str, str]]:
@@ -212,6 +235,7 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
     "prompts": lambda campaign, upstream, sources: {split: sources[f"prompts.{split}"] for split in ("train", "eval")},
     "rubric": lambda campaign, upstream, sources: {},
     "policy": lambda campaign, upstream, sources: {"weights": sources["policy"]},
+    "labels": lambda campaign, upstream, sources: {"labels": sources.get("labels", NO_LABELS)},
     "judge_audit": lambda campaign, upstream, sources: {"anchors": sources["anchors"], **_judge(campaign, sources)},
     "rollouts": lambda campaign, upstream, sources: {
         "prompts": upstream["prompts"].parts["train"],

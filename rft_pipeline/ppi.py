@@ -34,6 +34,15 @@ class Estimates(NamedTuple):
     """λ ≥ 0: how far the judge is used."""
     labelled: int
 
+    def as_plain(self) -> dict[str, object]:
+        """As JSON holds it: null for a bound that is not known."""
+        bounds = {name: interval._asdict() for name, interval in zip(self._fields[:3], self[:3], strict=True)}
+        known = {
+            name: {key: None if np.isnan(value) else value for key, value in values.items()}
+            for name, values in bounds.items()
+        }
+        return {**known, "power": self.power, "labelled": self.labelled}
+
 
 def prediction_powered(
     judge: npt.ArrayLike, human: npt.ArrayLike, inclusion: npt.ArrayLike, clusters: npt.ArrayLike

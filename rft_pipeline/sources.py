@@ -1,4 +1,4 @@
-"""Hashes of what lies outside the graph: prompt files and models."""
+"""Hashes of what lies outside the graph: prompt files, models, and what people said."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.store import Home
 
 ABSENT = "absent"
@@ -16,15 +17,18 @@ ABSENT = "absent"
 def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
     """Source → hash. With `fetch`, models that are not there yet are fetched; otherwise they are `absent`.
 
-    Raises `DataError` for a missing prompts file, `ModelError` for a model that cannot be had.
+    People's labels are a source once there are any. Raises `DataError` for a missing prompts file, `ModelError` for a
+    model that cannot be had.
     """
     wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
+    labels = labels_of(campaign.name, home.store)
     find = models.identify if fetch else models.known
     found = {name: find(model, home.models, campaign.folder) for name, model in wanted.items()}
     return {
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
+        **({} if labels.is_empty() else {"labels": content_of(labels)}),
         **{name: content or ABSENT for name, content in found.items()},
     }
 

@@ -37,7 +37,8 @@ def exported(export: Export, path: Path, *, as_json: bool) -> None:
 def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> None:
     """What became of the rows, and what the labels say about the judge."""
     if as_json:
-        print(json.dumps({**asdict(done), "estimates": {name: _plain(each) for name, each in found.items()}}, indent=2))
+        plain = {name: each.as_plain() for name, each in found.items()}
+        print(json.dumps({**asdict(done), "estimates": plain}, indent=2))
         return
     for rejected in done.rejected[:SHOWN]:
         err.print(f"[yellow]left out[/] {escape(printable(rejected))}", highlight=False, soft_wrap=True)
@@ -58,11 +59,3 @@ def _interval(found: Interval) -> str:
     if math.isnan(found.lower95):
         return "–" if math.isnan(found.mean) else f"{found.mean:.2f}"
     return f"{found.mean:.2f} [{found.lower95:.2f}, {found.upper95:.2f}]".replace("[", r"\[")
-
-
-def _plain(each: Estimates) -> dict[str, object]:
-    intervals = {name: interval._asdict() for name, interval in zip(each._fields[:3], each[:3], strict=True)}
-    known = {
-        name: {key: None if math.isnan(v) else v for key, v in values.items()} for name, values in intervals.items()
-    }
-    return {**known, "power": each.power, "labelled": each.labelled}

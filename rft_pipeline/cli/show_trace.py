@@ -166,12 +166,12 @@ def _judgements(judgements: Iterable[JudgementFacts]) -> Table:
 
 
 def _batches(here: RolloutFacts) -> None:
-    table = Table("record", "reward", "advantage", "excluded", "", box=None, header_style="bold")
+    table = Table("record", "reward", "advantage", "excluded", "labelled by people", "", box=None, header_style="bold")
     for batch in here.batches:
-        told = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no")
+        told = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no", ", ".join(batch.labelled))
         table.add_row(batch.address, *told, f"{'gated ' if batch.gated else ''}{_force(batch.in_force)}")
     for report in here.evaluations:
-        told = (score(report.reward), "", "held out")
+        told = (score(report.reward), "", "held out", "")
         table.add_row(report.address, *told, f"{'gated ' if report.gated else ''}{_force(report.in_force)}")
     out.print()
     out.print(table if table.row_count else "in no reward batch or eval report")

@@ -3,6 +3,7 @@
 Axes: N rollouts, C criteria.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +11,43 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.labels.exports import exports_of, inclusions
-from rft_pipeline.labels.population import population
+from rft_pipeline.labels.population import with_scores
+from rft_pipeline.labels.table import labels_of
 from rft_pipeline.ppi import Estimates, prediction_powered
 from rft_pipeline.rubric import Rubric
 from rft_pipeline.stats import Interval
-from rft_pipeline.store import Home, labels_table
+from rft_pipeline.store import Home, RecordStore
 
 REWARD = "reward"
 
 
-def labels_of(campaign: str, store: Path) -> pl.DataFrame:
-    """Every label of a campaign's exports, with the columns of `LABELS`."""
-    ids = [export.id for export in exports_of(campaign, store)]
-    return labels_table(store).rows(pl.col("batch").is_in(ids)).sort("label_id").collect()
-
-
 def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
+    """What `estimated` says of all rounds as they stand."""
+    records = RecordStore(home.store)
+    rounds = range(1, campaign.rounds + 1)
+    found = [records.current(f"{campaign.name}/round_{round_}/judge_scores") for round_ in rounds]
+    scores = [pl.read_parquet(record.path("judge_scores.parquet")) for record in found if record is not None]
+    return estimated(campaign.name, campaign.rubric, labels_of(campaign.name, home.store), scores, home.store)
+
+
+def estimated(
+    campaign: str, rubric: Rubric, labels: pl.DataFrame, scores: Sequence[pl.DataFrame], store: Path
+) -> dict[str, Estimates]:
     """Estimates of each labelled criterion's mean, and under `reward` of the mean reward.
 
-    Several people's labels of one rollout count as their mean. A reward by people has their labels for all criteria
-    of weight that a model decides, and a rule's score where nobody said otherwise. Rows of an export that nobody
-    labelled are taken to be missing by chance. Nothing for a campaign without labels.
+    They speak of the rollouts that the exports which came back could have drawn and that `scores` (rollout_id,
+    criterion, score) hold. Several people's labels of one rollout count as their mean. A reward by people has their
+    labels for all criteria of weight that a model decides, and a rule's score where nobody said otherwise. Rows of an
+    export that nobody labelled are taken to be missing by chance. Nothing where there are no labels of these.
     """
-    labels = labels_of(campaign.name, home.store)
-    if labels.is_empty():
+    came_back = [export for export in exports_of(campaign, store) if export.id in set(labels["batch"])]
+    if not came_back or not scores:
         return {}
-    names = campaign.rubric.names
-    came_back = [export for export in exports_of(campaign.name, home.store) if export.id in set(labels["batch"])]
+    names = rubric.names
+    judged = pl.concat(scores).unique(["rollout_id", "criterion"], keep="last", maintain_order=True)
+    known = inclusions(came_back, store).join(judged, on="rollout_id", how="semi", maintain_order="left")
+    rows = with_scores(known, judged, names)
     means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
-    drawn_with = inclusions(came_back, home.store)
-    rows = population(campaign, home).join(drawn_with, on="rollout_id", how="left", maintain_order="left")
     judge_NC = rows["scores"].struct.unnest().select(names).to_numpy()
     human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
 
@@ -47,9 +55,9 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
     for place, name in enumerate(names):
         if not np.isnan(human_NC[:, place]).all():
             found[name] = _powered(judge_NC[:, place], human_NC[:, place], rows)
-    human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
+    human_N = _rewards(rubric, _with_rules(rubric, human_NC, judge_NC))
     if not np.isnan(human_N).all():
-        found[REWARD] = _powered(_rewards(campaign.rubric, judge_NC), human_N, rows)
+        found[REWARD] = _powered(_rewards(rubric, judge_NC), human_N, rows)
     return found
 
 

@@ -122,15 +122,16 @@ def drawn_rows(export: Export, store: Path) -> pl.DataFrame:
 
 
 def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
-    """The probability that at least one of these exports drew a rollout: rollout_id, inclusion.
+    """The probability that at least one of these exports drew a rollout: rollout_id,
+    prompt_id, inclusion.
 
     Draws are independent: 1 − Π (1 − π), where π is 0 for an export made before the rollout was.
     """
     if not exports:
         raise ConfigError("no export is named: inclusion probabilities come from exports")
-    every = pl.concat([rows_of(export, store).select("rollout_id", "inclusion") for export in exports])
+    every = pl.concat([rows_of(export, store).select("rollout_id", "prompt_id", "inclusion") for export in exports])
     return (
-        every.group_by("rollout_id")
+        every.group_by("rollout_id", "prompt_id")
         .agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion"))
         .sort("rollout_id")
     )

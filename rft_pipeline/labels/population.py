@@ -32,20 +32,22 @@ def population(campaign: Campaign, home: Home) -> pl.DataFrame:
         scores = store.current(f"{campaign.name}/round_{round_}/judge_scores")
         if batch is None or scores is None:
             continue
-        rows = pl.read_parquet(batch.path("reward_batches.parquet"))
-        there = {field.name for field in rows.schema["scores"].fields}  # type: ignore[attr-defined]
-        score = {name: pl.col("scores").struct.field(name) if name in there else pl.lit(None) for name in names}
-        rows = rows.select(
-            "rollout_id",
-            "prompt_id",
-            *REPLY,
-            pl.struct([expr.cast(pl.Float64).alias(name) for name, expr in score.items()]).alias("scores"),
-            "reward",
-        )
+        judged_by_models = pl.read_parquet(scores.path("judge_scores.parquet"))
+        rows = with_scores(pl.read_parquet(batch.path("reward_batches.parquet")), judged_by_models, names)
+        rows = rows.select("rollout_id", "prompt_id", *REPLY, "scores", "reward")
         found.append(rows.with_columns(pl.Series("unsure", _unsure(rows, judged, _panels(rows, scores, home)))))
     if not found:
         raise StoreError(f"{campaign.name} has no round that was judged; run it first: rft run {campaign.name}")
     return pl.concat(found).unique("rollout_id", keep="last", maintain_order=True).sort("rollout_id")
+
+
+def with_scores(rows: pl.DataFrame, scores: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Rows with rollout_id, and `scores`: a struct of what the judges said by criterion, null where nothing."""
+    said = scores.select("rollout_id", "criterion", "score").pivot("criterion", index="rollout_id", values="score")
+    there = [pl.col(name) if name in said.columns else pl.lit(None).alias(name) for name in names]
+    wide = said.select("rollout_id", pl.struct([each.cast(pl.Float64) for each in there]).alias("scores"))
+    without = rows.drop("scores", strict=False)
+    return without.join(wide, on="rollout_id", how="left", maintain_order="left")
 
 
 def _unsure(rows: pl.DataFrame, judged: list[str], panel_spreads: list[np.ndarray]) -> np.ndarray:

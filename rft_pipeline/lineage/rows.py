@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from rft_pipeline.addresses import REPLY, Asked, as_rollout, asked_in, sampling_of, subjects_of
 from rft_pipeline.lineage.index import Index, campaign_of
@@ -22,6 +23,8 @@ TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "compl
 
 _TOLD = ("score", "status", "reason", "raw", "tokens")
 _REWARDED = ("scores", "gated", "reward", "advantage", "excluded")
+_LABELLED = cs.by_name("labelled", require_all=False)
+"""Batches made before people's words counted have no such column."""
 _EVALUATED = ("round", "scores", "gated", "reward")
 
 
@@ -57,6 +60,8 @@ class BatchFacts:
     """Why it taught nothing; null when it was trained on."""
     checkpoints: tuple[str, ...]
     """Trained on this batch."""
+    labelled: tuple[str, ...] = ()
+    """Criteria whose score is people's."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +189,9 @@ def _read_training(
                 "in_force": batch.address in index.in_force,
                 "checkpoints": tuple(each.address for each, _ in index.made_into_stage(batch, "checkpoints")),
             }
-            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED).iter_rows(named=True):
-                here = found[row.pop("rollout_id")]
-                here.batches[batch.address] = BatchFacts(**fixed, **row)
+            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _LABELLED).iter_rows(named=True):
+                here, labelled = found[row.pop("rollout_id")], tuple(row.pop("labelled", ()))
+                here.batches[batch.address] = BatchFacts(**fixed, **row, labelled=labelled)
 
 
 def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[str, _Found]) -> None:

@@ -12,6 +12,8 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import criteria
+from rft_pipeline.labels.estimates import estimated
+from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
@@ -56,6 +58,16 @@ def _policy(job: Job) -> Output:
     described = {"name": policy.model, "content_hash": content, "source": where}
     (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return Output(content_hash=content)
+
+
+def _labels(job: Job) -> Output:
+    labels = labels_of(job.campaign.name, job.home.store)
+    job.write(labels)
+    people, subjects = labels["annotator"].n_unique(), labels["rollout_id"].n_unique()
+    return Output(
+        content_hash=content_of(labels),
+        rows={"labels": labels.height, "rollouts": subjects, "annotators": people},
+    )
 
 
 def _judge_audit(job: Job) -> Output:
@@ -133,7 +145,12 @@ def _judge_scores(job: Job) -> Output:
 def _reward_batches(job: Job) -> Output:
     rubric = job.campaign.rubric
     batch = make_batch(
-        job.frame("rollouts"), job.frame("judge_scores"), job.weights(), rubric.gates(), job.campaign.reward
+        job.frame("rollouts"),
+        job.frame("judge_scores"),
+        job.weights(),
+        rubric.gates(),
+        job.campaign.reward,
+        job.labels(),
     )
     job.write(batch.rows)
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
@@ -144,6 +161,7 @@ def _reward_batches(job: Job) -> Output:
             "rollouts": batch.rows.height,
             "excluded": excluded,
             "gated": batch.rows.filter("gated").height,
+            "labelled": batch.rows.filter(pl.col("labelled").list.len() > 0).height,
             "groups": batch.groups,
             "groups_used": batch.groups_used,
         },
@@ -196,6 +214,10 @@ def _eval_reports(job: Job) -> Output:
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
+    if (labels := job.labels()) is not None:
+        judged_by_models = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
+        found = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
+        report["people"] = {name: each.as_plain() for name, each in found.items()}
     _write_report(job, report, {each.round: each.rows for each in rounds})
     job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
     newest = report["rounds"][-1]
@@ -245,6 +267,7 @@ BODIES: dict[str, Callable[[Job], Output]] = {
     "prompts": _prompts,
     "rubric": _rubric,
     "policy": _policy,
+    "labels": _labels,
     "judge_audit": _judge_audit,
     "rollouts": _rollouts,
     "judge_scores": _judge_scores,

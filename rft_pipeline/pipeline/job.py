@@ -62,6 +62,10 @@ class Job:
             )
         return earned
 
+    def labels(self) -> pl.DataFrame | None:
+        """What people said, a row a label; none where nobody said anything."""
+        return self.frame("labels") if self.upstream["labels"].rows["labels"] else None
+
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
         record = self.upstream[role]

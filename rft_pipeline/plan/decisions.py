@@ -46,7 +46,8 @@ def decide(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
 def _decide(
     campaign: Campaign, records: RecordStore, sources: Mapping[str, str], here: Node, known: Mapping[str, Record]
 ) -> Decision:
-    waiting = list(dict.fromkeys(name for role, name in here.upstream.items() if role not in (*CONFIGURED, *known)))
+    there = (*CONFIGURED, *known, *(() if "labels" in sources else ("labels",)))
+    waiting = list(dict.fromkeys(name for role, name in here.upstream.items() if role not in there))
     made_from: dict[str, Any] = {"settings": settings(campaign, here)}
     if not waiting:
         made_from = payload(campaign, here, known, sources)

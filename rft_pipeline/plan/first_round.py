@@ -39,18 +39,19 @@ def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
 def first_round(campaign: Campaign, everything: Sequence[Decision]) -> int:
     """The first round whose stages are to be made again where they differ; earlier rounds keep what they have.
 
-    `everything` are the decisions for a run from the first. 1, unless the rubric or the anchors' labels were edited and
-    nothing else: then `on_rubric_change` decides. `last_round` keeps finished rounds before the last, `off` keeps all
-    rounds (one more than there are), `all_rounds` none.
+    `everything` are the decisions for a run from the first. 1, unless the rubric or labels were edited and nothing
+    else: then `on_rubric_change` decides. `last_round` keeps finished rounds before the last, `off` keeps all rounds
+    (one more than there are), `all_rounds` none.
     """
     if campaign.on_rubric_change == "all_rounds":
         return 1
     start = campaign.rounds if campaign.on_rubric_change == "last_round" else campaign.rounds + 1
     kept = [decision for decision in everything if decision.node.round < start]
-    only_the_rubric = all(decision.cause in (None, "rubric", "upstream") for decision in kept)
+    only_the_rubric = all(each.cause in (None, "rubric", "upstream") or each.node.stage == "labels" for each in kept)
     edited = any(
-        decision.cause == "rubric" and (decision.node.round > 0 or decision.node.stage == "judge_audit")
-        for decision in kept
+        (each.cause == "rubric" and (each.node.round > 0 or each.node.stage == "judge_audit"))
+        or (each.cause and each.node.stage == "labels")
+        for each in kept
     )
     return start if only_the_rubric and edited else 1
 

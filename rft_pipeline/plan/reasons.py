@@ -39,12 +39,12 @@ def in_words(difference: str) -> str:
 
 def is_rubric(stage: str, difference: str) -> bool:
     """Whether a difference comes from an edit of the rubric (a rubric without model judges needs no judge model), or
-    of the labels that its judges are audited with."""
+    of what people said of replies."""
     where = difference.partition(": ")[0]
     return (
-        stage in ("rubric", "judge_audit")
+        stage in ("rubric", "judge_audit", "labels")
         or where.removeprefix("settings.").startswith(RUBRIC)
-        or where == "inputs.judge_audit"
+        or where in ("inputs.judge_audit", "inputs.labels")
         or (difference.startswith("inputs.judge") and difference.endswith((": new", ": gone")))
     )
 

@@ -2,10 +2,11 @@
 
 Axes: N rollouts, C criteria, G rollouts of a group.
 
-Gates come first: a rollout that fails one is at the floor. `reward` is what people read: the weighted mean over
-criteria, in [0, 1], 0 for a gated rollout. `advantage` is what trains (GDPO, arXiv 2601.05242): each criterion is
-centred and scaled within its group, then weighted, summed, divided by the batch's standard deviation, clipped and
-centred again. Summing before normalising would let the loudest criterion drown the others.
+What people said of a rollout takes the place of the judge's score. Gates come first: a rollout that fails one is at
+the floor. `reward` is what people read: the weighted mean over criteria, in [0, 1], 0 for a gated rollout. `advantage`
+is what trains (GDPO, arXiv 2601.05242): each criterion is centred and scaled within its group, then weighted, summed,
+divided by the batch's standard deviation, clipped and centred again. Summing before normalising would let the loudest
+criterion drown the others.
 """
 
 from typing import NamedTuple
@@ -23,20 +24,28 @@ class Batch(NamedTuple):
     """The table that trains, and what was left out of it."""
 
     rows: pl.DataFrame
-    """A row a rollout: the rollout's columns, `scores` by criterion, reward, advantage, excluded (reason or null)."""
+    """A row a rollout: the rollout's columns, `scores` by criterion, `labelled` (names of the criteria whose score is
+    people's), reward, advantage, excluded (reason or null)."""
     groups: int
     groups_used: int
 
 
 def make_batch(
-    rollouts: pl.DataFrame, scores: pl.DataFrame, weights: dict[str, float], gates: dict[str, float], how: Reward
+    rollouts: pl.DataFrame,
+    scores: pl.DataFrame,
+    weights: dict[str, float],
+    gates: dict[str, float],
+    how: Reward,
+    labels: pl.DataFrame | None = None,
 ) -> Batch:
     """Join rollouts with their scores and compute reward and advantage.
 
-    `scores` has rollout_id, criterion, score (null when unscored). `weights` sum to 1. A rollout with an unscored
+    `scores` has rollout_id, criterion, score (null when unscored), `labels` rollout_id, criterion, value; several
+    people's labels count as their mean. `weights` sum to 1. A rollout with an unscored
     gate, or an unscored criterion of weight above 0, is excluded: out of its group's baseline, advantage 0. The
     order of the criteria changes nothing.
     """
+    scores = with_labels(scores, labels)
     wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
     table = rollouts.select("rollout_id").join(wide, on="rollout_id", how="left", maintain_order="left")
     names = sorted(weights)
@@ -56,7 +65,10 @@ def make_batch(
     reasons = [
         _why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), bool(flat_N[i])) for i in range(table.height)
     ]
+    by_people = scores.filter("labelled").group_by("rollout_id").agg(pl.col("criterion").sort().alias("labelled"))
+    said = rollouts.select("rollout_id").join(by_people, on="rollout_id", how="left", maintain_order="left")
     rows = rollouts.with_columns(
+        said["labelled"].fill_null([]),
         table.select(pl.struct(names).alias("scores"))["scores"],
         pl.Series("gated", gated_N),
         pl.Series("reward", reward_N).fill_nan(None),
@@ -65,6 +77,17 @@ def make_batch(
     )
     used = rows.filter(pl.col("excluded").is_null())["prompt_id"].n_unique()
     return Batch(rows, groups=rows["prompt_id"].n_unique(), groups_used=used)
+
+
+def with_labels(scores: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame:
+    """Scores, people's where there are any, with `labelled` telling which; a reply the judge left unscored gets one."""
+    if labels is None:
+        return scores.with_columns(pl.lit(False).alias("labelled"))
+    means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
+    joined = scores.join(means, on=["rollout_id", "criterion"], how="left", maintain_order="left")
+    return joined.with_columns(
+        pl.coalesce("value", "score").alias("score"), pl.col("value").is_not_null().alias("labelled")
+    ).drop("value")
 
 
 def reward_of(score_NC: np.ndarray, weight_C: np.ndarray) -> np.ndarray:

@@ -75,14 +75,14 @@ def test_everything_follows_from_the_policy_and_nothing_from_the_last_report(fin
     assert len(policy.descendants) == 10
     report = of_record(Home.find(), "tiny/round_2/eval_reports")
     assert report.descendants == ()
-    assert len(report.ancestors) == 11  # all others but round 1's report
+    assert len(report.ancestors) == 12  # all others but round 1's report
     assert report.chain[0].checkpoint == current("round_2/checkpoints").address
 
 
-def test_a_reward_batch_is_made_from_three_records_and_into_a_checkpoint(finished_home: Path) -> None:
+def test_a_reward_batch_is_made_from_four_records_and_into_a_checkpoint(finished_home: Path) -> None:
     address = current("round_1/reward_batches").address
     facts = of_record(Home.find(), address).records[address]
-    assert {source.role for source in facts.made_from} == {"rubric", "rollouts", "judge_scores"}
+    assert {source.role for source in facts.made_from} == {"rubric", "rollouts", "judge_scores", "labels"}
     assert all(source.there and source.equal == () for source in facts.made_from)
     (use,) = facts.made_into
     assert (use.address, use.role, use.by) == (current("round_1/checkpoints").address, "reward_batches", READ)

@@ -119,10 +119,10 @@ def test_a_changed_label_begins_where_a_changed_rubric_would(audited: Path) -> N
 def test_the_sensor_notices_a_changed_label_once(audited: Path) -> None:
     run(audited)
     before = look(None)
-    assert before.skip_message == "rubric, prompts, labels are as they were"
+    assert before.skip_message == "rubric, prompts, labels, anchors are as they were"
     relabelled(audited)
     tick = look(before.cursor)
-    assert [reason for reason, _ in launched(tick)] == ["labels changed"]
+    assert [reason for reason, _ in launched(tick)] == ["anchors changed"]
     assert launched(look(tick.cursor)) == []
 
 

@@ -19,6 +19,7 @@ def batch(
     weights: dict[str, float] | None = None,
     gates: dict[str, float] | None = None,
     how: Reward = PLAIN,
+    labels: pl.DataFrame | None = None,
 ) -> Batch:
     """A batch from scores by criterion, group and rollout; all weights equal unless given."""
     groups = next(iter(scores.values()))
@@ -37,7 +38,7 @@ def batch(
         for rollout_id, score in zip(rollouts["rollout_id"], (s for group in groups for s in group), strict=True)
     ]
     table = pl.DataFrame(rows, schema={"rollout_id": pl.String, "criterion": pl.String, "score": pl.Float64})
-    return make_batch(rollouts, table, weights or dict.fromkeys(scores, 1 / len(scores)), gates or {}, how)
+    return make_batch(rollouts, table, weights or dict.fromkeys(scores, 1 / len(scores)), gates or {}, how, labels)
 
 
 def column(made: Batch, name: str) -> list[Any]:
@@ -60,9 +61,18 @@ def test_a_batch_keeps_the_rollouts_columns_and_order() -> None:
     made = batch({"polite": [[1.0, 0.0], [0.2, 0.8]]})
     assert made.rows.columns == [
         *("rollout_id", "prompt_id", "sample_index", "completion"),
-        *("scores", "gated", "reward", "advantage", "excluded"),
+        *("labelled", "scores", "gated", "reward", "advantage", "excluded"),
     ]
     assert column(made, "rollout_id") == ["p0-0", "p0-1", "p1-0", "p1-1"]
+
+
+def test_peoples_labels_replace_scores_and_their_mean_counts() -> None:
+    said = [("p0-0", "polite", 0.0), ("p0-0", "polite", 0.5), ("p0-1", "polite", 1.0), ("p9-9", "polite", 1.0)]
+    labels = pl.DataFrame(said, schema=["rollout_id", "criterion", "value"], orient="row")
+    made = batch({"polite": [[1.0, None], [0.2, 0.8]]}, labels=labels)
+    assert column(made, "reward") == [0.25, 1.0, 0.2, 0.8]
+    assert made.rows["labelled"].to_list() == [["polite"], ["polite"], [], []]
+    assert column(made, "excluded") == [None] * 4  # what the judge left unscored has a score now
 
 
 def test_a_criterion_that_is_nearly_constant_in_a_group_is_damped() -> None:
