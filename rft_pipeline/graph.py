@@ -24,7 +24,7 @@ CODE_VERSIONS = {
     "prompts": "1",
     "rubric": "2",
     "policy": "1",
-    "judge_audit": "1",
+    "judge_audit": "2",
     "rollouts": "1",
     "judge_scores": "2",
     "reward_batches": "2",
@@ -212,7 +212,10 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
     "prompts": lambda campaign, upstream, sources: {split: sources[f"prompts.{split}"] for split in ("train", "eval")},
     "rubric": lambda campaign, upstream, sources: {},
     "policy": lambda campaign, upstream, sources: {"weights": sources["policy"]},
-    "judge_audit": lambda campaign, upstream, sources: {"anchors": sources["anchors"], **_judge(campaign, sources)},
+    "judge_audit": lambda campaign, upstream, sources: {
+        **{name: sources[name] for name in ("anchors", "labels") if name in sources},
+        **_judge(campaign, sources),
+    },
     "rollouts": lambda campaign, upstream, sources: {
         "prompts": upstream["prompts"].parts["train"],
         "policy": upstream["policy"].content_hash,

@@ -1,4 +1,4 @@
-"""Hashes of what lies outside the graph: prompt files and models."""
+"""Hashes of what lies outside the graph: prompt files, anchors, people's labels and models."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.replies import labels_hash
 from rft_pipeline.store import Home
 
 ABSENT = "absent"
@@ -15,16 +16,19 @@ ABSENT = "absent"
 
 def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
     """Source → hash. With `fetch`, models that are not there yet are fetched; otherwise they are `absent`.
+    Without labels there is no source `labels`.
 
     Raises `DataError` for a missing prompts file, `ModelError` for a model that cannot be had.
     """
     wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
     find = models.identify if fetch else models.known
+    labels = labels_hash(campaign.name, home.store)
     found = {name: find(model, home.models, campaign.folder) for name, model in wanted.items()}
     return {
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
+        **({} if labels is None else {"labels": labels}),
         **{name: content or ABSENT for name, content in found.items()},
     }
 
