@@ -95,8 +95,8 @@ def compares(criterion: Criterion) -> bool:
 def judgements_of(
     criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, again: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged; of those it
-    was asked about twice (`repeated`) also the score of the second time as `again`."""
+    """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged; of those
+    it was asked about twice (`repeated`) also the score of the second time as `again`."""
     label = pl.col("labels").struct.field(criterion.name).alias("label")
     told = scores.select("rollout_id", "criterion", "score", "status", "reason")
     second = told.clear() if again is None else again
