@@ -13,7 +13,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import typer
@@ -66,14 +67,14 @@ def audit(
 def made(pipeline: Pipeline, campaign: Campaign, judge: "StandIn | None") -> tuple[Record, float]:
     """The stage's record, and its seconds; without a judge nothing may be asked."""
 
-    def asker(engines: JudgeEngines, by: str) -> "StandIn":
+    def asker(by: str) -> "StandIn":
         assert judge is not None, "a judgement is missing"
         return judge
 
-    JudgeEngines.asker = asker  # type: ignore[method-assign]
-    began = time.perf_counter()
-    record = pipeline.run(campaign, "judge_audit")
-    return record, time.perf_counter() - began
+    with patch.object(JudgeEngines, "asker", side_effect=asker):
+        began = time.perf_counter()
+        record = pipeline.run(campaign, "judge_audit")
+        return record, time.perf_counter() - began
 
 
 class StandIn:
@@ -107,7 +108,7 @@ def write_campaign(folder: Path, criteria: int, anchors: int) -> Campaign:
         "audit": {},
     }
     rng = np.random.default_rng(0)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(anchors):
         does = rng.random(criteria) < 0.5
         said = " ".join(f"{name}," for name, there in zip(names, does, strict=True) if there)
@@ -127,7 +128,7 @@ def write_campaign(folder: Path, criteria: int, anchors: int) -> Campaign:
     return load_campaign(folder)
 
 
-def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -106,7 +106,7 @@ def reuse(states: Iterable[State]) -> Reuse:
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
             rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
         for each in asked_of(campaign.rubric.criteria, state.sources):
-            rows.judgements |= {each.question, Question(each.question.criterion, again(each.judge))}
+            rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
     return rows
 
 
