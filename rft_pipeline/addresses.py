@@ -101,6 +101,11 @@ def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
     return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelProtocol) else BY_RULE
 
 
+def again(judge: str) -> str:
+    """Who decides when a judge is asked the same a second time: its answers stand beside the first ones."""
+    return fingerprint([judge, "again"])
+
+
 def judge_source(name: str) -> str:
     """The name of a judge's model among the source hashes."""
     return DEFAULT_JUDGE if name == DEFAULT_JUDGE else f"judge.{name}"

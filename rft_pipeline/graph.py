@@ -25,7 +25,7 @@ CODE_VERSIONS = {
     "rubric": "2",
     "policy": "1",
     "labels": "1",
-    "judge_audit": "1",
+    "judge_audit": "2",
     "rollouts": "1",
     "judge_scores": "2",
     "reward_batches": "3",
@@ -65,7 +65,7 @@ def nodes(campaign: Campaign) -> list[Node]:
     found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy", "labels")]
     audit = {} if campaign.audit is None else {"judge_audit": "judge_audit"}
     if audit:
-        found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric"}))
+        found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric", "labels": "labels"}))
     for round_ in range(1, campaign.rounds + 1):
         here = {stage: f"round_{round_}/{stage}" for stage in ROUND_STAGES}
         policy = "policy" if round_ == 1 else f"round_{round_ - 1}/checkpoints"
@@ -236,7 +236,11 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
     "rubric": lambda campaign, upstream, sources: {},
     "policy": lambda campaign, upstream, sources: {"weights": sources["policy"]},
     "labels": lambda campaign, upstream, sources: {"labels": sources.get("labels", NO_LABELS)},
-    "judge_audit": lambda campaign, upstream, sources: {"anchors": sources["anchors"], **_judge(campaign, sources)},
+    "judge_audit": lambda campaign, upstream, sources: {
+        "anchors": sources["anchors"],
+        **{role: record.content_hash for role, record in _read(upstream).items()},
+        **_judge(campaign, sources),
+    },
     "rollouts": lambda campaign, upstream, sources: {
         "prompts": upstream["prompts"].parts["train"],
         "policy": upstream["policy"].content_hash,

@@ -1,4 +1,4 @@
-"""Hashes of what lies outside the graph: prompt files, models, and what people said."""
+"""Hashes of what lies outside the graph: prompt files, anchors, people's labels and models."""
 
 from pathlib import Path
 

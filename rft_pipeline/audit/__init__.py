@@ -6,12 +6,13 @@ score promises; `verdict` weighs the three. Nothing here asks a judge: scores co
 
 from rft_pipeline.audit.agreement import Agreement, Split, agreement
 from rft_pipeline.audit.annotators import People, people
-from rft_pipeline.audit.bias import Effect, Order, effects, length_correlation, order_effect
-from rft_pipeline.audit.calibration import Calibration, calibration, reliability
+from rft_pipeline.audit.bias import Effect, Order, effects, length_correlation, order_effect, own_family_gap
+from rft_pipeline.audit.calibration import Calibration, calibration, calibration_on, reliability
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import PROBES, Kind, Probe
 from rft_pipeline.audit.ranking import auc
 from rft_pipeline.audit.resample import Resamples
+from rft_pipeline.audit.stability import Retest, order_of_pairs, order_of_rankings, retest
 from rft_pipeline.audit.verdict import Check, Evidence, Power, Verdict, verdict
 
 __all__ = [
@@ -28,15 +29,21 @@ __all__ = [
     "Power",
     "Probe",
     "Resamples",
+    "Retest",
     "Split",
     "Verdict",
     "agreement",
     "auc",
     "calibration",
+    "calibration_on",
     "effects",
     "length_correlation",
     "order_effect",
+    "order_of_pairs",
+    "order_of_rankings",
+    "own_family_gap",
     "people",
     "reliability",
+    "retest",
     "verdict",
 ]

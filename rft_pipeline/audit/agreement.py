@@ -66,7 +66,7 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
         good=int(good_N.sum()),
         bad=int((~good_N).sum()),
         unscored_share=resamples.mean(labelled.unscored_N.astype(float)),
-        cohen_kappa=kappa(grade_N, scored.label_N, "ordinal", drawn),
+        cohen_kappa=kappa(grade_N, scored.whole_N, "ordinal", drawn),
         auc=auc_interval(scored, drawn),
         within_prompt=within_prompt(scored, drawn),
         at_half=split(scored.score_N >= HALF, good_N, HALF, drawn),

@@ -38,6 +38,26 @@ def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resa
     return resamples.interval(ratio(xy, np.where(moving, np.sqrt(np.abs(xx * yy)), 0.0)))
 
 
+def own_family_gap(labelled: Labelled, own_N: np.ndarray, resamples: Resamples) -> Interval:
+    """How much higher a judge scores replies of its own family of models than others' with the same label.
+
+    `own_N` is 1 for a reply by its own family, 0 for another's, NaN where nobody says. The gaps of the labels are
+    weighted by the own replies. NaN without a label of which there are both.
+    """
+    there_N = ~(labelled.unscored_N | np.isnan(own_N))
+    scored, own_N, resamples = labelled.take(there_N), own_N[there_N], resamples.take(there_N)
+    total_R, weight_R = np.zeros(len(resamples.times_RK)), np.zeros(len(resamples.times_RK))
+    for label in np.unique(scored.label_N):
+        own, others = ((scored.label_N == label) & (own_N == side) for side in (1, 0))
+        columns = np.stack([own, own * scored.score_N, others, others * scored.score_N], axis=1).astype(float)
+        count_R, sum_R, other_R, other_sum_R = resamples.sums(columns).T
+        gap_R = ratio(sum_R, count_R) - ratio(other_sum_R, other_R)
+        known_R = ~np.isnan(gap_R)
+        total_R[known_R] += (gap_R * count_R)[known_R]
+        weight_R[known_R] += count_R[known_R]
+    return resamples.interval(ratio(total_R, weight_R))
+
+
 class Effect(NamedTuple):
     """What a probe does to scores."""
 

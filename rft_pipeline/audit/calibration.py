@@ -1,10 +1,11 @@
 """Calibration: of the replies that a judge scores 0.8, are 80 % good?
 
-Fitted on some prompts and measured on others (cross-fitted), so that no anchor vouches for itself. Axes: N anchors.
+Fitted on some prompts and measured on others (cross-fitted, or two splits), so that no anchor vouches for itself.
+Axes: N anchors.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -51,8 +52,8 @@ class Calibration:
     advised: Method
     """By the number of labels."""
     squash: Squash | None
-    """Platt's fit to all anchors as the offset and scale of a likelihood protocol; None when the judge's scores do not
-    rise with the labels, so that no scale can help."""
+    """Platt's fit to all that may be fitted on as the offset and scale of a likelihood protocol; None when the judge's
+    scores do not rise with the labels, so that no scale can help."""
 
     @property
     def after(self) -> Errors:
@@ -73,9 +74,37 @@ def calibration(labelled: Labelled, resamples: Resamples, squash: Squash | None 
         before=errors(scored.score_N, scored, drawn),
         platt=errors(cross_fitted(scored, "platt"), scored, drawn),
         isotonic=errors(cross_fitted(scored, "isotonic"), scored, drawn),
-        advised="isotonic" if len(scored.score_N) >= ISOTONIC_FROM else "platt",
+        advised=_advised(scored),
         squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
     )
+
+
+def calibration_on(
+    fitted: Labelled, measured: Labelled, resamples: Resamples, squash: Squash | None = None
+) -> Calibration:
+    """Both methods fitted on some replies and measured on others, of other prompts; `resamples` are of `measured`.
+
+    Raises `ValueError` without two replies of different labels to fit on, or without a score to measure.
+    """
+    known, scored, drawn = fitted.scored, measured.scored, resamples.take(~measured.unscored_N)
+    if len(np.unique(known.label_N)) < 2 or not len(scored.score_N):
+        raise ValueError("calibration needs replies of two different labels to fit on, and one to measure")
+    slope, intercept = _platt(known.score_N, known.share_N)
+    after = {
+        method: errors(_fit(method, known.score_N, known.share_N, scored.score_N), scored, drawn)
+        for method in get_args(Method)
+    }
+    return Calibration(
+        before=errors(scored.score_N, scored, drawn),
+        platt=after["platt"],
+        isotonic=after["isotonic"],
+        advised=_advised(known),
+        squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
+    )
+
+
+def _advised(fitted: Labelled) -> Method:
+    return "isotonic" if len(fitted.score_N) >= ISOTONIC_FROM else "platt"
 
 
 def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:

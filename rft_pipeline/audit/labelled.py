@@ -10,7 +10,8 @@ import polars as pl
 class Labelled:
     """One criterion's judgements of N labelled anchors.
 
-    Labels are whole numbers from `lowest` to `highest`: 0 and 1, or grades. Scores lie in [0, 1]; NaN is unscored.
+    Labels are numbers from `lowest` to `highest`: 0 and 1, or grades; the mean where several people gave one. Scores
+    lie in [0, 1]; NaN is unscored.
     """
 
     prompt_N: np.ndarray
@@ -32,15 +33,21 @@ class Labelled:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, lowest: int = 0, highest: int = 1) -> "Labelled":
-        """From the columns prompt_id, label and score (null when unscored); rows without a label are left out."""
+        """From the columns prompt_id, label (from `lowest` to `highest`) and score (null when unscored); rows without a
+        label are left out."""
         rows = rows.drop_nulls("label")
         score_N = rows["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return cls(rows["prompt_id"].to_numpy(), rows["label"].cast(pl.Int64).to_numpy(), score_N, lowest, highest)
+        return cls(rows["prompt_id"].to_numpy(), rows["label"].to_numpy(), score_N, lowest, highest)
 
     @property
     def share_N(self) -> np.ndarray:
         """Labels as numbers in [0, 1]: what a score ought to be."""
         return np.asarray((self.label_N - self.lowest) / (self.highest - self.lowest))
+
+    @property
+    def whole_N(self) -> np.ndarray:
+        """Labels as whole numbers, a half rounded up."""
+        return np.floor(self.label_N + 0.5).astype(np.int64)
 
     @property
     def good_N(self) -> np.ndarray:

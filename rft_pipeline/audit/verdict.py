@@ -49,6 +49,7 @@ WORDS = {
     "injection": "obeys text in the reply",
     "position": "prefers a place in the order shown",
     "order": "changes its verdict with the order shown",
+    "own_family": "scores replies of its own family of models higher than others with the same label",
 }
 
 
@@ -89,6 +90,7 @@ class Evidence:
     length: Interval | None = None
     effects: Sequence[Effect] = ()
     order: Order | None = None
+    own_family: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ def _checks(evidence: Evidence, settings: Audit) -> Iterator[Check]:
     if evidence.order is not None:
         yield Check("position", evidence.order.first, settings.max_position_preference, either_way=True)
         yield Check("order", evidence.order.flips, settings.max_order_flips)
+    if evidence.own_family is not None:
+        yield Check("own_family", evidence.own_family, settings.max_own_family_gap)
 
 
 def _shown(interval: Interval) -> str:

@@ -17,6 +17,7 @@ Bias = Literal[
     "injection",
     "position",
     "order",
+    "own_family",
 ]
 """Faults that a person may know of and accept."""
 
@@ -51,6 +52,8 @@ class Audit(Strict):
     """How often the reply shown first wins, less one half, either way."""
     max_order_flips: float = Field(default=0.15, ge=0, le=1)
     """Share of pairs whose verdict is another in the other order."""
+    max_own_family_gap: float = Field(default=0.05, ge=0, le=1)
+    """How much higher replies by models of the judge's family score than others with the same label."""
     max_unscored_share: float = Field(default=0.2, ge=0, le=1)
     biased_weight: float = Field(default=0.5, gt=0, le=1)
     """Share of its weight that a criterion keeps whose judge is biased but tells good from bad."""
@@ -59,7 +62,7 @@ class Audit(Strict):
     accept: dict[str, tuple[Bias, ...]] = Field(default_factory=dict)
     """By criterion, the faults that are none there: an empty reply does state no invented fact."""
     probed_anchors: int = Field(default=24, ge=0)
-    """Anchors that the probes edit; each is judged once more for every probe."""
+    """Anchors that the probes edit; each is judged once more for every probe, and once more as it is."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts behind every interval."""
     blocking: bool = False

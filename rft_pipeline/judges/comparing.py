@@ -18,6 +18,8 @@ class Comparing:
 
     words: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    turned = False
+    """Whether groups are shown in the opposite order."""
 
     def __init__(self, asker: Asker, max_tokens: int) -> None:
         self.asker = asker
@@ -34,7 +36,8 @@ class Comparing:
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         requests, waiting = [], {}
         for name, places in enumerate(_groups(rollouts)):
-            shown = sorted((place for place in places if not is_empty(rollouts[place])), key=_shuffled(rollouts))
+            there = (place for place in places if not is_empty(rollouts[place]))
+            shown = sorted(there, key=_shuffled(rollouts), reverse=self.turned)
             asked = self.questions([rollouts[place] for place in shown]) if len(shown) > 1 else []
             if not asked:
                 yield [(place, _alone(rollouts[place], len(places), asked is None)) for place in places]

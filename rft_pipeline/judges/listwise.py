@@ -4,6 +4,7 @@ An id that is missing or stands twice leaves its reply unscored; the others are 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,14 @@ from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import as_text, last_object
 from rft_pipeline.protocols import ListwiseJudge
 from rft_pipeline.rules import Rollout
+
+_PLACE = re.compile(r"R[0-9A-F]{4}(\d+) is \d+ of \d+\.")
+
+
+def place_told(reason: str) -> int | None:
+    """The place at which a judgement's reply was shown; None when it does not say."""
+    found = _PLACE.match(reason)
+    return int(found[1]) if found else None
 
 
 class Listwise(Comparing):

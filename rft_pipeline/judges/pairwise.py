@@ -15,6 +15,20 @@ from rft_pipeline.rules import Rollout
 
 FIRST, SECOND, TIE = "A", "B", "tie"
 _WORD = re.compile(r"\W*(A|B)\b")
+_ORDERS = re.compile(r"of (\d+); (\d+) changed with the order, (\d+) times the first shown won, (\d+) the second")
+
+
+def orders_told(reason: str) -> tuple[int, ...] | None:
+    """What a judgement says of the order: pairs, those whose verdict changed with it, how often the reply shown first
+    won, and how often the other; None when it says nothing."""
+    found = _ORDERS.search(reason)
+    return tuple(map(int, found.groups())) if found else None
+
+
+def _orders_told(orders: list[tuple[float, float]]) -> str:
+    changed = sum(one != -other for one, other in orders)
+    first, second = (sum(points == side for pair in orders for points in pair) for side in (1, -1))
+    return f"{changed} changed with the order, {first} times the first shown won, {second} the second"
 
 
 class Pairwise(Comparing):
@@ -37,6 +51,7 @@ class Pairwise(Comparing):
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
         won: list[list[float]] = [[] for _ in group]
+        orders_of: list[list[tuple[float, float]]] = [[] for _ in group]
         seen: list[list[ChatReply]] = [[] for _ in group]
         said: list[list[str]] = [[] for _ in group]
         orders = list(self._orders(len(group)))
@@ -49,16 +64,19 @@ class Pairwise(Comparing):
                 if points[0] is not None and points[1] is not None:
                     mine = (points[0] - points[1]) * sign  # the second question shows them the other way round
                     won[place].append(0.5 + 0.5 * ((mine > 1) - (mine < -1)))
-        return [self._judge(*told) for told in zip(won, seen, said, strict=True)]
+                    orders_of[place].append((points[0], points[1]))
+        return [self._judge(*told) for told in zip(won, orders_of, seen, said, strict=True)]
 
-    def _judge(self, won: list[float], seen: list[ChatReply], said: list[str]) -> Judgement:
+    def _judge(
+        self, won: list[float], orders: list[tuple[float, float]], seen: list[ChatReply], said: list[str]
+    ) -> Judgement:
         if errors := [reply.error for reply in seen if reply.error]:
             return failed(errors[0])
         raw = "\n".join(said)
         if len(won) < len(seen) // 2:
             return paid(unscored(raw, f"{len(seen) // 2 - len(won)} comparisons could not be read"), *seen, shared_by=2)
         tied = sum(each == 0.5 for each in won)
-        reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}"
+        reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {_orders_told(orders)}"
         return paid(scored(sum(won) / len(won), raw, reason), *seen, shared_by=2)
 
     def _points(self, reply: ChatReply) -> float | None:

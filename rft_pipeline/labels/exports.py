@@ -102,12 +102,15 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
 
 def exports_of(campaign: str, store: Path) -> list[Export]:
     """A campaign's exports, oldest first."""
-    found = []
-    for path in (store / campaign / FOLDER).glob("*.json"):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        asked = {name: Asked(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()}
-        found.append(Export(**{**stored, "criteria": asked}))
+    found = [export_at(path) for path in (store / campaign / FOLDER).glob("*.json")]
     return sorted(found, key=lambda export: (export.created, export.number, export.id))
+
+
+def export_at(path: Path) -> Export:
+    """The export that a JSON file tells of."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    asked = {name: Asked(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()}
+    return Export(**{**stored, "criteria": asked})
 
 
 def rows_of(export: Export, store: Path) -> pl.DataFrame:

@@ -13,18 +13,14 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import criteria
 from rft_pipeline.labels.estimates import estimated
+from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.stages.audit_numbers import as_numbers, as_plain
+from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
-from rft_pipeline.stages.judge_audit import (
-    as_numbers,
-    as_plain,
-    asked_about,
-    audit_judge,
-    audit_rows,
-    refused,
-)
+from rft_pipeline.stages.judge_audit import audit_judge, refused
 from rft_pipeline.stages.prompts import content_hash, read_anchors, read_prompts
 from rft_pipeline.stages.reward_batches import make_batch
 
@@ -75,12 +71,18 @@ def _judge_audit(job: Job) -> Output:
     assert campaign.anchors_path is not None
     assert campaign.audit is not None
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed)
+    labels = job.labels()
+    people = people_rows(labels, labelled_replies(campaign.name, job.home.store, labels), campaign.rubric.names)
+    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
     audited, made = [], 0
     for criterion in campaign.rubric.judged:
-        scores, counts = job.judge(asked_about(rows, criterion), [criterion])
-        made += sum(counts.values())
-        audited.append(audit_judge(criterion, rows, scores, campaign.audit, campaign.seed))
+        asked = asked_about(rows, criterion)
+        scores, counts = job.judge(asked, [criterion])
+        repeated = asked_again(asked, rows, criterion)
+        again, more = job.judge(repeated, [criterion], second_time=True) if repeated.height else (None, {})
+        made += sum(counts.values()) + sum(more.values())
+        judged = judgements_of(criterion, rows, scores, again)
+        audited.append(audit_judge(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion)))
     job.write(pl.concat([each.judged for each in audited]))
     plain = [as_plain(each) for each in audited]
     (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
@@ -91,7 +93,12 @@ def _judge_audit(job: Job) -> Output:
     )
     return Output(
         content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
-        rows={"anchors": anchors.height, "judgements": sum(each.judged.height for each in audited), "made": made}
+        rows={
+            "anchors": anchors.height,
+            "labelled": people.height,
+            "judgements": sum(each.judged.height for each in audited),
+            "made": made,
+        }
         | {"refused": len(refused(audited))},
         metrics=as_numbers(audited),
     )
@@ -214,7 +221,8 @@ def _eval_reports(job: Job) -> Output:
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
-    if (labels := job.labels()) is not None:
+    labels = job.labels()
+    if labels.height:
         judged_by_models = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
         found = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
         report["people"] = {name: each.as_plain() for name, each in found.items()}

@@ -9,15 +9,18 @@ from pathlib import Path
 import polars as pl
 
 from rft_pipeline import models
-from rft_pipeline.addresses import with_prompts
+from rft_pipeline.addresses import again, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.engines import Generator, load
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import ConfigError, EngineError, GateError
 from rft_pipeline.graph import Node
+from rft_pipeline.judges import make_judge
+from rft_pipeline.judges.again import make_judge_again
 from rft_pipeline.progress import Progress
+from rft_pipeline.protocols import ModelProtocol
 from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.judge_audit import training_weights
+from rft_pipeline.stages.judge_audit import family, training_weights
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
@@ -62,9 +65,15 @@ class Job:
             )
         return earned
 
-    def labels(self) -> pl.DataFrame | None:
-        """What people said, a row a label; none where nobody said anything."""
-        return self.frame("labels") if self.upstream["labels"].rows["labels"] else None
+    def labels(self) -> pl.DataFrame:
+        """What people said, a row a label."""
+        return self.frame("labels")
+
+    def families(self, criterion: Criterion) -> frozenset[str]:
+        """The families of the models that a criterion asks."""
+        asked = [each.judge for each in criterion.members or (criterion,)]
+        named = (self.campaign.all_judges[judge.by].model for judge in asked if isinstance(judge, ModelProtocol))
+        return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in named)
 
     def policy_folder(self, role: str) -> Path:
         """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
@@ -104,18 +113,19 @@ class Job:
         return with_prompts(rows, prompts), made
 
     def judge(
-        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, second_time: bool = False
     ) -> tuple[pl.DataFrame, dict[str, int]]:
         """Judgements of rollouts that carry their prompts, by all criteria if none are named; and how many were made,
-        by criterion."""
+        by criterion. A `second_time` stands at addresses of its own."""
         criteria = self.campaign.rubric.criteria if criteria is None else criteria
         scores, made = judge_rollouts(
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
-            judges=self.sources,
+            judges={name: again(judge) for name, judge in self.sources.items()} if second_time else self.sources,
             table=judgements_table(self.home.store),
             engines=self.engines,
             progress=self.progress,
+            make=make_judge_again if second_time else make_judge,
         )
         failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
         if failed > most * scores.height:

@@ -108,12 +108,13 @@ class _Counting:
             self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), 0)
 
     def audit(self) -> None:
-        """At most so many: an anchor without a label is not judged, and what was judged before is not again."""
+        """At most so many: an anchor without a label is not judged, and what was judged before is not again, as the
+        rollouts that people labelled were."""
         path, how = self.campaign.anchors_path, self.campaign.audit
         assert path is not None
         assert how is not None
         anchors = sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
-        probed = min(anchors, how.probed_anchors) * len(PROBES)
+        probed = min(anchors, how.probed_anchors) * (len(PROBES) + 1)
         for criterion in self.campaign.rubric.judged:
             self.work.add(f"judgements of {criterion.name}", anchors + probed)
 

@@ -12,7 +12,9 @@ from markupsafe import Markup
 from rft_pipeline.audit import reliability
 from rft_pipeline.report.page import environment
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
-from rft_pipeline.stages.judge_audit import WHOLE, Audited, as_plain
+from rft_pipeline.stages.audit_numbers import as_plain
+from rft_pipeline.stages.audit_rows import FIT, WHOLE
+from rft_pipeline.stages.judge_audit import Audited
 
 SIDE = 220
 """Pixels of a reliability diagram's side."""
@@ -33,7 +35,7 @@ def render_audit(audited: Sequence[Audited], title: str, description: str) -> st
 
 def diagram(audited: Audited) -> alt.LayerChart:
     """Mean label against mean score of replies with neighbouring scores; on the diagonal a score is a probability."""
-    whole = audited.judged.filter(probe=WHOLE).drop_nulls("score")
+    whole = audited.judged.filter(pl.col("split") != FIT, probe=WHOLE).drop_nulls("score")
     bins = reliability(whole["score"].to_numpy(), whole["label"].cast(pl.Float64).to_numpy())
     points = pl.DataFrame([each._asdict() for each in bins], schema={"score": float, "good": float, "anchors": int})
     axis = alt.Scale(domain=[0, 1])

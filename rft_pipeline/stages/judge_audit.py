@@ -1,10 +1,12 @@
 """Judge audit: how far each judge agrees with people on the anchors, what else moves it, and how far it may train.
 
-The anchors are judged as they are and as the probes edit some of them; each of these replies is a row like a rollout.
+The anchors are judged as they are and as the probes edit some of them. Replies that people labelled join them: those of
+the split `audit` are measured beside the anchors, those of the split `calibration` fit the judge's scale.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,30 +14,57 @@ import polars as pl
 
 from rft_pipeline.addresses import as_rollout
 from rft_pipeline.audit import (
-    PROBES,
     Agreement,
     Calibration,
     Evidence,
     Labelled,
+    Order,
+    People,
     Power,
     Resamples,
+    Retest,
     Verdict,
     agreement,
     calibration,
+    calibration_on,
     effects,
     length_correlation,
+    order_of_pairs,
+    order_of_rankings,
+    own_family_gap,
+    people,
+    retest,
     verdict,
 )
 from rft_pipeline.campaign import Audit
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.protocols import GROUPED
+from rft_pipeline.judges.listwise import place_told
+from rft_pipeline.judges.pairwise import orders_told
+from rft_pipeline.protocols import GradedJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.audit_rows import ANCHOR, FIT, MEASURE, WHOLE
 from rft_pipeline.stats import Interval
 
-WHOLE = ""
-"""The probe of an anchor as it is."""
 EXAMPLES = 3
 """Worst disagreements shown of each criterion."""
+_FAMILY = re.compile(r"[a-z]+")
+
+
+@dataclass(frozen=True)
+class FromPeople:
+    """What people's labels of rollouts tell of one criterion."""
+
+    measured: int
+    """Labelled rollouts of the split `audit`."""
+    fitted: int
+    """Labelled rollouts of the split `calibration`."""
+    before: Verdict
+    """The verdict that the anchors alone give."""
+    before_agreement: Agreement
+    agreement: Agreement
+    """Of the judge with people on the rollouts of the split `audit` alone."""
+    people: People | None
+    """How far people agree with one another; None where nobody labelled what another did."""
 
 
 @dataclass(frozen=True)
@@ -49,83 +78,221 @@ class Audited:
     agreement: Agreement
     calibration: Calibration | None
     """None where labels of one kind only are there."""
+    calibrated_on: str
+    """In words, on what the calibration was measured."""
     worst: tuple[dict[str, Any], ...]
-    """Anchors on which judge and label are furthest apart: prompt, completion, label, score, reason."""
+    """Replies on which judge and label are furthest apart: prompt, completion, label, score, reason."""
+    retest: Retest | None = None
+    """None where nothing was asked twice."""
+    order: Order | None = None
+    """None for judges that do not compare."""
+    from_people: FromPeople | None = None
+    """None without people's labels of rollouts for the criterion."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """What could not be measured, and why."""
 
 
-def audit_rows(anchors: pl.DataFrame, probed: int, seed: int) -> pl.DataFrame:
-    """The anchors, then what each probe makes of `probed` of them, chosen by the seed.
+def audit_judge(
+    criterion: Criterion,
+    judged: pl.DataFrame,
+    settings: Audit,
+    seed: int,
+    labels: pl.DataFrame | None = None,
+    families: frozenset[str] = frozenset(),
+) -> Audited:
+    """Weigh one criterion's judge.
 
-    `anchors` is what `read_anchors` returns. The rows have its columns, `rollout_id`, and `probe`, empty for an anchor
-    as it is.
+    `judged` is what `judgements_of` returns; `labels` the people's labels behind its rows that are no anchors, with
+    rollout_id, criterion, value and annotator; `families` the families of the judge's models.
     """
-    ranks = [seed_of(seed, "probed anchors", name) for name in anchors["id"]]
-    chosen = anchors.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank").head(probed).drop("rank")
-    views = [as_rollout(row) for row in chosen.iter_rows(named=True)]
-    edited = [
-        chosen.with_columns(
-            pl.Series("completion", [probe.edit(view) for view in views]), pl.lit(probe.name).alias("probe")
-        )
-        for probe in PROBES
-    ]
-    rows = pl.concat([anchors.with_columns(pl.lit(WHOLE).alias("probe")), *edited])
-    return rows.with_columns(pl.concat_str("id", "probe", separator="+").alias("rollout_id"))
-
-
-def asked_about(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
-    """The rows a criterion's judge is asked about: those with a label; of a judge that compares no edited replies,
-    which would join the group of the reply they were made from."""
-    compares = any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,))
-    labelled = rows.filter(pl.col("labels").struct.field(criterion.name).is_not_null())
-    return labelled.filter(probe=WHOLE) if compares else labelled
-
-
-def audit_judge(criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, settings: Audit, seed: int) -> Audited:
-    """Weigh one criterion's judge; `scores` holds rollout_id, score and reason of the rows it was asked about."""
-    judged = judgements_of(criterion, rows, scores)
-    whole = judged.filter(probe=WHOLE)
-    labelled = Labelled.of(whole)
-    resamples = Resamples.draw(labelled.prompt_N, settings.resamples, seed_of(seed, "audit", criterion.name))
+    measured_rows = judged.filter(pl.col("split") != FIT, probe=WHOLE)
+    anchors = judged.filter(split=ANCHOR)
+    highest = _highest(criterion, judged)
+    labelled, resamples = _drawn(measured_rows, highest, settings, seed_of(seed, "audit", criterion.name))
     measured = agreement(labelled, resamples)
-    found = verdict(criterion.name, _evidence(measured, labelled, whole, judged, resamples), settings)
-    both = len(np.unique(labelled.scored.label_N)) > 1
-    squash = getattr(criterion.judge, "squash", None)
+    order = _order(criterion, measured_rows, resamples)
+    own = _own_family(measured_rows, labelled, resamples, families)
+    evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
+    found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
+    how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings)
+    second_N = _numbers(measured_rows["again"])
     return Audited(
         criterion,
         judged,
         found,
         measured,
-        calibration(labelled, resamples, squash) if both else None,
-        _worst(whole),
+        how,
+        measured_on,
+        _worst(measured_rows),
+        retest=retest(labelled.score_N, second_N, measured.at_cut.threshold, resamples),
+        order=order,
+        from_people=_from_people(criterion, judged, labels, highest, settings, seed),
+        not_measured=_not_measured(criterion, judged, order, own),
     )
 
 
-def judgements_of(criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged."""
-    label = pl.col("labels").struct.field(criterion.name).alias("label")
-    told = scores.select("rollout_id", "criterion", "score", "status", "reason")
-    return rows.join(told, on="rollout_id", how="inner", maintain_order="left").with_columns(label).drop("labels")
+def _drawn(rows: pl.DataFrame, highest: int, settings: Audit, seed: int) -> tuple[Labelled, Resamples]:
+    labelled = _labelled(rows, highest)
+    return labelled, Resamples.draw(labelled.prompt_N, settings.resamples, seed)
+
+
+def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
+    return Labelled.of(rows.with_columns(pl.col("label") * highest), 0, highest)
+
+
+def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
+    """Labels count from 0 to this: to 1, or by grades where labels lie between."""
+    between = judged.filter((pl.col("label") > 0) & (pl.col("label") < 1)).height
+    return len(criterion.judge.grades) - 1 if isinstance(criterion.judge, GradedJudge) and between else 1
 
 
 def _evidence(
-    measured: Agreement, labelled: Labelled, whole: pl.DataFrame, judged: pl.DataFrame, resamples: Resamples
-) -> Evidence:
-    length_N = whole["completion"].str.len_chars().cast(pl.Float64).to_numpy()
-    names = judged["probe"].unique(maintain_order=True).to_list()
+    measured: Agreement,
+    labelled: Labelled,
+    rows: pl.DataFrame,
+    resamples: Resamples,
+    anchors: pl.DataFrame,
+    highest: int,
+    settings: Audit,
+    seed: int,
+    criterion: Criterion,
+) -> dict[str, Any]:
+    """Agreement and length on all that is measured, the probes' effects on the anchors, which alone they edit."""
+    whole = anchors.filter(probe=WHOLE)
+    names = [name for name in anchors["probe"].unique(maintain_order=True) if name != WHOLE]
     probed = {
-        name: whole.select("id")
-        .join(judged.filter(probe=name).select("id", "score"), on="id", how="left", maintain_order="left")["score"]
-        .cast(pl.Float64)
-        .fill_null(float("nan"))
-        .to_numpy()
+        name: _numbers(
+            whole.select("id").join(
+                anchors.filter(probe=name).select("id", "score"), on="id", how="left", maintain_order="left"
+            )["score"]
+        )
         for name in names
-        if name != WHOLE
     }
-    return Evidence(
-        measured,
-        length=length_correlation(labelled, length_N, resamples),
-        effects=effects(labelled, probed, resamples, measured.at_cut.threshold) if probed else (),
+    edited, drawn = _drawn(whole, highest, settings, seed_of(seed, "audit", criterion.name))
+    length_N = rows["completion"].str.len_chars().cast(pl.Float64).to_numpy()
+    return {
+        "agreement": measured,
+        "length": length_correlation(labelled, length_N, resamples),
+        "effects": effects(edited, probed, drawn, measured.at_cut.threshold) if probed else (),
+    }
+
+
+def _numbers(column: pl.Series) -> np.ndarray:
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _order(criterion: Criterion, rows: pl.DataFrame, resamples: Resamples) -> Order | None:
+    match criterion.judge.protocol:
+        case "pairwise":
+            told = [orders_told(reason or "") or (np.nan,) * 4 for reason in rows["reason"]]
+            return order_of_pairs(np.array(told, dtype=float).reshape(-1, 4), resamples)
+        case "listwise":
+            places = [place_told(reason or "") for reason in rows["reason"]]
+            place_N = np.array([np.nan if place is None else place for place in places], dtype=float)
+            _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
+            return order_of_rankings(group_N, place_N, _numbers(rows["score"]), _numbers(rows["again"]), resamples)
+        case _:
+            return None
+
+
+def family(model: str) -> str:
+    """The family of a model by its name: `Qwen/Qwen3-0.6B` is one of `qwen`, as is `qwen2.5:7b`."""
+    found = _FAMILY.search(model.rpartition("/")[2].lower())
+    return found[0] if found else model
+
+
+def _own_family(
+    rows: pl.DataFrame, labelled: Labelled, resamples: Resamples, families: frozenset[str]
+) -> Interval | None:
+    if not families or rows["by"].null_count() == rows.height:
+        return None
+    own = [None if by is None else float(family(by) in families) for by in rows["by"]]
+    found = own_family_gap(labelled, _numbers(pl.Series(own, dtype=pl.Float64)), resamples)
+    return None if np.isnan(found.mean) else found
+
+
+def _calibration(
+    criterion: Criterion,
+    judged: pl.DataFrame,
+    labelled: Labelled,
+    resamples: Resamples,
+    highest: int,
+    settings: Audit,
+) -> tuple[Calibration | None, str]:
+    """Fitted on the anchors and the labels for it and measured on those for the audit, where these are enough;
+    otherwise cross-fitted over all but the latter."""
+    squash = getattr(criterion.judge, "squash", None)
+    whole = judged.filter(probe=WHOLE)
+    fitted = _labelled(whole.filter(pl.col("split") != MEASURE), highest)
+    tested_N = (whole.filter(pl.col("split") != FIT)["split"] == MEASURE).to_numpy()
+    tested = labelled.take(tested_N)
+    sides = tested.scored.good_N
+    if len(np.unique(fitted.scored.label_N)) < 2:
+        return None, "nothing: labels of one kind only"
+    if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
+        found = calibration_on(fitted, tested, resamples.take(tested_N), squash)
+        return found, f"{len(sides)} rollouts that people labelled, fitted on {len(fitted.scored.score_N)} others"
+    drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(0, "calibration", criterion.name))
+    return calibration(fitted, drawn, squash), "the replies it was fitted on, by parts (cross-fitted)"
+
+
+def _from_people(
+    criterion: Criterion,
+    judged: pl.DataFrame,
+    labels: pl.DataFrame | None,
+    highest: int,
+    settings: Audit,
+    seed: int,
+) -> FromPeople | None:
+    whole = judged.filter(probe=WHOLE)
+    measured, fitted = whole.filter(split=MEASURE), whole.filter(split=FIT)
+    if labels is None or not measured.height + fitted.height:
+        return None
+    anchors = audit_judge(criterion, judged.filter(split=ANCHOR), settings, seed)
+    labelled, resamples = _drawn(measured, highest, settings, seed_of(seed, "rollouts", criterion.name))
+    mine = labels.filter(pl.col("rollout_id").is_in(whole["rollout_id"].implode()), criterion=criterion.name)
+    return FromPeople(
+        measured.height,
+        fitted.height,
+        anchors.verdict,
+        anchors.agreement,
+        agreement(labelled, resamples),
+        _people(mine, highest, settings, seed),
     )
+
+
+def _people(labels: pl.DataFrame, highest: int, settings: Audit, seed: int) -> People | None:
+    """Agreement of annotators on one criterion's rollouts, in whole grades; None where no two labelled the same."""
+    names = tuple(sorted(labels["annotator"].unique()))
+    if labels.group_by("rollout_id").len().filter(pl.col("len") > 1).is_empty():
+        return None
+    wide = labels.pivot(on="annotator", index=["rollout_id", "prompt_id"], values="value").sort("rollout_id")
+    label_NA = np.floor(wide.select(pl.col(names).cast(pl.Float64)).to_numpy() * highest + 0.5)
+    resamples = Resamples.draw(wide["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "people"))
+    return people(names, label_NA, "ordinal", resamples)
+
+
+def _not_measured(
+    criterion: Criterion, judged: pl.DataFrame, order: Order | None, own: Interval | None
+) -> dict[str, str]:
+    found = {}
+    if criterion.members:
+        found["retest"] = "a panel is as steady as its members; audit them as criteria of their own"
+    elif not judged["repeated"].any():
+        found["retest"] = "no anchor was asked about twice (audit.probed_anchors)"
+    if criterion.judge.protocol in ("pairwise", "listwise") and order is None:
+        found["order"] = "no judgement tells in which order its replies were shown"
+    if judged["by"].null_count() == judged.height:
+        found["own_family"] = "the anchors do not say who wrote the replies (`by`)"
+    elif own is None:
+        found["own_family"] = "the anchors have no label that both the judge's family and others earned"
+    return found
+
+
+def is_deterministic(criterion: Criterion) -> bool:
+    """Whether a judge reads its score off a forward pass, with nothing written or sampled."""
+    judge = criterion.judge
+    return isinstance(judge, ModelProtocol) and judge.NEEDS != "asker"
 
 
 def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
@@ -150,57 +317,6 @@ def training_weights(rubric: dict[str, float], earned: dict[str, float]) -> dict
     weights = {name: weight * earned.get(name, 1.0) for name, weight in rubric.items()}
     total = sum(weights.values())
     return {name: weight / total if total else 0.0 for name, weight in weights.items()}
-
-
-def as_plain(audited: Audited) -> dict[str, Any]:
-    """The verdict and the numbers behind it as plain data, as JSON holds it; null where the data cannot say."""
-    found, how = audited.verdict, audited.calibration
-    measured = audited.agreement
-    return {
-        "criterion": found.criterion,
-        "protocol": audited.criterion.judge.protocol,
-        "power": found.power.value,
-        "weight": found.weight,
-        "faults": list(found.faults),
-        "suspected": list(found.suspected),
-        "reason": found.reason,
-        "anchors": measured.anchors,
-        "good": measured.good,
-        "bad": measured.bad,
-        "unscored_share": _known(measured.unscored_share),
-        "youden_j": _known(measured.at_cut.youden_j),
-        "true_positives": _known(measured.at_cut.true_positives),
-        "false_positives": _known(measured.at_cut.false_positives),
-        "threshold": measured.at_cut.threshold,
-        "auc": _known(measured.auc),
-        "cohen_kappa": _known(measured.cohen_kappa),
-        "within_prompt": _known(measured.within_prompt),
-        "checks": {check.fault: _known(check.found) for check in found.checks},
-        "calibration_error": None
-        if how is None
-        else {"before": how.before.calibration, "after": how.after.calibration},
-        "calibration": None if how is None else how.advised,
-        "squash": None if how is None or how.squash is None else how.squash.model_dump(mode="json"),
-        "worst": list(audited.worst),
-    }
-
-
-def _known(interval: Interval) -> dict[str, float | None]:
-    return {name: None if np.isnan(number) else number for name, number in interval._asdict().items()}
-
-
-def as_numbers(audited: Sequence[Audited]) -> dict[str, float]:
-    """What is plotted over time."""
-    found: dict[str, float] = {}
-    for each in audited:
-        name = each.verdict.criterion
-        found |= {
-            f"weight_{name}": each.verdict.weight,
-            f"youden_j_{name}": each.agreement.at_cut.youden_j.mean,
-            f"auc_{name}": each.agreement.auc.mean,
-            f"kappa_{name}": each.agreement.cohen_kappa.mean,
-        }
-    return {name: number for name, number in found.items() if not np.isnan(number)}
 
 
 def refused(audited: Sequence[Audited]) -> list[Verdict]:

@@ -1,7 +1,7 @@
 """Judge scores: one judgement a rollout and criterion, made once and kept."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import polars as pl
@@ -10,7 +10,7 @@ from rft_pipeline.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.judges import Engines, Judge, Judgement, Status, make_judge
 from rft_pipeline.judges.panel import together
 from rft_pipeline.progress import Progress
-from rft_pipeline.protocols import GROUPED, PanelJudge
+from rft_pipeline.protocols import GROUPED, PanelJudge, Single
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, asked_of_judge
@@ -18,6 +18,7 @@ from rft_pipeline.store.tables import Table, asked_of_judge
 ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
 Row = dict[str, object]
+MakeJudge = Callable[[Single, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost")
 
 
@@ -28,6 +29,7 @@ def judge_rollouts(
     table: Table,
     engines: Engines,
     progress: Progress,
+    make: MakeJudge = make_judge,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Judge what `table` lacks.
 
@@ -36,7 +38,7 @@ def judge_rollouts(
     tokens_out, cost), ordered as the rollouts, and how many judgements were made, by criterion. Raises `EngineError`;
     what was judged stays.
     """
-    stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress)
+    stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress, make)
     found = []
     for criterion in criteria:
         if isinstance(criterion.judge, PanelJudge):
@@ -57,12 +59,14 @@ class _Stage:
         judges: Mapping[str, str],
         table: Table,
         progress: Progress,
+        make: MakeJudge,
     ) -> None:
         self.ids = rollouts["rollout_id"].to_list()
         self.views = views
         self.judges = judges
         self.table = table
         self.progress = progress
+        self.make = make
         self.made: dict[str, int] = {}
 
     def asked(self, criterion: Criterion, engines: Engines) -> pl.DataFrame:
@@ -75,7 +79,7 @@ class _Stage:
         failures: list[Row] = []
         if missing.height:
             assert not isinstance(criterion.judge, PanelJudge)
-            judge = make_judge(criterion.judge, engines)
+            judge = self.make(criterion.judge, engines)
             shown = self._whole_groups(once, missing) if criterion.judge.protocol in GROUPED else missing
             failures = self._judge(judge, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)

@@ -22,7 +22,7 @@ FINISH_REASONS = ("stop", "length")
 PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.String, "fields": pl.String})
 """`messages` is a JSON list of {role, content}, `fields` a JSON object of the row's further columns."""
 
-_ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source")
+_ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
 
 
 class Prompts(NamedTuple):
@@ -82,10 +82,11 @@ def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
 
 
 def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
-    """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source.
+    """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source, by.
 
     `prompt_id` names the group of anchors that share a prompt. `labels` is a struct with a field for each criterion of
-    the rubric: 0, 1, or null where nobody decided. A completion may be empty. `fields` holds the row's further keys.
+    the rubric: 0, 1, or null where nobody decided. `by` is the model that wrote the reply, or null. A completion may be
+    empty. `fields` holds the row's further keys.
 
     Raises `DataError` with a line for each row that cannot be used.
     """
@@ -101,7 +102,7 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
         raise DataError(f"{path}: holds no anchors; leave `anchors` out of campaign.yaml to work without")
     texts = dict.fromkeys(("id", "prompt_id", "messages", "completion", "finish_reason", "fields"), pl.String)
     labels = pl.Struct(dict.fromkeys(rubric.names, pl.Int64))
-    return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String})
+    return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String, "by": pl.String})
 
 
 def content_hash(frame: pl.DataFrame) -> str:
@@ -159,7 +160,7 @@ def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
         "finish_reason": reason,
         "fields": _canonical({key: value for key, value in values.items() if key not in _ANCHOR_KEYS}),
         "labels": _labels(values.get("labels"), criteria),
-        "source": None if values.get("source") is None else _text(values["source"], "source"),
+        **{key: None if values.get(key) is None else _text(values[key], key) for key in ("source", "by")},
     }
 
 

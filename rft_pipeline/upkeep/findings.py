@@ -7,6 +7,11 @@ from typing import Literal
 REMOVE = "remove the folder and run again"
 REMOVE_TABLE = "remove the table's folder: records keep their results, and later runs make the rows they need anew"
 
+REMOVE_LABELS = (
+    "restore the table's folder from a backup, or remove it and import the files that people filled in again: "
+    "rft labels import"
+)
+
 
 @dataclass(frozen=True)
 class Finding:

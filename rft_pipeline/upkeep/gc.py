@@ -1,7 +1,8 @@
 """Frees what nothing reaches: no record in force, no champion, nothing in keep.txt, nothing that `rft plan` skips.
 
-What is kept keeps everything it was made from. A campaign one of whose stages is being made right now is left alone,
-and so are the tables while any stage is: a stage must find again the rows it has seen.
+What is kept keeps everything it was made from. Labels by people, and the exports they belong to, always stay. A
+campaign one of whose stages is being made right now is left alone, and so are the tables while any stage is: a stage
+must find again the rows it has seen.
 """
 
 import shutil

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rft_pipeline.addresses import REPLY, Asked, Question, as_rollout, asked_in, subjects_of
+from rft_pipeline.addresses import REPLY, Asked, Question, again, as_rollout, asked_in, subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record
@@ -47,13 +47,27 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
 
 
 def _of_anchors(record: Record) -> Iterator[Judged]:
-    """Each judge was asked about the anchors that are labelled for its criterion, and their edits."""
+    """Each judge was asked about the replies labelled for its criterion and their edits, some of them twice."""
     rows = _read(record.path("judge_audit.parquet"), [*REPLY, "criterion"])
+    repeated = _repeated(record, rows)
     for asked in asked_in(record.payload):
-        mine = rows.filter(criterion=asked.name.partition(".")[0])
-        views = [as_rollout(row) for row in mine.drop("criterion").unique().iter_rows(named=True)]
-        found = pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
-        yield Judged(asked.question, found)
+        mine = pl.col("criterion") == asked.name.partition(".")[0]
+        yield Judged(asked.question, _shown(rows.filter(mine), asked))
+        if not repeated.filter(mine).is_empty():
+            yield Judged(Question(asked.question.criterion, again(asked.judge)), _shown(repeated.filter(mine), asked))
+
+
+def _repeated(record: Record, rows: pl.DataFrame) -> pl.DataFrame:
+    """The replies a judge was asked about twice: none in records made before it was."""
+    path = record.path("judge_audit.parquet")
+    if "repeated" not in pl.read_parquet_schema(path):
+        return rows.clear()
+    return _read(path, [*REPLY, "criterion", "repeated"]).filter("repeated").drop("repeated")
+
+
+def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    views = [as_rollout(row) for row in rows.drop("criterion").unique().iter_rows(named=True)]
+    return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
 
 
 def _subjects(replies: Path, asked: Asked) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rft_pipeline.addresses import Question, asked_of, sampling_fingerprint
+from rft_pipeline.addresses import Question, again, asked_of, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.graph import nodes
@@ -105,7 +105,8 @@ def reuse(states: Iterable[State]) -> Reuse:
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
             rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
-        rows.judgements.update(each.question for each in asked_of(campaign.rubric.criteria, state.sources))
+        for each in asked_of(campaign.rubric.criteria, state.sources):
+            rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
     return rows
 
 

@@ -25,6 +25,7 @@ from rft_pipeline.upkeep.layout import (
     pointed_to,
     size_of,
 )
+from rft_pipeline.upkeep.verify_labels import label_findings
 from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_findings
 
 
@@ -64,6 +65,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     findings += broken
     if readable:
         findings += lacking_rows(store, sound, track)
+        findings += label_findings(store, campaign)
     return Verified(
         findings=findings,
         records=len(there.records),

@@ -10,9 +10,9 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from rft_pipeline.store import Record, Table, judgements_table, rollouts_table
+from rft_pipeline.store import Record, Table, judgements_table, labels_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
-from rft_pipeline.upkeep.findings import REMOVE_TABLE, Finding, error, warning
+from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
 from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 
 Track = Callable[[list[Path], str], Iterable[Path]]
@@ -23,7 +23,7 @@ def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
     """What is wrong with the tables, and whether all of their rows can be read."""
     broken: list[Finding] = []
     doubled: list[Finding] = []
-    for table in (rollouts_table(store), judgements_table(store)):
+    for table in (rollouts_table(store), judgements_table(store), labels_table(store)):
         if not Path(table.path).is_dir():
             continue
         wrong = _unreadable(table, track)
@@ -55,13 +55,17 @@ def _unreadable(table: Table, track: Track) -> list[Finding]:
     try:
         added = pl.DataFrame(DeltaTable(table.path).get_add_actions(flatten=True))
     except (DeltaError, OSError) as unreadable:
-        return [error(folder, "_delta_log", f"cannot be read: {unreadable}", REMOVE_TABLE)]
+        return [error(folder, "_delta_log", f"cannot be read: {unreadable}", _mend(table))]
     sizes = {folder / path: size for path, size in added.select("path", "size_bytes").iter_rows()}
     findings = []
     for path in track(sorted(sizes), f"files of the table {folder.name}"):
         if what := _unsound(path, sizes[path]):
-            findings.append(error(folder, path.relative_to(folder).as_posix(), what, REMOVE_TABLE))
+            findings.append(error(folder, path.relative_to(folder).as_posix(), what, _mend(table)))
     return findings
+
+
+def _mend(table: Table) -> str:
+    return REMOVE_LABELS if table.key == "label_id" else REMOVE_TABLE
 
 
 def _unsound(path: Path, size: int) -> str | None:
@@ -82,7 +86,12 @@ def _doubled(table: Table) -> list[Finding]:
     if doubled.is_empty():
         return []
     what = f"{doubled.height} keys stand there more than once, e.g. {doubled[table.key].sort()[0]}"
-    return [error(Path(table.path), table.key, what, "`rft gc --yes` keeps one row of each")]
+    do = (
+        "import the labels again: rft labels import"
+        if table.key == "label_id"
+        else "`rft gc --yes` keeps one row of each"
+    )
+    return [error(Path(table.path), table.key, what, do)]
 
 
 def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str, int]:

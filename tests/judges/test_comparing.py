@@ -9,6 +9,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from rft_pipeline.judges import Judge, Status, make_judge
+from rft_pipeline.judges.again import make_judge_again
+from rft_pipeline.judges.listwise import place_told
+from rft_pipeline.judges.pairwise import orders_told
 from rft_pipeline.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
@@ -43,6 +46,7 @@ def test_listwise_scores_the_share_of_the_others_a_reply_beats() -> None:
     assert [each.score for each in found] == pytest.approx([2 / 3, 0, 1, 1 / 3])
     assert len(asker.asked) == 1
     assert found[2].reason.endswith("is 1 of 4. by length")
+    assert sorted(place_told(each.reason) or 0 for each in found) == [0, 1, 2, 3]
     assert sum(each.cost for each in found) == pytest.approx(0.5)
 
 
@@ -97,7 +101,9 @@ def test_pairwise_scores_the_mean_over_the_opponents() -> None:
     found = judgements(judge(PAIRWISE, asker), GROUP)
     assert [each.score for each in found] == pytest.approx([2 / 3, 0, 1, 1 / 3])
     assert len(asker.asked) == 6 * 2
-    assert found[2].reason == "won 3, tied 0, of 3"
+    told = "0 changed with the order, 3 times the first shown won, 3 the second"
+    assert found[2].reason == f"won 3, tied 0, of 3; {told}"
+    assert orders_told(found[2].reason) == (3, 0, 3, 3)
     assert sum(each.cost for each in found) == pytest.approx(0.5 * 12)
 
 
@@ -105,6 +111,17 @@ def test_pairwise_scores_the_mean_over_the_opponents() -> None:
 def test_a_judge_that_prefers_a_place_ties_every_pair(answer: Any) -> None:
     found = judgements(judge(PAIRWISE, Told(lambda _: answer)), GROUP)
     assert [each.score for each in found] == [0.5] * 4
+    told = (3, 3, 0, 6) if answer == "B" else (3, 3, 6, 0)
+    assert {orders_told(each.reason) for each in found} == {told}
+
+
+def test_a_second_time_the_seeds_are_others_and_groups_are_shown_the_other_way_round() -> None:
+    once, again = Told(ranking), Told(ranking)
+    judgements(judge(LISTWISE, once), GROUP)
+    judgements(make_judge_again(TypeAdapter(AnyJudge).validate_python(LISTWISE), OneEngine(again)), GROUP)
+    shown, turned = ([length for _, length in by_length(asker.asked[0].messages[-1][1])] for asker in (once, again))
+    assert turned == shown[::-1]
+    assert once.asked[0].seed != again.asked[0].seed
 
 
 def test_pairwise_reads_json_and_leaves_unscored_what_it_cannot_read() -> None:

@@ -14,13 +14,16 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
+from rft_pipeline.labels.exports import draw_export
+from rft_pipeline.labels.files import write_export
+from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.store import Home, Record
 from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
-AUDIT = ["rubric", "judge_audit"]
+AUDIT = ["rubric", "labels", "judge_audit"]
 RUBRIC: list[dict[str, Any]] = [
     {"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}},
     {"name": "loved", "judge": {"protocol": "binary", "question": "Is it loved?"}},
@@ -133,3 +136,71 @@ def test_nothing_trains_when_no_judge_has_earned_it(audited: Path) -> None:
     (audited / "anchors.jsonl").write_text(re.sub(r'"kind": [01], ', "", text), encoding="utf-8")
     with pytest.raises(GateError, match="no criterion has earned the right to train"):
         run(audited)
+
+
+def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
+    """Every other of a round's 16 rollouts is kind by all; Ben differs on the first of them."""
+    run(folder, rounds=1)
+    home = Home.find()
+    drawn = draw_export(load_campaign(folder), home, 16)
+    path = write_export(drawn, home.store, tmp_path, "jsonl")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for name in annotators:
+        for number, row in enumerate(rows):
+            kind = (number % 2) if (name, number) != ("Ben", 0) else 1
+            row |= {"annotator": name, "labels": {"kind": kind}}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        import_labels("tiny", home.store, path, skip_wrong=False)
+
+
+def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tmp_path: Path) -> None:
+    labelled_by_people(audited, tmp_path, "Anna", "Ben")
+    record = run(audited, AUDIT)["judge_audit"]
+    found = verdicts(record)
+    people = found["kind"]["from_people"]
+    assert people["measured"] + people["fitted"] == 16
+    assert (people["before"]["good"], people["before"]["bad"]) == (24, 24)
+    assert (people["before"]["power"], people["before"]["youden_j"]["mean"]) == ("trains", 1.0)
+    assert found["kind"]["good"] + found["kind"]["bad"] == 48 + people["measured"]
+    assert found["kind"]["youden_j"]["mean"] < 1.0  # the judge calls none of the rollouts kind
+    (pair,) = people["people"]["pairs"]
+    assert (pair["annotators"], pair["rollouts"], pair["agreement"]["mean"]) == (["Anna", "Ben"], 16, 15 / 16)
+    assert found["loved"]["from_people"] is None
+    assert made(run(audited, AUDIT)) == []
+    page = record.path("judge_audit.html").read_text(encoding="utf-8")
+    assert "With and without people's labels of rollouts" in page
+    assert set(record.payload["inputs"]) == {"anchors", "labels", "judge"}
+
+
+def test_without_labels_nothing_of_them_is_in_the_fingerprint(audited: Path) -> None:
+    assert set(run(audited, AUDIT)["judge_audit"].payload["inputs"]) == {"anchors", "judge"}
+
+
+def test_a_judge_is_asked_twice_and_the_second_answers_are_kept(audited: Path) -> None:
+    record = run(audited, AUDIT)["judge_audit"]
+    found = verdicts(record)["kind"]["retest"]
+    assert (found["replies"], found["largest"], found["crossed"]["mean"], found["deterministic"]) == (6, 0, 0, False)
+    assert "anchors do not say who wrote" in verdicts(record)["kind"]["not_measured"]["own_family"]
+    assert sum(counts(collected(yes=False)).values()) == 0
+
+
+@pytest.mark.parametrize("protocol", ["pairwise", "listwise"])
+def test_a_comparing_judge_that_follows_the_order_is_refused_by_name(
+    audited: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """It is right about kindness except that it prefers what is shown first, always."""
+    only = [{"name": "kind", "judge": {"protocol": protocol, "question": "Which is kinder?"}}]
+    (audited / "rubric.yaml").write_text(yaml.safe_dump({"criteria": only}), encoding="utf-8")
+    text = (audited / "anchors.jsonl").read_text(encoding="utf-8")
+    (audited / "anchors.jsonl").write_text(re.sub(r', "loved": [01]', "", text), encoding="utf-8")
+    monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: Told(first_shown))
+    edit(audited / "campaign.yaml", "audit.probed_anchors", 24)
+    found = verdicts(run(audited, AUDIT)["judge_audit"])["kind"]
+    assert {"position", "order"} <= set(found["faults"])
+    assert (found["order"]["flips"]["mean"], found["order"]["first"]["mean"]) == (1.0, 0.5)
+    assert verified().findings == []
+
+
+def first_shown(text: str) -> str:
+    ids = re.findall(r"^(R[0-9A-F]{4}\d+):$", text, re.MULTILINE)
+    return json.dumps({"reason": "", "ranking": ids}) if ids else "A"

@@ -34,6 +34,7 @@ def test_an_anchor_carries_a_label_or_null_for_each_criterion(tmp_path: Path) ->
         "finish_reason": "length",
         "labels": {"finishes": 0},
         "source": "author",
+        "by": "Qwen/Qwen3-0.6B",
         "kind": "empty",
         "needs_order_number": True,
     }
@@ -48,6 +49,7 @@ def test_an_anchor_carries_a_label_or_null_for_each_criterion(tmp_path: Path) ->
         "fields": '{"kind":"empty","needs_order_number":true}',
         "labels": {"finishes": 0, "short": None},
         "source": "author",
+        "by": "Qwen/Qwen3-0.6B",
     }
     assert (second["id"], second["finish_reason"], second["source"]) == ("anchors.jsonl:2", "stop", None)
     assert second["prompt_id"] == fingerprint([{"role": "user", "content": "Why?"}])
@@ -65,6 +67,7 @@ def test_an_anchor_carries_a_label_or_null_for_each_criterion(tmp_path: Path) ->
         ({"completion": None}, "completion: must be a text, is null"),
         ({"prompt": ""}, "prompt: is empty"),
         ({"source": 3}, "source: must be a text, is 3"),
+        ({"by": 3}, "by: must be a text, is 3"),
     ],
 )
 def test_an_anchor_that_cannot_be_used_is_refused(tmp_path: Path, change: dict[str, Any], finding: str) -> None:

@@ -1,0 +1,75 @@
+"""Re-reads what was exported for people and what they said: exports that cannot be read, labels that belong to none.
+
+Nothing here can be made again, so nothing is advised to be removed.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline.labels.exports import FOLDER, Export, export_at, rows_of
+from rft_pipeline.store import labels_table
+from rft_pipeline.upkeep.findings import Finding, error
+
+FROM_BACKUP = "restore the file from a backup: labels that were given for it cannot be placed without it"
+IMPORT_AGAIN = "import the file that people filled in again: rft labels import"
+
+
+def label_findings(store: Path, campaign: str | None) -> list[Finding]:
+    """What is wrong with the exports of one campaign or of all, and with the labels of them.
+
+    Only for a table of labels that can be read.
+    """
+    found: list[Finding] = []
+    exports: dict[str, Export] = {}
+    unread: set[str] = set()
+    for path in sorted(store.glob(f"{campaign or '[!.]*'}/{FOLDER}/*.json")):
+        wrong, export = _export_findings(path, store)
+        found += wrong
+        if export is None:
+            unread.add(path.stem)
+        else:
+            exports[export.id] = export
+    labels = labels_table(store).rows().collect()
+    if campaign is not None:
+        labels = labels.filter(pl.col("batch").is_in(list({*exports, *unread})))
+    folder = Path(labels_table(store).path)
+    for batch in sorted(set(labels["batch"]) - unread):
+        for what, count in _wrong_labels(labels.filter(batch=batch), exports.get(batch), store):
+            found.append(error(folder, "", f"{count} labels of export {batch} {what}", IMPORT_AGAIN))
+    return found
+
+
+def _export_findings(path: Path, store: Path) -> tuple[list[Finding], Export | None]:
+    try:
+        export = export_at(path)
+    except (ValueError, TypeError, KeyError, OSError) as unreadable:
+        return [error(path.parent, path.name, f"cannot be read: {unreadable!r}", FROM_BACKUP)], None
+    if (export.id, export.campaign) != (path.stem, path.parent.parent.name):
+        what = f"says that it is export {export.id} of {export.campaign}, which it is not"
+        return [error(path.parent, path.name, what, FROM_BACKUP)], None
+    rows = path.with_suffix(".parquet")
+    try:
+        drawn = rows_of(export, store).filter(pl.col("place") >= 0).height
+    except (pl.exceptions.PolarsError, OSError) as unreadable:
+        return [error(path.parent, rows.name, f"cannot be read: {unreadable}", FROM_BACKUP)], None
+    if drawn != export.drawn:
+        return [error(path.parent, rows.name, f"holds {drawn} drawn rollouts, not {export.drawn}", FROM_BACKUP)], None
+    return [], export
+
+
+def _wrong_labels(labels: pl.DataFrame, export: Export | None, store: Path) -> Iterable[tuple[str, int]]:
+    """What is wrong with the labels of one export, and with how many of them."""
+    if export is None:
+        return [("which does not exist", labels.height)]
+    drawn = rows_of(export, store).filter(pl.col("place") >= 0).select("rollout_id")
+    unknown = sorted(set(labels["criterion"]) - set(export.criteria))
+    wrong = {
+        "are of rollouts that were not drawn": labels.join(drawn, on="rollout_id", how="anti").height,
+        f"are for criteria that were not asked: {', '.join(unknown)}": labels.filter(
+            pl.col("criterion").is_in(unknown)
+        ).height,
+        "have values outside 0 to 1": labels.filter(~pl.col("value").is_between(0, 1)).height,
+    }
+    return [(what, count) for what, count in wrong.items() if count]
