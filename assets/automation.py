@@ -1,6 +1,7 @@
 """Runs that nobody starts by hand: a sensor that notices edited files, and a schedule from campaign.yaml."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -95,11 +96,11 @@ class _Look:
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
     def content(self) -> dict[str, str]:
-        """What is watched, as its records would be named now; of the audit, the anchors' labels."""
+        """What is watched, as its records would be named now; of the audit, all labels."""
         found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
-        return found if self.campaign.audit is None else {**found, LABELS: self.sources["anchors"]}
+        return found if self.campaign.audit is None else {**found, LABELS: _labels(self.sources)}
 
     def in_force(self) -> dict[str, str] | None:
         """The same of the last run; none before the first."""
@@ -107,7 +108,7 @@ class _Look:
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
-            found[LABELS] = audited.payload["inputs"]["anchors"]
+            found[LABELS] = _labels(audited.payload["inputs"])
         return found if found.keys() == self.content().keys() else None
 
     @cached_property
@@ -126,6 +127,11 @@ class _Look:
             asset_selection=[dg.AssetKey(each.split("/")) for each in wanted],
             tags={"rft/campaign": self.campaign.name, "rft/reason": reason, "rft/first_round": str(start)},
         )
+
+
+def _labels(hashes: Mapping[str, str]) -> str:
+    """The labels of the anchors and, where there are any, those of rollouts."""
+    return " ".join(hashes[name] for name in ("anchors", "labels") if name in hashes)
 
 
 def _nothing(why: str, now: "_Seen") -> dg.SensorResult:
