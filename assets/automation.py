@@ -96,7 +96,7 @@ class _Look:
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
     def content(self) -> dict[str, str]:
-        """What is watched, as its records would be named now; of the audit, the anchors' labels."""
+        """What is watched, as its records would be named now; of the audit, all labels."""
         found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }

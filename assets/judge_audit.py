@@ -24,7 +24,7 @@ def judge_audit(campaign: Campaign, how: Audit) -> dg.AssetsDefinition:
     return stage_asset(
         campaign,
         "judge_audit",
-        description="Each judge against the labels of the anchors, and against replies edited to mislead it.",
+        description="Each judge against labels of anchors and rollouts, and against replies edited to mislead it.",
         kinds={"pytorch", "scikitlearn"},
         metadata=_metadata,
         checks=[(earned, judges_earn_their_weight)],
@@ -39,6 +39,7 @@ def _metadata(record: Record) -> dict[str, Any]:
             {
                 "criterion": each["criterion"],
                 "verdict": each["power"],
+                "by anchors alone": each["from_people"]["before"]["power"] if each["from_people"] else each["power"],
                 "weight kept": each["weight"],
                 "Youden J": each["youden_j"]["mean"],
                 "AUC": each["auc"]["mean"],

@@ -11,6 +11,7 @@ import yaml
 
 from rft_pipeline import plan as planning
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli import show_audit
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
@@ -170,6 +171,19 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
     assert "With and without people's labels of rollouts" in page
     assert set(record.payload["inputs"]) == {"anchors", "labels", "judge"}
+
+
+def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled_by_people(audited, tmp_path, "Anna", "Ben")
+    people = verdicts(run(audited, AUDIT)["judge_audit"])["kind"]["from_people"]
+    show_audit.audited(Home.find(), "tiny", as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "kind anchors trains 1.00 24/24 1.00 (1.00–1.00)" in said
+    assert f"and {people['measured']} rollouts" in said
+    assert "people among themselves: κ 0.88, Krippendorff α 0.88" in said
+    assert "test–retest: 6 replies judged twice: mean |Δ| 0.0000, largest 0.0000" in said
 
 
 def test_without_labels_nothing_of_them_is_in_the_fingerprint(audited: Path) -> None:
