@@ -1,5 +1,6 @@
 """From scores to an update."""
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -96,6 +97,15 @@ class Training(Strict):
         """Without the settings of other methods: editing those changes nothing."""
         others = {name for method, names in _ONLY.items() if method != self.method for name in names}
         return {name: value for name, value in super().identity.items() if name not in others}
+
+    def from_folder(self, folder: Path) -> Self:
+        """With paths that start at a campaign's folder spelled out."""
+        config = self.runtime.accelerate_config
+        if config is None:
+            return self
+        return self.model_copy(
+            update={"runtime": self.runtime.model_copy(update={"accelerate_config": str(folder / config)})}
+        )
 
     @model_validator(mode="after")
     def _processes_share_a_step(self) -> Self:

@@ -167,7 +167,7 @@ def _checkpoints(job: Job) -> Output:
         start=start,
         base=base,
         batch=job.frame("reward_batches"),
-        training=job.campaign.training,
+        training=job.campaign.training.from_folder(job.campaign.folder),
         temperature=job.campaign.rollouts.sampling.temperature,
         seed=job.campaign.seed,
         workdir=job.workdir,

@@ -29,6 +29,7 @@ def train_checkpoint(
     killed run left in `kept` is gone on from. Returns the last step's metrics and `steps`. Raises `GateError` when the
     batch has nothing to teach.
     """
+    from rft_pipeline.trainers.launching import train_launched
     from rft_pipeline.trainers.methods import METHODS
 
     lines: list[str] = []
@@ -40,7 +41,8 @@ def train_checkpoint(
 
     job = TrainJob(start, base, batch, training, temperature, seed, workdir, kept, on_step)
     method = METHODS[training.method]
+    train = method.train if training.runtime.processes == 1 else train_launched
     with progress.counting("steps", method.planned_steps(job)):
-        last = method.train(job)
+        last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {**last, "steps": len(lines)}

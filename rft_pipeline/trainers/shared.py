@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
 from rft_pipeline.campaign import Training
@@ -18,6 +19,8 @@ from rft_pipeline.trainers.base import LogStep, TrainJob
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's name → ours, of what every trainer logs."""
+FROZEN_COPY = "ref"
+"""The adapter TRL makes of the start policy, and the folder it is saved in."""
 SLICES, DONE = "slices.json", "steps.jsonl"
 """In the kept folder: how the work was cut into pieces, and a line for each step that was taken."""
 
@@ -28,9 +31,12 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
     state = last_state(job.kept)
     step_log = _StepLog(job, METRICS | metrics, steps_of(state))
     trainer.add_callback(step_log)
+    if state is not None and (state / FROZEN_COPY).is_dir():
+        trainer.add_callback(_Adapter(state))
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
-    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.accelerator.num_processes > 1 else None
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if trainer.accelerator.is_main_process:
         target = job.scratch / "checkpoint"
         model, more = trainer.accelerator.unwrap_model(trainer.model), {}
@@ -179,3 +185,15 @@ class _StepLog(TrainerCallback):
         tokens = logs["num_tokens"] - self.tokens_before
         self.tokens_before = logs["num_tokens"]
         return tokens
+
+
+class _Adapter(TrainerCallback):
+    """Loads the trained adapter of a state: of several, transformers loads only those in folders of their own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(getattr(model, "module", model), load_file(self.state / "adapter_model.safetensors"))
