@@ -75,7 +75,7 @@ class _EffectiveShare(TrainerCallback):
         self.stopped: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        share = self.trainer.take_effective_share()
+        share = self.trainer.end_step()
         if self.least is not None and share < self.least and state.global_step < state.max_steps:
             self.stopped = state.global_step
             control.should_training_stop = True

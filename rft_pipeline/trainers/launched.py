@@ -12,6 +12,8 @@ import polars as pl
 from accelerate import PartialState
 
 from rft_pipeline.campaign import Training
+from rft_pipeline.engines.weights import pick_device
+from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.launching import BATCH, JOB, RESULT, TOLD
 from rft_pipeline.trainers.methods import METHODS
@@ -34,6 +36,9 @@ def main(folder: Path) -> None:
         seed=handed["seed"],
         log_step=tell,
     )
+    processes = PartialState(cpu=pick_device(job.training.runtime.device) == "cpu").num_processes
+    if processes != job.training.runtime.processes:
+        raise EngineError(f"{processes} processes were started instead of {job.training.runtime.processes}")
     result = METHODS[job.training.method].train(job)
     if PartialState().is_main_process:
         (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")

@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 
-from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 
@@ -81,12 +80,12 @@ def _command(job: TrainJob, folder: Path) -> list[str]:
     runtime = job.training.runtime
     config = runtime.accelerate_config
     if config is None:
-        cpu = pick_device(runtime.device) == "cpu"
         config = str(folder / "accelerate.yaml")
         settings = {
             "compute_environment": "LOCAL_MACHINE",
-            "distributed_type": "MULTI_CPU" if cpu else "MULTI_GPU",
-            "use_cpu": cpu,
+            # on CPUs too: for MULTI_CPU it wants mpirun, and starts one single process without; what the processes run
+            # on they are told by the job
+            "distributed_type": "MULTI_GPU",
             "num_machines": 1,
             "mixed_precision": "no",  # the trainer says bf16 itself
         }

@@ -24,7 +24,7 @@ class ReplayTrainer(GRPOTrainer):
     _gaps: torch.Tensor
     _buffered_inputs: Any
     _loss_inputs: dict[str, torch.Tensor] | None = None
-    _ratio_sums: torch.Tensor | None = None
+    _step_sums: torch.Tensor | None = None
     round_file: Path
     """Holds the round as it was first cut into slices, for a run that goes on after a kill."""
     max_negative_ratio: float | None = None
@@ -169,10 +169,7 @@ class ReplayTrainer(GRPOTrainer):
         self._loss_inputs = None
         mask = inputs["completion_mask"] * inputs["tool_mask"]
         log_ratio = self._newest_logps.detach() - old
-        kl = ((log_ratio.exp() - 1 - log_ratio) * mask).sum()
-        summed, tokens = self.accelerator.reduce(torch.stack([kl, mask.sum().to(kl.dtype)]))
-        self._metrics["train"]["kl_to_start"].append((summed / tokens.clamp(min=1)).item())
-        self._add_ratios((log_ratio * mask).sum(1)[mask.any(1)])
+        self._add_ratios(log_ratio.double(), mask)
         return loss
 
     def _cap_negative_ratios(self, inputs: dict[str, torch.Tensor], logps: torch.Tensor) -> None:
@@ -185,21 +182,28 @@ class ReplayTrainer(GRPOTrainer):
         beyond = (inputs["advantages"] < 0).unsqueeze(1) & (new - old > cap)
         inputs["old_per_token_logps"] = torch.where(beyond, new - cap, old)
 
-    def _add_ratios(self, log_ratio_B: torch.Tensor) -> None:
-        """Adds the likelihood ratios w of whole rollouts to the step's Σw, Σw² and their number."""
-        w_B = log_ratio_B.double().clamp(max=300).exp()
-        sums = torch.stack([w_B.sum(), (w_B**2).sum(), torch.tensor(float(len(w_B)), device=w_B.device).double()])
-        self._ratio_sums = sums if self._ratio_sums is None else self._ratio_sums + sums
+    def _add_ratios(self, log_ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> None:
+        """Adds to the step's sums: KL and number of live tokens; Σw, Σw² and number of live rollouts, w the likelihood
+        ratio of a whole one."""
+        kl_BT = (log_ratio_BT.exp() - 1 - log_ratio_BT) * mask_BT
+        w_B = (log_ratio_BT * mask_BT).sum(1)[mask_BT.any(1)].clamp(max=300).exp()
+        counts = torch.tensor([mask_BT.sum(), len(w_B)], dtype=torch.float64, device=w_B.device)
+        sums = torch.stack([kl_BT.sum(), counts[0], w_B.sum(), (w_B**2).sum(), counts[1]])
+        self._step_sums = sums if self._step_sums is None else self._step_sums + sums
 
-    def take_effective_share(self) -> float:
-        """Effective sample size of the step's rollouts, (Σw)²/Σw², as a share of their number (1 when all ratios are
-        equal, or none is live); logged, and counted anew from here."""
-        assert self._ratio_sums is not None
-        total, squares, count = self.accelerator.reduce(self._ratio_sums).tolist()
-        self._ratio_sums = None
+    def end_step(self) -> float:
+        """Logs the step's KL to the start, a mean over live tokens, and returns and logs its effective share.
+
+        That is the effective sample size of the step's rollouts, (Σw)²/Σw², as a share of their number: 1 when all
+        ratios are equal, or none is live. Both are over the whole step: whatever the number of passes and processes.
+        """
+        assert self._step_sums is not None
+        kl, tokens, total, squares, count = self.accelerator.reduce(self._step_sums).tolist()
+        self._step_sums = None
         share = total**2 / (count * squares) if count else 1.0
+        self._metrics["train"]["kl_to_start"].append(kl / max(tokens, 1))
         self._metrics["train"]["effective_share"].append(share)
-        return share
+        return float(share)
 
 
 def save_round(parts: list[dict[str, torch.Tensor]], gaps: torch.Tensor, path: Path) -> None:
