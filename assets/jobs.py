@@ -6,7 +6,7 @@ import dagster as dg
 
 from rft_pipeline.campaign import Campaign
 
-PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.grpo"]
+PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.methods"]
 """Imported once into the server each step is forked from: a step frees its memory by ending, yet starts at once."""
 
 EACH_STEP_A_PROCESS: dict[str, Any] = {

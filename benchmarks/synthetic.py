@@ -114,7 +114,8 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
         made_from = payload(campaign, here, upstream, sources)
         with records.workdir(here.key) as workdir:
             engines = JudgeEngines(campaign, home.models)  # none is loaded: all rows are there
-            job = Job(campaign, here, upstream, sources, home, workdir, Progress(here.name), lambda *_: None, engines)
+            kept, progress = records.kept(here.key, fingerprint(made_from)), Progress(here.name)
+            job = Job(campaign, here, upstream, sources, home, workdir, kept, progress, lambda *_: None, engines)
             if here.stage == "rollouts":
                 addressed = addresses(campaign, upstream, here.round)
                 rollouts_table(home.store).append(pl.concat([rows, addressed], how="horizontal"))

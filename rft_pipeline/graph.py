@@ -164,8 +164,9 @@ def _rollouts_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
 
 
 def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
-    sampling = campaign.rollouts.sampling
-    settings = {**campaign.training.identity, "temperature": sampling.temperature, "seed": campaign.seed}
+    settings = {**campaign.training.identity, "seed": campaign.seed}
+    if campaign.training.method == "grpo":  # the ratio is of the tempered distribution; the others read none
+        settings["temperature"] = campaign.rollouts.sampling.temperature
     if campaign.training.weights != "lora":
         del settings["lora"]
     return settings
@@ -222,8 +223,13 @@ def _read(upstream: _Upstream) -> _Upstream:
     return {role: record for role, record in there.items() if role != "labels" or record.rows["labels"]}
 
 
-def _contents(*roles: str) -> Callable[[Campaign, _Upstream, _Sources], dict[str, str]]:
-    return lambda campaign, upstream, sources: {role: upstream[role].content_hash for role in roles}
+def _checkpoints_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
+    """The batch's content is what grpo reads; the other methods choose by reward, and look at references."""
+    inputs = {role: upstream[role].content_hash for role in ("policy", "reward_batches")}
+    if campaign.training.method != "grpo":
+        batch = upstream["reward_batches"]
+        inputs["choices"] = batch.parts.get("choices", batch.content_hash)
+    return inputs
 
 
 def _judge(campaign: Campaign, sources: _Sources) -> dict[str, str]:
@@ -250,6 +256,6 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
         **_judge(campaign, sources),
     },
     "reward_batches": _reward_batches_inputs,
-    "checkpoints": _contents("policy", "reward_batches"),
+    "checkpoints": _checkpoints_inputs,
     "eval_reports": _eval_reports_inputs,
 }

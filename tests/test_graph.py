@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from rft_pipeline.campaign import load_campaign
+from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, code_versions, node, nodes, payload
+from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, code_versions, node, nodes, payload, settings
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -127,6 +127,57 @@ def test_a_setting_of_the_campaign_changes_the_stages_it_is_for(
 def test_the_rank_of_an_adapter_counts_when_there_is_one(tiny_campaign: Path) -> None:
     edit(tiny_campaign / "campaign.yaml", "training.weights", "lora")
     assert changed(tiny_campaign, "campaign.yaml", "training.lora.rank", 2) == every_round("checkpoints")
+
+
+def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: Path) -> None:
+    # newer settings at their default stay out: all checkpoints of older campaigns would be made again
+    campaign = load_campaign(tiny_campaign)
+    assert payload_settings(campaign) == {
+        "method": "grpo",
+        "weights": "full",
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+        "epochs": 1,
+        "batch_size": 8,
+        "clip_low": 0.2,
+        "clip_high": 0.28,
+        "kl_beta": 0.0,
+        "max_grad_norm": 1.0,
+        "temperature": 1.0,
+        "seed": 7,
+    }
+
+
+def payload_settings(campaign: Campaign) -> dict[str, Any]:
+    return settings(campaign, node(campaign, "round_1/checkpoints"))
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "value", "counts"),
+    [
+        ("grpo", "loss_type", "dr_grpo", True),
+        ("grpo", "max_negative_ratio", 1, True),
+        ("grpo", "min_effective_share", 0.5, True),
+        ("grpo", "mask_truncated", True, True),
+        ("grpo", "raft.best", 2, False),
+        ("grpo", "dpo.beta", 0.2, False),
+        ("grpo", "runtime.processes", 2, False),
+        ("grpo", "runtime.save_steps", 2, False),
+        ("raft", "raft.best", 2, True),
+        ("raft", "mask_truncated", True, True),
+        ("raft", "clip_low", 0.1, False),
+        ("dpo", "dpo.margin", 0.2, True),
+        ("dpo", "raft.best", 2, False),
+        ("sft", "dpo.beta", 0.2, False),
+        ("sft", "epochs", 2, True),
+    ],
+)
+def test_only_the_settings_of_the_method_in_use_count(
+    tiny_campaign: Path, method: str, where: str, value: object, counts: bool
+) -> None:
+    edit(tiny_campaign / "campaign.yaml", "training.method", method)
+    remade = changed(tiny_campaign, "campaign.yaml", f"training.{where}", value)
+    assert remade == (every_round("checkpoints") if counts else set())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ STEP_METRICS = {
     "train/entropy",
     "train/clip_ratio",
     "train/kl_to_start",
+    "train/effective_share",
     "train/learning_rate",
     "train/tokens_per_second",
 }

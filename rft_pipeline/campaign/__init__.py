@@ -10,13 +10,14 @@ from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, w
 from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
 from rft_pipeline.campaign.running import Checks, Prices, Schedule
 from rft_pipeline.campaign.serving import EngineRuntime, JudgeModel, Policy, Served, Server, TokenPrices
-from rft_pipeline.campaign.training import Lora, Reward, Training, TrainRuntime
+from rft_pipeline.campaign.training import Dpo, Lora, Raft, Reward, Training, TrainRuntime
 
 __all__ = [
     "Audit",
     "Bias",
     "Campaign",
     "Checks",
+    "Dpo",
     "EngineRuntime",
     "Evaluation",
     "Format",
@@ -26,6 +27,7 @@ __all__ = [
     "Prices",
     "PromptSource",
     "Prompts",
+    "Raft",
     "Reward",
     "Rollouts",
     "Sampling",

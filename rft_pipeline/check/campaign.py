@@ -1,11 +1,13 @@
 """Read everything a campaign names, then hand it to the checks."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
+from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
@@ -42,6 +44,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     _check_sizes(campaign, train, settings)
     _check_engines(campaign, settings)
     _check_served(campaign, settings)
+    _check_training(campaign, train, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_context(campaign, prompts, models, rubric, settings)
@@ -142,6 +145,25 @@ def _check_engines(campaign: Campaign, settings: Findings) -> None:
     for key, runtime in runtimes.items():
         if missing := load.not_installed(runtime):
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")
+
+
+def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
+    where, training = campaign.folder / "campaign.yaml", campaign.training
+    config = training.from_folder(campaign.folder).runtime.accelerate_config
+    if config is not None and not Path(config).is_file():
+        settings.errors.append(
+            f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
+            f"--config_file {config}`"
+        )
+    if training.method == "sft" and train is not None and not _has_references(train):
+        settings.warnings.append(
+            f"{where}: training.method: sft imitates references, and no prompt of {_file(campaign.prompts.train)} has "
+            f"the field {REFERENCE!r}; only replies that people labelled are left to learn from"
+        )
+
+
+def _has_references(train: pl.DataFrame) -> bool:
+    return any(json.loads(fields).get(REFERENCE) for fields in train["fields"])
 
 
 def _check_served(campaign: Campaign, settings: Findings) -> None:

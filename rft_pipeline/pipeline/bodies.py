@@ -162,8 +162,10 @@ def _reward_batches(job: Job) -> Output:
     job.write(batch.rows)
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
     reward = batch.rows["reward"].mean()
+    human = [name for name in ("human",) if name in batch.rows.columns]
     return Output(
         content_hash=content_hash(batch.rows.select("rollout_id", _said(job), "advantage", "excluded")),
+        parts={"choices": content_hash(batch.rows.select("rollout_id", "reward", "finish_reason", "fields", *human))},
         rows={
             "rollouts": batch.rows.height,
             "excluded": excluded,
@@ -181,7 +183,7 @@ def _checkpoints(job: Job) -> Output:
     start, base = job.policy_folder("policy"), job.policy_folder("base")
     batch = job.upstream["reward_batches"]
     share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
-    if share < least:
+    if share < least and job.campaign.training.method != "sft":  # which learns from references, not from differences
         raise GateError(
             f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything, a share of "
             f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart."
@@ -190,10 +192,11 @@ def _checkpoints(job: Job) -> Output:
         start=start,
         base=base,
         batch=job.frame("reward_batches"),
-        training=job.campaign.training,
+        training=job.campaign.training.from_folder(job.campaign.folder),
         temperature=job.campaign.rollouts.sampling.temperature,
         seed=job.campaign.seed,
         workdir=job.workdir,
+        kept=job.kept,
         log_step=job.log_step,
         progress=job.progress,
     )

@@ -37,6 +37,8 @@ class Job:
     sources: Mapping[str, str]
     home: Home
     workdir: Path
+    kept: Path
+    """Outlives a killed run of the same job; there only if the stage made it."""
     progress: Progress
     log_step: LogStep
     engines: JudgeEngines

@@ -73,7 +73,10 @@ class Pipeline:
         began = time.monotonic()
         with self.records.workdir(here.key) as workdir:
             with closing(JudgeEngines(campaign, self.home.models)) as engines:
-                job = Job(campaign, here, upstream, sources, self.home, workdir, progress, tracker.log_step, engines)
+                kept = self.records.kept(here.key, fingerprint(made_from))
+                job = Job(
+                    campaign, here, upstream, sources, self.home, workdir, kept, progress, tracker.log_step, engines
+                )
                 output = BODIES[here.stage](job)
             record = Record(
                 key=here.key,

@@ -1,5 +1,6 @@
 """What a stage would have to make, counted: rollouts, judgements of each criterion, optimiser steps."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -124,7 +125,12 @@ class _Counting:
         if batch is not None:
             rollouts = batch.rows["rollouts"] - batch.rows["excluded"]
         training = self.campaign.training
-        self.work.add("steps", max(1, rollouts // training.batch_size) * training.epochs)
+        if training.method == "grpo":
+            self.work.add("steps", max(1, rollouts // training.batch_size) * training.epochs)
+            return
+        groups = how.prompts_per_round if batch is None else batch.rows["groups_used"]
+        examples = groups * (training.raft.best if training.method == "raft" else 1)
+        self.work.add("steps", max(1, math.ceil(examples * training.epochs / training.batch_size)))
 
     def evaluation(self) -> None:
         how, prompts = self.campaign.evaluation, self._prompts("eval")

@@ -1,7 +1,6 @@
 """Checkpoints: train the policy on a round's reward batch."""
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -20,25 +19,30 @@ def train_checkpoint(
     temperature: float,
     seed: int,
     workdir: Path,
+    kept: Path,
     log_step: LogStep,
     progress: Progress,
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with.
-    Returns the last step's metrics and `steps`. Raises `GateError` when the batch has nothing to teach.
+    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with. What a
+    killed run left in `kept` is gone on from. Returns the last step's metrics and `steps`. Raises `GateError` when the
+    batch has nothing to teach.
     """
-    from rft_pipeline.trainers.grpo import planned_steps, train_grpo
+    from rft_pipeline.trainers.launching import train_launched
+    from rft_pipeline.trainers.methods import METHODS
 
     lines: list[str] = []
-    with progress.counting("steps", planned_steps(batch, training, seed)):
 
-        def on_step(step: int, metrics: dict[str, float]) -> None:
-            lines.append(json.dumps({"step": step, **metrics}))
-            log_step(step, metrics)
-            progress.advance(1)
+    def on_step(step: int, metrics: dict[str, float]) -> None:
+        lines.append(json.dumps({"step": step, **metrics}))
+        log_step(step, metrics)
+        progress.advance(1)
 
-        last = train_grpo(TrainJob(start, base, batch, training, temperature, seed, workdir, on_step))
+    job = TrainJob(start, base, batch, training, temperature, seed, workdir, kept, on_step)
+    method = METHODS[training.method]
+    train = method.train if training.runtime.processes == 1 else train_launched
+    with progress.counting("steps", method.planned_steps(job)):
+        last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shutil.rmtree(workdir / "trainer", ignore_errors=True)
     return {**last, "steps": len(lines)}

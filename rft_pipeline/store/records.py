@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 RECORD = "record.json"
 CURRENT = "current"
 MAKING = ".making-"
+TRAINING = ".training-"
 STEPS = "steps.jsonl"
 """In a checkpoint's record: one line an optimiser step, its number and metrics."""
 
@@ -152,6 +153,10 @@ class RecordStore:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def kept(self, key: str, fingerprint: str) -> Path:
+        """Where a training leaves what it goes on from after a kill; gone once its record is committed."""
+        return self.root / key / f"{TRAINING}{fingerprint}"
+
     def commit(self, record: Record, workdir: Path) -> Record:
         """Hash the files of `workdir`, write the record last, and rename the folder into place."""
         files = sorted(path for path in workdir.rglob("*") if path.is_file())
@@ -165,4 +170,5 @@ class RecordStore:
         workdir.rename(folder)
         record = replace(record, folder=folder)
         self.make_current(record)
+        shutil.rmtree(self.kept(record.key, record.fingerprint), ignore_errors=True)
         return record

@@ -21,10 +21,14 @@ class TrainJob:
     base: Path
     """Full weights of the model the campaign began with."""
     batch: pl.DataFrame
-    """rollout_id, prompt_id, prompt_tokens, tokens, advantage, excluded."""
+    """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and what methods
+    choose by: reward, finish_reason, fields, human."""
     training: Training
     temperature: float
     """The batch was sampled at this temperature; log-probs in the loss are of the same distribution."""
     seed: int
     scratch: Path
+    """Gets the checkpoint, as `checkpoint/`."""
+    kept: Path
+    """Outlives a killed process: holds what a rerun of the same job goes on from."""
     log_step: LogStep

@@ -9,7 +9,7 @@ from pathlib import Path
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
 from rft_pipeline.store.lock import LOCK
-from rft_pipeline.store.records import CURRENT, MAKING, RECORD, Record, RecordStore
+from rft_pipeline.store.records import CURRENT, MAKING, RECORD, TRAINING, Record, RecordStore
 
 CHAMPION = "champion"
 """In a campaign's folder: the address of the record that is its champion."""
@@ -18,7 +18,7 @@ KEEP = "keep.txt"
 TABLES = "tables"
 
 _FINGERPRINT = re.compile(f"[0-9a-f]{{{SHORT}}}")
-_LEFTOVERS = (MAKING, f".{CURRENT}-")
+_LEFTOVERS = (MAKING, TRAINING, f".{CURRENT}-")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.store import Record, RecordStore
-from rft_pipeline.store.records import RECORD
+from rft_pipeline.store.records import RECORD, TRAINING
 from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning
 from rft_pipeline.upkeep.layout import (
     CHAMPION,
@@ -137,7 +137,9 @@ def leftover_findings(records: RecordStore, there: Layout) -> list[Finding]:
     busy = being_made(records, there)
     dead = [path for path in there.leftovers if key_of(records.root, path) not in busy]
     what = "was left by a run that was killed"
-    return [warning(path.parent, path.name, what, "`rft gc --yes` removes it") for path in dead]
+    resumable = "running the stage again goes on from it, and `rft gc --yes` removes it"
+    do = {path: resumable if path.name.startswith(TRAINING) else "`rft gc --yes` removes it" for path in dead}
+    return [warning(path.parent, path.name, what, do[path]) for path in dead]
 
 
 def _hash(record: Record) -> str:

@@ -139,3 +139,22 @@ def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> 
     assert errors(folder, DataError) == [
         "anchors.jsonl: line 1: labels.witty: the rubric has no such criterion; it has: polite"
     ]
+
+
+def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
+    settings = {"training": {"batch_size": 8, "runtime": {"processes": 2, "accelerate_config": "fsdp.yaml"}}}
+    (found,) = errors(campaign(tmp_path, settings=settings))
+    assert "training.runtime.accelerate_config: " in found
+    assert "fsdp.yaml does not exist" in found
+
+
+@pytest.mark.parametrize(("train", "warned"), [(TRAIN, True), ([{**row, "reference": "Yes."} for row in TRAIN], False)])
+def test_a_warm_start_without_references_is_a_warning(tmp_path: Path, train: list[Any], warned: bool) -> None:
+    folder = campaign(tmp_path, train=train, settings={"training": {"method": "sft", "batch_size": 8}})
+    assert any("training.method: sft imitates references" in warning for warning in check(folder).warnings) == warned
+
+
+def test_processes_that_cannot_share_a_step_are_refused(tmp_path: Path) -> None:
+    settings = {"training": {"batch_size": 8, "runtime": {"processes": 3}}}
+    (found,) = errors(campaign(tmp_path, settings=settings))
+    assert "8 rollouts cannot be shared by 3 processes" in found

@@ -17,7 +17,7 @@ from tests.runs import run
 PRELOADED = [
     "mlflow",
     "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.grpo",
+    "rft_pipeline.trainers.methods",
     "tests.runs",
     "tests.pipeline.watched",
 ]

@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import GateError
-from rft_pipeline.trainers import TrainJob, grpo
+from rft_pipeline.trainers import TrainJob, grpo, shared
 from tests.trainers.watched import FLAT, GAPPED, Seen, run
 
 GAP = ("logprob_gap_mean", "logprob_gap_p99")
@@ -119,7 +119,9 @@ def test_logprobs_without_the_padding_equal_those_with_it(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     replay = grpo.Replay(batch, 8, 7)
-    job = TrainJob(tiny_model, tiny_model, batch, Training(batch_size=8), 1.0, 7, tmp_path, lambda step, metrics: None)
+    job = TrainJob(
+        tiny_model, tiny_model, batch, Training(batch_size=8), 1.0, 7, tmp_path, tmp_path, lambda step, metrics: None
+    )
     trainer = grpo.ReplayTrainer(
         model=load_weights(tiny_model, "float32", "cpu"),
         args=GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4),
@@ -153,7 +155,7 @@ def test_logprobs_without_the_padding_equal_those_with_it(
 
 def test_every_step_logs_our_metrics_and_none_of_them_is_a_reward(full: Seen) -> None:
     for metrics in full.logged.values():
-        assert set(metrics) == set(grpo.METRICS.values())
+        assert set(metrics) == set((shared.METRICS | grpo.METRICS).values()) | {"tokens_per_second"}
         assert all(isinstance(value, float) and value == value for value in metrics.values())
         assert not any("reward" in name for name in metrics)
         assert metrics["learning_rate"] == pytest.approx(1e-3)
@@ -199,8 +201,12 @@ def test_a_micro_batch_that_does_not_fit_the_step_is_made_smaller(
     assert sorted(seen.logged) == [1, 2]
 
 
-def test_the_planned_steps_are_those_that_are_taken(full: Seen, batch: pl.DataFrame) -> None:
-    assert grpo.planned_steps(batch, Training(batch_size=8, epochs=2), 7) == len(full.logged) == 4
+def test_the_planned_steps_are_those_that_are_taken(
+    full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    training = Training(batch_size=8, epochs=2)
+    job = TrainJob(tiny_model, tiny_model, batch, training, 1.0, 7, tmp_path, tmp_path, lambda step, metrics: None)
+    assert grpo.planned_steps(job) == len(full.logged) == 4
 
 
 def test_a_batch_that_can_teach_nothing_is_refused(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:

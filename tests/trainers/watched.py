@@ -19,7 +19,7 @@ from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.reward_batches import make_batch
-from rft_pipeline.trainers import TrainJob, grpo
+from rft_pipeline.trainers import LogStep, TrainJob, grpo
 
 ADAPTER = "adapter_model.safetensors"
 FLAT, GAPPED = "flat", "gapped"
@@ -81,6 +81,35 @@ class Seen:
         return found
 
 
+def job_of(
+    batch: pl.DataFrame,
+    start: Path,
+    scratch: Path,
+    log_step: LogStep,
+    base: Path | None = None,
+    temperature: float = 1.0,
+    **training: Any,
+) -> TrainJob:
+    """A job of two epochs in steps of 8, unless `training` says otherwise."""
+    settings = {
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+        "epochs": 2,
+        "runtime": {"micro_batch_size": 4, "device": "cpu"},
+    }
+    return TrainJob(
+        start=start,
+        base=base or start,
+        batch=batch,
+        training=Training.model_validate({**settings, **training}),
+        temperature=temperature,
+        seed=7,
+        scratch=scratch,
+        kept=scratch / "kept",
+        log_step=log_step,
+    )
+
+
 def run(
     batch: pl.DataFrame,
     start: Path,
@@ -107,22 +136,7 @@ def run(
             seen.rollout_calls += 1
             return super().__call__(prompts, trainer)
 
-    settings = {
-        "learning_rate": 1e-3,
-        "batch_size": 8,
-        "epochs": 2,
-        "runtime": {"micro_batch_size": 4, "device": "cpu"},
-    }
-    job = TrainJob(
-        start=start,
-        base=base or start,
-        batch=batch,
-        training=Training.model_validate({**settings, **training}),
-        temperature=temperature,
-        seed=7,
-        scratch=scratch,
-        log_step=seen.logged.__setitem__,
-    )
+    job = job_of(batch, start, scratch, seen.logged.__setitem__, base, temperature, **training)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo, "ReplayTrainer", Watched)
         patch.setattr(grpo, "Replay", Replay)

@@ -156,6 +156,7 @@ def test_a_table_without_its_log_is_found(finished_copy: Path) -> None:
     assert what.startswith("cannot be read: ")
 
 
-def test_what_a_killed_run_left_is_a_warning(finished_copy: Path) -> None:
-    (Home.find().store / "tiny" / "prompts" / ".making-abc").mkdir()
-    assert said() == [("warning", "tiny/prompts/.making-abc", "was left by a run that was killed")]
+@pytest.mark.parametrize("name", ["prompts/.making-abc", "round_1/checkpoints/.training-0123456789abcdef"])
+def test_what_a_killed_run_left_is_a_warning(name: str, finished_copy: Path) -> None:
+    (Home.find().store / "tiny" / name).mkdir()
+    assert said() == [("warning", f"tiny/{name}", "was left by a run that was killed")]

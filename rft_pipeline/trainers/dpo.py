@@ -1,0 +1,58 @@
+"""DPO by TRL (Rafailov et al. 2023, arXiv 2305.18290): prefer each group's best rollout over its worst.
+
+It reads the order of rewards alone, which suits judges that only rank. The policy is held to the one the round started
+from. Pairs are tokens already: TRL's own preparation would render and tokenise texts.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
+from rft_pipeline.engines.weights import load_tokenizer, load_weights
+from rft_pipeline.trainers.base import TrainJob
+from rft_pipeline.trainers.examples import best_and_worst, in_steps, steps
+from rft_pipeline.trainers.shared import common_config, job_device, load_model, run_trainer
+
+METRICS = {
+    "mean_token_accuracy": "token_accuracy",
+    "rewards/accuracies": "preferred_share",
+    "rewards/margins": "preference_margin",
+}
+"""`preference_margin` is β times how much the best has gained on the worst in log-likelihood, `preferred_share` how
+often it has gained at all. TRL calls them rewards; no judge has seen them."""
+
+
+def train_dpo(job: TrainJob) -> dict[str, float]:
+    """Train on the pairs and write the checkpoint; metrics of the last step.
+
+    Raises `GateError` when no group's best and worst are far enough apart.
+    """
+    pairs = in_steps(best_and_worst(job.batch, job.training), job.training, job.seed)
+    rows = [
+        {"prompt_ids": pair.prompt_tokens, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected} for pair in pairs
+    ]
+    full = job.training.weights == "full"
+    trainer = _StoredPairs(
+        model=load_model(job),
+        # an adapter's reference is a frozen copy of it, which TRL makes
+        ref_model=load_weights(job.start, "float32", job_device(job)) if full else None,
+        args=DPOConfig(
+            **common_config(job),
+            beta=job.training.dpo.beta,
+            train_sampling_strategy="sequential",
+            max_length=None,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=load_tokenizer(job.start),
+    )
+    return run_trainer(trainer, job, METRICS)
+
+
+def planned_steps(job: TrainJob) -> int:
+    return steps(best_and_worst(job.batch, job.training), job.training)
+
+
+class _StoredPairs(DPOTrainer):
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset

@@ -1,0 +1,126 @@
+"""What the methods beside GRPO learn from: replies that a batch's rollouts or references hold, as tokens.
+
+Axes: N examples, S steps of B examples. Examples come in a seeded order, another for each epoch. Every step is whole:
+the last one is filled up with the first examples of one more epoch.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import polars as pl
+
+from rft_pipeline.addresses import REFERENCE
+from rft_pipeline.campaign import Training
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import seed_of
+
+
+class Example(NamedTuple):
+    """A reply to imitate."""
+
+    name: str
+    prompt_tokens: list[int]
+    tokens: list[int] | None
+    """None for a reference, which has no tokens yet."""
+    text: str = ""
+
+
+class Pair(NamedTuple):
+    """A reply to prefer over another one."""
+
+    name: str
+    prompt_tokens: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+
+Item = TypeVar("Item", Example, Pair)
+
+
+def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
+    """The `raft.best` rollouts of highest reward of each group that can teach.
+
+    Raises `GateError` when there is none.
+    """
+    found = [_example(row) for group in _groups(batch, training) for row in group[: training.raft.best]]
+    return _some(found, "no group has a rollout to imitate")
+
+
+def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
+    """Of each group its best and worst rollout, where their rewards differ by `dpo.margin` at least.
+
+    Raises `GateError` when there is none.
+    """
+    found = []
+    for group in _groups(batch, training):
+        best, worst = group[0], group[-1]
+        if best["reward"] - worst["reward"] >= training.dpo.margin and best["tokens"] != worst["tokens"]:
+            found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
+    return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
+
+
+def good_answers(batch: pl.DataFrame, training: Training) -> list[Example]:
+    """Of each prompt the best of the replies that people judged (where they judged several of one prompt, and did not
+    find all alike), else the reference.
+
+    Raises `GateError` when no prompt has either.
+    """
+    found = []
+    for rows in _by_prompt(batch):
+        judged = [row for row in rows if row.get("human") and row["reward"] is not None]
+        best = max(judged, key=_rank, default=None)
+        reference = json.loads(rows[0]["fields"]).get(REFERENCE) if rows[0].get("fields") else None
+        if best is not None and best["reward"] > min(row["reward"] for row in judged):
+            found.append(_example(best))
+        elif reference:
+            found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, str(reference)))
+    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has replies that people told apart")
+
+
+def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[Item]:
+    """S·B examples in the order they are learnt from."""
+    wanted = steps(examples, training) * training.batch_size
+    stream: list[Item] = []
+    epoch = 0
+    while len(stream) < wanted:
+        stream += sorted(examples, key=lambda example: seed_of(seed, "training order", epoch, example.name))
+        epoch += 1
+    return stream[:wanted]
+
+
+def steps(examples: Sequence[Example] | Sequence[Pair], training: Training) -> int:
+    """S: the fewest whole steps that show every example `epochs` times."""
+    return math.ceil(len(examples) * training.epochs / training.batch_size)
+
+
+def _groups(batch: pl.DataFrame, training: Training) -> Iterator[list[dict[str, Any]]]:
+    """The live rollouts of each group of at least two, best first."""
+    live = batch.filter(pl.col("excluded").is_null())
+    if training.mask_truncated:
+        live = live.filter(pl.col("finish_reason") != "length")
+    for rows in _by_prompt(live):
+        if len(rows) > 1:
+            yield sorted(rows, key=_rank, reverse=True)
+
+
+def _by_prompt(batch: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
+    ordered = batch.sort("prompt_id", "sample_index")
+    for _, rows in ordered.group_by("prompt_id", maintain_order=True):
+        yield rows.to_dicts()
+
+
+def _rank(row: dict[str, Any]) -> tuple[float, float, int]:
+    """By reward; of equal rewards by advantage, then the first that was sampled."""
+    return row["reward"], row["advantage"], -row["sample_index"]
+
+
+def _example(row: dict[str, Any]) -> Example:
+    return Example(f"{row['prompt_id']}/{row['sample_index']}", row["prompt_tokens"], row["tokens"])
+
+
+def _some(found: list[Item], otherwise: str) -> list[Item]:
+    if not found:
+        raise GateError(f"nothing to learn from: {otherwise}")
+    return found

@@ -1,0 +1,40 @@
+"""TRL's SFTTrainer over replies that are tokens already: the loss is of the reply alone, each of a step's tokens
+weighing the same."""
+
+from collections.abc import Sequence
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from rft_pipeline.engines.weights import load_tokenizer
+from rft_pipeline.trainers.base import TrainJob
+from rft_pipeline.trainers.examples import Example, in_steps
+from rft_pipeline.trainers.shared import common_config, load_model, run_trainer
+
+METRICS = {"mean_token_accuracy": "token_accuracy"}
+IGNORED = -100
+"""The label of tokens without loss."""
+
+
+def imitate(job: TrainJob, examples: Sequence[Example]) -> dict[str, float]:
+    """Make the replies likelier and write the checkpoint; metrics of the last step."""
+    tokenizer = load_tokenizer(job.start)
+    rows = []
+    for example in in_steps(examples, job.training, job.seed):
+        tokens = example.tokens
+        if tokens is None:
+            tokens = [*tokenizer.encode(example.text, add_special_tokens=False), tokenizer.eos_token_id]
+        labels = [IGNORED] * len(example.prompt_tokens) + tokens
+        rows.append({"input_ids": example.prompt_tokens + tokens, "labels": labels})
+    trainer = SFTTrainer(
+        model=load_model(job),
+        args=SFTConfig(
+            **common_config(job),
+            train_sampling_strategy="sequential",
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    return run_trainer(trainer, job, METRICS)

@@ -1,0 +1,102 @@
+"""Trains a job in several processes, through `accelerate launch`.
+
+The job is handed over as files, and so is what comes back: `launched.py` is the other side.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rft_pipeline.errors import EngineError
+from rft_pipeline.trainers.base import TrainJob
+
+BATCH, JOB, TOLD, RESULT, OUTPUT = "batch.parquet", "job.json", "told.jsonl", "result.json", "output.log"
+LOOK_EVERY = 0.2
+"""Seconds between two looks at what the processes have told."""
+SHOWN = 30
+"""Lines of the processes' output that an error shows."""
+
+
+def train_launched(job: TrainJob) -> dict[str, float]:
+    """Train as `training.runtime` says and write the checkpoint; the method's metrics.
+
+    Raises `EngineError` with the end of their output when the processes fail. They end when this one does.
+    """
+    folder = job.scratch / "job"
+    folder.mkdir()
+    job.batch.write_parquet(folder / BATCH)
+    (folder / JOB).write_text(json.dumps(_as_plain(job)), encoding="utf-8")
+    told = folder / TOLD
+    told.touch()
+    with (folder / OUTPUT).open("wb") as output:
+        process = subprocess.Popen(_command(job, folder), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            with told.open(encoding="utf-8") as lines:
+                while process.poll() is None:
+                    time.sleep(LOOK_EVERY)
+                    _tell(lines, job)
+                _tell(lines, job)
+        finally:
+            process.terminate()
+            process.wait()
+    if process.returncode != 0:
+        said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+        raise EngineError(
+            f"training in {job.training.runtime.processes} processes failed with exit code {process.returncode}; the "
+            "end of what they said:\n" + "\n".join(said)
+        )
+    result: dict[str, float] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    shutil.rmtree(folder)
+    return result
+
+
+def _tell(lines: Any, job: TrainJob) -> None:
+    """Pass on the steps that were told meanwhile; half a line waits for its other half."""
+    while True:
+        place = lines.tell()
+        line = lines.readline()
+        if not line.endswith("\n"):
+            lines.seek(place)
+            return
+        metrics = json.loads(line)
+        job.log_step(metrics.pop("step"), metrics)
+
+
+def _as_plain(job: TrainJob) -> dict[str, Any]:
+    folders = {name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")}
+    plain = job.training.model_dump(mode="json")
+    return {**folders, "training": plain, "temperature": job.temperature, "seed": job.seed, "parent": os.getpid()}
+
+
+def _command(job: TrainJob, folder: Path) -> list[str]:
+    runtime = job.training.runtime
+    config = runtime.accelerate_config
+    if config is None:
+        config = str(folder / "accelerate.yaml")
+        settings = {
+            "compute_environment": "LOCAL_MACHINE",
+            # on CPUs too: for MULTI_CPU it wants mpirun, and starts one single process without; what the processes run
+            # on they are told by the job
+            "distributed_type": "MULTI_GPU",
+            "num_machines": 1,
+            "mixed_precision": "no",  # the trainer says bf16 itself
+        }
+        Path(config).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
+    how = ["--num_processes", str(runtime.processes), "--main_process_port", str(_free_port())]
+    return [*launch, *how, "--module", "rft_pipeline.trainers.launched", str(folder)]
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -1,0 +1,226 @@
+"""TRL's GRPOTrainer over a replayed round: exact old log-probs, no needless padding, and ratios that are watched."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object, synchronize_rng_states
+from safetensors.torch import load_file, save_file
+from trl import GRPOTrainer
+from trl.trainer.utils import entropy_from_logits, selective_log_softmax
+
+
+class ReplayTrainer(GRPOTrainer):
+    """TRL's trainer, with exact old log-probs, padding cut per forward pass, and two distances measured: the KL to the
+    start, and how far the engine's log-probs are from the trainer's own."""
+
+    temperature: float
+    _skip_old_logps = False
+    _newest_logps: torch.Tensor
+    _newest_untempered: torch.Tensor | None
+    _gaps: torch.Tensor
+    _buffered_inputs: Any
+    _loss_inputs: dict[str, torch.Tensor] | None = None
+    _step_sums: torch.Tensor | None = None
+    round_file: Path
+    """Holds the round as it was first cut into slices, for a run that goes on after a kill."""
+    max_negative_ratio: float | None = None
+    tokens_of_a_step = False
+    """Whether each step's loss is divided by the tokens of that step, rather than by the mean of the round's."""
+
+    def _prepare_inputs(self, generation_batch):  # type: ignore[no-untyped-def]
+        """Old log-probs are taken slice by slice, with the rows and padding that the update will see.
+
+        TRL takes them over the whole round before it shuffles; in bf16 the same row among other rows differs in the
+        last digits, and the ratio would not be 1 before the first update. They are stored: after a kill the policy
+        they are of is not the one that training goes on with.
+        """
+        if self._buffered_inputs is None and self.state.global_step > 0:
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+            self._buffered_inputs, self._gaps = load_round(self.round_file, self.accelerator.device)
+        calls = self.rollout_func.calls
+        if self._buffered_inputs is None:
+            synchronize_rng_states(["torch"])  # all processes shuffle the round alike
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.rollout_func.calls == calls:
+            return inputs
+        if self.tokens_of_a_step:
+            self._count_tokens_by_step()
+        share, mine = self.args.per_device_train_batch_size, self.accelerator.process_index
+        rows = slice(share * mine, share * (mine + 1))
+        self._buffered_inputs = [
+            {name: value[rows] if value.ndim else value for name, value in part.items() if value is not None}
+            for part in self._buffered_inputs
+        ]
+        gaps = []
+        with torch.no_grad():
+            for part in self._buffered_inputs:
+                part["old_per_token_logps"] = self._log_probs_of(part)
+                gaps.append(self._gaps_of(part))
+        self._gaps = torch.cat(gaps)
+        save_round(self._buffered_inputs, self._gaps, self.round_file)
+        return self._buffered_inputs[0]
+
+    def _count_tokens_by_step(self) -> None:
+        """TRL divides the loss by `num_items_in_batch`, which it takes to be the round's, scaled to one step."""
+        size = self.args.gradient_accumulation_steps
+        for start in range(0, len(self._buffered_inputs), size):
+            step = self._buffered_inputs[start : start + size]
+            tokens = sum((part["completion_mask"] * part["tool_mask"]).sum() for part in step)
+            for part in step:
+                part["num_items_in_batch"] = tokens * self.args.steps_per_generation / size
+
+    def _gaps_of(self, part):  # type: ignore[no-untyped-def]
+        """|trainer − engine| of each live token's log-prob, in nats. Engines give it at temperature 1: where the head
+        did not, one more pass is made."""
+        own = self._newest_untempered
+        if own is None:
+            temperature, self.temperature = self.temperature, 1.0
+            own = self._newest_logps if temperature == 1 else self._log_probs_of(part)
+            self.temperature = temperature
+        live = (part["completion_mask"] * part["tool_mask"]).bool()
+        return (own - part["sampling_per_token_logps"]).abs()[live].cpu()
+
+    @property
+    def logprob_gap(self) -> dict[str, float]:
+        """How far the engine that drew the rollouts is from the trainer, over the live tokens of the batch, in nats."""
+        gaps = torch.cat(gather_object([self._gaps])).double().numpy()
+        return {"logprob_gap_mean": float(gaps.mean()), "logprob_gap_p99": float(np.quantile(gaps, 0.99))}
+
+    def _generate_and_score_completions(self, inputs):  # type: ignore[no-untyped-def]
+        round_steps = self.args.steps_per_generation * self.num_iterations
+        self._skip_old_logps = self.args.gradient_accumulation_steps % round_steps != 0
+        if self.accelerator.num_processes == 1:
+            return super()._generate_and_score_completions(inputs)
+        # every process replays the whole round, and takes its share of each slice once all is shuffled: so the steps
+        # hold the same rows whatever the number of processes
+        replay = self.rollout_func
+        everything = [{"prompt": prompt} for prompt in replay.prompt_order for _ in range(replay.group_size)]
+        output = super()._generate_and_score_completions(everything)
+        output["num_items_in_batch"] = (output["completion_mask"] * output["tool_mask"]).sum()
+        return output
+
+    def _log_probs_of(self, part):  # type: ignore[no-untyped-def]
+        input_ids = torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1)
+        attention_mask = torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1)
+        width = part["completion_ids"].shape[1]
+        return self._get_per_token_logps_and_entropies(self.model, input_ids, attention_mask, width)[0]
+
+    def _get_per_token_logps_and_entropies(  # type: ignore[no-untyped-def]
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs
+    ):
+        """TRL pads every row to the longest of the whole round; equal results, without the empty columns.
+
+        Rows are taken in order of length, so each pass of `batch_size` rows has little padding left.
+        """
+        if self._skip_old_logps:  # TRL's own pass, the first of a round
+            self._skip_old_logps = False
+            return torch.zeros(input_ids.shape[0], logits_to_keep, device=input_ids.device), None, None
+        rows = input_ids.shape[0]
+        size = batch_size or rows
+        order = attention_mask.sum(1).argsort(stable=True)
+        prompt_width = input_ids.shape[1] - logits_to_keep
+        forward = super()._get_per_token_logps_and_entropies if input_ids.is_cuda else self._plain_head
+        parts = []
+        for start in range(0, rows, size):
+            chosen = order[start : start + size]
+            mask = attention_mask[chosen]
+            left = int(mask[:, :prompt_width].argmax(1).min())
+            keep = max(1, int(mask[:, prompt_width:].sum(1).max()))
+            window = slice(left, prompt_width + keep)
+            columns = forward(model, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
+            widen = (0, logits_to_keep - keep)
+            parts.append([None if x is None else torch.nn.functional.pad(x, widen) for x in columns])
+        back = order.argsort()
+        logps, entropies, self._newest_untempered = (
+            None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
+        )
+        self._newest_logps = logps
+        if self._loss_inputs is not None:
+            self._cap_negative_ratios(self._loss_inputs, logps)
+        return logps, entropies, None
+
+    def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
+        """Log-probs from whole logits, and where nothing is learnt those at temperature 1 as well.
+
+        TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU.
+        """
+        with self.accelerator.autocast():
+            logits = model(
+                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1
+            ).logits[:, :-1]
+        tokens = input_ids[:, -logits_to_keep:]
+        logits = logits.float()
+        untempered = None if torch.is_grad_enabled() else selective_log_softmax(logits, tokens)
+        logps = selective_log_softmax(logits.div_(self.temperature), tokens)
+        entropies = None
+        if compute_entropy:
+            with torch.no_grad():
+                entropies = entropy_from_logits(logits)
+        return logps, entropies, untempered
+
+    def _compute_loss(self, model, inputs):  # type: ignore[no-untyped-def]
+        old = inputs["old_per_token_logps"]
+        self._loss_inputs = inputs = {**inputs}
+        loss = super()._compute_loss(model, inputs)
+        self._loss_inputs = None
+        mask = inputs["completion_mask"] * inputs["tool_mask"]
+        log_ratio = self._newest_logps.detach() - old
+        self._add_ratios(log_ratio.double(), mask)
+        return loss
+
+    def _cap_negative_ratios(self, inputs: dict[str, torch.Tensor], logps: torch.Tensor) -> None:
+        """Truncates the ratio where the advantage is negative, as TOPR does (arXiv 2503.14286): the gradient stays that
+        of the log-prob, times the cap. TRL's own `delta` would make it 0, and let such a token grow freely."""
+        if self.max_negative_ratio is None:
+            return
+        cap = math.log(self.max_negative_ratio)
+        old, new = inputs["old_per_token_logps"], logps.detach()
+        beyond = (inputs["advantages"] < 0).unsqueeze(1) & (new - old > cap)
+        inputs["old_per_token_logps"] = torch.where(beyond, new - cap, old)
+
+    def _add_ratios(self, log_ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> None:
+        """Adds to the step's sums: KL and number of live tokens; Σw, Σw² and number of live rollouts, w the likelihood
+        ratio of a whole one."""
+        kl_BT = (log_ratio_BT.exp() - 1 - log_ratio_BT) * mask_BT
+        w_B = (log_ratio_BT * mask_BT).sum(1)[mask_BT.any(1)].clamp(max=300).exp()
+        counts = torch.tensor([mask_BT.sum(), len(w_B)], dtype=torch.float64, device=w_B.device)
+        sums = torch.stack([kl_BT.sum(), counts[0], w_B.sum(), (w_B**2).sum(), counts[1]])
+        self._step_sums = sums if self._step_sums is None else self._step_sums + sums
+
+    def end_step(self) -> float:
+        """Logs the step's KL to the start, a mean over live tokens, and returns and logs its effective share.
+
+        That is the effective sample size of the step's rollouts, (Σw)²/Σw², as a share of their number: 1 when all
+        ratios are equal, or none is live. Both are over the whole step: whatever the number of passes and processes.
+        """
+        assert self._step_sums is not None
+        kl, tokens, total, squares, count = self.accelerator.reduce(self._step_sums).tolist()
+        self._step_sums = None
+        share = total**2 / (count * squares) if count else 1.0
+        self._metrics["train"]["kl_to_start"].append(kl / max(tokens, 1))
+        self._metrics["train"]["effective_share"].append(share)
+        return float(share)
+
+
+def save_round(parts: list[dict[str, torch.Tensor]], gaps: torch.Tensor, path: Path) -> None:
+    """Store the slices of a round and the gaps of its log-probs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {f"{i}.{name}": value for i, part in enumerate(parts) for name, value in part.items()}
+    beside = path.with_suffix(".tmp")
+    save_file({name: value.cpu().clone().contiguous() for name, value in {**named, "gaps": gaps}.items()}, beside)
+    beside.replace(path)
+
+
+def load_round(path: Path, device: Any) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
+    """What `save_round` stored."""
+    stored = load_file(path)
+    gaps = stored.pop("gaps")
+    parts: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
+    for key, value in stored.items():
+        number, _, name = key.partition(".")
+        parts[int(number)][name] = value.to(device)
+    return [parts[number] for number in sorted(parts)], gaps

@@ -1,0 +1,199 @@
+"""What all trainers have in common: the model, the size of a step, the log of steps, going on after a kill, saving."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from safetensors.torch import load_file
+from transformers import PrinterCallback, TrainerCallback
+
+from rft_pipeline.campaign import Training
+from rft_pipeline.engines.weights import ADAPTER, load_adapter, load_weights, name_base, pick_device
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.trainers.base import LogStep, TrainJob
+
+METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
+"""TRL's name → ours, of what every trainer logs."""
+FROZEN_COPY = "ref"
+"""The adapter TRL makes of the start policy, and the folder it is saved in."""
+SLICES, DONE = "slices.json", "steps.jsonl"
+"""In the kept folder: how the work was cut into pieces, and a line for each step that was taken."""
+
+
+def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[str, float]:
+    """Train, from the last state a killed run saved if there is one, and write the checkpoint to
+    `job.scratch / "checkpoint"`; returns the last step's metrics, under our names."""
+    state = last_state(job.kept)
+    step_log = _StepLog(job, METRICS | metrics, steps_of(state))
+    trainer.add_callback(step_log)
+    if state is not None and (state / FROZEN_COPY).is_dir():
+        trainer.add_callback(_Adapter(state))
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    if trainer.accelerator.is_main_process:
+        target = job.scratch / "checkpoint"
+        model, more = trainer.accelerator.unwrap_model(trainer.model), {}
+        if hasattr(model, "peft_config"):  # beside it may be a frozen copy, which only the loss looks at
+            more["selected_adapters"] = ["default"]
+        model.save_pretrained(target, state_dict=weights, **more)
+        trainer.processing_class.save_pretrained(target)
+        if (target / ADAPTER).is_file():
+            name_base(target, job.base)
+    return step_log.last
+
+
+def common_config(job: TrainJob) -> dict[str, Any]:
+    """Settings that TRL's configs share. Prepares the kept folder."""
+    training = job.training
+    micro = micro_batch(training)
+    _prepare(job.kept, {"micro_batch": micro, "processes": PartialState().num_processes})
+    return {
+        "output_dir": str(job.kept),
+        "use_cpu": pick_device(training.runtime.device) == "cpu",
+        "bf16": True,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": training.batch_size // (micro * PartialState().num_processes),
+        "num_train_epochs": 1,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": training.warmup_steps,
+        "max_grad_norm": training.max_grad_norm,
+        "weight_decay": 0.0,
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": training.runtime.save_steps,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed_of(job.seed, "training") % 2**31,
+        "data_seed": 0,
+    }
+
+
+def micro_batch(training: Training) -> int:
+    """Rows in one pass of one process: the most that `micro_batch_size` allows and that divide its share of a step."""
+    share = training.batch_size // PartialState().num_processes
+    most = min(training.runtime.micro_batch_size, share)
+    return next(size for size in range(most, 0, -1) if share % size == 0)
+
+
+def load_model(job: TrainJob) -> Any:
+    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds."""
+    device = job_device(job)
+    if job.training.weights == "full":
+        return load_weights(job.start, "float32", device)
+    if (job.start / ADAPTER).is_file():
+        return load_adapter(job.start, device, trainable=True)
+    from peft import LoraConfig, get_peft_model
+
+    lora = job.training.lora
+    torch.manual_seed(seed_of(job.seed, "adapter"))
+    return get_peft_model(
+        load_weights(job.base, "float32", device),
+        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), task_type="CAUSAL_LM"),
+    )
+
+
+def job_device(job: TrainJob) -> str:
+    """Where the model is loaded; of several processes each has a device of its own."""
+    device = pick_device(job.training.runtime.device)
+    return device if device == "cpu" else str(PartialState().device)
+
+
+def last_state(kept: Path) -> Path | None:
+    """The newest state that was saved whole: trainer_state.json is the last file that is written."""
+    for folder in sorted(kept.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        try:
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue  # killed while it was being written
+        return folder
+    return None
+
+
+def steps_of(state: Path | None) -> int:
+    """How many steps had been taken when a state was saved."""
+    return 0 if state is None else int(state.name.rpartition("-")[2])
+
+
+def _prepare(kept: Path, slices: dict[str, int]) -> None:
+    """A state fits only work that is cut into the same pieces; another one is dropped."""
+    state = PartialState()
+    if state.is_main_process:
+        found = kept / SLICES
+        if found.is_file() and json.loads(found.read_text(encoding="utf-8")) != slices:
+            shutil.rmtree(kept)
+        kept.mkdir(parents=True, exist_ok=True)
+        found.write_text(json.dumps(slices) + "\n", encoding="utf-8")
+    state.wait_for_everyone()
+
+
+class _StepLog(TrainerCallback):
+    """Passes each step's metrics on, under our names; those taken before a kill first."""
+
+    def __init__(self, job: TrainJob, metrics: dict[str, str], resumed: int) -> None:
+        self.log_step: LogStep = job.log_step
+        self.metrics = metrics
+        self.done = job.kept / DONE
+        self.resumed = resumed
+        self.tokens_before = 0.0
+        self.began = time.monotonic()
+        self.last: dict[str, float] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        lines = self.done.read_text(encoding="utf-8").splitlines()[: self.resumed] if self.resumed else []
+        self.done.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for line in lines:
+            step = json.loads(line)
+            number = step.pop("step")
+            self.last = step
+            self.log_step(number, step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_training_stop:
+            control.should_save = False  # nothing is left to go on with
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs is None or "grad_norm" not in logs or not state.is_world_process_zero:
+            return
+        seconds = time.monotonic() - self.began
+        logs = {**logs, "tokens_per_second": self._step_tokens(args, state, logs) / seconds}
+        named = self.metrics | {"tokens_per_second": "tokens_per_second"}
+        self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
+        with self.done.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
+        self.log_step(state.global_step, self.last)
+
+    def _step_tokens(self, args: Any, state: Any, logs: Mapping[str, float]) -> float:
+        """Prompt and completion tokens of one optimiser step."""
+        if hasattr(args, "steps_per_generation"):  # GRPO counts the whole round's, once a process
+            steps = args.steps_per_generation / args.gradient_accumulation_steps
+            return float(state.num_input_tokens_seen) / args.world_size / steps
+        tokens = logs["num_tokens"] - self.tokens_before
+        self.tokens_before = logs["num_tokens"]
+        return tokens
+
+
+class _Adapter(TrainerCallback):
+    """Loads the trained adapter of a state: of several, transformers loads only those in folders of their own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(getattr(model, "module", model), load_file(self.state / "adapter_model.safetensors"))

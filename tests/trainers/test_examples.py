@@ -1,0 +1,101 @@
+"""What raft, dpo and sft choose from a batch. The batch's rewards are the scores of tests/trainers/watched.py."""
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rft_pipeline.campaign import Training
+from rft_pipeline.errors import GateError
+from rft_pipeline.trainers.examples import Example, Pair, best_and_worst, best_of_groups, good_answers, in_steps, steps
+from tests.trainers.watched import FLAT, GAPPED
+
+
+def training(method: str, **settings: Any) -> Training:
+    return Training.model_validate({"method": method, **settings})
+
+
+def tokens_of(batch: pl.DataFrame, prompt: str, index: int) -> list[int]:
+    found: list[int] = batch.filter(prompt_id=prompt, sample_index=index)["tokens"].to_list()[0]
+    return found
+
+
+def test_the_best_rollout_of_each_group_that_can_teach_is_imitated(batch: pl.DataFrame) -> None:
+    found = best_of_groups(batch, training("raft"))
+    assert [example.name for example in found] == ["desk/2", f"{GAPPED}/3", "lamp/0"]
+    assert found[0].tokens == tokens_of(batch, "desk", 2)
+
+
+def test_two_of_each_group_are_imitated_when_two_are_asked_for(batch: pl.DataFrame) -> None:
+    found = [example.name for example in best_of_groups(batch, training("raft", raft={"best": 2}))]
+    # of desk's three zeros the first; of the gapped group the unscored one never
+    assert found == ["desk/2", "desk/0", f"{GAPPED}/3", f"{GAPPED}/2", "lamp/0", "lamp/3"]
+
+
+def test_the_best_is_preferred_over_the_worst(batch: pl.DataFrame) -> None:
+    found = {pair.name: pair for pair in best_and_worst(batch, training("dpo"))}
+    assert set(found) == {"desk", GAPPED, "lamp"}
+    assert found["lamp"].chosen == tokens_of(batch, "lamp", 0)
+    assert found["lamp"].rejected == tokens_of(batch, "lamp", 1)
+
+
+def test_pairs_closer_than_the_margin_are_left_out(batch: pl.DataFrame) -> None:
+    # best minus worst: lamp 0.9 − 0.1, gapped 1.0 − 0.2, desk 1 − 0
+    assert [pair.name for pair in best_and_worst(batch, training("dpo", dpo={"margin": 0.9}))] == ["desk"]
+
+
+def test_a_truncated_rollout_is_not_chosen_when_they_are_masked(batch: pl.DataFrame) -> None:
+    cut = pl.when(pl.col("rollout_id").is_in(["lamp-0", "desk-2"])).then(pl.lit("length")).otherwise(pl.lit("stop"))
+    batch = batch.with_columns(finish_reason=cut)
+    kept = best_of_groups(batch, training("raft", mask_truncated=True))
+    assert [example.name for example in kept] == ["desk/0", f"{GAPPED}/3", "lamp/3"]
+    assert best_of_groups(batch, training("raft"))[0].name == "desk/2"
+
+
+def test_a_batch_without_anything_to_choose_is_refused(batch: pl.DataFrame) -> None:
+    flat = batch.filter(prompt_id=FLAT)
+    with pytest.raises(GateError, match="no group has a rollout to imitate"):
+        best_of_groups(flat, training("raft"))
+    with pytest.raises(GateError, match="rewards differ by"):
+        best_and_worst(flat, training("dpo"))
+    with pytest.raises(GateError, match="no prompt has the field 'reference'"):
+        good_answers(flat, training("sft"))
+
+
+def with_references(batch: pl.DataFrame) -> pl.DataFrame:
+    fields = {"lamp": {"reference": "The lamp is on its way."}, "desk": {"reference": "A new desk follows."}}
+    return batch.with_columns(
+        fields=pl.col("prompt_id").map_elements(lambda name: json.dumps(fields.get(name, {})), return_dtype=pl.String)
+    )
+
+
+def test_the_warm_start_learns_the_references(batch: pl.DataFrame) -> None:
+    found = good_answers(with_references(batch), training("sft"))
+    assert [(example.name, example.tokens, example.text) for example in found] == [
+        ("desk", None, "A new desk follows."),
+        ("lamp", None, "The lamp is on its way."),
+    ]
+
+
+def test_the_best_reply_that_people_judged_goes_before_a_reference(batch: pl.DataFrame) -> None:
+    judged = {"lamp-1": ["polite"], "lamp-3": ["polite"], "desk-0": ["polite"], f"{FLAT}-0": ["polite"]}
+    human = [judged.get(name, []) for name in batch["rollout_id"]]
+    found = good_answers(with_references(batch).with_columns(human=pl.Series(human)), training("sft"))
+    # of the desk's replies people judged one: nothing says it is good
+    assert [example.name for example in found] == ["desk", "lamp/3"]
+
+
+def test_every_epoch_has_an_order_of_its_own_and_every_step_is_whole() -> None:
+    examples = [Example(str(i), [], []) for i in range(5)]
+    how = training("raft", batch_size=4, epochs=2)
+    assert steps(examples, how) == 3  # 10 examples in steps of 4
+    names = [example.name for example in in_steps(examples, how, 7)]
+    assert len(names) == 12
+    assert sorted(names[:5]) == sorted(names[5:10]) == list("01234")
+    assert names[:5] != names[5:10]
+    assert names == [example.name for example in in_steps(examples[::-1], how, 7)]
+
+
+def test_one_pair_fills_a_step() -> None:
+    assert len(in_steps([Pair("a", [], [1], [2])], training("dpo", batch_size=4), 7)) == 4
