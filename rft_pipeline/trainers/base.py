@@ -22,7 +22,7 @@ class TrainJob:
     """Full weights of the model the campaign began with."""
     batch: pl.DataFrame
     """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and what methods
-    choose by: reward, finish_reason, fields, human."""
+    choose by: reward, finish_reason, fields, labelled."""
     training: Training
     temperature: float
     """The batch was sampled at this temperature; log-probs in the loss are of the same distribution."""

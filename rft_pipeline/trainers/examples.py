@@ -69,7 +69,7 @@ def good_answers(batch: pl.DataFrame, training: Training) -> list[Example]:
     """
     found = []
     for rows in _by_prompt(batch):
-        judged = [row for row in rows if row.get("human") and row["reward"] is not None]
+        judged = [row for row in rows if row.get("labelled") and row["reward"] is not None]
         best = max(judged, key=_rank, default=None)
         reference = json.loads(rows[0]["fields"]).get(REFERENCE) if rows[0].get("fields") else None
         if best is not None and best["reward"] > min(row["reward"] for row in judged):

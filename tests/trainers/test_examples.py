@@ -81,7 +81,7 @@ def test_the_warm_start_learns_the_references(batch: pl.DataFrame) -> None:
 def test_the_best_reply_that_people_judged_goes_before_a_reference(batch: pl.DataFrame) -> None:
     judged = {"lamp-1": ["polite"], "lamp-3": ["polite"], "desk-0": ["polite"], f"{FLAT}-0": ["polite"]}
     human = [judged.get(name, []) for name in batch["rollout_id"]]
-    found = good_answers(with_references(batch).with_columns(human=pl.Series(human)), training("sft"))
+    found = good_answers(with_references(batch).with_columns(labelled=pl.Series(human)), training("sft"))
     # of the desk's replies people judged one: nothing says it is good
     assert [example.name for example in found] == ["desk", "lamp/3"]
 
