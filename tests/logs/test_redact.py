@@ -99,6 +99,6 @@ def test_an_unknown_region_is_refused() -> None:
         redacted("text", phone_regions=["XX", "DE"])
 
 
-def test_long_texts_take_no_long_time() -> None:
-    text = "a" * 200_000 + " " + "1 " * 20_000
-    assert redacted(text, phone_regions=["US"])[0] == text
+def test_a_long_run_of_digits_is_looked_through_in_linear_time() -> None:
+    text = "a" * 20_000 + "@ " + "1 " * 5_000
+    assert redacted(text)[0] == text
