@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_keeps_its_prompts(finished_copy: Path, rft: Rft) -> 
         running.create_run_for_job(
             definitions(Home.find()).resolve_job_def("tiny"),
             tags={"rft/campaign": "tiny"},
-            status=dg.DagsterRunStatus.QUEUED,
+            status=dg.DagsterRunStatus.NOT_STARTED,
         )
     assert_one_message(rft("retrain", "tiny"), "a run of tiny is going on and would change its prompts midway")
     assert newest(Home.find(), "tiny") is None
