@@ -1,14 +1,15 @@
-"""Runs that nobody starts by hand: a sensor that notices edited files, and a schedule from campaign.yaml."""
+"""Runs that nobody starts by hand: a sensor that notices edited files, and the schedules of campaign.yaml."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from rft_pipeline.campaign import Campaign, Schedule, load_campaign
+from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.cli import dead_runs
+from rft_pipeline.cycles import Cycle, load_in_force, newest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import node, nodes, payload
 from rft_pipeline.plan import Settled, settle
@@ -48,7 +49,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _nothing(f"{', '.join(content)} are as they were{first}", _Seen(content, seen.changes))
         if {*changed} <= {"rubric", "labels"} and look.campaign.on_rubric_change == "off":
             return _nothing(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
-        if _runs_now(context.instance, campaign.name):
+        if dead_runs.going_on(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} goes on first")
         now = _Seen(content, seen.changes + 1)
         request = look.request(f"{now.changes}:{fingerprint(content)}", f"{' and '.join(changed)} changed")
@@ -57,33 +58,64 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
     return _changes
 
 
-def campaign_schedule(campaign: Campaign, schedule: Schedule) -> dg.ScheduleDefinition:
-    """Runs the campaign at the times `schedule` in campaign.yaml names, when there is something to make."""
+def campaign_schedules(campaign: Campaign) -> list[dg.ScheduleDefinition]:
+    """Those that `schedule` in campaign.yaml asks for."""
+    schedule = campaign.schedule
+    if schedule is None:
+        return []
+    found = []
+    if schedule.cron is not None:
+        found.append(_cron_schedule(campaign, "schedule", schedule.cron, schedule.time_zone, _run_what_is_to_be_made))
+    if schedule.retrain is not None:
+        retrain = schedule.retrain
+        found.append(_cron_schedule(campaign, "retrain", retrain.cron, retrain.time_zone, _run_a_cycle))
+    return found
+
+
+def _cron_schedule(campaign: Campaign, what: str, cron: str, time_zone: str, tick: "_Tick") -> dg.ScheduleDefinition:
+    """Ticks at the times campaign.yaml names, unless a run of the campaign goes on."""
 
     @dg.schedule(
-        name=f"{campaign.name}_schedule",
+        name=f"{campaign.name}_{what}",
         job_name=campaign.name,
-        cron_schedule=schedule.cron,
-        execution_timezone=schedule.time_zone,
+        cron_schedule=cron,
+        execution_timezone=time_zone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="From campaign.yaml.",
+        description=tick.__doc__,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         dead_runs.bury(context.instance)
-        look = _Look(campaign.name)
-        if _runs_now(context.instance, campaign.name):
+        if dead_runs.going_on(context.instance, campaign.name):
             return dg.SkipReason(f"a run of {campaign.name} is going on")
-        if not look.something_to_make():
-            return dg.SkipReason("every stage is up to date")
-        return look.request(context.scheduled_execution_time.isoformat(), "scheduled")
+        return tick(campaign.name, context.scheduled_execution_time.isoformat())
 
     return _schedule
 
 
-def _runs_now(instance: dg.DagsterInstance, campaign: str) -> bool:
-    """Whether a run of the campaign is unfinished: it may have read files before they were edited."""
-    unfinished = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={"rft/campaign": campaign})
-    return instance.get_runs_count(unfinished) > 0
+_Tick = Callable[[str, str], dg.RunRequest | dg.SkipReason]
+"""A campaign's name and the run's key → what is to be done."""
+
+
+def _run_what_is_to_be_made(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
+    """Runs the campaign when there is something to make."""
+    look = _Look(campaign)
+    return look.request(key, "scheduled") if look.something_to_make() else dg.SkipReason("every stage is up to date")
+
+
+def _run_a_cycle(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
+    """Draws prompts from fresh logs and runs the campaign on them from its champion; goes on with a cycle that was
+    begun, where nothing new is there."""
+    from rft_pipeline.logs.cycle import begin
+
+    home = Home.find()
+    logs = begin(load_campaign(home.campaign_folder(campaign)), home)
+    cycle = newest(home, campaign)
+    if cycle is None:
+        return dg.SkipReason(str(logs.waits))
+    look = _Look(campaign)
+    if logs.waits is not None and not look.something_to_make():
+        return dg.SkipReason(f"{logs.waits}; every stage is up to date")
+    return look.request(key, f"retraining, cycle {cycle.number}: {logs.waits or logs.summary}", cycle)
 
 
 class _Look:
@@ -91,7 +123,7 @@ class _Look:
 
     def __init__(self, name: str) -> None:
         self.home = Home.find()
-        self.campaign = load_campaign(self.home.data / name)
+        self.campaign = load_in_force(self.home, name)
         self.records = RecordStore(self.home.store)
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
@@ -118,14 +150,15 @@ class _Look:
     def something_to_make(self) -> bool:
         return any(each.cause for each in self.settled.decisions)
 
-    def request(self, key: str, reason: str) -> dg.RunRequest:
+    def request(self, key: str, reason: str, cycle: Cycle | None = None) -> dg.RunRequest:
         """A run of the sources and of the rounds that are not kept."""
         start = self.settled.first_round
         wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
         return dg.RunRequest(
             run_key=key,
             asset_selection=[dg.AssetKey(each.split("/")) for each in wanted],
-            tags={"rft/campaign": self.campaign.name, "rft/reason": reason, "rft/first_round": str(start)},
+            tags={"rft/campaign": self.campaign.name, "rft/reason": reason, "rft/first_round": str(start)}
+            | ({} if cycle is None else cycle.tags),
         )
 
 

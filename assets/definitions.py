@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.automation import campaign_schedule, changes_sensor
+from assets.automation import campaign_schedules, changes_sensor
 from assets.checkpoints import checkpoints
 from assets.eval_reports import eval_reports
 from assets.jobs import campaign_job
@@ -36,13 +36,17 @@ def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
 
 
 def definitions(home: Home) -> dg.Definitions:
-    """Assets, a job, a sensor and perhaps a schedule for every campaign of a home."""
+    """Assets, a job, a sensor and perhaps schedules for every campaign of a home.
+
+    Campaigns are taken as written, without the newest cycle: its prompts and policy show in the data versions, and code
+    versions that hold for all cycles agree between a server that has long been running and a run's own process.
+    """
     campaigns = [load_campaign(home.data / name) for name in home.campaigns()]
     return dg.Definitions(
         assets=[asset for campaign in campaigns for asset in campaign_assets(campaign)],
         jobs=[campaign_job(campaign) for campaign in campaigns],
         sensors=[changes_sensor(campaign) for campaign in campaigns],
-        schedules=[campaign_schedule(each, each.schedule) for each in campaigns if each.schedule is not None],
+        schedules=[schedule for campaign in campaigns for schedule in campaign_schedules(campaign)],
         resources={"stages": StageRunner()},
         executor=dg.multi_or_in_process_executor,
     )

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.orphans import end_with_parent
-from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cycles import load_in_force
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.store import Home, Record
 
@@ -15,7 +15,7 @@ class StageRunner(dg.ConfigurableResource[None]):
         """The record of one stage. Raises `RftError`."""
         end_with_parent()
         home = Home.find()
-        return Pipeline(home).run(load_campaign(home.data / campaign), name, run_id)
+        return Pipeline(home).run(load_in_force(home, campaign), name, run_id)
 
     def mlflow_page(self, record: Record) -> str:
         """The address of the record's MLflow run."""

@@ -8,7 +8,7 @@ from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
 from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
-from rft_pipeline.campaign.running import Checks, Prices, Schedule
+from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
 from rft_pipeline.campaign.serving import EngineRuntime, JudgeModel, Policy, Served, Server, TokenPrices
 from rft_pipeline.campaign.training import Dpo, Lora, Raft, Reward, Training, TrainRuntime
 
@@ -23,11 +23,13 @@ __all__ = [
     "Format",
     "JudgeModel",
     "Lora",
+    "PersonalData",
     "Policy",
     "Prices",
     "PromptSource",
     "Prompts",
     "Raft",
+    "Retrain",
     "Reward",
     "Rollouts",
     "Sampling",

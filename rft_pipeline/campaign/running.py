@@ -1,12 +1,13 @@
 """How a campaign runs by itself, what that costs, and when a check raises a hand."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from rft_pipeline.imports import Code
 from rft_pipeline.strict import Strict
 
 
@@ -17,30 +18,63 @@ class Checks(Strict):
     max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.9
 
 
+def _is_cron(cron: str) -> str:
+    if len(cron.split()) != 5:
+        raise ValueError(f"{cron!r} has {len(cron.split())} fields; a cron expression has five, e.g. '0 3 * * 1'")
+    try:
+        CronSim(cron, datetime(2000, 1, 1))
+    except CronSimError as error:
+        raise ValueError(f"{cron!r} is no cron expression: {error}; e.g. '0 3 * * 1'") from error
+    return cron
+
+
+def _is_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone; use a name like 'Europe/Berlin' or 'UTC'")
+    return name
+
+
+Cron = Annotated[str, AfterValidator(_is_cron)]
+"""Minute, hour, day of month, month, day of week: `0 3 * * 1` is every Monday at three."""
+TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
+
+PersonalData = Literal["email", "card", "phone"]
+
+
+class Retrain(Strict):
+    """Cycles: from the champion, on prompts drawn from fresh interaction logs, the campaign's rounds once more."""
+
+    cron: Cron
+    time_zone: TimeZone = "UTC"
+    logs: str = Field(min_length=1)
+    """A folder or a glob beside campaign.yaml, of .jsonl, .csv and .parquet files with `messages` or `prompt`."""
+    prompts: int = Field(default=200, ge=1)
+    """Prompts of a cycle, at most."""
+    old_share: float = Field(default=0.25, ge=0, lt=1)
+    """Share of them that were in the logs at an earlier cycle already."""
+    opt_out: str | None = None
+    """The logs' field that is true where nobody may train on a row."""
+    redact: tuple[PersonalData, ...] = ("email", "card", "phone")
+    """Replaced by <email>, <card>, <phone> before anything is written; `[]` for none."""
+    redact_with: Code | None = None
+    """`module:function` beside campaign.yaml, text → text, applied as well."""
+    phone_regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ("US", "GB", "DE")
+    """Countries whose phone numbers are known without their prefix; those with a prefix are known from everywhere."""
+
+
 class Schedule(Strict):
     """When a daemon runs the campaign by itself."""
 
-    cron: str
-    """Minute, hour, day of month, month, day of week: `0 3 * * 1` is every Monday at three."""
-    time_zone: str = "UTC"
+    cron: Cron | None = None
+    """Runs what has to be made."""
+    time_zone: TimeZone = "UTC"
+    retrain: Retrain | None = None
 
-    @field_validator("cron")
-    @classmethod
-    def _is_cron(cls, cron: str) -> str:
-        if len(cron.split()) != 5:
-            raise ValueError(f"{cron!r} has {len(cron.split())} fields; a cron expression has five, e.g. '0 3 * * 1'")
-        try:
-            CronSim(cron, datetime(2000, 1, 1))
-        except CronSimError as error:
-            raise ValueError(f"{cron!r} is no cron expression: {error}; e.g. '0 3 * * 1'") from error
-        return cron
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_known(cls, time_zone: str) -> str:
-        if time_zone not in available_timezones():
-            raise ValueError(f"{time_zone!r} is no time zone; use a name like 'Europe/Berlin' or 'UTC'")
-        return time_zone
+    @model_validator(mode="after")
+    def _has_a_time(self) -> Self:
+        if self.cron is None and self.retrain is None:
+            raise ValueError("needs `cron`, `retrain`, or both")
+        return self
 
 
 class Prices(Strict):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rft_pipeline.campaign import Audit, Campaign, load_campaign, with_rubric
+from rft_pipeline.campaign import Audit, Campaign, with_rubric
 from rft_pipeline.cli import console, labels, show
+from rft_pipeline.cycles import load_in_force
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
 
@@ -85,6 +86,18 @@ def run(
         raise ConfigError(f"--rounds {rounds}: {campaign} has {loaded.rounds}; set `rounds` in its campaign.yaml")
     launch(home, loaded, rounds or loaded.rounds, _round(start))
     show.rounds(home, loaded)
+
+
+@app.command(epilog="Example: rft retrain support_reply --plan")
+def retrain(
+    campaign: Name,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what would be drawn; nothing is written.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw prompts from fresh logs and run the campaign on them from its champion; nothing new, nothing runs."""
+    from rft_pipeline.cli.retrain import retrained
+
+    retrained(Home.find(), campaign, plan=plan, as_json=as_json)
 
 
 @app.command(epilog="Example: rft audit support_reply")
@@ -257,4 +270,4 @@ def _round(name: str | None) -> int | None:
 
 
 def _load(home: Home, campaign: str) -> Campaign:
-    return load_campaign(_folder(home, campaign))
+    return load_in_force(home, campaign)

@@ -1,4 +1,7 @@
-"""Runs whose process was killed: Dagster still believes in them, and they hold the pool's slot for ever."""
+"""Runs that are going on, and those whose process was killed.
+
+Dagster still believes in the latter, and they hold the pool's slot for ever.
+"""
 
 import os
 import socket
@@ -37,6 +40,15 @@ def bury(instance: "DagsterInstance") -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             buried.append(run.run_id)
     return buried
+
+
+def going_on(instance: "DagsterInstance", campaign: str) -> bool:
+    """Whether a run of the campaign is unfinished: it may have read files before they were edited."""
+    import dagster as dg
+    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    unfinished = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={"rft/campaign": campaign})
+    return instance.get_runs_count(unfinished) > 0
 
 
 def _alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ class RunFailedError(RftError):
     """A Dagster run that ended without success; the message holds the failing stage's own."""
 
 
-def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None) -> None:
+def launch(
+    home: Home, campaign: Campaign, rounds: int, start: int | None = None, tags: Mapping[str, str] | None = None
+) -> None:
     """Run the campaign's job up to round `rounds`, from round `start` or from where `on_rubric_change` lets it begin.
 
     Models are fetched first, so that a missing one stops everything before it begins. When the plan has nothing to
@@ -58,7 +61,7 @@ def launch(home: Home, campaign: Campaign, rounds: int, start: int | None = None
                 instance=instance,
                 run_config=_run_config(each_a_process=not nothing_to_make),
                 asset_selection=[dg.AssetKey(node.key.split("/")) for node in wanted],
-                tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags()},
+                tags={"rft/launch": tag, "rft/campaign": campaign.name, **dead_runs.tags(), **(tags or {})},
             )
     if not result.success and watch.cancelled:
         raise RunFailedError(

@@ -139,21 +139,21 @@ def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tup
     value = row.values.get(prompt_key)
     if source.kind == "chat_log" and not isinstance(value, list):
         raise DataError(f"{prompt_key}: must be a list of messages, is {shown(value)}")
-    messages = _messages(value, prompt_key)
+    messages = messages_of(value, prompt_key)
     fields = {name: value for name, value in row.values.items() if name not in (id_key, prompt_key)}
-    name = _name(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
+    name = name_of(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
     text = _canonical(messages)
     return fingerprint(messages), name, text, _canonical(fields)
 
 
 def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
     values = row.values
-    messages = _messages(values.get("prompt"), "prompt")
+    messages = messages_of(values.get("prompt"), "prompt")
     reason = values.get("finish_reason", "stop")
     if reason not in FINISH_REASONS:
         raise DataError(f"finish_reason: must be {' or '.join(FINISH_REASONS)}, is {shown(reason)}")
     return {
-        "id": _name(row, "id", file),
+        "id": name_of(row, "id", file),
         "prompt_id": _text(values.get("prompt_id", fingerprint(messages)), "prompt_id"),
         "messages": _canonical(messages),
         "completion": _text(values.get("completion"), "completion"),
@@ -175,8 +175,11 @@ def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
     return {name: value.get(name) for name in criteria}
 
 
-def _messages(value: Any, key: str) -> list[dict[str, str]]:
-    """A text or a list of messages as the messages up to the last user turn; their further keys are left out."""
+def messages_of(value: Any, key: str) -> list[dict[str, str]]:
+    """A text or a list of messages as the messages up to the last user turn; their further keys are left out.
+
+    Raises `DataError` naming the key.
+    """
     if value is None:
         raise DataError(f"{key}: is missing")
     if isinstance(value, str):
@@ -210,7 +213,8 @@ def _text(value: Any, key: str) -> str:
     return value
 
 
-def _name(row: Row, key: str, file: str) -> str:
+def name_of(row: Row, key: str, file: str) -> str:
+    """A row's own name, or `<file>:<row>` where it has none. Raises `DataError`."""
     value = row.values.get(key)
     if value is None:
         return f"{file}:{row.number}"

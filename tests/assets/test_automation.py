@@ -12,6 +12,8 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from assets.definitions import definitions
 from rft_pipeline.store import Home
 from tests.assets.small import instance, materialize
+from tests.logs.test_cycle import log, set_up
+from tests.promoted import promote
 from tests.runs import edit
 
 ROUND_2 = {f"tiny/round_2/{s}" for s in ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")}
@@ -115,6 +117,26 @@ def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: P
     edit(finished_copy / "campaign.yaml", "training.epochs", 2)
     (request,) = tick().run_requests or []
     assert len(request.asset_selection or []) == 13
+
+
+def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    champion = promote("tiny/round_2/checkpoints")
+    schedule = definitions(Home.find()).resolve_schedule_def("tiny_retrain")
+    assert (schedule.cron_schedule, schedule.default_status) == ("0 3 * * 1", dg.DefaultScheduleStatus.RUNNING)
+
+    def tick() -> ScheduleExecutionData:
+        with instance() as running:
+            return schedule.evaluate_tick(dg.build_schedule_context(running, datetime(2026, 1, 5, 3, tzinfo=UTC)))
+
+    assert tick().skip_message == f"nothing new: no file matches {finished_copy / 'logs/*.jsonl'}"
+    log(finished_copy, "monday")
+    first, repeated = tick(), tick()
+    for asked in (first, repeated):
+        (request,) = asked.run_requests or []
+        assert (request.tags["rft/cycle"], request.tags["rft/champion"]) == ("1", champion)
+        assert len(request.asset_selection or []) == 13
+    assert (first.run_requests or [])[0].run_key == (repeated.run_requests or [])[0].run_key
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorTick
 
 from rft_pipeline.cli import dagster_home
 from rft_pipeline.store import Home, RecordStore
 from tests.assets.small import instance
+from tests.logs.test_cycle import log, set_up
+from tests.promoted import promote
 from tests.runs import edit
 
 ROOT = Path(__file__).parents[2]
@@ -53,12 +56,18 @@ def runs(**tags: str) -> list[dg.DagsterRun]:
 
 def ticks() -> int:
     """How often the sensor has looked."""
+    return len(ticks_of("tiny_changes"))
+
+
+def ticks_of(name: str) -> list[InstigatorTick]:
+    """What a sensor or schedule did, newest first."""
     with instance() as found:
-        return sum(
-            len(found.get_ticks(state.instigator_origin_id, state.selector_id))
+        return [
+            tick
             for state in found.all_instigator_state()
-            if state.name == "tiny_changes"
-        )
+            if state.name == name
+            for tick in found.get_ticks(state.instigator_origin_id, state.selector_id)
+        ]
 
 
 def wait_for(seen: Callable[[], bool]) -> None:
@@ -101,3 +110,36 @@ def test_a_schedule_runs_what_is_to_be_made(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
     with daemon():
         wait_for(the_first_is_finished(rft__reason="scheduled"))
+
+
+def test_two_cycles_each_from_the_champion_before_and_rest_between(finished_copy: Path) -> None:
+    """After the first cycle its round is promoted, as the promotion at its end would."""
+    records = RecordStore(Home.find().store)
+    edit(finished_copy / "campaign.yaml", "rounds", 1)
+    set_up(finished_copy, cron="* * * * *")
+    log(finished_copy, "monday")
+    before_all = promote("tiny/round_1/checkpoints")
+
+    def rests(cycle: int) -> Callable[[], bool]:
+        nothing = f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle {cycle}; every stage is up to date"
+        return lambda: [tick.skip_reason for tick in ticks_of("tiny_retrain")][:1] == [nothing]
+
+    with daemon():
+        wait_for(finished(rft__cycle="1"))
+        made_by_the_first = promote("tiny/round_1/checkpoints")
+        wait_for(rests(1))
+        log(finished_copy, "tuesday")
+        wait_for(finished(rft__cycle="2"))
+        wait_for(rests(2))
+
+    (first,), (second,) = runs(rft__cycle="1"), runs(rft__cycle="2")
+    assert (first.tags["rft/champion"], second.tags["rft/champion"]) == (before_all, made_by_the_first)
+    policy, champion = records.current("tiny/policy"), records.at(made_by_the_first)
+    assert policy is not None
+    assert champion is not None
+    assert policy.content_hash == champion.content_hash
+    assert policy.dagster_run_id == second.run_id
+    assert champion.dagster_run_id == first.run_id
+    prompts = records.current("tiny/prompts")
+    assert prompts is not None
+    assert prompts.rows["train"] == 8

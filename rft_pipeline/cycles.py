@@ -1,0 +1,119 @@
+"""Cycles of retraining, and the campaign in force: campaign.yaml as the newest cycle runs it.
+
+A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
+were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
+cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
+from rft_pipeline.errors import StoreError
+from rft_pipeline.store import Home, RecordStore
+
+CYCLE = "cycle.json"
+PROMPTS = "prompts.jsonl"
+SEEN = "seen.txt"
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The champion a cycle starts from."""
+
+    address: str
+    """Of its checkpoint's record."""
+    content_hash: str
+    """Of its weights."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """A cycle that was drawn."""
+
+    number: int
+    """Counted from 1."""
+    folder: Path
+    policy: Pinned | None
+    """None where there was no champion: it starts from the policy that campaign.yaml names."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of its Dagster runs."""
+        start = {} if self.policy is None else {"rft/champion": self.policy.address}
+        return {"rft/cycle": str(self.number), **start}
+
+
+def cycles(home: Home, campaign: str) -> list[Cycle]:
+    """All cycles of a campaign, oldest first. Raises `StoreError` for one that cannot be read."""
+    found = []
+    for path in cycles_folder(home, campaign).glob(f"[!.]*/{CYCLE}"):
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            policy = None if stored["policy"] is None else Pinned(**stored["policy"])
+            found.append(Cycle(stored["number"], path.parent, policy))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"{path}: cannot be read: {error}; mend it, or remove the cycle's folder") from error
+    return sorted(found, key=lambda cycle: cycle.number)
+
+
+def newest(home: Home, campaign: str) -> Cycle | None:
+    """The cycle in force."""
+    return max(cycles(home, campaign), key=lambda cycle: cycle.number, default=None)
+
+
+def seen_by(found: list[Cycle]) -> set[str]:
+    """The prompt_id of every prompt that these cycles found in the logs."""
+    return {line for cycle in found for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
+
+
+def cycles_folder(home: Home, campaign: str) -> Path:
+    return home.root / "cycles" / campaign
+
+
+def champion(home: Home, campaign: str) -> Pinned | None:
+    """The champion's checkpoint, if one was promoted. Raises `StoreError` when its record is gone."""
+    path = home.root / "champions" / f"{campaign}.json"
+    if not path.is_file():
+        return None
+    try:
+        address = json.loads(path.read_text(encoding="utf-8"))["champion"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{path}: does not tell a champion: {error}; mend it, or promote a round again") from error
+    record = RecordStore(home.store).at(address)
+    if record is None:
+        raise StoreError(f"{path}: names {address}, whose record is gone or not whole; promote another round")
+    return Pinned(address, record.content_hash)
+
+
+def load_in_force(home: Home, name: str) -> Campaign:
+    """The campaign that runs: `campaign.yaml`, and where a cycle was drawn, with its prompts and the weights it pins.
+
+    Everything that plans or runs stages loads campaigns here. Raises `ConfigError`, `StoreError` for a damaged cycle.
+    """
+    return in_force(load_campaign(home.campaign_folder(name)), home)
+
+
+def in_force(campaign: Campaign, home: Home) -> Campaign:
+    """The same of a campaign that was read before.
+
+    Paths are relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
+    """
+    if campaign.schedule is None or campaign.schedule.retrain is None:
+        return campaign
+    cycle = newest(home, campaign.name)
+    if cycle is None:
+        return campaign
+    train = PromptSource(source=_beside(campaign, cycle.folder / PROMPTS))
+    changed = {"prompts": campaign.prompts.model_copy(update={"train": train})}
+    if cycle.policy is None:
+        return campaign.model_copy(update=changed)
+    model = _beside(campaign, home.store / cycle.policy.address / "checkpoint")
+    policy = campaign.policy.model_copy(update={"model": model, "server": None})
+    return campaign.model_copy(update={**changed, "policy": policy})
+
+
+def _beside(campaign: Campaign, path: Path) -> str:
+    return os.path.relpath(path, campaign.folder)

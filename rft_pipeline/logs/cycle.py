@@ -1,0 +1,129 @@
+"""Beginning a cycle: look into the logs, draw, and write down what was drawn."""
+
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from rft_pipeline.campaign import Campaign, Retrain
+from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN, Pinned, champion, cycles, cycles_folder, seen_by
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.fingerprint import canonical_json, file_sha256, fingerprint
+from rft_pipeline.logs.drawing import Drawn, draw
+from rft_pipeline.logs.reading import log_files, read_logs
+from rft_pipeline.logs.redact import Redactor
+from rft_pipeline.stages.prompts import read_source
+from rft_pipeline.store import Home
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the logs hold for the next cycle."""
+
+    number: int
+    """Of the cycle that would begin, or began."""
+    drawn: Drawn
+    policy: Pinned | None
+    """The champion it would start from."""
+    waits: str | None
+    """Why no cycle begins; None when one does."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data without the prompts themselves."""
+        counts = asdict(self.drawn)
+        del counts["rows"], counts["unseen"]
+        policy = None if self.policy is None else asdict(self.policy)
+        return {"number": self.number, "prompts": len(self.drawn.rows), **counts, "policy": policy, "waits": self.waits}
+
+    @property
+    def summary(self) -> str:
+        """One line for people: what was drawn from what."""
+        parts = [f"{self.drawn.new} new and {self.drawn.old} old prompts of {self.drawn.logged} logged rows"]
+        if self.drawn.opted_out:
+            parts.append(f"{self.drawn.opted_out} opted out")
+        if self.drawn.like_held_out:
+            parts.append(f"{self.drawn.like_held_out} left out as too like held-out prompts")
+        parts += [f"{count} × {kind} redacted" for kind, count in sorted(self.drawn.redacted.items()) if count]
+        return "; ".join(parts)
+
+
+def retraining(campaign: Campaign) -> Retrain:
+    """The campaign's `schedule.retrain`. Raises `ConfigError` when it has none."""
+    if campaign.schedule is None or campaign.schedule.retrain is None:
+        raise ConfigError(
+            f"{campaign.folder / 'campaign.yaml'}: schedule.retrain: is not there; retraining needs "
+            '`schedule: {retrain: {cron: "0 3 * * 1", logs: "logs/*.jsonl"}}`'
+        )
+    return campaign.schedule.retrain
+
+
+def look(campaign: Campaign, home: Home) -> Look:
+    """What a cycle that began now would be made of; nothing is written. `campaign` is campaign.yaml as it stands.
+
+    Raises `ConfigError` and `DataError` as the logs' readers do, `StoreError` for a champion whose record is gone.
+    """
+    retrain = retraining(campaign)
+    earlier = cycles(home, campaign.name)
+    number = earlier[-1].number + 1 if earlier else 1
+    files = log_files(campaign.folder, retrain.logs)
+    logged = read_logs(files, retrain.opt_out)
+    held_out = read_source(campaign.prompts.eval, campaign.folder)
+    redactor = Redactor.of(retrain)
+    drawn = draw(logged, seen_by(earlier), held_out, retrain, redactor, campaign.seed, number)
+    return Look(number, drawn, champion(home, campaign.name), _waits(campaign, drawn, retrain, number, bool(files)))
+
+
+def begin(campaign: Campaign, home: Home) -> Look:
+    """Draw the next cycle and put it in force, unless it waits: the look says which.
+
+    No run of the campaign may be going on: its stages would go on with other prompts.
+    """
+    folder = cycles_folder(home, campaign.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        found = look(campaign, home)
+        if found.waits is None:
+            _write(found, folder / str(found.number), retraining(campaign))
+    return found
+
+
+def _waits(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, files: bool) -> str | None:
+    if not files:
+        return f"nothing new: no file matches {campaign.folder / retrain.logs}"
+    if drawn.new == 0:
+        since = f" since cycle {number - 1}" if number > 1 else ""
+        like = f"; all {len(drawn.unseen)} new prompts are too like held-out ones" if drawn.unseen else ""
+        return f"nothing new in {campaign.folder / retrain.logs}{since}{like}"
+    least = math.ceil(campaign.training.batch_size / campaign.rollouts.group_size)
+    if len(drawn.rows) < least:
+        return (
+            f"only {len(drawn.rows)} prompts ({drawn.new} of them new): one optimiser step takes {least} "
+            f"(training.batch_size {campaign.training.batch_size}, rollouts.group_size {campaign.rollouts.group_size})"
+        )
+    return None
+
+
+def _write(found: Look, folder: Path, retrain: Retrain) -> None:
+    """All or nothing."""
+    beside = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    lines = [canonical_json(row) + "\n" for row in found.drawn.rows]
+    (beside / PROMPTS).write_text("".join(lines), encoding="utf-8")
+    unseen = sorted(found.drawn.unseen)
+    (beside / SEEN).write_text("".join(f"{each}\n" for each in unseen), encoding="utf-8")
+    told = found.as_json() | {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "prompts_sha256": file_sha256(beside / PROMPTS),
+        "seen": fingerprint(unseen),
+        "settings": retrain.model_dump(mode="json"),
+    }
+    del told["waits"]
+    (beside / CYCLE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    beside.rename(folder)

@@ -1,0 +1,148 @@
+"""Cycles on the tiny campaign: what is written, what a cycle starts from, and what it leaves alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cycles import load_in_force, newest
+from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.logs.cycle import Look, begin, look
+from rft_pipeline.plan import plan
+from rft_pipeline.store import Home
+from tests.logs.small import write_logs
+from tests.promoted import promote
+from tests.runs import edit
+
+RETRAIN: dict[str, Any] = {"cron": "0 3 * * 1", "logs": "logs/*.jsonl", "prompts": 8, "old_share": 0.25}
+
+
+def set_up(folder: Path, **settings: Any) -> None:
+    edit(folder / "campaign.yaml", "schedule", {"retrain": {**RETRAIN, **settings}})
+
+
+def log(folder: Path, day: str, count: int = 12) -> None:
+    rows = [{"id": f"{day}-{i}", "prompt": f"On {day} my order number {i} was bad."} for i in range(count)]
+    write_logs(folder / "logs" / f"{day}.jsonl", rows)
+
+
+def begun(folder: Path) -> Look:
+    return begin(load_campaign(folder), Home.find())
+
+
+def to_run(folder: Path) -> list[str]:
+    home = Home.find()
+    return [step.key for step in plan(load_in_force(home, folder.name), home).steps if step.action == "run"]
+
+
+def test_before_the_first_cycle_the_campaign_runs_as_it_is_written(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    assert to_run(finished_copy) == []
+    assert load_in_force(Home.find(), "tiny") == load_campaign(finished_copy)
+
+
+def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    assert begun(finished_copy).waits is None
+    cycle = newest(Home.find(), "tiny")
+    assert cycle is not None
+    told = json.loads((cycle.folder / "cycle.json").read_text(encoding="utf-8"))
+    counts = {name: told[name] for name in ("number", "prompts", "new", "old", "logged", "opted_out", "like_held_out")}
+    assert counts == {
+        "number": 1, "prompts": 8, "new": 8, "old": 0, "logged": 12, "opted_out": 0, "like_held_out": 0,
+    }  # fmt: skip
+    assert told["policy"] is None
+    assert len((cycle.folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()) == 8
+    assert len((cycle.folder / "seen.txt").read_text(encoding="utf-8").splitlines()) == 12
+    ran = to_run(finished_copy)
+    assert "tiny/policy" not in ran
+    assert "tiny/prompts" in ran
+    assert len(ran) == 11
+
+
+def test_a_cycle_without_new_prompts_does_not_begin(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    nothing = begun(finished_copy)
+    assert nothing.waits == f"nothing new: no file matches {finished_copy / 'logs/*.jsonl'}"
+    log(finished_copy, "monday")
+    begun(finished_copy)
+    again = begun(finished_copy)
+    assert again.waits == f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle 1"
+    cycle = newest(Home.find(), "tiny")
+    assert cycle is not None
+    assert cycle.number == 1
+
+
+def test_the_next_cycle_takes_new_rows_and_a_share_of_old_ones(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    begun(finished_copy)
+    log(finished_copy, "tuesday")
+    second = begun(finished_copy)
+    assert (second.number, second.drawn.new, second.drawn.old) == (2, 6, 2)
+    days = [row["id"].partition("-")[0] for row in second.drawn.rows]
+    assert (days.count("tuesday"), days.count("monday")) == (6, 2)
+
+
+def test_too_few_new_prompts_wait_for_more(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday", count=1)
+    assert begun(finished_copy).waits == (
+        "only 1 prompts (1 of them new): one optimiser step takes 2 (training.batch_size 8, rollouts.group_size 4)"
+    )
+    log(finished_copy, "monday", count=3)
+    assert begun(finished_copy).drawn.new == 3
+
+
+def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_stale(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    first = promote("tiny/round_2/checkpoints")
+    begun(finished_copy)
+    home = Home.find()
+    running = load_in_force(home, "tiny")
+    assert (finished_copy / running.policy.model).resolve() == (home.store / first / "checkpoint").resolve()
+    before = to_run(finished_copy)
+    assert "tiny/policy" in before
+    assert promote("tiny/round_1/checkpoints") != first
+    assert to_run(finished_copy) == before
+    log(finished_copy, "tuesday")
+    begun(finished_copy)
+    cycle = newest(home, "tiny")
+    assert cycle is not None
+    assert cycle.policy is not None
+    assert cycle.policy.address.startswith("tiny/round_1/checkpoints/")
+
+
+def test_a_look_writes_nothing(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    assert look(load_campaign(finished_copy), Home.find()).waits is None
+    assert newest(Home.find(), "tiny") is None
+
+
+def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
+    with pytest.raises(ConfigError, match=r"schedule.retrain: is not there; retraining needs"):
+        begun(tiny_campaign)
+    set_up(tiny_campaign, redact=["name"])
+    with pytest.raises(ConfigError, match=r"schedule.retrain.redact.0: Input should be 'email', 'card' or 'phone'"):
+        load_campaign(tiny_campaign)
+    set_up(tiny_campaign, redact_with="nowhere:f")
+    with pytest.raises(ConfigError, match=r"schedule.retrain.redact_with.source: no module 'nowhere'"):
+        load_campaign(tiny_campaign)
+    edit(tiny_campaign / "campaign.yaml", "schedule", {"time_zone": "UTC"})
+    with pytest.raises(ConfigError, match=r"schedule: needs `cron`, `retrain`, or both"):
+        load_campaign(tiny_campaign)
+
+
+def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    path = Home.find().root / "champions" / "tiny.json"
+    path.parent.mkdir()
+    path.write_text('{"champion": "tiny/round_1/checkpoints/0123456789abcdef"}', encoding="utf-8")
+    with pytest.raises(StoreError, match=r"tiny.json: names tiny/round_1/checkpoints/0123456789abcdef, whose record"):
+        begun(finished_copy)

@@ -1,0 +1,104 @@
+"""What counts as personal data, and what does not."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft_pipeline.campaign import Retrain
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.logs.redact import Redactor
+
+TIMES = {"cron": "0 3 * * 1", "logs": "logs"}
+
+
+def redacted(text: Any, folder: Path | None = None, **settings: Any) -> tuple[Any, dict[str, int]]:
+    retrain = Retrain.model_validate({**TIMES, **settings}, context={"folder": folder})
+    found: Counter[str] = Counter()
+    clean = Redactor.of(retrain).clean(text, found)
+    return clean, {kind: count for kind, count in found.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("write to ann.lee+shop@mail.example.co.uk.", "write to <email>."),
+        ("jürgen@bücher.de, please", "<email>, please"),
+        ("a@b is no address, and @ann neither", "a@b is no address, and @ann neither"),
+        ("call 212-736-5000 or 917 555 0199", "call <phone> or <phone>"),
+        ("my number is (650) 253-0000", "my number is <phone>"),
+        ("Tel. 030 1234567", "Tel. <phone>"),
+        ("ring +33 6 12 34 56 78 after six", "ring <phone> after six"),
+        ("020 7946 0958", "<phone>"),
+        ("card 4111 1111 1111 1111 12/27", "card <card> 12/27"),
+        ("4111-1111-1111-1111", "<card>"),
+        ("I paid with 378282246310005", "I paid with <card>"),
+        ("order 12 4111 1111 1111 1111 late", "order 12 <card> late"),
+        ("4111 1111 1111 1112 fails the check digit", "4111 1111 1111 1112 fails the check digit"),
+    ],
+)
+def test_personal_data_is_replaced(text: str, clean: str) -> None:
+    assert redacted(text)[0] == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 12345678 of 2024-01-05 12:30",
+        "paid 1,234,567.89 for 3 lamps",
+        "ticket #884512, ISBN 978-3-16-148410-0",
+        "server 192.168.100.200",
+        "",
+    ],
+)
+def test_other_numbers_stay(text: str) -> None:
+    assert redacted(text) == (text, {})
+
+
+def test_a_local_number_is_known_in_its_own_region_only() -> None:
+    assert redacted("06 12 34 56 78", phone_regions=["US"])[0] == "06 12 34 56 78"
+    assert redacted("06 12 34 56 78", phone_regions=["FR"])[0] == "<phone>"
+    assert redacted("06 12 34 56 78, +33 6 12 34 56 78", phone_regions=[])[0] == "06 12 34 56 78, <phone>"
+
+
+def test_fields_are_redacted_too_and_places_counted() -> None:
+    row = {"from": "a@b.example", "cc": ["c@d.example", 3], "card": 4111111111111111, "paid": True, "sum": 1.5}
+    clean, found = redacted(row)
+    assert clean == {"from": "<email>", "cc": ["<email>", 3], "card": "<card>", "paid": True, "sum": 1.5}
+    assert found == {"email": 2, "card": 1}
+
+
+def test_an_empty_list_turns_it_off() -> None:
+    assert redacted("a@b.example, 4111111111111111", redact=[]) == ("a@b.example, 4111111111111111", {})
+    assert redacted("a@b.example, 4111111111111111", redact=["card"]) == ("a@b.example, <card>", {"card": 1})
+
+
+def test_the_users_function_is_applied_as_well(tmp_path: Path) -> None:
+    (tmp_path / "privacy.py").write_text("def names(text):\n    return text.replace('Ann', '<name>')\n", "utf-8")
+    clean, found = redacted("Ann is ann@b.example", tmp_path, redact_with="privacy:names")
+    assert clean == "<name> is <email>"
+    assert found == {"privacy:names": 1, "email": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "privacy:f must return the redacted text, returned NoneType"),
+        ("raise KeyError('x')", "privacy:f raised KeyError: 'x'"),
+    ],
+)
+def test_a_function_that_fails_stops_the_draw(tmp_path: Path, body: str, message: str) -> None:
+    (tmp_path / "privacy.py").write_text(f"def f(text):\n    {body}\n", "utf-8")
+    with pytest.raises(ConfigError, match=message):
+        redacted("text", tmp_path, redact_with="privacy:f")
+
+
+def test_an_unknown_region_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"phone_regions: XX is no region; use ISO codes"):
+        redacted("text", phone_regions=["XX", "DE"])
+
+
+def test_a_long_run_of_digits_is_looked_through_in_linear_time() -> None:
+    text = "a" * 20_000 + "@ " + "1 " * 5_000
+    assert redacted(text)[0] == text
