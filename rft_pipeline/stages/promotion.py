@@ -159,7 +159,7 @@ def _compare(
 def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
     found = _known(difference.lower95)
     if found is None:
-        said = f"{name}: the replies cannot tell: fewer than two prompts have scores on both sides, or labels that are all alike"
+        said = f"{name}: the replies cannot tell; too few prompts have scores on both sides, or labels that differ"
         return Bound(name, None, above, passed=False, said=said)
     said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
     if found > above:

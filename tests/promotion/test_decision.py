@@ -1,4 +1,4 @@
-"""Which round becomes the champion: worked examples where every prompt differs by the same, so that bound and mean agree."""
+"""Which round becomes the champion: examples where all prompts differ by the same, so that bound and mean agree."""
 
 import polars as pl
 import pytest
