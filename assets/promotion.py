@@ -18,7 +18,7 @@ def promotion(campaign: Campaign) -> dg.AssetsDefinition:
     return stage_asset(
         campaign,
         "promotion",
-        description="Every round against the champion on held-out prompts: the best lower bound wins, if all bounds hold.",
+        description="Every round against the champion on held-out prompts; of those that pass, the best lower bound.",
         kinds={"polars", "mlflow"},
         metadata=_metadata,
         checks=[(promoted, a_round_is_promoted)],

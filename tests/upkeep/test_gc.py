@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from rft_pipeline.upkeep.gc import Garbage, garbage
 from rft_pipeline.upkeep.reach import closure
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
-from tests.upkeep.small import collected, counts, older, said, skipped, stored, tree
+from tests.upkeep.small import collected, counts, crown, older, said, skipped, stored, tree
 
 RECORDS = "records that nothing reaches"
 
@@ -152,13 +153,12 @@ def test_an_edit_taken_back_in_the_files_keeps_what_the_plan_would_find(finished
 @pytest.mark.parametrize(
     ("place", "named"),
     [
-        ("tiny/champion", lambda record: record.address),
         ("keep.txt", lambda record: f"{record.address}  # for the auditors"),
         ("keep.txt", lambda record: record.mlflow_run_id),
     ],
-    ids=["champion", "address", "MLflow run"],
+    ids=["address", "MLflow run"],
 )
-def test_a_champion_and_what_keep_txt_names_are_kept_with_all_they_were_made_from(
+def test_what_keep_txt_names_is_kept_with_all_it_was_made_from(
     finished_copy: Path, place: str, named: Callable[[Record], str]
 ) -> None:
     batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
@@ -169,10 +169,24 @@ def test_a_champion_and_what_keep_txt_names_are_kept_with_all_they_were_made_fro
     assert batch.folder.exists()
 
 
-@pytest.mark.parametrize("place", ["tiny/champion", "keep.txt"])
+def test_the_champion_and_the_one_before_are_kept_with_all_they_were_made_from(finished_copy: Path) -> None:
+    batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
+    first, second = older("round_1/checkpoints", seed=1, reward_batches=batch), older("round_1/checkpoints", seed=2)
+    forgotten = older("round_1/checkpoints", seed=3)
+    crown(forgotten, first, second)
+    assert collected(yes=True).records == sorted([unused.folder, forgotten.folder])
+    assert first.folder.exists()
+    assert second.folder.exists()
+    assert batch.folder.exists()
+
+
+@pytest.mark.parametrize("place", ["champion", "keep.txt"])
 def test_a_name_of_nothing_frees_nothing(finished_copy: Path, place: str) -> None:
-    older("round_1/checkpoints", seed=1)
-    (Home.find().store / place).write_text("tiny/round_1/checkpoints/0123456789abcdef\n", encoding="utf-8")
+    nothing = replace(older("round_1/checkpoints", seed=1), fingerprint="0123456789abcdef")
+    if place == "champion":
+        crown(nothing)
+    else:
+        (Home.find().store / place).write_text(f"{nothing.address}\n", encoding="utf-8")
     before = tree(Home.find().store)
     with pytest.raises(StoreError, match="0123456789abcdef"):
         collected(yes=True)
