@@ -65,6 +65,7 @@ def edited(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         monkeypatch.setenv("RFT_HOME", str(root / "home"))
         monkeypatch.setenv("RFT_DATA", str(root / "data"))
         before = {node.name: stored(node.name) for node in nodes(load_campaign(folder))}
+        shutil.rmtree(root / "home" / "champions")  # a champion's record would stay
         edit(folder / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
         after = run(folder)
         old = [record for name, record in before.items() if record.address != after[name].address]
@@ -83,7 +84,7 @@ def test_a_finished_campaign_holds_no_garbage(finished_copy: Path) -> None:
 
 def test_the_records_that_an_edit_replaced_are_freed_and_the_others_are_sound(edited: Edited) -> None:
     assert sorted(addresses(edited.freed.records)) == sorted(record.address for record in edited.old)
-    assert len(edited.old) == 10  # the rubric, what follows from it in round 1, and all of round 2
+    assert len(edited.old) == 11  # the rubric, what follows from it in round 1, all of round 2, and the promotion
     assert not any(record.folder.exists() for record in edited.old)
     assert edited.freed.bytes > 0
     assert said() == []
@@ -108,7 +109,7 @@ def test_rows_of_freed_records_leave_the_tables_and_no_others(edited: Edited) ->
 
 
 def test_after_gc_the_plan_skips_what_it_skipped_before(edited: Edited) -> None:
-    assert len(edited.skipped) == 13
+    assert len(edited.skipped) == 14
     assert skipped(edited.folder) == edited.skipped
     assert made(run(edited.folder)) == []
 
@@ -144,7 +145,7 @@ def test_what_a_record_in_force_was_made_from_is_kept_though_it_is_not_in_force(
 def test_an_edit_taken_back_in_the_files_keeps_what_the_plan_would_find(finished_copy: Path) -> None:
     first, before = stored("round_1/checkpoints"), skipped(finished_copy)
     RecordStore(Home.find().store).make_current(older("round_1/checkpoints", seed=1))
-    assert len(skipped(finished_copy)) == 13
+    assert len(skipped(finished_copy)) == 14
     assert collected(yes=True).records == []
     assert first.folder.exists()
     assert skipped(finished_copy) == before
