@@ -1,8 +1,8 @@
-"""Hashes of what lies outside the graph: prompt files, anchors, people's labels and models."""
+"""Hashes of what lies outside the graph: prompt files, anchors, people's labels, models and the champion."""
 
 from pathlib import Path
 
-from rft_pipeline import models
+from rft_pipeline import champions, models
 from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
@@ -10,6 +10,8 @@ from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.store import Home
 
+DECIDING = "champion"
+"""Begins the names of sources that only the promotion reads."""
 ABSENT = "absent"
 """Stands for the hash of a model that was not fetched yet: nothing made from it can be there."""
 
@@ -30,6 +32,20 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **({} if labels.is_empty() else {"labels": content_of(labels)}),
         **{name: content or ABSENT for name, content in found.items()},
+        **_champions(home.root, campaign.name),
+    }
+
+
+def _champions(root: Path, campaign: str) -> dict[str, str]:
+    """The champion in force; and by the eval report that somebody was promoted on, whom that had to beat, empty for
+    nobody."""
+    known = champions.history(root, campaign)
+    if not known:
+        return {}
+    decided = {each.evidence: champions.against(known, each.evidence) for each in known if each.evidence}
+    return {
+        "champion": known[-1].content_hash,
+        **{f"champion.{evidence}": each.content_hash if each else "" for evidence, each in decided.items()},
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline import models
+from rft_pipeline import champions, models
 from rft_pipeline.addresses import choose_prompts
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import GateError
@@ -16,6 +16,7 @@ from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.pipeline.promotion import promotion
 from rft_pipeline.stages.audit_numbers import as_numbers, as_plain
 from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
 from rft_pipeline.stages.checkpoints import train_checkpoint
@@ -45,7 +46,12 @@ def _rubric(job: Job) -> Output:
 
 def _policy(job: Job) -> Output:
     policy = job.campaign.policy
-    content = models.identify(policy.model, job.home.models, job.campaign.folder)
+    upstream = {}
+    if policy.model.startswith(champions.PREFIX):
+        champion = models.champion_of(policy.model, job.home.models)
+        content, upstream = champion.content_hash, {"champion": champion.record}
+    else:
+        content = models.identify(policy.model, job.home.models, job.campaign.folder)
     where = (
         f"server {policy.server.url}"
         if policy.server is not None
@@ -53,7 +59,7 @@ def _policy(job: Job) -> Output:
     )
     described = {"name": policy.model, "content_hash": content, "source": where}
     (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    return Output(content_hash=content)
+    return Output(content_hash=content, upstream=upstream)
 
 
 def _labels(job: Job) -> Output:
@@ -285,4 +291,5 @@ BODIES: dict[str, Callable[[Job], Output]] = {
     "reward_batches": _reward_batches,
     "checkpoints": _checkpoints,
     "eval_reports": _eval_reports,
+    "promotion": promotion,
 }
