@@ -53,6 +53,13 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
     return _result("judges_earn_their_weight", not refused, metadata, advice, severity)
 
 
+def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
+    """Whether a round passed every bound; that none did is no fault of the run."""
+    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    metadata = {"compared with": decided["champion"], "round": decided["promoted"] or 0}
+    return _result("promoted", decided["promoted"] is not None, metadata, decided["said"])
+
+
 def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """At least `reward.min_group_share` of the groups have variance."""
     share, least = record.metrics["groups_used_share"], campaign.reward.min_group_share

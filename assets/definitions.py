@@ -9,11 +9,13 @@ from assets.jobs import campaign_job
 from assets.judge_audit import judge_audit
 from assets.judge_scores import judge_scores
 from assets.policy import policy
+from assets.promotion import promotion
 from assets.prompts import prompts
 from assets.resources import StageRunner
 from assets.reward_batches import reward_batches
 from assets.rollouts import rollouts
 from assets.rubric import rubric
+from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.graph import code_versions
 from rft_pipeline.store import Home
@@ -26,12 +28,22 @@ def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
         sources.append(judge_audit(campaign, campaign.audit))
     stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
     rounds = [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
-    versions = {(campaign.name, *name.split("/")): code for name, code in code_versions(campaign).items()}
+    named = code_versions(campaign, _champion(campaign))
+    versions = {(campaign.name, *name.split("/")): code for name, code in named.items()}
 
     def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
         return spec.replace_attributes(code_version=versions[tuple(spec.key.path)])
 
-    return [asset.map_asset_specs(versioned) for asset in sources + rounds]
+    return [asset.map_asset_specs(versioned) for asset in [*sources, *rounds, promotion(campaign)]]
+
+
+def _champion(campaign: Campaign) -> str | None:
+    """The content of the champion that a campaign starts from."""
+    model = campaign.policy.model
+    if not model.startswith(champions.PREFIX):
+        return None
+    found = champions.champion(Home.find().root, model.removeprefix(champions.PREFIX))
+    return found.content_hash if found else None
 
 
 def definitions(home: Home) -> dg.Definitions:

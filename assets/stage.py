@@ -31,7 +31,7 @@ def stage_asset(
 ) -> dg.AssetsDefinition:
     """The asset of one node: runs the stage through the pipeline and shows its record."""
     here = node(campaign, name)
-    round_ = f"_round_{here.round}" if here.round else "_sources"
+    round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
 
     @dg.asset(
         key=here.key.split("/"),

@@ -5,6 +5,7 @@ Rounds are unrolled, since a pipeline of assets knows no loops: round n starts f
     prompts  rubric  policy
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
     round_2/rollouts ← round_1/checkpoints …
+    promotion ← the last round's eval_reports
 """
 
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ CODE_VERSIONS = {
     "reward_batches": "2",
     "checkpoints": "1",
     "eval_reports": "2",
+    "promotion": "1",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
 
@@ -46,7 +48,7 @@ class Node:
     """`prompts`, or `round_2/rollouts`."""
     stage: str
     round: int
-    """0 for the sources."""
+    """0 for the sources; of the promotion the last, without which there is none."""
     upstream: dict[str, str]
     """Role → name of the node that plays it."""
 
@@ -80,6 +82,9 @@ def nodes(campaign: Campaign) -> list[Node]:
         }
         for stage in ROUND_STAGES:
             found.append(Node(campaign.name, here[stage], stage, round_, upstreams[stage]))
+    above = {"eval_reports": here["eval_reports"], "prompts": "prompts", "rubric": "rubric", **audit}
+    above |= {"base": "policy", **earlier}
+    found.append(Node(campaign.name, "promotion", "promotion", campaign.rounds, above))
     return found
 
 
@@ -106,17 +111,19 @@ def payload(
     }
 
 
-def code_versions(campaign: Campaign) -> dict[str, str]:
+def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, str]:
     """Node → a version that changes with the code or the settings of the node, or of any node it follows from.
 
-    Dagster looks one step up only; with this all that follows from an edit shows as unsynced at once.
+    Dagster looks one step up only; with this all that follows from an edit shows as unsynced at once. `champion` is the
+    content hash of the champion that the campaign starts from, if it does: another makes everything stale.
     """
     found: dict[str, str] = {}
     judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        judge = judges if here.stage in ("judge_audit", "judge_scores", "eval_reports") else None
-        found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above])
+        judge = judges if here.stage in ("judge_audit", "judge_scores", "eval_reports", "promotion") else None
+        start = [champion] if champion and here.stage == "policy" else []
+        found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above, *start])
     return found
 
 
@@ -186,12 +193,29 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     "reward_batches": lambda campaign, node: {**campaign.reward.identity, **_aggregation(campaign)},
     "checkpoints": _checkpoints_settings,
     "eval_reports": _eval_reports_settings,
+    "promotion": lambda campaign, node: {
+        **_eval_reports_settings(campaign, node),
+        **campaign.promotion.identity,
+    },
 }
 
 
 def _eval_reports_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
     policies = {role: record.content_hash for role, record in upstream.items() if role not in ("prompts", "rubric")}
     return {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
+
+
+def _promotion_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
+    """The champion is whom the rounds have to beat: base, until there is one."""
+    evidence = upstream["eval_reports"].content_hash
+    champion = sources.get(f"champion.{evidence}", sources.get("champion", ""))
+    compared = {role: record for role, record in upstream.items() if role != "eval_reports"}
+    return {
+        "eval_reports": evidence,
+        "champion": champion or upstream["base"].content_hash,
+        **_eval_reports_inputs(campaign, compared, sources),
+        **({"labels": sources["labels"]} if "labels" in sources else {}),
+    }
 
 
 def _reward_batches_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
@@ -224,4 +248,5 @@ _INPUTS: dict[str, Callable[[Campaign, _Upstream, _Sources], dict[str, str]]] = 
     "reward_batches": _reward_batches_inputs,
     "checkpoints": _contents("policy", "reward_batches"),
     "eval_reports": _eval_reports_inputs,
+    "promotion": _promotion_inputs,
 }

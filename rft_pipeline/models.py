@@ -1,4 +1,4 @@
-"""Where weights come from: the embedded default, a hub id, or a local folder.
+"""Where weights come from: the embedded default, a hub id, a local folder, or a campaign's champion.
 
 The embedded model is SmolLM2-135M-Instruct (Apache-2.0). A hub serves it ready to use; without one, a package of the
 Python registry carries it as a 4-bit GGUF file. A model loaded from GGUF counts as quantized and can be neither saved
@@ -16,8 +16,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rft_pipeline import champions
 from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.merging import is_adapter, write_whole
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = "SmolLM2-135M-Instruct"
@@ -43,16 +45,19 @@ class Model:
 def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
     """The model called `name`, fetched or converted into `models` when it is not there yet.
 
-    `name` is `embedded`, a folder (absolute or beside campaign.yaml), or a hub id `org/name[@revision]`.
-    Raises `ModelError` saying what was tried and what to do by hand.
+    `name` is `embedded`, a folder (absolute or beside campaign.yaml), a hub id `org/name[@revision]`, or
+    `champion:CAMPAIGN`. Raises `ModelError` saying what was tried and what to do by hand.
     """
+    if name.startswith(champions.PREFIX):
+        return _champion(name, models)
     if found := installed(name, models, campaign_folder):
         return found
     if name == EMBEDDED:
         return _fetch_embedded(models)
     if name.startswith((".", "/")) or name.count("/") != 1:
         raise ModelError(
-            f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision]"
+            f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision], "
+            "champion:CAMPAIGN"
         )
     return _from_hub(name, models)
 
@@ -71,6 +76,8 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
     """What stands for a model in fingerprints: the hash of its weights, fetched if need be; a served one's name."""
+    if name.startswith(champions.PREFIX):
+        return champion_of(name, models).content_hash
     return _served(name) or resolve(name, models, campaign_folder).content_hash
 
 
@@ -78,8 +85,47 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     """The same without fetching: None for a model that is not here."""
     if served := _served(name):
         return served
+    if name.startswith(champions.PREFIX):
+        there = champions.champion(models.parent, name.removeprefix(champions.PREFIX))
+        return there.content_hash if there else None
     found = installed(name, models, campaign_folder)
     return found.content_hash if found else None
+
+
+def champion_of(name: str, models: Path) -> champions.Champion:
+    """Whom `champion:CAMPAIGN` names today; `models` lies in the home. Raises `ModelError` when there is none."""
+    campaign = name.removeprefix(champions.PREFIX)
+    found = champions.champion(models.parent, campaign)
+    if found is None:
+        raise ModelError(
+            f"model {name}: campaign {campaign} has no champion yet; `rft run {campaign}` promotes a round that earns "
+            f"it, `rft promote {campaign} --round N --force --why ...` one that you choose"
+        )
+    return found
+
+
+def _champion(name: str, models: Path) -> Model:
+    found = champion_of(name, models)
+    return promoted(found.record, found.content_hash, models)
+
+
+def promoted(record: str, content: str, models: Path) -> Model:
+    """The checkpoint of a record that is or was a champion: as it lies in the store, an adapter merged into `models`
+    once. `content` is the record's content hash."""
+    checkpoint = models.parent / "store" / record / "checkpoint"
+    if not checkpoint.is_dir():
+        raise ModelError(f"{checkpoint} is gone; promote another round, or run its campaign again")
+    name = source = f"champion {record}"
+    if not is_adapter(checkpoint):
+        return Model(name, checkpoint, content, source)
+    merged = models / f"champion--{content}"
+    if not (merged / MANIFEST).is_file():
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models) as scratch:
+            whole = Path(scratch) / "checkpoint"
+            write_whole(checkpoint, whole)
+            _install(name, whole, merged, source)
+    return Model(name, merged, content, source)
 
 
 def _served(name: str) -> str | None:

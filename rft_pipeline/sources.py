@@ -1,14 +1,17 @@
-"""Hashes of what lies outside the graph: prompt files and models."""
+"""Hashes of what lies outside the graph: prompt files, models, the champion and people's labels."""
 
 from pathlib import Path
 
-from rft_pipeline import models
+from rft_pipeline import champions, models
 from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.exports import FOLDER as EXPORTS
 from rft_pipeline.store import Home
 
+DECIDING = ("champion", "labels")
+"""Begin the names of sources that only the promotion reads."""
 ABSENT = "absent"
 """Stands for the hash of a model that was not fetched yet: nothing made from it can be there."""
 
@@ -26,7 +29,31 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **{name: content or ABSENT for name, content in found.items()},
+        **_champions(home.root, campaign.name),
+        **_labels(campaign.name, home.store),
     }
+
+
+def _champions(root: Path, campaign: str) -> dict[str, str]:
+    """The champion in force; and by the eval report that somebody was promoted on, whom that had to beat, empty for
+    nobody."""
+    known = champions.history(root, campaign)
+    if not known:
+        return {}
+    decided = {each.evidence: champions.against(known, each.evidence) for each in known if each.evidence}
+    return {
+        "champion": known[-1].content_hash,
+        **{f"champion.{evidence}": each.content_hash if each else "" for evidence, each in decided.items()},
+    }
+
+
+def _labels(campaign: str, store: Path) -> dict[str, str]:
+    if not (store / campaign / EXPORTS).is_dir():
+        return {}
+    from rft_pipeline.labels.estimates import labels_of
+
+    said = labels_of(campaign, store).select("label_id", "value")
+    return {} if said.is_empty() else {"labels": fingerprint(said.rows())}
 
 
 def _anchors_hash(path: Path) -> str:

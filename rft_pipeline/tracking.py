@@ -19,6 +19,7 @@ from filelock import FileLock
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, Node
+from rft_pipeline.sources import DECIDING
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
 
@@ -75,7 +76,7 @@ class Tracker:
     @cached_property
     def run_id(self) -> str:
         """The MLflow run of this node: its round's, or the parent for the sources."""
-        if self.node.round == 0:
+        if self.node.round == 0 or self.node.stage == "promotion":
             return self._parent
         tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
         return self._find_or_create(f"round {self.node.round}", tags)
@@ -129,6 +130,8 @@ class Tracker:
                 client.set_terminated(self.run_id)
                 if self.node.round == self.campaign.rounds:
                     client.set_terminated(self._parent)
+            case "promotion":
+                client.log_artifact(self.run_id, str(record.path("promotion.json")))
             case _:
                 pass
 
@@ -212,7 +215,8 @@ class Tracker:
 
     @cached_property
     def _config_id(self) -> str:
-        return fingerprint([self.campaign.identity, self.sources, CODE_VERSIONS])
+        sources = {name: content for name, content in self.sources.items() if not name.startswith(DECIDING)}
+        return fingerprint([self.campaign.identity, sources, CODE_VERSIONS])
 
     @cached_property
     def _client(self) -> "MlflowClient":

@@ -45,13 +45,18 @@ def changed(folder: Path, edit_file: str, where: str, value: object) -> set[str]
 
 
 def every_round(*stages: str) -> set[str]:
-    return {f"round_{round_}/{stage}" for round_ in (1, 2) for stage in stages}
+    """These stages of both rounds; with the eval reports the promotion, which may have to judge a champion as they do."""
+    last = {"promotion"} if "eval_reports" in stages else set()
+    return {f"round_{round_}/{stage}" for round_ in (1, 2) for stage in stages} | last
 
 
 def test_rounds_are_unrolled_upstream_first(tiny_campaign: Path) -> None:
     found = nodes(load_campaign(tiny_campaign))
     names = [here.name for here in found]
-    assert names == ["prompts", "rubric", "policy"] + [f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES]
+    assert names == ["prompts", "rubric", "policy"] + [
+        *(f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES),
+        "promotion",
+    ]
     for place, here in enumerate(found):
         assert here.key == f"tiny/{here.name}"
         assert set(here.upstream.values()) <= set(names[:place])
@@ -85,7 +90,7 @@ def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign:
 def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "judge_audit", *ROUND_STAGES}
+    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "judge_audit", *ROUND_STAGES, "promotion"}
     before = made_from(tiny_campaign, "round_1/rollouts")
     monkeypatch.setitem(CODE_VERSIONS, "rollouts", "next")
     after = made_from(tiny_campaign, "round_1/rollouts")
@@ -116,6 +121,7 @@ def test_no_payload_looks_at_what_comes_with_the_settings(tiny_campaign: Path) -
         ("training.runtime.micro_batch_size", 2, set()),
         ("evaluation.samples_per_prompt", 2, every_round("eval_reports")),
         ("checks.max_truncated_share", 0.1, set()),
+        ("promotion.margin", 0.1, {"promotion"}),
     ],
 )
 def test_a_setting_of_the_campaign_changes_the_stages_it_is_for(

@@ -7,6 +7,7 @@ in a `runtime` block (batch sizes, devices, threads) never does.
 from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
+from rft_pipeline.campaign.promotion import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
 from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
 from rft_pipeline.campaign.serving import EngineRuntime, JudgeModel, Policy, Served, Server, TokenPrices
@@ -25,6 +26,7 @@ __all__ = [
     "PersonalData",
     "Policy",
     "Prices",
+    "Promotion",
     "PromptSource",
     "Prompts",
     "Retrain",

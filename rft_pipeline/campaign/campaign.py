@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from rft_pipeline.campaign.audit import Audit
+from rft_pipeline.campaign.promotion import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
 from rft_pipeline.campaign.running import Checks, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
@@ -38,6 +39,7 @@ class Campaign(Strict):
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    promotion: Promotion = Promotion()
     checks: Checks = Checks()
     on_rubric_change: Literal["last_round", "all_rounds", "off"] = "last_round"
     """Which rounds an edited rubric makes again: the last, all, or none by itself."""

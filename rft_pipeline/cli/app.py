@@ -132,6 +132,46 @@ def report(campaign: Name, as_json: AsJson = False) -> None:
         show.rounds(home, loaded)
 
 
+@app.command(epilog="Example: rft promote support_reply --round 1 --force --why 'reads better to our agents'")
+def promote(
+    campaign: Name,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=1, help="This round; else the one with the best lower bound.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where a bound failed; takes --round and --why.")] = False,
+    why: Annotated[str, typer.Option(help="The reason, kept with the champion and in its model card.")] = "",
+) -> None:
+    """Make a round the campaign's champion; refuses, and says by how much, when it failed a bound."""
+    from rft_pipeline.cli import promotion
+
+    home = Home.find()
+    promotion.promote(home, _load(home, campaign), round_, force=force, why=why)
+
+
+@app.command(epilog="Example: rft rollback support_reply --why 'too long on the phone'")
+def rollback(
+    campaign: Name, why: Annotated[str, typer.Option(help="The reason, kept with the champion.")] = "rolled back"
+) -> None:
+    """Make the champion before the one in force the champion again."""
+    from rft_pipeline.cli import promotion
+
+    home = Home.find()
+    promotion.rollback(home, _load(home, campaign), why)
+
+
+@app.command(epilog="Example: rft export support_reply ./support-reply-model")
+def export(
+    campaign: Name,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    round_: Annotated[int | None, typer.Option("--round", min=1, help="This round, champion or not.")] = None,
+) -> None:
+    """Write the champion as a folder that transformers and `vllm serve` load, with its model card."""
+    from rft_pipeline.cli import promotion
+
+    home = Home.find()
+    promotion.export_to(home, _load(home, campaign), directory, round_)
+
+
 @app.command(epilog="Example: rft diff support_reply --rubric data/support_reply/rubric.yaml new.yaml")
 def diff(
     a: Annotated[str, typer.Argument(metavar="RECORD_A|CAMPAIGN", help="A record, or with --rubric a campaign.")],

@@ -53,6 +53,19 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
     return found
 
 
+def human_rewards(campaign: Campaign, store: Path, rows: pl.DataFrame) -> pl.Series:
+    """The reward by people of N replies with rollout_id and scores (struct by criterion), null where nobody labelled.
+
+    Made as the reward by people in `estimates`.
+    """
+    means = labels_of(campaign.name, store).group_by("rollout_id", "criterion").agg(pl.col("value").mean())
+    names = campaign.rubric.names
+    judge_NC = rows["scores"].struct.unnest().select(pl.col(names).cast(pl.Float64)).to_numpy()
+    human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
+    human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
+    return pl.Series("human", human_N, pl.Float64).fill_nan(None)
+
+
 def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:
     """With intervals cut to [0, 1], where the mean must lie."""
     found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())

@@ -6,13 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline import models
+from rft_pipeline import champions, models
 from rft_pipeline.addresses import choose_prompts
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import criteria
 from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.pipeline.promotion import promotion
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
 from rft_pipeline.stages.judge_audit import (
@@ -47,7 +48,12 @@ def _rubric(job: Job) -> Output:
 
 def _policy(job: Job) -> Output:
     policy = job.campaign.policy
-    content = models.identify(policy.model, job.home.models, job.campaign.folder)
+    upstream = {}
+    if policy.model.startswith(champions.PREFIX):
+        champion = models.champion_of(policy.model, job.home.models)
+        content, upstream = champion.content_hash, {"champion": champion.record}
+    else:
+        content = models.identify(policy.model, job.home.models, job.campaign.folder)
     where = (
         f"server {policy.server.url}"
         if policy.server is not None
@@ -55,7 +61,7 @@ def _policy(job: Job) -> Output:
     )
     described = {"name": policy.model, "content_hash": content, "source": where}
     (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    return Output(content_hash=content)
+    return Output(content_hash=content, upstream=upstream)
 
 
 def _judge_audit(job: Job) -> Output:
@@ -251,4 +257,5 @@ BODIES: dict[str, Callable[[Job], Output]] = {
     "reward_batches": _reward_batches,
     "checkpoints": _checkpoints,
     "eval_reports": _eval_reports,
+    "promotion": promotion,
 }

@@ -71,6 +71,8 @@ class Job:
                     f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: a "
                     "served policy gets no further than reward_batches; name an installed model as policy.model"
                 )
+            if (was_champion := record.upstream.get("champion")) is not None:
+                return models.promoted(was_champion, record.content_hash, self.home.models).folder
             return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
         return record.path("checkpoint")
 
@@ -131,3 +133,5 @@ class Output:
     parts: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)
+    """Role → address of records outside the graph that were read: a champion."""

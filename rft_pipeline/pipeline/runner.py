@@ -15,6 +15,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
 from rft_pipeline.graph import Node, node, payload
 from rft_pipeline.pipeline.bodies import BODIES
+from rft_pipeline.pipeline.crowning import crown_decided
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
@@ -51,6 +52,8 @@ class Pipeline:
                     self.records.make_current(found)
                 else:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
+                if here.stage == "promotion":
+                    crown_decided(campaign, self.home, found)
             if here.stage == "eval_reports":
                 self._publish(campaign, found)
             return replace(found, mlflow_run_id=tracker.log_record(found))
@@ -80,7 +83,7 @@ class Pipeline:
                 fingerprint=fingerprint(made_from),
                 payload=made_from,
                 content_hash=output.content_hash,
-                upstream={role: record.address for role, record in upstream.items()},
+                upstream={role: record.address for role, record in upstream.items()} | output.upstream,
                 parts=output.parts,
                 rows=output.rows,
                 metrics=output.metrics,

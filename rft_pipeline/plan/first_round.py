@@ -46,7 +46,7 @@ def first_round(campaign: Campaign, everything: Sequence[Decision]) -> int:
     if campaign.on_rubric_change == "all_rounds":
         return 1
     start = campaign.rounds if campaign.on_rubric_change == "last_round" else campaign.rounds + 1
-    kept = [decision for decision in everything if decision.node.round < start]
+    kept = [each for each in everything if each.node.round < start and each.node.stage != "promotion"]
     only_the_rubric = all(decision.cause in (None, "rubric", "upstream") for decision in kept)
     edited = any(
         decision.cause == "rubric" and (decision.node.round > 0 or decision.node.stage == "judge_audit")

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rft_pipeline.champions import FOLDER as CHAMPIONS
+from rft_pipeline.champions import Champion, before, read
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
 from rft_pipeline.store.lock import LOCK
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD, Record, RecordStore
 
-CHAMPION = "champion"
-"""In a campaign's folder: the address of the record that is its champion."""
 KEEP = "keep.txt"
 """In the store: what to keep beside what is in force; a record's address or a run's id a line, `#` before remarks."""
 TABLES = "tables"
@@ -30,6 +30,7 @@ class Layout:
     pointers: list[Path] = field(default_factory=list)
     """The files `current`."""
     champions: list[Path] = field(default_factory=list)
+    """Files beside the store that name a campaign's champions."""
     locks: list[Path] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
     """Folders and files a stage is filling, or was when it was killed."""
@@ -40,10 +41,11 @@ def layout(store: Path, campaign: str | None = None) -> Layout:
     there = sorted(path.name for path in store.glob("[!.]*/") if path.name != TABLES)
     if campaign is not None and campaign not in there:
         raise StoreError(f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(there) or 'none'}")
-    found = Layout()
+    named = sorted((store.parent / CHAMPIONS).glob("[!.]*.json"))
+    found = Layout(champions=[path for path in named if campaign in (None, path.stem)])
     for name in there if campaign is None else [campaign]:
         for path in _walk(store / name):
-            _sort_in(path, found, top=path.parent == store / name)
+            _sort_in(path, found)
     return found
 
 
@@ -58,9 +60,15 @@ def size_of(path: Path) -> int:
 
 
 def pointed_to(store: Path, pointer: Path) -> str:
-    """The address a `current` or `champion` file names, whether something lies there or not."""
+    """The address a `current` file names, whether something lies there or not."""
     named = pointer.read_text(encoding="utf-8").strip()
-    return named if pointer.name == CHAMPION else f"{pointer.parent.relative_to(store).as_posix()}/{named}"
+    return f"{pointer.parent.relative_to(store).as_posix()}/{named}"
+
+
+def crowned(champion: Path) -> list[Champion]:
+    """The champion in force and the one before. Raises `StoreError` for a file that cannot be read."""
+    known = read(champion)
+    return [each for each in (known[-1] if known else None, before(known)) if each is not None]
 
 
 def is_record(store: Path, address: str) -> bool:
@@ -111,7 +119,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield from _walk(Path(entry.path))
 
 
-def _sort_in(path: Path, found: Layout, *, top: bool) -> None:
+def _sort_in(path: Path, found: Layout) -> None:
     name = path.name
     if name.startswith(_LEFTOVERS):
         found.leftovers.append(path)
@@ -119,7 +127,5 @@ def _sort_in(path: Path, found: Layout, *, top: bool) -> None:
         found.pointers.append(path)
     elif name == LOCK:
         found.locks.append(path)
-    elif name == CHAMPION and top:
-        found.champions.append(path)
     elif _FINGERPRINT.fullmatch(name) and path.is_dir():
         found.records.append(path)

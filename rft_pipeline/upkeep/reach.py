@@ -12,7 +12,7 @@ from rft_pipeline.graph import nodes
 from rft_pipeline.plan import settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
-from rft_pipeline.upkeep.layout import KEEP, Layout, is_record, kept_by, pointed_to
+from rft_pipeline.upkeep.layout import KEEP, Layout, crowned, is_record, kept_by, pointed_to
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,13 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
     records = RecordStore(home.store)
     roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
     for champion in there.champions:
-        if not is_record(home.store, address := pointed_to(home.store, champion)):
-            raise StoreError(f"{champion}: points to {address}, which does not exist; write a record's address into it")
-        roots.add(address)
+        for each in crowned(champion):
+            if not is_record(home.store, each.record):
+                raise StoreError(
+                    f"{champion}: names {each.record}, which does not exist; promote a round of {champion.stem} again, "
+                    "or remove the file"
+                )
+            roots |= {each.record, each.report} if is_record(home.store, each.report) else {each.record}
     readable = _readable(records, there)
     for kept in kept_by(home.store, readable):
         if not kept.records:

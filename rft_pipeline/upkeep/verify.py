@@ -4,6 +4,7 @@ A record's files are held against the sha256 its record.json gives, its payload 
 itself has no hash: its content hash is held against what the records made from it say they read.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import RECORD
 from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning
 from rft_pipeline.upkeep.layout import (
-    CHAMPION,
     KEEP,
     Layout,
     being_made,
+    crowned,
     files_of,
     is_record,
     kept_by,
@@ -113,13 +114,29 @@ def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
 
 
 def pointer_findings(store: Path, there: Layout) -> list[Finding]:
-    """`current` and `champion` that point to nothing."""
+    """`current` that points to nothing, champions that are not there or hold other weights than were promoted."""
     findings = []
-    for pointer in (*there.pointers, *there.champions):
+    for pointer in there.pointers:
         if not is_record(store, address := pointed_to(store, pointer)):
-            do = "write a record's address into it" if pointer.name == CHAMPION else "run again"
-            findings.append(error(pointer.parent, pointer.name, f"points to {address}, which does not exist", do))
+            what = f"points to {address}, which does not exist"
+            findings.append(error(pointer.parent, pointer.name, what, "run again"))
+    for champion in there.champions:
+        try:
+            findings += [error(champion.parent, champion.name, *wrong) for wrong in _champion_findings(store, champion)]
+        except StoreError as unreadable:
+            findings.append(error(champion.parent, champion.name, f"cannot be read: {unreadable}", _AGAIN))
     return findings
+
+
+_AGAIN = "promote a round again with `rft promote`, or remove the file"
+
+
+def _champion_findings(store: Path, champion: Path) -> Iterator[tuple[str, str]]:
+    for each in crowned(champion):
+        if not is_record(store, each.record):
+            yield f"names {each.record}, which does not exist", _AGAIN
+        elif (found := RecordStore(store).read(store / each.record).content_hash) != each.content_hash:
+            yield f"names {each.record} with content {each.content_hash}; that record says {found}", _AGAIN
 
 
 def keep_findings(store: Path, read: list[Record]) -> list[Finding]:

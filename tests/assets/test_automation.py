@@ -85,7 +85,7 @@ def test_other_prompts_launch_every_round(finished_copy: Path) -> None:
     reworded(finished_copy)
     ((reason, keys),) = launched(look(before.cursor))
     assert reason == "prompts changed"
-    assert len(keys) == 13
+    assert len(keys) == 14
 
 
 def test_a_comment_launches_nothing(finished_copy: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: P
     assert tick().skip_message == "every stage is up to date"
     edit(finished_copy / "campaign.yaml", "training.epochs", 2)
     (request,) = tick().run_requests or []
-    assert len(request.asset_selection or []) == 13
+    assert len(request.asset_selection or []) == 14
 
 
 def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finished_copy: Path) -> None:

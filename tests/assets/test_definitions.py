@@ -87,7 +87,7 @@ def test_stages_carry_their_checks_and_some_stop_what_follows(tiny_campaign: Pat
 def test_a_campaign_has_one_job_over_all_its_assets(tiny_campaign: Path) -> None:
     defs = definitions(Home.find())
     job = defs.resolve_job_def("tiny")
-    assert len(list(job.asset_layer.executable_asset_keys)) == 13
+    assert len(list(job.asset_layer.executable_asset_keys)) == 14
     for config in (EACH_STEP_A_PROCESS, ALL_IN_ONE_PROCESS):
         assert dg.validate_run_config(job, config)
 

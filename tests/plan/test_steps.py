@@ -165,7 +165,7 @@ def test_a_plan_needs_none_of_the_heavy_libraries(finished_home: Path) -> None:
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["13", "[]"]
+    assert done.stdout.splitlines() == ["14", "[]"]
 
 
 def test_differences_name_the_path_and_both_values() -> None:

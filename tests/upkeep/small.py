@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.champions import Champion, History
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.plan import plan
 from rft_pipeline.store import Home, Record, RecordStore
@@ -23,10 +25,14 @@ def verified(campaign: str | None = None) -> Verified:
 
 
 def said(campaign: str | None = None) -> list[tuple[str, str, str]]:
-    """Level, place below the store, and what, of each finding."""
-    store = Home.find().store
+    """Level, place below the store or beside it, and what, of each finding."""
+    home = Home.find()
     return [
-        (each.level, (Path(each.folder) / each.file).relative_to(store).as_posix(), each.what)
+        (
+            each.level,
+            (Path(each.folder) / each.file).relative_to(home.root).as_posix().removeprefix("store/"),
+            each.what,
+        )
         for each in verified(campaign).findings
     ]
 
@@ -49,6 +55,16 @@ def stored(name: str) -> Record:
     record = RecordStore(Home.find().store).current(f"tiny/{name}")
     assert record is not None
     return record
+
+
+def crown(*checkpoints: Record) -> None:
+    """Make each the champion of the tiny campaign, one after the other, and no other one before them."""
+    known: History = ()
+    for each in checkpoints:
+        known = champions.promoted(known, Champion(each.address, each.content_hash, 1, "", "", "better"))
+    root = Home.find().root
+    with champions.changing(root, "tiny"):
+        champions.write(root, "tiny", known)
 
 
 def older(name: str, seed: int, **upstream: Record) -> Record:

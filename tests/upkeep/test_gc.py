@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from rft_pipeline.upkeep.gc import Garbage, garbage
 from rft_pipeline.upkeep.reach import closure
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
-from tests.upkeep.small import collected, counts, older, said, skipped, stored, tree
+from tests.upkeep.small import collected, counts, crown, older, said, skipped, stored, tree
 
 RECORDS = "records that nothing reaches"
 
@@ -64,6 +65,7 @@ def edited(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         monkeypatch.setenv("RFT_HOME", str(root / "home"))
         monkeypatch.setenv("RFT_DATA", str(root / "data"))
         before = {node.name: stored(node.name) for node in nodes(load_campaign(folder))}
+        shutil.rmtree(root / "home" / "champions")  # a champion's record would stay
         edit(folder / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
         after = run(folder)
         old = [record for name, record in before.items() if record.address != after[name].address]
@@ -82,7 +84,7 @@ def test_a_finished_campaign_holds_no_garbage(finished_copy: Path) -> None:
 
 def test_the_records_that_an_edit_replaced_are_freed_and_the_others_are_sound(edited: Edited) -> None:
     assert sorted(addresses(edited.freed.records)) == sorted(record.address for record in edited.old)
-    assert len(edited.old) == 10  # the rubric, what follows from it in round 1, and all of round 2
+    assert len(edited.old) == 11  # the rubric, what follows from it in round 1, all of round 2, and the promotion
     assert not any(record.folder.exists() for record in edited.old)
     assert edited.freed.bytes > 0
     assert said() == []
@@ -107,7 +109,7 @@ def test_rows_of_freed_records_leave_the_tables_and_no_others(edited: Edited) ->
 
 
 def test_after_gc_the_plan_skips_what_it_skipped_before(edited: Edited) -> None:
-    assert len(edited.skipped) == 13
+    assert len(edited.skipped) == 14
     assert skipped(edited.folder) == edited.skipped
     assert made(run(edited.folder)) == []
 
@@ -143,7 +145,7 @@ def test_what_a_record_in_force_was_made_from_is_kept_though_it_is_not_in_force(
 def test_an_edit_taken_back_in_the_files_keeps_what_the_plan_would_find(finished_copy: Path) -> None:
     first, before = stored("round_1/checkpoints"), skipped(finished_copy)
     RecordStore(Home.find().store).make_current(older("round_1/checkpoints", seed=1))
-    assert len(skipped(finished_copy)) == 13
+    assert len(skipped(finished_copy)) == 14
     assert collected(yes=True).records == []
     assert first.folder.exists()
     assert skipped(finished_copy) == before
@@ -152,13 +154,12 @@ def test_an_edit_taken_back_in_the_files_keeps_what_the_plan_would_find(finished
 @pytest.mark.parametrize(
     ("place", "named"),
     [
-        ("tiny/champion", lambda record: record.address),
         ("keep.txt", lambda record: f"{record.address}  # for the auditors"),
         ("keep.txt", lambda record: record.mlflow_run_id),
     ],
-    ids=["champion", "address", "MLflow run"],
+    ids=["address", "MLflow run"],
 )
-def test_a_champion_and_what_keep_txt_names_are_kept_with_all_they_were_made_from(
+def test_what_keep_txt_names_is_kept_with_all_it_was_made_from(
     finished_copy: Path, place: str, named: Callable[[Record], str]
 ) -> None:
     batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
@@ -169,10 +170,24 @@ def test_a_champion_and_what_keep_txt_names_are_kept_with_all_they_were_made_fro
     assert batch.folder.exists()
 
 
-@pytest.mark.parametrize("place", ["tiny/champion", "keep.txt"])
+def test_the_champion_and_the_one_before_are_kept_with_all_they_were_made_from(finished_copy: Path) -> None:
+    batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
+    first, second = older("round_1/checkpoints", seed=1, reward_batches=batch), older("round_1/checkpoints", seed=2)
+    forgotten = older("round_1/checkpoints", seed=3)
+    crown(forgotten, first, second)
+    assert collected(yes=True).records == sorted([unused.folder, forgotten.folder])
+    assert first.folder.exists()
+    assert second.folder.exists()
+    assert batch.folder.exists()
+
+
+@pytest.mark.parametrize("place", ["champion", "keep.txt"])
 def test_a_name_of_nothing_frees_nothing(finished_copy: Path, place: str) -> None:
-    older("round_1/checkpoints", seed=1)
-    (Home.find().store / place).write_text("tiny/round_1/checkpoints/0123456789abcdef\n", encoding="utf-8")
+    nothing = replace(older("round_1/checkpoints", seed=1), fingerprint="0123456789abcdef")
+    if place == "champion":
+        crown(nothing)
+    else:
+        (Home.find().store / place).write_text(f"{nothing.address}\n", encoding="utf-8")
     before = tree(Home.find().store)
     with pytest.raises(StoreError, match="0123456789abcdef"):
         collected(yes=True)

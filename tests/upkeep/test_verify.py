@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from deltalake import DeltaTable
 
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.store.records import RECORD
-from tests.upkeep.small import said, stored, tree, verified
+from tests.upkeep.small import crown, said, stored, tree, verified
 
 
 def rewrite(record: Record, **changes: object) -> None:
@@ -22,7 +23,7 @@ def test_a_finished_campaign_is_sound_and_looking_changes_nothing(finished_copy:
     home = Home.find()
     before = tree(home.root)
     found = verified()
-    assert (found.findings, found.records, found.sound) == ([], 13, True)
+    assert (found.findings, found.records, found.sound) == ([], 14, True)
     assert found.bytes > 0
     assert tree(home.root) == before
 
@@ -107,13 +108,13 @@ def test_an_upstream_record_that_is_gone_is_a_warning(finished_copy: Path) -> No
 
 def test_pointers_to_nothing_are_found(finished_copy: Path) -> None:
     store = Home.find().store
-    (store / "tiny" / "champion").write_text("tiny/round_1/checkpoints/0123456789abcdef\n", encoding="utf-8")
+    crown(replace(stored("round_1/checkpoints"), fingerprint="0123456789abcdef"))
     (store / "tiny" / "round_1" / "rollouts" / "current").write_text("", encoding="utf-8")
     run_id = stored("prompts").dagster_run_id
     (store / "keep.txt").write_text(f"# ours\n{run_id}  # the first\n\nnot there\n", encoding="utf-8")
     assert said() == [
         ("error", "tiny/round_1/rollouts/current", "points to tiny/round_1/rollouts/, which does not exist"),
-        ("error", "tiny/champion", "points to tiny/round_1/checkpoints/0123456789abcdef, which does not exist"),
+        ("error", "champions/tiny.json", "names tiny/round_1/checkpoints/0123456789abcdef, which does not exist"),
         ("error", "keep.txt", "line 4: not there is neither a record's address nor the id of a run that made one"),
     ]
 

@@ -1,0 +1,141 @@
+"""Champions: which checkpoint of a campaign is in use, which was before, and why.
+
+`<home>/champions/<campaign>.json` holds every change, oldest first; the last line of it is in force. It is replaced as
+a whole, so a reader finds the old or the new.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from rft_pipeline.errors import StoreError
+
+PREFIX = "champion:"
+"""Begins the name of a model that is a campaign's champion."""
+FOLDER = "champions"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One change: from then on this checkpoint was the champion."""
+
+    record: str
+    """Address of the checkpoint's record."""
+    content_hash: str
+    """Of its weights."""
+    round: int
+    evidence: str
+    """Content hash of the eval report it was promoted on; empty where a rollback brought it back."""
+    report: str
+    """Address of that eval report."""
+    why: str
+    """What was decided, or what the person who forced it or rolled back to it said."""
+    forced: bool = False
+    previous: int | None = None
+    """Place in the history of the champion it took over from."""
+    when: str = ""
+    version: str | None = None
+    """Of the campaign's model in the MLflow registry."""
+
+
+History = tuple[Champion, ...]
+
+
+def path_of(root: Path, campaign: str) -> Path:
+    """Where the champions of a campaign are written down; `root` is the home."""
+    return root / FOLDER / f"{campaign}.json"
+
+
+def history(root: Path, campaign: str) -> History:
+    """Every change, oldest first; none before the first promotion. Raises `StoreError` for a file it cannot read."""
+    return read(path_of(root, campaign))
+
+
+def read(path: Path) -> History:
+    """The same from the file itself."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    try:
+        return tuple(Champion(**each) for each in json.loads(text)["history"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{path}: does not tell a champion: {error}; mend it, or remove it and promote a round again"
+        ) from error
+
+
+def champion(root: Path, campaign: str) -> Champion | None:
+    """The one in force."""
+    known = history(root, campaign)
+    return known[-1] if known else None
+
+
+def before(known: History) -> Champion | None:
+    """The one before the one in force."""
+    place = known[-1].previous if known else None
+    return None if place is None else known[place]
+
+
+def against(known: History, evidence: str) -> Champion | None:
+    """Whom rounds with this eval report had to beat: the champion before anybody was promoted on the report."""
+    for place, each in enumerate(known):
+        if each.evidence == evidence:
+            return known[place - 1] if place else None
+    return known[-1] if known else None
+
+
+def rolled_back(known: History, content_hash: str) -> bool:
+    """Whether a person went back from these weights and nobody promoted them since."""
+    for place in range(len(known) - 1, -1, -1):
+        if known[place].content_hash == content_hash:
+            return place + 1 < len(known) and not known[place + 1].evidence
+    return False
+
+
+def promoted(known: History, new: Champion) -> History:
+    """With a new champion. The same weights again change nothing but who promoted them, and keep the one before."""
+    previous = len(known) - 1 if known else None
+    if known and known[-1].content_hash == new.content_hash:
+        previous = known[-1].previous
+    return (*known, replace(new, previous=previous, when=_now()))
+
+
+def with_version(new: Champion, version: str) -> Champion:
+    return replace(new, version=version)
+
+
+def back(known: History, why: str) -> History:
+    """With the champion before the one in force. Raises `StoreError` when there is none."""
+    earlier = before(known)
+    if earlier is None:
+        raise StoreError("there is no champion before the one in force to go back to")
+    return (*known, replace(earlier, evidence="", why=why, when=_now()))
+
+
+def write(root: Path, campaign: str, changed: History) -> None:
+    """Replace the file. Call while `changing`."""
+    path = path_of(root, campaign)
+    beside = path.with_name(f".{campaign}-{os.getpid()}")
+    plain = {"champion": changed[-1].record, "history": [asdict(each) for each in changed]}
+    beside.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+@contextmanager
+def changing(root: Path, campaign: str) -> Iterator[History]:
+    """Keep everybody else from changing a campaign's champion; yields the history as it is."""
+    path = path_of(root, campaign)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{campaign}.lock")):
+        yield read(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,34 @@
+"""What `rft promote`, `rft rollback` and `rft export` print."""
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from rft_pipeline.champions import Champion
+from rft_pipeline.cli.console import err, out
+from rft_pipeline.store import Record
+
+
+def promoted(campaign: str, now: Champion, before: Champion | None) -> None:
+    by = "by force: " if now.forced else ""
+    _line(f"[bold]{campaign}[/]: {_named(now)} is the champion; {escape(by + now.why)}")
+    if before is not None and before.content_hash != now.content_hash:
+        _line(f"before: {_named(before)}; `rft rollback {campaign}` goes back to it")
+
+
+def rolled_back(campaign: str, left: Champion, now: Champion) -> None:
+    _line(f"[bold]{campaign}[/]: {_named(now)} is the champion again, instead of {_named(left)}")
+
+
+def exported(record: Record, target: Path) -> None:
+    _line(f"[bold]{record.key}[/] ({record.content_hash}) → {target}")
+    err.print(f"to serve it: vllm serve {target}", highlight=False, soft_wrap=True)
+
+
+def _named(champion: Champion) -> str:
+    version = "" if champion.version is None else f", version {champion.version}"
+    return f"round {champion.round} ({champion.record}{version})"
+
+
+def _line(text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,114 @@
+"""What the records tell about a checkpoint, for its model card."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.pipeline.promotion import alarm_level
+from rft_pipeline.report.card import Facts
+from rft_pipeline.store import Home, Record, RecordStore
+
+_NO_SETTING = ("temperature", "seed", "runtime", "lora")
+
+
+def card_facts(
+    campaign: Campaign, home: Home, checkpoint: Record, report: Record | None, decision: str, *, forced: bool
+) -> Facts:
+    """`report` is the eval report the checkpoint was judged by; what is gone from the store is left out."""
+    above = _above(RecordStore(home.store), checkpoint, report)
+    by_stage: dict[str, list[Record]] = {}
+    for record in sorted(above, key=lambda each: (each.created, each.address)):
+        by_stage.setdefault(record.payload["stage"], []).append(record)
+    round_ = int(checkpoint.key.split("/")[1].removeprefix("round_"))
+    told = {} if report is None else _json(report, "report.json")
+    rounds = {each["round"]: each for each in told.get("rounds", [])}
+    prompts = next(iter(by_stage.get("prompts", [])), None)
+    audit = next(iter(by_stage.get("judge_audit", [])), None)
+    inputs = {} if report is None else report.payload["inputs"]
+    return Facts(
+        campaign=campaign.name,
+        description=campaign.description,
+        round=round_,
+        content_hash=checkpoint.content_hash,
+        base=_base(by_stage.get("policy", []), campaign),
+        prompts=_prompts(prompts),
+        training={name: value for name, value in checkpoint.payload["settings"].items() if name not in _NO_SETTING},
+        trained=[_round(each, above) for each in by_stage["checkpoints"]],
+        rubric=_rubric(by_stage.get("rubric", [])),
+        judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},
+        audit=[] if audit is None else list(_json(audit, "judge_audit.json")),
+        before=rounds.get(0),
+        after=rounds.get(round_),
+        alarm=alarm_level(told, round_),
+        decision=decision,
+        forced=forced,
+        lineage={stage: [record.address for record in records] for stage, records in by_stage.items()},
+    )
+
+
+def _above(records: RecordStore, checkpoint: Record, report: Record | None) -> list[Record]:
+    """The checkpoint and all it was made from that is still there, through earlier champions; the report, and what of
+    its upstream tells of prompts, rubric and judges."""
+    found: dict[str, Record] = {}
+    waiting = [checkpoint.address]
+    if report is not None:
+        found[report.address] = report
+        waiting += [report.upstream[role] for role in ("prompts", "rubric", "judge_audit") if role in report.upstream]
+    while waiting:
+        address = waiting.pop()
+        if address not in found and (record := records.at(address)) is not None:
+            found[address] = record
+            waiting += record.upstream.values()
+    return list(found.values())
+
+
+def _round(checkpoint: Record, above: list[Record]) -> dict[str, Any]:
+    by_address = {record.address: record for record in above}
+    batch = by_address.get(checkpoint.upstream.get("reward_batches", ""))
+    return {
+        "round": checkpoint.key.split("/", 1)[1].removesuffix("/checkpoints").removeprefix("round_"),
+        "prompts": "" if batch is None else batch.rows["groups"],
+        "rollouts": "" if batch is None else batch.rows["rollouts"],
+        "excluded": "" if batch is None else batch.rows["excluded"],
+        "steps": checkpoint.rows["steps"],
+    }
+
+
+def _base(policies: list[Record], campaign: Campaign) -> Mapping[str, str]:
+    """The model it all began with: of campaigns that start from champions the first one's."""
+    if not policies:
+        return {"name": campaign.policy.model, "source": "", "content_hash": ""}
+    found: dict[str, str] = _json(policies[0], "policy.json")
+    return found
+
+
+def _prompts(record: Record | None) -> Mapping[str, Any]:
+    if record is None:
+        return dict.fromkeys(("train", "eval", "train_hash", "eval_hash"), "?")
+    inputs = record.payload["inputs"]
+    return {
+        "train": record.rows["train"],
+        "eval": record.rows["eval"],
+        "train_hash": inputs["train"],
+        "eval_hash": inputs["eval"],
+    }
+
+
+def _rubric(records: list[Record]) -> list[dict[str, Any]]:
+    if not records:
+        return []
+    return [
+        {
+            "name": each["name"],
+            "weight": each["weight"],
+            "gate": each["gate"],
+            "protocol": each["judge"]["protocol"],
+            "description": each["description"],
+        }
+        for each in _json(records[-1], "rubric.json")["criteria"]
+    ]
+
+
+def _json(record: Record, name: str) -> Any:
+    return json.loads(record.path(name).read_text(encoding="utf-8"))

@@ -1,0 +1,47 @@
+"""Exporting a model: a folder that transformers and vLLM load as it is, with its model card."""
+
+from pathlib import Path
+
+from rft_pipeline import champions
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.merging import write_whole
+from rft_pipeline.pipeline.card import card_facts
+from rft_pipeline.pipeline.crowning import checkpoint_of
+from rft_pipeline.report.card import render_card
+from rft_pipeline.store import Home, Record, RecordStore
+
+CARD = "README.md"
+
+
+def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> Record:
+    """Write the champion, or a round, into `target`, an adapter merged; returns the checkpoint's record.
+
+    Raises `ConfigError` for a folder that holds something, `StoreError` when there is nothing to export.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target}: holds something already; name a new or empty folder")
+    records = RecordStore(home.store)
+    champion = champions.champion(home.root, campaign.name)
+    if round_ is None:
+        if champion is None:
+            raise StoreError(
+                f"{campaign.name} has no champion; `rft run {campaign.name}` promotes a round that earns it, "
+                "or name one: --round N"
+            )
+        checkpoint = records.at(champion.record)
+        if checkpoint is None:
+            raise StoreError(
+                f"{campaign.name}: the champion's record {champion.record} is gone; `rft verify` says more"
+            )
+    else:
+        checkpoint = checkpoint_of(campaign, home, round_)
+    if champion is not None and champion.content_hash == checkpoint.content_hash:
+        report, why, forced = records.at(champion.report), champion.why, champion.forced
+    else:
+        report = records.current(f"{campaign.name}/round_{round_}/eval_reports")
+        why, forced = "It is not the champion of its campaign: exported by its round.", False
+    facts = card_facts(campaign, home, checkpoint, report, why, forced=forced)
+    write_whole(checkpoint.path("checkpoint"), target)
+    (target / CARD).write_text(render_card(facts), encoding="utf-8")
+    return checkpoint

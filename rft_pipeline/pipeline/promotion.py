@@ -1,0 +1,96 @@
+"""The promotion stage: the rounds' held-out replies beside the champion's, and what follows from them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline import champions
+from rft_pipeline.champions import Champion
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.estimates import human_rewards
+from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.stages.promotion import HUMAN, Replies, decide_promotion
+from rft_pipeline.stages.reward_batches import make_batch
+from rft_pipeline.store import RecordStore
+
+DECISION = "promotion.json"
+
+
+def promotion(job: Job) -> Output:
+    """Decide, and write `promotion.json`; the champion itself is moved by whoever runs the stage."""
+    campaign, report = job.campaign, job.upstream["eval_reports"]
+    told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    rows = pl.read_parquet(report.path("eval_reports.parquet"))
+    known = champions.history(job.home.root, campaign.name)
+    champion = champions.against(known, report.content_hash)
+    policies = [("base", job.upstream["base"].content_hash)]
+    policies += [
+        (f"round {number}", job.upstream[f"checkpoints_{number}"].content_hash)
+        for number in range(1, campaign.rounds + 1)
+    ]
+    sides = [
+        Replies(name, policy, _with_people(job, rows.filter(round=number)), number, alarm_level(told, number))
+        for number, (name, policy) in enumerate(policies)
+    ]
+    against, made, read = sides[0], 0, {}
+    if champion is not None:
+        same = [side for side in sides if side.policy == champion.content_hash]
+        if same:
+            against = same[0]
+        else:
+            against, made = _champion(job, champion)
+            read = {"champion": champion.record}
+    decision = decide_promotion(
+        sides[1:],
+        against,
+        list(campaign.rubric.gates()),
+        campaign.promotion,
+        campaign.evaluation.resamples,
+        campaign.seed,
+    )
+    plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
+    (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    policy = None if decision.promoted is None else policies[decision.promoted][1]
+    bounds = {f"reward_lower95_round_{each.round}": each.lower95 for each in decision.rounds}
+    return Output(
+        content_hash=fingerprint({"promoted": policy, "over": decision.champion_policy}),
+        rows={"rounds": len(decision.rounds), "passed": sum(each.passed for each in decision.rounds), "made": made},
+        metrics={"promoted_round": float(decision.promoted or 0)}
+        | {name: bound for name, bound in bounds.items() if bound is not None},
+        upstream=read,
+    )
+
+
+def alarm_level(report: Mapping[str, Any], round_: int) -> str:
+    """What the alarms of an eval report say of a round; ok where nothing watches."""
+    verdicts = report.get("alarms", {}).get("verdicts", [])
+    return next((str(each["level"]) for each in verdicts if each["round"] == round_), "ok")
+
+
+def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
+    """With the reward by people where they labelled some of the replies."""
+    if "labels" not in job.sources:
+        return rows
+    human = human_rewards(job.campaign, job.home.store, rows).alias(HUMAN)
+    return rows if human.null_count() == rows.height else rows.with_columns(human)
+
+
+def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
+    """The replies of a champion that is neither base nor a round of this campaign, and how many were sampled."""
+    record = RecordStore(job.home.store).at(champion.record)
+    if record is None:
+        raise StoreError(
+            f"{job.node.key}: the champion's record {champion.record} is gone, so that no round can be compared with "
+            f"it; `rft rollback {job.campaign.name}`, or promote a round with --force"
+        )
+    how, rubric = job.campaign.evaluation, job.campaign.rubric
+    prompts = job.frame("prompts").filter(split="eval")
+    beside = replace(job, upstream={**job.upstream, "champion": record})
+    rows, made = beside.sample(prompts, "champion", how.samples_per_prompt, how.sampling, how.runtime)
+    scores, _ = beside.judge(rows)
+    batch = make_batch(rows, scores, job.weights(), rubric.gates(), job.campaign.reward)
+    return Replies("the champion", champion.content_hash, _with_people(job, batch.rows)), made

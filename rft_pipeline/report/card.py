@@ -1,0 +1,46 @@
+"""The model card of a champion or any round: Markdown that says where it comes from and what it can be trusted with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rft_pipeline.report.page import environment
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card tells, as far as records tell it."""
+
+    campaign: str
+    description: str
+    round: int
+    content_hash: str
+    base: Mapping[str, str]
+    """name, source and content_hash of the model the campaign started from."""
+    prompts: Mapping[str, Any]
+    """train, eval (how many), and the hashes of their files."""
+    training: Mapping[str, Any]
+    """The settings of the last round's training."""
+    trained: Sequence[Mapping[str, Any]]
+    """One a round: round, prompts, rollouts, excluded, steps."""
+    rubric: Sequence[Mapping[str, Any]]
+    """name, weight, gate, protocol and description of each criterion."""
+    judges: Mapping[str, str]
+    """Content hash of each model that judged, by input name."""
+    audit: Sequence[Mapping[str, Any]]
+    """criterion, power and reason of each verdict; none where nothing was audited."""
+    before: Mapping[str, Any] | None
+    """Base in the eval report: reward, lower95, upper95, criteria."""
+    after: Mapping[str, Any] | None
+    """The round in the eval report; also delta."""
+    alarm: str
+    decision: str
+    forced: bool
+    lineage: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Stage → addresses of the records it was made from."""
+
+
+def render_card(facts: Facts) -> str:
+    """The card; it begins with the metadata that hubs of models read."""
+    template = environment().overlay(autoescape=False).get_template("card.md.jinja")
+    return template.render(facts=facts) + "\n"

@@ -1,0 +1,207 @@
+"""Promotion: which round, if any, becomes the champion.
+
+Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes when its lower
+95 % bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse,
+and no alarm says stop. Of those that pass, the best lower bound of the reward wins, not the last round.
+
+Each bound is that of one comparison: with many rounds, the best of them is a little luckier than its bound says.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.campaign import Promotion
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.ppi import prediction_powered
+from rft_pipeline.stats import Interval, paired_difference
+
+STOP = "stop"
+REWARD, HELD_OUT, ALARMS = "reward", "held-out judge", "alarms"
+HELD, HUMAN = "held_out", "human"
+"""Columns that replies may have."""
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The scored replies of one policy to the held-out prompts."""
+
+    name: str
+    """`base`, `round 2`, `the champion`."""
+    policy: str
+    """Content hash of the weights."""
+    rows: pl.DataFrame
+    """prompt_id, scores (struct by criterion), reward; perhaps held_out, the held-out judge's score, and human, the
+    reward by people. All in [0, 1], null where unknown."""
+    round: int = 0
+    alarm: str = "ok"
+    """The round's verdict: ok, warn or stop."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One thing a round must show."""
+
+    name: str
+    found: float | None
+    """The lower 95 % bound of the round minus the champion; None where the replies cannot tell."""
+    needed: float | None
+    """What it must lie above; None for a verdict."""
+    passed: bool
+    said: str
+    """In words: what was found, and when it failed by how much."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One round beside the champion."""
+
+    round: int
+    policy: str
+    mean: float | None
+    """Of the reward's difference."""
+    bounds: tuple[Bound, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(bound.passed for bound in self.bounds)
+
+    @property
+    def lower95(self) -> float | None:
+        return self.bounds[0].found
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, and on what."""
+
+    promoted: int | None
+    """The round that becomes the champion."""
+    champion: str
+    """Whom the rounds were compared with, in words."""
+    champion_policy: str
+    rounds: tuple[Compared, ...]
+    said: str
+
+    def of_round(self, round_: int) -> Compared | None:
+        return next((each for each in self.rounds if each.round == round_), None)
+
+
+def decide_promotion(
+    rounds: Sequence[Replies],
+    champion: Replies,
+    gates: Sequence[str],
+    needs: Promotion,
+    resamples: int,
+    seed: int,
+) -> Decision:
+    """Compare `rounds` with `champion`; a round that holds the champion's weights is left out."""
+    compared = tuple(
+        _compare(each, champion, gates, needs, resamples, seed_of(seed, "promotion", each.round))
+        for each in rounds
+        if each.policy != champion.policy
+    )
+    passed = [each for each in compared if each.passed]
+    best = max(passed, key=lambda each: (each.lower95 or 0.0, -each.round), default=None)
+    return Decision(
+        promoted=None if best is None else best.round,
+        champion=champion.name,
+        champion_policy=champion.policy,
+        rounds=compared,
+        said=_promoted(best, champion) if best else _refused(compared, champion),
+    )
+
+
+def why_not(compared: Compared) -> str:
+    """The bounds a round failed, in words."""
+    return "; ".join(bound.said for bound in compared.bounds if not bound.passed)
+
+
+def _promoted(best: Compared, champion: Replies) -> str:
+    return f"round {best.round} is promoted over {champion.name}: {best.bounds[0].said}"
+
+
+def _refused(compared: Sequence[Compared], champion: Replies) -> str:
+    if not compared:
+        return f"no round is promoted: none holds other weights than {champion.name}"
+    return f"no round is promoted over {champion.name}. " + ". ".join(
+        f"Round {each.round}: {why_not(each)}" for each in compared
+    )
+
+
+def _compare(
+    replies: Replies, champion: Replies, gates: Sequence[str], needs: Promotion, resamples: int, seed: int
+) -> Compared:
+    def differ(what: pl.Expr) -> Interval:
+        ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
+        return paired_difference(ours, theirs, resamples, seed)
+
+    people = _by_people(replies.rows, champion.rows, needs.min_labelled_prompts)
+    reward, how = (differ(pl.col("reward")), "") if people is None else people
+    bounds = [_bound(REWARD, reward, needs.margin, how)]
+    for name in gates:
+        bounds.append(_bound(f"gate {name}", differ(pl.col("scores").struct.field(name)), -needs.gate_margin))
+    asked = [HELD in each.rows.columns for each in (replies, champion)]
+    if all(asked):
+        bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin))
+    elif any(asked):
+        said = f"{HELD_OUT}: it judged one side only, so that nothing tells whether the round is worse"
+        bounds.append(Bound(HELD_OUT, None, -needs.held_out_margin, passed=False, said=said))
+    stopped = replies.alarm == STOP
+    said = f"{ALARMS}: {replies.alarm}" + (", and nothing that was stopped is promoted" if stopped else "")
+    bounds.append(Bound(ALARMS, None, None, not stopped, said))
+    return Compared(replies.round, replies.policy, _known(reward.mean), tuple(bounds))
+
+
+def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
+    found = _known(difference.lower95)
+    if found is None:
+        said = f"{name}: the replies cannot tell; too few prompts have scores on both sides, or labels that differ"
+        return Bound(name, None, above, passed=False, said=said)
+    said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
+    if found > above:
+        return Bound(name, found, above, passed=True, said=f"{said}, above {above:+.4f}")
+    return Bound(
+        name,
+        found,
+        above,
+        passed=False,
+        said=f"{said}: the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}",
+    )
+
+
+def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
+    """Each prompt's mean over its scored replies, sorted; prompts without one are left out."""
+    table = rows.select("prompt_id", what.cast(pl.Float64).alias("value")).drop_nulls()
+    means: Mapping[str, float] = dict(
+        table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id").iter_rows()
+    )
+    return dict(means)
+
+
+def _by_people(ours: pl.DataFrame, theirs: pl.DataFrame, least: int) -> tuple[Interval, str] | None:
+    """The reward's difference as people's labels correct it; None where too few prompts have labels on both sides.
+
+    The unit is the prompt: the judge's difference there, and people's where they labelled both. Prompts that they
+    labelled are taken to be drawn by chance.
+    """
+    if any(HUMAN not in rows.columns for rows in (ours, theirs)):
+        return None
+    judge, human = ([_by_prompt(rows, pl.col(name)) for rows in (ours, theirs)] for name in ("reward", HUMAN))
+    prompts = sorted(judge[0].keys() & judge[1].keys())
+    judge_K, human_K = (np.array([_difference(pair, prompt) for prompt in prompts]) for pair in (judge, human))
+    if int((~np.isnan(human_K)).sum()) < least:
+        return None
+    found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts))
+    return found.powered, f", corrected by people's labels on {found.labelled} prompts"
+
+
+def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:
+    return pair[0].get(prompt, math.nan) - pair[1].get(prompt, math.nan)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,98 @@
+"""`rft promote`, `rft rollback` and `rft export` on the finished tiny campaign, of which round 1 is the champion."""
+
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline import champions
+from rft_pipeline.store import Home
+from tests.cli.small import Rft, assert_one_message
+from tests.runs import edit, run
+
+
+def in_force() -> int:
+    found = champions.champion(Home.find().root, "tiny")
+    assert found is not None
+    return found.round
+
+
+def test_a_round_that_failed_is_refused_with_its_bound_and_by_how_much(finished_home: Path, rft: Rft) -> None:
+    said = rft("promote", "tiny", "--round", "2")
+    assert_one_message(said, "round 2 is not promoted over base", "the lower bound must lie above +0.0000", "short by")
+    assert in_force() == 1
+
+
+@pytest.mark.parametrize("options", [["--force"], ["--round", "2", "--force"], ["--force", "--why", "because"]])
+def test_force_takes_a_round_and_a_reason(finished_home: Path, rft: Rft, options: list[str]) -> None:
+    assert_one_message(rft("promote", "tiny", *options), "--round N", "--why")
+
+
+def test_a_round_there_is_not_is_refused(finished_home: Path, rft: Rft) -> None:
+    assert_one_message(rft("promote", "tiny", "--round", "3"), "tiny has rounds 1 to 2")
+
+
+def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: Path, rft: Rft) -> None:
+    said = rft("promote", "tiny", "--round", "2", "--force", "--why", "our agents like it better")
+    assert said.code == 0
+    assert "round 2 (tiny/round_2/checkpoints/" in said.out
+    assert "by force: our agents like it better" in said.out
+    assert in_force() == 2
+    said = rft("rollback", "tiny")
+    assert said.code == 0
+    assert "is the champion again" in said.out
+    assert in_force() == 1
+    assert_one_message(rft("rollback", "tiny"), "tiny: there is no champion before the one in force")
+
+
+def test_what_passed_is_promoted_without_force(finished_copy: Path, rft: Rft) -> None:
+    champions.path_of(Home.find().root, "tiny").unlink()
+    said = rft("promote", "tiny")
+    assert said.code == 0
+    assert in_force() == 1
+
+
+def test_an_export_loads_in_transformers_as_it_is(finished_home: Path, tmp_path: Path, rft: Rft) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    target = tmp_path / "model"
+    assert rft("export", "tiny", str(target)).code == 0
+    model = AutoModelForCausalLM.from_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], return_tensors="pt", return_dict=True)
+    assert model.generate(**asked, max_new_tokens=2).shape[0] == 1
+    card = (target / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "# tiny, round 1",
+        "12 train prompts",
+        "| polite |",
+        "Change against base",
+        "tiny/round_1/checkpoints/",
+    ):
+        assert part in card
+    assert_one_message(rft("export", "tiny", str(target)), "holds something already")
+
+
+def test_an_exported_adapter_is_merged(tiny_campaign: Path, tmp_path: Path, rft: Rft) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.engines.weights import load_weights
+    from rft_pipeline.pipeline.crowning import checkpoint_of
+
+    edit(tiny_campaign / "campaign.yaml", "training.weights", "lora")
+    edit(tiny_campaign / "campaign.yaml", "training.lora.target_modules", ["q_proj", "v_proj"])
+    edit(tiny_campaign / "campaign.yaml", "rounds", 1)
+    run(tiny_campaign)
+    target = tmp_path / "model"
+    assert rft("export", "tiny", str(target), "--round", "1").code == 0
+    assert not (target / "adapter_config.json").exists()
+    checkpoint = checkpoint_of(load_campaign(tiny_campaign), Home.find(), 1).path("checkpoint")
+    merged, exported = load_weights(checkpoint, "float32", "cpu"), AutoModelForCausalLM.from_pretrained(target)
+    inputs = torch.tensor([[5, 6, 7]])
+    assert torch.allclose(merged(inputs).logits, exported(inputs).logits, atol=1e-6)
+
+
+def test_without_a_champion_nothing_is_exported(finished_copy: Path, tmp_path: Path, rft: Rft) -> None:
+    champions.path_of(Home.find().root, "tiny").unlink()
+    assert_one_message(rft("export", "tiny", str(tmp_path / "model")), "tiny has no champion", "--round N")

@@ -1,0 +1,137 @@
+"""Which round becomes the champion: examples where all prompts differ by the same, so that bound and mean agree."""
+
+import polars as pl
+import pytest
+
+from rft_pipeline.campaign import Promotion
+from rft_pipeline.stages.promotion import Decision, Replies, decide_promotion, why_not
+
+PROMPTS = [f"p{number:02d}" for number in range(20)]
+
+
+def replies(
+    round_: int,
+    reward: float,
+    polite: float = 0.8,
+    held_out: float | None = None,
+    human: float | None = None,
+    alarm: str = "ok",
+    prompts: list[str] = PROMPTS,
+) -> Replies:
+    """Two replies a prompt; rewards differ by ±0.1 within a prompt and by a little between prompts."""
+    spread = [(prompt, 0.002 * place + sign) for place, prompt in enumerate(prompts) for sign in (-0.1, 0.1)]
+    rows = pl.DataFrame(
+        {
+            "prompt_id": [prompt for prompt, _ in spread],
+            "reward": [reward + add for _, add in spread],
+            "scores": [{"polite": polite, "relevant": 0.5} for _ in spread],
+        }
+    )
+    columns = {"held_out": held_out, "human": human}
+    extra = [pl.lit(value).alias(name) for name, value in columns.items() if value is not None]
+    return Replies(
+        f"round {round_}" if round_ else "base", f"weights {round_}", rows.with_columns(extra), round_, alarm
+    )
+
+
+def decided(*rounds: Replies, champion: Replies | None = None, **needs: float) -> Decision:
+    against = champion or replies(0, 0.4)
+    return decide_promotion(rounds, against, ["polite"], Promotion.model_validate(needs), resamples=200, seed=0)
+
+
+def test_the_best_lower_bound_is_promoted_not_the_last_round() -> None:
+    found = decided(replies(1, 0.5), replies(2, 0.6), replies(3, 0.55))
+    assert found.promoted == 2
+    assert [each.lower95 for each in found.rounds] == pytest.approx([0.1, 0.2, 0.15])
+    assert found.said == ("round 2 is promoted over base: reward +0.2000 (95 % from +0.2000 to +0.2000), above +0.0000")
+
+
+def test_a_reward_within_the_margin_is_refused_and_told_by_how_much() -> None:
+    found = decided(replies(1, 0.43), margin=0.05)
+    assert found.promoted is None
+    assert found.said == (
+        "no round is promoted over base. Round 1: reward +0.0300 (95 % from +0.0300 to +0.0300): "
+        "the lower bound must lie above +0.0500 and falls short by 0.0200"
+    )
+
+
+def test_a_round_as_good_as_the_champion_is_not_promoted() -> None:
+    assert decided(replies(1, 0.4)).promoted is None
+
+
+def test_a_gate_criterion_that_got_worse_refuses_whatever_the_reward() -> None:
+    found = decided(replies(1, 0.9, polite=0.75))
+    assert found.promoted is None
+    (failed,) = [bound for bound in found.rounds[0].bounds if not bound.passed]
+    assert (failed.name, failed.needed) == ("gate polite", -0.02)
+    assert failed.found == pytest.approx(-0.05)
+    assert why_not(found.rounds[0]).endswith("must lie above -0.0200 and falls short by 0.0300")
+
+
+def test_a_gate_criterion_may_be_worse_by_less_than_its_margin() -> None:
+    assert decided(replies(1, 0.9, polite=0.79)).promoted == 1
+
+
+def test_the_held_out_judge_must_not_find_a_round_worse() -> None:
+    champion = replies(0, 0.4, held_out=0.6)
+    gamed, honest = replies(1, 0.9, held_out=0.5), replies(2, 0.5, held_out=0.6)
+    found = decided(gamed, honest, champion=champion)
+    assert found.promoted == 2
+    assert "held-out judge -0.1000" in why_not(found.rounds[0])
+
+
+def test_a_champion_that_the_held_out_judge_never_saw_cannot_be_beaten() -> None:
+    found = decided(replies(1, 0.9, held_out=0.9))
+    assert found.promoted is None
+    assert "judged one side only" in found.said
+
+
+def test_a_stopped_round_is_not_promoted_and_a_warned_one_is() -> None:
+    assert decided(replies(1, 0.9, alarm="stop"), replies(2, 0.5, alarm="warn")).promoted == 2
+    assert "nothing that was stopped is promoted" in decided(replies(1, 0.9, alarm="stop")).said
+
+
+def test_with_one_prompt_nothing_is_promoted() -> None:
+    found = decided(replies(1, 0.9, prompts=["p00"]), champion=replies(0, 0.4, prompts=["p00"]))
+    assert found.promoted is None
+    assert found.rounds[0].lower95 is None
+    assert "cannot tell" in found.said
+
+
+def test_a_round_with_the_champions_weights_is_left_out() -> None:
+    champion = replies(2, 0.6)
+    found = decided(replies(1, 0.7), replies(2, 0.6), champion=champion)
+    assert [each.round for each in found.rounds] == [1]
+    assert decided(champion, champion=champion).said == "no round is promoted: none holds other weights than round 2"
+
+
+def test_peoples_labels_correct_a_judge_that_flatters_the_round() -> None:
+    def labelled(side: Replies, even: float, odd: float) -> Replies:
+        """Labels on the first ten prompts, of one value on those with an even number and another on the rest."""
+        number = pl.col("prompt_id").str.strip_prefix("p").cast(pl.Int64)
+        value = pl.when(number % 2 == 0).then(even).otherwise(odd)
+        rows = side.rows.with_columns(pl.when(number < 10).then(value).alias("human"))
+        return Replies(side.name, side.policy, rows, side.round)
+
+    flattered = replies(1, 0.6)
+    assert decided(flattered).promoted == 1
+    found = decided(labelled(flattered, 0.3, 0.4), champion=labelled(replies(0, 0.4), 0.5, 0.5))
+    assert found.promoted is None
+    assert found.rounds[0].mean == pytest.approx(-0.15)
+    assert "corrected by people's labels on 10 prompts" in found.said
+
+
+def test_too_few_labels_leave_the_judges_word() -> None:
+    one = [replies(round_, 0.4 + 0.2 * round_, human=0.1) for round_ in (0, 1)]
+    few = [
+        Replies(
+            each.name,
+            each.policy,
+            each.rows.with_columns(pl.when(pl.col("prompt_id") < "p05").then(pl.col("human")).alias("human")),
+            each.round,
+        )
+        for each in one
+    ]
+    found = decided(few[1], champion=few[0])
+    assert found.promoted == 1
+    assert "people" not in found.said

@@ -1,0 +1,144 @@
+"""Promotion as a stage of the finished tiny campaign, of which round 1 beats base and round 2 does not."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from rft_pipeline import champions
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.champions import Champion
+from rft_pipeline.errors import ModelError
+from rft_pipeline.graph import code_versions, node, payload
+from rft_pipeline.pipeline.crowning import crown, roll_back
+from rft_pipeline.plan import plan
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, Record, RecordStore
+from tests.runs import edit, made, run
+
+
+def record(name: str) -> Record:
+    found = RecordStore(Home.find().store).current(name)
+    assert found is not None
+    return found
+
+
+def champion(campaign: str = "tiny") -> Champion:
+    found = champions.champion(Home.find().root, campaign)
+    assert found is not None
+    return found
+
+
+def to_run(folder: Path) -> list[str]:
+    return [step.key for step in plan(load_campaign(folder), Home.find()).steps if step.action == "run"]
+
+
+def aliases() -> dict[str, str]:
+    client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
+    return {alias: str(version) for alias, version in client.get_registered_model("tiny").aliases.items()}
+
+
+def started_from_champion(folder: Path) -> Path:
+    """A campaign `second` that starts from the champion of `tiny`, one round long."""
+    second = folder.parent / "second"
+    shutil.copytree(folder, second)
+    for where, value in {"name": "second", "policy.model": "champion:tiny", "rounds": 1, "seed": 8}.items():
+        edit(second / "campaign.yaml", where, value)
+    return second
+
+
+def test_the_round_with_the_best_bound_is_the_champion_and_the_last_is_not(finished_home: Path) -> None:
+    checkpoint = record("tiny/round_1/checkpoints")
+    assert (champion().round, champion().record) == (1, checkpoint.address)
+    assert champion().content_hash == checkpoint.content_hash
+    assert champion().why.startswith("round 1 is promoted over base: reward +")
+    assert record("tiny/promotion").metrics["promoted_round"] == 1
+
+
+def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
+    assert to_run(finished_home) == []
+
+
+def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finished_home: Path) -> None:
+    version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
+    assert version.source == (record("tiny/round_1/checkpoints").folder / "checkpoint").as_uri()
+    assert "## Limits" in version.description
+    assert aliases() == {"champion": "1"}
+
+
+def test_other_nodes_do_not_know_of_promotion(finished_home: Path) -> None:
+    campaign, home = load_campaign(finished_home), Home.find()
+    edit_free = source_hashes(campaign, home, fetch=False)
+    before = {name: content for name, content in edit_free.items() if not name.startswith("champion")}
+    assert before != edit_free
+    for name in ("policy", "round_2/rollouts", "round_2/checkpoints", "round_2/eval_reports"):
+        here = node(campaign, name)
+        upstream = {role: record(f"tiny/{above}") for role, above in here.upstream.items()}
+        assert payload(campaign, here, upstream, edit_free) == payload(campaign, here, upstream, before)
+        assert "promotion" not in str(payload(campaign, here, upstream, before))
+
+
+def test_a_wider_margin_asks_again_and_moves_nothing_back(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
+    assert to_run(finished_copy) == ["tiny/promotion"]
+    again = run(finished_copy, ["promotion"])["promotion"]
+    assert again.metrics["promoted_round"] == 0
+    assert champion().round == 1
+
+
+def test_what_a_person_forced_or_went_back_from_stays_so_when_the_campaign_runs_again(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+    assert (champion().round, champion().forced) == (2, True)
+    assert aliases() == {"champion": "2", "previous": "1"}
+    assert made(run(finished_copy)) == []
+    assert champion().round == 2
+    roll_back(campaign, home, "no, it does not")
+    assert aliases() == {"champion": "1"}
+    assert made(run(finished_copy)) == []
+    assert champion().round == 1
+
+
+def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path) -> None:
+    path = champions.path_of(Home.find().root, "tiny")
+    path.unlink()
+    assert made(run(finished_copy)) == []
+    assert champion().round == 1
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale(finished_copy: Path) -> None:
+    second = started_from_champion(finished_copy)
+    first = run(second)
+    start = record("tiny/round_1/checkpoints")
+    assert first["policy"].content_hash == start.content_hash
+    assert first["policy"].upstream == {"champion": start.address}
+    assert to_run(second) == []
+    versions = code_versions(load_campaign(second), champion().content_hash)
+    crown(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
+    assert "second/policy" in to_run(second)
+    assert record("second/policy") == first["policy"] or record("second/policy").address == first["policy"].address
+    now = code_versions(load_campaign(second), champion().content_hash)
+    assert all(now[name] != versions[name] for name in ("policy", "round_1/rollouts", "promotion"))
+    assert now["prompts"] == versions["prompts"]
+
+
+def test_without_a_champion_a_campaign_that_starts_from_one_says_so(finished_copy: Path) -> None:
+    second = started_from_champion(finished_copy)
+    champions.path_of(Home.find().root, "tiny").unlink()
+    with pytest.raises(ModelError, match="campaign tiny has no champion yet; `rft run tiny`"):
+        run(second)
+    assert "second/policy" in to_run(second)
+
+
+def test_a_champion_from_elsewhere_is_sampled_and_judged_here(finished_copy: Path) -> None:
+    home = Home.find()
+    now = champions.history(home.root, "tiny")[-1]
+    edit(finished_copy / "campaign.yaml", "seed", 11)
+    records = run(finished_copy)
+    found = records["promotion"]
+    assert found.payload["inputs"]["champion"] == now.content_hash
+    assert found.upstream["champion"] == now.record
+    assert found.rows["made"] == 6
+    assert to_run(finished_copy) == []
