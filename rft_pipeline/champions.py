@@ -17,7 +17,8 @@ from filelock import FileLock
 from rft_pipeline.errors import StoreError
 
 PREFIX = "champion:"
-"""Begins the name of a model that is a campaign's champion."""
+"""Begins the name of a model that is a campaign's champion: `champion:CAMPAIGN` the one in force, with `@RECORD` behind
+it that one of its champions, whoever came later."""
 FOLDER = "champions"
 
 
@@ -75,6 +76,20 @@ def champion(root: Path, campaign: str) -> Champion | None:
     """The one in force."""
     known = history(root, campaign)
     return known[-1] if known else None
+
+
+def campaign_of(name: str) -> str:
+    """Whose champion a model's name means."""
+    return name.removeprefix(PREFIX).partition("@")[0]
+
+
+def named(root: Path, name: str) -> Champion | None:
+    """Whom a model's name means, if there is one."""
+    record = name.partition("@")[2]
+    if not record:
+        return champion(root, campaign_of(name))
+    known = history(root, campaign_of(name))
+    return next((each for each in reversed(known) if each.record == record), None)
 
 
 def before(known: History) -> Champion | None:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, RecordStore
@@ -75,17 +76,15 @@ def cycles_folder(home: Home, campaign: str) -> Path:
 
 def champion(home: Home, campaign: str) -> Pinned | None:
     """The champion's checkpoint, if one was promoted. Raises `StoreError` when its record is gone."""
-    path = home.root / "champions" / f"{campaign}.json"
-    if not path.is_file():
+    found = champions.champion(home.root, campaign)
+    if found is None:
         return None
-    try:
-        address = json.loads(path.read_text(encoding="utf-8"))["champion"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"{path}: does not tell a champion: {error}; mend it, or promote a round again") from error
-    record = RecordStore(home.store).at(address)
-    if record is None:
-        raise StoreError(f"{path}: names {address}, whose record is gone or not whole; promote another round")
-    return Pinned(address, record.content_hash)
+    if RecordStore(home.store).at(found.record) is None:
+        raise StoreError(
+            f"{champions.path_of(home.root, campaign)}: names {found.record}, whose record is gone or not whole; "
+            "promote another round"
+        )
+    return Pinned(found.record, found.content_hash)
 
 
 def load_in_force(home: Home, name: str) -> Campaign:
@@ -99,21 +98,17 @@ def load_in_force(home: Home, name: str) -> Campaign:
 def in_force(campaign: Campaign, home: Home) -> Campaign:
     """The same of a campaign that was read before.
 
-    Paths are relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
+    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
     """
     if campaign.schedule is None or campaign.schedule.retrain is None:
         return campaign
     cycle = newest(home, campaign.name)
     if cycle is None:
         return campaign
-    train = PromptSource(source=_beside(campaign, cycle.folder / PROMPTS))
+    train = PromptSource(source=os.path.relpath(cycle.folder / PROMPTS, campaign.folder))
     changed = {"prompts": campaign.prompts.model_copy(update={"train": train})}
     if cycle.policy is None:
         return campaign.model_copy(update=changed)
-    model = _beside(campaign, home.store / cycle.policy.address / "checkpoint")
+    model = f"{champions.PREFIX}{campaign.name}@{cycle.policy.address}"
     policy = campaign.policy.model_copy(update={"model": model, "server": None})
     return campaign.model_copy(update={**changed, "policy": policy})
-
-
-def _beside(campaign: Campaign, path: Path) -> str:
-    return os.path.relpath(path, campaign.folder)

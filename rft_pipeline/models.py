@@ -86,7 +86,7 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     if served := _served(name):
         return served
     if name.startswith(champions.PREFIX):
-        there = champions.champion(models.parent, name.removeprefix(champions.PREFIX))
+        there = champions.named(models.parent, name)
         return there.content_hash if there else None
     found = installed(name, models, campaign_folder)
     return found.content_hash if found else None
@@ -94,8 +94,10 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
 
 def champion_of(name: str, models: Path) -> champions.Champion:
     """Whom `champion:CAMPAIGN` names today; `models` lies in the home. Raises `ModelError` when there is none."""
-    campaign = name.removeprefix(champions.PREFIX)
-    found = champions.champion(models.parent, campaign)
+    campaign = champions.campaign_of(name)
+    found = champions.named(models.parent, name)
+    if found is None and "@" in name:
+        raise ModelError(f"model {name}: {name.partition('@')[2]} never was the champion of {campaign}")
     if found is None:
         raise ModelError(
             f"model {name}: campaign {campaign} has no champion yet; `rft run {campaign}` promotes a round that earns "

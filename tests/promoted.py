@@ -1,16 +1,25 @@
 """A champion, as a promotion leaves it."""
 
-import json
-
+from rft_pipeline import champions
 from rft_pipeline.store import Home, RecordStore
 
 
 def promote(key: str) -> str:
     """Make the checkpoint in force of a stage its campaign's champion; the address of its record."""
     home = Home.find()
-    record = RecordStore(home.store).current(key)
+    campaign, round_, _ = key.split("/")
+    records = RecordStore(home.store)
+    record, report = records.current(key), records.current(f"{campaign}/{round_}/eval_reports")
     assert record is not None
-    path = home.root / "champions" / f"{key.partition('/')[0]}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"champion": record.address, "history": []}), encoding="utf-8")
+    assert report is not None
+    new = champions.Champion(
+        record=record.address,
+        content_hash=record.content_hash,
+        round=int(round_.removeprefix("round_")),
+        evidence=report.content_hash,
+        report=report.address,
+        why="by hand",
+    )
+    with champions.changing(home.root, campaign) as known:
+        champions.write(home.root, campaign, champions.promoted(known, new))
     return record.address

@@ -45,7 +45,7 @@ def changed(folder: Path, edit_file: str, where: str, value: object) -> set[str]
 
 
 def every_round(*stages: str) -> set[str]:
-    """These stages of both rounds; with the eval reports the promotion, which may have to judge a champion as they do."""
+    """These stages of both rounds; the promotion may have to judge a champion as eval reports do."""
     last = {"promotion"} if "eval_reports" in stages else set()
     return {f"round_{round_}/{stage}" for round_ in (1, 2) for stage in stages} | last
 

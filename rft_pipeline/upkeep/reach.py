@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rft_pipeline import champions
 from rft_pipeline.addresses import Question, again, asked_of, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
@@ -128,6 +129,7 @@ def _readable(records: RecordStore, there: Layout) -> list[Record]:
 def _models_within(campaign: Campaign, store: Path) -> list[str]:
     """Addresses of records whose checkpoint a campaign names as its policy or a judge."""
     models = (campaign.policy.model, *(judge.model for judge in campaign.all_judges.values()))
+    pinned = [model.partition("@")[2] for model in models if model.startswith(champions.PREFIX)]
     folders = (campaign.folder / model for model in models)
     below = (os.path.relpath(folder.resolve(), store.resolve()) for folder in folders)
-    return [Path(path).parent.as_posix() for path in below if not path.startswith(os.pardir)]
+    return [*pinned, *(Path(path).parent.as_posix() for path in below if not path.startswith(os.pardir))]

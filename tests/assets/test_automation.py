@@ -135,7 +135,7 @@ def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finish
     for asked in (first, repeated):
         (request,) = asked.run_requests or []
         assert (request.tags["rft/cycle"], request.tags["rft/champion"]) == ("1", champion)
-        assert len(request.asset_selection or []) == 13
+        assert len(request.asset_selection or []) == 14
     assert (first.run_requests or [])[0].run_key == (repeated.run_requests or [])[0].run_key
 
 

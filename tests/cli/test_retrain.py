@@ -56,7 +56,7 @@ def test_a_cycle_is_launched_from_the_champion_on_the_drawn_prompts(
     assert said.code == 0, said.err
     assert "cycle 1 is in force" in said.out
     tags = {"rft/cycle": "1", "rft/champion": champion}
-    assert launched == [(f"../../home/store/{champion}/checkpoint", "../../home/cycles/tiny/1/prompts.jsonl", tags)]
+    assert launched == [(f"champion:tiny@{champion}", "../../home/cycles/tiny/1/prompts.jsonl", tags)]
 
     again = rft("retrain", "tiny")
     assert "since cycle 1" in again.out

@@ -1,6 +1,7 @@
 """Cycles on the tiny campaign: what is written, what a cycle starts from, and what it leaves alone."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from rft_pipeline.cycles import load_in_force, newest
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.logs.cycle import Look, begin, look
 from rft_pipeline.plan import plan
-from rft_pipeline.store import Home
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, RecordStore
 from tests.logs.small import write_logs
 from tests.promoted import promote
 from tests.runs import edit
@@ -60,7 +62,7 @@ def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Pa
     ran = to_run(finished_copy)
     assert "tiny/policy" not in ran
     assert "tiny/prompts" in ran
-    assert len(ran) == 11
+    assert len(ran) == 12
 
 
 def test_a_cycle_without_new_prompts_does_not_begin(finished_copy: Path) -> None:
@@ -104,7 +106,10 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     begun(finished_copy)
     home = Home.find()
     running = load_in_force(home, "tiny")
-    assert (finished_copy / running.policy.model).resolve() == (home.store / first / "checkpoint").resolve()
+    assert running.policy.model == f"champion:tiny@{first}"
+    checkpoint = RecordStore(home.store).at(first)
+    assert checkpoint is not None
+    assert source_hashes(running, home, fetch=False)["policy"] == checkpoint.content_hash
     before = to_run(finished_copy)
     assert "tiny/policy" in before
     assert promote("tiny/round_1/checkpoints") != first
@@ -141,8 +146,7 @@ def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
 def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    path = Home.find().root / "champions" / "tiny.json"
-    path.parent.mkdir()
-    path.write_text('{"champion": "tiny/round_1/checkpoints/0123456789abcdef"}', encoding="utf-8")
-    with pytest.raises(StoreError, match=r"tiny.json: names tiny/round_1/checkpoints/0123456789abcdef, whose record"):
+    address = promote("tiny/round_1/checkpoints")
+    shutil.rmtree(Home.find().store / address)
+    with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is gone"):
         begun(finished_copy)
