@@ -103,8 +103,11 @@ def paid_for(both: Both, features: dict[str, np.ndarray], outside: float = 0.05)
     for place, (name, value_N) in enumerate(features.items()):
         mean_R = [_means(resamples.take(side_N), value_N[side_N]) for side_N in (both.newest_N, ~both.newest_N)]
         growth = resamples.interval(mean_R[0] - mean_R[1])
-        each = [Paid(*(resamples.interval(part[:, place], outside) for part in look), growth) for look in looks]
-        found[name] = max(each, key=lambda paid: np.nan_to_num(paid.unseen.lower95, nan=-np.inf))
+        seen = [[resamples.interval(part_RF[:, place], outside) for part_RF in look] for look in looks]
+        found[name] = max(
+            (Paid(reward, held_out, unseen, growth) for reward, held_out, unseen in seen),
+            key=lambda paid: np.nan_to_num(paid.unseen.lower95, nan=-np.inf),
+        )
     return found
 
 

@@ -64,7 +64,7 @@ def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
     one, x, y, xx, yy, xy = resamples.take(there_N).sums(moments_NX).T
     with np.errstate(invalid="ignore", divide="ignore"):
         found_R = (xy - x * y / one) / np.sqrt((xx - x * x / one) * (yy - y * y / one))
-    return np.clip(found_R, 0, 1)
+    return np.asarray(np.clip(found_R, 0, 1))
 
 
 def rises(interval: Interval) -> bool:

@@ -28,7 +28,9 @@ def load_campaign(folder: Path) -> Campaign:
         raise ConfigError(f"{path}: rubric: {rubric_name!r} must be the name of a file beside campaign.yaml")
     rubric = load_rubric(folder / rubric_name)
     try:
-        return Campaign.model_validate({"name": folder.name, **raw, "rubric": rubric, "folder": folder})
+        return Campaign.model_validate(
+            {"name": folder.name, **raw, "rubric": rubric, "folder": folder}, context={"folder": folder}
+        )
     except ValidationError as error:
         raise ConfigError(explain(path, error)) from error
 

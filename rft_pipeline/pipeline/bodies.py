@@ -13,6 +13,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import criteria
 from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.pipeline.watching import distances, watch
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
 from rft_pipeline.stages.judge_audit import (
@@ -186,6 +187,8 @@ def _eval_reports(job: Job) -> Output:
     # all are sampled before a judge is loaded: one model at a time is in memory
     drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
     made = sum(sampled for _, sampled in drawn)
+    alarms = job.campaign.alarms
+    far = None if alarms is None else distances(job, [rows for rows, _ in drawn])
     scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
     weights = job.weights()
     shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
@@ -196,6 +199,10 @@ def _eval_reports(job: Job) -> Output:
         rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
     judged = [criterion.name for criterion in rubric.judged]
     report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
+    watched: dict[str, float | None] = {}
+    if alarms is not None and far is not None:
+        found = watch(job, alarms, rounds, far)
+        rounds, watched, report["alarms"] = found.rounds, found.metrics, found.report
     _write_report(job, report, {each.round: each.rows for each in rounds})
     job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
     newest = report["rounds"][-1]
@@ -216,6 +223,7 @@ def _eval_reports(job: Job) -> Output:
                 "eval_repetition": newest["repetition"],
             }
             | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()}
+            | watched
         ),
     )
 
