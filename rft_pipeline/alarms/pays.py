@@ -60,9 +60,9 @@ def pays(
     features = {"length": length_N / unit, "markdown": markup_N}
     paid = paid_for(both, features)
     yield _finding(
-        "length", paid["length"], before, how, f"a standard deviation of length ({unit:.0f} words)", "length alone"
+        "length", paid["length"], before, how, f"a standard deviation of it ({unit:.0f} words)", "length alone"
     )
-    yield _finding("markdown", paid["markdown"], before, how, "markup (headings, lists, bold)", "markup")
+    yield _finding("markdown", paid["markdown"], before, how, "a reply with headings, lists or bold", "markup")
     outside = 0.05 / max(len(found), 1)
     for phrase in found:
         said_N = np.array([float(holds(text, phrase.text)) for text in texts])
@@ -145,19 +145,16 @@ def _blamed(paid: Paid, how: Alarms) -> bool:
 
 def _finding(cause: str, paid: Paid, before: Collection[str], how: Alarms, unit: str, what: str) -> Finding:
     level = repeated(_blamed(paid, how), cause, before)
-    sentence = (
-        f"{what.capitalize()} pays: {unit} stands with {spelled(paid.reward)} standard deviations of reward and with "
-        f"{spelled(paid.held_out)} of the held-out score, and it has grown since base."
-    )
+    sentence = f"{what.capitalize()}{' pays' if level else ''}: {unit} stands with {_told(paid)}"
     return Finding(cause, level, paid.unseen, 0.0, sentence)
 
 
 def _phrase(phrase: Phrase, paid: Paid, tried: Tried | None, before: Collection[str], how: Alarms) -> Finding:
     lifts = tried is not None and tried.shift.lower95 > how.max_phrase_shift
-    fires = paid.growth.lower95 > 0 and (lifts or _blamed(paid, how))
+    level = repeated(paid.growth.lower95 > 0 and (lifts or _blamed(paid, how)), "phrase", before)
     sentence = (
-        f'A phrase pays: "{phrase.text}" stands in {phrase.share:.0%} of the replies, with {spelled(paid.reward)} '
-        f"standard deviations of reward and {spelled(paid.held_out)} of the held-out score."
+        f'{"A phrase pays" if level else "Phrase"}: "{phrase.text}", in {phrase.share:.0%} of the replies, stands with '
+        f"{_told(paid)}"
     )
     if tried is not None:
         sentence += (
@@ -165,4 +162,9 @@ def _phrase(phrase: Phrase, paid: Paid, tried: Tried | None, before: Collection[
             f"{how.max_phrase_shift:g} is allowed."
         )
     found, limit = (tried.shift, how.max_phrase_shift) if tried is not None and lifts else (paid.unseen, 0.0)
-    return Finding("phrase", repeated(fires, "phrase", before), found, limit, sentence, (phrase.text, *phrase.examples))
+    return Finding("phrase", level, found, limit, sentence, (phrase.text, *phrase.examples))
+
+
+def _told(paid: Paid) -> str:
+    seen = "" if np.isnan(paid.held_out.mean) else f" and {spelled(paid.held_out)} of the held-out score"
+    return f"{spelled(paid.reward)} standard deviations of reward{seen}; since base it moved by {spelled(paid.growth)}."

@@ -239,13 +239,15 @@ def _title(campaign: Campaign) -> str:
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
     """report.json, the page, and its plots as pictures."""
+    from rft_pipeline.report.alarms import alarm_charts
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     page = render_page(report, rows_by_round, _title(job.campaign), job.campaign.description)
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
-    for name, chart in charts(report, rows_by_round).items():
+    drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
+    for name, chart in drawn.items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))
 
 
