@@ -22,6 +22,8 @@ SURE = 3.0
 """Standard deviations of the log-odds from which an n-gram is told of."""
 RARE = 0.05
 """An n-gram in a smaller share of the newest replies is not told of."""
+SAME = 0.5
+"""Two n-grams with this share of their replies in common are parts of one phrase."""
 EXAMPLES = 2
 
 
@@ -51,7 +53,8 @@ class Tried(NamedTuple):
 
 
 def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
-    """The surest phrases of a round's replies and base's, at most so many; none holds another."""
+    """The surest phrases of a round's replies and base's, at most so many; of several that
+    stand in the same replies one."""
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
     median = pl.col("reward").median().over("prompt_id")
     sides = rows.with_columns((pl.col("reward") > median).alias("high"), (pl.col("reward") < median).alias("low"))
@@ -61,12 +64,14 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
     there = counts(newest)
     scored = [(z, odds, gram) for gram, (odds, z) in log_odds(high, low).items() if z >= SURE]
     chosen: list[tuple[float, float, str]] = []
+    texts = rows["completion"].to_list()
+    where: dict[str, set[int]] = {}
     for z, odds, gram in sorted(scored, key=lambda each: (-each[0], -len(each[2]), each[2])):
-        if (
-            len(chosen) < most
-            and there[gram] >= RARE * len(newest)
-            and not any(_nested(gram, other) for *_, other in chosen)
-        ):
+        if len(chosen) == most or there[gram] < RARE * len(newest):
+            continue
+        held = {place for place, text in enumerate(texts) if holds(text, gram)}
+        if all(len(held & other) < SAME * len(held | other) for other in where.values()):
+            where[gram] = held
             chosen.append((z, odds, gram))
     return [
         Phrase(
@@ -135,9 +140,3 @@ def control(now: Replies, base: Replies, phrase: str) -> str:
         if len(gram.split()) == len(words) and not set(gram.split()) & set(words)
     ]
     return min(fitting)[1] if fitting else " ".join((["and", "so", "on"] * len(words))[: len(words)])
-
-
-def _nested(gram: str, other: str) -> bool:
-    """Whether two n-grams share more than half of the shorter one's words."""
-    a, b = set(gram.split()), set(other.split())
-    return 2 * len(a & b) > min(len(a), len(b))

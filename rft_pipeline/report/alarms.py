@@ -8,9 +8,9 @@ import altair as alt
 from rft_pipeline.report.plots import BASE, BOUNDED, INK, LAST, hex_of, round_name, styled
 
 CAPTIONS = {
-    "held_out": "Change since base by round: reward and held-out score",
-    "frontier": "What was gained at what distance from base",
-    "drift": "Scores of the same anchors since they were first judged",
+    "held_out": "Reward against held-out score",
+    "frontier": "Gain by distance from base",
+    "drift": "Drift: scores of the same anchors",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
 """Colours of the held-out score and of the reward."""
