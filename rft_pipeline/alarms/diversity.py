@@ -19,13 +19,14 @@ def diversity(now: Replies, base: Replies, how: Alarms, seed: int) -> Iterator[F
     the held-out score has not grown: good answers may well be alike."""
     mine, theirs = _equally_long(now, base)
     share = distinct_n(mine, 2) / distinct_n(theirs, 2)
-    yield Finding(
-        "distinct2",
-        Level.STOP if share < how.min_distinct2 else Level.OK,
-        number(share),
-        how.min_distinct2,
-        f"Distinct-2: replies hold {share:.2f} of base's distinct word pairs; {how.min_distinct2:g} is the least.",
-    )
+    if not np.isnan(share):  # else one of the two says no two words
+        yield Finding(
+            "distinct2",
+            Level.STOP if share < how.min_distinct2 else Level.OK,
+            number(share),
+            how.min_distinct2,
+            f"Distinct-2: replies hold {share:.2f} of base's distinct word pairs; {how.min_distinct2:g} is the least.",
+        )
     repeats, before = (float(np.mean([repetition(text) for text in each.rows["completion"]])) for each in (now, base))
     fires = repeats > how.max_repetition * before and repeats - before > NO_RISE
     yield Finding(
