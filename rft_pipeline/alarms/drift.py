@@ -58,7 +58,7 @@ class Drift(NamedTuple):
 
 
 def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
-    """Each criterion at each round that it was scored in, the first left out. `anchors` has the schema `ANCHORS`."""
+    """Each criterion at each round that it was scored in; nothing is bet at the first. `anchors`: see `ANCHORS`."""
     found = []
     for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
         first = rows.filter(pl.col("round") == rows["round"].min())
@@ -66,13 +66,13 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
         seen: list[list[float]] = [[], [], [], []]
         for round_ in sorted(rows["round"].unique()):
             here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
-            if round_ == first["round"][0] or not here.height:
+            if not here.height:
                 continue
             here = here.with_columns(
                 pl.Series("order", [seed_of(seed, "anchor", int(round_), name) for name in here["id"]], pl.UInt64)
             ).sort("order")
             moves = _moves(here, how)
-            for way in range(4):
+            for way in range(4 if round_ != first["round"][0] else 0):
                 logs[way] += _bet(moves[way], seen[way])
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].cast(pl.Float64).to_numpy()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms.phrases import Phrase, Tried, holds
+from rft_pipeline.alarms.phrases import Phrase, Tried, said_in
 from rft_pipeline.alarms.replies import Replies, agreement, spread
 from rft_pipeline.alarms.verdict import Finding, repeated, spelled
 from rft_pipeline.audit import Resamples
@@ -65,7 +65,7 @@ def pays(
     yield _finding("markdown", paid["markdown"], before, how, "a reply with headings, lists or bold", "markup")
     outside = 0.05 / max(len(found), 1)
     for phrase in found:
-        said_N = np.array([float(holds(text, phrase.text)) for text in texts])
+        said_N = np.array(said_in(texts, phrase.text), dtype=float)
         each = paid_for(both, {"phrase": said_N, **features}, outside)["phrase"]
         yield _phrase(phrase, each, next((one for one in tried if one.phrase == phrase.text), None), before, how)
 

@@ -4,6 +4,7 @@ Weighted log-odds with an informative Dirichlet prior (Monroe, Colaresi and Quin
 say, so that a rare n-gram needs more evidence than a common one. Each reply counts an n-gram once.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -69,7 +70,7 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
     for z, odds, gram in sorted(scored, key=lambda each: (-each[0], -len(each[2]), each[2])):
         if len(chosen) == most or there[gram] < RARE * len(newest):
             continue
-        held = {place for place, text in enumerate(texts) if holds(text, gram)}
+        held = {place for place, said in enumerate(said_in(texts, gram)) if said}
         if all(len(held & other) < SAME * len(held | other) for other in where.values()):
             where[gram] = held
             chosen.append((z, odds, gram))
@@ -81,7 +82,7 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
             high[gram],
             low[gram],
             there[gram] / len(newest),
-            tuple([text for text in newest if holds(text, gram)][:EXAMPLES]),
+            tuple([text for text, said in zip(newest, said_in(newest, gram), strict=True) if said][:EXAMPLES]),
         )
         for z, odds, gram in chosen
     ]
@@ -114,8 +115,15 @@ def grams(text: str) -> set[str]:
     return {" ".join(words[place : place + n]) for n in range(1, LONGEST + 1) for place in range(len(words) - n + 1)}
 
 
-def holds(text: str, gram: str) -> bool:
-    return f" {gram} " in f" {' '.join(WORD.findall(text.lower()))} "
+def said_in(texts: Sequence[str], gram: str) -> list[bool]:
+    """Whether each text holds an n-gram."""
+    return [f" {gram} " in _plainly(text) for text in texts]
+
+
+@functools.lru_cache(maxsize=4096)
+def _plainly(text: str) -> str:
+    """The words of a text between single blanks."""
+    return f" {' '.join(WORD.findall(text.lower()))} "
 
 
 def put_into(completion: str, phrase: str) -> str:

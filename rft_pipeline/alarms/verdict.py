@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
     cause: str
     """`over_optimisation`, `unseen_gain`, `exploitation`, `length_growth`, `length`, `markdown`, `phrase`,
-    `distinct2`, `repetition`, `similarity`, `kl` or `judge_drift`."""
+    `distinct2`, `repetition`, `similarity`, `kl`, `judge_drift` or `judge_changed`."""
     level: Level
     found: Interval
     """NaN bounds where the number is not a mean over prompts."""

@@ -7,8 +7,20 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import judge_source
-from rft_pipeline.alarms import ANCHORS, Drift, Phrase, Replies, Tried, assess, drift, judge_drift, moved_by, phrases
+from rft_pipeline.addresses import asked_in, asked_of, judge_source
+from rft_pipeline.alarms import (
+    ANCHORS,
+    Drift,
+    Finding,
+    Phrase,
+    Replies,
+    Tried,
+    assess,
+    drift,
+    judge_drift,
+    moved_by,
+    phrases,
+)
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.engines import Scorer, load
 from rft_pipeline.fingerprint import fingerprint
@@ -21,6 +33,7 @@ from rft_pipeline.stages.alarms import (
     anchors_scored,
     entry,
     held_out_scores,
+    judges_changed,
     next_start,
     replies_of,
     scores_by_round,
@@ -90,7 +103,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     found = phrases(now, base, how.phrases)
     anchors, tries = _anchors(job, how, found, now, base, before)
     drifts = drift(anchors, how, seed)
-    drifted = judge_drift(drifts, number, how)
+    drifted = judge_drift(drifts, number, how) + _changed(job, before, anchors["criterion"].unique().to_list())
     fired = next((each["causes"] for each in earlier if each["round"] == started), ())
     verdict = assess(now, base, start, fired, how, seed, found, tries, drifted)
     moved = moved_by(now, start, drifted, how, seed)
@@ -132,6 +145,12 @@ def _anchors(
 
 def _compares(criterion: Criterion) -> bool:
     return any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,))
+
+
+def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Finding]:
+    if before is None:
+        return []
+    return judges_changed(asked_in(before.payload), asked_of(job.campaign.evaluated, job.sources), bridged)
 
 
 def _anew(job: Job) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from rft_pipeline.report.plots import BASE, BOUNDED, INK, LAST, hex_of, round_na
 CAPTIONS = {
     "held_out": "Reward against held-out score",
     "frontier": "Gain by distance from base",
-    "drift": "Drift: scores of the same anchors",
+    "drift": "Drift: the same anchors' distance to their labels",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
 """Colours of the held-out score and of the reward."""
@@ -63,7 +63,11 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         x=x, y=alt.Y("mean:Q", title="change since base"), color=_judge(points)
     )
     line = chart.mark_line(strokeWidth=1.5, opacity=0.5).encode(order="distance:Q")
-    label = chart.mark_text(dy=-11, color=INK, fontSize=11).encode(text="round:N", color=alt.value(INK))
+    label = (
+        chart.transform_filter("datum.score == 'reward'")
+        .mark_text(dy=-11, color=INK, fontSize=11)
+        .encode(text="round:N", color=alt.value(INK))
+    )
     return styled(
         alt.LayerChart(layer=[_zero(), line, chart.mark_point(size=80, filled=True, opacity=1), label]), height=HEIGHT
     )
@@ -74,9 +78,9 @@ def _drift(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         {
             "round": round_name(each["round"]),
             "criterion": name.replace("_", " "),
-            "mean": anchors["shift"]["mean"],
-            "lower": anchors["shift"]["lower95"],
-            "upper": anchors["shift"]["upper95"],
+            "mean": anchors["gap"]["mean"],
+            "lower": anchors["gap"]["lower95"],
+            "upper": anchors["gap"]["upper95"],
         }
         for each in verdicts
         for name, anchors in each["anchors"].items()
@@ -91,14 +95,14 @@ def _drift(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         legend=alt.Legend(title=None, orient="top"),
     )
     x = alt.X("round:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    y = alt.Y("mean:Q", title="mean shift of scores", scale=alt.Scale(nice=True, padding=12))
+    y = alt.Y("mean:Q", title="mean distance of score and label", scale=alt.Scale(nice=True, padding=12))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
     dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
     interval = (
         chart.transform_filter(BOUNDED).mark_rule(strokeWidth=2).encode(xOffset=dodge, y=alt.Y("lower:Q"), y2="upper:Q")
     )
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    return styled(alt.LayerChart(layer=[_zero(), interval, point]), height=HEIGHT)
+    return styled(alt.LayerChart(layer=[interval, point]), height=HEIGHT)
 
 
 def _points(each: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,17 +4,19 @@ Axes: N replies, T tokens.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import judge_of
+from rft_pipeline.addresses import Asked, judge_of
 from rft_pipeline.alarms import (
     ANCHORS,
     Drift,
+    Finding,
+    Level,
     Phrase,
     Replies,
     Tried,
@@ -23,6 +25,7 @@ from rft_pipeline.alarms import (
     best_start,
     change,
     control,
+    number,
     plain_interval,
     put_into,
 )
@@ -36,7 +39,7 @@ from rft_pipeline.stages.reward_batches import reward_of
 from rft_pipeline.stats import Interval, clustered_mean
 from rft_pipeline.store import Record
 
-WITH_PHRASE, WITH_CONTROL = "phrase", "control"
+WITH_PHRASE, WITH_CONTROL = "with the phrase", "with others"
 
 
 def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
@@ -104,6 +107,27 @@ def anchors_scored(
         pl.col("score").cast(pl.Float64),
         pl.lit(judge_of(criterion, judges)).alias("judge"),
     ).match_to_schema(ANCHORS)
+
+
+def judges_changed(before: Sequence[Asked], now: Sequence[Asked], bridged: Collection[str]) -> list[Finding]:
+    """A warning for each question that another judge answers than in the report before, unless anchors that both
+    answered bridge the two (`bridged` names those criteria): then `judge_drift` says how far they differ."""
+    then = {each.name: each.question for each in before}
+    return [
+        Finding(
+            "judge_changed",
+            Level.WARN,
+            number(0.0),
+            0.0,
+            f"Judge of {each.name}: another judge answers than in the report before, and no labelled anchor shows how "
+            "its scores compare. This report judges every round by the new one; label anchors to bridge the two.",
+        )
+        for each in now
+        if each.name not in bridged
+        and each.name in then
+        and then[each.name].criterion == each.question.criterion
+        and then[each.name].judge != each.judge
+    ]
 
 
 @dataclass(frozen=True)

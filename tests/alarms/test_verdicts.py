@@ -155,7 +155,7 @@ def anchors(*scores: float) -> pl.DataFrame:
 
 
 def test_scores_that_stay_leave_the_evidence_at_one() -> None:
-    assert [each.evidence for each in drift(anchors(0.8, 0.8, 0.8), HOW, 0)] == [1.0, 1.0]
+    assert [each.evidence for each in drift(anchors(0.8, 0.8, 0.8), HOW, 0)] == [1.0, 1.0, 1.0]
 
 
 def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_towards_them_warns() -> None:

@@ -40,6 +40,8 @@ def test_without_a_held_out_judge_and_anchors_only_the_reward_is_drawn() -> None
     for each in alarms["scores"]:
         each["held_out"] = {"mean": None, "lower95": None, "upper95": None}
         each["kl"] = None
+    for each in alarms["verdicts"]:
+        each["anchors"] = {}
     assert list(alarm_charts(alarms)) == ["held_out"]
 
 
