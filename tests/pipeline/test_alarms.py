@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from rft_pipeline import plan as planning
+from rft_pipeline.alarms import Phrase
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.graph import node, nodes
+from rft_pipeline.pipeline import watching
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
@@ -66,6 +68,16 @@ def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_fo
     assert rows.filter(round=2)["kl"].mean() == pytest.approx(metrics["kl"])
     assert made(run(watched)) == []
     assert verified().findings == []
+
+
+def test_phrases_of_a_round_are_tried_on_bad_anchors(watched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Phrase("so sorry", 1.0, 4.0, 9, 1, 0.5, ("We are so sorry.",))
+    monkeypatch.setattr(watching, "phrases", lambda now, base, most: [found])
+    (said,) = alarms_of(run(watched, ["round_1/eval_reports"])["round_1/eval_reports"])["verdicts"]
+    (phrase,) = said["phrases"]
+    assert phrase["tried"]["anchors"] == 8
+    assert phrase["tried"]["shift"]["lower95"] <= phrase["tried"]["shift"]["mean"]
+    assert any("Put into 8 bad anchors it adds" in each["sentence"] for each in said["findings"])
 
 
 def test_what_only_watches_trains_nothing(watched: Path) -> None:
