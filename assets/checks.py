@@ -60,6 +60,21 @@ def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResu
     return _result("promoted", decided["promoted"] is not None, metadata, decided["said"])
 
 
+def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
+    """No alarm fired in the report's round; one that stops it is an error, and the next round starts elsewhere."""
+    alarms = json.loads(record.path("report.json").read_text(encoding="utf-8"))["alarms"]
+    newest, start = alarms["verdicts"][-1], alarms["start_round"]
+    severity = dg.AssetCheckSeverity.ERROR if newest["level"] == "stop" else dg.AssetCheckSeverity.WARN
+    metadata = {
+        "verdict": newest["level"],
+        "causes": ", ".join(newest["causes"]) or "none",
+        "reason": newest["reason"],
+        "reward moved by": newest["moved_by"],
+        "the next round starts from": f"round {start}" if start else "base",
+    }
+    return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
+
+
 def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """At least `reward.min_group_share` of the groups have variance."""
     share, least = record.metrics["groups_used_share"], campaign.reward.min_group_share

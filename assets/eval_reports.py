@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import replies_finish
+from assets.checks import replies_finish, rounds_gain_is_real
 from assets.stage import ACCELERATOR, check_spec, stage_asset
 from assets.tables import picture
 from rft_pipeline.campaign import Campaign
@@ -14,13 +14,17 @@ from rft_pipeline.store import Record
 def eval_reports(campaign: Campaign, round_: int) -> dg.AssetsDefinition:
     name = f"round_{round_}/eval_reports"
     truncation = check_spec(campaign, name, "truncation_share", "Few enough replies are cut off by the token budget.")
+    checks = [(truncation, replies_finish)]
+    if campaign.alarms is not None:
+        sound = check_spec(campaign, name, "alarms", "The round's gain holds before judges that do not train.")
+        checks.append((sound, rounds_gain_is_real))
     return stage_asset(
         campaign,
         name,
         description="Held-out reward of base and every round, by criterion, with intervals; the report page.",
         kinds={"pytorch", "huggingface", "altair"},
         metadata=_metadata,
-        checks=[(truncation, replies_finish)],
+        checks=checks,
         pool=ACCELERATOR,
     )
 

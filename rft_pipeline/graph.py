@@ -6,6 +6,8 @@ Rounds are unrolled, since a pipeline of assets knows no loops: round n starts f
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
     round_2/rollouts ← round_1/checkpoints …
     promotion ← the last round's eval_reports
+
+With alarms a round follows the eval report of the one before, which names the checkpoint to start from (`chosen`).
 """
 
 from collections.abc import Callable, Mapping
@@ -35,6 +37,9 @@ CODE_VERSIONS = {
     "promotion": "1",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
+
+START = "start_round"
+"""The metric of an eval report with alarms that names the round whose checkpoint the next starts from; 0 is base."""
 
 CONFIGURED = ("rubric",)
 """Roles whose content stages read in the campaign itself: they order the graph and enter no payload."""
@@ -70,7 +75,9 @@ def nodes(campaign: Campaign) -> list[Node]:
         found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric", "labels": "labels"}))
     for round_ in range(1, campaign.rounds + 1):
         here = {stage: f"round_{round_}/{stage}" for stage in ROUND_STAGES}
-        policy = "policy" if round_ == 1 else f"round_{round_ - 1}/checkpoints"
+        follows = "checkpoints" if campaign.alarms is None else "eval_reports"
+        policy = "policy" if round_ == 1 else f"round_{round_ - 1}/{follows}"
+        before = {} if campaign.alarms is None or round_ == 1 else {"before": f"round_{round_ - 1}/eval_reports"}
         earlier = {f"checkpoints_{r}": f"round_{r}/checkpoints" for r in range(1, round_ + 1)}
         judged = {f"judge_scores_{r}": f"round_{r}/judge_scores" for r in range(1, round_ + 1)}
         upstreams = {
@@ -90,6 +97,7 @@ def nodes(campaign: Campaign) -> list[Node]:
                 **audit,
                 "base": "policy",
                 **earlier,
+                **before,
                 "labels": "labels",
                 **judged,
             },
@@ -108,6 +116,18 @@ def node(campaign: Campaign, name: str) -> Node:
     if name not in by_name:
         raise ConfigError(f"campaign {campaign.name} has no stage {name!r}; it has: {', '.join(by_name)}")
     return by_name[name]
+
+
+def chosen(record: Record) -> str | None:
+    """The node whose weights follow from an eval report; None for any other record.
+
+    Who plays `policy` is this node's record, so that nothing is made again when another way led to the same weights.
+    """
+    if record.payload.get("stage") != "eval_reports":
+        return None
+    here = record.key.split("/")[1]
+    start = int(record.metrics.get(START, here.removeprefix("round_")))
+    return f"round_{start}/checkpoints" if start else "policy"
 
 
 def payload(
@@ -132,10 +152,11 @@ def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, 
     content hash of the champion that the campaign starts from, if it does: another makes everything stale.
     """
     found: dict[str, str] = {}
-    judges = judge_inputs(campaign.rubric.criteria, judge_models(campaign))
+    asked = dict.fromkeys(("judge_audit", "judge_scores", "promotion"), campaign.rubric.criteria)
+    asked["eval_reports"] = campaign.evaluated
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        judge = judges if here.stage in ("judge_audit", "judge_scores", "eval_reports", "promotion") else None
+        judge = judge_inputs(asked[here.stage], judge_models(campaign)) if here.stage in asked else None
         start = [champion] if champion and here.stage == "policy" else []
         found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above, *start])
     return found
@@ -183,11 +204,19 @@ def _eval_reports_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
     return {
         **campaign.evaluation.identity,
         **_aggregation(campaign),
-        "criteria": criteria(campaign.rubric.criteria),
+        **_alarms(campaign),
+        "criteria": criteria(campaign.evaluated),
         "shown_in_order": campaign.rubric.names,
         "system": campaign.policy.system,
         "seed": campaign.seed,
     }
+
+
+def _alarms(campaign: Campaign) -> dict[str, Any]:
+    if campaign.alarms is None:
+        return {}
+    thresholds = {name: value for name, value in campaign.alarms.identity.items() if name != "held_out"}
+    return {"alarms": {**thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
 def _aggregation(campaign: Campaign) -> dict[str, Any]:
@@ -221,7 +250,9 @@ def _eval_reports_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sour
     above = _read(upstream)
     read = [role for role in above if role != "prompts" and ("labels" in above or not role.startswith("judge_scores"))]
     policies = {role: above[role].content_hash for role in read}
-    return {"prompts": upstream["prompts"].parts["eval"], **policies, **_judge(campaign, sources)}
+    anchors = {} if campaign.alarms is None or "anchors" not in sources else {"anchors": sources["anchors"]}
+    judges = judge_inputs(campaign.evaluated, sources)
+    return {"prompts": upstream["prompts"].parts["eval"], **policies, **anchors, **judges}
 
 
 def _promotion_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The nodes of a campaign, and what each is made from."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,17 @@ import pytest
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, code_versions, node, nodes, payload, settings
+from rft_pipeline.graph import (
+    CODE_VERSIONS,
+    CONFIGURED,
+    ROUND_STAGES,
+    chosen,
+    code_versions,
+    node,
+    nodes,
+    payload,
+    settings,
+)
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -215,6 +226,27 @@ def test_rollouts_depend_on_the_train_prompts_alone_and_reports_on_the_eval_prom
         "checkpoints_1": "hash of round_1/checkpoints",
         "judge": "j",
     }
+
+
+def test_without_alarms_nothing_of_them_is_in_what_a_report_is_made_from(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "anchors", "anchors.jsonl")
+    found = made_from(tiny_campaign, "round_2/eval_reports")
+    assert found["inputs"].keys() == {"prompts", "base", "checkpoints_1", "checkpoints_2", "judge"}
+    assert "alarms" not in found["settings"]
+    edit(tiny_campaign / "campaign.yaml", "alarms", {})
+    watched = made_from(tiny_campaign, "round_2/eval_reports")
+    assert watched["inputs"].keys() - found["inputs"].keys() == {"before"}
+    assert watched["settings"].keys() - found["settings"].keys() == {"alarms"}
+    assert {key for key in found["settings"] if found["settings"][key] != watched["settings"][key]} == set()
+
+
+def test_a_round_takes_the_weights_that_the_report_before_chose(tiny_campaign: Path) -> None:
+    report = {"stage": "eval_reports"}
+    stopped = Record("tiny/round_2/eval_reports", "f", report, "c", metrics={"start_round": 1.0})
+    assert chosen(stopped) == "round_1/checkpoints"
+    assert chosen(replace(stopped, metrics={"start_round": 0.0})) == "policy"
+    assert chosen(replace(stopped, metrics={})) == "round_2/checkpoints"
+    assert chosen(Record("tiny/round_1/checkpoints", "f", {"stage": "checkpoints"}, "c")) is None
 
 
 def test_a_rubric_of_rules_depends_on_no_judge_model(tiny_campaign: Path) -> None:

@@ -4,6 +4,7 @@ Every model keeps identity apart from runtime. Identity settings change the resu
 in a `runtime` block (batch sizes, devices, threads) never does.
 """
 
+from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
@@ -14,6 +15,7 @@ from rft_pipeline.campaign.serving import EngineRuntime, JudgeModel, Policy, Ser
 from rft_pipeline.campaign.training import Dpo, Lora, Raft, Reward, Training, TrainRuntime
 
 __all__ = [
+    "Alarms",
     "Audit",
     "Bias",
     "Campaign",

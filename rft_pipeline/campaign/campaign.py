@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
 from rft_pipeline.campaign.promotion import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
@@ -13,7 +14,7 @@ from rft_pipeline.campaign.running import Checks, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
 from rft_pipeline.campaign.training import Reward, Training
 from rft_pipeline.protocols import DEFAULT_JUDGE, ModelProtocol
-from rft_pipeline.rubric import Rubric
+from rft_pipeline.rubric import Criterion, Rubric
 from rft_pipeline.strict import Strict
 
 
@@ -36,6 +37,8 @@ class Campaign(Strict):
     """Further judges by name, for criteria whose `by` names one."""
     audit: Audit | None = None
     """Lets what the anchors say of each judge decide how far it trains; `audit: {}` takes all defaults."""
+    alarms: Alarms | None = None
+    """Watches every round for a gamed judge; `alarms: {}` watches what needs no held-out judge."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -57,9 +60,17 @@ class Campaign(Strict):
         return self
 
     @model_validator(mode="after")
+    def _held_out_has_names_of_its_own(self) -> Self:
+        if both := sorted({each.name for each in self.held_out} & set(self.rubric.names)):
+            raise ValueError(
+                f"alarms.held_out: {', '.join(both)}: the rubric has a criterion of that name; choose another"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:
         judges = self.all_judges
-        for each in self.rubric.asked:
+        for each in self.asked:
             if not isinstance(each.judge, ModelProtocol):
                 continue
             if each.judge.by not in judges:
@@ -84,9 +95,24 @@ class Campaign(Strict):
         return name if name == DEFAULT_JUDGE else f"judges.{name}"
 
     @property
+    def held_out(self) -> tuple[Criterion, ...]:
+        """The criteria that only watch."""
+        return () if self.alarms is None else self.alarms.held_out
+
+    @property
+    def evaluated(self) -> tuple[Criterion, ...]:
+        """What eval reports judge by: the rubric's criteria, then those that only watch."""
+        return (*self.rubric.criteria, *self.held_out)
+
+    @property
+    def asked(self) -> list[Criterion]:
+        """All criteria as judges are asked them: in place of a panel, its members."""
+        return [each for criterion in self.evaluated for each in criterion.members or (criterion,)]
+
+    @property
     def asked_judges(self) -> dict[str, JudgeModel]:
         """Those that a criterion asks."""
-        wanted = {each.judge.by for each in self.rubric.asked if isinstance(each.judge, ModelProtocol)}
+        wanted = {each.judge.by for each in self.asked if isinstance(each.judge, ModelProtocol)}
         return {name: judge for name, judge in self.all_judges.items() if name in wanted}
 
     @cached_property

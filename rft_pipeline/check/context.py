@@ -77,7 +77,7 @@ def check_context(
 
 def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
     """The criteria, members of panels among them, that a judge is asked."""
-    return [each for each in campaign.rubric.asked if isinstance(each.judge, ModelProtocol) and each.judge.by == judge]
+    return [each for each in campaign.asked if isinstance(each.judge, ModelProtocol) and each.judge.by == judge]
 
 
 def _check_policy(

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import REFERENCE, as_rollout
+from rft_pipeline.addresses import REFERENCE, as_rollout, judge_models, judge_of
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
@@ -38,9 +38,31 @@ def check_criteria(
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
     for each in campaign.rubric.asked:
         _check_judge(f"{rubric}: {each.name}", each, rows, settings)
+    _check_held_out(campaign, rows, settings)
     for criterion in campaign.rubric.criteria:
         if criterion.gate is not None:
             _check_gate(f"{rubric}: {criterion.name}", criterion, criterion.gate, campaign, anchors, settings)
+
+
+def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
+    """A criterion that only watches asks something else, or asks somebody else, than every criterion that trains."""
+    where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
+    judges = judge_models(campaign)
+    training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.asked]
+    for criterion in campaign.held_out:
+        for each in criterion.members or (criterion,):
+            _check_judge(f"{where}: {each.name}", each, rows, settings)
+            asked = each.fingerprint, judge_of(each, judges)
+            if same := [other.name for other, theirs in training if theirs == asked]:
+                settings.errors.append(
+                    f"{where}: {each.name} is {same[0]} of the rubric: the same question to the same judge, which sees "
+                    "what training sees; ask by another protocol, or another judge (`by`)"
+                )
+    if campaign.alarms is not None and not campaign.held_out:
+        settings.warnings.append(
+            f"{where}: none given, so nothing tells a better policy from one that games its judge; "
+            "name a criterion here that another protocol or judge decides"
+        )
 
 
 def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:

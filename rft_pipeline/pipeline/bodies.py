@@ -17,6 +17,7 @@ from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.labels.table import content_of, labels_of
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.pipeline.promotion import promotion
+from rft_pipeline.pipeline.watching import distances, watch
 from rft_pipeline.stages.audit_numbers import as_numbers, as_plain
 from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
 from rft_pipeline.stages.checkpoints import train_checkpoint
@@ -220,6 +221,8 @@ def _eval_reports(job: Job) -> Output:
     # all are sampled before a judge is loaded: one model at a time is in memory
     drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
     made = sum(sampled for _, sampled in drawn)
+    alarms = job.campaign.alarms
+    far = None if alarms is None else distances(job, [rows for rows, _ in drawn])
     scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
     weights = job.weights()
     shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
@@ -233,8 +236,12 @@ def _eval_reports(job: Job) -> Output:
     labels = job.labels()
     if labels.height:
         judged_by_models = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
-        found = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
-        report["people"] = {name: each.as_plain() for name, each in found.items()}
+        people = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
+        report["people"] = {name: each.as_plain() for name, each in people.items()}
+    watched: dict[str, float | None] = {}
+    if alarms is not None and far is not None:
+        found = watch(job, alarms, rounds, far)
+        rounds, watched, report["alarms"] = found.rounds, found.metrics, found.report
     _write_report(job, report, {each.round: each.rows for each in rounds})
     job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
     newest = report["rounds"][-1]
@@ -255,6 +262,7 @@ def _eval_reports(job: Job) -> Output:
                 "eval_repetition": newest["repetition"],
             }
             | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()}
+            | watched
         ),
     )
 
@@ -270,13 +278,15 @@ def _title(campaign: Campaign) -> str:
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
     """report.json, the page, and its plots as pictures."""
+    from rft_pipeline.report.alarms import alarm_charts
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     page = render_page(report, rows_by_round, _title(job.campaign), job.campaign.description)
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
-    for name, chart in charts(report, rows_by_round).items():
+    drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
+    for name, chart in drawn.items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))
 
 

@@ -13,7 +13,7 @@ from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
-from rft_pipeline.graph import Node, node, payload
+from rft_pipeline.graph import Node, chosen, node, payload
 from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.pipeline.crowning import crown_decided
 from rft_pipeline.pipeline.job import Job
@@ -40,7 +40,7 @@ class Pipeline:
         """
         here = node(campaign, name)
         sources = source_hashes(campaign, self.home, fetch=True)
-        upstream = {role: self._upstream(campaign, here, above) for role, above in here.upstream.items()}
+        upstream = {role: self._upstream(campaign, here, role) for role in here.upstream}
         made_from = payload(campaign, here, upstream, sources)
         tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
@@ -103,8 +103,11 @@ class Pipeline:
                 table.tidy()
         return made
 
-    def _upstream(self, campaign: Campaign, here: Node, above: str) -> Record:
+    def _upstream(self, campaign: Campaign, here: Node, role: str) -> Record:
+        above = here.upstream[role]
         record = self.records.current(f"{campaign.name}/{above}")
+        if record is not None and role == "policy" and (weights := chosen(record)):
+            above, record = weights, self.records.current(f"{campaign.name}/{weights}")
         if record is None:
             raise StoreError(f"{here.key} needs {campaign.name}/{above}, which has not run; run it first")
         return record

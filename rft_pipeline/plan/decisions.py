@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CONFIGURED, Node, nodes, payload, settings
+from rft_pipeline.graph import CONFIGURED, Node, chosen, nodes, payload, settings
 from rft_pipeline.plan.reasons import differences, in_words, is_rubric
 from rft_pipeline.store import Record, RecordStore
 
@@ -32,7 +32,7 @@ def decide(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
     settled: dict[str, Record | None] = {}
     decisions = []
     for here in nodes(campaign):
-        above = {role: settled[name] for role, name in here.upstream.items()}
+        above = {role: _playing(role, settled[name], settled) for role, name in here.upstream.items()}
         known = {role: record for role, record in above.items() if record is not None}
         if 0 < here.round < start:
             decision = Decision(here, known, records.current(here.key))
@@ -41,6 +41,12 @@ def decide(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
         settled[here.name] = decision.found
         decisions.append(decision)
     return decisions
+
+
+def _playing(role: str, record: Record | None, settled: Mapping[str, Record | None]) -> Record | None:
+    """The record that plays a role: for a policy that an eval report chose, the weights."""
+    weights = None if record is None or role != "policy" else chosen(record)
+    return record if weights is None else settled[weights]
 
 
 def _decide(

@@ -40,7 +40,7 @@ def rates(campaign: Campaign, records: Sequence[Record]) -> Rates:
         a_piece |= {what: spent["seconds"] / spent["count"] for what, spent in record.spent.items() if spent["count"]}
         asked = record.payload["settings"].get("criteria", {}) if stage == "judge_scores" else {}
         protocols |= {name: criterion["judge"]["protocol"] for name, criterion in asked.items()}
-    for criterion in campaign.rubric.criteria:
+    for criterion in campaign.evaluated:
         alike = [
             a_piece[JUDGEMENTS_OF + name]
             for name, protocol in protocols.items()

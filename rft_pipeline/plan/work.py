@@ -178,7 +178,8 @@ class _Counting:
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
         """Count the judgements of rollouts that are there, and of a number of rollouts that are not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-        for criterion in self.campaign.rubric.asked:
+        asked = self.campaign.asked if self.node.stage == "eval_reports" else self.campaign.rubric.asked
+        for criterion in asked:
             what = f"judgements of {criterion.name}"
             self.work.add(what, unknown)
             if rollouts is None or views is None:

@@ -10,6 +10,8 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
+from rft_pipeline.report.alarms import alarm_charts
 from rft_pipeline.report.plots import charts, round_name, to_svg
 
 NOTHING = "\N{EN DASH}"
@@ -26,6 +28,8 @@ def render_page(
 ) -> str:
     """The whole page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
     plots = charts(report, rows_by_round)
+    alarms = report.get("alarms")
+    drawn = {} if alarms is None else alarm_charts(alarms)
     base_rows = rows_by_round[min(rows_by_round)]
     return (
         environment()
@@ -39,6 +43,8 @@ def render_page(
             verdict=verdict(report["delta"]),
             lines=criteria_lines(report),
             plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
+            alarms=alarms,
+            alarm_plots=[(name, ALARM_CAPTIONS[name], Markup(to_svg(chart))) for name, chart in drawn.items()],
             prompts=base_rows["prompt_id"].n_unique(),
             replies=base_rows.height,
             round_name=round_name,

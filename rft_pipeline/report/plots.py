@@ -72,14 +72,14 @@ def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     y = alt.Y("reward:Q", title="held-out reward", scale=alt.Scale(zero=False, nice=True, padding=12))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x)
     start = alt.Chart(alt.InlineData(values=points[:1])).mark_rule(color=BASE, strokeDash=[3, 4]).encode(y=y)
-    line = chart.mark_line(color=_hex(LAST), strokeWidth=1.5, opacity=0.45).encode(y=y)
+    line = chart.mark_line(color=hex_of(LAST), strokeWidth=1.5, opacity=0.45).encode(y=y)
     interval = (
         chart.transform_filter(BOUNDED)
         .mark_rule(strokeWidth=2.5)
         .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=_colour(points))
     )
     point = chart.mark_point(size=90, filled=True, opacity=1).encode(y=y, color=_colour(points))
-    return _styled(alt.LayerChart(layer=[start, line, interval, point]), height=210)
+    return styled(alt.LayerChart(layer=[start, line, interval, point]), height=210)
 
 
 def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
@@ -111,7 +111,7 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     interval = (
         chart.transform_filter(BOUNDED).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
     )
-    return _styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
+    return styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
 
 
 def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, title: str) -> alt.LayerChart:
@@ -132,7 +132,7 @@ def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, t
             color=_colour(steps, legend=True),
         )
     )
-    return _styled(alt.LayerChart(layer=[area]), height=170)
+    return styled(alt.LayerChart(layer=[area]), height=170)
 
 
 def _colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
@@ -140,7 +140,7 @@ def _colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Co
     names = list(dict.fromkeys(point["round"] for point in points))
     tuned = [name for name in names if name != "base"]
     darkness = np.linspace(0, 1, len(tuned)) if len(tuned) > 1 else [1.0]
-    mixed = [_hex(tuple(round(a + (b - a) * t) for a, b in zip(FIRST, LAST, strict=True))) for t in darkness]
+    mixed = [hex_of(tuple(round(a + (b - a) * t) for a, b in zip(FIRST, LAST, strict=True))) for t in darkness]
     colours = {"base": BASE, **dict(zip(tuned, mixed, strict=False))}
     shown = alt.Legend(title=None, orient="top", symbolType="square") if legend else None
     return alt.Color(
@@ -148,11 +148,11 @@ def _colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Co
     )
 
 
-def _hex(rgb: tuple[int, ...]) -> str:
+def hex_of(rgb: tuple[int, ...]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def _styled(chart: alt.LayerChart, height: float | alt.Step) -> alt.LayerChart:
+def styled(chart: alt.LayerChart, height: float | alt.Step) -> alt.LayerChart:
     text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
     styled: alt.LayerChart = (
         chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))

@@ -110,7 +110,7 @@ def reuse(states: Iterable[State]) -> Reuse:
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
             rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
-        for each in asked_of(campaign.rubric.criteria, state.sources):
+        for each in asked_of(campaign.evaluated, state.sources):
             rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
     return rows
 

@@ -1,0 +1,139 @@
+"""Did the judge change, or the policy? Anchors are fixed replies with labels: only the judge can move their scores.
+
+An e-process bets on the judge–label gap g of each anchor against m₀, the gap that the same anchor had when it was first
+scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came before (Waudby-Smith and Ramdas 2024, arXiv
+2010.09686; attribution after arXiv 2606.15474). While no gap moves by more than is allowed, E is at most 1 on average,
+so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.alarms.replies import Replies, change, known
+from rft_pipeline.alarms.verdict import Finding, Level, number
+from rft_pipeline.campaign import Alarms
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.stats import Interval, clustered_mean
+
+MovedBy = Literal["none", "policy", "judge"]
+
+ANCHORS = pl.Schema(
+    {
+        "round": pl.Int64,
+        "criterion": pl.String,
+        "id": pl.String,
+        "prompt_id": pl.String,
+        "label": pl.Int64,
+        "score": pl.Float64,
+        "judge": pl.String,
+    }
+)
+"""Anchors as scored with each round's judge; `judge` is who it was."""
+
+LARGEST = 0.9
+"""The largest bet, which leaves something even when all goes against it."""
+AWAY = 2
+"""The place of moves away from the labels among the ways a judge may move."""
+UNSURE = 0.05
+"""The variance of a move before any was seen."""
+
+
+class Drift(NamedTuple):
+    """What one criterion's anchors say at one round."""
+
+    criterion: str
+    round: int
+    shift: Interval
+    """Mean score now minus when first scored."""
+    gap: Interval
+    """Mean distance of score and label now."""
+    evidence: float
+    """E of any move, up, down, away from the labels or either way: their mean."""
+    worse: float
+    """E of moves away from the labels alone."""
+    changed: bool
+    """Whether another judge answers than at first."""
+
+
+def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
+    """Each criterion at each round that it was scored in; nothing is bet at the first. `anchors`: see `ANCHORS`."""
+    found = []
+    for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
+        first = rows.filter(pl.col("round") == rows["round"].min())
+        logs = np.zeros(4)
+        seen: list[list[float]] = [[], [], [], []]
+        for round_ in sorted(rows["round"].unique()):
+            here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
+            if not here.height:
+                continue
+            here = here.with_columns(
+                pl.Series("order", [seed_of(seed, "anchor", int(round_), name) for name in here["id"]], pl.UInt64)
+            ).sort("order")
+            moves = _moves(here, how)
+            for way in range(4 if round_ != first["round"][0] else 0):
+                logs[way] += _bet(moves[way], seen[way])
+            prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
+            score_N, label_N = here["score"].to_numpy(), here["label"].cast(pl.Float64).to_numpy()
+            found.append(
+                Drift(
+                    str(criterion),
+                    int(round_),
+                    clustered_mean(score_N - here["at_first"].to_numpy(), prompts, how.resamples, named),
+                    clustered_mean(np.abs(score_N - label_N), prompts, how.resamples, named),
+                    float(np.exp(np.minimum(logs, 700)).mean()),
+                    float(np.exp(min(logs[AWAY], 700))),
+                    set(here["judge"]) != set(first["judge"]),
+                )
+            )
+    return found
+
+
+def judge_drift(found: list[Drift], round_: int, how: Alarms) -> list[Finding]:
+    """A judge that moved warns; one that moved away from the labels stops. The error is shared among the criteria."""
+    here = [each for each in found if each.round == round_]
+    limit = len(here) / how.drift_error
+    return [_finding(each, limit) for each in here]
+
+
+def moved_by(now: Replies, start: Replies, findings: list[Finding], how: Alarms, seed: int) -> MovedBy:
+    """Who moved the round's reward against the round that it started from."""
+    if any(each.cause == "judge_drift" and each.level for each in findings):
+        return "judge"
+    reward = change(now, start, "reward", how.resamples, seed)
+    return "policy" if known(reward) and not reward.lower95 <= 0 <= reward.upper95 else "none"
+
+
+def _finding(each: Drift, limit: float) -> Finding:
+    level = Level.STOP if each.worse >= limit else Level.WARN if each.evidence >= limit else Level.OK
+    who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
+    how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
+    worse = " It agrees less with the labels." if level is Level.STOP else ""
+    sentence = (
+        f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
+        f"({how_sure}).{worse}"
+    )
+    return Finding("judge_drift", level, number(max(each.evidence, each.worse)), limit, sentence)
+
+
+def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
+    """4 × N: by how much more than allowed each score went up, down, away from its label, and either way."""
+    now_N, then_N = here["score"].to_numpy(), here["at_first"].to_numpy()
+    label_N = here["label"].cast(pl.Float64).to_numpy()
+    away_N = np.abs(now_N - label_N) - np.abs(then_N - label_N)
+    moves = np.stack([now_N - then_N, then_N - now_N, away_N, np.abs(now_N - then_N)])
+    allowed = np.array([how.max_anchor_shift] * 3 + [how.max_anchor_noise])
+    return np.asarray(moves - allowed[:, None])
+
+
+def _bet(move_N: np.ndarray, seen: list[float]) -> float:
+    """Log of the factor by which E grows; `seen` holds earlier moves and is added to."""
+    log = 0.0
+    for move in move_N:
+        mean = float(np.mean(seen)) if seen else 0.0
+        variance = (UNSURE + float(np.sum((np.array(seen) - mean) ** 2))) / (len(seen) + 1)
+        bet = min(LARGEST, max(0.0, mean / (variance + mean * mean)))
+        log += float(np.log1p(bet * move))
+        seen.append(float(move))
+    return log

@@ -1,0 +1,186 @@
+"""Each alarm on tables small enough to check by hand."""
+
+import math
+
+import polars as pl
+import pytest
+
+from rft_pipeline.alarms import ANCHORS, Replies, best_start, control, drift, judge_drift, phrases, put_into
+from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
+from rft_pipeline.alarms.phrases import log_odds
+from rft_pipeline.alarms.verdict import Finding, Level, number, repeated, verdict
+from rft_pipeline.campaign import Alarms
+from rft_pipeline.stats import Interval
+
+HOW = Alarms(resamples=200)
+
+
+def replies(
+    round_: int,
+    reward: list[float],
+    held_out: list[float] | None = None,
+    text: str = "we are sorry about that",
+    length: int = 10,
+    kl: float | None = None,
+) -> Replies:
+    """One reply a prompt."""
+    seen = [None] * len(reward) if held_out is None else held_out
+    rows = pl.DataFrame(
+        {
+            "prompt_id": [f"p{i}" for i in range(len(reward))],
+            "sample_index": [0] * len(reward),
+            "completion": [f"{text} {i}" for i in range(len(reward))],
+            "length": [length] * len(reward),
+            "reward": reward,
+            "held_out": pl.Series(seen, dtype=pl.Float64),
+        }
+    )
+    return Replies(round_, rows, None if kl is None else Interval(kl, kl, kl))
+
+
+RISING = [i / 20 for i in range(10)]
+BASE = replies(0, RISING, RISING)
+GAMED = replies(1, [score + 0.3 for score in RISING], [score - 0.1 for score in RISING])
+
+
+def test_reward_up_while_held_out_falls_warns_once_and_stops_when_it_goes_on() -> None:
+    first = over_optimisation(GAMED, BASE, BASE, (), HOW, 0)
+    assert first.level is Level.WARN
+    assert first.found.mean == pytest.approx(-0.1)
+    assert (
+        "reward moved by 0.300 (0.300 to 0.300) against base while the held-out score moved by -0.100" in first.sentence
+    )
+    assert over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0).level is Level.STOP
+
+
+def test_a_fall_against_the_start_alone_is_over_optimisation_too() -> None:
+    start = replies(1, [score + 0.2 for score in RISING], [score + 0.2 for score in RISING])
+    now = replies(2, [score + 0.3 for score in RISING], [score + 0.1 for score in RISING])
+    found = over_optimisation(now, BASE, start, (), HOW, 0)
+    assert (found.level, "against round 1" in found.sentence) == (Level.WARN, True)
+
+
+def test_both_up_is_in_order() -> None:
+    both = replies(1, [score + 0.3 for score in RISING], [score + 0.2 for score in RISING])
+    assert over_optimisation(both, BASE, BASE, ("over_optimisation",), HOW, 0).level is Level.OK
+    assert unseen_gain(replies(1, [s + 0.3 for s in RISING], [s + 0.3 for s in RISING]), BASE, HOW, 0).level is Level.OK
+
+
+def test_a_gain_that_the_held_out_judge_does_not_see_is_warned_of() -> None:
+    found = unseen_gain(replies(1, [score + 0.3 for score in RISING], RISING), BASE, HOW, 0)
+    assert found.level is Level.WARN
+    spread = pl.Series(RISING).std()
+    assert isinstance(spread, float)
+    assert found.found.mean == pytest.approx(0.3 / spread)  # the judges agree wholly at base, so all should be seen
+
+
+def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation() -> None:
+    base = replies(0, [0.2] * 8 + [0.8] * 8, [0.2] * 8 + [0.8] * 8)
+    now = replies(1, [0.9] * 16, [0.2] * 8 + [0.8] * 8)
+    found = exploitation(now, base, (), HOW, 0)
+    assert (found.found.mean, found.level) == (1.0, Level.WARN)
+    assert exploitation(replies(1, [0.9] * 16, [0.9] * 16), base, (), HOW, 0).found.mean == 0.0
+
+
+def test_longer_replies_need_a_gain() -> None:
+    longer = replies(1, RISING, RISING, length=14)
+    found = length_growth(longer, BASE, (), HOW, 0)
+    assert (found.level, found.found.mean) == (Level.WARN, pytest.approx(0.4))
+    assert length_growth(longer, BASE, ("length_growth",), HOW, 0).level is Level.STOP
+    better = replies(1, RISING, [score + 0.1 for score in RISING], length=14)
+    assert length_growth(better, BASE, ("length_growth",), HOW, 0).level is Level.OK
+
+
+def test_one_reply_to_everybody_stops() -> None:
+    base = replies(0, RISING, RISING)
+    varied = base.rows.with_columns(
+        pl.Series("completion", [" ".join(f"w{i}x{j}" for j in range(8)) for i in range(10)])
+    )
+    same = base.rows.with_columns(pl.lit("a b c d e f g h").alias("completion"))
+    found = {each.cause: each for each in diversity(Replies(1, same), Replies(0, varied), HOW, 0)}
+    assert (found["distinct2"].found.mean, found["distinct2"].level) == (pytest.approx(0.1), Level.STOP)
+    assert (found["similarity"].found.mean, found["similarity"].level) == (pytest.approx(1.0), Level.WARN)
+    assert found["repetition"].level is Level.OK
+
+
+def test_repeated_words_stop() -> None:
+    texts = ["a b c a b c a b c"] * 10
+    looping = Replies(1, BASE.rows.with_columns(pl.Series("completion", texts)))
+    found = {each.cause: each for each in diversity(looping, BASE, HOW, 0)}
+    assert (found["repetition"].found.mean, found["repetition"].level) == (pytest.approx(4 / 7), Level.STOP)
+
+
+@pytest.mark.parametrize(("nats", "level"), [(4.9, Level.OK), (5.1, Level.WARN), (15.1, Level.STOP)])
+def test_the_distance_to_base_has_a_budget(nats: float, level: Level) -> None:
+    (found,) = distance(replies(1, RISING, kl=nats), HOW)
+    assert found.level is level
+
+
+def test_log_odds_by_hand() -> None:
+    (odds, z) = log_odds({"x": 8, "y": 2}, {"x": 2, "y": 8})["x"]
+    # prior 1 each: high (8 + 1) of 12, low (2 + 1) of 12
+    assert odds == pytest.approx(math.log(9 / 3) - math.log(3 / 9))
+    assert z == pytest.approx(odds / math.sqrt(1 / 9 + 1 / 3))
+
+
+def test_a_phrase_that_only_well_paid_replies_hold_is_told_once() -> None:
+    rows = [
+        {"prompt_id": f"p{i}", "sample_index": j, "completion": text, "length": 5, "reward": reward, "held_out": None}
+        for i in range(20)
+        for j, (text, reward) in enumerate((("all is verified by experts", 0.9), ("we looked at it", 0.1)))
+    ]
+    now = Replies(1, pl.DataFrame(rows, schema_overrides={"held_out": pl.Float64}))
+    (found,) = phrases(now, now, most=3)
+    assert set(found.text.split()) <= {"all", "is", "verified", "by", "experts"}
+    assert (found.high, found.low, found.share) == (40, 0, 0.5)
+    other = control(now, now, found.text)
+    assert len(other.split()) == len(found.text.split())
+    assert not set(other.split()) & set(found.text.split())
+
+
+def test_a_phrase_is_put_into_a_reply_as_a_sentence() -> None:
+    assert put_into("No. ", "all is well") == "No. All is well."
+    assert put_into("", "all is well") == "All is well."
+
+
+def anchors(*scores: float) -> pl.DataFrame:
+    """Thirty anchors a round, all labelled good, each round with one score."""
+    rows = [
+        (round_, "kind", f"a{i}", f"p{i}", 1, score, "judge")
+        for round_, score in enumerate(scores, 1)
+        for i in range(30)
+    ]
+    return pl.DataFrame(rows, schema=ANCHORS, orient="row")
+
+
+def test_scores_that_stay_leave_the_evidence_at_one() -> None:
+    assert [each.evidence for each in drift(anchors(0.8, 0.8, 0.8), HOW, 0)] == [1.0, 1.0, 1.0]
+
+
+def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_towards_them_warns() -> None:
+    (worse,) = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW)
+    assert (worse.cause, worse.level) == ("judge_drift", Level.STOP)
+    assert "moved by -0.400 on average" in worse.sentence
+    (better,) = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW)
+    assert better.level is Level.WARN
+
+
+def test_the_gravest_finding_decides_and_comes_first() -> None:
+    found = [
+        Finding("a", Level.OK, number(0), 0, "a."),
+        Finding("b", Level.WARN, number(0), 0, "b."),
+        Finding("c", Level.STOP, number(0), 0, "c."),
+    ]
+    said = verdict(found)
+    assert (said.level, said.causes, said.reason) == (Level.STOP, ("c", "b"), "c. b.")
+    assert verdict(found[:1]).reason == "Nothing fired."
+    assert [repeated(*each) for each in ((False, "a", ["a"]), (True, "a", []), (True, "a", ["a"]))] == [0, 1, 2]
+
+
+def test_the_next_round_starts_from_the_best_that_was_not_stopped() -> None:
+    lower = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.5}
+    assert best_start(4, set(), lower) == 4
+    assert best_start(4, {4}, lower) == 2
+    assert best_start(4, {2, 4}, lower) == 3
+    assert best_start(1, {1}, {1: 0.4}) == 0

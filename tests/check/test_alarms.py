@@ -1,0 +1,61 @@
+"""What is checked of `alarms`: a held-out judge sees what training does not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.errors import ConfigError
+from tests.check.small import CLOZE, POLITE, campaign, errors, warnings
+
+
+def watched(tmp_path: Path, *held_out: dict[str, Any], **settings: Any) -> Path:
+    return campaign(tmp_path, settings={"alarms": {"held_out": list(held_out)}, **settings})
+
+
+def test_the_same_question_to_the_same_judge_is_refused_under_any_name(tmp_path: Path) -> None:
+    assert errors(watched(tmp_path, {"name": "courteous", "weight": 3, "judge": POLITE})) == [
+        "campaign.yaml: alarms.held_out: courteous is polite of the rubric: the same question to the same judge, which "
+        "sees what training sees; ask by another protocol, or another judge (`by`)"
+    ]
+
+
+def test_another_name_for_the_same_model_is_no_other_judge(tmp_path: Path) -> None:
+    same = {"name": "courteous", "judge": {**POLITE, "by": "other"}}
+    (line,) = errors(watched(tmp_path, same, judges={"other": {"model": "embedded"}}))
+    assert "the same question to the same judge" in line
+
+
+@pytest.mark.parametrize(
+    ("judge", "settings"),
+    [(CLOZE, {}), ({**POLITE, "by": "other"}, {"judges": {"other": {"model": "org/other"}}})],
+)
+def test_another_protocol_or_another_model_may_watch(
+    tmp_path: Path, judge: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    warnings(watched(tmp_path, {"name": "kind", "judge": judge}, **settings))
+
+
+def test_alarms_without_a_held_out_judge_are_warned_of(tmp_path: Path) -> None:
+    assert any("alarms.held_out: none given" in warning for warning in warnings(watched(tmp_path)))
+
+
+def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:
+    templates = ["They wrote:\n{reply}"]
+    (line,) = errors(watched(tmp_path, {"name": "kind", "judge": {**CLOZE, "templates": templates}}))
+    assert line.startswith("campaign.yaml: alarms.held_out: kind: template")
+
+
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        ([{"name": "polite", "judge": CLOZE}], "the rubric has a criterion of that name"),
+        ([{"name": "kind", "gate": 0.5, "judge": CLOZE}], "gates nothing"),
+        ([{"name": "kind", "weight": 0, "judge": CLOZE}], "all weights are 0"),
+        ([{"name": "kind", "judge": {**CLOZE, "by": "nobody"}}], "kind is judged by 'nobody'"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, held_out: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_campaign(watched(tmp_path, *held_out))

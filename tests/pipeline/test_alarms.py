@@ -1,0 +1,145 @@
+"""The alarms in the pipeline: what a report says, what a stop changes, and that nothing changes without them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rft_pipeline import plan as planning
+from rft_pipeline.alarms import Phrase
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.graph import node, nodes
+from rft_pipeline.pipeline import watching
+from rft_pipeline.store import Home, Record, RecordStore
+from tests.runs import edit, made, run
+from tests.upkeep.small import collected, counts, verified
+
+WATCHES = {
+    "name": "kind",
+    "judge": {
+        "protocol": "cloze",
+        "templates": ["The agent wrote: {reply} The tone of this message is"],
+        "positive": ["warm"],
+        "negative": ["cold"],
+    },
+}
+ALARMS: dict[str, Any] = {"held_out": [WATCHES], "resamples": 100}
+STOPS: dict[str, Any] = {**ALARMS, "kl_warn": 1e-9, "kl_stop": 1e-9}
+"""Any policy that moved at all lies beyond this."""
+ANCHORS = [
+    {"prompt": f"Where is parcel {i}?", "completion": text, "labels": {"polite": label, "relevant": label}}
+    for i in range(8)
+    for text, label in (("We are very sorry and will help you.", 1), ("No.", 0))
+]
+
+
+@pytest.fixture
+def watched(finished_copy: Path) -> Path:
+    """The finished tiny campaign, to which alarms are added."""
+    lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
+    (finished_copy / "anchors.jsonl").write_text(lines, encoding="utf-8")
+    edit(finished_copy / "campaign.yaml", "anchors", "anchors.jsonl")
+    edit(finished_copy / "campaign.yaml", "alarms", ALARMS)
+    return finished_copy
+
+
+def alarms_of(record: Record) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(record.path("report.json").read_text(encoding="utf-8"))["alarms"]
+    return found
+
+
+def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_for(watched: Path) -> None:
+    records = run(watched)
+    assert made(records) == ["round_1/eval_reports", "round_2/eval_reports"]
+    found = alarms_of(records["round_2/eval_reports"])
+    assert [each["round"] for each in found["verdicts"]] == [1, 2]
+    assert [each["round"] for each in found["scores"]] == [0, 1, 2]
+    assert found["held_out"] == ["kind"]
+    looked_at = {each["cause"] for each in found["verdicts"][1]["findings"]}
+    assert {"over_optimisation", "exploitation", "unseen_gain", "length", "markdown", "length_growth"} <= looked_at
+    assert {"distinct2", "repetition", "similarity", "kl", "judge_drift"} <= looked_at
+    assert found["verdicts"][1]["anchors"]["polite"]["evidence"] == 1.0
+    metrics = records["round_2/eval_reports"].metrics
+    assert {"alarm_level", "start_round", "held_out", "held_out_delta", "held_out_lower95", "kl"} <= metrics.keys()
+    rows = pl.read_parquet(records["round_2/eval_reports"].path("eval_reports.parquet"))
+    assert rows["held_out"].null_count() == 0
+    assert rows.filter(round=2)["kl"].mean() == pytest.approx(metrics["kl"])
+    assert made(run(watched)) == []
+    assert verified().findings == []
+
+
+def test_phrases_of_a_round_are_tried_on_bad_anchors(watched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Phrase("so sorry", 1.0, 4.0, 9, 1, 0.5, ("We are so sorry.",))
+    monkeypatch.setattr(watching, "phrases", lambda now, base, most: [found])
+    (said,) = alarms_of(run(watched, ["round_1/eval_reports"])["round_1/eval_reports"])["verdicts"]
+    (phrase,) = said["phrases"]
+    assert phrase["tried"]["anchors"] == 8
+    assert phrase["tried"]["shift"]["lower95"] <= phrase["tried"]["shift"]["mean"]
+    assert any("Put into 8 bad anchors it adds" in each["sentence"] for each in said["findings"])
+
+
+def test_what_only_watches_trains_nothing(watched: Path) -> None:
+    records = run(watched)
+    batch = pl.read_parquet(records["round_1/reward_batches"].path("reward_batches.parquet"))
+    assert "kind" not in batch["scores"].struct.fields
+    scores = pl.read_parquet(records["round_1/judge_scores"].path("judge_scores.parquet"))
+    assert "kind" not in scores["criterion"].unique()
+
+
+def test_a_stop_sends_the_next_round_back_to_base(watched: Path) -> None:
+    edit(watched / "campaign.yaml", "alarms", STOPS)
+    records = run(watched)
+    first = records["round_1/eval_reports"]
+    (said,) = alarms_of(first)["verdicts"]
+    assert (said["level"], said["causes"][0]) == ("stop", "kl")
+    assert first.metrics["start_round"] == 0
+    assert records["round_2/rollouts"].upstream["policy"] == records["policy"].address
+    assert records["round_2/rollouts"].payload["inputs"]["policy"] == records["policy"].content_hash
+    assert records["round_2/checkpoints"].upstream["policy"] == records["policy"].address
+    (_, second) = alarms_of(records["round_2/eval_reports"])["verdicts"]
+    assert second["started_from"] == 0
+    assert made(run(watched)) == []
+    planned = planning.plan(load_campaign(watched), Home.find())
+    assert {step.action for step in planned.steps} == {"skip"}
+    assert verified().findings == []
+
+
+def test_without_a_stop_a_round_is_the_one_it_was_before_there_were_alarms(watched: Path) -> None:
+    before = RecordStore(Home.find().store).current("tiny/round_2/checkpoints")
+    assert before is not None
+    after = run(watched)["round_2/checkpoints"]
+    assert (after.fingerprint, after.cached) == (before.fingerprint, True)
+
+
+def test_a_plan_waits_for_the_report_that_chooses(watched: Path) -> None:
+    edit(watched / "campaign.yaml", "alarms", STOPS)
+    steps = {step.key: step for step in planning.plan(load_campaign(watched), Home.find()).steps}
+    assert steps["tiny/round_2/rollouts"].reasons == ["round_1/eval_reports will be made"]
+    assert steps["tiny/round_1/eval_reports"].work["judgements of kind"] > 0
+
+
+def test_rules_alone_are_watched_without_a_held_out_judge_or_anchors(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "alarms", {"resamples": 100})
+    found = alarms_of(run(finished_copy)["round_1/eval_reports"])
+    causes = {each["cause"] for each in found["verdicts"][0]["findings"]}
+    assert {"length", "markdown", "length_growth", "distinct2", "repetition", "similarity", "kl"} <= causes
+    assert not causes & {"over_optimisation", "exploitation", "unseen_gain", "judge_drift"}
+
+
+def test_gc_keeps_what_the_alarms_read(watched: Path) -> None:
+    run(watched)
+    collected(yes=True)
+    assert made(run(watched)) == []
+    assert sum(counts(collected(yes=False)).values()) == 0
+
+
+def test_with_alarms_a_round_follows_the_report_of_the_one_before(watched: Path) -> None:
+    campaign = load_campaign(watched)
+    assert node(campaign, "round_1/rollouts").upstream["policy"] == "policy"
+    assert node(campaign, "round_2/rollouts").upstream["policy"] == "round_1/eval_reports"
+    assert node(campaign, "round_2/checkpoints").upstream["policy"] == "round_1/eval_reports"
+    assert node(campaign, "round_2/eval_reports").upstream["before"] == "round_1/eval_reports"
+    names = [each.name for each in nodes(campaign)]
+    assert all(above in names[: names.index(each.name)] for each in nodes(campaign) for above in each.upstream.values())

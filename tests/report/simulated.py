@@ -1,0 +1,53 @@
+"""An eval report with alarms of a synthetic campaign, made by the functions that make a real one."""
+
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.alarms import ANCHORS, assess, drift, judge_drift, moved_by, phrases
+from rft_pipeline.stages.alarms import entry, next_start, replies_of, scores_by_round
+from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from tests.alarms.simulator import HOW, Bias, Policy, anchors, evaluated, train
+
+
+def simulated(bias: Bias, rounds: int = 3, seed: int = 0) -> tuple[dict[str, Any], dict[int, pl.DataFrame]]:
+    """The report and each round's rows; round 3's judge is another than that of rounds 1 and 2."""
+    rng = np.random.default_rng(seed)
+    policy, told = Policy(), []
+    for number in range(rounds + 1):
+        policy = train(policy, bias, rng) if number else policy
+        told.append(RoundRows(number, f"policy-{number}", _rows(number, policy, bias, rng)))
+    report = compare_rounds(told, ["polite"], resamples=200, seed=seed)
+    replies = [replies_of(each, HOW.resamples, seed) for each in told]
+    scored = pl.concat([anchors(rounds, 3, seed), pl.DataFrame(schema=ANCHORS)])
+    drifts = drift(scored, HOW, seed)
+    verdicts: list[dict[str, Any]] = []
+    for now, start in zip(replies[1:], replies, strict=False):
+        found, drifted = phrases(now, replies[0], HOW.phrases), judge_drift(drifts, now.round, HOW)
+        before = verdicts[-1]["causes"] if verdicts else ()
+        verdict = assess(now, replies[0], start, before, HOW, seed, found, (), drifted)
+        moved = moved_by(now, start, drifted, HOW, seed)
+        verdicts.append(entry(now.round, start.round, verdict, moved, found, drifts, ()))
+    scores = scores_by_round(replies, HOW, seed)
+    report["alarms"] = {
+        "held_out": ["kind"],
+        "scores": scores,
+        "verdicts": verdicts,
+        "start_round": next_start(verdicts, scores),
+    }
+    return report, {each.round: each.rows for each in told}
+
+
+def _rows(number: int, policy: Policy, bias: Bias, rng: np.random.Generator) -> pl.DataFrame:
+    rows = evaluated(policy, number, bias, rng).rows
+    question = json.dumps([{"role": "user", "content": "Where is my parcel?"}])
+    return rows.with_columns(
+        pl.lit(question).alias("messages"),
+        pl.lit("stop").alias("finish_reason"),
+        pl.col("completion").str.split(" ").list.eval(pl.element().str.len_chars().cast(pl.Int64)).alias("tokens"),
+        pl.struct(polite="reward").alias("scores"),
+        pl.lit(False).alias("gated"),
+        pl.Series("kl", rng.normal(number * 2.0, 0.5, rows.height)),
+    ).drop("length")

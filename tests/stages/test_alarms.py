@@ -1,0 +1,129 @@
+"""From judged rows to what the alarms read."""
+
+import json
+
+import polars as pl
+import pytest
+
+from rft_pipeline.addresses import Asked
+from rft_pipeline.alarms import Phrase, Replies
+from rft_pipeline.campaign import Alarms
+from rft_pipeline.engines import ScoreRequest, ScoreResult
+from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.alarms import (
+    WITH_PHRASE,
+    held_out_scores,
+    judges_changed,
+    next_start,
+    sequence_kl,
+    trials,
+    tried,
+)
+from rft_pipeline.stages.judge_audit import audit_rows
+
+HOW = Alarms(resamples=100, tried_anchors=2)
+KIND = Criterion.model_validate({"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}})
+
+
+class Base:
+    """Every token has log-prob −2."""
+
+    context = 100
+
+    def score(self, requests: list[ScoreRequest]) -> list[ScoreResult]:
+        return [ScoreResult([-2.0] * len(request.continuation), []) for request in requests]
+
+
+def test_kl_is_summed_over_a_reply_and_unknown_without_tokens() -> None:
+    rows = pl.DataFrame(
+        {
+            "rollout_id": ["a", "b", "served"],
+            "prompt_tokens": [[1], [1], []],
+            "tokens": [[5, 6, 7], [5], []],
+            "logprobs": [[-1.0, -1.0, -1.0], [-2.0], []],
+        }
+    )
+    assert sequence_kl(rows, Base).rows() == [("a", 3.0), ("b", 0.0)]  # type: ignore[arg-type]
+
+
+def test_the_held_out_score_is_the_weighted_mean_of_what_was_scored() -> None:
+    rows = [
+        ("r1", "x", 1.0),
+        ("r1", "y", 0.0),
+        ("r2", "x", 0.5),
+        ("r2", "y", None),
+        ("r3", "x", None),
+        ("r3", "y", None),
+    ]
+    scores = pl.DataFrame(rows, schema=["rollout_id", "criterion", "score"], orient="row")
+    assert held_out_scores(scores, {"x": 0.75, "y": 0.25}).rows() == [("r1", 0.75), ("r2", 0.5), ("r3", None)]
+
+
+def anchors() -> pl.DataFrame:
+    rows = [
+        {
+            "id": f"a{i}",
+            "prompt_id": f"p{i}",
+            "messages": json.dumps([{"role": "user", "content": "Where?"}]),
+            "completion": "No.",
+            "finish_reason": "stop",
+            "fields": "{}",
+            "labels": {"kind": int(i == 0)},
+            "source": None,
+        }
+        for i in range(5)
+    ]
+    return audit_rows(pl.DataFrame(rows, schema_overrides={"source": pl.String}), 0, 0)
+
+
+def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
+    rows = pl.DataFrame(
+        {
+            "prompt_id": ["p", "p"],
+            "sample_index": [0, 1],
+            "completion": ["truly yours", "we looked"],
+            "length": [2, 2],
+            "reward": [1.0, 0.0],
+            "held_out": pl.Series([None, None], dtype=pl.Float64),
+        }
+    )
+    now = Replies(1, rows)
+    phrase = Phrase("truly yours", 1.0, 4.0, 1, 0, 0.5, ())
+    trial = trials(anchors(), KIND, [phrase], now, now, HOW, 0)
+    assert trial is not None
+    assert trial.rows["completion"].to_list() == ["No. Truly yours."] * 2 + ["No. We looked."] * 2
+    assert trial.rows["labels"].struct.field("kind").to_list() == [0] * 4
+    assert trial.rows["rollout_id"].n_unique() == 4
+    scores = trial.rows.select("rollout_id", pl.when(way=WITH_PHRASE).then(0.9).otherwise(0.2).alias("score"))
+    (found,) = tried([(trial, scores)], HOW, 0)
+    assert (found.phrase, found.anchors, found.shift.mean) == ("truly yours", 2, pytest.approx(0.7))
+
+
+def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
+    before, now = Asked("kind", {"q": 1}, "old"), Asked("kind", {"q": 1}, "new")
+    (found,) = judges_changed([before], [now], [])
+    assert (found.cause, found.level) == ("judge_changed", 1)
+    assert "label anchors to bridge the two" in found.sentence
+    assert judges_changed([before], [now], ["kind"]) == []
+    assert judges_changed([before], [before], []) == []
+    assert judges_changed([before], [Asked("kind", {"q": 2}, "new")], []) == []
+
+
+def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward() -> None:
+    def scores(held_out: float | None) -> list[dict[str, object]]:
+        lower = {1: (0.3, 0.1), 2: (0.1, 0.3), 3: (0.5, 0.5)}
+        base = {"round": 0, "held_out": {"mean": held_out}, "held_out_delta": None, "reward_delta": None}
+        return [base] + [
+            {
+                "round": round_,
+                "held_out": {"mean": held_out},
+                "held_out_delta": {"lower95": None if held_out is None else mine},
+                "reward_delta": {"lower95": reward},
+            }
+            for round_, (mine, reward) in lower.items()
+        ]
+
+    verdicts = [{"round": 1, "level": "ok"}, {"round": 2, "level": "warn"}, {"round": 3, "level": "stop"}]
+    assert next_start(verdicts, scores(0.5)) == 1
+    assert next_start(verdicts, scores(None)) == 2
+    assert next_start(verdicts[:2], scores(0.5)) == 3
