@@ -19,7 +19,7 @@ from rft_pipeline.stages.alarms import (
     trials,
     tried,
 )
-from rft_pipeline.stages.judge_audit import audit_rows
+from rft_pipeline.stages.audit_rows import audit_rows
 
 HOW = Alarms(resamples=100, tried_anchors=2)
 KIND = Criterion.model_validate({"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}})
