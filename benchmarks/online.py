@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from rft_pipeline.campaign import Campaign
@@ -72,6 +73,7 @@ def train_online(
         reward_funcs=[reward],
         processing_class=load_tokenizer(base),
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     target = folder / "checkpoint"
     trainer.model.save_pretrained(target)
