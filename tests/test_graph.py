@@ -45,7 +45,7 @@ def changed(folder: Path, edit_file: str, where: str, value: object) -> set[str]
 
 
 def every_round(*stages: str) -> set[str]:
-    """These stages of both rounds; with the eval reports the promotion, which may have to judge a champion as they do."""
+    """These stages of both rounds; with the eval reports the promotion, which may judge a champion as they do."""
     last = {"promotion"} if "eval_reports" in stages else set()
     return {f"round_{round_}/{stage}" for round_ in (1, 2) for stage in stages} | last
 
@@ -53,10 +53,8 @@ def every_round(*stages: str) -> set[str]:
 def test_rounds_are_unrolled_upstream_first(tiny_campaign: Path) -> None:
     found = nodes(load_campaign(tiny_campaign))
     names = [here.name for here in found]
-    assert names == ["prompts", "rubric", "policy"] + [
-        *(f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES),
-        "promotion",
-    ]
+    unrolled = [f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES]
+    assert names == ["prompts", "rubric", "policy", *unrolled, "promotion"]
     for place, here in enumerate(found):
         assert here.key == f"tiny/{here.name}"
         assert set(here.upstream.values()) <= set(names[:place])
