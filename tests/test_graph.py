@@ -64,13 +64,8 @@ def every_round(*stages: str) -> set[str]:
 def test_rounds_are_unrolled_upstream_first(tiny_campaign: Path) -> None:
     found = nodes(load_campaign(tiny_campaign))
     names = [here.name for here in found]
-    assert names == [
-        "prompts",
-        "rubric",
-        "policy",
-        *(f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES),
-        "promotion",
-    ]
+    unrolled = [f"round_{r}/{s}" for r in (1, 2) for s in ROUND_STAGES]
+    assert names == ["prompts", "rubric", "policy", "labels", *unrolled, "promotion"]
     for place, here in enumerate(found):
         assert here.key == f"tiny/{here.name}"
         assert set(here.upstream.values()) <= set(names[:place])

@@ -9,12 +9,14 @@ import polars as pl
 
 from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.champions import PREFIX
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
+from rft_pipeline.models import champion_of
 from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
@@ -45,6 +47,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     _check_engines(campaign, settings)
     _check_served(campaign, settings)
     _check_training(campaign, train, settings)
+    _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_context(campaign, prompts, models, rubric, settings)
@@ -178,6 +181,14 @@ def _check_served(campaign: Campaign, settings: Findings) -> None:
         variable = served.server.api_key_env if served.server else None
         if variable and not os.environ.get(variable):
             settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
+
+
+def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> None:
+    if campaign.policy.model.startswith(PREFIX):
+        try:
+            champion_of(campaign.policy.model, models)
+        except RftError as error:
+            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: policy.model: {error}")
 
 
 def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rft_pipeline.report.page import environment
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -42,5 +40,7 @@ class Facts:
 
 def render_card(facts: Facts) -> str:
     """The card; it begins with the metadata that hubs of models read."""
+    from rft_pipeline.report.page import environment
+
     template = environment().overlay(autoescape=False).get_template("card.md.jinja")
     return template.render(facts=facts) + "\n"

@@ -16,8 +16,9 @@ from rft_pipeline.graph import code_versions, nodes
 from rft_pipeline.store import Home
 from tests.runs import edit
 
-LOADS_A_MODEL = ("rollouts", "judge_scores", "checkpoints", "eval_reports")
+LOADS_A_MODEL = ("promotion", "rollouts", "judge_scores", "checkpoints", "eval_reports")
 CHECKS = {
+    "promotion": {"promoted"},
     "prompts": {"no_overlap"},
     "rollouts": {"truncation_share"},
     "judge_scores": {"unscored_share"},
@@ -63,7 +64,8 @@ def test_assets_are_grouped_by_round_described_and_versioned(tiny_campaign: Path
     versions = code_versions(load_campaign(tiny_campaign))
     for node in nodes(load_campaign(tiny_campaign)):
         spec = found[node.key]
-        assert spec.group_name == (f"tiny_round_{node.round}" if node.round else "tiny_sources")
+        groups = {"promotion": "tiny_promotion"}
+        assert spec.group_name == groups.get(node.name, f"tiny_round_{node.round}" if node.round else "tiny_sources")
         assert spec.code_version == versions[node.name]
         assert spec.description
         assert spec.kinds
@@ -107,7 +109,7 @@ def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) ->
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert {key.partition("/")[0] for key in keys} == {"tiny", "other"}
     assert "other/round_2/rollouts" not in keys
-    assert len(list(defs.resolve_job_def("other").asset_layer.executable_asset_keys)) == 8
+    assert len(list(defs.resolve_job_def("other").asset_layer.executable_asset_keys)) == 9
 
 
 def test_a_campaign_that_cannot_be_read_is_named(tiny_campaign: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> N
 def test_everything_follows_from_the_policy_and_nothing_from_the_last_report(finished_home: Path) -> None:
     policy = of_record(Home.find(), "tiny/policy")
     stages = {policy.records[address].stage for address in policy.descendants}
-    assert stages == {"rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports"}
+    assert stages == {"rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports", "promotion"}
     assert len(policy.descendants) == 10
     report = of_record(Home.find(), "tiny/round_2/eval_reports")
     assert report.descendants == ()

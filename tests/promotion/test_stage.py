@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
-from rft_pipeline.errors import ModelError
+from rft_pipeline.check import check_campaign
+from rft_pipeline.errors import ConfigError, ModelError
 from rft_pipeline.graph import code_versions, node, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
 from rft_pipeline.plan import plan
@@ -69,13 +70,13 @@ def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finish
 
 def test_other_nodes_do_not_know_of_promotion(finished_home: Path) -> None:
     campaign, home = load_campaign(finished_home), Home.find()
-    edit_free = source_hashes(campaign, home, fetch=False)
-    before = {name: content for name, content in edit_free.items() if not name.startswith("champion")}
-    assert before != edit_free
+    sources = source_hashes(campaign, home, fetch=False)
+    before = {name: content for name, content in sources.items() if not name.startswith("champion")}
+    assert before != sources
     for name in ("policy", "round_2/rollouts", "round_2/checkpoints", "round_2/eval_reports"):
         here = node(campaign, name)
         upstream = {role: record(f"tiny/{above}") for role, above in here.upstream.items()}
-        assert payload(campaign, here, upstream, edit_free) == payload(campaign, here, upstream, before)
+        assert payload(campaign, here, upstream, sources) == payload(campaign, here, upstream, before)
         assert "promotion" not in str(payload(campaign, here, upstream, before))
 
 
@@ -118,7 +119,7 @@ def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale
     versions = code_versions(load_campaign(second), champion().content_hash)
     crown(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
     assert "second/policy" in to_run(second)
-    assert record("second/policy") == first["policy"] or record("second/policy").address == first["policy"].address
+    assert record("second/policy").address == first["policy"].address
     now = code_versions(load_campaign(second), champion().content_hash)
     assert all(now[name] != versions[name] for name in ("policy", "round_1/rollouts", "promotion"))
     assert now["prompts"] == versions["prompts"]
@@ -129,6 +130,8 @@ def test_without_a_champion_a_campaign_that_starts_from_one_says_so(finished_cop
     champions.path_of(Home.find().root, "tiny").unlink()
     with pytest.raises(ModelError, match="campaign tiny has no champion yet; `rft run tiny`"):
         run(second)
+    with pytest.raises(ConfigError, match=r"policy\.model: model champion:tiny: campaign tiny has no champion yet"):
+        check_campaign(second, Home.find().models)
     assert "second/policy" in to_run(second)
 
 

@@ -58,10 +58,13 @@ def stored(name: str) -> Record:
 
 
 def crown(*checkpoints: Record) -> None:
-    """Make each the champion of the tiny campaign, one after the other, and no other one before them."""
+    """Make each the champion of the tiny campaign, one after the other, and no other one before them.
+
+    Records that `older` made hold the same weights: their fingerprints tell them apart.
+    """
     known: History = ()
     for each in checkpoints:
-        known = champions.promoted(known, Champion(each.address, each.content_hash, 1, "", "", "better"))
+        known = champions.promoted(known, Champion(each.address, each.fingerprint, 1, "", "", "better"))
     root = Home.find().root
     with champions.changing(root, "tiny"):
         champions.write(root, "tiny", known)

@@ -65,6 +65,11 @@ def test_a_folder_without_its_record_is_found_and_so_is_what_points_there(finish
     (record.folder / RECORD).unlink()
     assert said() == [
         ("error", f"{record.address}/{RECORD}", "is missing"),
+        (
+            "warning",
+            f"{stored('promotion').address}/{RECORD}",
+            f"was made from eval_reports {record.address}, which no longer exists",
+        ),
         ("error", f"{record.key}/current", f"points to {record.address}, which does not exist"),
     ]
 
