@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.champions import path_of
 from rft_pipeline.cycles import load_in_force, newest
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.logs.cycle import Look, begin, look
@@ -48,6 +49,7 @@ def test_before_the_first_cycle_the_campaign_runs_as_it_is_written(finished_copy
 def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
+    path_of(Home.find().root, "tiny").unlink(missing_ok=True)
     assert begun(finished_copy).waits is None
     cycle = newest(Home.find(), "tiny")
     assert cycle is not None
