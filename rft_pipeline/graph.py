@@ -152,8 +152,8 @@ def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, 
     content hash of the champion that the campaign starts from, if it does: another makes everything stale.
     """
     found: dict[str, str] = {}
-    asked = dict.fromkeys(("judge_audit", "judge_scores", "promotion"), campaign.rubric.criteria)
-    asked["eval_reports"] = campaign.evaluated
+    asked = dict.fromkeys(("judge_audit", "judge_scores"), campaign.rubric.criteria)
+    asked |= dict.fromkeys(("eval_reports", "promotion"), campaign.evaluated)
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
         judge = judge_inputs(asked[here.stage], judge_models(campaign)) if here.stage in asked else None

@@ -32,7 +32,10 @@ class OnlyUsed(dict[str, Record]):
     def __init__(self, roles: dict[str, str]) -> None:
         parts = {"train": "train-hash", "eval": "eval-hash"}
         super().__init__(
-            {role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts=parts) for role, name in roles.items()}
+            {
+                role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts=parts, rows={"labels": 0})
+                for role, name in roles.items()
+            }
         )
         self.used: set[str] = set()
 
@@ -86,6 +89,9 @@ def test_a_round_starts_from_the_checkpoint_of_the_one_before(tiny_campaign: Pat
         "base": "policy",
         "checkpoints_1": "round_1/checkpoints",
         "checkpoints_2": "round_2/checkpoints",
+        "labels": "labels",
+        "judge_scores_1": "round_1/judge_scores",
+        "judge_scores_2": "round_2/judge_scores",
     }
 
 
@@ -99,7 +105,7 @@ def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign:
 def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "judge_audit", *ROUND_STAGES, "promotion"}
+    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "labels", "judge_audit", *ROUND_STAGES, "promotion"}
     before = made_from(tiny_campaign, "round_1/rollouts")
     monkeypatch.setitem(CODE_VERSIONS, "rollouts", "next")
     after = made_from(tiny_campaign, "round_1/rollouts")

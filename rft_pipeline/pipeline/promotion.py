@@ -13,6 +13,7 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import human_rewards
 from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.stages.alarms import held_out_scores
 from rft_pipeline.stages.promotion import HUMAN, Replies, decide_promotion
 from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.store import RecordStore
@@ -92,5 +93,9 @@ def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
     beside = replace(job, upstream={**job.upstream, "champion": record})
     rows, made = beside.sample(prompts, "champion", how.samples_per_prompt, how.sampling, how.runtime)
     scores, _ = beside.judge(rows)
-    batch = make_batch(rows, scores, job.weights(), rubric.gates(), job.campaign.reward)
-    return Replies("the champion", champion.content_hash, _with_people(job, batch.rows)), made
+    batch = make_batch(rows, scores, job.weights(), rubric.gates(), job.campaign.reward).rows
+    alarms = job.campaign.alarms
+    if alarms is not None and alarms.held_out:
+        seen = held_out_scores(beside.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
+        batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
+    return Replies("the champion", champion.content_hash, _with_people(job, batch)), made

@@ -17,7 +17,7 @@ from tests.promoted import promote
 from tests.runs import edit
 
 ROUND_2 = {f"tiny/round_2/{s}" for s in ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")}
-SOURCES = {"tiny/prompts", "tiny/rubric", "tiny/policy"}
+SOURCES = {"tiny/prompts", "tiny/rubric", "tiny/policy", "tiny/labels"}
 
 
 def look(cursor: str | None) -> SensorExecutionData:
@@ -42,7 +42,7 @@ def reworded(folder: Path) -> None:
 def test_a_campaign_that_never_ran_is_left_to_its_user(tiny_campaign: Path) -> None:
     tick = look(None)
     assert launched(tick) == []
-    assert tick.skip_message == "rubric, prompts are as they were; the first run is started by hand"
+    assert tick.skip_message == "rubric, prompts, labels are as they were; the first run is started by hand"
 
 
 def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> None:
@@ -50,13 +50,13 @@ def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> N
     assert launched(before) == []
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     tick = look(before.cursor)
-    assert launched(tick) == [("rubric changed", SOURCES | ROUND_2)]
+    assert launched(tick) == [("rubric changed", SOURCES | ROUND_2 | {"tiny/promotion"})]
     assert launched(look(tick.cursor)) == []
 
 
 def test_an_edit_while_no_daemon_looked_is_noticed_at_the_first_look(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
-    assert launched(look(None)) == [("rubric changed", SOURCES | ROUND_2)]
+    assert launched(look(None)) == [("rubric changed", SOURCES | ROUND_2 | {"tiny/promotion"})]
 
 
 def test_a_tick_that_is_repeated_asks_for_the_same_run(finished_copy: Path) -> None:
@@ -85,7 +85,7 @@ def test_other_prompts_launch_every_round(finished_copy: Path) -> None:
     reworded(finished_copy)
     ((reason, keys),) = launched(look(before.cursor))
     assert reason == "prompts changed"
-    assert len(keys) == 14
+    assert len(keys) == 15
 
 
 def test_a_comment_launches_nothing(finished_copy: Path) -> None:
@@ -100,7 +100,7 @@ def test_off_launches_nothing_after_an_edit_of_the_rubric(finished_copy: Path) -
     edit(finished_copy / "rubric.yaml", "criteria.2.weight", 2)
     tick = look(None)
     assert launched(tick) == []
-    assert tick.skip_message == "the rubric changed; on_rubric_change is off"
+    assert tick.skip_message == "rubric changed; on_rubric_change is off"
 
 
 def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: P
     assert tick().skip_message == "every stage is up to date"
     edit(finished_copy / "campaign.yaml", "training.epochs", 2)
     (request,) = tick().run_requests or []
-    assert len(request.asset_selection or []) == 14
+    assert len(request.asset_selection or []) == 15
 
 
 def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finished_copy: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finish
     for asked in (first, repeated):
         (request,) = asked.run_requests or []
         assert (request.tags["rft/cycle"], request.tags["rft/champion"]) == ("1", champion)
-        assert len(request.asset_selection or []) == 14
+        assert len(request.asset_selection or []) == 15
     assert (first.run_requests or [])[0].run_key == (repeated.run_requests or [])[0].run_key
 
 

@@ -89,7 +89,7 @@ def test_stages_carry_their_checks_and_some_stop_what_follows(tiny_campaign: Pat
 def test_a_campaign_has_one_job_over_all_its_assets(tiny_campaign: Path) -> None:
     defs = definitions(Home.find())
     job = defs.resolve_job_def("tiny")
-    assert len(list(job.asset_layer.executable_asset_keys)) == 14
+    assert len(list(job.asset_layer.executable_asset_keys)) == 15
     for config in (EACH_STEP_A_PROCESS, ALL_IN_ONE_PROCESS):
         assert dg.validate_run_config(job, config)
 
@@ -109,7 +109,7 @@ def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) ->
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert {key.partition("/")[0] for key in keys} == {"tiny", "other"}
     assert "other/round_2/rollouts" not in keys
-    assert len(list(defs.resolve_job_def("other").asset_layer.executable_asset_keys)) == 9
+    assert len(list(defs.resolve_job_def("other").asset_layer.executable_asset_keys)) == 10
 
 
 def test_a_campaign_that_cannot_be_read_is_named(tiny_campaign: Path) -> None:

@@ -91,8 +91,8 @@ def test_a_round_whose_start_was_never_made_is_refused(rft: Rft, tiny_campaign: 
 
 def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None:
     stages = json.loads(rft("plan", "tiny", "--json").out)["stages"]
-    assert len(stages) == 14
-    assert stages[3] == {
+    assert len(stages) == 15
+    assert stages[4] == {
         "key": "tiny/round_1/rollouts",
         "action": "skip",
         "reasons": [],

@@ -49,7 +49,7 @@ def test_what_turns_out_the_same_is_counted_as_cached(rft: Rft, finished_copy: P
     lost.path("judge_scores.parquet").unlink()
     said = rft("run", "tiny")
     assert said.code == 0, said.err
-    assert "13 of 14 stages cached, 1 made" in said.err
+    assert "14 of 15 stages cached, 1 made" in said.err
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -72,7 +72,7 @@ def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
     assert RecordStore(Home.find().store).current("tiny/round_1/rollouts") is not None
 
     edit(finished_copy / "campaign.yaml", "judge.model", str(tiny_model))
-    assert "14 of 14 stages cached, 0 made" in rft("run", "tiny").err
+    assert "15 of 15 stages cached, 0 made" in rft("run", "tiny").err
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -40,5 +40,5 @@ def test_a_run_says_whom_it_waits_for_and_goes_on_when_the_stage_is_free(
     assert line.startswith("tiny/prompts: waiting for run 1a2b3c4d (process ")
     said = ended(process)
     assert said.code == 0, said.err
-    assert "14 of 14 stages cached, 0 made" in said.err
+    assert "15 of 15 stages cached, 0 made" in said.err
     assert read_progress(home.progress) == []

@@ -70,7 +70,7 @@ def test_what_is_not_there_is_answered_with_what_is(records: RecordStore) -> Non
 def test_every_record_of_a_campaign_goes_by_key_address_and_fingerprint(finished_home: Path) -> None:
     records = RecordStore(Home.find().store)
     everything = records.all("tiny")
-    assert len(everything) == 14
+    assert len(everything) == 15
     for record in everything:
         for name in (record.key, record.address, record.fingerprint):
             assert named(records, name).address == record.address

@@ -27,7 +27,7 @@ def running(steps: dict[str, Step]) -> list[str]:
 def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> None:
     steps = planned(tiny_campaign)
     assert running(steps) == list(steps)
-    assert len(steps) == 4 + 2 * 5
+    assert len(steps) == 5 + 2 * 5
     assert steps["prompts"].reasons == ["never made"]
     assert steps["round_1/rollouts"].reasons == ["prompts will be made", "policy will be made"]
     assert steps["round_2/rollouts"].reasons == ["prompts will be made", "round_1/checkpoints will be made"]
@@ -165,7 +165,7 @@ def test_a_plan_needs_none_of_the_heavy_libraries(finished_home: Path) -> None:
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["14", "[]"]
+    assert done.stdout.splitlines() == ["15", "[]"]
 
 
 def test_differences_name_the_path_and_both_values() -> None:
