@@ -116,7 +116,7 @@ def audit(campaign: Name, as_json: AsJson = False) -> None:
         launch(home, loaded, rounds=0)
     else:  # its graph has no such asset: shown, and fed to nothing
         shown = loaded.model_copy(update={"audit": Audit()})
-        for stage in ("rubric", "judge_audit"):
+        for stage in ("rubric", "labels", "judge_audit"):
             Pipeline(home).run(shown, stage)
     show_audit.audited(home, campaign, as_json=as_json)
 
