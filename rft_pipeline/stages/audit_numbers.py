@@ -70,7 +70,7 @@ def _retest(audited: Audited) -> dict[str, Any] | None:
         "largest": found.largest,
         "crossed": _known(found.crossed),
         "deterministic": deterministic,
-        "words": f"deterministic: same input, same score; {words} in batches of another order"
+        "words": f"it draws nothing at random; {words}, in batches of another order"
         if deterministic
         else f"{words}, {found.crossed.mean:.0%} on the other side of the threshold",
     }
