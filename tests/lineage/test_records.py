@@ -68,13 +68,13 @@ def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> N
     assert facts.mlflow_run_url == f"http://127.0.0.1:5000/#/runs/{made.mlflow_run_id}"
 
 
-def test_everything_follows_from_the_policy_and_nothing_from_the_last_report(finished_home: Path) -> None:
+def test_everything_follows_from_the_policy_and_only_the_promotion_from_the_last_report(finished_home: Path) -> None:
     policy = of_record(Home.find(), "tiny/policy")
     stages = {policy.records[address].stage for address in policy.descendants}
     assert stages == {"rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports", "promotion"}
-    assert len(policy.descendants) == 10
+    assert len(policy.descendants) == 11
     report = of_record(Home.find(), "tiny/round_2/eval_reports")
-    assert report.descendants == ()
+    assert report.descendants == (current("promotion").address,)
     assert len(report.ancestors) == 12  # all others but round 1's report
     assert report.chain[0].checkpoint == current("round_2/checkpoints").address
 
