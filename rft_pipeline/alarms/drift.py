@@ -25,7 +25,7 @@ ANCHORS = pl.Schema(
         "criterion": pl.String,
         "id": pl.String,
         "prompt_id": pl.String,
-        "label": pl.Int64,
+        "label": pl.Float64,
         "score": pl.Float64,
         "judge": pl.String,
     }
@@ -75,7 +75,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
             for way in range(4 if round_ != first["round"][0] else 0):
                 logs[way] += _bet(moves[way], seen[way])
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
-            score_N, label_N = here["score"].to_numpy(), here["label"].cast(pl.Float64).to_numpy()
+            score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
             found.append(
                 Drift(
                     str(criterion),
@@ -120,7 +120,7 @@ def _finding(each: Drift, limit: float) -> Finding:
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
     """4 × N: by how much more than allowed each score went up, down, away from its label, and either way."""
     now_N, then_N = here["score"].to_numpy(), here["at_first"].to_numpy()
-    label_N = here["label"].cast(pl.Float64).to_numpy()
+    label_N = here["label"].to_numpy()
     away_N = np.abs(now_N - label_N) - np.abs(then_N - label_N)
     moves = np.stack([now_N - then_N, then_N - now_N, away_N, np.abs(now_N - then_N)])
     allowed = np.array([how.max_anchor_shift] * 3 + [how.max_anchor_noise])

@@ -79,7 +79,9 @@ def _further(each: dict[str, Any]) -> Iterator[str]:
     if each["calibration_error"]:
         error = each["calibration_error"]
         squash = each["squash"]
-        refit = f"; refitted: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}" if squash else ""
+        refit = (
+            f"; refitted: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}" if squash else ""
+        )
         yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']}){refit}"
     if each["retest"]:
         yield f"test–retest: {each['retest']['words']}"

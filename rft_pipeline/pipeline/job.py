@@ -24,6 +24,7 @@ from rft_pipeline.stages.judge_audit import family, training_weights
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
+from rft_pipeline.store.tables import LABELS
 from rft_pipeline.trainers import LogStep
 
 
@@ -69,7 +70,7 @@ class Job:
 
     def labels(self) -> pl.DataFrame:
         """What people said, a row a label."""
-        return self.frame("labels")
+        return self.frame("labels") if "labels" in self.upstream else LABELS.to_frame()
 
     def families(self, criterion: Criterion) -> frozenset[str]:
         """The families of the models that a criterion asks."""

@@ -40,7 +40,7 @@ class Pipeline:
         """
         here = node(campaign, name)
         sources = source_hashes(campaign, self.home, fetch=True)
-        upstream = {role: self._upstream(campaign, here, role) for role in here.upstream}
+        upstream = {role: self._upstream(campaign, here, role) for role in self._roles(campaign, here, sources)}
         made_from = payload(campaign, here, upstream, sources)
         tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
@@ -102,6 +102,11 @@ class Pipeline:
             for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):
                 table.tidy()
         return made
+
+    def _roles(self, campaign: Campaign, here: Node, sources: dict[str, str]) -> list[str]:
+        """The roles to fill: labels that nobody gave need not have been looked for."""
+        nobody = "labels" not in sources and self.records.current(f"{campaign.name}/labels") is None
+        return [role for role in here.upstream if not (nobody and role == "labels")]
 
     def _upstream(self, campaign: Campaign, here: Node, role: str) -> Record:
         above = here.upstream[role]

@@ -52,7 +52,7 @@ def alarms_of(record: Record) -> dict[str, Any]:
 
 def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_for(watched: Path) -> None:
     records = run(watched)
-    assert made(records) == ["round_1/eval_reports", "round_2/eval_reports"]
+    assert made(records) == ["round_1/eval_reports", "round_2/eval_reports", "promotion"]
     found = alarms_of(records["round_2/eval_reports"])
     assert [each["round"] for each in found["verdicts"]] == [1, 2]
     assert [each["round"] for each in found["scores"]] == [0, 1, 2]

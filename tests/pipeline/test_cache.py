@@ -137,7 +137,7 @@ def test_another_eval_prompt_leaves_the_rollouts_and_everything_that_trains(fini
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"id": "eval-99", "prompt": "Is the answer good?"}) + "\n")
     records = run(finished_copy)
-    assert made(records) == ["prompts", "round_1/eval_reports", "round_2/eval_reports"]
+    assert made(records) == ["prompts", "round_1/eval_reports", "round_2/eval_reports", "promotion"]
     assert records["round_1/eval_reports"].rows["made"] == 2  # one prompt more, for base and one checkpoint
 
 

@@ -93,6 +93,7 @@ def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited: Path) -> 
     assert {node.name for node in nodes(load_campaign(audited)) if "judge_audit" in node.upstream} == {
         "round_1/reward_batches",
         "round_1/eval_reports",
+        "promotion",
     }
 
 

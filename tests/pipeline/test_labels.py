@@ -67,7 +67,8 @@ def test_labels_of_earlier_rounds_keep_their_checkpoints_and_make_the_last_again
     planned = planning.plan(load_campaign(labelled), Home.find())
     assert planned.first_round == 2
     runs = {step.key.removeprefix("tiny/"): step.reasons for step in planned.steps if step.action == "run"}
-    assert list(runs) == ["labels", "round_2/reward_batches", "round_2/checkpoints", "round_2/eval_reports"]
+    remade = ("round_2/reward_batches", "round_2/checkpoints", "round_2/eval_reports", "promotion")
+    assert list(runs) == ["labels", *remade]
     assert runs["round_2/reward_batches"] == ["labels will be made"]
     edit(labelled / "campaign.yaml", "on_rubric_change", "all_rounds")
     assert planning.plan(load_campaign(labelled), Home.find()).first_round == 1
