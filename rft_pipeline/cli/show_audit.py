@@ -78,11 +78,9 @@ def _further(each: dict[str, Any]) -> Iterator[str]:
         yield line
     if each["calibration_error"]:
         error = each["calibration_error"]
-        squash = each["squash"]
-        refit = (
-            f"; refitted: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}" if squash else ""
-        )
-        yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']}){refit}"
+        yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']})"
+    if squash := each["squash"]:
+        yield f"refitted, for rubric.yaml: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}"
     if each["retest"]:
         yield f"test–retest: {each['retest']['words']}"
     if each["order"]:

@@ -13,6 +13,7 @@ from rft_pipeline.stats import Interval
 def as_plain(audited: Audited) -> dict[str, Any]:
     """The verdict and the numbers behind it as plain data, as JSON holds it; null where the data cannot say."""
     found, how = audited.verdict, audited.calibration
+    squashes = hasattr(audited.criterion.judge, "squash")
     return {
         "criterion": found.criterion,
         "protocol": audited.criterion.judge.protocol,
@@ -28,7 +29,7 @@ def as_plain(audited: Audited) -> dict[str, Any]:
         if how is None
         else {"before": how.before.calibration, "after": how.after.calibration, "measured_on": audited.calibrated_on},
         "calibration": None if how is None else how.advised,
-        "squash": None if how is None or how.squash is None else how.squash.model_dump(mode="json"),
+        "squash": None if how is None or how.squash is None or not squashes else how.squash.model_dump(mode="json"),
         "retest": _retest(audited),
         "order": None
         if audited.order is None

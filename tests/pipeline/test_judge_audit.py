@@ -175,10 +175,11 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
 
 
 def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
-    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labelled_by_people(audited, tmp_path, "Anna", "Ben")
     people = verdicts(run(audited, AUDIT)["judge_audit"])["kind"]["from_people"]
+    monkeypatch.setattr(show_audit.out, "width", 200)
     show_audit.audited(Home.find(), "tiny", as_json=False)
     said = " ".join(capsys.readouterr().out.split())
     assert "kind anchors trains 1.00 24/24 1.00 (1.00–1.00)" in said

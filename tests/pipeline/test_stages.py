@@ -111,5 +111,5 @@ def test_a_report_shows_the_criteria_in_the_rubrics_order_and_scores_do_not_depe
     content["criteria"].reverse()
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     records = run(finished_copy)
-    assert set(made(records)) == {"rubric", "round_1/eval_reports", "round_2/eval_reports"}
+    assert set(made(records)) == {"rubric", "round_1/eval_reports", "round_2/eval_reports", "promotion"}
     assert order() == ["has_an_e", "says_enough", "relevant", "polite"]
