@@ -48,8 +48,8 @@ def databases(monkeypatch: pytest.MonkeyPatch, tiny_campaign: Path) -> Iterator[
 def test_a_campaign_runs_and_is_found_again_with_both_on_postgres(databases: dict[str, URL]) -> None:
     first, second = rft_process("run", "tiny", "--rounds", "1"), rft_process("run", "tiny", "--rounds", "1")
     assert first.code == 0, first.err
-    assert "0 of 8 stages cached, 8 made" in first.err
-    assert "8 of 8 stages cached, 0 made" in second.err
+    assert "0 of 9 stages cached, 9 made" in first.err
+    assert "9 of 9 stages cached, 0 made" in second.err
     dagster, mlflow = databases.values()
     assert ask(dagster, "select pipeline_name, status from runs") == [("tiny", "SUCCESS")] * 2
     materialized = "select count(*) from event_logs where dagster_event_type = 'ASSET_MATERIALIZATION'"

@@ -26,7 +26,7 @@ def in_this_process(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everything(tiny_campaign: Path) -> None:
     first = rft_process("run", "tiny", "--rounds", "1")
     assert first.code == 0, first.err
-    assert "0 of 8 stages cached, 8 made" in first.err
+    assert "0 of 9 stages cached, 9 made" in first.err
     head, reward, *_ = first.out.splitlines()
     assert head.split() == ["held-out", "prompts", "base", "round", "1"]
     assert reward.split()[0] == "reward"
@@ -37,7 +37,7 @@ def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everythi
 
     second = rft_process("run", "tiny", "--rounds", "1")
     assert second.code == 0, second.err
-    assert "8 of 8 stages cached, 0 made" in second.err
+    assert "9 of 9 stages cached, 0 made" in second.err
     assert second.out == first.out
     assert not list(Home.find().progress.glob("*.json"))
 
@@ -94,8 +94,8 @@ def test_an_edited_rubric_makes_the_last_round_again_and_then_rests(rft: Rft, fi
     said = rft("run", "tiny")
     assert said.code == 0, said.err
     assert "tiny/round_1/judge_scores: kept as it is (on_rubric_change: last_round)" in said.err
-    assert "3 of 8 stages cached, 5 made" in said.err
-    assert "8 of 8 stages cached, 0 made" in rft("run", "tiny").err
+    assert "4 of 10 stages cached, 6 made" in said.err
+    assert "10 of 10 stages cached, 0 made" in rft("run", "tiny").err
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -104,4 +104,4 @@ def test_an_edited_rubric_may_make_nothing_again_by_itself(rft: Rft, finished_co
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     said = rft("run", "tiny")
     assert "tiny/round_2/judge_scores: kept as it is (on_rubric_change: off)" in said.err
-    assert "2 of 3 stages cached, 1 made" in said.err
+    assert "3 of 4 stages cached, 1 made" in said.err

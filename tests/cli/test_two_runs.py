@@ -19,7 +19,7 @@ def test_two_campaigns_run_side_by_side_on_one_sqlite_home(tiny_campaign: Path) 
     for name, process in running.items():
         said = ended(process)
         assert said.code == 0, said.err
-        assert "0 of 8 stages cached, 8 made" in said.err
+        assert "0 of 9 stages cached, 9 made" in said.err
         shown = [line for line in said.err.splitlines() if "/" in line]
         assert all(line.startswith(f"{name}/") for line in shown)
         assert "database is locked" not in said.err

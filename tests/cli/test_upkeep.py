@@ -16,7 +16,7 @@ def test_the_command_names_each_place_and_says_what_to_do(rft: Rft, finished_cop
     assert answer.code == 1
     assert f"error {record.folder}/rollouts.parquet: was altered" in answer.out
     assert "    remove the folder and run again\n" in answer.out
-    assert answer.out.splitlines()[-1].startswith("14 records, ")
+    assert answer.out.splitlines()[-1].startswith("15 records, ")
     assert answer.out.splitlines()[-1].endswith(" read: 1 errors, 0 warnings")
     answer = rft("verify", "--json")
     assert answer.code == 1
