@@ -84,7 +84,17 @@ def rounds(home: Home, campaign: Campaign) -> None:
         f"({change(delta['lower95'])} … {change(delta['upper95'])})",
         highlight=False,
     )
+    if said := _promotion(home, campaign):
+        out.print(f"promotion: {said}", highlight=False, soft_wrap=True)
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
+
+
+def _promotion(home: Home, campaign: Campaign) -> str | None:
+    """What was decided on the report shown, if anything was."""
+    decided = RecordStore(home.store).current(f"{campaign.name}/promotion")
+    if decided is None or decided.upstream["eval_reports"] != _last_report(home, campaign).address:
+        return None
+    return str(json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))["said"])
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
