@@ -25,7 +25,7 @@ def test_two_campaigns_run_side_by_side_on_one_sqlite_home(tiny_campaign: Path) 
         assert "database is locked" not in said.err
     home = Home.find()
     assert "database is locked" not in (home.dagster / "rft_run.log").read_text(encoding="utf-8")
-    assert {name: len(RecordStore(home.store).all(name)) for name in running} == {"tiny": 8, "other": 8}
+    assert {name: len(RecordStore(home.store).all(name)) for name in running} == {"tiny": 9, "other": 9}
 
 
 def test_a_run_says_whom_it_waits_for_and_goes_on_when_the_stage_is_free(
