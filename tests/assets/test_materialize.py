@@ -98,7 +98,7 @@ def test_checks_are_evaluated_and_pass_but_for_the_one_that_only_warns(finished_
         assert dagster_event is not None
         evaluation = dagster_event.asset_check_evaluation_data
         found[evaluation.asset_key.to_user_string(), evaluation.check_name] = evaluation
-    assert len(found) == 1 + 2 * 5
+    assert len(found) == 2 + 2 * 5
     for (_, name), evaluation in found.items():
         assert evaluation.passed is (name != NEVER_ENDS)
         if not evaluation.passed:
