@@ -18,7 +18,7 @@ from rft_pipeline.store import Home, RecordStore
 pytestmark = pytest.mark.e2e
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "support_reply"
-STAGES = 3 + 5
+STAGES = 4 + 5 + 1
 
 
 @pytest.fixture(scope="module")

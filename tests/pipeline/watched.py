@@ -22,7 +22,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
 from rft_pipeline.judges import likelihood
-from rft_pipeline.pipeline import Pipeline, bodies, runner
+from rft_pipeline.pipeline import Pipeline, bodies, job, runner
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import judge_scores
@@ -171,6 +171,8 @@ def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) ->
         pipeline = Pipeline(Home.find())
         records: dict[str, Record] = {}
         for node in nodes(campaign):
+            if node.stage == "promotion":  # whom it compares with is the home's history, not the files' content
+                continue
             say("stage", node.name)
             try:
                 records[node.name] = pipeline.run(campaign, node.name)
@@ -182,7 +184,7 @@ def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) ->
 
 
 def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> None:
-    load_engine, make_judge = load.load_engine, judge_scores.make_judge
+    load_engine, make_judge = load.load_engine, job.make_judge
     append, commit, make_current, advance = Table.append, RecordStore.commit, RecordStore.make_current, Progress.advance
 
     def engine(folder: Path, runtime: Any) -> Any:
@@ -219,7 +221,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
         model = "rule" if config.protocol == "rule" else engines.scorer(config.by).weights
         return _Judge(make_judge(config, engines), config, model, say)
 
-    patch.setattr(judge_scores, "make_judge", judge)
+    patch.setattr(job, "make_judge", judge)
     patch.setattr(judge_scores, "ROWS", CHUNK)
     patch.setattr(likelihood, "CHUNK", CHUNK)
     patch.setattr(Table, "append", append_and_say)
