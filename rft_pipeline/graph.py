@@ -44,8 +44,8 @@ START = "start_round"
 CONFIGURED = ("rubric",)
 """Roles whose content stages read in the campaign itself: they order the graph and enter no payload."""
 
-
 NO_LABELS = "none"
+"""What the labels are made from while nobody gave any."""
 
 
 @dataclass(frozen=True)

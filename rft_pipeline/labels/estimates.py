@@ -47,9 +47,7 @@ def estimated(
     judged = pl.concat(scores).unique(["rollout_id", "criterion"], keep="last", maintain_order=True)
     known = inclusions(came_back, store).join(judged, on="rollout_id", how="semi", maintain_order="left")
     rows = with_scores(known, judged, names)
-    means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
-    judge_NC = rows["scores"].struct.unnest().select(names).to_numpy()
-    human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
+    judge_NC, human_NC = _beside(rubric, labels, rows)
 
     found = {}
     for place, name in enumerate(names):
@@ -66,10 +64,7 @@ def human_rewards(campaign: Campaign, store: Path, rows: pl.DataFrame) -> pl.Ser
 
     Made as the reward by people in `estimates`.
     """
-    means = labels_of(campaign.name, store).group_by("rollout_id", "criterion").agg(pl.col("value").mean())
-    names = campaign.rubric.names
-    judge_NC = rows["scores"].struct.unnest().select(pl.col(names).cast(pl.Float64)).to_numpy()
-    human_NC = np.column_stack([_said(rows, means.filter(criterion=name)) for name in names])
+    judge_NC, human_NC = _beside(campaign.rubric, labels_of(campaign.name, store), rows)
     human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
     return pl.Series("human", human_N, pl.Float64).fill_nan(None)
 
@@ -79,6 +74,13 @@ def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Es
     found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())
     judge, human, powered = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
     return Estimates(judge, human, powered, found.power, found.labelled)
+
+
+def _beside(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The judge's scores and the means of people's labels, both N × C, NaN where there is none."""
+    means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
+    judge_NC = rows["scores"].struct.unnest().select(pl.col(rubric.names).cast(pl.Float64)).to_numpy()
+    return judge_NC, np.column_stack([_said(rows, means.filter(criterion=name)) for name in rubric.names])
 
 
 def _said(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:

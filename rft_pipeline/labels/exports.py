@@ -125,8 +125,7 @@ def drawn_rows(export: Export, store: Path) -> pl.DataFrame:
 
 
 def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
-    """The probability that at least one of these exports drew a rollout: rollout_id,
-    prompt_id, inclusion.
+    """The probability that at least one of these exports drew a rollout: rollout_id, prompt_id, inclusion.
 
     Draws are independent: 1 − Π (1 − π), where π is 0 for an export made before the rollout was.
     """

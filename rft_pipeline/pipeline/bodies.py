@@ -8,22 +8,18 @@ import polars as pl
 
 from rft_pipeline import champions, models
 from rft_pipeline.addresses import choose_prompts
-from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import criteria
 from rft_pipeline.labels.estimates import estimated
-from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.labels.table import content_of, labels_of
+from rft_pipeline.pipeline.auditing import judge_audit
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.pipeline.promotion import promotion
 from rft_pipeline.pipeline.watching import distances, watch
-from rft_pipeline.stages.audit_numbers import as_numbers, as_plain
-from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
-from rft_pipeline.stages.judge_audit import audit_judge, refused
-from rft_pipeline.stages.prompts import content_hash, read_anchors, read_prompts
+from rft_pipeline.stages.prompts import content_hash, read_prompts
 from rft_pipeline.stages.reward_batches import make_batch
 
 
@@ -70,44 +66,6 @@ def _labels(job: Job) -> Output:
     return Output(
         content_hash=content_of(labels),
         rows={"labels": labels.height, "rollouts": subjects, "annotators": people},
-    )
-
-
-def _judge_audit(job: Job) -> Output:
-    campaign = job.campaign
-    assert campaign.anchors_path is not None
-    assert campaign.audit is not None
-    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-    labels = job.labels()
-    people = people_rows(labels, labelled_replies(campaign.name, job.home.store, labels), campaign.rubric.names)
-    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
-    audited, made = [], 0
-    for criterion in campaign.rubric.judged:
-        asked = asked_about(rows, criterion)
-        scores, counts = job.judge(asked, [criterion])
-        repeated = asked_again(asked, rows, criterion)
-        again, more = job.judge(repeated, [criterion], second_time=True) if repeated.height else (None, {})
-        made += sum(counts.values()) + sum(more.values())
-        judged = judgements_of(criterion, rows, scores, again)
-        audited.append(audit_judge(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion)))
-    job.write(pl.concat([each.judged for each in audited]))
-    plain = [as_plain(each) for each in audited]
-    (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    from rft_pipeline.report.audit import render_audit
-
-    (job.workdir / "judge_audit.html").write_text(
-        render_audit(audited, _title(campaign), campaign.description), encoding="utf-8"
-    )
-    return Output(
-        content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
-        rows={
-            "anchors": anchors.height,
-            "labelled": people.height,
-            "judgements": sum(each.judged.height for each in audited),
-            "made": made,
-        }
-        | {"refused": len(refused(audited))},
-        metrics=as_numbers(audited),
     )
 
 
@@ -169,10 +127,10 @@ def _reward_batches(job: Job) -> Output:
     job.write(batch.rows)
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
     reward = batch.rows["reward"].mean()
-    human = [name for name in ("human",) if name in batch.rows.columns]
+    choices = batch.rows.select("rollout_id", "reward", "finish_reason", "fields", "labelled")
     return Output(
         content_hash=content_hash(batch.rows.select("rollout_id", _said(job), "advantage", "excluded")),
-        parts={"choices": content_hash(batch.rows.select("rollout_id", "reward", "finish_reason", "fields", *human))},
+        parts={"choices": content_hash(choices)},
         rows={
             "rollouts": batch.rows.height,
             "excluded": excluded,
@@ -272,10 +230,6 @@ def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def _title(campaign: Campaign) -> str:
-    return campaign.name.replace("_", " ").capitalize()
-
-
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
     """report.json, the page, and its plots as pictures."""
     from rft_pipeline.report.alarms import alarm_charts
@@ -283,7 +237,7 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    page = render_page(report, rows_by_round, _title(job.campaign), job.campaign.description)
+    page = render_page(report, rows_by_round, job.title, job.campaign.description)
     (job.workdir / "report.html").write_text(page, encoding="utf-8")
     drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
     for name, chart in drawn.items():
@@ -295,7 +249,7 @@ BODIES: dict[str, Callable[[Job], Output]] = {
     "rubric": _rubric,
     "policy": _policy,
     "labels": _labels,
-    "judge_audit": _judge_audit,
+    "judge_audit": judge_audit,
     "rollouts": _rollouts,
     "judge_scores": _judge_scores,
     "reward_batches": _reward_batches,

@@ -20,7 +20,8 @@ from rft_pipeline.judges.again import make_judge_again
 from rft_pipeline.progress import Progress
 from rft_pipeline.protocols import ModelProtocol
 from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.judge_audit import family, training_weights
+from rft_pipeline.stages.audit_comparing import family
+from rft_pipeline.stages.judge_audit import training_weights
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
@@ -67,6 +68,11 @@ class Job:
                 "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
             )
         return earned
+
+    @property
+    def title(self) -> str:
+        """The campaign's name, as pages show it."""
+        return self.campaign.name.replace("_", " ").capitalize()
 
     def labels(self) -> pl.DataFrame:
         """What people said, a row a label."""

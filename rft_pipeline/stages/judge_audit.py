@@ -4,7 +4,6 @@ The anchors are judged as they are and as the probes edit some of them. Replies 
 the split `audit` are measured beside the anchors, those of the split `calibration` fit the judge's scale.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,25 +28,20 @@ from rft_pipeline.audit import (
     calibration_on,
     effects,
     length_correlation,
-    order_of_pairs,
-    order_of_rankings,
-    own_family_gap,
     people,
     retest,
     verdict,
 )
 from rft_pipeline.campaign import Audit
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges.listwise import place_told
-from rft_pipeline.judges.pairwise import orders_told
 from rft_pipeline.protocols import GradedJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.audit_comparing import numbers, order_of, own_family
 from rft_pipeline.stages.audit_rows import ANCHOR, FIT, MEASURE, WHOLE
 from rft_pipeline.stats import Interval
 
 EXAMPLES = 3
 """Worst disagreements shown of each criterion."""
-_FAMILY = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -110,12 +104,12 @@ def audit_judge(
     highest = _highest(criterion, judged)
     labelled, resamples = _drawn(measured_rows, highest, settings, seed_of(seed, "audit", criterion.name))
     measured = agreement(labelled, resamples)
-    order = _order(criterion, measured_rows, resamples)
-    own = _own_family(measured_rows, labelled, resamples, families)
+    order = order_of(criterion, measured_rows, resamples)
+    own = own_family(measured_rows, labelled, resamples, families)
     evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
     found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
-    how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings)
-    second_N = _numbers(measured_rows["again"])
+    how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings, seed)
+    second_N = numbers(measured_rows["again"])
     return Audited(
         criterion,
         judged,
@@ -161,7 +155,7 @@ def _evidence(
     whole = anchors.filter(probe=WHOLE)
     names = [name for name in anchors["probe"].unique(maintain_order=True) if name != WHOLE]
     probed = {
-        name: _numbers(
+        name: numbers(
             whole.select("id").join(
                 anchors.filter(probe=name).select("id", "score"), on="id", how="left", maintain_order="left"
             )["score"]
@@ -177,40 +171,6 @@ def _evidence(
     }
 
 
-def _numbers(column: pl.Series) -> np.ndarray:
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _order(criterion: Criterion, rows: pl.DataFrame, resamples: Resamples) -> Order | None:
-    match criterion.judge.protocol:
-        case "pairwise":
-            told = [orders_told(reason or "") or (np.nan,) * 4 for reason in rows["reason"]]
-            return order_of_pairs(np.array(told, dtype=float).reshape(-1, 4), resamples)
-        case "listwise":
-            places = [place_told(reason or "") for reason in rows["reason"]]
-            place_N = np.array([np.nan if place is None else place for place in places], dtype=float)
-            _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
-            return order_of_rankings(group_N, place_N, _numbers(rows["score"]), _numbers(rows["again"]), resamples)
-        case _:
-            return None
-
-
-def family(model: str) -> str:
-    """The family of a model by its name: `Qwen/Qwen3-0.6B` is one of `qwen`, as is `qwen2.5:7b`."""
-    found = _FAMILY.search(model.rpartition("/")[2].lower())
-    return found[0] if found else model
-
-
-def _own_family(
-    rows: pl.DataFrame, labelled: Labelled, resamples: Resamples, families: frozenset[str]
-) -> Interval | None:
-    if not families or rows["by"].null_count() == rows.height:
-        return None
-    own = [None if by is None else float(family(by) in families) for by in rows["by"]]
-    found = own_family_gap(labelled, _numbers(pl.Series(own, dtype=pl.Float64)), resamples)
-    return None if np.isnan(found.mean) else found
-
-
 def _calibration(
     criterion: Criterion,
     judged: pl.DataFrame,
@@ -218,6 +178,7 @@ def _calibration(
     resamples: Resamples,
     highest: int,
     settings: Audit,
+    seed: int,
 ) -> tuple[Calibration | None, str]:
     """Fitted on the anchors and the labels for it and measured on those for the audit, where these are enough;
     otherwise cross-fitted over all but the latter."""
@@ -232,7 +193,7 @@ def _calibration(
     if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
         found = calibration_on(fitted, tested, resamples.take(tested_N), squash)
         return found, f"{len(sides)} rollouts that people labelled, fitted on {len(fitted.scored.score_N)} others"
-    drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(0, "calibration", criterion.name))
+    drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(seed, "calibration", criterion.name))
     return calibration(fitted, drawn, squash), "the replies it was fitted on, by parts (cross-fitted)"
 
 

@@ -15,7 +15,7 @@ from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.test_automation import launched, look
-from tests.labels.test_round_trip import filled
+from tests.labels.test_round_trip import filled, save
 from tests.runs import edit, made, run
 from tests.upkeep.small import verified
 
@@ -61,6 +61,31 @@ def test_a_label_takes_the_judgements_place_in_the_reward_and_says_so(labelled: 
     assert not set(judged["score"]) <= {0.0, 1.0}  # what the judge said is kept
     assert records["round_2/reward_batches"].rows["labelled"] == 16
     assert verified().findings == []
+
+
+def test_labels_that_only_confirm_the_judge_still_count_for_methods_that_ask_who_labelled(
+    finished_copy: Path, tmp_path: Path
+) -> None:
+    home = Home.find()
+    before = run_last(finished_copy)["round_2/reward_batches"]
+    export = draw_export(load_campaign(finished_copy), home, 32)
+    path = write_export(export, home.store, tmp_path, "csv")
+    judged = {
+        row["rollout_id"]: row["score"] for found in judge_scores() for row in polite(found).iter_rows(named=True)
+    }
+    head, *rows = filled(path)
+    place = {heading.split(" ")[0]: number for number, heading in enumerate(head)}
+    for row in rows:
+        row[place["polite"]] = f"{judged[row[0].removeprefix(chr(39))]:.25f}"
+    save(path, [head, *rows])
+    import_labels("tiny", home.store, path, skip_wrong=False)
+    after = run_last(finished_copy)["round_2/reward_batches"]
+    assert after.content_hash == before.content_hash
+    assert after.parts["choices"] != before.parts["choices"]
+
+
+def polite(scores: Record) -> pl.DataFrame:
+    return rows_of(scores).filter(criterion="polite")
 
 
 def test_labels_of_earlier_rounds_keep_their_checkpoints_and_make_the_last_again(labelled: Path) -> None:
