@@ -109,7 +109,7 @@ def test_rows_of_freed_records_leave_the_tables_and_no_others(edited: Edited) ->
 
 
 def test_after_gc_the_plan_skips_what_it_skipped_before(edited: Edited) -> None:
-    assert len(edited.skipped) == 14
+    assert len(edited.skipped) == 15
     assert skipped(edited.folder) == edited.skipped
     assert made(run(edited.folder)) == []
 
@@ -145,7 +145,7 @@ def test_what_a_record_in_force_was_made_from_is_kept_though_it_is_not_in_force(
 def test_an_edit_taken_back_in_the_files_keeps_what_the_plan_would_find(finished_copy: Path) -> None:
     first, before = stored("round_1/checkpoints"), skipped(finished_copy)
     RecordStore(Home.find().store).make_current(older("round_1/checkpoints", seed=1))
-    assert len(skipped(finished_copy)) == 14
+    assert len(skipped(finished_copy)) == 15
     assert collected(yes=True).records == []
     assert first.folder.exists()
     assert skipped(finished_copy) == before
