@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from rft_pipeline.stats import Interval
 
@@ -119,6 +118,8 @@ def _power(together: npt.ArrayLike, spread: npt.ArrayLike) -> np.ndarray:
 
 def _interval(weighted: _Mean, mean: float, without_K: np.ndarray) -> Interval:
     """Mean ± t · the jackknife's standard error, with as many degrees of freedom as the weights leave (Kish 1965)."""
+    from scipy.stats import t
+
     groups = int((weighted.share_K > 0).sum())
     if groups < 2:
         return Interval(mean, float("nan"), float("nan"))

@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any, Literal
 
-import jsonschema
 from pydantic import Field, field_validator, model_validator
 
 from rft_pipeline.rules.base import Column, RegexText, Rollout, Rule, Verdict
@@ -124,6 +123,8 @@ class JsonSchema(Rule):
     @field_validator("json_schema")
     @classmethod
     def _is_a_schema(cls, value: dict[str, Any]) -> dict[str, Any]:
+        import jsonschema
+
         try:
             jsonschema.Draft202012Validator.check_schema(value)
         except jsonschema.SchemaError as error:
@@ -131,6 +132,8 @@ class JsonSchema(Rule):
         return value
 
     def __call__(self, rollout: Rollout) -> Verdict:
+        import jsonschema
+
         try:
             document = json.loads(rollout.completion)
         except RecursionError:
