@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from rft_pipeline.alarms.replies import Replies, agreement, by_prompt, change, does_not_rise, known, rises, spread
+from rft_pipeline.alarms.replies import Replies, agreement, change, does_not_rise, known, rises, spread
 from rft_pipeline.alarms.verdict import Finding, Level, repeated, spelled
 from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
@@ -62,7 +62,7 @@ def unseen_gain(now: Replies, base: Replies, how: Alarms, seed: int) -> Finding:
 
 def _gain(now: Replies, base: Replies, column: str, resamples: Resamples) -> np.ndarray:
     """Mean now minus then over the prompts that both have, by resample of base's rows; NaN where nothing is scored."""
-    mine, theirs = by_prompt(now, column), by_prompt(base, column)
+    mine, theirs = now.means[column], base.means[column]
     change_K = np.array(
         [mine.get(name, np.nan) - theirs.get(name, np.nan) for name in sorted(set(base.rows["prompt_id"]))]
     )
@@ -79,7 +79,7 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
     criteria, since held-out criteria are others than those that train). Of base's credited replies some are rejected
     too: one judge is stricter than the other. That share is taken off.
     """
-    reward_then = by_prompt(base, "reward")
+    reward_then = base.means["reward"]
     prompts, newly, then = [], [], []
     for replies, fresh in ((now, True), (base, False)):
         for prompt, reward, held_out in replies.rows.select("prompt_id", "reward", "held_out").iter_rows():
@@ -115,7 +115,7 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
 
 def length_growth(now: Replies, base: Replies, before: Collection[str], how: Alarms, seed: int) -> Finding:
     """Replies that are longer by more than is allowed, by the lower bound, without a held-out score that is higher."""
-    at_base = float(np.mean(list(by_prompt(base, "length").values())))
+    at_base = float(np.mean(list(base.means["length"].values())))
     growth = change(now, base, "length", how.resamples, seed)
     share = Interval(*(bound / at_base if at_base else float("nan") for bound in growth))
     held_out = change(now, base, "held_out", how.resamples, seed)

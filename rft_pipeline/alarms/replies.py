@@ -4,6 +4,7 @@ Axes: N replies, K prompts, R rows of resampling weights.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,14 @@ class Replies:
     kl: Interval | None = None
     """Nats a reply to base; None where nobody can tell."""
 
+    @cached_property
+    def means(self) -> dict[str, dict[str, float]]:
+        """Of each column of numbers, each prompt's mean over its replies; prompts without one are left out."""
+        columns = ("length", "reward", "held_out")
+        rows = self.rows.select("prompt_id", pl.col(columns).cast(pl.Float64))
+        mean = rows.group_by("prompt_id").agg(pl.col(columns).mean()).sort("prompt_id")
+        return {column: dict(mean.select("prompt_id", column).drop_nulls().iter_rows()) for column in columns}
+
     @property
     def watched(self) -> bool:
         """Whether a held-out judge scored any of them."""
@@ -34,13 +43,7 @@ class Replies:
 def change(now: Replies, then: Replies, column: str, resamples: int, seed: int) -> Interval:
     """Now minus then in a column's mean, paired by prompt; NaN where nothing is scored."""
     named = seed_of(seed, "alarm", column, now.round, then.round)
-    return paired_difference(by_prompt(now, column), by_prompt(then, column), resamples, named)
-
-
-def by_prompt(replies: Replies, column: str) -> dict[str, float]:
-    """Each prompt's mean over its replies; prompts without one are left out."""
-    rows = replies.rows.select("prompt_id", pl.col(column).cast(pl.Float64)).drop_nulls()
-    return dict(rows.group_by("prompt_id").agg(pl.col(column).mean()).sort("prompt_id").iter_rows())
+    return paired_difference(now.means[column], then.means[column], resamples, named)
 
 
 def spread(replies: Replies, column: str) -> float:

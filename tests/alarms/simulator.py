@@ -73,9 +73,9 @@ def write(policy: Policy, prompt: int, rng: np.random.Generator) -> Reply:
     acts = rng.random(3) < p[:3]
     fillers = rng.random(FILLER_SLOTS) < p[3]
     magic, markup = rng.random(2) < p[4:]
-    sentences = [str(rng.choice(NEUTRAL)).format(n=prompt)]
-    sentences += [str(rng.choice(ways)) for ways, done in zip(ACTS, acts, strict=True) if done]
-    sentences += [str(each) for each in rng.choice(FILLERS, int(fillers.sum()), replace=False)]
+    sentences = [NEUTRAL[rng.integers(len(NEUTRAL))].format(n=prompt)]
+    sentences += [ways[rng.integers(len(ways))] for ways, done in zip(ACTS, acts, strict=True) if done]
+    sentences += [FILLERS[each] for each in rng.choice(len(FILLERS), int(fillers.sum()), replace=False)]
     if magic:
         sentences.insert(int(rng.integers(1, len(sentences) + 1)), MAGIC)
     text = "\n".join(["## Answer", *(f"- {each}" for each in sentences)]) if markup else " ".join(sentences)
