@@ -12,7 +12,7 @@ demo: model ## tune the embedded model on data/support_reply, two rounds, and sh
 
 test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
 	@$(VLLM)/bin/rft models

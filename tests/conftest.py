@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rft_pipeline.engines.transformers import TransformersEngine
     from tests.engines.serving import Serving
@@ -78,10 +79,24 @@ RUBRIC: dict[str, Any] = {
 }
 
 
+def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: "Callable[[Path], Any]") -> Path:
+    """A folder that `make` fills once, for all processes that pytest divides the tests among."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_name(f"{name} is made")
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of two layers with a tokenizer trained on six sentences and the ChatML template."""
-    return write_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+    return made_once("tiny_model", tmp_path_factory, write_tiny_model)
 
 
 def write_tiny_model(folder: Path, hidden_size: int = 64) -> Path:
@@ -147,11 +162,12 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read."""
     from tests.assets.small import materialize
 
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        _live_in(folder, monkeypatch)
-        assert materialize(write_campaign(folder, tiny_model)).success
-    return folder
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _live_in(folder, monkeypatch)
+            assert materialize(write_campaign(folder, tiny_model)).success
+
+    return made_once("finished", tmp_path_factory, make)
 
 
 @pytest.fixture
