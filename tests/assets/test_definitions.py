@@ -36,18 +36,17 @@ def specs(folder: Path) -> dict[str, dg.AssetSpec]:
 def test_definitions_load_within_seconds_and_without_the_heavy_libraries(tiny_campaign: Path) -> None:
     code = (
         "import json, sys, time\n"
-        "began = time.monotonic()\n"
         "from assets.definitions import defs\n"
         "jobs = [job.name for job in defs.resolve_all_job_defs() if not job.name.startswith('__')]\n"
-        "heavy = {'torch', 'transformers', 'trl', 'vllm', 'mlflow', 'datasets', 'altair', 'sklearn'}\n"
-        "print(json.dumps([jobs, sorted(heavy & sys.modules.keys()), time.monotonic() - began]))\n"
+        "heavy = {'torch', 'transformers', 'trl', 'vllm', 'mlflow', 'datasets', 'altair', 'sklearn', 'scipy'}\n"
+        "print(json.dumps([jobs, sorted(heavy & sys.modules.keys()), time.process_time()]))\n"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     jobs, heavy, seconds = json.loads(done.stdout.splitlines()[-1])
     assert jobs == ["tiny"]
     assert heavy == []
-    assert seconds < 5
+    assert seconds < 3
 
 
 def test_every_node_is_an_asset_that_depends_on_what_the_node_depends_on(tiny_campaign: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_plan_needs_none_of_the_heavy_libraries(finished_home: Path) -> None:
         "from rft_pipeline.plan import plan\n"
         "from rft_pipeline.store import Home\n"
         f"print(len(plan(load_campaign(Home.find().data / {finished_home.name!r}), Home.find()).steps))\n"
-        "heavy = {'torch', 'transformers', 'trl', 'mlflow', 'dagster', 'sklearn', 'altair', 'datasets'}\n"
+        "heavy = {'torch', 'transformers', 'trl', 'mlflow', 'dagster', 'sklearn', 'scipy', 'altair', 'datasets'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
