@@ -176,6 +176,7 @@ def payload_settings(campaign: Campaign) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "where", "value", "counts"),
     [
+        ("grpo", "kl_to", "start", False),  # there is no KL without kl_beta
         ("grpo", "loss_type", "dr_grpo", True),
         ("grpo", "max_negative_ratio", 1, True),
         ("grpo", "min_effective_share", 0.5, True),
