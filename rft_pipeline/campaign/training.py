@@ -102,6 +102,11 @@ class Training(Strict):
             others.add("kl_to")
         return {name: value for name, value in super().identity.items() if name not in others}
 
+    @property
+    def held_to_base(self) -> bool:
+        """Whether the loss looks at the model the campaign began with."""
+        return self.method == "grpo" and self.kl_beta > 0 and self.kl_to == "base"
+
     def from_folder(self, folder: Path) -> Self:
         """With paths that start at a campaign's folder spelled out."""
         config = self.runtime.accelerate_config

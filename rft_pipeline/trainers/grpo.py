@@ -42,7 +42,7 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
     replay = Replay(job.batch, job.training.batch_size, job.seed, job.training.mask_truncated)
     share = _EffectiveShare(job.training.min_effective_share)
     model = load_model(job)
-    if job.training.weights == "full" and job.training.kl_to == "base":
+    if job.training.weights == "full" and job.training.held_to_base:
         model.config._name_or_path = str(job.base)  # where TRL loads the reference from
     trainer = ReplayTrainer(
         model=model,
@@ -53,7 +53,7 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
         processing_class=load_tokenizer(job.start),
         callbacks=[share],
     )
-    if job.training.kl_to == "base" and FROZEN_COPY in getattr(trainer.model, "peft_config", {}):
+    if job.training.held_to_base and FROZEN_COPY in getattr(trainer.model, "peft_config", {}):
         trainer.model.delete_adapter(FROZEN_COPY)  # TRL then takes the model without an adapter, which is base
     trainer.round_file = job.kept / f"round-{PartialState().process_index}.safetensors"
     trainer.max_negative_ratio = job.training.max_negative_ratio
