@@ -71,7 +71,7 @@ class Subject:
         self.env = {"RFT_HOME": str(self.home.root), "RFT_DATA": str(self.home.data)}
         for model in {campaign.policy.model, campaign.judge.model}:  # fetched outside of what is timed
             models.resolve(model, Home.find().models, campaign.folder)
-        self.home.root.mkdir()
+        self.home.root.mkdir(parents=True)
         self.home.models.symlink_to(Home.find().models)
         self.edit("campaign.yaml", lambda settings: settings.update(rounds=1))
         if prompts is not None:

@@ -281,6 +281,8 @@ def _read(upstream: _Upstream) -> _Upstream:
 def _checkpoints_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
     """The batch's content is what grpo reads; the other methods choose by reward, and look at references."""
     inputs = {role: upstream[role].content_hash for role in ("policy", "reward_batches")}
+    if campaign.training.held_to_base:
+        inputs["base"] = upstream["base"].content_hash
     if campaign.training.method != "grpo":
         batch = upstream["reward_batches"]
         inputs["choices"] = batch.parts.get("choices", batch.content_hash)

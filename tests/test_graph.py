@@ -176,6 +176,7 @@ def payload_settings(campaign: Campaign) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "where", "value", "counts"),
     [
+        ("grpo", "kl_to", "start", False),  # there is no KL without kl_beta
         ("grpo", "loss_type", "dr_grpo", True),
         ("grpo", "max_negative_ratio", 1, True),
         ("grpo", "min_effective_share", 0.5, True),
@@ -288,3 +289,11 @@ def test_an_edit_changes_the_version_of_its_stage_and_of_all_that_follows(
 
 def test_a_runtime_setting_changes_no_version(tiny_campaign: Path) -> None:
     assert versions_changed(tiny_campaign, "campaign.yaml", "rollouts.runtime.batch_size", 1) == set()
+
+
+def test_a_training_held_to_base_is_made_from_base_too(tiny_campaign: Path) -> None:
+    assert "base" not in made_from(tiny_campaign, "round_2/checkpoints")["inputs"]
+    edit(tiny_campaign / "campaign.yaml", "training.kl_beta", 0.1)
+    assert made_from(tiny_campaign, "round_2/checkpoints")["inputs"]["base"] == "hash of policy"
+    edit(tiny_campaign / "campaign.yaml", "training.kl_to", "start")
+    assert "base" not in made_from(tiny_campaign, "round_2/checkpoints")["inputs"]

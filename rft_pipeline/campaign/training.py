@@ -76,7 +76,9 @@ class Training(Strict):
     """grpo: a token's likelihood ratio below 1 − this, or above 1 + `clip_high`, earns nothing more."""
     clip_high: float = Field(default=0.28, gt=0)
     kl_beta: float = Field(default=0.0, ge=0)
-    """grpo: weight of the KL to the model the round started from."""
+    """grpo: weight of the KL penalty."""
+    kl_to: Literal["base", "start"] = "base"
+    """grpo: what the KL is to: the model the campaign began with, or the one the round started from."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
     """grpo: how tokens are averaged. `dapo`: every token of the round weighs the same; `grpo`: every rollout does;
     `bnpo`: every token of a step; `dr_grpo`: like dapo, divided by the longest rollout instead of the mean."""
@@ -96,7 +98,14 @@ class Training(Strict):
     def identity(self) -> dict[str, Any]:
         """Without the settings of other methods: editing those changes nothing."""
         others = {name for method, names in _ONLY.items() if method != self.method for name in names}
+        if not self.kl_beta:
+            others.add("kl_to")
         return {name: value for name, value in super().identity.items() if name not in others}
+
+    @property
+    def held_to_base(self) -> bool:
+        """Whether the loss looks at the model the campaign began with."""
+        return self.method == "grpo" and self.kl_beta > 0 and self.kl_to == "base"
 
     def from_folder(self, folder: Path) -> Self:
         """With paths that start at a campaign's folder spelled out."""
@@ -118,7 +127,7 @@ class Training(Strict):
 
 
 _ONLY: dict[str, tuple[str, ...]] = {
-    "grpo": ("clip_low", "clip_high", "kl_beta", "loss_type", "max_negative_ratio", "min_effective_share"),
+    "grpo": ("clip_low", "clip_high", "kl_beta", "kl_to", "loss_type", "max_negative_ratio", "min_effective_share"),
     "raft": ("raft",),
     "dpo": ("dpo",),
     "sft": (),

@@ -9,11 +9,13 @@ from rich.table import Table
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
-from rft_pipeline.cli.words import change, score
+from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.errors import StoreError
 from rft_pipeline.models import Model
 from rft_pipeline.plan import Plan
 from rft_pipeline.store import Home, Record, RecordStore
+
+LONGEST_REASON = 1000
 
 
 def checked(result: CheckResult) -> None:
@@ -84,6 +86,12 @@ def rounds(home: Home, campaign: Campaign) -> None:
         f"({change(delta['lower95'])} … {change(delta['upper95'])})",
         highlight=False,
     )
+    for each in summary["alarms"]:
+        out.print(
+            f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if said := _promotion(home, campaign):
         out.print(f"promotion: {said}", highlight=False, soft_wrap=True)
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
@@ -98,7 +106,10 @@ def _promotion(home: Home, campaign: Campaign) -> str | None:
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
-    """Rounds, the last round's change against base, and the page. Raises `StoreError` when nothing was evaluated."""
+    """Rounds, the last round's change against base, what the alarms said, and the page.
+
+    Raises `StoreError` when nothing was evaluated.
+    """
     record = _last_report(home, campaign)
     stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
     keep = ("round", "reward", "lower95", "upper95")
@@ -106,7 +117,15 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
         for each in stored["rounds"]
     ]
-    return {"rounds": found, "delta": stored["delta"], "report": str(record.path("report.html"))}
+    verdicts = stored.get("alarms", {"verdicts": []})["verdicts"]
+    return {
+        "rounds": found,
+        "delta": stored["delta"],
+        "alarms": [
+            {key: each[key] for key in ("round", "level", "causes", "reason", "started_from")} for each in verdicts
+        ],
+        "report": str(record.path("report.html")),
+    }
 
 
 def _last_report(home: Home, campaign: Campaign) -> Record:

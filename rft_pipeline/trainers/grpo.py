@@ -5,8 +5,8 @@ call, and the old log-probs stand before the first update, so the clipped ratio 
 the advantage as stored (it is zero-mean per group already). What TRL calls reward is therefore our advantage, and none
 of its reward metrics are passed on.
 
-Loss: DAPO's token-level normalisation unless `loss_type` names another, without KL unless `kl_beta` is set. Excluded
-rollouts are masked out, truncated ones where `mask_truncated` says so.
+Loss: DAPO's token-level normalisation unless `loss_type` names another; no KL unless `kl_beta` is set, then to base
+or to the round's start. Excluded rollouts are masked out, truncated ones where `mask_truncated` says so.
 """
 
 import os
@@ -21,7 +21,7 @@ from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.replay import Replay, stored_advantage
 from rft_pipeline.trainers.replay_trainer import ReplayTrainer
-from rft_pipeline.trainers.shared import common_config, load_model, run_trainer
+from rft_pipeline.trainers.shared import FROZEN_COPY, common_config, load_model, run_trainer
 
 METRICS = {
     "clip_ratio/region_mean": "clip_ratio",
@@ -41,8 +41,11 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     replay = Replay(job.batch, job.training.batch_size, job.seed, job.training.mask_truncated)
     share = _EffectiveShare(job.training.min_effective_share)
+    model = load_model(job)
+    if job.training.weights == "full" and job.training.held_to_base:
+        model.config._name_or_path = str(job.base)  # where TRL loads the reference from
     trainer = ReplayTrainer(
-        model=load_model(job),
+        model=model,
         args=_config(job, replay),
         train_dataset=Dataset.from_dict({"prompt": replay.prompt_order}),
         reward_funcs=[stored_advantage],
@@ -50,6 +53,8 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
         processing_class=load_tokenizer(job.start),
         callbacks=[share],
     )
+    if job.training.held_to_base and FROZEN_COPY in getattr(trainer.model, "peft_config", {}):
+        trainer.model.delete_adapter(FROZEN_COPY)  # TRL then takes the model without an adapter, which is base
     trainer.round_file = job.kept / f"round-{PartialState().process_index}.safetensors"
     trainer.max_negative_ratio = job.training.max_negative_ratio
     trainer.tokens_of_a_step = job.training.loss_type == "bnpo"

@@ -62,14 +62,27 @@ def test_a_second_round_of_lora_goes_on_from_the_first_adapter(
 
 
 @pytest.mark.parametrize("weights", ["full", "lora"])
-def test_the_kl_penalty_is_to_the_model_the_round_started_from(
-    weights: str, lora: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+def test_the_kl_penalty_is_to_the_model_the_round_started_from_where_asked(
+    weights: str, full: Seen, lora: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
-    start = lora.checkpoint if weights == "lora" else tiny_model
-    seen = run(batch, start, tmp_path, base=tiny_model, weights=weights, kl_beta=0.1)
-    first = seen.losses[0]
+    start = lora.checkpoint if weights == "lora" else full.checkpoint
+    first = run(batch, start, tmp_path, base=tiny_model, weights=weights, kl_beta=0.1, kl_to="start").losses[0]
     real = first["completion_mask"].bool()
     assert torch.allclose(first["ref_per_token_logps"][real], first["old_per_token_logps"][real], atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["full", "lora"])
+def test_the_kl_penalty_is_to_base_also_in_a_later_round(
+    weights: str, full: Seen, lora: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    def reference(start: Path, folder: str, kl_to: str) -> torch.Tensor:
+        seen = run(batch, start, tmp_path / folder, base=tiny_model, weights=weights, kl_beta=0.1, kl_to=kl_to)
+        return seen.losses[0]["ref_per_token_logps"]
+
+    later = lora.checkpoint if weights == "lora" else full.checkpoint
+    of_base = reference(tiny_model, "first", "start")
+    assert torch.allclose(reference(later, "base", "base"), of_base, atol=1e-5)
+    assert not torch.allclose(reference(later, "start", "start"), of_base, atol=1e-5)
 
 
 def test_the_size_of_a_micro_batch_does_not_change_the_result(
