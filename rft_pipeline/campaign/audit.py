@@ -67,7 +67,7 @@ class Audit(Strict):
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts behind every interval."""
     by_group: bool = False
-    """Whether within each group a criterion counts only as far as its scores there differ by more than its judge errs."""
+    """Whether a criterion counts within each group as far as its scores there differ by more than its judge errs."""
     blocking: bool = False
     """Whether a criterion that may not train stops the run before a round, rather than being left out of its reward."""
 

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
+
+WITHIN_NOISE = "group within the judge's noise"
+"""Why a group is excluded whose scores differ, but in no criterion by more than its judge errs."""
 
 
 class JudgeNoise(NamedTuple):
@@ -62,3 +66,28 @@ def group_weights(
             by_judge = 1.0 - float(by_people_NC[there, place].mean()) if there.any() else 1.0
             weight_NC[mine, place] = group_weight(score_NC[there, place], noise[name], by_judge) if there.any() else 0.0
     return weight_NC
+
+
+class Damped(NamedTuple):
+    """What noise took from a reward batch."""
+
+    rows: dict[str, int]
+    metrics: dict[str, float]
+
+
+def count_damped(batch: pl.DataFrame) -> Damped:
+    """`groups_within_noise`, and by criterion the mean weight over the groups in which its scores differ; nothing of a
+    batch that no noise went into."""
+    if "group_weights" not in batch.columns:
+        return Damped({}, {})
+    lost = batch.filter(excluded=WITHIN_NOISE)["prompt_id"].n_unique()
+    unscored = pl.col("excluded").fill_null("").str.starts_with("unscored")
+    counts = batch.filter(~unscored & ~pl.col("gated"))
+    metrics = {}
+    for field in batch.schema["group_weights"].fields:  # type: ignore[attr-defined]
+        weight, score = (pl.col(name).struct.field(field.name) for name in ("group_weights", "scores"))
+        groups = counts.group_by("prompt_id").agg(weight.first().alias("weight"), score.n_unique().alias("scores"))
+        mean = groups.filter(pl.col("scores") > 1)["weight"].mean()
+        if isinstance(mean, float):
+            metrics[f"group_weight_{field.name}"] = mean
+    return Damped({"groups_within_noise": lost}, metrics)

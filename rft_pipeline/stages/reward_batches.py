@@ -17,13 +17,10 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Reward
-from rft_pipeline.stages.group_noise import JudgeNoise, group_weights
+from rft_pipeline.stages.group_noise import WITHIN_NOISE, JudgeNoise, group_weights
 
 FLAT = 1e-6
 """A group whose combined signal spreads less than this teaches nothing."""
-
-WITHIN_NOISE = "group within the judge's noise"
-"""Why a group is excluded whose scores differ, but in no criterion by more than its judge errs."""
 
 
 class Batch(NamedTuple):
@@ -74,15 +71,16 @@ def make_batch(
     said = rollouts.select("rollout_id").join(by_people, on="rollout_id", how="left", maintain_order="left")
     labelled = said["labelled"].fill_null([])
     advantage_N, flat_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how)
-    flat = np.where(flat_N, "group without variance", None)
+    lost_N = np.zeros_like(flat_N)
     kept = []
     if noise:
         by_people_NC = np.array([[name in there for name in names] for there in labelled])
         kept_NC = group_weights(names, score_NC, by_people_NC, group_N, ~unscored_N & ~gated_N, noise)
-        advantage_N, lost_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how, kept_NC)
-        flat[lost_N & ~flat_N] = WITHIN_NOISE
+        advantage_N, silent_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how, kept_NC)
+        lost_N = silent_N & ~flat_N
         by_name = [pl.Series(name, kept_NC[:, names.index(name)]) for name in sorted(noise)]
         kept = [pl.DataFrame(by_name).select(pl.struct(sorted(noise)).alias("group_weights"))["group_weights"]]
+    flat = ["group without variance" if flat_N[i] else WITHIN_NOISE if lost_N[i] else None for i in range(len(flat_N))]
     reasons = [_why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), flat[i]) for i in range(table.height)]
     rows = rollouts.with_columns(
         labelled,
