@@ -219,6 +219,11 @@ def _alarms(campaign: Campaign) -> dict[str, Any]:
     return {"alarms": {**thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
+def _by_group(campaign: Campaign) -> bool:
+    """Whether the noise of the judges counts within each group."""
+    return campaign.audit is not None and campaign.audit.by_group
+
+
 def _aggregation(campaign: Campaign) -> dict[str, Any]:
     return {"weights": campaign.rubric.weights(), "gates": campaign.rubric.gates()}
 
@@ -235,7 +240,11 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
     },
     "rollouts": _rollouts_settings,
     "judge_scores": lambda campaign, node: {"criteria": criteria(campaign.rubric.criteria)},
-    "reward_batches": lambda campaign, node: {**campaign.reward.identity, **_aggregation(campaign)},
+    "reward_batches": lambda campaign, node: {
+        **campaign.reward.identity,
+        **_aggregation(campaign),
+        **({"by_group": True} if _by_group(campaign) else {}),
+    },
     "checkpoints": _checkpoints_settings,
     "eval_reports": _eval_reports_settings,
     "promotion": lambda campaign, node: {
@@ -269,7 +278,11 @@ def _promotion_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources
 
 
 def _reward_batches_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
-    return {role: record.content_hash for role, record in _read(upstream).items()}
+    inputs = {role: record.content_hash for role, record in _read(upstream).items()}
+    if _by_group(campaign):
+        audit = upstream["judge_audit"]
+        inputs["noise"] = audit.parts.get("noise", audit.content_hash)
+    return inputs
 
 
 def _read(upstream: _Upstream) -> _Upstream:

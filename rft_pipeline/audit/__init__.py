@@ -9,6 +9,7 @@ from rft_pipeline.audit.annotators import People, people
 from rft_pipeline.audit.bias import Effect, Order, effects, length_correlation, order_effect, own_family_gap
 from rft_pipeline.audit.calibration import Calibration, calibration, calibration_on, reliability
 from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.noise import Noise, noise
 from rft_pipeline.audit.probes import PROBES, Kind, Probe
 from rft_pipeline.audit.ranking import auc
 from rft_pipeline.audit.resample import Resamples
@@ -24,6 +25,7 @@ __all__ = [
     "Evidence",
     "Kind",
     "Labelled",
+    "Noise",
     "Order",
     "People",
     "Power",
@@ -38,6 +40,7 @@ __all__ = [
     "calibration_on",
     "effects",
     "length_correlation",
+    "noise",
     "order_effect",
     "order_of_pairs",
     "order_of_rankings",

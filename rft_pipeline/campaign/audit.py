@@ -30,6 +30,7 @@ class Audit(Strict):
     """
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"by_group"})
 
     full_power: float = Field(default=0.6, gt=0, le=1)
     """Youden J from which a criterion trains with its whole weight."""
@@ -65,6 +66,8 @@ class Audit(Strict):
     """Anchors that the probes edit; each is judged once more for every probe, and once more as it is."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts behind every interval."""
+    by_group: bool = False
+    """Whether a criterion counts within each group as far as its scores there differ by more than its judge errs."""
     blocking: bool = False
     """Whether a criterion that may not train stops the run before a round, rather than being left out of its reward."""
 

@@ -12,6 +12,7 @@ from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_ya
 from rft_pipeline.champions import PREFIX
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
+from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.engines import load
@@ -50,6 +51,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
+    check_noise(campaign, anchors, settings)
     check_context(campaign, prompts, models, rubric, settings)
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))

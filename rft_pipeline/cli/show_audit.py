@@ -81,6 +81,10 @@ def _further(each: dict[str, Any]) -> Iterator[str]:
         yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']})"
     if squash := each["squash"]:
         yield f"refitted, for rubric.yaml: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}"
+    if noise := each.get("noise"):
+        yield f"noise within a group: {noise['words']}"
+    elif why := each["not_measured"].get("noise"):
+        yield f"noise within a group: not measured, so it damps nothing: {why}"
     if each["retest"]:
         yield f"test–retest: {each['retest']['words']}"
     if each["order"]:

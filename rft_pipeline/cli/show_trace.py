@@ -175,6 +175,11 @@ def _batches(here: RolloutFacts) -> None:
         table.add_row(report.address, *told, f"{'gated ' if report.gated else ''}{_force(report.in_force)}")
     out.print()
     out.print(table if table.row_count else "in no reward batch or eval report")
+    for batch in here.batches:
+        if batch.group_weights:
+            left = _pairs({name: score(weight) for name, weight in batch.group_weights.items()})
+            line = f"{batch.address}: the judge's noise leaves of each criterion in this group: {left}"
+            out.print(line, highlight=False, soft_wrap=True)
 
 
 def _prompt(found: PromptTrace) -> None:

@@ -23,8 +23,8 @@ TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "compl
 
 _TOLD = ("score", "status", "reason", "raw", "tokens")
 _REWARDED = ("scores", "gated", "reward", "advantage", "excluded")
-_LABELLED = cs.by_name("labelled", require_all=False)
-"""Batches made before people's words counted have no such column."""
+_FURTHER = cs.by_name("labelled", "group_weights", require_all=False)
+"""Batches made before people's words counted have no `labelled`, those made without `audit.by_group` no weights."""
 _EVALUATED = ("round", "scores", "gated", "reward")
 
 
@@ -62,6 +62,8 @@ class BatchFacts:
     """Trained on this batch."""
     labelled: tuple[str, ...] = ()
     """Criteria whose score is people's."""
+    group_weights: dict[str, float] = field(default_factory=dict)
+    """By criterion, what its judge's noise left of it in the rollout's group; empty where noise was not asked about."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _read_training(
                 "in_force": batch.address in index.in_force,
                 "checkpoints": tuple(each.address for each, _ in index.made_into_stage(batch, "checkpoints")),
             }
-            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _LABELLED).iter_rows(named=True):
+            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _FURTHER).iter_rows(named=True):
                 here, labelled = found[row.pop("rollout_id")], tuple(row.pop("labelled", ()))
                 here.batches[batch.address] = BatchFacts(**fixed, **row, labelled=labelled)
 

@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.pipeline.job import Job, Output
-from rft_pipeline.stages.audit_numbers import as_numbers, as_plain
+from rft_pipeline.stages.audit_numbers import as_numbers, as_plain, noises
 from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
 from rft_pipeline.stages.judge_audit import audit_judge, refused
 from rft_pipeline.stages.prompts import read_anchors
@@ -41,6 +41,7 @@ def judge_audit(job: Job) -> Output:
     )
     return Output(
         content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
+        parts={"noise": fingerprint(noises(plain))} if campaign.audit.by_group else {},
         rows={
             "anchors": anchors.height,
             "labelled": people.height,

@@ -19,6 +19,7 @@ from rft_pipeline.pipeline.promotion import promotion
 from rft_pipeline.pipeline.watching import distances, watch
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.stages.group_noise import count_damped
 from rft_pipeline.stages.prompts import content_hash, read_prompts
 from rft_pipeline.stages.reward_batches import make_batch
 
@@ -123,11 +124,13 @@ def _reward_batches(job: Job) -> Output:
         rubric.gates(),
         job.campaign.reward,
         job.labels(),
+        job.noise(),
     )
     job.write(batch.rows)
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
     reward = batch.rows["reward"].mean()
     choices = batch.rows.select("rollout_id", "reward", "finish_reason", "fields", "labelled")
+    damped = count_damped(batch.rows)
     return Output(
         content_hash=content_hash(batch.rows.select("rollout_id", _said(job), "advantage", "excluded")),
         parts={"choices": content_hash(choices)},
@@ -138,9 +141,11 @@ def _reward_batches(job: Job) -> Output:
             "labelled": batch.rows.filter(pl.col("labelled").list.len() > 0).height,
             "groups": batch.groups,
             "groups_used": batch.groups_used,
-        },
+        }
+        | damped.rows,
         metrics={"groups_used_share": batch.groups_used / batch.groups}
-        | ({"reward_mean": float(reward)} if isinstance(reward, float) else {}),
+        | ({"reward_mean": float(reward)} if isinstance(reward, float) else {})
+        | damped.metrics,
     )
 
 
@@ -149,9 +154,12 @@ def _checkpoints(job: Job) -> Output:
     batch = job.upstream["reward_batches"]
     share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
     if share < least and job.campaign.training.method != "sft":  # which learns from references, not from differences
+        lost = batch.rows.get("groups_within_noise", 0)
+        noisy = f" ({lost} lie within the judge's noise, audit.by_group)" if lost else ""
         raise GateError(
-            f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything, a share of "
-            f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart."
+            f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything{noisy}, a "
+            f"share of {share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell "
+            "replies apart."
         )
     metrics = train_checkpoint(
         start=start,

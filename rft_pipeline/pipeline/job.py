@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -21,6 +22,8 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.protocols import ModelProtocol
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.audit_comparing import family
+from rft_pipeline.stages.audit_numbers import noises
+from rft_pipeline.stages.group_noise import JudgeNoise
 from rft_pipeline.stages.judge_audit import training_weights
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.stages.rollouts import sample_rollouts
@@ -60,14 +63,26 @@ class Job:
         weights = self.campaign.rubric.weights()
         if "judge_audit" not in self.upstream:
             return weights
-        audited = json.loads(self.upstream["judge_audit"].path("judge_audit.json").read_text(encoding="utf-8"))
-        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in audited})
+        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in self._audited()})
         if not any(earned.values()):
             raise GateError(
                 f"{self.node.key}: no criterion has earned the right to train; `rft audit {self.campaign.name}` shows "
                 "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
             )
         return earned
+
+    def noise(self) -> dict[str, JudgeNoise] | None:
+        """The noise of the judges that train, by criterion; None unless `audit.by_group` asks for it."""
+        if self.campaign.audit is None or not self.campaign.audit.by_group:
+            return None
+        weights = self.weights()
+        return {name: each for name, each in noises(self._audited()).items() if weights[name]}
+
+    def _audited(self) -> list[dict[str, Any]]:
+        """What the audit says of each criterion."""
+        path = self.upstream["judge_audit"].path("judge_audit.json")
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     @property
     def title(self) -> str:

@@ -44,7 +44,7 @@ def is_rubric(stage: str, difference: str) -> bool:
     return (
         stage in ("rubric", "judge_audit", "labels")
         or where.removeprefix("settings.").startswith(RUBRIC)
-        or where in ("inputs.judge_audit", "inputs.labels")
+        or where in ("inputs.judge_audit", "inputs.noise", "inputs.labels")
         or (difference.startswith("inputs.judge") and difference.endswith((": new", ": gone")))
     )
 

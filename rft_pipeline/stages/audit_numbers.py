@@ -1,11 +1,12 @@
 """An audit as plain data: what its files, its page and the metrics hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rft_pipeline.audit import Agreement, People, Verdict
+from rft_pipeline.audit import Agreement, Noise, People, Verdict
+from rft_pipeline.stages.group_noise import JudgeNoise
 from rft_pipeline.stages.judge_audit import Audited, FromPeople, is_deterministic
 from rft_pipeline.stats import Interval
 
@@ -38,6 +39,7 @@ def as_plain(audited: Audited) -> dict[str, Any]:
             "flips": _known(audited.order.flips),
             "first": _known(audited.order.first),
         },
+        **({} if audited.noise is None else {"noise": _noise(audited.noise)}),
         "not_measured": dict(audited.not_measured),
         "from_people": None if audited.from_people is None else _from_people(audited.from_people),
         "worst": list(audited.worst),
@@ -75,6 +77,26 @@ def _retest(audited: Audited) -> dict[str, Any] | None:
         if deterministic
         else f"{words}, {found.crossed.mean:.0%} on the other side of the threshold",
     }
+
+
+def _noise(found: Noise) -> dict[str, Any]:
+    lower, upper = (max(bound, 0.0) ** 0.5 for bound in found.variance[1:])
+    bounds = "" if np.isnan(lower) else f" ({lower:.3f} to {upper:.3f})"
+    of = f"{found.variance.mean**0.5:.3f}{bounds}, over {found.prompts} prompts"
+    return {
+        "variance": _known(found.variance),
+        "flips": found.flips,
+        "prompts": found.prompts,
+        "words": f"standard deviation {of}"
+        if found.flips is None
+        else f"{found.flips:.0%} of its verdicts are flips, a standard deviation of {of}",
+    }
+
+
+def noises(audited: Sequence[Mapping[str, Any]]) -> dict[str, JudgeNoise]:
+    """The noise of each judge, from what `as_plain` makes; only of those where it was measured."""
+    told = {each["criterion"]: each["noise"] for each in audited if "noise" in each}
+    return {name: JudgeNoise(each["variance"]["mean"], each["flips"] is not None) for name, each in told.items()}
 
 
 def _from_people(found: FromPeople) -> dict[str, Any]:
@@ -127,4 +149,6 @@ def as_numbers(audited: Sequence[Audited]) -> dict[str, float]:
             f"auc_{name}": each.agreement.auc.mean,
             f"kappa_{name}": each.agreement.cohen_kappa.mean,
         }
+        if each.noise is not None:
+            found[f"noise_{name}"] = each.noise.variance.mean
     return {name: number for name, number in found.items() if not np.isnan(number)}

@@ -17,6 +17,7 @@ from rft_pipeline.audit import (
     Calibration,
     Evidence,
     Labelled,
+    Noise,
     Order,
     People,
     Power,
@@ -37,6 +38,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.protocols import GradedJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.audit_comparing import numbers, order_of, own_family
+from rft_pipeline.stages.audit_noise import noise_of
 from rft_pipeline.stages.audit_rows import ANCHOR, FIT, MEASURE, WHOLE
 from rft_pipeline.stats import Interval
 
@@ -82,6 +84,8 @@ class Audited:
     """None for judges that do not compare."""
     from_people: FromPeople | None = None
     """None without people's labels of rollouts for the criterion."""
+    noise: Noise | None = None
+    """Only with `audit.by_group`, where the labels can say."""
     not_measured: Mapping[str, str] = field(default_factory=dict)
     """What could not be measured, and why."""
 
@@ -110,6 +114,10 @@ def audit_judge(
     found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
     how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings, seed)
     second_N = numbers(measured_rows["again"])
+    unknown = _not_measured(criterion, judged, order, own)
+    spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
+    if why_not:
+        unknown["noise"] = why_not
     return Audited(
         criterion,
         judged,
@@ -121,7 +129,8 @@ def audit_judge(
         retest=retest(labelled.score_N, second_N, measured.at_cut.threshold, resamples),
         order=order,
         from_people=_from_people(criterion, judged, labels, highest, settings, seed),
-        not_measured=_not_measured(criterion, judged, order, own),
+        noise=spread,
+        not_measured=unknown,
     )
 
 
