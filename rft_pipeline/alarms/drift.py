@@ -73,7 +73,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
             ).sort("order")
             moves = _moves(here, how)
             for way in range(4 if round_ != first["round"][0] else 0):
-                logs[way] += _bet(moves[way], seen[way])
+                logs[way] += _bet(moves[way], seen[way], _largest(how))
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
             found.append(
@@ -127,13 +127,18 @@ def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
     return np.asarray(moves - allowed[:, None])
 
 
-def _bet(move_N: np.ndarray, seen: list[float]) -> float:
+def _largest(how: Alarms) -> float:
+    """At worst a move is −1 less what is allowed: the factor must stay above 0 even then."""
+    return min(LARGEST, 0.95 / (1 + how.max_anchor_shift))
+
+
+def _bet(move_N: np.ndarray, seen: list[float], largest: float) -> float:
     """Log of the factor by which E grows; `seen` holds earlier moves and is added to."""
     log = 0.0
     for move in move_N:
         mean = float(np.mean(seen)) if seen else 0.0
         variance = (UNSURE + float(np.sum((np.array(seen) - mean) ** 2))) / (len(seen) + 1)
-        bet = min(LARGEST, max(0.0, mean / (variance + mean * mean)))
+        bet = min(largest, max(0.0, mean / (variance + mean * mean)))
         log += float(np.log1p(bet * move))
         seen.append(float(move))
     return log

@@ -166,6 +166,18 @@ def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_toward
     assert better.level is Level.WARN
 
 
+def test_a_large_allowance_leaves_the_evidence_a_number() -> None:
+    """Scores that rise, and then all fall from 1 to 0: the bet on a rise loses most, never more than all."""
+    allowed = Alarms(resamples=200, max_anchor_shift=0.3)
+    rows = [
+        (round_, "kind", f"a{i}", f"p{i}", 0, score, "judge")
+        for round_, scores in enumerate(([0.0] * 5 + [1.0] * 5, [1.0] * 5 + [None] * 5, [None] * 5 + [0.0] * 5), 1)
+        for i, score in enumerate(scores)
+    ]
+    found = drift(pl.DataFrame(rows, schema=ANCHORS, orient="row"), allowed, 0)
+    assert all(math.isfinite(each.evidence) and each.evidence > 0 for each in found)
+
+
 def test_the_gravest_finding_decides_and_comes_first() -> None:
     found = [
         Finding("a", Level.OK, number(0), 0, "a."),
