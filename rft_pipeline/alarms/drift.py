@@ -106,7 +106,9 @@ def moved_by(now: Replies, start: Replies, findings: list[Finding], how: Alarms,
 
 
 def _finding(each: Drift, limit: float) -> Finding:
-    level = Level.STOP if each.worse >= limit else Level.WARN if each.evidence >= limit else Level.OK
+    # one bet decides whether it moved at all, so that the error is spent once; the other, whether away from the labels
+    moved = each.evidence >= limit
+    level = Level.OK if not moved else Level.STOP if each.worse >= limit else Level.WARN
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
     how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
     worse = " It agrees less with the labels." if level is Level.STOP else ""
@@ -114,7 +116,7 @@ def _finding(each: Drift, limit: float) -> Finding:
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
         f"({how_sure}).{worse}"
     )
-    return Finding("judge_drift", level, number(max(each.evidence, each.worse)), limit, sentence)
+    return Finding("judge_drift", level, number(each.evidence), limit, sentence)
 
 
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
