@@ -73,7 +73,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
             ).sort("order")
             moves = _moves(here, how)
             for way in range(4 if round_ != first["round"][0] else 0):
-                logs[way] += _bet(moves[way], seen[way])
+                logs[way] += _bet(moves[way], seen[way], _largest(how))
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
             found.append(
@@ -106,7 +106,9 @@ def moved_by(now: Replies, start: Replies, findings: list[Finding], how: Alarms,
 
 
 def _finding(each: Drift, limit: float) -> Finding:
-    level = Level.STOP if each.worse >= limit else Level.WARN if each.evidence >= limit else Level.OK
+    # one bet decides whether it moved at all, so that the error is spent once; the other, whether away from the labels
+    moved = each.evidence >= limit
+    level = Level.OK if not moved else Level.STOP if each.worse >= limit else Level.WARN
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
     how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
     worse = " It agrees less with the labels." if level is Level.STOP else ""
@@ -114,7 +116,7 @@ def _finding(each: Drift, limit: float) -> Finding:
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
         f"({how_sure}).{worse}"
     )
-    return Finding("judge_drift", level, number(max(each.evidence, each.worse)), limit, sentence)
+    return Finding("judge_drift", level, number(each.evidence), limit, sentence)
 
 
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
@@ -127,13 +129,18 @@ def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
     return np.asarray(moves - allowed[:, None])
 
 
-def _bet(move_N: np.ndarray, seen: list[float]) -> float:
+def _largest(how: Alarms) -> float:
+    """At worst a move is −1 less what is allowed: the factor must stay above 0 even then."""
+    return min(LARGEST, 0.95 / (1 + how.max_anchor_shift))
+
+
+def _bet(move_N: np.ndarray, seen: list[float], largest: float) -> float:
     """Log of the factor by which E grows; `seen` holds earlier moves and is added to."""
     log = 0.0
     for move in move_N:
         mean = float(np.mean(seen)) if seen else 0.0
         variance = (UNSURE + float(np.sum((np.array(seen) - mean) ** 2))) / (len(seen) + 1)
-        bet = min(LARGEST, max(0.0, mean / (variance + mean * mean)))
+        bet = min(largest, max(0.0, mean / (variance + mean * mean)))
         log += float(np.log1p(bet * move))
         seen.append(float(move))
     return log

@@ -40,23 +40,30 @@ Item = TypeVar("Item", Example, Pair)
 
 
 def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
-    """The `raft.best` rollouts of highest reward of each group that can teach.
+    """The `raft.best` rollouts of highest reward of each group that can teach, as far as they are better than the
+    group's worst: what a gate stopped, or is as bad as the rest, is not imitated.
 
     Raises `GateError` when there is none.
     """
-    found = [_example(row) for group in _groups(batch, training) for row in group[: training.raft.best]]
+    found = [
+        _example(row)
+        for group in _groups(batch, training)
+        for row in group[: training.raft.best]
+        if row["reward"] > row["lowest"]
+    ]
     return _some(found, "no group has a rollout to imitate")
 
 
 def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
-    """Of each group its best and worst rollout, where their rewards differ by `dpo.margin` at least.
+    """Of each group its best and worst rollout, where their rewards differ, by `dpo.margin` at least.
 
     Raises `GateError` when there is none.
     """
     found = []
     for group in _groups(batch, training):
         best, worst = group[0], group[-1]
-        if best["reward"] - worst["reward"] >= training.dpo.margin and best["tokens"] != worst["tokens"]:
+        apart = best["reward"] - worst["reward"]
+        if apart > 0 and apart >= training.dpo.margin and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
@@ -70,6 +77,8 @@ def good_answers(batch: pl.DataFrame, training: Training) -> list[Example]:
     found = []
     for rows in _by_prompt(batch):
         judged = [row for row in rows if row.get("labelled") and row["reward"] is not None]
+        if training.mask_truncated:
+            judged = [row for row in judged if row["finish_reason"] != "length"]
         best = max(judged, key=_rank, default=None)
         reference = json.loads(rows[0]["fields"]).get(REFERENCE) if rows[0].get("fields") else None
         if best is not None and best["reward"] > min(row["reward"] for row in judged):
@@ -96,8 +105,10 @@ def steps(examples: Sequence[Example] | Sequence[Pair], training: Training) -> i
 
 
 def _groups(batch: pl.DataFrame, training: Training) -> Iterator[list[dict[str, Any]]]:
-    """The live rollouts of each group of at least two, best first."""
+    """The live rollouts of each group of at least two, best first; `lowest` is the group's lowest reward, truncated
+    rollouts included."""
     live = batch.filter(pl.col("excluded").is_null())
+    live = live.with_columns(pl.col("reward").min().over("prompt_id").alias("lowest"))
     if training.mask_truncated:
         live = live.filter(pl.col("finish_reason") != "length")
     for rows in _by_prompt(live):

@@ -60,11 +60,12 @@ class Replay:
             filler = prompt.startswith(_FILLER)
             row = self.rows[prompt.removeprefix(_FILLER)][seen[prompt] % self.group_size]
             seen[prompt] += 1
-            replayed.append((row, row["live"] and not filler))
+            replayed.append((row, row["live"] and not filler, filler))
         return {
-            "prompt_ids": [row["prompt_tokens"] for row, _ in replayed],
-            "completion_ids": [row["tokens"] for row, _ in replayed],
-            "logprobs": [row["logprobs"] for row, _ in replayed],
-            "env_mask": [[int(live)] * len(row["tokens"]) for row, live in replayed],
-            "advantage": [row["advantage"] if live else 0.0 for row, live in replayed],
+            "prompt_ids": [row["prompt_tokens"] for row, *_ in replayed],
+            "completion_ids": [row["tokens"] for row, *_ in replayed],
+            "logprobs": [row["logprobs"] for row, *_ in replayed],
+            "env_mask": [[int(live)] * len(row["tokens"]) for row, live, _ in replayed],
+            # a truncated rollout's too: TRL takes off the group's mean, which is 0 with all of them only
+            "advantage": [0.0 if filler else row["advantage"] for row, _, filler in replayed],
         }

@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import ANCHORS, Replies, best_start, control, drift, judge_drift, phrases, put_into
+from rft_pipeline.alarms import ANCHORS, Drift, Replies, best_start, control, drift, judge_drift, phrases, put_into
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.phrases import log_odds
@@ -164,6 +164,27 @@ def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_toward
     assert "moved by -0.400 on average" in worse.sentence
     (better,) = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW)
     assert better.level is Level.WARN
+
+
+def test_the_error_is_spent_on_one_bet_alone() -> None:
+    """Two bets held against the same limit would be wrong in up to twice as many campaigns."""
+    nothing = number(0.0)
+    # the mean of four bets, of which one is 30: 7.5; the limit is 1 / 0.05
+    unsure = Drift("kind", 2, nothing, nothing, evidence=7.5, worse=30.0, changed=False)
+    sure = Drift("kind", 2, nothing, nothing, evidence=25.0, worse=30.0, changed=False)
+    assert [judge_drift([each], 2, HOW)[0].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
+
+
+def test_a_large_allowance_leaves_the_evidence_a_number() -> None:
+    """Scores that rise, and then all fall from 1 to 0: the bet on a rise loses most, never more than all."""
+    allowed = Alarms(resamples=200, max_anchor_shift=0.3)
+    rows = [
+        (round_, "kind", f"a{i}", f"p{i}", 0, score, "judge")
+        for round_, scores in enumerate(([0.0] * 5 + [1.0] * 5, [1.0] * 5 + [None] * 5, [None] * 5 + [0.0] * 5), 1)
+        for i, score in enumerate(scores)
+    ]
+    found = drift(pl.DataFrame(rows, schema=ANCHORS, orient="row"), allowed, 0)
+    assert all(math.isfinite(each.evidence) and each.evidence > 0 for each in found)
 
 
 def test_the_gravest_finding_decides_and_comes_first() -> None:

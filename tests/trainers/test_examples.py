@@ -29,8 +29,42 @@ def test_the_best_rollout_of_each_group_that_can_teach_is_imitated(batch: pl.Dat
 
 def test_two_of_each_group_are_imitated_when_two_are_asked_for(batch: pl.DataFrame) -> None:
     found = [example.name for example in best_of_groups(batch, training("raft", raft={"best": 2}))]
-    # of desk's three zeros the first; of the gapped group the unscored one never
-    assert found == ["desk/2", "desk/0", f"{GAPPED}/3", f"{GAPPED}/2", "lamp/0", "lamp/3"]
+    # desk's three zeros are its worst; of the gapped group the unscored one never
+    assert found == ["desk/2", f"{GAPPED}/3", f"{GAPPED}/2", "lamp/0", "lamp/3"]
+
+
+def test_what_a_gate_stopped_is_not_imitated() -> None:
+    """A gated rollout is at the floor, 0: beside a truncated one that passed, and beside one that passed."""
+    both = pl.DataFrame(
+        {
+            "prompt_id": ["cut", "cut", "cut", "passed", "passed", "passed"],
+            "sample_index": [0, 1, 2] * 2,
+            "prompt_tokens": [[1]] * 6,
+            "tokens": [[10], [11], [12], [13], [14], [15]],
+            "reward": [0.9, 0.0, 0.0, 0.8, 0.0, 0.0],
+            "advantage": [2.0, -1.0, -1.0, 2.0, -1.0, -1.0],
+            "excluded": pl.Series([None] * 6, dtype=pl.String),
+            "finish_reason": ["length", "stop", "stop", "stop", "stop", "stop"],
+        }
+    )
+    found = best_of_groups(both, training("raft", raft={"best": 2}, mask_truncated=True))
+    assert [example.name for example in found] == ["passed/0"]
+
+
+def test_of_a_group_of_equal_rewards_nothing_is_preferred_whatever_the_margin() -> None:
+    tied = pl.DataFrame(
+        {
+            "prompt_id": ["tied", "tied"],
+            "sample_index": [0, 1],
+            "prompt_tokens": [[1]] * 2,
+            "tokens": [[10], [11]],
+            "reward": [0.5, 0.5],
+            "advantage": [0.2, -0.2],  # the criteria differ, their weighted mean does not
+            "excluded": pl.Series([None] * 2, dtype=pl.String),
+        }
+    )
+    with pytest.raises(GateError, match="rewards differ by"):
+        best_and_worst(tied, training("dpo", dpo={"margin": 0}))
 
 
 def test_the_best_is_preferred_over_the_worst(batch: pl.DataFrame) -> None:
@@ -49,7 +83,8 @@ def test_a_truncated_rollout_is_not_chosen_when_they_are_masked(batch: pl.DataFr
     cut = pl.when(pl.col("rollout_id").is_in(["lamp-0", "desk-2"])).then(pl.lit("length")).otherwise(pl.lit("stop"))
     batch = batch.with_columns(finish_reason=cut)
     kept = best_of_groups(batch, training("raft", mask_truncated=True))
-    assert [example.name for example in kept] == ["desk/0", f"{GAPPED}/3", "lamp/3"]
+    # desk's others are alike
+    assert [example.name for example in kept] == [f"{GAPPED}/3", "lamp/3"]
     assert best_of_groups(batch, training("raft"))[0].name == "desk/2"
 
 
@@ -84,6 +119,24 @@ def test_the_best_reply_that_people_judged_goes_before_a_reference(batch: pl.Dat
     found = good_answers(with_references(batch).with_columns(labelled=pl.Series(human)), training("sft"))
     # of the desk's replies people judged one: nothing says it is good
     assert [example.name for example in found] == ["desk", "lamp/3"]
+
+
+def test_a_truncated_reply_that_people_judged_best_is_not_imitated_when_they_are_masked() -> None:
+    judged = pl.DataFrame(
+        {
+            "prompt_id": ["p"] * 3,
+            "sample_index": [0, 1, 2],
+            "prompt_tokens": [[1]] * 3,
+            "tokens": [[10], [11], [12]],
+            "reward": [1.0, 0.7, 0.2],
+            "advantage": [1.0, 0.0, -1.0],
+            "labelled": [["polite"]] * 3,
+            "finish_reason": ["length", "stop", "stop"],
+            "fields": ["{}"] * 3,
+        }
+    )
+    assert [each.name for each in good_answers(judged, training("sft"))] == ["p/0"]
+    assert [each.name for each in good_answers(judged, training("sft", mask_truncated=True))] == ["p/1"]
 
 
 def test_every_epoch_has_an_order_of_its_own_and_every_step_is_whole() -> None:
