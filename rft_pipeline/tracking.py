@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, Node
 from rft_pipeline.sources import DECIDING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
+PROMOTED = "rft.promoted"
+"""The tag of a parent run that names the round that was promoted, or none."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
 
@@ -79,11 +82,20 @@ class Tracker:
         if self.node.round == 0 or self.node.stage == "promotion":
             return self._parent
         tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
-        return self._find_or_create(f"round {self.node.round}", tags)
+        return self._find_or_create(f"{self._cycle_name}round {self.node.round}", tags)
 
     @cached_property
     def _parent(self) -> str:
-        return self._find_or_create(f"{self.campaign.name} {self._config_id}", {"rft.config": self._config_id})
+        name = f"{self.campaign.name} {self._cycle_name}{self._config_id}"
+        return self._find_or_create(name, {"rft.config": self._config_id})
+
+    @cached_property
+    def _cycle(self) -> Cycle | None:
+        return cycle_of(self.campaign, self.home)
+
+    @property
+    def _cycle_name(self) -> str:
+        return "" if self._cycle is None else f"cycle {self._cycle.number} "
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
         """Metrics of one optimiser step, unless a run that was killed logged them before."""
@@ -132,6 +144,8 @@ class Tracker:
                     client.set_terminated(self._parent)
             case "promotion":
                 client.log_artifact(self.run_id, str(record.path("promotion.json")))
+                promoted = int(record.metrics["promoted_round"])
+                client.set_tag(self.run_id, PROMOTED, f"round {promoted}" if promoted else "none")
             case _:
                 pass
 
@@ -249,5 +263,8 @@ class Tracker:
             found = client.search_runs([experiment], filter_string=where, max_results=1)
             if found:
                 return str(found[0].info.run_id)
-            run = client.create_run(experiment, tags={**tags, "rft.campaign": self.campaign.name}, run_name=name)
+            about = {"rft.campaign": self.campaign.name}
+            if self._cycle is not None:
+                about |= {tag.replace("/", "."): value for tag, value in self._cycle.tags.items()}
+            run = client.create_run(experiment, tags={**tags, **about}, run_name=name)
             return str(run.info.run_id)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rft_pipeline import champions, registry
+from rft_pipeline import champions, cycles, registry
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
@@ -35,6 +35,17 @@ def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | 
         if moved_before or in_force or champions.rolled_back(known, new.content_hash):
             return None
         return _crown(campaign, home, known, new)
+
+
+def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
+    """Write down the promotion's decision as the outcome of the cycle in force, if it was made on the cycle's prompts;
+    `train` is the hash of their file."""
+    cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
+    if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
+        return
+    decided = decision_of(record)
+    promoted = "none" if decided["promoted"] is None else f"round {decided['promoted']}"
+    cycles.finish(cycle, {"promoted": promoted, "said": decided["said"], "promotion": record.address})
 
 
 def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:
