@@ -25,7 +25,7 @@ def test_a_folder_and_a_glob_name_the_same_files(tmp_path: Path) -> None:
     assert log_files(tmp_path, "logs/**/*.jsonl") == [b]
     assert log_files(tmp_path, str(tmp_path / "logs" / "*.csv")) == [a]
     assert log_files(tmp_path, "nothing/*.jsonl") == []
-    with pytest.raises(ConfigError, match=r"notes.txt: schedule.retrain.logs: not read; allowed are .jsonl, .csv"):
+    with pytest.raises(ConfigError, match=r"notes.txt: schedule.retrain.logs: not read; allowed are .jsonl, .jsonl.gz"):
         log_files(tmp_path, "logs/*")
 
 
