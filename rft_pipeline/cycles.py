@@ -3,7 +3,8 @@
 A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
 were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
 cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes
-when the cycle's promotion was decided; without it the cycle was interrupted, and what it drew still counts as new.
+when the cycle's promotion was decided; without it the cycle was interrupted: it goes on, or where more is new, the next
+one begins and what was new to the interrupted one still is.
 """
 
 import json
@@ -73,9 +74,8 @@ def newest(home: Home, campaign: str) -> Cycle | None:
 
 
 def seen_by(found: list[Cycle]) -> set[str]:
-    """The prompt_id of every prompt that those of these cycles which finished found in the logs."""
-    finished = [cycle for cycle in found if cycle.finished]
-    return {line for cycle in finished for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
+    """The prompt_id of every prompt that these cycles found in the logs."""
+    return {line for cycle in found for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
 
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:

@@ -39,6 +39,12 @@ def log_files(folder: Path, logs: str) -> list[Path]:
     return files
 
 
+def unread_files(folder: Path, logs: str) -> list[Path]:
+    """Where `logs` names a folder, the files in it whose format is not known."""
+    there = _visible(folder / logs, "**/*") if (folder / logs).is_dir() else []
+    return [path for path in there if not path.name.endswith(ENDINGS)]
+
+
 def _visible(root: Path, pattern: str) -> list[Path]:
     return sorted(path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
 
