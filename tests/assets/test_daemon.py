@@ -32,6 +32,8 @@ def daemon() -> Iterator[None]:
     """`dagster-daemon run` on the project's workspace, until the block ends."""
     home = Home.find()
     environment = {**os.environ, **dagster_home.prepare(home)}
+    with instance():  # the first to open it creates tables, and only one may
+        pass
     with (home.dagster / "daemon.log").open("ab") as log:
         running = subprocess.Popen(
             [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
