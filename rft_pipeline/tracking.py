@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
 PROMOTED = "rft.promoted"
-"""The tag of a parent run that names the round that was promoted, or none."""
+DECISION = "rft.decision"
+"""Tags of a parent run: the round that was promoted, or none; and what was decided, in words."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
 
@@ -144,8 +145,6 @@ class Tracker:
                     client.set_terminated(self._parent)
             case "promotion":
                 client.log_artifact(self.run_id, str(record.path("promotion.json")))
-                promoted = int(record.metrics["promoted_round"])
-                client.set_tag(self.run_id, PROMOTED, f"round {promoted}" if promoted else "none")
             case _:
                 pass
 
@@ -156,6 +155,10 @@ class Tracker:
             f"dagster.{stage}.url": asset_url(record.key),
             f"rft.record.{stage}": record.address,
         } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
+        if stage == "promotion":
+            decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+            links[PROMOTED] = f"round {decided['promoted']}" if decided["promoted"] else "none"
+            links[DECISION] = decided["said"]
         if run := record.dagster_run_id or self.dagster_run_id:
             links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
         return links
@@ -165,6 +168,7 @@ class Tracker:
         tags = self._client.get_run(self.run_id).data.tags
         made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
         lines = [
+            *([f"**{tags[DECISION]}**", ""] if DECISION in tags else []),
             f"Made{made_in} from stages that lead to their assets:",
             "",
             "| stage | record | made from |",

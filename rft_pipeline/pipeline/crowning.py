@@ -9,7 +9,7 @@ from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.promotion import DECISION
-from rft_pipeline.report.card import render_card
+from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
 
@@ -118,7 +118,11 @@ def _crown(campaign: Campaign, home: Home, known: History, new: Champion) -> Cha
     assert checkpoint is not None
     facts = card_facts(campaign, home, checkpoint, records.at(new.report), new.why, forced=new.forced)
     weights = checkpoint.path("checkpoint")
-    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, render_card(facts))
+    card, cycle = without_metadata(render_card(facts)), cycles.cycle_of(campaign, home)
+    tags = {}
+    if cycle is not None:
+        card, tags = f"Promoted in cycle {cycle.number}.\n\n{card}", {"rft.cycle": str(cycle.number)}
+    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, card, tags)
     changed = champions.promoted(known, champions.with_version(new, version))
     _point(home, campaign, changed)
     champions.write(home.root, campaign.name, changed)
