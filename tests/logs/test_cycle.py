@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,28 +100,37 @@ def test_the_next_cycle_takes_new_rows_and_a_share_of_old_ones(finished_copy: Pa
     assert (days.count("tuesday"), days.count("monday")) == (6, 2)
 
 
-def test_what_was_new_to_an_interrupted_cycle_is_new_to_the_next(finished_copy: Path) -> None:
-    set_up(finished_copy)
-    log(finished_copy, "monday")
-    begun(finished_copy)
-    assert begun(finished_copy).waits == f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle 1"
-    log(finished_copy, "tuesday", count=1)
-    second = begun(finished_copy)
+def test_what_was_new_to_an_interrupted_cycle_is_new_to_the_next(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    assert begun(tiny_campaign).waits == f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"
+    log(tiny_campaign, "tuesday", count=1)
+    second = begun(tiny_campaign)
     assert (second.number, second.drawn.new, second.drawn.old, len(second.drawn.unseen)) == (2, 8, 0, 13)
 
 
-def test_who_opts_out_after_a_cycle_is_in_no_later_one(finished_copy: Path) -> None:
-    set_up(finished_copy, opt_out="no_training", old_share=0.5)
+def test_who_opts_out_after_a_cycle_is_in_no_later_one(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign, opt_out="no_training", old_share=0.5)
     rows = [{"id": f"monday-{i}", "prompt": f"On monday my order number {i} was bad."} for i in range(4)]
-    write_logs(finished_copy / "logs" / "monday.jsonl", [{**row, "no_training": False} for row in rows])
-    assert begun(finished_copy).drawn.new == 4
+    write_logs(tiny_campaign / "logs" / "monday.jsonl", [{**row, "no_training": False} for row in rows])
+    assert begun(tiny_campaign).drawn.new == 4
     ended()
     refused = [{"id": row["id"], "prompt": "Do not use my words.", "no_training": True} for row in rows[:3]]
-    write_logs(finished_copy / "logs" / "refused.jsonl", refused)
-    log(finished_copy, "tuesday")
-    second = begun(finished_copy)
+    write_logs(tiny_campaign / "logs" / "refused.jsonl", refused)
+    log(tiny_campaign, "tuesday")
+    second = begun(tiny_campaign)
     assert (second.drawn.old, second.drawn.opted_out) == (1, 6)
     assert [row["id"] for row in second.drawn.rows if row["id"].startswith("monday")] == ["monday-3"]
+
+
+def test_two_who_begin_at_once_draw_one_cycle(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    with ThreadPoolExecutor(2) as both:
+        waits = [found.waits for found in both.map(begun, [tiny_campaign, tiny_campaign])]
+    assert sorted(waits, key=str) == [None, f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"]
+    assert [path.name for path in (Home.find().root / "cycles" / "tiny").glob("[!.]*")] == ["1"]
 
 
 def test_after_a_rollback_a_cycle_starts_from_the_champion_before(finished_copy: Path) -> None:
