@@ -9,7 +9,7 @@ import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.cli import dead_runs
-from rft_pipeline.cycles import Cycle, load_in_force, newest
+from rft_pipeline.cycles import cycle_of, load_in_force, newest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import node, nodes, payload
 from rft_pipeline.plan import Settled, settle
@@ -103,8 +103,8 @@ def _run_what_is_to_be_made(campaign: str, key: str) -> dg.RunRequest | dg.SkipR
 
 
 def _run_a_cycle(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
-    """Draws prompts from fresh logs and runs the campaign on them from its champion; goes on with a cycle that was
-    begun, where nothing new is there."""
+    """Draws prompts from fresh logs and runs the campaign on them from its champion. Where nothing is new, goes on with
+    a cycle that was interrupted, or rests."""
     from rft_pipeline.logs.cycle import begin
 
     home = Home.find()
@@ -112,10 +112,10 @@ def _run_a_cycle(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
     cycle = newest(home, campaign)
     if cycle is None:
         return dg.SkipReason(str(logs.waits))
-    look = _Look(campaign)
-    if logs.waits is not None and not look.something_to_make():
-        return dg.SkipReason(f"{logs.waits}; every stage is up to date")
-    return look.request(key, f"retraining, cycle {cycle.number}: {logs.waits or logs.summary}", cycle)
+    if logs.waits is not None and cycle.finished:
+        return dg.SkipReason(logs.waits)
+    told = logs.summary if logs.waits is None else f"was interrupted and goes on; {logs.waits}"
+    return _Look(campaign).request(key, f"retraining, cycle {cycle.number}: {told}")
 
 
 class _Look:
@@ -150,10 +150,11 @@ class _Look:
     def something_to_make(self) -> bool:
         return any(each.cause for each in self.settled.decisions)
 
-    def request(self, key: str, reason: str, cycle: Cycle | None = None) -> dg.RunRequest:
+    def request(self, key: str, reason: str) -> dg.RunRequest:
         """A run of the sources and of the rounds that are not kept."""
         start = self.settled.first_round
         wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
+        cycle = cycle_of(self.campaign, self.home)
         return dg.RunRequest(
             run_key=key,
             asset_selection=[dg.AssetKey(each.split("/")) for each in wanted],

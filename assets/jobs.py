@@ -28,4 +28,5 @@ def campaign_job(campaign: Campaign) -> Any:
         description=campaign.description,
         executor_def=dg.multi_or_in_process_executor,
         config=EACH_STEP_A_PROCESS,
+        tags={"rft/campaign": campaign.name},
     )

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from assets.orphans import end_with_parent
-from rft_pipeline.cycles import load_in_force
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cycles import cycle_of, load_in_force
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.store import Home, Record
 
@@ -16,6 +17,12 @@ class StageRunner(dg.ConfigurableResource[None]):
         end_with_parent()
         home = Home.find()
         return Pipeline(home).run(load_in_force(home, campaign), name, run_id)
+
+    def about(self, campaign: str) -> dict[str, str]:
+        """What a run of the campaign is tagged with: the campaign, and the cycle in force."""
+        home = Home.find()
+        cycle = cycle_of(load_campaign(home.campaign_folder(campaign)), home)
+        return {"rft/campaign": campaign, **({} if cycle is None else cycle.tags)}
 
     def mlflow_page(self, record: Record) -> str:
         """The address of the record's MLflow run."""

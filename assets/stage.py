@@ -44,8 +44,11 @@ def stage_asset(
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
     def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
-        dead_runs.claim(context.instance, context.run)
+        dead_runs.claim(context.instance, context.run, stages.about(campaign.name))
         record = stages.run(campaign.name, name, context.run_id)
+        if here.stage == "promotion":
+            promoted = int(record.metrics["promoted_round"])
+            context.instance.add_run_tags(context.run_id, {"rft/promoted": f"round {promoted}" if promoted else "none"})
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(record.content_hash),

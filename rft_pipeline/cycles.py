@@ -2,11 +2,14 @@
 
 A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
 were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
-cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing.
+cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes
+when the cycle's promotion was decided; without it the cycle was interrupted: it goes on, or where more is new, the next
+one begins and what was new to the interrupted one still is.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from rft_pipeline.store import Home, RecordStore
 CYCLE = "cycle.json"
 PROMPTS = "prompts.jsonl"
 SEEN = "seen.txt"
+OUTCOME = "outcome.json"
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,12 @@ class Cycle:
     @property
     def tags(self) -> dict[str, str]:
         """Of its Dagster runs."""
-        start = {} if self.policy is None else {"rft/champion": self.policy.address}
-        return {"rft/cycle": str(self.number), **start}
+        return {"rft/cycle": str(self.number), "rft/champion": "none" if self.policy is None else self.policy.address}
+
+    @property
+    def finished(self) -> bool:
+        """Whether its promotion was decided."""
+        return (self.folder / OUTCOME).is_file()
 
 
 def cycles(home: Home, campaign: str) -> list[Cycle]:
@@ -70,6 +78,13 @@ def seen_by(found: list[Cycle]) -> set[str]:
     return {line for cycle in found for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
 
 
+def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
+    """Write down how a cycle ended; what was decided last stands there."""
+    beside = cycle.folder / f".{OUTCOME}-{os.getpid()}"
+    beside.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
+    beside.replace(cycle.folder / OUTCOME)
+
+
 def cycles_folder(home: Home, campaign: str) -> Path:
     return home.root / "cycles" / campaign
 
@@ -82,9 +97,17 @@ def champion(home: Home, campaign: str) -> Pinned | None:
     if RecordStore(home.store).at(found.record) is None:
         raise StoreError(
             f"{champions.path_of(home.root, campaign)}: names {found.record}, whose record is gone or not whole; "
-            "promote another round"
+            f"no cycle can start from it: `rft rollback {campaign}` goes back to the champion before, `rft promote "
+            f"{campaign} --round N --force --why ...` makes another round champion"
         )
     return Pinned(found.record, found.content_hash)
+
+
+def cycle_of(campaign: Campaign, home: Home) -> Cycle | None:
+    """The cycle a campaign runs: the newest, where it retrains and one was drawn."""
+    if campaign.schedule is None or campaign.schedule.retrain is None:
+        return None
+    return newest(home, campaign.name)
 
 
 def load_in_force(home: Home, name: str) -> Campaign:
@@ -100,9 +123,7 @@ def in_force(campaign: Campaign, home: Home) -> Campaign:
 
     The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
     """
-    if campaign.schedule is None or campaign.schedule.retrain is None:
-        return campaign
-    cycle = newest(home, campaign.name)
+    cycle = cycle_of(campaign, home)
     if cycle is None:
         return campaign
     train = PromptSource(source=os.path.relpath(cycle.folder / PROMPTS, campaign.folder))

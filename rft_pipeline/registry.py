@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS = "champion", "previous"
 
 
-def register(home: Home, campaign: str, champion: Champion, weights: Path, run_id: str | None, card: str) -> str:
+def register(
+    home: Home,
+    campaign: str,
+    champion: Champion,
+    weights: Path,
+    run_id: str | None,
+    card: str,
+    more_tags: Mapping[str, str],
+) -> str:
     """A version of the campaign's model for these weights, found again when they were registered before; its number."""
     client = _client(home)
     with _alone(home):
@@ -30,7 +38,7 @@ def register(home: Home, campaign: str, champion: Champion, weights: Path, run_i
                 client.update_model_version(campaign, version.version, description=card)
                 return str(version.version)
         tags = {"rft.record": champion.record, "rft.content_hash": champion.content_hash}
-        tags |= {"rft.round": str(champion.round), "rft.forced": str(champion.forced).lower()}
+        tags |= {"rft.round": str(champion.round), "rft.forced": str(champion.forced).lower(), **more_tags}
         made = client.create_model_version(
             campaign, source=weights.as_uri(), run_id=run_id, tags=tags, description=card
         )

@@ -5,9 +5,11 @@ is wrong with it. A file that cannot be read at all raises `DataError`.
 """
 
 import csv
+import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -55,16 +57,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def jsonl_rows(path: Path, findings: list[str]) -> list[Row]:
-    """The objects of a JSON Lines file; blank lines are skipped, and counted as lines."""
+def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> list[Row]:
+    """The objects of a JSON Lines file; blank lines are skipped, and counted as lines.
+
+    Of a `growing` file, a last line without a line break that is not whole is still being written, and left out.
+    """
     rows = []
-    for number, line in enumerate(_read(path).removeprefix(_BOM).split(b"\n"), start=1):
+    lines = _read(path).removeprefix(_BOM).split(b"\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             rows.append(Row("line", number, _json_object(line)))
         except DataError as error:
-            findings.append(f"{path}: line {number}: {error}")
+            if not (growing and number == len(lines)):
+                findings.append(f"{path}: line {number}: {error}")
     return rows
 
 
@@ -148,7 +155,13 @@ def numbered(rows: Iterable[dict[str, Any]]) -> list[Row]:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    return path.read_bytes()
+    data = path.read_bytes()
+    if path.suffix != ".gz":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a gzip file, or a damaged one: {error}") from error
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

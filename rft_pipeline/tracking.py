@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, Node
 from rft_pipeline.sources import DECIDING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
+PROMOTED = "rft.promoted"
+DECISION = "rft.decision"
+"""Tags of a parent run: the round that was promoted, or none; and what was decided, in words."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
 
@@ -79,11 +83,20 @@ class Tracker:
         if self.node.round == 0 or self.node.stage == "promotion":
             return self._parent
         tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
-        return self._find_or_create(f"round {self.node.round}", tags)
+        return self._find_or_create(f"{self._cycle_name}round {self.node.round}", tags)
 
     @cached_property
     def _parent(self) -> str:
-        return self._find_or_create(f"{self.campaign.name} {self._config_id}", {"rft.config": self._config_id})
+        name = f"{self.campaign.name} {self._cycle_name}{self._config_id}"
+        return self._find_or_create(name, {"rft.config": self._config_id})
+
+    @cached_property
+    def _cycle(self) -> Cycle | None:
+        return cycle_of(self.campaign, self.home)
+
+    @property
+    def _cycle_name(self) -> str:
+        return "" if self._cycle is None else f"cycle {self._cycle.number} "
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
         """Metrics of one optimiser step, unless a run that was killed logged them before."""
@@ -142,6 +155,10 @@ class Tracker:
             f"dagster.{stage}.url": asset_url(record.key),
             f"rft.record.{stage}": record.address,
         } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
+        if stage == "promotion":
+            decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+            links[PROMOTED] = f"round {decided['promoted']}" if decided["promoted"] else "none"
+            links[DECISION] = decided["said"]
         if run := record.dagster_run_id or self.dagster_run_id:
             links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
         return links
@@ -151,6 +168,7 @@ class Tracker:
         tags = self._client.get_run(self.run_id).data.tags
         made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
         lines = [
+            *([f"**{tags[DECISION]}**", ""] if DECISION in tags else []),
             f"Made{made_in} from stages that lead to their assets:",
             "",
             "| stage | record | made from |",
@@ -249,5 +267,8 @@ class Tracker:
             found = client.search_runs([experiment], filter_string=where, max_results=1)
             if found:
                 return str(found[0].info.run_id)
-            run = client.create_run(experiment, tags={**tags, "rft.campaign": self.campaign.name}, run_name=name)
+            about = {"rft.campaign": self.campaign.name}
+            if self._cycle is not None:
+                about |= {tag.replace("/", "."): value for tag, value in self._cycle.tags.items()}
+            run = client.create_run(experiment, tags={**tags, **about}, run_name=name)
             return str(run.info.run_id)

@@ -41,11 +41,13 @@ def main() -> None:
 
 @app.command(epilog="Example: rft check support_reply")
 def check(campaign: Name) -> None:
-    """Validate a campaign's settings, rubric, prompts and anchors, without a model."""
+    """Validate a campaign's settings, rubric, prompts, anchors and interaction logs, without a model."""
     from rft_pipeline.check import check_campaign
+    from rft_pipeline.logs.checking import check_logs
 
     home = Home.find()
-    show.checked(check_campaign(_folder(home, campaign), home.models))
+    found = check_campaign(_folder(home, campaign), home.models)
+    show.checked(found, check_logs(found.campaign, home))
 
 
 @app.command(epilog="Example: rft plan support_reply --rubric stricter.yaml")

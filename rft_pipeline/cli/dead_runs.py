@@ -5,6 +5,7 @@ Dagster still believes in the latter, and they hold the pool's slot for ever.
 
 import os
 import socket
+from collections.abc import Mapping
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,16 @@ def tags() -> dict[str, str]:
     return {PID: str(os.getpid()), HOST: socket.gethostname()}
 
 
-def claim(instance: "DagsterInstance", run: "DagsterRun") -> None:
-    """Leave word which process executes a run that a daemon or the UI launched: the parent of a step's own process."""
+def claim(instance: "DagsterInstance", run: "DagsterRun", about: Mapping[str, str]) -> None:
+    """Leave word what a run is about, where it does not say so yet, and which process executes one that a daemon or the
+    UI launched: the parent of a step's own process."""
+    missing = {name: value for name, value in about.items() if name not in run.tags}
     if PID not in run.tags:
         parent = parent_process()
         pid = os.getpid() if parent is None else parent.pid
-        instance.add_run_tags(run.run_id, {PID: str(pid), HOST: socket.gethostname()})
+        missing |= {PID: str(pid), HOST: socket.gethostname()}
+    if missing:
+        instance.add_run_tags(run.run_id, missing)
 
 
 def bury(instance: "DagsterInstance") -> list[str]:

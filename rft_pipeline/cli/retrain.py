@@ -19,7 +19,6 @@ def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
     """Begin the next cycle, or go on with the newest where nothing is new, and run it. Raises `RftError`."""
     from rft_pipeline.check import check_campaign
     from rft_pipeline.cli.launch import launch
-    from rft_pipeline.plan import plan as planned
 
     folder = home.campaign_folder(campaign)
     check_campaign(folder, home.models)
@@ -34,7 +33,7 @@ def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
     if cycle is None:
         return
     running = load_in_force(home, campaign)
-    if found.waits is None or any(step.action == "run" for step in planned(running, home).steps):
+    if found.waits is None or not cycle.finished:
         launch(home, running, running.rounds, tags=cycle.tags)
         if not as_json:
             show.rounds(home, running)

@@ -11,6 +11,7 @@ from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.errors import StoreError
+from rft_pipeline.logs.checking import CheckedLogs
 from rft_pipeline.models import Model
 from rft_pipeline.plan import Plan
 from rft_pipeline.store import Home, Record, RecordStore
@@ -18,8 +19,8 @@ from rft_pipeline.store import Home, Record, RecordStore
 LONGEST_REASON = 1000
 
 
-def checked(result: CheckResult) -> None:
-    """What a campaign consists of, and what may be wrong with it."""
+def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
+    """What a campaign consists of, what its next cycle would draw, and what may be wrong with them."""
     out.print(
         f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
         f"{result.anchors} anchors, {result.campaign.rounds} rounds",
@@ -33,7 +34,9 @@ def checked(result: CheckResult) -> None:
             each.name, each.kind, f"{each.weight:.2f}", gate, f"{labels.good}/{labels.bad}" if labels else "–"
         )
     out.print(table)
-    for warning in result.warnings:
+    if logs is not None:
+        out.print(f"logs: {escape(logs.summary)}", highlight=False, soft_wrap=True)
+    for warning in (*result.warnings, *(() if logs is None else logs.warnings)):
         err.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
     out.print("[green]ok[/]")
 

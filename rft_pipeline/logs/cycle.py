@@ -12,11 +12,11 @@ from typing import Any
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign, Retrain
-from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN, Pinned, champion, cycles, cycles_folder, seen_by
+from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN, Cycle, Pinned, champion, cycles, cycles_folder, seen_by
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import canonical_json, file_sha256, fingerprint
 from rft_pipeline.logs.drawing import Drawn, draw
-from rft_pipeline.logs.reading import log_files, read_logs
+from rft_pipeline.logs.reading import Logged, log_files, read_logs
 from rft_pipeline.logs.redact import Redactor
 from rft_pipeline.stages.prompts import read_source
 from rft_pipeline.store import Home
@@ -75,7 +75,7 @@ def look(campaign: Campaign, home: Home) -> Look:
     logged = read_logs(files, retrain.opt_out)
     held_out = read_source(campaign.prompts.eval, campaign.folder)
     redactor = Redactor.of(retrain)
-    drawn = draw(logged, seen_by(earlier), held_out, retrain, redactor, campaign.seed, number)
+    drawn = draw(logged, _seen(logged, earlier), held_out, retrain, redactor, campaign.seed, number)
     return Look(number, drawn, champion(home, campaign.name), _waits(campaign, drawn, retrain, number, bool(files)))
 
 
@@ -91,6 +91,14 @@ def begin(campaign: Campaign, home: Home) -> Look:
         if found.waits is None:
             _write(found, folder / str(found.number), retraining(campaign))
     return found
+
+
+def _seen(logged: list[Logged], earlier: list[Cycle]) -> set[str]:
+    """What counts as old: where something is new to all earlier cycles, what was new to an interrupted one is too."""
+    seen = seen_by(earlier)
+    if all(each.opted_out or each.prompt_id in seen for each in logged):
+        return seen
+    return seen_by([cycle for cycle in earlier if cycle.finished])
 
 
 def _waits(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, files: bool) -> str | None:

@@ -58,7 +58,7 @@ def draw(
     ranked = sorted(allowed, key=lambda prompt_id: (seed_of(seed, "cycle prompts", cycle, prompt_id), prompt_id))
     fresh = [prompt_id for prompt_id in ranked if prompt_id not in seen]
     stale = [prompt_id for prompt_id in ranked if prompt_id in seen]
-    reserved = min(len(stale), round(retrain.prompts * retrain.old_share))
+    reserved = min(len(stale), round(retrain.prompts * retrain.old_share), retrain.prompts - 1)
 
     picker = _Picker(held_out, redactor)
     new = picker.pick([allowed[prompt_id] for prompt_id in fresh], retrain.prompts - reserved)
@@ -93,7 +93,8 @@ class _Picker:
         while candidates and (missing := before + count - len(self.taken)) > 0:
             chunk, candidates = candidates[:missing], candidates[missing:]
             cleaned = [self._clean(each) for each in chunk]
-            near = _near(self.held_out, [row for row, _ in cleaned])
+            near = _near(self.held_out, [each.messages for each in chunk])
+            near |= _near(self.held_out, [row["prompt"] for row, _ in cleaned])
             for place, (row, found) in enumerate(cleaned):
                 prompt_id = fingerprint(row["prompt"])
                 if place in near:
@@ -110,8 +111,11 @@ class _Picker:
         return {**self.redactor.clean(row, found), "prompt": messages}, found
 
 
-def _near(held_out: pl.DataFrame, rows: list[dict[str, Any]]) -> set[int]:
-    """Places of all rows that are like a held-out prompt: each is looked up among the held-out."""
-    messages = [canonical_json(row["prompt"]) for row in rows]
-    asked = pl.DataFrame({"id": [str(place) for place in range(len(rows))], "messages": messages})
+def _near(held_out: pl.DataFrame, prompts: list[list[dict[str, str]]]) -> set[int]:
+    """Places of all prompts that are like a held-out prompt: each is looked up among the held-out.
+
+    Asked before and after the redaction, since held-out prompts may hold what is redacted here.
+    """
+    messages = [canonical_json(prompt) for prompt in prompts]
+    asked = pl.DataFrame({"id": [str(place) for place in range(len(prompts))], "messages": messages})
     return {int(pair.eval_id) for pair in overlaps(held_out, asked)}

@@ -8,7 +8,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.rows import Row, csv_rows, jsonl_rows, parquet_rows, refuse, shown
 from rft_pipeline.stages.prompts import messages_of, name_of
 
-ENDINGS = (".jsonl", ".csv", ".parquet")
+ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 _TEXTS = ("id", "prompt", "messages")
 
 
@@ -26,32 +26,49 @@ class Logged(NamedTuple):
 def log_files(folder: Path, logs: str) -> list[Path]:
     """The files that `logs` names, a folder or a glob beside campaign.yaml; none when nothing is there yet.
 
-    Raises `ConfigError` for a file whose format is not known.
+    Hidden files are left out: somebody writes them, to be renamed. Raises `ConfigError` for a file of a glob whose
+    format is not known.
     """
-    anchored = folder / logs
-    if anchored.is_dir():
-        return sorted(path for path in anchored.rglob("*") if path.suffix in ENDINGS and path.is_file())
-    root = Path(anchored.anchor)
-    files = sorted(path for path in root.glob(str(anchored.relative_to(root))) if path.is_file())
-    if unknown := [path for path in files if path.suffix not in ENDINGS]:
+    named = Path(logs)
+    if (folder / named).is_dir():
+        return [path for path in _visible(folder / named, "**/*") if path.name.endswith(ENDINGS)]
+    root = Path(named.anchor) if named.is_absolute() else folder
+    files = _visible(root, str(named.relative_to(named.anchor)))
+    if unknown := [path for path in files if not path.name.endswith(ENDINGS)]:
         raise ConfigError(f"{unknown[0]}: schedule.retrain.logs: not read; allowed are {', '.join(ENDINGS)}")
     return files
+
+
+def unread_files(folder: Path, logs: str) -> list[Path]:
+    """Where `logs` names a folder, the files in it whose format is not known."""
+    there = _visible(folder / logs, "**/*") if (folder / logs).is_dir() else []
+    return [path for path in there if not path.name.endswith(ENDINGS)]
+
+
+def _visible(root: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
 
 
 def read_logs(files: list[Path], opt_out: str | None) -> list[Logged]:
     """All rows of log files, in order. `opt_out` names the field that is true where nobody may train on a row.
 
+    A row that opts out takes with it all rows of the same id or the same messages: a log that only grows says so in a
+    later row.
+
     Raises `DataError` with a line for each row that cannot be used, naming file, row and key, and when no row has the
     opt-out field: a name that is misspelled would let everything through.
     """
     findings: list[str] = []
-    logged = []
+    logged: list[Logged] = []
+    names: list[str] = []
     has_opt_out = opt_out is None
     for path in files:
         for row in _rows(path, findings):
             has_opt_out = has_opt_out or opt_out in row.values
             try:
-                logged.append(_logged(row, path.name, opt_out))
+                each = _logged(row, path.name, opt_out)
+                logged.append(each)
+                names.append(each.prompt_id if row.values.get("id") is None else each.id)
             except DataError as error:
                 findings.append(f"{path}: {row.place}: {error}")
     refuse(findings)
@@ -60,14 +77,20 @@ def read_logs(files: list[Path], opt_out: str | None) -> list[Logged]:
             f"{files[0].parent}: no row of the logs has the field {opt_out!r} that schedule.retrain.opt_out names; "
             "correct the name, or leave opt_out away"
         )
-    return logged
+    refusing = {
+        key for each, name in zip(logged, names, strict=True) if each.opted_out for key in (each.prompt_id, name)
+    }
+    return [
+        each._replace(opted_out=not refusing.isdisjoint((each.prompt_id, name)))
+        for each, name in zip(logged, names, strict=True)
+    ]
 
 
 def _rows(path: Path, findings: list[str]) -> list[Row]:
-    match path.suffix:
-        case ".jsonl":
-            return jsonl_rows(path, findings)
-        case ".csv":
+    match path.name.removesuffix(".gz").rpartition(".")[2]:
+        case "jsonl":
+            return jsonl_rows(path, findings, growing=True)
+        case "csv":
             return csv_rows(path, findings, _TEXTS)
         case _:
             return parquet_rows(path)

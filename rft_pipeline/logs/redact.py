@@ -17,10 +17,12 @@ from rft_pipeline.imports import Code
 Finder = Callable[[str], list[tuple[int, int]]]
 """Text → where it holds personal data: begin and end of each, none within another."""
 
-_EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}")
-_DIGIT_GROUPS = re.compile(r"(?<!\w)\d+(?:[ \u00a0.-]\d+)*(?!\w)")
+_DOMAIN = r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}"
+_EMAIL = re.compile(rf"(?<![\w.%+'-])[\w.%+'-]++[@＠]{_DOMAIN}")
+_EMAIL_IN_URL = re.compile(rf"(?<![\w.+'-])[\w.+'-]++%40{_DOMAIN}")
+_DIGIT_GROUPS = re.compile(r"\d+(?:(?:[^\S\n]|[._\u2010-\u2015-]){1,2}\d+)*")
 _CARD_DIGITS = range(13, 20)
-_CARD_BEGINS = "23456"
+_CARD_BEGINS = range(2, 7)
 """What the numbers of payment cards begin with (ISO/IEC 7812)."""
 _PHONE_DIGITS = 6
 """No phone number has fewer."""
@@ -53,9 +55,9 @@ class Redactor:
                 return self._text(value, found)
             case bool():
                 return value
-            case int():
-                text = self._text(str(value), found)
-                return value if text == str(value) else text
+            case int() | float() if value == value // 1:
+                text = self._text(str(int(value)), found)
+                return value if text == str(int(value)) else text
             case dict():
                 return {key: self.clean(item, found) for key, item in value.items()}
             case list():
@@ -77,12 +79,12 @@ class Redactor:
 
 
 def emails(text: str) -> list[tuple[int, int]]:
-    """Where e-mail addresses stand."""
-    return [match.span() for match in _EMAIL.finditer(text)] if "@" in text else []
+    """Where e-mail addresses stand, also as part of a URL."""
+    return _joined([match.span() for pattern in (_EMAIL, _EMAIL_IN_URL) for match in pattern.finditer(text)])
 
 
 def cards(text: str) -> list[tuple[int, int]]:
-    """Where 13 to 19 digits stand, in one piece or grouped, that pass the check of Luhn (1960).
+    """Where 13 to 19 digits stand, in one piece or grouped, that begin as cards do and pass the check of Luhn (1960).
 
     Digits beside them, e.g. an expiry date, are no part of the number.
     """
@@ -93,7 +95,7 @@ def cards(text: str) -> list[tuple[int, int]]:
         while first < len(groups):
             for last in range(min(len(groups), first + max(_CARD_DIGITS)) - 1, first - 1, -1):
                 begin, end = run.start() + groups[first][0], run.start() + groups[last][1]
-                if _is_card(re.sub(r"\D", "", text[begin:end])):
+                if _is_card([int(each) for each in text[begin:end] if each.isdecimal()]):
                     found.append((begin, end))
                     first = last
                     break
@@ -137,10 +139,10 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _is_card(digits: str) -> bool:
+def _is_card(digits: Sequence[int]) -> bool:
     if len(digits) not in _CARD_DIGITS or digits[0] not in _CARD_BEGINS:
         return False
-    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
+    doubled = (digit * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(each // 10 + each % 10 for each in doubled) % 10 == 0
 
 

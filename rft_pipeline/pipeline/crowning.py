@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from rft_pipeline import champions, registry
+from rft_pipeline import champions, cycles, registry
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.promotion import DECISION
-from rft_pipeline.report.card import render_card
+from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
 
@@ -35,6 +35,17 @@ def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | 
         if moved_before or in_force or champions.rolled_back(known, new.content_hash):
             return None
         return _crown(campaign, home, known, new)
+
+
+def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
+    """Write down the promotion's decision as the outcome of the cycle in force, if it was made on the cycle's prompts;
+    `train` is the hash of their file."""
+    cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
+    if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
+        return
+    decided = decision_of(record)
+    promoted = "none" if decided["promoted"] is None else f"round {decided['promoted']}"
+    cycles.finish(cycle, {"promoted": promoted, "said": decided["said"], "promotion": record.address})
 
 
 def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:
@@ -107,7 +118,11 @@ def _crown(campaign: Campaign, home: Home, known: History, new: Champion) -> Cha
     assert checkpoint is not None
     facts = card_facts(campaign, home, checkpoint, records.at(new.report), new.why, forced=new.forced)
     weights = checkpoint.path("checkpoint")
-    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, render_card(facts))
+    card, cycle = without_metadata(render_card(facts)), cycles.cycle_of(campaign, home)
+    tags = {}
+    if cycle is not None:
+        card, tags = f"Promoted in cycle {cycle.number}.\n\n{card}", {"rft.cycle": str(cycle.number)}
+    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, card, tags)
     changed = champions.promoted(known, champions.with_version(new, version))
     _point(home, campaign, changed)
     champions.write(home.root, campaign.name, changed)

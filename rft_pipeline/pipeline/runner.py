@@ -15,7 +15,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
 from rft_pipeline.graph import Node, chosen, node, payload
 from rft_pipeline.pipeline.bodies import BODIES
-from rft_pipeline.pipeline.crowning import crown_decided
+from rft_pipeline.pipeline.crowning import crown_decided, end_cycle
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
@@ -54,6 +54,7 @@ class Pipeline:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
                 if here.stage == "promotion":
                     crown_decided(campaign, self.home, found)
+                    end_cycle(campaign, self.home, found, sources["prompts.train"])
             if here.stage == "eval_reports":
                 self._publish(campaign, found)
             return replace(found, mlflow_run_id=tracker.log_record(found))

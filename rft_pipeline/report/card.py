@@ -44,3 +44,8 @@ def render_card(facts: Facts) -> str:
 
     template = environment().overlay(autoescape=False).get_template("card.md.jinja")
     return template.render(facts=facts) + "\n"
+
+
+def without_metadata(card: str) -> str:
+    """The card for those who show Markdown alone."""
+    return card.split("---\n", 2)[2].lstrip()

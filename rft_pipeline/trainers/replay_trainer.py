@@ -195,12 +195,13 @@ class ReplayTrainer(GRPOTrainer):
         """Logs the step's KL to the start, a mean over live tokens, and returns and logs its effective share.
 
         That is the effective sample size of the step's rollouts, (Σw)²/Σw², as a share of their number: 1 when all
-        ratios are equal, or none is live. Both are over the whole step: whatever the number of passes and processes.
+        ratios are equal, or none is live; 0 when none can be told from 0. Both are over the whole step: whatever the
+        number of passes and processes.
         """
         assert self._step_sums is not None
         kl, tokens, total, squares, count = self.accelerator.reduce(self._step_sums).tolist()
         self._step_sums = None
-        share = total**2 / (count * squares) if count else 1.0
+        share = total**2 / (count * squares) if squares else float(not count)
         self._metrics["train"]["kl_to_start"].append(kl / max(tokens, 1))
         self._metrics["train"]["effective_share"].append(share)
         return float(share)

@@ -10,9 +10,9 @@ from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from assets.definitions import definitions
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, RecordStore
 from tests.assets.small import instance, materialize
-from tests.logs.test_cycle import log, set_up
+from tests.logs.test_cycle import ended, log, set_up
 from tests.promoted import promote
 from tests.runs import edit
 
@@ -137,6 +137,37 @@ def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finish
         assert (request.tags["rft/cycle"], request.tags["rft/champion"]) == ("1", champion)
         assert len(request.asset_selection or []) == 15
     assert (first.run_requests or [])[0].run_key == (repeated.run_requests or [])[0].run_key
+
+
+def test_a_finished_cycle_rests_whatever_was_edited_and_an_interrupted_one_goes_on(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    schedule = definitions(Home.find()).resolve_schedule_def("tiny_retrain")
+
+    def tick() -> ScheduleExecutionData:
+        with instance() as running:
+            return schedule.evaluate_tick(dg.build_schedule_context(running, datetime(2026, 1, 5, 3, tzinfo=UTC)))
+
+    nothing = f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle 1"
+    reasons = [request.tags["rft/reason"] for asked in (tick(), tick()) for request in asked.run_requests or []]
+    assert reasons == [
+        "retraining, cycle 1: 8 new and 0 old prompts of 12 logged rows",
+        f"retraining, cycle 1: was interrupted and goes on; {nothing}",
+    ]
+    ended()
+    edit(finished_copy / "campaign.yaml", "training.epochs", 2)
+    assert tick().skip_message == nothing
+
+
+def test_a_run_tells_its_campaign_and_what_it_promoted_whoever_launched_it(finished_home: Path) -> None:
+    assert definitions(Home.find()).resolve_job_def("tiny").run_tags["rft/campaign"] == "tiny"
+    promotion = RecordStore(Home.find().store).current("tiny/promotion")
+    assert promotion is not None
+    round_ = int(promotion.metrics["promoted_round"])
+    with instance() as running:
+        (run,) = running.get_runs()
+    assert run.tags["rft/campaign"] == "tiny"
+    assert run.tags["rft/promoted"] == (f"round {round_}" if round_ else "none")
 
 
 @pytest.mark.parametrize(

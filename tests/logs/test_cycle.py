@@ -2,14 +2,15 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.champions import path_of
-from rft_pipeline.cycles import load_in_force, newest
+from rft_pipeline.champions import back, changing, path_of, write
+from rft_pipeline.cycles import finish, load_in_force, newest
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.logs.cycle import Look, begin, look
 from rft_pipeline.plan import plan
@@ -26,13 +27,20 @@ def set_up(folder: Path, **settings: Any) -> None:
     edit(folder / "campaign.yaml", "schedule", {"retrain": {**RETRAIN, **settings}})
 
 
-def log(folder: Path, day: str, count: int = 12) -> None:
-    rows = [{"id": f"{day}-{i}", "prompt": f"On {day} my order number {i} was bad."} for i in range(count)]
+def log(folder: Path, day: str, count: int = 12, **fields: str) -> None:
+    rows = [{"id": f"{day}-{i}", "prompt": f"On {day} my order number {i} was bad.", **fields} for i in range(count)]
     write_logs(folder / "logs" / f"{day}.jsonl", rows)
 
 
 def begun(folder: Path) -> Look:
     return begin(load_campaign(folder), Home.find())
+
+
+def ended() -> None:
+    """The newest cycle, as its promotion leaves it."""
+    cycle = newest(Home.find(), "tiny")
+    assert cycle is not None
+    finish(cycle, {"promoted": "none"})
 
 
 def to_run(folder: Path) -> list[str]:
@@ -84,11 +92,61 @@ def test_the_next_cycle_takes_new_rows_and_a_share_of_old_ones(finished_copy: Pa
     set_up(finished_copy)
     log(finished_copy, "monday")
     begun(finished_copy)
+    ended()
     log(finished_copy, "tuesday")
     second = begun(finished_copy)
     assert (second.number, second.drawn.new, second.drawn.old) == (2, 6, 2)
     days = [row["id"].partition("-")[0] for row in second.drawn.rows]
     assert (days.count("tuesday"), days.count("monday")) == (6, 2)
+
+
+def test_what_was_new_to_an_interrupted_cycle_is_new_to_the_next(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    assert begun(tiny_campaign).waits == f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"
+    log(tiny_campaign, "tuesday", count=1)
+    second = begun(tiny_campaign)
+    assert (second.number, second.drawn.new, second.drawn.old, len(second.drawn.unseen)) == (2, 8, 0, 13)
+
+
+def test_who_opts_out_after_a_cycle_is_in_no_later_one(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign, opt_out="no_training", old_share=0.5)
+    rows = [{"id": f"monday-{i}", "prompt": f"On monday my order number {i} was bad."} for i in range(4)]
+    write_logs(tiny_campaign / "logs" / "monday.jsonl", [{**row, "no_training": False} for row in rows])
+    assert begun(tiny_campaign).drawn.new == 4
+    ended()
+    refused = [{"id": row["id"], "prompt": "Do not use my words.", "no_training": True} for row in rows[:3]]
+    write_logs(tiny_campaign / "logs" / "refused.jsonl", refused)
+    log(tiny_campaign, "tuesday")
+    second = begun(tiny_campaign)
+    assert (second.drawn.old, second.drawn.opted_out) == (1, 6)
+    assert [row["id"] for row in second.drawn.rows if row["id"].startswith("monday")] == ["monday-3"]
+
+
+def test_two_who_begin_at_once_draw_one_cycle(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    with ThreadPoolExecutor(2) as both:
+        waits = [found.waits for found in both.map(begun, [tiny_campaign, tiny_campaign])]
+    assert sorted(waits, key=str) == [None, f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"]
+    assert [path.name for path in (Home.find().root / "cycles" / "tiny").glob("[!.]*")] == ["1"]
+
+
+def test_after_a_rollback_a_cycle_starts_from_the_champion_before(finished_copy: Path) -> None:
+    set_up(finished_copy)
+    log(finished_copy, "monday")
+    first = promote("tiny/round_1/checkpoints")
+    promote("tiny/round_2/checkpoints")
+    home = Home.find()
+    with changing(home.root, "tiny") as known:
+        write(home.root, "tiny", back(known, "too long"))
+    begun(finished_copy)
+    running = load_in_force(home, "tiny")
+    assert running.policy.model == f"champion:tiny@{first}"
+    checkpoint = RecordStore(home.store).at(first)
+    assert checkpoint is not None
+    assert source_hashes(running, home, fetch=False)["policy"] == checkpoint.content_hash
 
 
 def test_too_few_new_prompts_wait_for_more(finished_copy: Path) -> None:
@@ -150,5 +208,6 @@ def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> No
     log(finished_copy, "monday")
     address = promote("tiny/round_1/checkpoints")
     shutil.rmtree(Home.find().store / address)
-    with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is gone"):
+    with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is gone") as refused:
         begun(finished_copy)
+    assert "`rft rollback tiny` goes back to the champion before" in str(refused.value)

@@ -14,12 +14,14 @@ from tests.logs.small import logged, said
 HELD_OUT = "Where is the parcel that I ordered last week?"
 
 
-def drawn(rows: list[Logged], seen: list[Logged] | None = None, cycle: int = 1, **settings: Any) -> Drawn:
+def drawn(
+    rows: list[Logged], seen: list[Logged] | None = None, cycle: int = 1, held_out: str = HELD_OUT, **settings: Any
+) -> Drawn:
     retrain = Retrain.model_validate({"cron": "0 3 * * 1", "logs": "logs", **settings})
-    messages = canonical_json([{"role": "user", "content": HELD_OUT}])
-    held_out = pl.DataFrame({"id": ["eval-1"], "messages": [messages]})
+    messages = canonical_json([{"role": "user", "content": held_out}])
+    asked = pl.DataFrame({"id": ["eval-1"], "messages": [messages]})
     known = {row.prompt_id for row in seen or []}
-    return draw(rows, known, held_out, retrain, Redactor.of(retrain), seed=7, cycle=cycle)
+    return draw(rows, known, asked, retrain, Redactor.of(retrain), seed=7, cycle=cycle)
 
 
 def some(name: str, count: int) -> list[Logged]:
@@ -37,6 +39,12 @@ def test_few_new_prompts_bring_few_old_ones() -> None:
     old, new = some("old", 50), some("new", 6)
     found = drawn(old + new, seen=old, prompts=20, old_share=0.25)
     assert (found.new, found.old) == (6, 2)
+
+
+def test_old_prompts_never_take_every_place() -> None:
+    old, new = some("old", 50), some("new", 6)
+    found = drawn(old + new, seen=old, prompts=2, old_share=0.9)
+    assert (found.new, found.old) == (1, 1)
 
 
 def test_where_nothing_is_old_all_may_be_new() -> None:
@@ -78,6 +86,26 @@ def test_prompts_like_held_out_ones_are_left_out_and_others_take_their_place() -
     found = drawn([*near, *some("new", 5)], prompts=8)
     assert (found.new, found.like_held_out) == (5, 3)
     assert len(drawn([*near, *some("new", 50)], prompts=50).rows) == 50
+
+
+def test_a_held_out_prompt_is_known_by_the_personal_data_that_is_redacted_here() -> None:
+    asked = "Call 212-736-5000 now"
+    assert drawn([logged(asked)], held_out=asked).like_held_out == 1
+    assert drawn([logged(asked)]).like_held_out == 0
+
+
+def test_every_turn_the_id_and_the_further_fields_are_redacted() -> None:
+    turns = [{"role": role, "content": f"{role} of ann@b.example"} for role in ("system", "user", "assistant", "user")]
+    row = Logged(
+        "x", "ann@b.example/7", turns, {"reference": "Dear ann@b.example", "meta": {"phones": [2127365000.0]}}, False
+    )
+    (found,) = drawn([row]).rows
+    assert found == {
+        "id": "<email>/7",
+        "reference": "Dear <email>",
+        "meta": {"phones": ["<phone>"]},
+        "prompt": [{**turn, "content": f"{turn['role']} of <email>"} for turn in turns],
+    }
 
 
 def test_what_is_drawn_is_redacted_and_counted() -> None:

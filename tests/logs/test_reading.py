@@ -1,12 +1,13 @@
 """Logs as they come: folders, globs, three formats, and rows that cannot be used."""
 
+import gzip
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from rft_pipeline.errors import ConfigError, DataError
-from rft_pipeline.logs.reading import log_files, read_logs
+from rft_pipeline.logs.reading import log_files, read_logs, unread_files
 from tests.logs.small import write_logs
 
 CHAT = [
@@ -25,8 +26,52 @@ def test_a_folder_and_a_glob_name_the_same_files(tmp_path: Path) -> None:
     assert log_files(tmp_path, "logs/**/*.jsonl") == [b]
     assert log_files(tmp_path, str(tmp_path / "logs" / "*.csv")) == [a]
     assert log_files(tmp_path, "nothing/*.jsonl") == []
-    with pytest.raises(ConfigError, match=r"notes.txt: schedule.retrain.logs: not read; allowed are .jsonl, .csv"):
+    with pytest.raises(ConfigError, match=r"notes.txt: schedule.retrain.logs: not read; allowed are .jsonl, .jsonl.gz"):
         log_files(tmp_path, "logs/*")
+
+
+def test_hidden_files_and_odd_folder_names(tmp_path: Path) -> None:
+    folder = tmp_path / "shop [north]"
+    a = write_logs(folder / "logs" / "a.jsonl", [{"prompt": "a"}])
+    write_logs(folder / "logs" / ".b.jsonl", [{"prompt": "half of it"}])
+    assert log_files(folder, "logs") == log_files(folder, "logs/*.jsonl") == [a]
+    write_logs(folder / "logs" / "old.json", [])
+    assert [path.name for path in unread_files(folder, "logs")] == ["old.json"]
+
+
+def test_compressed_files_are_read_and_damaged_ones_named(tmp_path: Path) -> None:
+    packed = tmp_path / "logs" / "a.jsonl.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(b'{"prompt": "Hi"}\n'))
+    assert log_files(tmp_path, "logs") == [packed]
+    (row,) = read_logs([packed], None)
+    assert (row.id, row.messages[0]["content"]) == ("a.jsonl.gz:1", "Hi")
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"a.jsonl.gz: not a gzip file, or a damaged one"):
+        read_logs([packed], None)
+
+
+def test_a_line_that_is_still_being_written_waits_for_the_next_look(tmp_path: Path) -> None:
+    path = write_logs(tmp_path / "a.jsonl", [{"prompt": "whole"}])
+    with path.open("a", encoding="utf-8") as growing:
+        growing.write('{"prompt": "ha')
+    assert [row.messages[0]["content"] for row in read_logs([path], None)] == ["whole"]
+    with path.open("a", encoding="utf-8") as growing:
+        growing.write("\n")
+    with pytest.raises(DataError, match=r"a.jsonl: line 2: not JSON"):
+        read_logs([path], None)
+
+
+def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path: Path) -> None:
+    rows = [
+        {"id": "chat-1", "prompt": "Hello"},
+        {"id": "chat-1", "prompt": "Where is it?", "no_training": True},
+        {"id": "chat-2", "prompt": "Where is it?"},
+        {"id": "chat-3", "prompt": "Thank you"},
+        {"prompt": "Bye"},
+    ]
+    read = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
+    assert [row.opted_out for row in read] == [True, True, True, False, False]
 
 
 def test_messages_count_up_to_the_last_user_turn(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
 def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finished_home: Path) -> None:
     version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
     assert version.source == (record("tiny/round_1/checkpoints").folder / "checkpoint").as_uri()
+    assert version.description.startswith("# tiny, round 1\n")
     assert "## Limits" in version.description
     assert aliases() == {"champion": "1"}
 
