@@ -84,21 +84,29 @@ def rounds(home: Home, campaign: Campaign) -> None:
         f"({change(delta['lower95'])} … {change(delta['upper95'])})",
         highlight=False,
     )
-    if said := _promotion(home, campaign):
-        out.print(f"promotion: {said}", highlight=False, soft_wrap=True)
+    if promotion := summary["promotion"]:
+        out.print(f"promotion: {promotion['said']}", highlight=False, soft_wrap=True)
+        if promotion["page"]:
+            out.print(f"promotion page: {promotion['page']}", highlight=False, soft_wrap=True)
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
 
 
-def _promotion(home: Home, campaign: Campaign) -> str | None:
-    """What was decided on the report shown, if anything was."""
-    decided = RecordStore(home.store).current(f"{campaign.name}/promotion")
-    if decided is None or decided.upstream["eval_reports"] != _last_report(home, campaign).address:
+def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any] | None:
+    """What was decided on a report, if anything was."""
+    record = RecordStore(home.store).current(f"{campaign.name}/promotion")
+    if record is None or record.upstream["eval_reports"] != report.address:
         return None
-    return str(json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))["said"])
+    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    page = record.folder / "promotion.html"  # records of earlier versions have none
+    found = {name: decided[name] for name in ("promoted", "champion", "said")}
+    return found | {"page": str(page) if page.is_file() else None}
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
-    """Rounds, the last round's change against base, and the page. Raises `StoreError` when nothing was evaluated."""
+    """Rounds, the last round's change against base, the page, and what was decided on it (null when nothing was).
+
+    Raises `StoreError` when nothing was evaluated.
+    """
     record = _last_report(home, campaign)
     stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
     keep = ("round", "reward", "lower95", "upper95")
@@ -106,7 +114,12 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
         for each in stored["rounds"]
     ]
-    return {"rounds": found, "delta": stored["delta"], "report": str(record.path("report.html"))}
+    return {
+        "rounds": found,
+        "delta": stored["delta"],
+        "promotion": _promotion(home, campaign, record),
+        "report": str(record.path("report.html")),
+    }
 
 
 def _last_report(home: Home, campaign: Campaign) -> Record:
