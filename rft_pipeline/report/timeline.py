@@ -40,24 +40,14 @@ class Row(NamedTuple):
 
 def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row an alarm that was looked at in any round, with a cell a round; `verdicts` as an eval report holds them."""
-    return [
-        row for row in (_row(name, cause, verdicts) for cause, name in CAUSES.items()) if any(map(_told, row.cells))
-    ]
+    rows = [Row(name, tuple(_cell(each, cause) for each in verdicts)) for cause, name in CAUSES.items()]
+    return [row for row in rows if any(cell.level for cell in row.cells)]
 
 
-def _row(name: str, cause: str, verdicts: Sequence[Mapping[str, Any]]) -> Row:
-    return Row(
-        name, tuple(_cell([found for found in each["findings"] if found["cause"] == cause]) for each in verdicts)
-    )
-
-
-def _cell(findings: Sequence[Mapping[str, Any]]) -> Cell:
-    """The gravest of several findings with one cause, e.g. one a criterion."""
+def _cell(verdict: Mapping[str, Any], cause: str) -> Cell:
+    """The gravest of a round's findings with one cause, of which there may be one a criterion."""
+    findings = [found for found in verdict["findings"] if found["cause"] == cause]
     if not findings:
         return Cell("", "not looked at")
     level = max((str(found["level"]) for found in findings), key=LEVELS.index)
     return Cell(level, " ".join(found["sentence"] for found in findings if found["level"] == level))
-
-
-def _told(cell: Cell) -> bool:
-    return bool(cell.level)
