@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import altair as alt
+
 from rft_pipeline.report.drift import anchor_scores, evidence
 
 
@@ -18,7 +20,9 @@ def verdicts(*by_round: tuple[float | None, float | None, float, float]) -> list
 
 
 def values(chart: Any, layer: int) -> list[dict[str, Any]]:
-    return list(chart.layer[layer].data.values)
+    """What a layer draws; where all draw the same, Altair keeps it at the chart."""
+    data = chart.layer[layer].data
+    return list((chart if data is alt.Undefined else chart.layer[layer]).data.values)
 
 
 def test_a_bar_lies_between_the_bad_and_the_good_anchors_of_each_round() -> None:
