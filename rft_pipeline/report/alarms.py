@@ -22,7 +22,7 @@ NOTES = {
     "that turns down while the reward rises is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
     "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
-    "drift": "What a bet has grown to that the judge's scores of the anchors moved. At 1 nothing speaks for it. A judge "
+    "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. A judge "
     "that did not change reaches the line, 1/α, with a chance of at most α, however often one looks.",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
