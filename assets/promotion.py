@@ -8,7 +8,7 @@ import polars as pl
 
 from assets.checks import a_round_is_promoted
 from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import markdown
+from assets.tables import markdown, picture
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
 
@@ -19,7 +19,7 @@ def promotion(campaign: Campaign) -> dg.AssetsDefinition:
         campaign,
         "promotion",
         description="Every round against the champion on held-out prompts; of those that pass, the best lower bound.",
-        kinds={"polars", "mlflow"},
+        kinds={"polars", "mlflow", "altair"},
         metadata=_metadata,
         checks=[(promoted, a_round_is_promoted)],
         pool=ACCELERATOR,
@@ -43,4 +43,11 @@ def _metadata(record: Record) -> dict[str, Any]:
         ],
         infer_schema_length=None,
     )
-    return {"decision": decided["said"], "compared with": decided["champion"], "bounds": markdown(table)}
+    pictures = {path.stem: picture(path) for path in sorted(record.folder.glob("*.png"))}
+    return {
+        "decision": decided["said"],
+        "compared with": decided["champion"],
+        "bounds": markdown(table),
+        "page": dg.MetadataValue.path(str(record.path("promotion.html"))),
+        **pictures,
+    }

@@ -33,8 +33,8 @@ CODE_VERSIONS = {
     "judge_scores": "2",
     "reward_batches": "3",
     "checkpoints": "1",
-    "eval_reports": "2",
-    "promotion": "1",
+    "eval_reports": "3",
+    "promotion": "2",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
 

@@ -144,7 +144,8 @@ class Tracker:
                 if self.node.round == self.campaign.rounds:
                     client.set_terminated(self._parent)
             case "promotion":
-                client.log_artifact(self.run_id, str(record.path("promotion.json")))
+                for name in ("promotion.html", "promotion.json"):
+                    client.log_artifact(self.run_id, str(record.path(name)))
             case _:
                 pass
 

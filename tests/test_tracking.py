@@ -121,7 +121,13 @@ def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_
     assert (str(model.status), model.model_type) == ("READY", "full")
     assert model.params["training/learning_rate"] == "0.001"
     artifacts = [path for path in (Home.find().root / "mlartifacts").rglob("*") if path.is_file()]
-    assert {path.name for path in artifacts} == {"MLmodel", "report.html", "report.json", "promotion.json"}
+    assert {path.name for path in artifacts} == {
+        "MLmodel",
+        "report.html",
+        "report.json",
+        "promotion.html",
+        "promotion.json",
+    }
 
 
 def test_tags_lead_to_the_dagster_run_the_asset_and_the_record(client: MlflowClient) -> None:

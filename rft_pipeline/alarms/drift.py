@@ -49,6 +49,9 @@ class Drift(NamedTuple):
     """Mean score now minus when first scored."""
     gap: Interval
     """Mean distance of score and label now."""
+    good: float
+    """Mean score now of those labelled good; NaN when there are none."""
+    bad: float
     evidence: float
     """E of any move, up, down, away from the labels or either way: their mean."""
     worse: float
@@ -82,6 +85,8 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                     int(round_),
                     clustered_mean(score_N - here["at_first"].to_numpy(), prompts, how.resamples, named),
                     clustered_mean(np.abs(score_N - label_N), prompts, how.resamples, named),
+                    _mean(score_N[label_N == 1]),
+                    _mean(score_N[label_N == 0]),
                     float(np.exp(np.minimum(logs, 700)).mean()),
                     float(np.exp(min(logs[AWAY], 700))),
                     set(here["judge"]) != set(first["judge"]),
@@ -117,6 +122,10 @@ def _finding(each: Drift, limit: float) -> Finding:
         f"({how_sure}).{worse}"
     )
     return Finding("judge_drift", level, number(each.evidence), limit, sentence)
+
+
+def _mean(score_N: np.ndarray) -> float:
+    return float(score_N.mean()) if score_N.size else float("nan")
 
 
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:

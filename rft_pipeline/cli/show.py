@@ -95,21 +95,27 @@ def rounds(home: Home, campaign: Campaign) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if said := _promotion(home, campaign):
-        out.print(f"promotion: {said}", highlight=False, soft_wrap=True)
+    if promotion := summary["promotion"]:
+        out.print(f"promotion: {promotion['said']}", highlight=False, soft_wrap=True)
+        if promotion["page"]:
+            out.print(f"promotion page: {promotion['page']}", highlight=False, soft_wrap=True)
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
 
 
-def _promotion(home: Home, campaign: Campaign) -> str | None:
-    """What was decided on the report shown, if anything was."""
-    decided = RecordStore(home.store).current(f"{campaign.name}/promotion")
-    if decided is None or decided.upstream["eval_reports"] != _last_report(home, campaign).address:
+def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any] | None:
+    """What was decided on a report, if anything was."""
+    record = RecordStore(home.store).current(f"{campaign.name}/promotion")
+    if record is None or record.upstream["eval_reports"] != report.address:
         return None
-    return str(json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))["said"])
+    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    page = record.folder / "promotion.html"  # records of earlier versions have none
+    found = {name: decided[name] for name in ("promoted", "champion", "said")}
+    return found | {"page": str(page) if page.is_file() else None}
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
-    """Rounds, the last round's change against base, what the alarms said, and the page.
+    """Rounds, the last round's change against base, what the alarms said, the page, and what was decided on it (null
+    when nothing was).
 
     Raises `StoreError` when nothing was evaluated.
     """
@@ -127,6 +133,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "alarms": [
             {key: each[key] for key in ("round", "level", "causes", "reason", "started_from")} for each in verdicts
         ],
+        "promotion": _promotion(home, campaign, record),
         "report": str(record.path("report.html")),
     }
 

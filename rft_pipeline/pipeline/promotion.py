@@ -18,11 +18,11 @@ from rft_pipeline.stages.promotion import HUMAN, Replies, decide_promotion
 from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.store import RecordStore
 
-DECISION = "promotion.json"
+DECISION, PAGE = "promotion.json", "promotion.html"
 
 
 def promotion(job: Job) -> Output:
-    """Decide, and write `promotion.json`; the champion itself is moved by whoever runs the stage."""
+    """Decide, and write `promotion.json` and its page; the champion itself is moved by whoever runs the stage."""
     campaign, report = job.campaign, job.upstream["eval_reports"]
     told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(report.path("eval_reports.parquet"))
@@ -55,6 +55,7 @@ def promotion(job: Job) -> Output:
     )
     plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
     (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    _write_page(job, plain)
     policy = None if decision.promoted is None else policies[decision.promoted][1]
     bounds = {f"reward_lower95_round_{each.round}": each.lower95 for each in decision.rounds}
     return Output(
@@ -70,6 +71,17 @@ def alarm_level(report: Mapping[str, Any], round_: int) -> str:
     """What the alarms of an eval report say of a round; ok where nothing watches."""
     verdicts = report.get("alarms", {}).get("verdicts", [])
     return next((str(each["level"]) for each in verdicts if each["round"] == round_), "ok")
+
+
+def _write_page(job: Job, decided: dict[str, Any]) -> None:
+    """The page, and its plot as a picture."""
+    from rft_pipeline.report.plots import to_png
+    from rft_pipeline.report.promotion import forest, render_promotion
+
+    page = render_promotion(decided, job.title, job.campaign.description, job.upstream["eval_reports"].address)
+    (job.workdir / PAGE).write_text(page, encoding="utf-8")
+    if (chart := forest(decided)) is not None:
+        (job.workdir / "differences.png").write_bytes(to_png(chart))
 
 
 def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from rft_pipeline.graph import Node, chosen, node, payload
 from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.pipeline.crowning import crown_decided, end_cycle
 from rft_pipeline.pipeline.job import Job
+from rft_pipeline.pipeline.promotion import PAGE
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
@@ -24,6 +25,8 @@ from rft_pipeline.tracking import Tracker
 
 APPENDING = ("rollouts", "judge_scores", "eval_reports")
 """Stages that leave many small files in the row tables."""
+PAGES = {"eval_reports": ("report.html", ".html"), "promotion": (PAGE, ".promotion.html")}
+"""Stage → its page, and how the copy's name ends in the folder of reports."""
 
 
 class Pipeline:
@@ -55,14 +58,14 @@ class Pipeline:
                 if here.stage == "promotion":
                     crown_decided(campaign, self.home, found)
                     end_cycle(campaign, self.home, found, sources["prompts.train"])
-            if here.stage == "eval_reports":
-                self._publish(campaign, found)
+            if here.stage in PAGES:
+                self._publish(campaign, found, *PAGES[here.stage])
             return replace(found, mlflow_run_id=tracker.log_record(found))
 
-    def _publish(self, campaign: Campaign, report: Record) -> None:
-        """The page of the report in force, where a person finds it."""
+    def _publish(self, campaign: Campaign, record: Record, page: str, ending: str) -> None:
+        """The page in force, where a person finds it."""
         self.home.reports.mkdir(parents=True, exist_ok=True)
-        shutil.copy(report.path("report.html"), self.home.reports / f"{campaign.name}.html")
+        shutil.copy(record.path(page), self.home.reports / f"{campaign.name}{ending}")
 
     def _make(
         self,

@@ -1,29 +1,42 @@
-"""The alarms on the report page: what fired when, reward beside the held-out score, and the judges' anchors."""
+"""The alarms' plots on the report page: reward beside the held-out score, by round and by distance from base."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
+from rft_pipeline.report.drift import anchor_scores, evidence
 from rft_pipeline.report.plots import BASE, BOUNDED, INK, LAST, hex_of, round_name, styled
 
 CAPTIONS = {
     "held_out": "Reward against held-out score",
-    "frontier": "Gain by distance from base",
-    "drift": "Drift: the same anchors' distance to their labels",
+    "frontier": "Gain by distance from base (KL frontier)",
+    "anchors": "Drift: how the judges score the same anchors",
+    "drift": "Drift: evidence that a judge changed",
+}
+NOTES = {
+    "held_out": "Changes since base, paired by prompt, with 95 % intervals. A real gain lifts both; reward that rises "
+    "alone is what the training judge pays for and nobody else sees.",
+    "frontier": "KL is measured on the held-out replies: their mean log-probability under the round's policy, as "
+    "sampled, less that under base, in nats a reply. Its root is the distance d of Gao et al. (2022). A held-out score "
+    "that turns down while the reward rises is over-optimised.",
+    "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
+    "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
+    "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. A judge "
+    "that did not change reaches the line, 1/α, with a chance of at most α, however often one looks.",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
 """Colours of the held-out score and of the reward."""
-JUDGES = ("#4353c9", "#0f7a5a", "#b4372f", "#8a5a00", "#7a4cb0", "#2b7fa8")
 HEIGHT = 210
 
 
 def alarm_charts(alarms: Mapping[str, Any]) -> dict[str, alt.LayerChart]:
-    """The plots there is something to draw in, by name: `held_out`, `frontier`, `drift`."""
+    """The plots there is something to draw in, by name: `held_out`, `frontier`, `anchors`, `drift`."""
     found = {
         "held_out": _by_round(alarms["scores"]),
         "frontier": _frontier(alarms["scores"]),
-        "drift": _drift(alarms["verdicts"]),
+        "anchors": anchor_scores(alarms["verdicts"]),
+        "drift": evidence(alarms["verdicts"]),
     }
     return {name: chart for name, chart in found.items() if chart is not None}
 
@@ -52,57 +65,28 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     if len(far) < 2:
         return None
     distance = {each["round"]: max(each["mean"], 0.0) ** 0.5 for each in far}
-    points = [
-        {**point, "distance": distance[each["round"]]}
-        for each in scores
-        if each["round"] in distance
-        for point in _points(each)
-    ]
-    x = alt.X("distance:Q", title="√KL to base, √nats a reply", axis=alt.Axis(tickCount=6))
-    chart = alt.Chart(alt.InlineData(values=points)).encode(
-        x=x, y=alt.Y("mean:Q", title="change since base"), color=_judge(points)
+    points, labels = [], []
+    for each in scores:
+        if each["round"] not in distance or not (here := _points(each)):
+            continue
+        d = distance[each["round"]]
+        points += [{**point, "distance": d} for point in here]
+        top = max(point["mean"] if point["upper"] is None else point["upper"] for point in here)
+        labels.append({"name": round_name(each["round"]), "distance": d, "top": top})
+    x = alt.X(
+        "distance:Q", title="d = √KL to base, √nats a reply", axis=alt.Axis(tickCount=6), scale=alt.Scale(padding=18)
     )
-    line = chart.mark_line(strokeWidth=1.5, opacity=0.5).encode(order="distance:Q")
-    label = (
-        chart.transform_filter("datum.score == 'reward'")
+    y = alt.Y("mean:Q", title="change since base")
+    chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))
+    line = chart.mark_line(strokeWidth=1.5, opacity=0.5).encode(y=y, order="distance:Q")
+    interval = chart.transform_filter(BOUNDED).mark_rule(strokeWidth=2, opacity=0.7).encode(y="lower:Q", y2="upper:Q")
+    point = chart.mark_point(size=80, filled=True, opacity=1).encode(y=y)
+    name = (
+        alt.Chart(alt.InlineData(values=labels))
         .mark_text(dy=-11, color=INK, fontSize=11)
-        .encode(text="round:N", color=alt.value(INK))
+        .encode(x=x, y="top:Q", text="name:N")
     )
-    return styled(
-        alt.LayerChart(layer=[_zero(), line, chart.mark_point(size=80, filled=True, opacity=1), label]), height=HEIGHT
-    )
-
-
-def _drift(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    points = [
-        {
-            "round": round_name(each["round"]),
-            "criterion": name.replace("_", " "),
-            "mean": anchors["gap"]["mean"],
-            "lower": anchors["gap"]["lower95"],
-            "upper": anchors["gap"]["upper95"],
-        }
-        for each in verdicts
-        for name, anchors in each["anchors"].items()
-    ]
-    if not points:
-        return None
-    names = list(dict.fromkeys(str(point["criterion"]) for point in points))
-    colour = alt.Color(
-        "criterion:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=[JUDGES[place % len(JUDGES)] for place in range(len(names))]),
-        legend=alt.Legend(title=None, orient="top"),
-    )
-    x = alt.X("round:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    y = alt.Y("mean:Q", title="mean distance of score and label", scale=alt.Scale(nice=True, padding=12))
-    chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
-    dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
-    interval = (
-        chart.transform_filter(BOUNDED).mark_rule(strokeWidth=2).encode(xOffset=dodge, y=alt.Y("lower:Q"), y2="upper:Q")
-    )
-    point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    return styled(alt.LayerChart(layer=[interval, point]), height=HEIGHT)
+    return styled(alt.LayerChart(layer=[_zero(), line, interval, point, name]), height=HEIGHT)
 
 
 def _points(each: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -129,7 +113,7 @@ def _judge(points: Sequence[Mapping[str, Any]]) -> alt.Color:
         "score:N",
         sort=names,
         scale=alt.Scale(domain=names, range=[UNSEEN, SEEN][: len(names)]),
-        legend=alt.Legend(title=None, orient="top"),
+        legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
     )
 
 

@@ -11,8 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
+from rft_pipeline.report.alarms import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarms import alarm_charts
 from rft_pipeline.report.plots import charts, round_name, to_svg
+from rft_pipeline.report.timeline import timeline
 
 NOTHING = "\N{EN DASH}"
 CAPTIONS = {
@@ -44,7 +46,10 @@ def render_page(
             lines=criteria_lines(report),
             plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
             alarms=alarms,
-            alarm_plots=[(name, ALARM_CAPTIONS[name], Markup(to_svg(chart))) for name, chart in drawn.items()],
+            alarm_plots=[
+                (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()
+            ],
+            timeline=[] if alarms is None else timeline(alarms["verdicts"]),
             prompts=base_rows["prompt_id"].n_unique(),
             replies=base_rows.height,
             round_name=round_name,

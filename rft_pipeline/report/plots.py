@@ -42,13 +42,13 @@ def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame])
     }
 
 
-def to_svg(chart: alt.LayerChart) -> str:
+def to_svg(chart: alt.LayerChart | alt.FacetChart) -> str:
     file = io.StringIO()
     chart.save(file, format="svg")
     return file.getvalue()
 
 
-def to_png(chart: alt.LayerChart) -> bytes:
+def to_png(chart: alt.LayerChart | alt.FacetChart) -> bytes:
     """At twice the size, for sharp screens."""
     file = io.BytesIO()
     chart.save(file, format="png", scale_factor=2)
@@ -76,14 +76,14 @@ def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     interval = (
         chart.transform_filter(BOUNDED)
         .mark_rule(strokeWidth=2.5)
-        .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=_colour(points))
+        .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=round_colour(points))
     )
-    point = chart.mark_point(size=90, filled=True, opacity=1).encode(y=y, color=_colour(points))
+    point = chart.mark_point(size=90, filled=True, opacity=1).encode(y=y, color=round_colour(points))
     return styled(alt.LayerChart(layer=[start, line, interval, point]), height=210)
 
 
 def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
-    shown = [rounds[i] for i in sorted({round(i) for i in np.linspace(0, len(rounds) - 1, SHOWN).tolist()})]
+    shown = few(rounds)
     bars = [
         {
             "criterion": name.replace("_", " "),
@@ -107,11 +107,16 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
         yOffset=alt.YOffset("round:N", sort=names),
     )
     x = alt.X("mean:Q", title="mean score, with 95 % interval", scale=alt.Scale(domain=[0, 1]))
-    bar = chart.mark_bar().encode(x=x, color=_colour(bars, legend=True))
+    bar = chart.mark_bar().encode(x=x, color=round_colour(bars, legend=True))
     interval = (
         chart.transform_filter(BOUNDED).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
     )
     return styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
+
+
+def few(rounds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """At most `SHOWN` of the rounds, evenly spaced, the first and the last among them."""
+    return [rounds[i] for i in sorted({round(i) for i in np.linspace(0, len(rounds) - 1, SHOWN).tolist()})]
 
 
 def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, title: str) -> alt.LayerChart:
@@ -129,20 +134,20 @@ def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, t
         .encode(
             x=alt.X("value:Q", title=title, scale=alt.Scale(domain=[float(edges[0]), float(edges[-1])], nice=False)),
             y=alt.Y("share:Q", title="share of replies", stack=None, axis=alt.Axis(format="%", tickCount=4)),
-            color=_colour(steps, legend=True),
+            color=round_colour(steps, legend=True),
         )
     )
     return styled(alt.LayerChart(layer=[area]), height=170)
 
 
-def _colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
+def round_colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
     """One colour a round, the last the darkest, whichever rounds are drawn."""
-    names = list(dict.fromkeys(point["round"] for point in points))
+    names = list(dict.fromkeys(str(point["round"]) for point in points))
     tuned = [name for name in names if name != "base"]
     darkness = np.linspace(0, 1, len(tuned)) if len(tuned) > 1 else [1.0]
     mixed = [hex_of(tuple(round(a + (b - a) * t) for a, b in zip(FIRST, LAST, strict=True))) for t in darkness]
     colours = {"base": BASE, **dict(zip(tuned, mixed, strict=False))}
-    shown = alt.Legend(title=None, orient="top", symbolType="square") if legend else None
+    shown = alt.Legend(title=None, orient="top", symbolType="square", symbolOpacity=1) if legend else None
     return alt.Color(
         "round:N", scale=alt.Scale(domain=names, range=[colours[name] for name in names]), sort=names, legend=shown
     )

@@ -237,7 +237,10 @@ def entry(
             each.criterion: {
                 "shift": plain_interval(each.shift),
                 "gap": plain_interval(each.gap),
+                "good": plain_interval(number(each.good))["mean"],
+                "bad": plain_interval(number(each.bad))["mean"],
                 "evidence": each.evidence,
+                "worse": each.worse,
                 "judge_changed": each.changed,
             }
             for each in drifted

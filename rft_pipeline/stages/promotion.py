@@ -53,6 +53,9 @@ class Bound:
     passed: bool
     said: str
     """In words: what was found, and when it failed by how much."""
+    mean: float | None = None
+    """Of the difference, and its upper 95 % bound; None with `found`."""
+    upper95: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,7 @@ class Compared:
 
     round: int
     policy: str
-    mean: float | None
-    """Of the reward's difference."""
+    alarm: str
     bounds: tuple[Bound, ...]
 
     @property
@@ -153,7 +155,7 @@ def _compare(
     stopped = replies.alarm == STOP
     said = f"{ALARMS}: {replies.alarm}" + (", and nothing that was stopped is promoted" if stopped else "")
     bounds.append(Bound(ALARMS, None, None, not stopped, said))
-    return Compared(replies.round, replies.policy, _known(reward.mean), tuple(bounds))
+    return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
 def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
@@ -162,15 +164,10 @@ def _bound(name: str, difference: Interval, above: float, how: str = "") -> Boun
         said = f"{name}: the replies cannot tell; too few prompts have scores on both sides, or labels that differ"
         return Bound(name, None, above, passed=False, said=said)
     said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
-    if found > above:
-        return Bound(name, found, above, passed=True, said=f"{said}, above {above:+.4f}")
-    return Bound(
-        name,
-        found,
-        above,
-        passed=False,
-        said=f"{said}: the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}",
-    )
+    passed = found > above
+    short = f": the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}"
+    said += f", above {above:+.4f}" if passed else short
+    return Bound(name, found, above, passed, said, difference.mean, difference.upper95)
 
 
 def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:

@@ -89,6 +89,13 @@ def test_the_report_and_its_plots_are_metadata_of_the_eval_report(finished_home:
     assert all(str(value.md_str).split("](")[1].startswith("data:image/png;base64,") for value in pictures)
 
 
+def test_the_promotion_shows_its_page_and_its_plot(finished_home: Path) -> None:
+    with instance() as running:
+        metadata = materialization(running, "promotion").metadata
+    assert Path(str(metadata["page"].value)).name == "promotion.html"
+    assert "data:image/png;base64," in str(metadata["differences"].value)
+
+
 def test_checks_are_evaluated_and_pass_but_for_the_one_that_only_warns(finished_home: Path) -> None:
     with instance() as running:
         events = running.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))

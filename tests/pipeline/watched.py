@@ -22,7 +22,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
 from rft_pipeline.graph import nodes
 from rft_pipeline.judges import likelihood
-from rft_pipeline.pipeline import Pipeline, bodies, job, runner
+from rft_pipeline.pipeline import Pipeline, bodies, job, promotion, runner
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import judge_scores
@@ -229,6 +229,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
     patch.setattr(RecordStore, "make_current", make_current_between_points)
     patch.setattr(Progress, "advance", advance_and_point)
     patch.setattr(bodies, "_write_report", write_report)
+    patch.setattr(promotion, "_write_page", lambda job, decided: (job.workdir / promotion.PAGE).touch())
     patch.setattr(runner, "Tracker", _NoTracker)
 
 

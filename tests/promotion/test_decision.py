@@ -117,7 +117,7 @@ def test_peoples_labels_correct_a_judge_that_flatters_the_round() -> None:
     assert decided(flattered).promoted == 1
     found = decided(labelled(flattered, 0.3, 0.4), champion=labelled(replies(0, 0.4), 0.5, 0.5))
     assert found.promoted is None
-    assert found.rounds[0].mean == pytest.approx(-0.15)
+    assert found.rounds[0].bounds[0].mean == pytest.approx(-0.15)
     assert "corrected by people's labels on 10 prompts" in found.said
 
 

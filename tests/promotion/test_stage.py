@@ -14,6 +14,7 @@ from rft_pipeline.errors import ConfigError, ModelError
 from rft_pipeline.graph import code_versions, node, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
 from rft_pipeline.plan import plan
+from rft_pipeline.report.page import signed
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, made, run
@@ -67,6 +68,15 @@ def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finish
     assert version.description.startswith("# tiny, round 1\n")
     assert "## Limits" in version.description
     assert aliases() == {"champion": "1"}
+
+
+def test_the_page_lies_in_the_record_and_beside_the_report(finished_home: Path) -> None:
+    made = record("tiny/promotion")
+    page = made.path("promotion.html").read_text(encoding="utf-8")
+    assert (Home.find().reports / "tiny.promotion.html").read_text(encoding="utf-8") == page
+    assert record("tiny/round_2/eval_reports").address in page
+    for bound in ("reward_lower95_round_1", "reward_lower95_round_2"):
+        assert signed(made.metrics[bound]) in page
 
 
 def test_other_nodes_do_not_know_of_promotion(finished_home: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from rft_pipeline.report.alarms import alarm_charts
 from rft_pipeline.report.page import render_page
 from rft_pipeline.report.plots import to_png
+from rft_pipeline.report.timeline import LEVELS
 from tests.report.simulated import simulated
 
 
@@ -25,8 +26,50 @@ def test_the_page_says_what_fired_in_each_round_and_where_the_next_one_starts(
     assert section.count('class="chip stop"') == sum(each["level"] == "stop" for each in report["alarms"]["verdicts"])
     assert "A phrase pays: &#34;" in section
     assert "Judge of kind: another judge answers than at first" in section
-    assert all(f'<figure id="plot-{name}">' in section for name in ("held_out", "frontier", "drift"))
+    assert all(f'<figure id="plot-{name}">' in section for name in ("held_out", "frontier", "anchors", "drift"))
     assert f"The next round starts from round {report['alarms']['start_round']}." in section
+
+
+def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    report, rows = gamed
+    page = render_page(report, rows, "Support", "")
+    strip = page[page.index('id="timeline"') : page.index("<h3>Why")]
+    phrase = strip[strip.index("<td>A phrase pays</td>") :].split("</tr>")[0]
+    verdicts = report["alarms"]["verdicts"]
+    said = [[found["level"] for found in each["findings"] if found["cause"] == "phrase"] for each in verdicts]
+    assert [cell.split('"')[0] for cell in phrase.split('class="cell ')[1:]] == [
+        max(levels, key=LEVELS.index) for levels in said
+    ]
+    assert 'title="A phrase pays: &#34;' in phrase
+    assert strip.count("<tr>") == 1 + len({found["cause"] for each in verdicts for found in each["findings"]})
+
+
+def test_words_of_replies_never_become_markup_in_the_timeline(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    attack = '"><script>alert(1)</script>'
+    (newest, *_) = gamed[0]["alarms"]["verdicts"]
+    found = {**newest["findings"][0], "sentence": attack}
+    alarms = {**gamed[0]["alarms"], "verdicts": [{**newest, "reason": attack, "findings": [found]}]}
+    page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
+    assert "<script" not in page
+    assert 'title="&#34;&gt;&lt;script&gt;' in page
+
+
+def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:
+    alarms = gamed[0]["alarms"]
+    drawn = alarm_charts(alarms)
+    points = [point for point in drawn["frontier"].layer[1].data.values if point["score"] == "held-out score"]
+    told = [each["held_out_delta"] for each in alarms["scores"]]
+    assert [point["mean"] for point in points] == [0.0, *(each["mean"] for each in told[1:])]
+    assert [point["lower"] for point in points] == [None, *(each["lower95"] for each in told[1:])]
+    assert [point["distance"] ** 2 for point in points] == pytest.approx(
+        [0.0, *(each["kl"]["mean"] for each in alarms["scores"][1:])]
+    )
+    bars = drawn["anchors"].data.values
+    assert [bar["good"] for bar in bars] == [each["anchors"]["kind"]["good"] for each in alarms["verdicts"]]
 
 
 def test_all_alarm_plots_draw(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:

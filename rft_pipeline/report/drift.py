@@ -1,0 +1,96 @@
+"""The judges' anchors on the report page: their scores by round, and the evidence that a judge changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from rft_pipeline.report.plots import few, round_colour, round_name, styled
+
+JUDGES = ("#4353c9", "#0f7a5a", "#b4372f", "#b07c00", "#7a4cb0", "#2b7fa8")
+"""A colour a criterion."""
+ALARM = "#b4372f"
+SHOWN = 100.0
+"""How many times the alarm line, and what part of 1, is drawn of evidence; what lies beyond lies on the edge."""
+HEIGHT = 210
+
+
+def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
+    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without anchors."""
+    scored = few([each for each in verdicts if each["anchors"]])
+    bars = [
+        {"criterion": name.replace("_", " "), "round": round_name(each["round"]), **_ends(anchors)}
+        for each in scored
+        for name, anchors in each["anchors"].items()
+    ]
+    if not bars:
+        return None
+    names = list(dict.fromkeys(bar["round"] for bar in bars))
+    chart = alt.Chart(alt.InlineData(values=bars)).encode(
+        y=alt.Y(
+            "criterion:N",
+            sort=list(dict.fromkeys(bar["criterion"] for bar in bars)),
+            title=None,
+            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
+        ),
+        yOffset=alt.YOffset("round:N", sort=names),
+        color=round_colour(bars, legend=True),
+    )
+    x = alt.X("good:Q", title="mean score of the anchors", scale=alt.Scale(domain=[0, 1]))
+    bar = (
+        chart.transform_filter("isValid(datum.good) && isValid(datum.bad)")
+        .mark_rule(strokeWidth=3, opacity=0.45)
+        .encode(x=x, x2="bad:Q")
+    )
+    good = chart.transform_filter("isValid(datum.good)").mark_point(size=70, filled=True, opacity=1).encode(x=x)
+    bad = (
+        chart.transform_filter("isValid(datum.bad)")
+        .mark_point(size=60, fill="white", strokeWidth=2, opacity=1)
+        .encode(x="bad:Q")
+    )
+    return styled(alt.LayerChart(layer=[bar, good, bad]), height=alt.Step(max(12, 36 // len(names))))
+
+
+def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
+    """The e-process of each criterion's judge by round, on a log scale, and the line at which it is an alarm; None
+    before a second round scored the anchors."""
+    lines = [found["limit"] for each in verdicts for found in each["findings"] if found["cause"] == "judge_drift"]
+    if not lines or sum(bool(each["anchors"]) for each in verdicts) < 2:
+        return None
+    line = lines[-1]
+    points = [
+        {
+            "round": round_name(each["round"]),
+            "criterion": name.replace("_", " "),
+            "evidence": min(max(anchors["evidence"], anchors["worse"], 1 / SHOWN), SHOWN * line),
+        }
+        for each in verdicts
+        for name, anchors in each["anchors"].items()
+    ]
+    names = list(dict.fromkeys(str(point["criterion"]) for point in points))
+    colour = alt.Color(
+        "criterion:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=[JUDGES[place % len(JUDGES)] for place in range(len(names))]),
+        legend=alt.Legend(title=None, orient="top", columns=3),
+    )
+    x = alt.X("round:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    y = alt.Y(
+        "evidence:Q",
+        title="evidence E, log scale",
+        scale=alt.Scale(type="log", padding=12),
+        axis=alt.Axis(format="~g", values=[10.0**power for power in range(-2, 6)]),
+    )
+    dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
+    chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
+    point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
+    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm, 1/α = {line:g}"}]))
+    rule = alarm.mark_rule(color=ALARM, strokeDash=[5, 4], strokeWidth=1.5).encode(y="line:Q")
+    said = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
+        x=alt.value(0), y="line:Q", text="said:N"
+    )
+    return styled(alt.LayerChart(layer=[rule, point, said]), height=HEIGHT)
+
+
+def _ends(anchors: Mapping[str, Any]) -> dict[str, float | None]:
+    return {"good": anchors["good"], "bad": anchors["bad"]}

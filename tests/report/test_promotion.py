@@ -1,0 +1,108 @@
+"""The promotion's page: its numbers are those of the decision, and nothing in it becomes markup."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from rft_pipeline.report.page import signed
+from rft_pipeline.report.plots import to_png, to_svg
+from rft_pipeline.report.promotion import bound_lines, forest, render_promotion
+from rft_pipeline.stages.promotion import Decision
+from tests.promotion.test_decision import decided as decide
+from tests.promotion.test_decision import replies
+
+
+def plain(decision: Decision) -> dict[str, Any]:
+    rounds = [{**asdict(each), "passed": each.passed} for each in decision.rounds]
+    found: dict[str, Any] = json.loads(json.dumps({**asdict(decision), "rounds": rounds}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def decided() -> dict[str, Any]:
+    """Round 1 passes, round 2 is better, round 3 has the best reward and fails its gate, the held-out judge, a stop."""
+    champion = replies(0, 0.4, held_out=0.6)
+    rounds = [replies(1, 0.5, held_out=0.6), replies(2, 0.6, held_out=0.6, alarm="warn")]
+    rounds.append(replies(3, 0.9, polite=0.75, held_out=0.5, alarm="stop"))
+    return plain(decide(*rounds, champion=champion))
+
+
+def page_of(decided: dict[str, Any], title: str = "Support reply") -> str:
+    return render_promotion(decided, title, "", "tiny/round_3/eval_reports/0123")
+
+
+def row_of(page: str, round_: int) -> str:
+    table = page[page.index('<table class="bounds">') :]
+    return table[table.index(f"<td>round {round_}</td>") :].split("</tr>")[0]
+
+
+def test_the_headline_names_the_round_that_won_and_what_it_won_by(decided: dict[str, Any]) -> None:
+    headline = page_of(decided).split("<h2>Bounds")[0]
+    assert "Round 2" in headline
+    assert "is promoted over base" in headline
+    assert "moved by +0.200" in headline
+    assert "<dt>Passed</dt><dd>round 1, round 2</dd>" in headline
+    assert "<dt>Failed</dt><dd>round 3</dd>" in headline
+
+
+def test_the_table_holds_every_bound_of_the_decision(decided: dict[str, Any]) -> None:
+    page = page_of(decided)
+    assert list(bound_lines(decided)) == ["reward", "gate polite", "held-out judge", "alarms"]
+    for each in decided["rounds"]:
+        row = row_of(page, each["round"])
+        assert each["policy"] in row
+        for bound in each["bounds"]:
+            assert bound["needed"] is None or signed(bound["found"]) in row
+        assert f'<span class="chip {each["alarm"]}">{each["alarm"]}</span>' in row
+    assert [">promoted<" in row_of(page, number) for number in (1, 2, 3)] == [False, True, False]
+
+
+def test_what_failed_says_by_how_much(decided: dict[str, Any]) -> None:
+    page = page_of(decided)
+    assert "short by 0.030" in row_of(page, 3)
+    assert "short by 0.080" in row_of(page, 3)
+    assert "short by" not in row_of(page, 2)
+    words = page[page.index("<h2>In words") :]
+    assert "gate polite -0.0500" in words
+    assert "nothing that was stopped is promoted" in words
+    assert words.count("Nothing failed.") == 2
+
+
+def test_the_forest_draws_each_difference_that_is_known(decided: dict[str, Any]) -> None:
+    chart = forest(decided)
+    assert chart is not None
+    svg = to_svg(chart)
+    assert svg.count('aria-roledescription="point"') == 9
+    assert f'<figure id="plot-forest" class="wide"><figcaption>Differences to base</figcaption>{svg[:4]}' in page_of(
+        decided
+    )
+    assert to_png(chart).startswith(b"\x89PNG")
+
+
+def test_when_no_round_is_promoted_the_champion_stays() -> None:
+    page = page_of(plain(decide(replies(1, 0.43), margin=0.05)))
+    assert "No round" in page
+    assert "Base stays." in page
+    assert "above +0.050" in page
+    assert "short by 0.020" in row_of(page, 1)
+
+
+def test_without_a_round_to_compare_or_a_number_to_draw_there_is_no_plot() -> None:
+    champion = replies(2, 0.6)
+    page = page_of(plain(decide(champion, champion=champion)))
+    assert "No round holds other weights." in page
+    assert "<svg" not in page
+    one_prompt = plain(decide(replies(1, 0.9, prompts=["p00"]), champion=replies(0, 0.4, prompts=["p00"])))
+    assert forest(one_prompt) is None
+    assert "cannot tell" in row_of(page_of(one_prompt), 1)
+
+
+def test_names_never_become_markup(decided: dict[str, Any]) -> None:
+    attack = '"><script>alert(1)</script>'
+    bound = {**decided["rounds"][0]["bounds"][0], "name": attack, "said": attack}
+    page = page_of({**decided, "rounds": [{**decided["rounds"][0], "bounds": [bound]}]}, title=attack)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src 'none'" in page
