@@ -197,6 +197,8 @@ def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         settings["temperature"] = campaign.rollouts.sampling.temperature
     if campaign.training.weights != "lora":
         del settings["lora"]
+    if campaign.training.method == "raft" or campaign.training.mask_truncated:
+        settings["chosen"] = 2  # 1 imitated what was as bad as the rest, and moved the advantages beside a masked one
     return settings
 
 

@@ -169,6 +169,16 @@ def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: P
     }
 
 
+@pytest.mark.parametrize(
+    ("where", "value", "chosen"), [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "sft", None)]
+)
+def test_trainings_that_learn_from_other_rollouts_than_before_are_made_again(
+    tiny_campaign: Path, where: str, value: object, chosen: int | None
+) -> None:
+    edit(tiny_campaign / "campaign.yaml", f"training.{where}", value)
+    assert payload_settings(load_campaign(tiny_campaign)).get("chosen") == chosen
+
+
 def payload_settings(campaign: Campaign) -> dict[str, Any]:
     return settings(campaign, node(campaign, "round_1/checkpoints"))
 

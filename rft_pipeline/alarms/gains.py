@@ -8,6 +8,7 @@ merely sees too little of, against its own spread, is only warned of.
 from collections.abc import Collection
 
 import numpy as np
+import polars as pl
 
 from rft_pipeline.alarms.replies import Replies, agreement, change, does_not_rise, known, rises, spread
 from rft_pipeline.alarms.verdict import Finding, Level, repeated, spelled
@@ -76,24 +77,19 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
     """Of the replies that the training judge newly credits, those that the held-out judge rejects, above base's share.
 
     A prompt's replies are newly credited where base's had no credit (after arXiv 2605.12474, with prompts in place of
-    criteria, since held-out criteria are others than those that train). Of base's credited replies some are rejected
-    too: one judge is stricter than the other. That share is taken off.
+    criteria, since held-out criteria are others than those that train). One judge is stricter than the other, and what
+    is credited against a prompt's other replies is often luck: so base's share is that of its own replies which were
+    credited where its others of the prompt were not.
     """
-    reward_then = base.means["reward"]
     prompts, newly, then = [], [], []
     for replies, fresh in ((now, True), (base, False)):
-        for prompt, reward, held_out in replies.rows.select("prompt_id", "reward", "held_out").iter_rows():
-            if reward is None or held_out is None or reward < CREDITED:
+        for row in _beside_base(replies, base).iter_rows(named=True):
+            if row["reward"] < CREDITED or (row["others"] is not None and row["others"] >= CREDITED):
                 continue
-            rejected = float(held_out < CREDITED)
-            if not fresh:
-                prompts.append(prompt)
-                newly.append(np.nan)
-                then.append(rejected)
-            elif reward_then.get(prompt, 1.0) < CREDITED:
-                prompts.append(prompt)
-                newly.append(rejected)
-                then.append(np.nan)
+            rejected = float(row["held_out"] < CREDITED)
+            prompts.append(row["prompt_id"])
+            newly.append(rejected if fresh else np.nan)
+            then.append(np.nan if fresh else rejected)
     found = Interval(float("nan"), float("nan"), float("nan"))
     if prompts:
         drawn = Resamples.draw(np.array(prompts), how.resamples, seed_of(seed, "exploitation", now.round))
@@ -108,9 +104,24 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
     level = repeated(bool(found.lower95 > how.max_exploitation), "exploitation", before)
     sentence = (
         f"Exploitation: the held-out judge rejects {spelled(found)} more of what the training judge newly credits than "
-        f"of what it credited at base; {how.max_exploitation:g} is allowed."
+        f"of what base was credited alike; {how.max_exploitation:g} is allowed."
     )
     return Finding("exploitation", level, found, how.max_exploitation, sentence)
+
+
+def _beside_base(replies: Replies, base: Replies) -> pl.DataFrame:
+    """Scored replies to prompts that base answered: prompt_id, reward, held_out, and `others`, the mean reward of
+    base's replies to the prompt but for the reply itself, null where there is none."""
+    scored = replies.rows.drop_nulls(["reward", "held_out"])
+    itself = 1 if replies is base else 0
+    at_base = base.rows.drop_nulls("reward").group_by("prompt_id").agg(pl.col("reward").sum().alias("sum"), pl.len())
+    own = pl.col("reward") * itself
+    return scored.join(at_base, on="prompt_id", how="inner", maintain_order="left").select(
+        "prompt_id",
+        "reward",
+        "held_out",
+        others=pl.when(pl.col("len") > itself).then((pl.col("sum") - own) / (pl.col("len").cast(pl.Int64) - itself)),
+    )
 
 
 def length_growth(now: Replies, base: Replies, before: Collection[str], how: Alarms, seed: int) -> Finding:

@@ -38,7 +38,7 @@ class Phrase(NamedTuple):
     high: int
     """Replies with it that are paid above their prompt's median."""
     low: int
-    """The others with it."""
+    """Those paid below it; at the median lies neither."""
     share: float
     """Of the newest round's replies, those with it."""
     examples: tuple[str, ...]

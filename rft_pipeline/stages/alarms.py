@@ -53,8 +53,10 @@ def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.Da
 def sequence_kl(rows: pl.DataFrame, base: Callable[[], Scorer]) -> pl.DataFrame:
     """rollout_id and `kl`: Σ over T of log-prob under the policy that drew the reply minus that under base, in nats.
 
-    Its mean over replies estimates KL(policy ‖ base) of whole replies; at another temperature than 1, of the policy as
-    it was sampled. Null where the tokens or their log-probs are not told. `base` is loaded when something is to score.
+    Its mean over replies drawn at temperature 1 without truncation estimates KL(policy ‖ base) of whole replies. The
+    log-probs are at temperature 1 always: over replies drawn otherwise it is how much likelier those are to the policy
+    than to base, which the sampling moves, and which may lie below 0. Null where the tokens or their log-probs are not
+    told. `base` is loaded when something is to score.
     """
     told = rows.filter(
         (pl.col("tokens").list.len() > 0) & (pl.col("logprobs").list.len() == pl.col("tokens").list.len())

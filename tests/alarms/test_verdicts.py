@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -81,6 +82,20 @@ def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation
     found = exploitation(now, base, (), HOW, 0)
     assert (found.found.mean, found.level) == (1.0, Level.WARN)
     assert exploitation(replies(1, [0.9] * 16, [0.9] * 16), base, (), HOW, 0).found.mean == 0.0
+
+
+def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> None:
+    # prompts are of unequal difficulty, so a lucky reply to a hard one is rejected by a judge with luck of its own
+    draw = np.random.default_rng(3)
+    hard_N = np.repeat(draw.normal(0.5, 0.25, size=2000), 2)
+
+    def unchanged(round_: int) -> Replies:
+        told = {name: np.clip(hard_N + draw.normal(0, 0.15, size=4000), 0, 1) for name in ("reward", "held_out")}
+        rows = {"prompt_id": [f"p{i // 2}" for i in range(4000)], "sample_index": [0, 1] * 2000}
+        return Replies(round_, pl.DataFrame({**rows, **told}))
+
+    found = exploitation(unchanged(1), unchanged(0), (), HOW, 0).found
+    assert abs(found.mean) < 0.06  # against all that base was credited it was 0.3
 
 
 def test_longer_replies_need_a_gain() -> None:
