@@ -164,10 +164,16 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
-            _live_in(folder, monkeypatch)
-            assert materialize(write_campaign(folder, tiny_model)).success
+            _live_in(folder / "read", monkeypatch)
+            assert materialize(write_campaign(folder / "read", tiny_model)).success
+        shutil.copytree(folder / "read", folder / "copied")
 
-    return made_once("finished", tmp_path_factory, make)
+    return made_once("finished", tmp_path_factory, make) / "read"
+
+
+def copy_finished(finished: Path, to: Path) -> None:
+    """Copy a finished campaign with its home: from beside it, as files of an open database come and go."""
+    shutil.copytree(finished.with_name("copied"), to, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -180,7 +186,7 @@ def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a copy of the finished campaign, with RFT_HOME and RFT_DATA set, to be edited and run again."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    copy_finished(finished, tmp_path)
     _live_in(tmp_path, monkeypatch)
     return tmp_path / "data" / "tiny"
 
