@@ -13,8 +13,10 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
+import gc
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,20 @@ RUBRIC: dict[str, Any] = {
         {"name": "has_an_e", "weight": 0.5, "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
     ]
 }
+
+
+_frozen_at = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Take what modules hold out of the garbage collection whenever many were imported: every training collects all
+    garbage, which takes 0.4 s with them, longer than its steps."""
+    global _frozen_at
+    if len(sys.modules) > _frozen_at + 500:
+        gc.collect()
+        gc.freeze()
+        _frozen_at = len(sys.modules)
 
 
 def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: "Callable[[Path], Any]") -> Path:
@@ -164,10 +180,16 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
-            _live_in(folder, monkeypatch)
-            assert materialize(write_campaign(folder, tiny_model)).success
+            _live_in(folder / "read", monkeypatch)
+            assert materialize(write_campaign(folder / "read", tiny_model)).success
+        shutil.copytree(folder / "read", folder / "copied")
 
-    return made_once("finished", tmp_path_factory, make)
+    return made_once("finished", tmp_path_factory, make) / "read"
+
+
+def copy_finished(finished: Path, to: Path) -> None:
+    """Copy a finished campaign with its home: from beside it, as files of an open database come and go."""
+    shutil.copytree(finished.with_name("copied"), to, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -180,7 +202,7 @@ def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a copy of the finished campaign, with RFT_HOME and RFT_DATA set, to be edited and run again."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    copy_finished(finished, tmp_path)
     _live_in(tmp_path, monkeypatch)
     return tmp_path / "data" / "tiny"
 

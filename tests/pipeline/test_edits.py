@@ -5,11 +5,9 @@ A rollout follows from weights, messages, sampling and seed; a judgement from th
 the judge's weights and the texts shown. What the promise comes to: each of them is made once in the life of a store.
 """
 
-import gc
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -257,10 +255,8 @@ def _shown(row: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def lab(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    gc.freeze()  # each training collects all garbage, which takes longer than the training
-    yield Lab(tmp_path_factory.mktemp("edits"), tiny_model)
-    gc.unfreeze()
+def lab(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("edits"), tiny_model)
 
 
 def test_any_edits_with_kills_in_between_cost_what_the_table_says_and_end_as_from_an_empty_store(lab: Lab) -> None:

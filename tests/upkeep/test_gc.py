@@ -22,6 +22,7 @@ from rft_pipeline.store.records import CURRENT, RECORD
 from rft_pipeline.store.tables import Table
 from rft_pipeline.upkeep.gc import Garbage, garbage
 from rft_pipeline.upkeep.reach import closure
+from tests.conftest import copy_finished
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
 from tests.upkeep.small import collected, counts, crown, older, said, skipped, stored, tree
@@ -59,7 +60,7 @@ class Edited(NamedTuple):
 @pytest.fixture(scope="module")
 def edited(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
     root = tmp_path_factory.mktemp("edited")
-    shutil.copytree(finished, root, dirs_exist_ok=True)
+    copy_finished(finished, root)
     folder = root / "data" / "tiny"
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("RFT_HOME", str(root / "home"))
