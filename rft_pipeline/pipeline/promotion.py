@@ -41,7 +41,7 @@ def promotion(job: Job) -> Output:
     if champion is not None:
         same = [side for side in sides if side.policy == champion.content_hash]
         if same:
-            against = same[0]
+            against = same[0] if same[0].round else replace(same[0], name="the champion")
         else:
             against, made = _champion(job, champion)
             read = {"champion": champion.record}

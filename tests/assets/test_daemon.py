@@ -155,7 +155,7 @@ def test_a_good_cycle_is_promoted_a_bad_one_that_starts_from_it_is_not_and_betwe
     assert cycle is not None
     outcome = json.loads((cycle.folder / "outcome.json").read_text(encoding="utf-8"))
     assert (outcome["promoted"], outcome["promotion"]) == ("none", decided.address)
-    assert outcome["said"].startswith("no round is promoted over base. Round 1: reward -0.")
+    assert outcome["said"].startswith("no round is promoted over the champion. Round 1: reward -0.")
     in_mlflow = [" ".join(run.info.run_name.split(" ")[:3]) for run in mlflow_runs(home)]
     assert in_mlflow == ["tiny cycle 1", "cycle 1 round", "tiny cycle 2", "cycle 2 round"]
 
