@@ -98,7 +98,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
     drawn: alt.FacetChart = (
         alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
         .properties(width=WIDTH, height=alt.Step(22))
-        .facet(row=row, spacing=20)
+        .facet(row=row, spacing=14)
         .configure(font=FONT, background="white")
         .configure_view(stroke=GRID)
         .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
