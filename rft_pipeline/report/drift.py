@@ -17,14 +17,14 @@ HEIGHT = 210
 
 def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without anchors."""
-    scored = few([each for each in verdicts if each["anchors"]])
+    scored = [each for each in verdicts if each["anchors"]]
+    if not scored:
+        return None
     bars = [
         {"criterion": name.replace("_", " "), "round": round_name(each["round"]), **_ends(anchors)}
-        for each in scored
+        for each in few(scored)
         for name, anchors in each["anchors"].items()
     ]
-    if not bars:
-        return None
     names = list(dict.fromkeys(bar["round"] for bar in bars))
     chart = alt.Chart(alt.InlineData(values=bars)).encode(
         y=alt.Y(

@@ -74,7 +74,8 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
     )
     shape = alt.Shape("told:N", scale=alt.Scale(domain=["passed", "failed"], range=["circle", "diamond"]))
     y = alt.Y("round:N", title=None, sort=list(dict.fromkeys(str(row["round"]) for row in rows)))
-    x = alt.X("mean:Q", title=f"difference to {decided['champion']}", scale=alt.Scale(nice=False, padding=12))
+    title = f"difference to {decided['champion']}"
+    x = alt.X("mean:Q", title=title, axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12))
     chart = alt.Chart()
     zero = chart.mark_rule(color=GRID, strokeWidth=1.5).encode(x=alt.datum(0))
     needed = chart.mark_rule(color=INK, strokeDash=[4, 3], opacity=0.7).encode(x="needed:Q")
@@ -98,7 +99,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
     drawn: alt.FacetChart = (
         alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
         .properties(width=WIDTH, height=alt.Step(22))
-        .facet(row=row, spacing=20)
+        .facet(row=row, spacing=14)
         .configure(font=FONT, background="white")
         .configure_view(stroke=GRID)
         .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
