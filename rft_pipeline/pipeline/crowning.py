@@ -7,8 +7,8 @@ from rft_pipeline import champions, registry
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
+from rft_pipeline.labels.held_out import DECISION
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.promotion import DECISION
 from rft_pipeline.report.card import render_card
 from rft_pipeline.store import Home, Record, RecordStore
 
