@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
@@ -94,7 +95,14 @@ def _promotion(home: Home, campaign: Campaign) -> str | None:
     decided = RecordStore(home.store).current(f"{campaign.name}/promotion")
     if decided is None or decided.upstream["eval_reports"] != _last_report(home, campaign).address:
         return None
-    return str(json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))["said"])
+    found = json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))
+    now = champions.champion(home.root, campaign.name)
+    if now is None or now.report != decided.upstream["eval_reports"] or found["promoted"] == now.round:
+        return str(found["said"])
+    return (
+        f"{found['said']}\nround {now.round} stays the champion until a person moves it: it was promoted on the same "
+        f"replies before ({now.why}); `rft rollback {campaign.name}` goes back, `rft promote {campaign.name}` elsewhere"
+    )
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:

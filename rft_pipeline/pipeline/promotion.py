@@ -18,7 +18,7 @@ from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.stages.alarms import held_out_scores
 from rft_pipeline.stages.promotion import Replies, decide_promotion
 from rft_pipeline.stages.reward_batches import make_batch
-from rft_pipeline.store import RecordStore
+from rft_pipeline.store import Record, RecordStore
 
 
 def promotion(job: Job) -> Output:
@@ -65,6 +65,12 @@ def promotion(job: Job) -> Output:
         | {name: bound for name, bound in bounds.items() if bound is not None},
         upstream=read,
     )
+
+
+def decision_of(record: Record) -> dict[str, Any]:
+    """What a promotion's record decided."""
+    found: dict[str, Any] = json.loads(record.path(DECISION).read_text(encoding="utf-8"))
+    return found
 
 
 def alarm_level(report: Mapping[str, Any], round_: int) -> str:

@@ -15,7 +15,7 @@ from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.held_out import draw_held_out
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.pipeline.crowning import decision_of
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.plan import plan
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.test_automation import launched, look
