@@ -58,7 +58,7 @@ def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> N
 
 
 def held_out(campaign: Campaign, prompts: int) -> None:
-    """What the labels of held-out replies are worth to the promotion, where there are any."""
+    """What labels of the replies to so many held-out prompts are worth to the promotion."""
     least = campaign.promotion.min_labelled_prompts
     if prompts >= least:
         said = f"they correct the judges in the promotion: rft run {campaign.name}"
@@ -68,7 +68,8 @@ def held_out(campaign: Campaign, prompts: int) -> None:
             f"rft labels export {campaign.name} --held-out"
         )
     if prompts:
-        out.print(f"{prompts} held-out prompts have labels; {said}", highlight=False, soft_wrap=True)
+        what = f"{prompts} held-out prompts have labels of every reply that the promotion compares"
+        out.print(f"{what}; {said}", highlight=False, soft_wrap=True)
 
 
 def _interval(found: Interval) -> str:

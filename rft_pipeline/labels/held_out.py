@@ -22,10 +22,10 @@ DECISION, CHAMPION = "promotion.json", "promotion.parquet"
 def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
     """Draw up to n replies, or find the same draw again: as many prompts as n is enough for, and at least one.
 
-    Prompts stand in an order that the campaign's seed shuffles, and each draw goes on where labels end: a prompt of
-    which people labelled every policy's reply is done, and of another only the replies that they lack are asked. All
-    prompts labelled so far are therefore a random sample.
-    Raises `StoreError` when no promotion was decided, or when all of its prompts are labelled.
+    Prompts stand in an order that the campaign's seed shuffles, and each draw goes on after those that came back: a
+    prompt of which they asked every policy's reply is done, and of another only the replies that they lack are asked.
+    All prompts labelled so far are therefore a random sample.
+    Raises `StoreError` when no promotion was decided, or when people were asked about all that it compares.
     """
     asked = asked_of_people(campaign)
     rows = _compared(campaign, home)
@@ -35,12 +35,12 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
     left = rows.join(there, on="rollout_id", how="anti", maintain_order="left")
     if left.is_empty():
         raise StoreError(
-            f"{campaign.name}: labels of all {rows['prompt_id'].n_unique()} held-out prompts are there; correct one by "
-            "importing its file again"
+            f"{campaign.name}: people were asked about all {rows['prompt_id'].n_unique()} held-out prompts; to change "
+            "or add labels import the file again"
         )
     order = {prompt: seed_of(campaign.seed, "held-out labels", prompt) for prompt in left["prompt_id"].unique()}
-    policies = rows.group_by("prompt_id").len()["len"].max()
-    chosen = sorted(order, key=lambda prompt: (order[prompt], prompt))[: max(1, n // int(str(policies)))]
+    policies = max(rows.group_by("prompt_id").len()["len"].to_list())
+    chosen = sorted(order, key=lambda prompt: (order[prompt], prompt))[: max(1, n // policies)]
     drawn = left.filter(pl.col("prompt_id").is_in(chosen))["rollout_id"].to_list()
     mixed = sorted(drawn, key=lambda reply: (seed_of(campaign.seed, "held-out order", reply), reply))
     places = pl.DataFrame({"rollout_id": mixed, "place": range(len(mixed))})
@@ -53,8 +53,13 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
 
 
 def prompts_labelled(campaign: Campaign, home: Home) -> int:
-    """How many held-out prompts have labels, of whichever replies."""
-    return labels_of(campaign.name, home.store, held_out=True)["prompt_id"].n_unique()
+    """On how many held-out prompts people labelled the replies of every policy that the promotion compares."""
+    labels = labels_of(campaign.name, home.store, held_out=True)
+    if labels.is_empty():
+        return 0
+    rows = _compared(campaign, home)
+    lacking = rows.join(labels, on="rollout_id", how="anti")["prompt_id"]
+    return len(set(rows["prompt_id"]) - set(lacking))
 
 
 def _compared(campaign: Campaign, home: Home) -> pl.DataFrame:

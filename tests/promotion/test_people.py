@@ -12,7 +12,7 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, drawn_rows
 from rft_pipeline.labels.files import write_export
-from rft_pipeline.labels.held_out import draw_held_out
+from rft_pipeline.labels.held_out import draw_held_out, prompts_labelled
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.pipeline.promotion import decision_of
@@ -81,11 +81,12 @@ def test_a_draw_asks_about_the_same_prompts_of_every_policy(campaign: Path) -> N
 def test_the_next_draw_goes_on_where_labels_end(campaign: Path, tmp_path: Path) -> None:
     first = drawn(campaign, 9)
     labelled(first, tmp_path, (1, 0.9), 0)
+    assert prompts_labelled(load_campaign(campaign), Home.find()) == 3
     second = drawn(campaign, 9)
     asked = [set(drawn_rows(export, Home.find().store)["prompt_id"]) for export in (first, second)]
     assert len(asked[0] | asked[1]) == 6
     labelled(second, tmp_path, (1, 0.9), 0)
-    with pytest.raises(StoreError, match="labels of all 6 held-out prompts are there"):
+    with pytest.raises(StoreError, match="people were asked about all 6 held-out prompts"):
         drawn(campaign, 9)
 
 
