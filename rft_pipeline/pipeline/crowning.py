@@ -49,8 +49,8 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
     found = next((each for each in decided["rounds"] if each["round"] == chosen), None)
     if found is None and not force:
         raise GateError(
-            f"{campaign.name}: round {chosen} has the weights of {decided['champion']}, which the rounds were compared "
-            f"with, so that nothing shows it to be better. To promote it all the same: "
+            f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
+            "that nothing shows it to be better. To promote it all the same: "
             f'rft promote {campaign.name} --round {chosen} --force --why "…"'
         )
     if found is not None and not found["passed"] and not force:

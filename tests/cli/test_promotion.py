@@ -68,7 +68,7 @@ def test_a_round_that_an_alarm_stopped_is_refused_for_that(finished_copy: Path, 
 def test_a_round_with_the_champions_weights_is_no_better_than_it(finished_copy: Path, rft: Rft) -> None:
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)  # another report, held against round 1
     run(finished_copy)
-    assert_one_message(rft("promote", "tiny", "--round", "1"), "round 1 has the weights of round 1")
+    assert_one_message(rft("promote", "tiny", "--round", "1"), "round 1 has the weights of the champion")
 
 
 def test_a_champion_that_a_new_decision_would_not_make_stays_and_the_report_says_so(
