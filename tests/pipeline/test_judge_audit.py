@@ -161,6 +161,7 @@ def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
 
 def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited: Path, tmp_path: Path) -> None:
     edit(audited / "campaign.yaml", "description", "Answers mail about parcels.")
+    edit(audited / "campaign.yaml", "promotion.margin", 0.9)  # which no round passes
     labelled_by_people(audited, tmp_path, "Anna")
     records = run(audited)
     campaign, home = load_campaign(audited), Home.find()
@@ -175,11 +176,12 @@ def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited:
         "**A person forced it; it did not have to pass the bounds.** Their reason: kinder on the phone",
         "Compared with base on the same held-out prompts:",
         f"| **no** | {failed} |",
-        f"| kind | trains | 100 % | {found['kind']['good']} / {found['kind']['bad']} |",
+        f"| kind | {found['kind']['power']} |",
+        f"| {found['kind']['good']} / {found['kind']['bad']} |",
         f"- loved: {found['loved']['reason']}",
         "- loved: its judge was found wanting, and it trained nothing.",
-        f"| kind | 16 | {people['judge']['mean']:.2f} (",
-        "| 0.50 (",  # half of what Anna labelled is kind
+        f"| kind | 16 | {people['judge']['mean']:.3f} (",
+        "| 0.500 (",  # half of what Anna labelled is kind
         "Nothing watched for a gamed judge",
         records["judge_audit"].address,
     ):

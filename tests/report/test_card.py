@@ -23,10 +23,7 @@ FACTS = Facts(
     base={"name": "embedded", "source": "package", "content_hash": "babe"},
     prompts={"train": 160, "eval": 88, "train_hash": "aa", "eval_hash": "bb"},
     training={"method": "grpo", "epochs": 1},
-    trained=[
-        {"round": number, "prompts": 32, "rollouts": 256, "excluded": 8, "steps": 4}
-        for number in (1, 2)
-    ],
+    trained=[{"round": number, "prompts": 32, "rollouts": 256, "excluded": 8, "steps": 4} for number in (1, 2)],
     rubric=[{"name": "kind", "weight": 1.0, "gate": None, "protocol": "contrast", "description": "warm | polite"}],
     judges={"judge": "feed"},
     audit=[
@@ -56,14 +53,14 @@ def test_a_card_tells_what_the_reward_is_worth_before_it_tells_the_rest() -> Non
     card = render_card(FACTS)
     for part in (
         "in 2 rounds of the campaign `support_reply`",
-        "On 88 held-out prompts its reward is 0.60, +0.10 against the model that the campaign started from",
+        "On 88 held-out prompts its reward is 0.600, +0.100 against the model that the campaign started from",
         "Compared with base on the same held-out prompts:",
         "| yes | reward +0.1000 |",
         "| kind | 1.0 |  | contrast | warm \\| polite |",
-        "| kind | trains | 100 % | 30 / 20 | 0.90 (0.85 to 0.95) |",
+        "| kind | trains | 100 % | 30 / 20 | 0.900 (0.850 to 0.950) |",
         "- loved: its judge was found wanting, and it trained nothing.",
         "- brief: its judge is noisy, and it trained with part of its weight.",
-        "| kind | 60 | 0.50 (0.40 to 0.60) |",
+        "| kind | 60 | 0.500 (0.400 to 0.600) |",
         "Alarms: warn. Replies grew by 40 %.",
         "- checkpoints: `support_reply/round_2/checkpoints/02`",
     ):
