@@ -47,7 +47,8 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         changed = [name for name in content if content[name] != seen.content.get(name)]
         if not changed or content == in_force:
             first = "" if in_force else "; the first run is started by hand"
-            return _nothing(f"{', '.join(content)} are as they were{first}", _Seen(content, seen.changes))
+            watched = ", ".join(name for name in content if name != HELD_OUT)  # labels, in short
+            return _nothing(f"{watched} are as they were{first}", _Seen(content, seen.changes))
         if {*changed} <= {"rubric", "labels"} and look.campaign.on_rubric_change == "off":
             return _nothing(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
         if dead_runs.going_on(context.instance, campaign.name):
