@@ -11,7 +11,8 @@ from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.cli import dead_runs
 from rft_pipeline.cycles import cycle_of, load_in_force, newest
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import node, nodes, payload
+from rft_pipeline.graph import NO_LABELS, node, nodes, payload
+from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.plan import Settled, settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
@@ -20,8 +21,8 @@ LOOK_EVERY = 30
 """Seconds between two looks at the files."""
 
 WATCHED = ("rubric", "prompts", "labels")
-ANCHORS = "anchors"
-"""The anchors' labels, watched where they decide how far a judge trains."""
+ANCHORS, HELD_OUT = "anchors", "labels of held-out replies"
+"""Watched too: the anchors' labels, where they decide how far a judge trains, and what only the promotion reads."""
 
 
 def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
@@ -46,7 +47,8 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         changed = [name for name in content if content[name] != seen.content.get(name)]
         if not changed or content == in_force:
             first = "" if in_force else "; the first run is started by hand"
-            return _nothing(f"{', '.join(content)} are as they were{first}", _Seen(content, seen.changes))
+            watched = ", ".join(name for name in content if name != HELD_OUT)  # labels, in short
+            return _nothing(f"{watched} are as they were{first}", _Seen(content, seen.changes))
         if {*changed} <= {"rubric", "labels"} and look.campaign.on_rubric_change == "off":
             return _nothing(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
         if dead_runs.going_on(context.instance, campaign.name):
@@ -132,12 +134,18 @@ class _Look:
         found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
+        found[HELD_OUT] = self.sources.get(HELD_OUT_LABELS, NO_LABELS)
         return found if self.campaign.audit is None else {**found, ANCHORS: self.sources["anchors"]}
 
     def in_force(self) -> dict[str, str] | None:
         """The same of the last run; none before the first."""
         records = {name: self.records.current(f"{self.campaign.name}/{name}") for name in WATCHED}
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
+        promoted = self.records.current(f"{self.campaign.name}/promotion")
+        if promoted is not None:
+            found[HELD_OUT] = promoted.payload["inputs"].get(HELD_OUT_LABELS, NO_LABELS)
+        elif found.keys() == {*WATCHED}:  # a campaign that runs in part, or was killed: nothing read them
+            found[HELD_OUT] = self.content()[HELD_OUT]
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
             found[ANCHORS] = audited.payload["inputs"]["anchors"]

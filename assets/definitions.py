@@ -39,7 +39,8 @@ def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
 
 
 def _champion(campaign: Campaign) -> str | None:
-    """The content of the champion that a campaign starts from."""
+    """The content of the champion that a campaign starts from, at the time the definitions are loaded: a server shows
+    what another one makes stale once its definitions are loaded again; plans and runs look for themselves."""
     model = campaign.policy.model
     if not model.startswith(champions.PREFIX):
         return None

@@ -34,7 +34,7 @@ def _metadata(record: Record) -> dict[str, Any]:
                 "round": each["round"],
                 "bound": bound["name"],
                 "found": bound["found"],
-                "needed above": bound["needed"],
+                "needed": bound["needed"],
                 "passed": "yes" if bound["passed"] else "no",
                 "in words": bound["said"],
             }

@@ -106,6 +106,13 @@ def again(judge: str) -> str:
     return fingerprint([judge, "again"])
 
 
+def asked_anew(campaign: Campaign, judges: Mapping[str, str], round_: int) -> dict[str, str]:
+    """The judges' hashes, other ones each round for those behind a server: nothing tells from outside whether one is
+    what it was, and so alarms ask it about the anchors again in every round."""
+    served = {judge_source(name) for name, judge in campaign.asked_judges.items() if judge.is_served}
+    return {name: fingerprint([content, round_]) if name in served else content for name, content in judges.items()}
+
+
 def judge_source(name: str) -> str:
     """The name of a judge's model among the source hashes."""
     return DEFAULT_JUDGE if name == DEFAULT_JUDGE else f"judge.{name}"

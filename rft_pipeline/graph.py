@@ -18,6 +18,7 @@ from rft_pipeline.addresses import judge_inputs, judge_models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.store.records import Record
 
@@ -275,7 +276,7 @@ def _promotion_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources
         "eval_reports": evidence,
         "champion": champion or upstream["base"].content_hash,
         **_eval_reports_inputs(campaign, compared, sources),
-        **({"labels": sources["labels"]} if "labels" in sources else {}),
+        **({HELD_OUT_LABELS: sources[HELD_OUT_LABELS]} if HELD_OUT_LABELS in sources else {}),
     }
 
 

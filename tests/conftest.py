@@ -258,6 +258,7 @@ def write_campaign(root: Path, model: Path) -> Path:
             "resamples": 100,
             "runtime": runtime,
         },
+        "promotion": {"min_prompts": 6},
     }
     _write_yaml(folder / "campaign.yaml", campaign)
     _write_yaml(folder / "rubric.yaml", RUBRIC)

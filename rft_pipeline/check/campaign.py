@@ -45,6 +45,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     if train is not None and held_out is not None:
         check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
     _check_sizes(campaign, train, settings)
+    _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
     _check_served(campaign, settings)
     _check_training(campaign, train, settings)
@@ -141,6 +142,15 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
         settings.errors.append(
             f"{where}: training.batch_size: {campaign.training.batch_size} is more than the {wanted * size} rollouts "
             f"of a round ({wanted} prompts of {size}); allowed: 1 to {wanted * size}"
+        )
+
+
+def _check_promotion(campaign: Campaign, held_out: pl.DataFrame | None, settings: Findings) -> None:
+    least = campaign.promotion.min_prompts
+    if held_out is not None and held_out.height < least:
+        settings.warnings.append(
+            f"{campaign.folder / 'campaign.yaml'}: promotion.min_prompts: asks for {least} held-out prompts and "
+            f"{_file(campaign.prompts.eval)} has {held_out.height}, so that no round will be promoted; add prompts"
         )
 
 

@@ -19,19 +19,24 @@ def export(
     n: Annotated[int, typer.Option("--n", min=1, help="Rollouts to draw.")] = 60,
     out: Annotated[Path, typer.Option(help="Folder to write the file into.")] = Path("."),
     file_format: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="csv is for spreadsheets.")] = "csv",
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Of the replies that the promotion compares, those to the same prompts.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw rollouts for people: half at random, 3 in 10 where judges are unsure, 2 in 10 of the highest rewards.
 
-    The same command draws the same rollouts until labels of them are imported.
+    With --held-out, replies of every policy that the promotion compares, to held-out prompts drawn at random: their
+    labels correct the judges there. The same command draws the same until labels of it are imported.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.exports import draw_export
     from rft_pipeline.labels.files import write_export
+    from rft_pipeline.labels.held_out import draw_held_out
 
-    home = Home.find()
-    drawn = draw_export(load_campaign(home.campaign_folder(campaign)), home, n)
+    home, draw = Home.find(), draw_held_out if held_out else draw_export
+    drawn = draw(load_campaign(home.campaign_folder(campaign)), home, n)
     path = write_export(drawn, home.store, out, file_format)
     show_labels.exported(drawn, path, as_json=as_json)
 
@@ -47,9 +52,12 @@ def import_(
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.estimates import estimates
+    from rft_pipeline.labels.held_out import prompts_labelled
     from rft_pipeline.labels.importing import import_labels
 
     home = Home.find()
     loaded = load_campaign(home.campaign_folder(campaign))
     done = import_labels(loaded.name, home.store, file, skip_wrong=skip_wrong)
     show_labels.imported(done, estimates(loaded, home), as_json=as_json)
+    if not as_json:
+        show_labels.held_out(loaded, prompts_labelled(loaded, home))

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.cli.words import printable
 from rft_pipeline.labels.exports import Export
@@ -22,7 +23,8 @@ def exported(export: Export, path: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**asdict(export), "file": str(path)}, indent=2))
         return
-    say = f"{export.drawn} of {export.population} rollouts, {export.prompts} prompts: [bold]{escape(str(path))}[/]"
+    what = "replies to held-out prompts" if export.held_out else "rollouts"
+    say = f"{export.drawn} of {export.population} {what}, {export.prompts} prompts: [bold]{escape(str(path))}[/]"
     out.print(say, highlight=False, soft_wrap=True)
     for name, asked in export.criteria.items():
         out.print(f"  {name} {escape(printable(asked.hint))}", highlight=False, soft_wrap=True)
@@ -53,6 +55,21 @@ def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> N
         for name, each in found.items():
             table.add_row(name, str(each.labelled), *map(_interval, (each.judge, each.human, each.powered)))
         out.print(table)
+
+
+def held_out(campaign: Campaign, prompts: int) -> None:
+    """What labels of the replies to so many held-out prompts are worth to the promotion."""
+    least = campaign.promotion.min_labelled_prompts
+    if prompts >= least:
+        said = f"they correct the judges in the promotion: rft run {campaign.name}"
+    else:
+        said = (
+            f"from {least} on (promotion.min_labelled_prompts) they correct the judges in the promotion: "
+            f"rft labels export {campaign.name} --held-out"
+        )
+    if prompts:
+        what = f"{prompts} held-out prompts have labels of every reply that the promotion compares"
+        out.print(f"{what}; {said}", highlight=False, soft_wrap=True)
 
 
 def _interval(found: Interval) -> str:

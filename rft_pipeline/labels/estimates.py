@@ -59,14 +59,15 @@ def estimated(
     return found
 
 
-def human_rewards(campaign: Campaign, store: Path, rows: pl.DataFrame) -> pl.Series:
-    """The reward by people of N replies with rollout_id and scores (struct by criterion), null where nobody labelled.
-
-    Made as the reward by people in `estimates`.
-    """
-    judge_NC, human_NC = _beside(campaign.rubric, labels_of(campaign.name, store), rows)
-    human_N = _rewards(campaign.rubric, _with_rules(campaign.rubric, human_NC, judge_NC))
-    return pl.Series("human", human_N, pl.Float64).fill_nan(None)
+def by_people(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """N replies (rollout_id, scores as a struct by criterion) as people see them: `human`, the reward, made as the
+    reward by people in `estimated`, and `human_scores`, a struct by criterion. Null where nobody labelled."""
+    judge_NC, human_NC = _beside(rubric, labels, rows)
+    human_N = _rewards(rubric, _with_rules(rubric, human_NC, judge_NC))
+    scores = pl.DataFrame(human_NC, schema=dict.fromkeys(rubric.names, pl.Float64)).fill_nan(None)
+    return pl.DataFrame(
+        {"human": pl.Series(human_N, dtype=pl.Float64).fill_nan(None), "human_scores": scores.to_struct()}
+    )
 
 
 def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:

@@ -61,6 +61,8 @@ class Export:
     prompts: int
     """Different prompts among the drawn."""
     created: str
+    held_out: bool = False
+    """Whether the replies are to held-out prompts: then their labels speak in the promotion, and nowhere else."""
 
 
 def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
@@ -69,34 +71,48 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
     The draw follows from the campaign's seed, the rollouts there are, n and the draw's number.
     Raises `StoreError` when no round is finished, `ConfigError` for a criterion called like another column.
     """
-    if taken := set(campaign.rubric.names) & set(FIXED):
-        raise ConfigError(
-            f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
-            "criterion of that name another one in rubric.yaml"
-        )
+    asked = asked_of_people(campaign)
     rows = population(campaign, home)
-    came_back = set(labels_table(home.store).rows().select(pl.col("batch").unique()).collect()["batch"])
-    earlier = exports_of(campaign.name, home.store)
-    number = sum(export.id in came_back for export in earlier)
-    asked = {criterion.name: _asked(criterion) for criterion in campaign.rubric.criteria}
-    readable = {name: asdict(each) for name, each in asked.items()}
-    id_ = fingerprint([campaign.name, campaign.seed, number, n, readable, rows["rollout_id"].to_list()])
-    for export in earlier:
-        if export.id == id_:
-            return export
+    number = len(came_back(campaign.name, home.store))
     count = min(n, rows.height)
     rows = with_inclusion(rows, count)
     places = drawn(rows["inclusion"].to_numpy(), seed_of(campaign.seed, "labels", number, n))
     place_N = np.full(rows.height, -1)
     place_N[places] = np.arange(count)
+    readable = {name: asdict(each) for name, each in asked.items()}
+    id_ = fingerprint([campaign.name, campaign.seed, number, n, readable, rows["rollout_id"].to_list()])
+    return kept(home.store, campaign.name, id_, number, asked, rows.with_columns(pl.Series("place", place_N)))
+
+
+def came_back(campaign: str, store: Path, *, held_out: bool = False) -> list[Export]:
+    """The exports of which there are labels."""
+    labelled = set(labels_table(store).rows().select(pl.col("batch").unique()).collect()["batch"])
+    return [each for each in exports_of(campaign, store) if each.held_out == held_out and each.id in labelled]
+
+
+def kept(
+    store: Path,
+    campaign: str,
+    id_: str,
+    number: int,
+    asked: dict[str, Asked],
+    rows: pl.DataFrame,
+    *,
+    held_out: bool = False,
+) -> Export:
+    """Keep a draw, unless it was made before. `rows`: rollout_id, prompt_id, inclusion, what judges see, and place in
+    the draw, −1 for those not drawn."""
+    for export in exports_of(campaign, store):
+        if export.id == id_:
+            return export
     is_drawn = pl.col("place") >= 0
-    kept = rows.with_columns(pl.Series("place", place_N)).select(
-        "rollout_id", "prompt_id", "inclusion", "place", *(pl.when(is_drawn).then(pl.col(name)) for name in REPLY)
-    )
-    prompts = kept.filter(is_drawn)["prompt_id"].n_unique()
+    blank = (pl.when(is_drawn).then(pl.col(name)) for name in REPLY)
+    rows = rows.select("rollout_id", "prompt_id", "inclusion", "place", *blank)
+    of_people = rows.filter(is_drawn)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    export = Export(id_, campaign.name, number, asked, rows.height, count, prompts, created)
-    _keep(export, kept, home.store)
+    prompts = of_people["prompt_id"].n_unique()
+    export = Export(id_, campaign, number, asked, rows.height, of_people.height, prompts, created, held_out)
+    _keep(export, rows, store)
     return export
 
 
@@ -137,6 +153,16 @@ def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
         .agg((1 - (1 - pl.col("inclusion")).product()).alias("inclusion"))
         .sort("rollout_id")
     )
+
+
+def asked_of_people(campaign: Campaign) -> dict[str, Asked]:
+    """The rubric's criteria, as people are asked about them. Raises `ConfigError` for one called like a column."""
+    if taken := set(campaign.rubric.names) & set(FIXED):
+        raise ConfigError(
+            f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
+            "criterion of that name another one in rubric.yaml"
+        )
+    return {criterion.name: _asked(criterion) for criterion in campaign.rubric.criteria}
 
 
 def _asked(criterion: Criterion) -> Asked:

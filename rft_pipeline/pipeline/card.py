@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.pipeline.promotion import alarm_level
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import Facts
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -26,6 +26,7 @@ def card_facts(
     prompts = next(iter(by_stage.get("prompts", [])), None)
     audit = next(iter(by_stage.get("judge_audit", [])), None)
     inputs = {} if report is None else report.payload["inputs"]
+    against, bounds = _compared(RecordStore(home.store).current(f"{campaign.name}/promotion"), report, checkpoint)
     return Facts(
         campaign=campaign.name,
         description=campaign.description,
@@ -38,13 +39,25 @@ def card_facts(
         rubric=_rubric(by_stage.get("rubric", [])),
         judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},
         audit=[] if audit is None else list(_json(audit, "judge_audit.json")),
+        people=told.get("people", {}),
         before=rounds.get(0),
         after=rounds.get(round_),
-        alarm=alarm_level(told, round_),
+        alarm=next((each for each in told.get("alarms", {}).get("verdicts", []) if each["round"] == round_), None),
         decision=decision,
         forced=forced,
+        against=against,
+        bounds=bounds,
         lineage={stage: [record.address for record in records] for stage, records in by_stage.items()},
     )
+
+
+def _compared(promotion: Record | None, report: Record | None, checkpoint: Record) -> tuple[str, list[dict[str, Any]]]:
+    """Whom the promotion in force compared these weights with on this report, and the bounds it asked."""
+    if promotion is None or report is None or promotion.upstream["eval_reports"] != report.address:
+        return "", []
+    decided = decision_of(promotion)
+    found = (each for each in decided["rounds"] if each["policy"] == checkpoint.content_hash)
+    return decided["champion"], next((each["bounds"] for each in found), [])
 
 
 def _above(records: RecordStore, checkpoint: Record, report: Record | None) -> list[Record]:

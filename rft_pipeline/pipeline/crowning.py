@@ -1,22 +1,13 @@
 """Moving the champion: by a decision, by a person, or back; the pointer, the MLflow registry and the model card."""
 
-import json
-from typing import Any
-
 from rft_pipeline import champions, cycles, registry
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.promotion import DECISION
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
-
-
-def decision_of(record: Record) -> dict[str, Any]:
-    """What a promotion's record decided."""
-    found: dict[str, Any] = json.loads(record.path(DECISION).read_text(encoding="utf-8"))
-    return found
 
 
 def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | None:
@@ -55,17 +46,29 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
     """
     record = RecordStore(home.store).current(f"{campaign.name}/promotion")
     if record is None:
-        raise StoreError(f"{campaign.name}/promotion: nothing there; run `rft run {campaign.name}` first")
+        raise StoreError(
+            f"{campaign.name}: no promotion was decided yet, so that there is nothing to promote on; "
+            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides"
+        )
     decided = decision_of(record)
     chosen = decided["promoted"] if round_ is None else round_
     if chosen is None:
-        raise GateError(f"{campaign.name}: {decided['said']}\nTo promote a round all the same: --round N --force --why")
+        raise GateError(
+            f"{campaign.name}: {decided['said']}\nTo promote a round all the same: "
+            f'rft promote {campaign.name} --round N --force --why "…"'
+        )
     found = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    if found is None and not force:
+        raise GateError(
+            f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
+            "that nothing shows it to be better. To promote it all the same: "
+            f'rft promote {campaign.name} --round {chosen} --force --why "…"'
+        )
     if found is not None and not found["passed"] and not force:
         failed = "\n".join(f"  {bound['said']}" for bound in found["bounds"] if not bound["passed"])
         raise GateError(
             f"{campaign.name}: round {chosen} is not promoted over {decided['champion']}:\n{failed}\n"
-            "To promote it all the same: --force --why"
+            f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
         )
     passed = found is not None and found["passed"]
     said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
@@ -75,12 +78,20 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
 
 
 def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion]:
-    """Go back to the champion before; returns the one that was left and the one in force now."""
+    """Go back to the champion before; returns the one that was left and the one in force now.
+
+    Raises `StoreError` where there is none to go back from, or to.
+    """
     with champions.changing(home.root, campaign.name) as known:
-        try:
-            changed = champions.back(known, why)
-        except StoreError as error:
-            raise StoreError(f"{campaign.name}: {error}") from error
+        if not known:
+            raise StoreError(f"{campaign.name} has no champion, so that there is nothing to go back from")
+        if champions.before(known) is None:
+            raise StoreError(
+                f"{campaign.name}: round {known[-1].round} ({known[-1].record}) is the first champion, and there is "
+                f"none before it to go back to; to put another in its place: "
+                f'rft promote {campaign.name} --round N --force --why "…"'
+            )
+        changed = champions.back(known, why)
         _point(home, campaign, changed)
         champions.write(home.root, campaign.name, changed)
         return known[-1], changed[-1]

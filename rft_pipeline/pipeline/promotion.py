@@ -11,18 +11,21 @@ from rft_pipeline import champions
 from rft_pipeline.champions import Champion
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.labels.estimates import human_rewards
+from rft_pipeline.labels.estimates import by_people
+from rft_pipeline.labels.held_out import DECISION
+from rft_pipeline.labels.table import labels_of
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.stages.alarms import held_out_scores
-from rft_pipeline.stages.promotion import HUMAN, Replies, decide_promotion
+from rft_pipeline.stages.promotion import Replies, decide_promotion
 from rft_pipeline.stages.reward_batches import make_batch
-from rft_pipeline.store import RecordStore
+from rft_pipeline.store import Record, RecordStore
 
-DECISION, PAGE = "promotion.json", "promotion.html"
+PAGE = "promotion.html"
 
 
 def promotion(job: Job) -> Output:
-    """Decide, and write `promotion.json` and its page; the champion itself is moved by whoever runs the stage."""
+    """Decide, and write `promotion.json` and its page, beside them the replies of a champion that no eval report
+    holds; the champion itself is moved by whoever runs the stage."""
     campaign, report = job.campaign, job.upstream["eval_reports"]
     told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(report.path("eval_reports.parquet"))
@@ -67,6 +70,12 @@ def promotion(job: Job) -> Output:
     )
 
 
+def decision_of(record: Record) -> dict[str, Any]:
+    """What a promotion's record decided."""
+    found: dict[str, Any] = json.loads(record.path(DECISION).read_text(encoding="utf-8"))
+    return found
+
+
 def alarm_level(report: Mapping[str, Any], round_: int) -> str:
     """What the alarms of an eval report say of a round; ok where nothing watches."""
     verdicts = report.get("alarms", {}).get("verdicts", [])
@@ -85,11 +94,11 @@ def _write_page(job: Job, decided: dict[str, Any]) -> None:
 
 
 def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
-    """With the reward by people where they labelled some of the replies."""
-    if "labels" not in job.sources:
+    """With what people say, where they labelled replies to held-out prompts."""
+    labels = labels_of(job.campaign.name, job.home.store, held_out=True)
+    if labels.is_empty():
         return rows
-    human = human_rewards(job.campaign, job.home.store, rows).alias(HUMAN)
-    return rows if human.null_count() == rows.height else rows.with_columns(human)
+    return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())
 
 
 def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
@@ -110,4 +119,5 @@ def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
     if alarms is not None and alarms.held_out:
         seen = held_out_scores(beside.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
         batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
+    job.write(batch)
     return Replies("the champion", champion.content_hash, _with_people(job, batch)), made

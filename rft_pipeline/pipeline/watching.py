@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import asked_in, asked_of, judge_source
+from rft_pipeline.addresses import as_rollout, asked_anew, asked_in, asked_of, subjects_of
 from rft_pipeline.alarms import (
     ANCHORS,
     Drift,
@@ -23,12 +23,13 @@ from rft_pipeline.alarms import (
 )
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.engines import Scorer, load
-from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import START
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.protocols import GROUPED
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.alarms import (
+    ASKED,
+    ASKED_FILE,
     alarms_in,
     anchors_scored,
     entry,
@@ -101,7 +102,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     started = number - 1 if before is None else int(before.metrics.get(START, number - 1))
     now, base, start = replies[-1], replies[0], replies[started]
     found = phrases(now, base, how.phrases)
-    anchors, tries = _anchors(job, how, found, now, base, before)
+    anchors, tries, asked = _anchors(job, how, found, now, base, before)
     drifts = drift(anchors, how, seed)
     drifted = judge_drift(drifts, number, how) + _changed(job, before, anchors["criterion"].unique().to_list())
     fired = next((each["causes"] for each in earlier if each["round"] == started), ())
@@ -113,34 +114,48 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     names = [criterion.name for criterion in how.held_out]
     report = {"held_out": names, "scores": scores, "verdicts": verdicts, START: chosen}
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
+    asked.write_parquet(job.workdir / ASKED_FILE)
     return Watched(told, report, _metrics(scores[-1], verdict.level, chosen, drifts))
 
 
 def _anchors(
     job: Job, how: Alarms, found: Sequence[Phrase], now: Replies, base: Replies, before: Record | None
-) -> tuple[pl.DataFrame, list[Tried]]:
-    """All rounds' anchors as scored by each round's judges, and what the phrases do to bad ones.
+) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
+    """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
-    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew in every
-    round, since nothing tells from outside whether it is the one it was.
+    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
     if campaign.anchors_path is None or not campaign.rubric.judged:
-        return past, []
+        return past, [], ASKED.to_frame()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
-    anew = replace(job, sources=_anew(job))
-    tables, scored = [past], []
+    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round))
+    tables, scored, asked = [past], [], [ASKED.to_frame()]
     for criterion in campaign.rubric.judged:
         labelled = asked_about(rows, criterion)
         if not labelled.height:
             continue
         scores, _ = anew.judge(labelled, [criterion])
+        asked.append(_asked(labelled, criterion, anew.sources))
         tables.append(anchors_scored(labelled, scores, criterion, now.round, job.sources))
         trial = None if _compares(criterion) else trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
-    return pl.concat(tables), tried(scored, how, campaign.seed)
+            asked.append(_asked(trial.rows, criterion, job.sources))
+    return pl.concat(tables), tried(scored, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
+
+
+def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> pl.DataFrame:
+    """What a criterion's judges are asked about rows, as the judgements table spells it."""
+    views = [as_rollout(row) for row in rows.iter_rows(named=True)]
+    found = [
+        pl.DataFrame({"subject": subjects_of(views, each.payload)}).select(
+            pl.lit(each.question.criterion).alias("criterion"), pl.lit(each.judge).alias("judge"), "subject"
+        )
+        for each in asked_of([criterion], judges)
+    ]
+    return pl.concat(found)
 
 
 def _compares(criterion: Criterion) -> bool:
@@ -151,15 +166,6 @@ def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Fi
     if before is None:
         return []
     return judges_changed(asked_in(before.payload), asked_of(job.campaign.evaluated, job.sources), bridged)
-
-
-def _anew(job: Job) -> Mapping[str, str]:
-    """The judges' hashes, other ones each round for those behind a server."""
-    served = {judge_source(name) for name, judge in job.campaign.asked_judges.items() if judge.is_served}
-    return {
-        name: fingerprint([content, job.node.round]) if name in served else content
-        for name, content in job.sources.items()
-    }
 
 
 def _past(before: Record) -> pl.DataFrame:

@@ -76,10 +76,11 @@ def as_json(planned: Plan) -> dict[str, Any]:
 def _running(campaign: Campaign, decision: Decision, sources: dict[str, str], home: Home, timed: Rates) -> Step:
     work = work_of(campaign, decision, sources, home)
     seconds = timed.seconds(decision.node.stage, work)
+    later = [f"up to {work.later} judgements more, of phrases that pay"] if work.later else []
     return Step(
         key=decision.node.key,
         action="run",
-        reasons=list(decision.reasons),
+        reasons=[*decision.reasons, *later],
         rows=work.rows,
         work=work.make,
         cause=decision.cause,

@@ -8,6 +8,7 @@ import polars as pl
 
 from rft_pipeline.addresses import (
     as_rollout,
+    asked_anew,
     choose_prompts,
     judge_of,
     judgement_addresses,
@@ -16,10 +17,12 @@ from rft_pipeline.addresses import (
     with_prompts,
 )
 from rft_pipeline.audit import PROBES
-from rft_pipeline.campaign import Campaign, Sampling
+from rft_pipeline.campaign import Alarms, Campaign, Sampling
 from rft_pipeline.graph import Node
 from rft_pipeline.plan.decisions import Decision
 from rft_pipeline.protocols import GROUPED
+from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
 
@@ -39,6 +42,8 @@ class Work:
     make: dict[str, int] = field(default_factory=dict)
     have: int = 0
     """Pieces that are there already."""
+    later: int = 0
+    """Judgements that may follow at most, from what is found out on the way."""
 
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:
@@ -64,6 +69,8 @@ def work_of(campaign: Campaign, decision: Decision, sources: Mapping[str, str], 
             counting.steps()
         case "eval_reports":
             counting.evaluation()
+        case "promotion":
+            counting.promotion()
         case stage:
             counting.work.add(stage, 1)
     return counting.work
@@ -98,7 +105,7 @@ class _Counting:
         prompts = self._prompts("train")
         if prompts is not None:
             prompts = choose_prompts(prompts, how.prompts_per_round, self.campaign.seed, self.node.round)
-        self._sampled(prompts, how.prompts_per_round, "policy", how.group_size, how.sampling)
+        self._sampled(prompts, how.prompts_per_round, self._content("policy"), how.group_size, how.sampling)
 
     def judgements(self) -> None:
         how = self.campaign.rollouts
@@ -134,41 +141,88 @@ class _Counting:
 
     def evaluation(self) -> None:
         how, prompts = self.campaign.evaluation, self._prompts("eval")
-        before = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
-        expected = 0 if before is None else before.rows["eval"]
+        expected = self._eval_prompts()
         there: list[pl.DataFrame] = []
         missing = 0
         for round_ in range(self.node.round + 1):
             role = "base" if round_ == 0 else f"checkpoints_{round_}"
-            missing += self._sampled(prompts, expected, role, how.samples_per_prompt, how.sampling, there)
+            missing += self._sampled(
+                prompts, expected, self._content(role), how.samples_per_prompt, how.sampling, there
+            )
         rows = None if prompts is None or not there else with_prompts(pl.concat(there).unique("rollout_id"), prompts)
         self._judged(rows, missing)
+        if self.campaign.alarms is not None:
+            self._anchors(self.campaign.alarms)
+
+    def promotion(self) -> None:
+        """A champion that is neither base nor one of the rounds answers the held-out prompts too, and is judged."""
+        self.work.add("promotion", 1)
+        report, how = self.known.get("eval_reports"), self.campaign.evaluation
+        evidence = "" if report is None else f"champion.{report.content_hash}"
+        champion = self.sources.get(evidence, self.sources.get("champion", ""))
+        if not champion or champion in {record.content_hash for record in self.known.values()}:
+            return
+        there: list[pl.DataFrame] = []
+        prompts, expected = self._prompts("eval"), self._eval_prompts()
+        missing = self._sampled(prompts, expected, champion, how.samples_per_prompt, how.sampling, there)
+        self._judged(None if prompts is None or not there else with_prompts(there[0], prompts), missing)
+
+    def _anchors(self, alarms: Alarms) -> None:
+        """What alarms ask about the anchors in this round. Phrases that turn out to pay will be tried on bad ones,
+        which nothing tells before."""
+        path, judges = self.campaign.anchors_path, asked_anew(self.campaign, self.sources, self.node.round)
+        if path is None or not self.campaign.rubric.judged:
+            return
+        anchors = read_anchors(path, self.campaign.rubric)
+        for criterion in self.campaign.rubric.judged:
+            label = pl.col("labels").struct.field(criterion.name)
+            rows = anchors.filter(label.is_not_null())
+            views = [as_rollout(row) for row in rows.iter_rows(named=True)]
+            for each in criterion.members or (criterion,):
+                wanted = judgement_addresses(rows["id"].to_list(), views, each, judges)
+                self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
+            if not any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,)):
+                bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
+                self.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
+
+    def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
+        narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))
+        missing = judgements_table(self.home.store).missing(wanted, *narrow).height
+        self.work.add(f"judgements of {criterion.name}", missing, wanted.height - missing)
+
+    def _eval_prompts(self) -> int:
+        """How many there were at the last run."""
+        before = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
+        return 0 if before is None else before.rows["eval"]
 
     def _prompts(self, split: str) -> pl.DataFrame | None:
         prompts = self.known.get("prompts")
         return None if prompts is None else pl.read_parquet(prompts.path("prompts.parquet")).filter(split=split)
 
+    def _content(self, role: str) -> str | None:
+        return self.known[role].content_hash if role in self.known else None
+
     def _sampled(
         self,
         prompts: pl.DataFrame | None,
         expected: int,
-        role: str,
+        policy: str | None,
         count: int,
         sampling: Sampling,
         there: list[pl.DataFrame] | None = None,
     ) -> int:
-        """Count the rollouts of one policy, put those there into `there`, and return how many are missing.
+        """Count the rollouts of one policy (its content hash), put those there into `there`, and return how many are
+        missing.
 
         `expected` is the number of prompts as far as it can be told when they are not known.
         """
-        policy = self.known.get(role)
         if prompts is None or policy is None:
             missing = (expected if prompts is None else prompts.height) * count
             self.work.add("rollouts", missing)
             return missing
         named = sampling_fingerprint(sampling, self.campaign.policy.system, self.campaign.seed)
-        wanted = rollout_addresses(prompts, policy.content_hash, named, count)
-        table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy.content_hash
+        wanted = rollout_addresses(prompts, policy, named, count)
+        table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
         missing = table.missing(wanted, narrow).height
         self.work.add("rollouts", missing, wanted.height - missing)
         if there is not None:
@@ -178,7 +232,7 @@ class _Counting:
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
         """Count the judgements of rollouts that are there, and of a number of rollouts that are not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-        asked = self.campaign.asked if self.node.stage == "eval_reports" else self.campaign.rubric.asked
+        asked = self.campaign.asked if self.node.stage in ("eval_reports", "promotion") else self.campaign.rubric.asked
         for criterion in asked:
             what = f"judgements of {criterion.name}"
             self.work.add(what, unknown)
@@ -189,6 +243,4 @@ class _Counting:
             if unknown and criterion.judge.protocol in GROUPED:
                 self.work.add(what, wanted.height)  # groups that will be other groups
                 continue
-            narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, self.sources))
-            missing = judgements_table(self.home.store).missing(wanted, *narrow).height
-            self.work.add(what, missing, wanted.height - missing)
+            self._missing(criterion, wanted, self.sources)

@@ -26,14 +26,21 @@ class Facts:
     judges: Mapping[str, str]
     """Content hash of each model that judged, by input name."""
     audit: Sequence[Mapping[str, Any]]
-    """criterion, power and reason of each verdict; none where nothing was audited."""
+    """Each judge's audit: criterion, power, weight, reason, good, bad, auc, youden_j; none where none was audited."""
+    people: Mapping[str, Mapping[str, Any]]
+    """By criterion and for `reward` what people's labels of training replies say: labelled, judge, human, powered."""
     before: Mapping[str, Any] | None
     """Base in the eval report: reward, lower95, upper95, criteria."""
     after: Mapping[str, Any] | None
     """The round in the eval report; also delta."""
-    alarm: str
+    alarm: Mapping[str, Any] | None
+    """level and reason of the round's verdict; None where nothing watched."""
     decision: str
     forced: bool
+    against: str
+    """Whom the round was compared with; empty where the comparison is gone, or there was none."""
+    bounds: Sequence[Mapping[str, Any]]
+    """name, passed and said of each bound that was asked of the round."""
     lineage: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Stage → addresses of the records it was made from."""
 

@@ -41,6 +41,10 @@ from rft_pipeline.store import Record
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with others"
 
+ASKED_FILE = "asked.parquet"
+ASKED = pl.Schema({"criterion": pl.String, "judge": pl.String, "subject": pl.String})
+"""What the alarms asked beside the report's own judgements, about anchors and about phrases put into them."""
+
 
 def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
     """rollout_id and `held_out`, the weighted mean over the criteria that scored it, null where none did."""

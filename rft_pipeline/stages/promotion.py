@@ -1,8 +1,9 @@
 """Promotion: which round, if any, becomes the champion.
 
 Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes when its lower
-95 % bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse,
-and no alarm says stop. Of those that pass, the best lower bound of the reward wins, not the last round.
+95 % bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse;
+when enough prompts tell, and no alarm says stop. Of those that pass, the best lower bound of the reward wins, not the
+last round. Where people labelled held-out replies of both sides, their labels correct the judges' differences.
 
 Each bound is that of one comparison: with many rounds, the best of them is a little luckier than its bound says.
 """
@@ -20,8 +21,8 @@ from rft_pipeline.ppi import prediction_powered
 from rft_pipeline.stats import Interval, paired_difference
 
 STOP = "stop"
-REWARD, HELD_OUT, ALARMS = "reward", "held-out judge", "alarms"
-HELD, HUMAN = "held_out", "human"
+REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
+HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
 """Columns that replies may have."""
 
 
@@ -34,8 +35,8 @@ class Replies:
     policy: str
     """Content hash of the weights."""
     rows: pl.DataFrame
-    """prompt_id, scores (struct by criterion), reward; perhaps held_out, the held-out judge's score, and human, the
-    reward by people. All in [0, 1], null where unknown."""
+    """prompt_id, scores (struct by criterion), reward; perhaps held_out, the held-out judge's score, and human and
+    human_scores, reward and scores by people. All in [0, 1], null where unknown."""
     round: int = 0
     alarm: str = "ok"
     """The round's verdict: ok, warn or stop."""
@@ -47,9 +48,10 @@ class Bound:
 
     name: str
     found: float | None
-    """The lower 95 % bound of the round minus the champion; None where the replies cannot tell."""
+    """The lower 95 % bound of the round minus the champion, or a number of prompts; None where the replies cannot
+    tell."""
     needed: float | None
-    """What it must lie above; None for a verdict."""
+    """What a bound must lie above, and a number must reach; None for a verdict."""
     passed: bool
     said: str
     """In words: what was found, and when it failed by how much."""
@@ -141,11 +143,20 @@ def _compare(
         ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
         return paired_difference(ours, theirs, resamples, seed)
 
-    people = _by_people(replies.rows, champion.rows, needs.min_labelled_prompts)
-    reward, how = (differ(pl.col("reward")), "") if people is None else people
-    bounds = [_bound(REWARD, reward, needs.margin, how)]
+    def corrected(judge: pl.Expr, people: pl.Expr, *, even_is_fine: bool = False) -> tuple[Interval, str]:
+        if any(HUMAN not in each.rows.columns for each in (replies, champion)):
+            return differ(judge), ""
+        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts)
+        if isinstance(found, str) or (even_is_fine and found[0].mean == 0 and math.isnan(found[0].lower95)):
+            return differ(judge), found if isinstance(found, str) else ""
+        return found
+
+    reward, how = corrected(pl.col("reward"), pl.col(HUMAN))
+    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, needs.min_prompts)]
     for name in gates:
-        bounds.append(_bound(f"gate {name}", differ(pl.col("scores").struct.field(name)), -needs.gate_margin))
+        scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
+        gate, how = corrected(*scores, even_is_fine=True)
+        bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, how))
     asked = [HELD in each.rows.columns for each in (replies, champion)]
     if all(asked):
         bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin))
@@ -158,10 +169,20 @@ def _compare(
     return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
+def _enough(replies: Replies, champion: Replies, least: int) -> Bound:
+    """Whether enough prompts have rewards on both sides for an interval to be trusted."""
+    ours, theirs = (_by_prompt(each.rows, pl.col("reward")) for each in (replies, champion))
+    there = len(ours.keys() & theirs.keys())
+    said = f"{PROMPTS}: {there} have rewards on both sides"
+    if there < least:
+        said += f", promotion.min_prompts asks for {least}: {least - there} too few for an interval to be trusted"
+    return Bound(PROMPTS, float(there), float(least), there >= least, said)
+
+
 def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
     found = _known(difference.lower95)
     if found is None:
-        said = f"{name}: the replies cannot tell; too few prompts have scores on both sides, or labels that differ"
+        said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides, or all labels agree"
         return Bound(name, None, above, passed=False, said=said)
     said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
     passed = found > above
@@ -179,19 +200,22 @@ def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
     return dict(means)
 
 
-def _by_people(ours: pl.DataFrame, theirs: pl.DataFrame, least: int) -> tuple[Interval, str] | None:
-    """The reward's difference as people's labels correct it; None where too few prompts have labels on both sides.
+def _by_people(
+    ours: pl.DataFrame, theirs: pl.DataFrame, judge: pl.Expr, people: pl.Expr, least: int
+) -> tuple[Interval, str] | str:
+    """A difference as people's labels correct it, and how that was done; where they labelled replies of both sides to
+    fewer than `least` prompts, how many those were.
 
     The unit is the prompt: the judge's difference there, and people's where they labelled both. Prompts that they
-    labelled are taken to be drawn by chance.
+    labelled are taken to be drawn by chance, each as likely as any other.
     """
-    if any(HUMAN not in rows.columns for rows in (ours, theirs)):
-        return None
-    judge, human = ([_by_prompt(rows, pl.col(name)) for rows in (ours, theirs)] for name in ("reward", HUMAN))
-    prompts = sorted(judge[0].keys() & judge[1].keys())
-    judge_K, human_K = (np.array([_difference(pair, prompt) for prompt in prompts]) for pair in (judge, human))
-    if int((~np.isnan(human_K)).sum()) < least:
-        return None
+    judges, humans = ([_by_prompt(rows, what) for rows in (ours, theirs)] for what in (judge, people))
+    prompts = sorted(judges[0].keys() & judges[1].keys())
+    judge_K, human_K = (np.array([_difference(pair, prompt) for prompt in prompts]) for pair in (judges, humans))
+    labelled = int((~np.isnan(human_K)).sum())
+    if labelled < least:
+        few = f", by the judge alone: people labelled both sides of {labelled} prompts, {least} are needed"
+        return few if labelled else ""
     found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts))
     return found.powered, f", corrected by people's labels on {found.labelled} prompts"
 

@@ -10,6 +10,7 @@ import polars as pl
 from rft_pipeline.addresses import REPLY, Asked, Question, again, as_rollout, asked_in, subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
+from rft_pipeline.stages.alarms import ASKED, ASKED_FILE
 from rft_pipeline.store import Record
 
 
@@ -24,7 +25,7 @@ class Judged(NamedTuple):
 def rollouts_of(record: Record) -> pl.DataFrame:
     """The rollout_id of every rollout a record holds; empty for stages that hold none."""
     stage = record.payload["stage"]
-    if stage not in ("rollouts", "eval_reports"):
+    if stage not in ("rollouts", "eval_reports") and not _samples_a_champion(record):
         return pl.DataFrame(schema={"rollout_id": pl.String})
     return _read(record.path(f"{stage}.parquet"), ["rollout_id"])
 
@@ -37,6 +38,9 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
             replies = None if rollouts is None else rollouts.path("rollouts.parquet")
         case "eval_reports":
             replies = record.path("eval_reports.parquet")
+            yield from _of_alarms(record)
+        case "promotion" if _samples_a_champion(record):
+            replies = record.path("promotion.parquet")
         case "judge_audit":
             yield from _of_anchors(record)
             return
@@ -44,6 +48,20 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
             return
     for asked in asked_in(record.payload):
         yield Judged(asked.question, None if replies is None else _subjects(replies, asked))
+
+
+def _samples_a_champion(record: Record) -> bool:
+    """Whether a promotion had to sample and judge a champion that no eval report holds."""
+    return record.payload["stage"] == "promotion" and (record.folder / "promotion.parquet").is_file()
+
+
+def _of_alarms(record: Record) -> Iterator[Judged]:
+    """What the alarms asked about anchors; nothing of records made before they wrote it down."""
+    path = record.folder / ASKED_FILE
+    if not path.is_file():
+        return
+    for (criterion, judge), rows in _read(path, ASKED.names()).group_by("criterion", "judge", maintain_order=True):
+        yield Judged(Question(str(criterion), str(judge)), rows.select("subject"))
 
 
 def _of_anchors(record: Record) -> Iterator[Judged]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rft_pipeline import champions
-from rft_pipeline.addresses import Question, again, asked_of, sampling_fingerprint
+from rft_pipeline.addresses import Question, again, asked_anew, asked_of, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.graph import nodes
@@ -109,9 +109,12 @@ def reuse(states: Iterable[State]) -> Reuse:
         trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
-            rows.rollouts.extend((policy, drawn) for policy in sorted(trained | {state.sources["policy"]}))
-        for each in asked_of(campaign.evaluated, state.sources):
-            rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
+            policies = trained | {state.sources[name] for name in ("policy", "champion") if name in state.sources}
+            rows.rollouts.extend((policy, drawn) for policy in sorted(policies))
+        anew = [asked_anew(campaign, state.sources, round_) for round_ in range(1, campaign.rounds + 1)]
+        for judges in [state.sources] if campaign.alarms is None else [state.sources, *anew]:
+            for each in asked_of(campaign.evaluated, judges):
+                rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
     return rows
 
 

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.loader import LoadingContextForTest
 
 from assets.definitions import definitions
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline.crowning import crown
 from rft_pipeline.store import Home
 from tests.assets.small import instance, materialize
+from tests.promotion.test_stage import started_from_champion
 from tests.runs import edit
 
 ROUND_1 = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")
@@ -55,3 +60,21 @@ def test_materializing_what_is_unsynced_brings_everything_in_sync(finished_copy:
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     assert materialize(finished_copy, sorted(f"tiny/{name}" for name in unsynced())).success
     assert unsynced() == set()
+
+
+def test_another_champion_makes_stale_what_starts_from_it_and_launches_nothing(finished_copy: Path) -> None:
+    second = started_from_champion(finished_copy)
+    assert materialize(second, [f"second/{name}" for name in ("prompts", "rubric", "policy", "labels")]).success
+    assert "second/policy" not in unsynced()
+    before = looked("second_changes", None)
+    crown(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
+    assert "second/policy" in unsynced()
+    assert not {"policy", "round_1/rollouts"} & unsynced()  # of the campaign that promoted
+    assert looked("second_changes", before.cursor).run_requests in (None, [])
+
+
+def looked(sensor: str, cursor: str | None) -> SensorExecutionData:
+    """One tick of a sensor."""
+    found = definitions(Home.find()).resolve_sensor_def(sensor)
+    with instance() as running, dg.build_sensor_context(instance=running, cursor=cursor) as context:
+        return found.evaluate_tick(context)

@@ -49,6 +49,7 @@ def campaign(
         "anchors": "anchors.jsonl",
         "rollouts": {"prompts_per_round": 4, "group_size": 2},
         "training": {"batch_size": 8},
+        "promotion": {"min_prompts": 8},
     }
     (folder / "campaign.yaml").write_text(yaml.safe_dump({**base, **(settings or {})}), encoding="utf-8")
     rubric = {"criteria": criteria or [{"name": "polite", "judge": POLITE}]}

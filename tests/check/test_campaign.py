@@ -158,3 +158,10 @@ def test_processes_that_cannot_share_a_step_are_refused(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"processes": 3}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
     assert "8 rollouts cannot be shared by 3 processes" in found
+
+
+def test_too_few_held_out_prompts_for_a_promotion_are_a_warning(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, settings={"promotion": {"min_prompts": 9}})
+    assert any(
+        "promotion.min_prompts: asks for 9 held-out prompts and eval.jsonl has 8" in said for said in warnings(folder)
+    )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from tests.cli.small import Rft, assert_one_message
+from tests.runs import edit
 
 
 def fill(path: Path, cell: str) -> None:
@@ -35,6 +36,29 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
     assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
     assert again["estimates"]["relevant"]["human"] == {"mean": 0.5, "lower95": None, "upper95": None}
+
+
+def test_held_out_replies_go_out_and_what_their_labels_are_worth_is_said(
+    rft: Rft, finished_copy: Path, tmp_path: Path
+) -> None:
+    edit(finished_copy / "campaign.yaml", "promotion.min_labelled_prompts", 6)
+    said = rft("labels", "export", "tiny", "--held-out", "--n", "10", "--out", str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    assert said.out.startswith(f"9 of 18 replies to held-out prompts, 3 prompts: {path}\n")
+    fill(path, "0.5")
+    said = rft("labels", "import", "tiny", str(path))
+    assert said.out.splitlines()[1:] == [
+        "3 held-out prompts have labels of every reply that the promotion compares; from 6 on "
+        "(promotion.min_labelled_prompts) they correct the judges in the promotion: rft labels export tiny --held-out"
+    ]
+    rft("labels", "export", "tiny", "--held-out", "--n", "10", "--out", str(tmp_path / "more"))
+    (path,) = (tmp_path / "more").iterdir()
+    fill(path, "0.5")
+    said = rft("labels", "import", "tiny", str(path))
+    assert said.out.splitlines()[1:] == [
+        "6 held-out prompts have labels of every reply that the promotion compares; they correct the judges in the "
+        "promotion: rft run tiny"
+    ]
 
 
 def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:

@@ -41,7 +41,45 @@ def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: 
     assert said.code == 0
     assert "is the champion again" in said.out
     assert in_force() == 1
-    assert_one_message(rft("rollback", "tiny"), "tiny: there is no champion before the one in force")
+    said = rft("rollback", "tiny")
+    assert_one_message(said, "tiny: round 1 (tiny/round_1/checkpoints/", "is the first champion", "rft promote tiny")
+    assert in_force() == 1
+
+
+def test_a_campaign_that_never_ran_has_nothing_to_promote_or_to_go_back_from(tiny_campaign: Path, rft: Rft) -> None:
+    for options in ([], ["--round", "1"], ["--round", "1", "--force", "--why", "because"]):
+        said = rft("promote", "tiny", *options)
+        assert_one_message(said, "tiny: no promotion was decided yet", "`rft run tiny` runs all 2 rounds and decides")
+    assert_one_message(rft("rollback", "tiny"), "tiny has no champion")
+
+
+def test_a_round_that_an_alarm_stopped_is_refused_for_that(finished_copy: Path, rft: Rft) -> None:
+    stops = {"resamples": 100, "kl_warn": 1e-9, "kl_stop": 1e-9}
+    edit(finished_copy / "campaign.yaml", "alarms", stops)
+    champions.path_of(Home.find().root, "tiny").unlink()
+    run(finished_copy)
+    said = rft("promote", "tiny", "--round", "1")
+    assert_one_message(
+        said, "alarms: stop, and nothing that was stopped is promoted", "rft promote tiny --round 1 --force"
+    )
+    assert_one_message(rft("promote", "tiny"), "no round is promoted over base", "--round N --force --why")
+
+
+def test_a_round_with_the_champions_weights_is_no_better_than_it(finished_copy: Path, rft: Rft) -> None:
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)  # another report, held against round 1
+    run(finished_copy)
+    assert_one_message(rft("promote", "tiny", "--round", "1"), "round 1 has the weights of the champion")
+
+
+def test_a_champion_that_a_new_decision_would_not_make_stays_and_the_report_says_so(
+    finished_copy: Path, rft: Rft
+) -> None:
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
+    run(finished_copy, ["promotion"])
+    said = rft("report", "tiny")
+    assert "no round is promoted over base" in said.out
+    assert "round 1 stays the champion until a person moves it" in said.out
+    assert in_force() == 1
 
 
 def test_what_passed_is_promoted_without_force(finished_copy: Path, rft: Rft) -> None:

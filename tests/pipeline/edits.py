@@ -125,6 +125,7 @@ class Content:
                 "resamples": 100,
                 "runtime": runtime,
             },
+            "promotion": {"min_prompts": 2},
         }
 
     def seeds(self) -> list[tuple[str, int]]:

@@ -12,7 +12,8 @@ from rft_pipeline.alarms import Phrase
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.graph import node, nodes
 from rft_pipeline.pipeline import watching
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table
+from rft_pipeline.store.tables import judgement_id
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
@@ -133,6 +134,35 @@ def test_gc_keeps_what_the_alarms_read(watched: Path) -> None:
     collected(yes=True)
     assert made(run(watched)) == []
     assert sum(counts(collected(yes=False)).values()) == 0
+
+
+def test_gc_keeps_what_the_judges_said_of_anchors_and_of_phrases_in_them(watched: Path) -> None:
+    report = run(watched)["round_2/eval_reports"]
+    asked = pl.read_parquet(report.path("asked.parquet"))
+    assert asked.filter(criterion=load_campaign(watched).rubric.criteria[0].fingerprint).height >= len(ANCHORS)
+    wanted = pl.DataFrame({"judgement_id": [judgement_id(*row) for row in asked.iter_rows()]})
+    table = judgements_table(Home.find().store)
+    assert table.missing(wanted).is_empty()
+    collected(yes=True)
+    assert table.missing(wanted).is_empty()
+
+
+def test_a_plan_counts_the_anchors_that_are_to_be_judged_and_tells_of_phrases(watched: Path) -> None:
+    def report() -> planning.Step:
+        steps = {step.key: step for step in planning.plan(load_campaign(watched), Home.find()).steps}
+        return steps["tiny/round_1/eval_reports"]
+
+    step = report()
+    assert {name: step.work[f"judgements of {name}"] for name in ("polite", "relevant")} == dict.fromkeys(
+        ("polite", "relevant"), len(ANCHORS)
+    )
+    # 2 criteria, 3 phrases and as many controls, 8 bad anchors
+    assert step.reasons[-1] == "up to 96 judgements more, of phrases that pay"
+    run(watched)
+    edit(watched / "campaign.yaml", "alarms.max_repetition", 2.5)
+    step = report()
+    assert step.action == "run"
+    assert not {"judgements of polite", "judgements of relevant"} & step.work.keys()
 
 
 def test_with_alarms_a_round_follows_the_report_of_the_one_before(watched: Path) -> None:

@@ -19,6 +19,10 @@ from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.lineage import RolloutTrace, trace
+from rft_pipeline.pipeline.card import card_facts
+from rft_pipeline.pipeline.crowning import crown
+from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.report.card import render_card
 from rft_pipeline.store import Home, Record
 from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told
@@ -154,6 +158,37 @@ def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
             row |= {"annotator": name, "labels": {"kind": kind}}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         import_labels("tiny", home.store, path, skip_wrong=False)
+
+
+def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited: Path, tmp_path: Path) -> None:
+    edit(audited / "campaign.yaml", "description", "Answers mail about parcels.")
+    edit(audited / "campaign.yaml", "promotion.margin", 0.9)  # which no round passes
+    labelled_by_people(audited, tmp_path, "Anna")
+    records = run(audited)
+    campaign, home = load_campaign(audited), Home.find()
+    new = crown(campaign, home, 1, force=True, why="kinder on the phone")
+    report = records["round_1/eval_reports"]
+    card = render_card(card_facts(campaign, home, records["round_1/checkpoints"], report, new.why, forced=new.forced))
+    people = json.loads(report.path("report.json").read_text(encoding="utf-8"))["people"]["kind"]
+    found = verdicts(records["judge_audit"])
+    failed = decision_of(records["promotion"])["rounds"][0]["bounds"][0]["said"]
+    for part in (
+        "Answers mail about parcels.",
+        "**A person forced it; it did not have to pass the bounds.** Their reason: kinder on the phone",
+        "Compared with base on the same held-out prompts:",
+        f"| **no** | {failed} |",
+        f"| kind | {found['kind']['power']} |",
+        f"| {found['kind']['good']} / {found['kind']['bad']} |",
+        f"- loved: {found['loved']['reason']}",
+        "- loved: its judge was found wanting, and it trained nothing.",
+        f"| kind | 16 | {people['judge']['mean']:.3f} (",
+        "| 0.500 (",  # half of what Anna labelled is kind
+        "Nothing watched for a gamed judge",
+        records["judge_audit"].address,
+    ):
+        assert part in card, card
+    assert "not audited" not in card
+    assert "None" not in card
 
 
 def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tmp_path: Path) -> None:

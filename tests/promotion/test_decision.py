@@ -1,5 +1,7 @@
 """Which round becomes the champion: examples where all prompts differ by the same, so that bound and mean agree."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -29,9 +31,25 @@ def replies(
     )
     columns = {"held_out": held_out, "human": human}
     extra = [pl.lit(value).alias(name) for name, value in columns.items() if value is not None]
-    return Replies(
-        f"round {round_}" if round_ else "base", f"weights {round_}", rows.with_columns(extra), round_, alarm
-    )
+    name = f"round {round_}" if round_ else "base"
+    return unlabelled_gates(Replies(name, f"weights {round_}", rows.with_columns(extra), round_, alarm))
+
+
+def unlabelled_gates(side: Replies) -> Replies:
+    """With nothing said by people of the criterion that gates."""
+    nothing = pl.struct(pl.lit(None, dtype=pl.Float64).alias("polite")).alias("human_scores")
+    return replace(side, rows=side.rows.with_columns(nothing))
+
+
+def by_people(side: Replies, column: str, even: float, odd: float, prompts: int = 10) -> Replies:
+    """Labels on the first prompts, of one value on those with an even number and another on the rest."""
+    number = pl.col("prompt_id").str.strip_prefix("p").cast(pl.Int64)
+    value = pl.when(number % 2 == 0).then(even).otherwise(odd)
+    said = pl.when(number < prompts).then(value)
+    if column == "human":
+        return replace(side, rows=side.rows.with_columns(said.alias("human")))
+    nobody = pl.lit(None, dtype=pl.Float64).alias("human")
+    return replace(side, rows=side.rows.with_columns(nobody, pl.struct(said.alias(column)).alias("human_scores")))
 
 
 def decided(*rounds: Replies, champion: Replies | None = None, **needs: float) -> Decision:
@@ -106,32 +124,52 @@ def test_a_round_with_the_champions_weights_is_left_out() -> None:
 
 
 def test_peoples_labels_correct_a_judge_that_flatters_the_round() -> None:
-    def labelled(side: Replies, even: float, odd: float) -> Replies:
-        """Labels on the first ten prompts, of one value on those with an even number and another on the rest."""
-        number = pl.col("prompt_id").str.strip_prefix("p").cast(pl.Int64)
-        value = pl.when(number % 2 == 0).then(even).otherwise(odd)
-        rows = side.rows.with_columns(pl.when(number < 10).then(value).alias("human"))
-        return Replies(side.name, side.policy, rows, side.round)
-
     flattered = replies(1, 0.6)
     assert decided(flattered).promoted == 1
-    found = decided(labelled(flattered, 0.3, 0.4), champion=labelled(replies(0, 0.4), 0.5, 0.5))
+    sides = by_people(flattered, "human", 0.3, 0.4), by_people(replies(0, 0.4), "human", 0.5, 0.5)
+    found = decided(sides[0], champion=sides[1])
     assert found.promoted is None
-    assert found.rounds[0].bounds[0].mean == pytest.approx(-0.15)
+    bound = found.rounds[0].bounds[0]
+    assert bound.mean == pytest.approx(-0.15)
+    # differences −0.2 and −0.1, five each: standard error √(10 · 0.05² / (10 · 9)), t of 9 degrees of freedom 2.262
+    assert bound.lower95 == pytest.approx(-0.15 - 2.262 * 0.05 / 3, abs=1e-4)
     assert "corrected by people's labels on 10 prompts" in found.said
 
 
-def test_too_few_labels_leave_the_judges_word() -> None:
-    one = [replies(round_, 0.4 + 0.2 * round_, human=0.1) for round_ in (0, 1)]
-    few = [
-        Replies(
-            each.name,
-            each.policy,
-            each.rows.with_columns(pl.when(pl.col("prompt_id") < "p05").then(pl.col("human")).alias("human")),
-            each.round,
-        )
-        for each in one
-    ]
-    found = decided(few[1], champion=few[0])
+def test_peoples_labels_of_a_gate_refuse_what_its_judge_lets_pass() -> None:
+    sides = by_people(replies(1, 0.6), "polite", 0.3, 0.4), by_people(replies(0, 0.4), "polite", 0.5, 0.5)
+    found = decided(sides[0], champion=sides[1])
+    assert found.promoted is None
+    assert why_not(found.rounds[0]).startswith("gate polite -0.1500")
+    assert "corrected by people's labels on 10 prompts" in why_not(found.rounds[0])
+
+
+def test_a_gate_on_which_people_see_no_difference_is_left_to_its_judge() -> None:
+    sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "polite", 1.0, 1.0) for round_ in (0, 1)]
+    assert decided(sides[1], champion=sides[0]).promoted == 1
+
+
+def test_too_few_labels_leave_the_judges_word_and_say_so() -> None:
+    sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "human", 0.1, 0.2, prompts=5) for round_ in (0, 1)]
+    found = decided(sides[1], champion=sides[0])
     assert found.promoted == 1
-    assert "people" not in found.said
+    assert "by the judge alone: people labelled both sides of 5 prompts, 10 are needed" in found.said
+
+
+def test_a_bound_over_too_few_prompts_promotes_nothing_and_says_how_many_there_were() -> None:
+    few = [replies(round_, 0.4 + 0.2 * round_, prompts=PROMPTS[:6]) for round_ in (0, 1)]
+    found = decided(few[1], champion=few[0])
+    assert found.promoted is None
+    assert why_not(found.rounds[0]) == (
+        "held-out prompts: 6 have rewards on both sides, promotion.min_prompts asks for 20: "
+        "14 too few for an interval to be trusted"
+    )
+    assert decided(few[1], champion=few[0], min_prompts=6).promoted == 1
+
+
+def test_only_prompts_with_rewards_on_both_sides_count() -> None:
+    champion = replies(0, 0.4)
+    unscored = champion.rows.with_columns(
+        pl.when(pl.col("prompt_id") > "p00").then(pl.col("reward")).alias("reward"),
+    )
+    assert decided(replies(1, 0.6), champion=replace(champion, rows=unscored)).promoted is None

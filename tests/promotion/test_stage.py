@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 
@@ -16,8 +17,11 @@ from rft_pipeline.pipeline.crowning import crown, roll_back
 from rft_pipeline.plan import plan
 from rft_pipeline.report.page import signed
 from rft_pipeline.sources import source_hashes
-from rft_pipeline.store import Home, Record, RecordStore
-from tests.runs import edit, made, run
+from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
+from tests.runs import edit, engines_counted, made, run
+from tests.upkeep.small import collected
+
+JUDGED = ("polite", "relevant", "says_enough", "has_an_e")
 
 
 def record(name: str) -> Record:
@@ -150,9 +154,18 @@ def test_a_champion_from_elsewhere_is_sampled_and_judged_here(finished_copy: Pat
     home = Home.find()
     now = champions.history(home.root, "tiny")[-1]
     edit(finished_copy / "campaign.yaml", "seed", 11)
+    planned = {step.key: step for step in plan(load_campaign(finished_copy), home).steps}["tiny/promotion"]
+    assert planned.work == {"promotion": 1, "rollouts": 6} | {f"judgements of {name}": 6 for name in JUDGED}
     records = run(finished_copy)
     found = records["promotion"]
     assert found.payload["inputs"]["champion"] == now.content_hash
     assert found.upstream["champion"] == now.record
     assert found.rows["made"] == 6
     assert to_run(finished_copy) == []
+    collected(yes=True)
+    theirs = pl.read_parquet(found.path("promotion.parquet"))
+    assert rollouts_table(home.store).missing(theirs.select("rollout_id")).is_empty()
+    shutil.rmtree(found.folder)
+    with engines_counted() as loaded:
+        again = run(finished_copy, ["promotion"])["promotion"]
+    assert (again.content_hash, loaded) == (found.content_hash, [])
