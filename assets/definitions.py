@@ -18,7 +18,7 @@ from assets.rollouts import rollouts
 from assets.rubric import rubric
 from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.graph import code_versions
+from rft_pipeline.payloads import code_versions
 from rft_pipeline.store import Home
 
 

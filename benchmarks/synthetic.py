@@ -29,7 +29,8 @@ from rft_pipeline.addresses import (
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import nodes, payload
+from rft_pipeline.graph import nodes
+from rft_pipeline.payloads import payload
 from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.progress import Progress

@@ -10,9 +10,9 @@ from rft_pipeline import champions, models
 from rft_pipeline.addresses import choose_prompts
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import criteria
 from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.labels.table import content_of, labels_of
+from rft_pipeline.payloads import criteria
 from rft_pipeline.pipeline.auditing import judge_audit
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.pipeline.promotion import promotion

@@ -13,7 +13,8 @@ from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
-from rft_pipeline.graph import Node, chosen, node, payload
+from rft_pipeline.graph import Node, chosen, node
+from rft_pipeline.payloads import payload
 from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.pipeline.crowning import crown_decided, end_cycle
 from rft_pipeline.pipeline.job import Job

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import CONFIGURED, Node, chosen, nodes, payload, settings
+from rft_pipeline.graph import CONFIGURED, Node, chosen, nodes
+from rft_pipeline.payloads import payload, settings
 from rft_pipeline.plan.reasons import differences, in_words, is_rubric
 from rft_pipeline.store import Record, RecordStore
 

@@ -12,7 +12,8 @@ from assets.definitions import campaign_assets, definitions
 from assets.jobs import ALL_IN_ONE_PROCESS, EACH_STEP_A_PROCESS
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.graph import code_versions, nodes
+from rft_pipeline.graph import nodes
+from rft_pipeline.payloads import code_versions
 from rft_pipeline.store import Home
 from tests.runs import edit
 

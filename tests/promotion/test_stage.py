@@ -12,7 +12,8 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, ModelError
-from rft_pipeline.graph import code_versions, node, payload
+from rft_pipeline.graph import node
+from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
 from rft_pipeline.plan import plan
 from rft_pipeline.report.page import signed
