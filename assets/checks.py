@@ -76,14 +76,15 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
 
 
 def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """At least `reward.min_group_share` of the groups have variance."""
+    """At least `reward.min_group_share` of the groups have variance, where training needs it."""
     share, least = record.metrics["groups_used_share"], campaign.reward.min_group_share
     advice = (
         f"{record.rows['groups_used']} of {record.rows['groups']} groups hold better and worse replies, a share of "
         f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart"
     )
     metadata = {"share": share, "wanted": least}
-    return _result("groups_with_variance", share >= least, metadata, advice, dg.AssetCheckSeverity.ERROR)
+    enough = share >= least or not campaign.training.needs_differences
+    return _result("groups_with_variance", enough, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 
 def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResult:

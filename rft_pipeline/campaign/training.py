@@ -103,6 +103,11 @@ class Training(Strict):
         return {name: value for name, value in super().identity.items() if name not in others}
 
     @property
+    def needs_differences(self) -> bool:
+        """Whether groups must hold better and worse replies; `sft` learns from references and people's choice."""
+        return self.method != "sft"
+
+    @property
     def held_to_base(self) -> bool:
         """Whether the loss looks at the model the campaign began with."""
         return self.method == "grpo" and self.kl_beta > 0 and self.kl_to == "base"

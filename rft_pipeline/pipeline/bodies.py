@@ -153,7 +153,7 @@ def _checkpoints(job: Job) -> Output:
     start, base = job.policy_folder("policy"), job.policy_folder("base")
     batch = job.upstream["reward_batches"]
     share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
-    if share < least and job.campaign.training.method != "sft":  # which learns from references, not from differences
+    if share < least and job.campaign.training.needs_differences:
         lost = batch.rows.get("groups_within_noise", 0)
         noisy = f" ({lost} lie within the judge's noise, audit.by_group)" if lost else ""
         raise GateError(

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from rft_pipeline.report.page import environment, signed
 from rft_pipeline.report.plots import FONT, GRID, INK, MUTED, round_name, to_svg
+from rft_pipeline.stages.promotion import PROMPTS
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
 WIDTH = 740
@@ -30,6 +31,7 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
             passed=[each for each in rounds if each["passed"]],
             failed=[each for each in rounds if not each["passed"]],
             bounds=bound_lines(decided),
+            counted=PROMPTS,
             forest=None if chart is None else Markup(to_svg(chart)),
             round_name=round_name,
         )
@@ -37,13 +39,19 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
 
 
 def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
-    """Name of each bound → what its lower 95 % bound must lie above, or for the alarms what they must not say."""
+    """Name of each bound → what its lower 95 % bound must lie above, how many prompts must tell, what the alarms must
+    not say."""
     found: dict[str, str] = {}
     for each in decided["rounds"]:
         for bound in each["bounds"]:
-            needed = "not stop" if bound["needed"] is None else f"above {signed(bound['needed'])}"
-            found.setdefault(bound["name"], needed)
+            found.setdefault(bound["name"], _needed(bound))
     return found
+
+
+def _needed(bound: Mapping[str, Any]) -> str:
+    if bound["needed"] is None:
+        return "not stop"
+    return f"at least {bound['needed']:.0f}" if bound["name"] == PROMPTS else f"above {signed(bound['needed'])}"
 
 
 def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
@@ -63,7 +71,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
         }
         for each in decided["rounds"]
         for bound in each["bounds"]
-        if bound["found"] is not None
+        if bound["found"] is not None and bound["name"] != PROMPTS
     ]
     if not rows:
         return None

@@ -185,8 +185,8 @@ def test_the_error_is_spent_on_one_bet_alone() -> None:
     """Two bets held against the same limit would be wrong in up to twice as many campaigns."""
     nothing = number(0.0)
     # the mean of four bets, of which one is 30: 7.5; the limit is 1 / 0.05
-    unsure = Drift("kind", 2, nothing, nothing, evidence=7.5, worse=30.0, changed=False)
-    sure = Drift("kind", 2, nothing, nothing, evidence=25.0, worse=30.0, changed=False)
+    unsure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=7.5, worse=30.0, changed=False)
+    sure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=25.0, worse=30.0, changed=False)
     assert [judge_drift([each], 2, HOW)[0].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
 
 

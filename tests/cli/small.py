@@ -1,6 +1,5 @@
 """The command line as a user meets it: exit code, stdout and stderr."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +21,7 @@ class Said(NamedTuple):
 def started(*arguments: str) -> "subprocess.Popen[str]":
     """`rft` in a process of its own, which needs no installed script."""
     command = [sys.executable, "-m", "rft_pipeline.cli", *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ended(process: "subprocess.Popen[str]") -> Said:
@@ -45,7 +41,6 @@ class Rft:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.monkeypatch = monkeypatch
         self.capfd = capfd
-        monkeypatch.setenv("COLUMNS", "200")
 
     def __call__(self, *arguments: str) -> Said:
         self.monkeypatch.setattr(sys, "argv", ["rft", *arguments])

@@ -132,7 +132,7 @@ def test_peoples_labels_correct_a_judge_that_flatters_the_round() -> None:
     bound = found.rounds[0].bounds[0]
     assert bound.mean == pytest.approx(-0.15)
     # differences −0.2 and −0.1, five each: standard error √(10 · 0.05² / (10 · 9)), t of 9 degrees of freedom 2.262
-    assert bound.lower95 == pytest.approx(-0.15 - 2.262 * 0.05 / 3, abs=1e-4)
+    assert bound.found == pytest.approx(-0.15 - 2.262 * 0.05 / 3, abs=1e-4)
     assert "corrected by people's labels on 10 prompts" in found.said
 
 

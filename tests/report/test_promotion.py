@@ -9,7 +9,7 @@ import pytest
 from rft_pipeline.report.page import signed
 from rft_pipeline.report.plots import to_png, to_svg
 from rft_pipeline.report.promotion import bound_lines, forest, render_promotion
-from rft_pipeline.stages.promotion import Decision
+from rft_pipeline.stages.promotion import PROMPTS, Decision
 from tests.promotion.test_decision import decided as decide
 from tests.promotion.test_decision import replies
 
@@ -49,12 +49,15 @@ def test_the_headline_names_the_round_that_won_and_what_it_won_by(decided: dict[
 
 def test_the_table_holds_every_bound_of_the_decision(decided: dict[str, Any]) -> None:
     page = page_of(decided)
-    assert list(bound_lines(decided)) == ["reward", "gate polite", "held-out judge", "alarms"]
+    lines = bound_lines(decided)
+    assert list(lines) == ["reward", "held-out prompts", "gate polite", "held-out judge", "alarms"]
+    assert (lines["held-out prompts"], lines["alarms"]) == ("at least 20", "not stop")
     for each in decided["rounds"]:
         row = row_of(page, each["round"])
         assert each["policy"] in row
         for bound in each["bounds"]:
-            assert bound["needed"] is None or signed(bound["found"]) in row
+            shown = f">{bound['found']:.0f}<" if bound["name"] == PROMPTS else signed(bound["found"] or 0.0)
+            assert bound["needed"] is None or shown in row
         assert f'<span class="chip {each["alarm"]}">{each["alarm"]}</span>' in row
     assert [">promoted<" in row_of(page, number) for number in (1, 2, 3)] == [False, True, False]
 
