@@ -173,7 +173,7 @@ class Tracker:
             f"Made{made_in} from stages that lead to their assets:",
             "",
             "| stage | record | made from |",
-            "|-|-|-|",
+            "|---|---|---|",
         ]
         for stage in (name for name in CODE_VERSIONS if f"rft.record.{name}" in tags):
             above = [value for name, value in tags.items() if name.startswith(f"rft.upstream.{stage}.")]
