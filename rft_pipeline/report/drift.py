@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from rft_pipeline.report.plots import few, round_colour, round_name, styled
+from rft_pipeline.report.plots import by_criterion, few, round_colour, round_name, styled
 
 JUDGES = ("#4353c9", "#0f7a5a", "#b4372f", "#b07c00", "#7a4cb0", "#2b7fa8")
 """A colour a criterion."""
@@ -25,19 +25,9 @@ def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | Non
         for each in few(scored)
         for name, anchors in each["anchors"].items()
     ]
-    names = list(dict.fromkeys(bar["round"] for bar in bars))
-    chart = alt.Chart(alt.InlineData(values=bars)).encode(
-        y=alt.Y(
-            "criterion:N",
-            sort=list(dict.fromkeys(bar["criterion"] for bar in bars)),
-            title=None,
-            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
-        ),
-        yOffset=alt.YOffset("round:N", sort=names),
-        color=round_colour(bars, legend=True),
-    )
+    chart = alt.Chart(alt.InlineData(values=bars)).encode(**by_criterion(bars), color=round_colour(bars, legend=True))
     x = alt.X("good:Q", title="mean score of the anchors", scale=alt.Scale(domain=[0, 1]))
-    bar = (
+    strip = (
         chart.transform_filter("isValid(datum.good) && isValid(datum.bad)")
         .mark_rule(strokeWidth=3, opacity=0.45)
         .encode(x=x, x2="bad:Q")
@@ -48,7 +38,8 @@ def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | Non
         .mark_point(size=60, fill="white", strokeWidth=2, opacity=1)
         .encode(x="bad:Q")
     )
-    return styled(alt.LayerChart(layer=[bar, good, bad]), height=alt.Step(max(12, 36 // len(names))))
+    rounds = len({bar["round"] for bar in bars})
+    return styled(alt.LayerChart(layer=[strip, good, bad]), height=alt.Step(max(12, 36 // rounds)))
 
 
 def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:

@@ -95,17 +95,8 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
         for row in shown
         for name, values in row["criteria"].items()
     ]
-    names = [round_name(row["round"]) for row in shown]
     known = [bar for bar in bars if bar["mean"] is not None]
-    chart = alt.Chart(alt.InlineData(values=known)).encode(
-        y=alt.Y(
-            "criterion:N",
-            sort=list(dict.fromkeys(bar["criterion"] for bar in bars)),
-            title=None,
-            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
-        ),
-        yOffset=alt.YOffset("round:N", sort=names),
-    )
+    chart = alt.Chart(alt.InlineData(values=known)).encode(**by_criterion(bars))
     x = alt.X("mean:Q", title="mean score, with 95 % interval", scale=alt.Scale(domain=[0, 1]))
     bar = chart.mark_bar().encode(x=x, color=round_colour(bars, legend=True))
     interval = (
@@ -138,6 +129,16 @@ def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, t
         )
     )
     return styled(alt.LayerChart(layer=[area]), height=170)
+
+
+def by_criterion(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Encodings of bars with `criterion` and `round`: a band a criterion, in it the rounds one below the other."""
+    criteria, rounds = (list(dict.fromkeys(bar[name] for bar in bars)) for name in ("criterion", "round"))
+    spaced = alt.Scale(paddingInner=0.3, paddingOuter=0.1)
+    return {
+        "y": alt.Y("criterion:N", sort=criteria, title=None, scale=spaced),
+        "yOffset": alt.YOffset("round:N", sort=rounds),
+    }
 
 
 def round_colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
