@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import Facts
@@ -89,11 +90,11 @@ def _round(checkpoint: Record, above: list[Record]) -> dict[str, Any]:
 
 
 def _base(policies: list[Record], campaign: Campaign) -> Mapping[str, str]:
-    """The model it all began with: of campaigns that start from champions the first one's."""
-    if not policies:
-        return {"name": campaign.policy.model, "source": "", "content_hash": ""}
-    found: dict[str, str] = _json(policies[0], "policy.json")
-    return found
+    """The model it all began with, by the name the world knows it by: of campaigns that start from champions the first
+    one's."""
+    unknown = {"name": campaign.policy.model, "source": "", "content_hash": ""}
+    found: dict[str, str] = _json(policies[0], "policy.json") if policies else unknown
+    return found | {"name": models.HUB_ID} if found["name"] == models.EMBEDDED else found
 
 
 def _prompts(record: Record | None) -> Mapping[str, Any]:
