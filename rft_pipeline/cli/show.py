@@ -97,9 +97,9 @@ def rounds(home: Home, campaign: Campaign) -> None:
             soft_wrap=True,
         )
     if promotion := summary["promotion"]:
-        out.print(f"promotion: {promotion['said']}", highlight=False, soft_wrap=True)
+        out.print(f"promotion: {escape(promotion['said'])}", highlight=False, soft_wrap=True)
         if promotion["stays"]:
-            out.print(promotion["stays"], highlight=False, soft_wrap=True)
+            out.print(escape(promotion["stays"]), highlight=False, soft_wrap=True)
         if promotion["page"]:
             out.print(f"promotion page: {promotion['page']}", highlight=False, soft_wrap=True)
     out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
@@ -113,14 +113,16 @@ def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any]
     decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
     page = record.folder / "promotion.html"  # records of earlier versions have none
     found = {name: decided[name] for name in ("promoted", "champion", "said")}
-    return found | {"stays": _stays(home, campaign, record), "page": str(page) if page.is_file() else None}
+    return found | {
+        "stays": _stays(home, campaign, report, decided["promoted"]),
+        "page": str(page) if page.is_file() else None,
+    }
 
 
-def _stays(home: Home, campaign: Campaign, decided: Record) -> str | None:
+def _stays(home: Home, campaign: Campaign, report: Record, promoted: int | None) -> str | None:
     """Why the champion is another than the decision would make: it was promoted on the same replies before."""
     now = champions.champion(home.root, campaign.name)
-    promoted = json.loads(decided.path("promotion.json").read_text(encoding="utf-8"))["promoted"]
-    if now is None or now.report != decided.upstream["eval_reports"] or promoted == now.round:
+    if now is None or now.report != report.address or promoted == now.round:
         return None
     return (
         f"round {now.round} stays the champion until a person moves it: it was promoted on the same replies before "
