@@ -25,7 +25,6 @@ from rft_pipeline.campaign import Alarms
 from rft_pipeline.engines import Scorer, load
 from rft_pipeline.graph import START
 from rft_pipeline.pipeline.job import Job
-from rft_pipeline.protocols import GROUPED
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.alarms import (
     ASKED,
@@ -42,7 +41,7 @@ from rft_pipeline.stages.alarms import (
     trials,
     tried,
 )
-from rft_pipeline.stages.audit_rows import asked_about, audit_rows
+from rft_pipeline.stages.audit_rows import asked_about, audit_rows, compares
 from rft_pipeline.stages.eval_reports import RoundRows
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Record
@@ -139,7 +138,7 @@ def _anchors(
         scores, _ = anew.judge(labelled, [criterion])
         asked.append(_asked(labelled, criterion, anew.sources))
         tables.append(anchors_scored(labelled, scores, criterion, now.round, job.sources))
-        trial = None if _compares(criterion) else trials(rows, criterion, found, now, base, how, campaign.seed)
+        trial = None if compares(criterion) else trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
@@ -156,10 +155,6 @@ def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) 
         for each in asked_of([criterion], judges)
     ]
     return pl.concat(found)
-
-
-def _compares(criterion: Criterion) -> bool:
-    return any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,))
 
 
 def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Finding]:

@@ -22,6 +22,7 @@ from rft_pipeline.graph import Node
 from rft_pipeline.plan.decisions import Decision
 from rft_pipeline.protocols import GROUPED
 from rft_pipeline.rubric import Criterion
+from rft_pipeline.stages.audit_rows import compares
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
@@ -181,7 +182,7 @@ class _Counting:
             for each in criterion.members or (criterion,):
                 wanted = judgement_addresses(rows["id"].to_list(), views, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
-            if not any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,)):
+            if not compares(criterion):
                 bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
                 self.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
 

@@ -17,9 +17,9 @@ CAPTIONS = {
 NOTES = {
     "held_out": "Changes since base, paired by prompt, with 95 % intervals. A real gain lifts both; reward that rises "
     "alone is what the training judge pays for and nobody else sees.",
-    "frontier": "KL is measured on the held-out replies: their mean log-probability under the round's policy, as "
-    "sampled, less that under base, in nats a reply. Its root is the distance d of Gao et al. (2022). A held-out score "
-    "that turns down while the reward rises is over-optimised.",
+    "frontier": "KL is measured on the held-out replies: their mean log-probability under the round's policy less "
+    "that under base, at temperature 1, in nats a reply. Its root is the distance d of Gao et al. (2022). A held-out "
+    "score that turns down while the reward rises is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
     "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
     "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. A judge "
