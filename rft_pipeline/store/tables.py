@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError
 from filelock import FileLock, Timeout
 
 from rft_pipeline.fingerprint import fingerprint
@@ -105,13 +104,11 @@ class Table:
     def append(self, rows: pl.DataFrame) -> None:
         """Append rows in one commit, whoever else appends. Raises `polars` schema errors for rows of another shape."""
         shaped = rows.select(self.schema.names()).cast(self.schema)
-        is_new = not self._exists()
-        try:
+        if self._exists():
             self._write(shaped)
-        except CommitFailedError:
-            if not is_new:
-                raise
-            self._write(shaped)  # another process has made the table meanwhile
+            return
+        with self._lock():  # one maker at a time: Delta refuses an append beside a commit that makes the table
+            self._write(shaped)
 
     def upsert(self, rows: pl.DataFrame) -> None:
         """Add rows in one commit; a key that is there gets the new row. Each key of `rows` once."""
@@ -156,7 +153,7 @@ class Table:
         if not self._exists():
             return 0
         try:
-            with FileLock(f"{self.path}.lock", blocking=False):
+            with self._lock(blocking=False):
                 return self._merge(DeltaTable(self.path))
         except Timeout:
             return 0
@@ -178,6 +175,9 @@ class Table:
         if merged:
             table.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
         return merged
+
+    def _lock(self, *, blocking: bool = True) -> FileLock:
+        return FileLock(f"{self.path}.lock", blocking=blocking)
 
     def _exists(self) -> bool:
         return bool(DeltaTable.is_deltatable(self.path))

@@ -195,18 +195,18 @@ def test_a_table_made_with_other_settings_is_appended_to_merged_and_read(table: 
 
 
 def test_those_who_make_a_table_at_the_same_moment_all_get_their_rows_in(tmp_path: Path) -> None:
-    together = Barrier(4)
+    together = Barrier(8)
 
     def append(table: Table, name: str) -> None:
         together.wait()
         table.append(rows(name))
 
-    with ThreadPoolExecutor(4) as pool:
-        for attempt in range(10):
+    with ThreadPoolExecutor(8) as pool:
+        for attempt in range(20):
             table = Table(tmp_path / str(attempt), SCHEMA, key="id", partition_by=["kind"])
-            for done in [pool.submit(append, table, name) for name in "wxyz"]:
+            for done in [pool.submit(append, table, name) for name in "abcdefgh"]:
                 done.result()
-            assert table.missing(keys(*"wxyz")).height == 0
+            assert table.missing(keys(*"abcdefgh")).height == 0
 
 
 @pytest.mark.usefixtures("_few_are_many")
