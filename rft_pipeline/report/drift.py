@@ -53,7 +53,7 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         {
             "round": round_name(each["round"]),
             "criterion": name.replace("_", " "),
-            "evidence": min(max(anchors["evidence"], anchors["worse"], 1 / SHOWN), SHOWN * line),
+            "evidence": min(max(anchors["evidence"], 1 / SHOWN), SHOWN * line),
         }
         for each in verdicts
         for name, anchors in each["anchors"].items()

@@ -38,9 +38,9 @@ def test_only_a_few_of_many_rounds_are_drawn_the_first_and_the_last_among_them()
     assert [bar["round"] for bar in bars] == ["round 1", "round 4", "round 6", "round 9"]
 
 
-def test_the_evidence_is_the_gravest_and_beyond_what_is_drawn_lies_on_the_edge() -> None:
+def test_the_evidence_drawn_is_what_the_alarm_reads_and_beyond_what_is_drawn_lies_on_the_edge() -> None:
     chart = evidence(verdicts((0.8, 0.3, 1, 1), (0.7, 0.4, 3, 9), (0.5, 0.5, 1e9, 1e12)))
-    assert [point["evidence"] for point in values(chart, 1)] == [1, 9, 2000]
+    assert [point["evidence"] for point in values(chart, 1)] == [1, 3, 2000]
     assert values(chart, 0) == [{"line": 20.0, "said": "alarm, 1/α = 20"}]
 
 
