@@ -14,7 +14,7 @@ from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarms import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarms import alarm_charts
 from rft_pipeline.report.plots import charts, round_name, to_svg
-from rft_pipeline.report.timeline import timeline
+from rft_pipeline.report.timeline import last_alarm, timeline
 
 NOTHING = "\N{EN DASH}"
 CAPTIONS = {
@@ -49,6 +49,7 @@ def render_page(
             alarm_plots=[
                 (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()
             ],
+            alarm=None if alarms is None else last_alarm(alarms["verdicts"]),
             timeline=[] if alarms is None else timeline(alarms["verdicts"]),
             prompts=base_rows["prompt_id"].n_unique(),
             replies=base_rows.height,

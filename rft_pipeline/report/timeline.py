@@ -38,10 +38,27 @@ class Row(NamedTuple):
     cells: tuple[Cell, ...]
 
 
+class Alarm(NamedTuple):
+    """What fired in a round."""
+
+    level: str
+    """warn or stop."""
+    causes: tuple[str, ...]
+    """Names of the alarms with that level."""
+
+
 def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row an alarm that was looked at in any round, with a cell a round; `verdicts` as an eval report holds them."""
     rows = [Row(name, tuple(_cell(each, cause) for each in verdicts)) for cause, name in CAUSES.items()]
     return [row for row in rows if any(cell.level for cell in row.cells)]
+
+
+def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
+    """What fired in the last round, the gravest alone; None when nothing did."""
+    level = str(verdicts[-1]["level"]) if verdicts else LEVELS[0]
+    if level == LEVELS[0]:
+        return None
+    return Alarm(level, tuple(row.name for row in timeline(verdicts[-1:]) if row.cells[0].level == level))
 
 
 def _cell(verdict: Mapping[str, Any], cause: str) -> Cell:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.report.alarms import alarm_charts
-from rft_pipeline.report.page import render_page
+from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import to_png
 from rft_pipeline.report.timeline import LEVELS
 from tests.report.simulated import simulated
@@ -28,6 +28,32 @@ def test_the_page_says_what_fired_in_each_round_and_where_the_next_one_starts(
     assert "Judge of kind: another judge answers than at first" in section
     assert all(f'<figure id="plot-{name}">' in section for name in ("held_out", "frontier", "anchors", "drift"))
     assert f"The next round starts from round {report['alarms']['start_round']}." in section
+
+
+def test_a_round_that_the_alarms_stop_is_no_success_in_the_headline(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    report, rows = gamed
+    assert report["alarms"]["verdicts"][-1]["level"] == "stop"
+    assert verdict(report["delta"]) == "up"
+    headline = render_page(report, rows, "Support", "").split('<section class="headline ')[1].split("</section>")[0]
+    assert headline.startswith("stopped")
+    assert "Stopped by the alarms." in headline
+    assert "Better than base" not in headline
+    assert "A phrase pays" in headline
+
+
+def test_a_warning_stands_beside_the_gain_and_nothing_where_nothing_fired(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    *_, last = gamed[0]["alarms"]["verdicts"]
+    for level, said in (("warn", "KL: far."), ("ok", "KL: near.")):
+        found = {**last["findings"][0], "cause": "kl", "level": level, "sentence": said}
+        alarms = {**gamed[0]["alarms"], "verdicts": [{**last, "level": level, "findings": [found]}]}
+        page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
+        headline = page.split('<section class="headline ')[1].split("</section>")[0]
+        assert "Better than base." in headline
+        assert ("Distance from base" in headline) == (level == "warn")
 
 
 def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
