@@ -23,7 +23,7 @@ from tests.logs.test_cycle import log, set_up
 from tests.runs import edit
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240
+PATIENCE = 900
 """Seconds a run may take on a busy machine."""
 
 
