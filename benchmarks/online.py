@@ -12,6 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
+from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.rollouts import conversation
 
@@ -53,7 +54,10 @@ def train_online(
             num_train_epochs=1,
             learning_rate=training.learning_rate,
             lr_scheduler_type="constant",
+            warmup_steps=training.warmup_steps,
             max_grad_norm=training.max_grad_norm,
+            loss_type=training.loss_type,
+            mask_truncated_completions=training.mask_truncated,
             beta=training.kl_beta,
             epsilon=training.clip_low,
             epsilon_high=training.clip_high,
@@ -80,3 +84,19 @@ def train_online(
     load_tokenizer(base).save_pretrained(target)
     (folder / "log.json").write_text(json.dumps(trainer.state.log_history), encoding="utf-8")
     return target
+
+
+def refuse_what_differs(campaign: Campaign) -> None:
+    """Raises `ConfigError` for settings that TRL's own trainer knows otherwise or not at all: an epoch over a stored
+    batch has no counterpart where every step samples anew."""
+    training = campaign.training
+    differs = {
+        "audit": campaign.audit is not None,
+        "training.weights": training.weights != "full",
+        "training.epochs": training.epochs != 1,
+        "training.loss_type": training.loss_type == "bnpo",
+        "training.max_negative_ratio": training.max_negative_ratio is not None,
+        "training.min_effective_share": training.min_effective_share is not None,
+    }
+    if names := [name for name, does in differs.items() if does]:
+        raise ConfigError(f"{campaign.name}: TRL's online trainer knows no {', '.join(names)} as in campaign.yaml")
