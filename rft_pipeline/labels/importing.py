@@ -80,10 +80,10 @@ class _Reader:
         self.wrong = wrong
         self.empty = 0
         self.campaign = exports[0].campaign
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[tuple[str, str], Asked] = {}
         self.drawn: dict[tuple[str, str], dict[str, Any]] = {}
         for export in exports:
-            self.asked |= export.criteria
+            self.asked |= {(export.id, name): asked for name, asked in export.criteria.items()}
             for row in drawn_rows(export, store).select("rollout_id", "prompt_id", "inclusion").iter_rows(named=True):
                 self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -119,12 +119,13 @@ class _Reader:
             problems.append(f"no export {shown(export)} of {self.campaign} holds a rollout_id {shown(rollout)}")
         if not annotator:
             problems.append("no annotator: write who labelled it")
-        for name, cell in given.items():
-            if name not in self.asked:
-                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(self.asked)}")
+        there = [name for batch, name in self.asked if batch == export]
+        for name, cell in given.items() if there else ():
+            if name not in there:
+                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(there)}")
                 continue
             try:
-                values[name] = value_of(cell, self.asked[name])
+                values[name] = value_of(cell, self.asked[export, name])
             except ValueError as error:
                 problems.append(f"{name}: {error}")
         if problems:

@@ -17,7 +17,7 @@ from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import Imported, import_labels, split_of
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.store import Home, RecordStore, labels_table
 from tests.runs import edit
 
 NASTY = ('=HYPERLINK("http://x")', "-2+3", 'two\nlines, "quoted"; and 😀', "\tTab", "'=x", "\ufeffbom", "@me", "a\x07b")
@@ -265,3 +265,40 @@ def test_graded_criteria_are_asked_in_grades(finished_copy: Path, tmp_path: Path
     imported(path)
     assert set(stored()["value"]) == {0.5}
     assert exports.exports_of("tiny", Home.find().store) == [export]
+
+
+def graded(campaign: Path, *grades: str) -> None:
+    judge = {"protocol": "graded", "question": "How warm is it?", "grades": list(grades)}
+    edit(campaign / "rubric.yaml", "criteria.0.judge", judge)
+
+
+def test_a_file_is_read_on_the_scale_of_its_own_export(finished_copy: Path, tmp_path: Path) -> None:
+    home = Home.find()
+    graded(finished_copy, "rude", "plain", "warm")
+    path = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
+    graded(finished_copy, "rude", "cold", "plain", "kind", "warm")
+    newer = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
+    filled(path, polite="4")
+    with pytest.raises(DataError, match='polite: "4" is no grade: write a whole number from 1 to 3'):
+        imported(path)
+    filled(path, polite="3")
+    filled(newer, annotator="Ben", polite="3")
+    imported(path)
+    imported(newer)
+    found = labels_table(home.store).rows().collect()
+    assert set(found.filter(annotator="Anna")["value"]) == {1.0}
+    assert set(found.filter(annotator="Ben")["value"]) == {0.5}
+
+
+def test_a_criterion_that_only_another_export_asked_about_is_refused(finished_copy: Path, tmp_path: Path) -> None:
+    home = Home.find()
+    path = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
+    edit(finished_copy / "rubric.yaml", "criteria.3.name", "brief")
+    draw_export(load_campaign(finished_copy), home, 8)
+    rows = filled(path)
+    rows[0][6] = "brief"
+    rows[1][6] = "yes"
+    save(path, rows)
+    asked = "polite, relevant, says_enough, has_an_e"
+    with pytest.raises(DataError, match=f'row 2: no criterion "brief" was asked for; there are: {asked}'):
+        imported(path)
