@@ -10,13 +10,14 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, DataError, StoreError
 from rft_pipeline.labels import exports, population
 from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports_of, inclusions, rows_of
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import Imported, import_labels, split_of
-from rft_pipeline.labels.table import labels_of
+from rft_pipeline.labels.table import labels_of, why_left_out
 from rft_pipeline.store import Home, RecordStore, labels_table
 from tests.runs import edit
 
@@ -51,11 +52,13 @@ def save(path: Path, rows: list[list[str]], separator: str = ",") -> None:
 
 
 def imported(path: Path, *, skip_wrong: bool = False) -> Imported:
-    return import_labels("tiny", Home.find().store, path, skip_wrong=skip_wrong)
+    home = Home.find()
+    return import_labels(load_campaign(home.campaign_folder("tiny")), home.store, path, skip_wrong=skip_wrong)
 
 
 def stored() -> pl.DataFrame:
-    return labels_of("tiny", Home.find().store)
+    home = Home.find()
+    return labels_of(load_campaign(home.campaign_folder("tiny")), home.store)
 
 
 def test_what_was_drawn_is_kept_with_all_probabilities_and_what_judges_see(export: Export) -> None:
@@ -302,3 +305,30 @@ def test_a_criterion_that_only_another_export_asked_about_is_refused(finished_co
     asked = "polite, relevant, says_enough, has_an_e"
     with pytest.raises(DataError, match=f'row 2: no criterion "brief" was asked for; there are: {asked}'):
         imported(path)
+
+
+def test_what_is_asked_now_is_labelled_again_and_the_old_file_does_not_undo_it(
+    finished_copy: Path, tmp_path: Path
+) -> None:
+    home = Home.find()
+    old = write_export(draw_export(load_campaign(finished_copy), home, 32), home.store, tmp_path, "csv")
+    filled(old)
+    imported(old)
+    edit(finished_copy / "rubric.yaml", "criteria.0.description", "Does it greet the customer?")
+    assert stored().is_empty()
+    campaign = load_campaign(finished_copy)
+    (why,) = why_left_out(campaign, home.store)
+    assert why.startswith(
+        "32 labels of polite are left out: people were asked “(yes, no or 0 to 1)”, and the rubric now"
+    )
+    assert "now asks “(yes, no or 0 to 1) Does it greet the customer?”. Have replies labelled again (rft labels" in why
+    warnings = check_campaign(finished_copy, home.models, home.store).warnings
+    assert f"{finished_copy / 'rubric.yaml'}: {why}" in warnings
+    new = write_export(draw_export(campaign, home, 32), home.store, tmp_path, "csv")
+    filled(new, polite="yes")
+    assert imported(new).changed == 32
+    assert stored()["value"].to_list() == [1.0] * 32
+    assert why_left_out(campaign, home.store) == []
+    again = imported(old)
+    assert (again.changed, again.unchanged, again.outdated) == (0, 0, 32)
+    assert stored()["value"].to_list() == [1.0] * 32
