@@ -150,12 +150,15 @@ def _compare(
         return (differ(judge), found) if isinstance(found, str) else found
 
     reward, how = corrected(pl.col("reward"), pl.col(HUMAN))
-    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, needs.min_prompts)]
+    asked = [HELD in each.rows.columns for each in (replies, champion)]
+    scored = {"rewards": pl.col("reward")}
+    scored |= {f"{name} scores": pl.col("scores").struct.field(name) for name in gates}
+    scored |= {"scores by the held-out judge": pl.col(HELD)} if all(asked) else {}
+    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, scored, needs.min_prompts)]
     for name in gates:
         scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
         gate, how = corrected(*scores, even_is_fine=True)
         bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, how))
-    asked = [HELD in each.rows.columns for each in (replies, champion)]
     if all(asked):
         bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin))
     elif any(asked):
@@ -167,11 +170,15 @@ def _compare(
     return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
-def _enough(replies: Replies, champion: Replies, least: int) -> Bound:
-    """Whether enough prompts have rewards on both sides for an interval to be trusted."""
-    ours, theirs = (_by_prompt(each.rows, pl.col("reward")) for each in (replies, champion))
-    there = len(ours.keys() & theirs.keys())
-    said = f"{PROMPTS}: {there} have rewards on both sides"
+def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], least: int) -> Bound:
+    """Whether enough prompts have all that decides on both sides, each for an interval of its own to be trusted; the
+    one that the fewest have is told."""
+    sides = {
+        name: [_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
+    }
+    counts = {name: len(ours & theirs) for name, (ours, theirs) in sides.items()}
+    fewest, there = min(counts.items(), key=lambda each: each[1])
+    said = f"{PROMPTS}: {there} have {fewest} on both sides"
     if there < least:
         said += f", promotion.min_prompts asks for {least}: {least - there} too few for an interval to be trusted"
     return Bound(PROMPTS, float(there), float(least), there >= least, said)

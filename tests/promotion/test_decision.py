@@ -198,6 +198,26 @@ def test_a_bound_over_too_few_prompts_promotes_nothing_and_says_how_many_there_w
     assert decided(few[1], champion=few[0], min_prompts=6).promoted == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "what"), [("held_out", "scores by the held-out judge"), ("scores", "polite scores")]
+)
+def test_a_bound_that_rests_on_fewer_prompts_than_the_reward_is_not_trusted_either(column: str, what: str) -> None:
+    sides = [replies(round_, 0.4 + 0.2 * round_, held_out=0.5) for round_ in (0, 1)]
+    few = [
+        replace(
+            side, rows=side.rows.with_columns(pl.when(pl.col("prompt_id") < "p02").then(pl.col(column)).alias(column))
+        )
+        for side in sides
+    ]
+    assert decided(sides[1], champion=sides[0]).promoted == 1
+    found = decided(few[1], champion=few[0])
+    assert found.promoted is None
+    assert why_not(found.rounds[0]) == (
+        f"held-out prompts: 2 have {what} on both sides, promotion.min_prompts asks for 20: "
+        "18 too few for an interval to be trusted"
+    )
+
+
 def test_only_prompts_with_rewards_on_both_sides_count() -> None:
     champion = replies(0, 0.4)
     unscored = champion.rows.with_columns(
