@@ -87,6 +87,16 @@ def prediction_powered(
     )
 
 
+def unanimous(value: float, labelled: int, lowest: float, highest: float) -> Interval:
+    """Of a mean between `lowest` and `highest`, where labels of so many clusters, drawn by chance, all say `value`.
+
+    With none of n that differs, at most a share of 1 − 0.025^(1/n) of all would (Clopper and Pearson 1934), and at
+    worst each by as much as it can.
+    """
+    others = 1 - 0.025 ** (1 / labelled)
+    return Interval(value, value + others * (lowest - value), value + others * (highest - value))
+
+
 class _Mean(NamedTuple):
     mean: float
     without_K: np.ndarray

@@ -7,7 +7,7 @@ from rft_pipeline.addresses import judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
-from rft_pipeline.labels.table import HELD_OUT_LABELS, content_of, labels_of
+from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
 from rft_pipeline.store import Home
 
 DECIDING = "champion"
@@ -24,8 +24,8 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
     """
     wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
     labels = {
-        "labels": labels_of(campaign.name, home.store),
-        HELD_OUT_LABELS: labels_of(campaign.name, home.store, held_out=True),
+        "labels": source_of(campaign, home.store),
+        HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
     }
     find = models.identify if fetch else models.known
     found = {name: find(model, home.models, campaign.folder) for name, model in wanted.items()}
@@ -33,7 +33,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
-        **{name: content_of(said) for name, said in labels.items() if not said.is_empty()},
+        **{name: content for name, content in labels.items() if content is not None},
         **{name: content or ABSENT for name, content in found.items()},
         **_champions(home.root, campaign.name),
     }

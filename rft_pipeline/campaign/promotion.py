@@ -15,7 +15,7 @@ class Promotion(Strict):
     held_out_margin: float = Field(default=0.02, ge=0, lt=1)
     """The same for the held-out judge, where the campaign has one."""
     min_prompts: int = Field(default=20, ge=2)
-    """Held-out prompts with rewards on both sides, below which nothing is promoted: a bootstrap interval over fewer is
-    too narrow."""
+    """Held-out prompts with rewards on both sides, and with scores of gates and of the held-out judge, below which
+    nothing is promoted: a bootstrap interval over fewer is too narrow."""
     min_labelled_prompts: int = Field(default=10, ge=2)
     """Prompts on which people labelled replies of both sides, from which their labels correct what judges say."""

@@ -17,6 +17,7 @@ from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
+from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
 from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
@@ -30,8 +31,9 @@ FEW_LABELS = 5
 """Labels of a kind below which nothing can be said about a judge."""
 
 
-def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
-    """Check the campaign in `campaign_folder`; `models` is where fetched models lie, and nothing is fetched.
+def check_campaign(campaign_folder: Path, models: Path, store: Path | None = None) -> CheckResult:
+    """Check the campaign in `campaign_folder`; `models` is where fetched models lie, and nothing is fetched. With
+    `store`, people's labels that are left out are among the warnings.
 
     Raises `ConfigError` when campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` when
     only the data is wrong; the message has a line for each finding.
@@ -54,6 +56,8 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_noise(campaign, anchors, settings)
     check_context(campaign, prompts, models, rubric, settings)
+    if store is not None:
+        settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))
     if data.errors or train is None or held_out is None:

@@ -46,7 +46,7 @@ def check(campaign: Name) -> None:
     from rft_pipeline.logs.checking import check_logs
 
     home = Home.find()
-    found = check_campaign(_folder(home, campaign), home.models)
+    found = check_campaign(_folder(home, campaign), home.models, home.store)
     show.checked(found, check_logs(found.campaign, home))
 
 

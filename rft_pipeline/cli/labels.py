@@ -54,10 +54,11 @@ def import_(
     from rft_pipeline.labels.estimates import estimates
     from rft_pipeline.labels.held_out import prompts_labelled
     from rft_pipeline.labels.importing import import_labels
+    from rft_pipeline.labels.table import why_left_out
 
     home = Home.find()
     loaded = load_campaign(home.campaign_folder(campaign))
-    done = import_labels(loaded.name, home.store, file, skip_wrong=skip_wrong)
-    show_labels.imported(done, estimates(loaded, home), as_json=as_json)
+    done = import_labels(loaded, home.store, file, skip_wrong=skip_wrong)
+    show_labels.imported(done, estimates(loaded, home), why_left_out(loaded, home.store), as_json=as_json)
     if not as_json:
         show_labels.held_out(loaded, prompts_labelled(loaded, home))

@@ -36,11 +36,11 @@ def exported(export: Export, path: Path, *, as_json: bool) -> None:
     )
 
 
-def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> None:
-    """What became of the rows, and what the labels say about the judge."""
+def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *, as_json: bool) -> None:
+    """What became of the rows, which labels do not count, and what the others say about the judge."""
     if as_json:
         plain = {name: each.as_plain() for name, each in found.items()}
-        print(json.dumps({**asdict(done), "estimates": plain}, indent=2))
+        print(json.dumps({**asdict(done), "left_out": left_out, "estimates": plain}, indent=2))
         return
     for rejected in done.rejected[:SHOWN]:
         err.print(f"[yellow]left out[/] {escape(printable(rejected))}", highlight=False, soft_wrap=True)
@@ -50,6 +50,11 @@ def imported(done: Imported, found: dict[str, Estimates], *, as_json: bool) -> N
     counts = f"{done.new} new labels, {done.changed} changed, {done.unchanged} as they were{escape(printable(who))}"
     rest = f"{done.empty_rows} rows without a label, {len(done.rejected)} left out"
     out.print(f"{counts}; {rest}", highlight=False, soft_wrap=True)
+    if done.outdated:
+        said = f"{done.outdated} answer what was asked before: what the same people say to what is asked now stays"
+        out.print(said, highlight=False, soft_wrap=True)
+    for why in left_out:
+        err.print(f"[yellow]warning[/] {escape(printable(why))}", highlight=False, soft_wrap=True)
     if found:
         table = Table("mean", "labelled", "judge alone", "people alone", "both (PPI++)", box=None, header_style="bold")
         for name, each in found.items():

@@ -6,7 +6,7 @@ rollouts are gone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,11 @@ class Export:
     created: str
     held_out: bool = False
     """Whether the replies are to held-out prompts: then their labels speak in the promotion, and nowhere else."""
+
+    def asks(self, criteria: Mapping[str, Asked]) -> bool:
+        """Whether it asked people all of `criteria` in these words."""
+        asked = {name: each.hint for name, each in self.criteria.items()}
+        return all(asked.get(name) == each.hint for name, each in criteria.items())
 
 
 def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
@@ -162,10 +167,11 @@ def asked_of_people(campaign: Campaign) -> dict[str, Asked]:
             f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
             "criterion of that name another one in rubric.yaml"
         )
-    return {criterion.name: _asked(criterion) for criterion in campaign.rubric.criteria}
+    return {criterion.name: as_asked(criterion) for criterion in campaign.rubric.criteria}
 
 
-def _asked(criterion: Criterion) -> Asked:
+def as_asked(criterion: Criterion) -> Asked:
+    """What the file for people would say of a criterion now."""
     grades = criterion.judge.grades if isinstance(criterion.judge, GradedJudge) else ()
     return Asked(criterion.description or str(getattr(criterion.judge, "question", "")), grades)
 

@@ -24,12 +24,14 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
 
     Prompts stand in an order that the campaign's seed shuffles, and each draw goes on after those that came back: a
     prompt of which they asked every policy's reply is done, and of another only the replies that they lack are asked.
-    All prompts labelled so far are therefore a random sample.
+    All prompts labelled so far are therefore a random sample. Draws that asked something else of people than the
+    rubric does now do not count.
     Raises `StoreError` when no promotion was decided, or when people were asked about all that it compares.
     """
     asked = asked_of_people(campaign)
     rows = _compared(campaign, home)
-    earlier = came_back(campaign.name, home.store, held_out=True)
+    returned = came_back(campaign.name, home.store, held_out=True)
+    earlier = [export for export in returned if export.asks(asked)]
     labelled = [drawn_rows(export, home.store).select("rollout_id") for export in earlier]
     there = pl.concat([pl.DataFrame(schema={"rollout_id": pl.String}), *labelled])
     left = rows.join(there, on="rollout_id", how="anti", maintain_order="left")
@@ -54,7 +56,7 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
 
 def prompts_labelled(campaign: Campaign, home: Home) -> int:
     """On how many held-out prompts people labelled the replies of every policy that the promotion compares."""
-    labels = labels_of(campaign.name, home.store, held_out=True)
+    labels = labels_of(campaign, home.store, held_out=True)
     if labels.is_empty():
         return 0
     rows = _compared(campaign, home)

@@ -1,11 +1,13 @@
 """Labels come back: every cell is checked, and either all is right or nothing is written.
 
 A label's address is the rollout, the criterion and the annotator. The same label again changes nothing; another value
-or note by the same annotator takes its place. An empty cell says nothing, and takes nothing back.
+or note by the same annotator takes its place, and so does the same value where people were asked something else; only
+an answer to what is asked now is not replaced by one to what was asked before. An empty cell says nothing, and takes
+nothing back.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import Any, Literal
 
 import polars as pl
 
+from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.cells import restored, value_of
-from rft_pipeline.labels.exports import FIXED, Asked, Export, drawn_rows, exports_of
+from rft_pipeline.labels.exports import FIXED, Asked, Export, as_asked, drawn_rows, exports_of
 from rft_pipeline.rows import Row, csv_rows, jsonl_rows, refuse, shown
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS, label_id
@@ -34,6 +37,8 @@ class Imported:
     unchanged: int
     empty_rows: int
     """Rows that nobody has labelled."""
+    outdated: int
+    """Left as they were: the annotator has answered what is asked now, and the file what was asked before."""
     annotators: tuple[str, ...]
     rejected: tuple[str, ...]
     """Of rows that were left out: where, and why."""
@@ -44,15 +49,15 @@ def split_of(prompt_id: str) -> Literal["calibration", "audit"]:
     return "calibration" if int(fingerprint(["label split", prompt_id]), 16) % 2 else "audit"
 
 
-def import_labels(campaign: str, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
+def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
     """Read a filled-in export of this campaign into the labels table.
 
     Raises `DataError` naming each row that is wrong and why, unless these are to be skipped, and for a file of which
     nothing can be read; then nothing is written. Raises `ConfigError` when nothing was exported.
     """
-    exports = exports_of(campaign, store)
+    name, exports = campaign.name, exports_of(campaign.name, store)
     if not exports:
-        raise ConfigError(f"{campaign} has no export to bring labels back from: rft labels export {campaign}")
+        raise ConfigError(f"{name} has no export to bring labels back from: rft labels export {name}")
     wrong: list[str] = []
     reader = _Reader(path, exports, store, wrong)
     rows = reader.labels(_csv(path, wrong) if path.suffix.lower() in _CSV else _jsonl(path, wrong))
@@ -63,13 +68,13 @@ def import_labels(campaign: str, store: Path, path: Path, *, skip_wrong: bool) -
             raise DataError(
                 f"{error}\nNothing was imported: correct the file, or leave these rows out with --skip-wrong"
             ) from None
-    new, changed = _to_write(rows, store)
+    new, changed, outdated = _to_write(rows, store, reader.asked, campaign)
     both = pl.concat([new, changed])
     if both.height:
         labels_table(store).upsert(both)
     annotators = tuple(sorted(set(rows["annotator"])))
-    unchanged = rows.height - both.height
-    return Imported(new.height, changed.height, unchanged, reader.empty, annotators, tuple(wrong))
+    unchanged = rows.height - both.height - outdated
+    return Imported(new.height, changed.height, unchanged, reader.empty, outdated, annotators, tuple(wrong))
 
 
 class _Reader:
@@ -80,10 +85,10 @@ class _Reader:
         self.wrong = wrong
         self.empty = 0
         self.campaign = exports[0].campaign
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[tuple[str, str], Asked] = {}
         self.drawn: dict[tuple[str, str], dict[str, Any]] = {}
         for export in exports:
-            self.asked |= export.criteria
+            self.asked |= {(export.id, name): asked for name, asked in export.criteria.items()}
             for row in drawn_rows(export, store).select("rollout_id", "prompt_id", "inclusion").iter_rows(named=True):
                 self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -119,12 +124,13 @@ class _Reader:
             problems.append(f"no export {shown(export)} of {self.campaign} holds a rollout_id {shown(rollout)}")
         if not annotator:
             problems.append("no annotator: write who labelled it")
-        for name, cell in given.items():
-            if name not in self.asked:
-                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(self.asked)}")
+        there = [name for batch, name in self.asked if batch == export]
+        for name, cell in given.items() if there else ():
+            if name not in there:
+                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(there)}")
                 continue
             try:
-                values[name] = value_of(cell, self.asked[name])
+                values[name] = value_of(cell, self.asked[export, name])
             except ValueError as error:
                 problems.append(f"{name}: {error}")
         if problems:
@@ -190,10 +196,23 @@ def _is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def _to_write(rows: pl.DataFrame, store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Those of `rows` that are new, and those that differ from what is stored."""
+def _to_write(
+    rows: pl.DataFrame, store: Path, asked: Mapping[tuple[str, str], Asked], campaign: Campaign
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Those of `rows` that are new, those that take the place of what is stored, and how many may not; `asked` is what
+    each export asked about each criterion."""
     table = labels_table(store)
+    now = {criterion.name: as_asked(criterion).hint for criterion in campaign.rubric.criteria}
+    hints = pl.DataFrame(
+        [(*where, each.hint, each.hint == now.get(where[1])) for where, each in asked.items()],
+        schema={"batch": pl.String, "criterion": pl.String, "hint": pl.String, "counts": pl.Boolean},
+        orient="row",
+    )
     new = table.missing(rows)
-    stored = table.read(rows).select("label_id", pl.col("value").alias("was"), pl.col("note").alias("noted"))
-    differs = (pl.col("value") != pl.col("was")) | pl.col("note").ne_missing(pl.col("noted"))
-    return new, rows.join(stored, on="label_id", how="inner").filter(differs).select(LABELS.names())
+    stored = table.read(rows).join(hints, on=["batch", "criterion"], how="left")
+    stored = stored.select("label_id", pl.col("value", "note", "hint", "counts").name.prefix("stored_"))
+    both = rows.join(hints, on=["batch", "criterion"], how="left").join(stored, on="label_id", how="inner")
+    is_outdated = pl.col("stored_counts").fill_null(False) & ~pl.col("counts")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"stored_{name}")) for name in ("value", "note", "hint"))
+    changed = both.filter(differs & ~is_outdated).select(LABELS.names())
+    return new, changed, both.filter(is_outdated).height

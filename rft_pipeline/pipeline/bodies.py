@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,7 @@ from rft_pipeline.addresses import choose_prompts
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import estimated
-from rft_pipeline.labels.table import content_of, labels_of
+from rft_pipeline.labels.table import content_of, labels_of, left_out
 from rft_pipeline.payloads import criteria
 from rft_pipeline.pipeline.auditing import judge_audit
 from rft_pipeline.pipeline.job import Job, Output
@@ -61,12 +62,16 @@ def _policy(job: Job) -> Output:
 
 
 def _labels(job: Job) -> Output:
-    labels = labels_of(job.campaign.name, job.home.store)
+    labels, others = labels_of(job.campaign, job.home.store), left_out(job.campaign, job.home.store)
     job.write(labels)
+    if others:
+        told = json.dumps([asdict(each) for each in others], indent=2, ensure_ascii=False)
+        (job.workdir / "left_out.json").write_text(told + "\n", encoding="utf-8")
     people, subjects = labels["annotator"].n_unique(), labels["rollout_id"].n_unique()
     return Output(
         content_hash=content_of(labels),
-        rows={"labels": labels.height, "rollouts": subjects, "annotators": people},
+        rows={"labels": labels.height, "rollouts": subjects, "annotators": people}
+        | ({"left_out": sum(each.labels for each in others)} if others else {}),
     )
 
 

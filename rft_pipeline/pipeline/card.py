@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rft_pipeline import models
@@ -16,17 +17,20 @@ _NO_SETTING = ("temperature", "seed", "runtime", "lora")
 def card_facts(
     campaign: Campaign, home: Home, checkpoint: Record, report: Record | None, decision: str, *, forced: bool
 ) -> Facts:
-    """`report` is the eval report the checkpoint was judged by; what is gone from the store is left out."""
+    """`report` is the eval report the checkpoint was judged by: one of other weights is not told of. What is gone from
+    the store is left out."""
+    if report is not None and not _is_of(report, checkpoint):
+        report = None
     above = _above(RecordStore(home.store), checkpoint, report)
     by_stage: dict[str, list[Record]] = {}
     for record in sorted(above, key=lambda each: (each.created, each.address)):
         by_stage.setdefault(record.payload["stage"], []).append(record)
-    round_ = int(checkpoint.key.split("/")[1].removeprefix("round_"))
+    trained_on, read = _read(checkpoint, report, above)
+    round_ = _round_of(checkpoint)
     told = {} if report is None else _json(report, "report.json")
     rounds = {each["round"]: each for each in told.get("rounds", [])}
-    prompts = next(iter(by_stage.get("prompts", [])), None)
-    audit = next(iter(by_stage.get("judge_audit", [])), None)
-    inputs = {} if report is None else report.payload["inputs"]
+    rubric, audit, judged = read.get("rubric"), read.get("judge_audit"), report or read.get("judge_scores")
+    inputs = {} if judged is None else judged.payload["inputs"]
     against, bounds = _compared(RecordStore(home.store).current(f"{campaign.name}/promotion"), report, checkpoint)
     return Facts(
         campaign=campaign.name,
@@ -34,10 +38,10 @@ def card_facts(
         round=round_,
         content_hash=checkpoint.content_hash,
         base=_base(by_stage.get("policy", []), campaign),
-        prompts=_prompts(prompts),
+        prompts=_prompts(trained_on, read.get("prompts")),
         training={name: value for name, value in checkpoint.payload["settings"].items() if name not in _NO_SETTING},
         trained=[_round(each, above) for each in by_stage["checkpoints"]],
-        rubric=_rubric(by_stage.get("rubric", [])),
+        rubric=[] if rubric is None else _rubric(rubric),
         judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},
         audit=[] if audit is None else list(_json(audit, "judge_audit.json")),
         people=told.get("people", {}),
@@ -50,6 +54,33 @@ def card_facts(
         bounds=bounds,
         lineage={stage: [record.address for record in records] for stage, records in by_stage.items()},
     )
+
+
+def _round_of(checkpoint: Record) -> int:
+    return int(checkpoint.key.split("/")[1].removeprefix("round_"))
+
+
+def _is_of(report: Record, checkpoint: Record) -> bool:
+    """Whether an eval report is of these weights: it may have read them from another record of equal content."""
+    evaluated = report.payload["inputs"].get(f"checkpoints_{_round_of(checkpoint)}")
+    return bool(evaluated == checkpoint.content_hash)
+
+
+def _read(checkpoint: Record, report: Record | None, above: list[Record]) -> tuple[Record | None, Mapping[str, Record]]:
+    """The prompts that the checkpoint's round sampled, and by role what was read last: by the report, or else by what
+    the checkpoint was made from."""
+    by_address = {record.address: record for record in above}
+    batch = by_address.get(checkpoint.upstream.get("reward_batches", ""))
+    rollouts = None if batch is None else by_address.get(batch.upstream["rollouts"])
+    read = {
+        role: by_address[address]
+        for reader in (rollouts, batch, report)
+        if reader is not None
+        for role, address in reader.upstream.items()
+        if address in by_address
+    }
+    trained_on = None if rollouts is None else by_address.get(rollouts.upstream["prompts"])
+    return trained_on or read.get("prompts"), read
 
 
 def _compared(promotion: Record | None, report: Record | None, checkpoint: Record) -> tuple[str, list[dict[str, Any]]]:
@@ -94,24 +125,26 @@ def _base(policies: list[Record], campaign: Campaign) -> Mapping[str, str]:
     one's."""
     unknown = {"name": campaign.policy.model, "source": "", "content_hash": ""}
     found: dict[str, str] = _json(policies[0], "policy.json") if policies else unknown
-    return found | {"name": models.HUB_ID} if found["name"] == models.EMBEDDED else found
+    return {**found, "name": _public(found["name"], found["source"])}
 
 
-def _prompts(record: Record | None) -> Mapping[str, Any]:
-    if record is None:
-        return dict.fromkeys(("train", "eval", "train_hash", "eval_hash"), "?")
-    inputs = record.payload["inputs"]
-    return {
-        "train": record.rows["train"],
-        "eval": record.rows["eval"],
-        "train_hash": inputs["train"],
-        "eval_hash": inputs["eval"],
-    }
+def _public(name: str, source: str) -> str:
+    """Without the folders a local model lies in, which are nobody else's business."""
+    if name == models.EMBEDDED:
+        return models.HUB_ID
+    is_local = source.startswith("folder ") or name.startswith((".", "/", "~"))
+    return Path(name).name if is_local else name
 
 
-def _rubric(records: list[Record]) -> list[dict[str, Any]]:
-    if not records:
-        return []
+def _prompts(trained_on: Record | None, held_out: Record | None) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for split, record in {"train": trained_on, "eval": held_out}.items():
+        found[split] = "?" if record is None else record.rows[split]
+        found[f"{split}_hash"] = "?" if record is None else record.payload["inputs"][split]
+    return found
+
+
+def _rubric(record: Record) -> list[dict[str, Any]]:
     return [
         {
             "name": each["name"],
@@ -120,7 +153,7 @@ def _rubric(records: list[Record]) -> list[dict[str, Any]]:
             "protocol": each["judge"]["protocol"],
             "description": each["description"],
         }
-        for each in _json(records[-1], "rubric.json")["criteria"]
+        for each in _json(record, "rubric.json")["criteria"]
     ]
 
 

@@ -95,7 +95,7 @@ def _write_page(job: Job, decided: dict[str, Any]) -> None:
 
 def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
     """With what people say, where they labelled replies to held-out prompts."""
-    labels = labels_of(job.campaign.name, job.home.store, held_out=True)
+    labels = labels_of(job.campaign, job.home.store, held_out=True)
     if labels.is_empty():
         return rows
     return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())

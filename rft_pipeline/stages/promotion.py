@@ -17,7 +17,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.ppi import prediction_powered
+from rft_pipeline.ppi import prediction_powered, unanimous
 from rft_pipeline.stats import Interval, paired_difference
 
 STOP = "stop"
@@ -146,18 +146,19 @@ def _compare(
     def corrected(judge: pl.Expr, people: pl.Expr, *, even_is_fine: bool = False) -> tuple[Interval, str]:
         if any(HUMAN not in each.rows.columns for each in (replies, champion)):
             return differ(judge), ""
-        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts)
-        if isinstance(found, str) or (even_is_fine and found[0].mean == 0 and math.isnan(found[0].lower95)):
-            return differ(judge), found if isinstance(found, str) else ""
-        return found
+        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts, even_is_fine)
+        return (differ(judge), found) if isinstance(found, str) else found
 
     reward, how = corrected(pl.col("reward"), pl.col(HUMAN))
-    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, needs.min_prompts)]
+    asked = [HELD in each.rows.columns for each in (replies, champion)]
+    scored = {"rewards": pl.col("reward")}
+    scored |= {f"{name} scores": pl.col("scores").struct.field(name) for name in gates}
+    scored |= {"scores by the held-out judge": pl.col(HELD)} if all(asked) else {}
+    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, scored, needs.min_prompts)]
     for name in gates:
         scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
         gate, how = corrected(*scores, even_is_fine=True)
         bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, how))
-    asked = [HELD in each.rows.columns for each in (replies, champion)]
     if all(asked):
         bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin))
     elif any(asked):
@@ -169,11 +170,15 @@ def _compare(
     return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
-def _enough(replies: Replies, champion: Replies, least: int) -> Bound:
-    """Whether enough prompts have rewards on both sides for an interval to be trusted."""
-    ours, theirs = (_by_prompt(each.rows, pl.col("reward")) for each in (replies, champion))
-    there = len(ours.keys() & theirs.keys())
-    said = f"{PROMPTS}: {there} have rewards on both sides"
+def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], least: int) -> Bound:
+    """Whether enough prompts have all that decides on both sides, each for an interval of its own to be trusted; the
+    one that the fewest have is told."""
+    sides = {
+        name: [_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
+    }
+    counts = {name: len(ours & theirs) for name, (ours, theirs) in sides.items()}
+    fewest, there = min(counts.items(), key=lambda each: each[1])
+    said = f"{PROMPTS}: {there} have {fewest} on both sides"
     if there < least:
         said += f", promotion.min_prompts asks for {least}: {least - there} too few for an interval to be trusted"
     return Bound(PROMPTS, float(there), float(least), there >= least, said)
@@ -182,7 +187,7 @@ def _enough(replies: Replies, champion: Replies, least: int) -> Bound:
 def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
     found = _known(difference.lower95)
     if found is None:
-        said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides, or all labels agree"
+        said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides"
         return Bound(name, None, above, passed=False, said=said)
     said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
     passed = found > above
@@ -201,10 +206,10 @@ def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
 
 
 def _by_people(
-    ours: pl.DataFrame, theirs: pl.DataFrame, judge: pl.Expr, people: pl.Expr, least: int
+    ours: pl.DataFrame, theirs: pl.DataFrame, judge: pl.Expr, people: pl.Expr, least: int, even_is_fine: bool
 ) -> tuple[Interval, str] | str:
-    """A difference as people's labels correct it, and how that was done; where they labelled replies of both sides to
-    fewer than `least` prompts, how many those were.
+    """A difference as people's labels correct it, and how that was done; what to say where the judge decides alone: as
+    people labelled replies of both sides to fewer than `least` prompts, or see no difference and `even_is_fine`.
 
     The unit is the prompt: the judge's difference there, and people's where they labelled both. Prompts that they
     labelled are taken to be drawn by chance, each as likely as any other.
@@ -217,7 +222,12 @@ def _by_people(
         few = f", by the judge alone: people labelled both sides of {labelled} prompts, {least} are needed"
         return few if labelled else ""
     found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts))
-    return found.powered, f", corrected by people's labels on {found.labelled} prompts"
+    if not math.isnan(found.powered.lower95):
+        return found.powered, f", corrected by people's labels on {labelled} prompts"
+    if even_is_fine and found.human.mean == 0:
+        return ""
+    alike = f", by people's labels on {labelled} prompts, which all say the same: the more are labelled, the closer"
+    return unanimous(found.human.mean, labelled, -1.0, 1.0), f"{alike} the bounds"
 
 
 def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:

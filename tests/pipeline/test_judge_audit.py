@@ -157,7 +157,7 @@ def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
             kind = (number % 2) if (name, number) != ("Ben", 0) else 1
             row |= {"annotator": name, "labels": {"kind": kind}}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        import_labels("tiny", home.store, path, skip_wrong=False)
+        import_labels(load_campaign(folder), home.store, path, skip_wrong=False)
 
 
 def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def into_the_table(campaign: Path, where: Path, annotator: str = "Anna") -> Expo
     export = draw_export(load_campaign(campaign), home, 32)
     path = write_export(export, home.store, where, "csv")
     filled(path, annotator)
-    import_labels("tiny", home.store, path, skip_wrong=False)
+    import_labels(load_campaign(campaign), home.store, path, skip_wrong=False)
     return export
 
 
@@ -78,7 +78,7 @@ def test_labels_that_only_confirm_the_judge_still_count_for_methods_that_ask_who
     for row in rows:
         row[place["polite"]] = f"{judged[row[0].removeprefix(chr(39))]:.25f}"
     save(path, [head, *rows])
-    import_labels("tiny", home.store, path, skip_wrong=False)
+    import_labels(load_campaign(finished_copy), home.store, path, skip_wrong=False)
     after = run_last(finished_copy)["round_2/reward_batches"]
     assert after.content_hash == before.content_hash
     assert after.parts["choices"] != before.parts["choices"]
@@ -149,3 +149,33 @@ def test_the_sensor_notices_an_import_once(finished_copy: Path, tmp_path: Path) 
     tick = look(before.cursor)
     assert [reason for reason, _ in launched(tick)] == ["labels changed"]
     assert launched(look(tick.cursor)) == []
+
+
+def test_labels_of_what_is_no_longer_asked_count_nowhere(labelled: Path) -> None:
+    before = run_last(labelled)
+    edit(labelled / "rubric.yaml", "criteria.0.description", "Does it greet the customer by name?")
+    after = run_last(labelled)
+    assert made(after)[:2] == ["rubric", "labels"]
+    assert after["labels"].rows == {"labels": 0, "rollouts": 0, "annotators": 0, "left_out": 32}
+    assert json.loads(after["labels"].path("left_out.json").read_text(encoding="utf-8")) == [
+        {
+            "criterion": "polite",
+            "labels": 32,
+            "asked": "(yes, no or 0 to 1)",
+            "asks": "(yes, no or 0 to 1) Does it greet the customer by name?",
+        }
+    ]
+    assert rows_of(after["round_2/reward_batches"])["labelled"].to_list() == [[]] * 16
+    report = after["round_2/eval_reports"].path("report.json").read_text(encoding="utf-8")
+    assert "people" not in json.loads(report)
+    assert made(run_last(labelled)) == []
+    edit(labelled / "rubric.yaml", "criteria.0.description", "")
+    assert run_last(labelled)["round_2/reward_batches"].content_hash == before["round_2/reward_batches"].content_hash
+
+
+def test_another_template_of_the_judge_leaves_labels_as_they_are(labelled: Path) -> None:
+    before = run_last(labelled)
+    edit(labelled / "rubric.yaml", "criteria.0.judge.positive", "You are polite.")
+    after = run_last(labelled)
+    assert after["labels"].address == before["labels"].address
+    assert rows_of(after["round_2/reward_batches"])["labelled"].to_list() == [["polite"]] * 16

@@ -149,6 +149,37 @@ def test_a_gate_on_which_people_see_no_difference_is_left_to_its_judge() -> None
     assert decided(sides[1], champion=sides[0]).promoted == 1
 
 
+def test_people_who_all_say_the_same_decide_by_how_many_they_are() -> None:
+    sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "human", round_, round_) for round_ in (0, 1)]
+    bound = decided(sides[1], champion=sides[0]).rounds[0].bounds[0]
+    # none of 10 differs: a share of at most 1 − 0.025^(1/10) = 0.3085 would say otherwise, at worst −1
+    assert (bound.mean, bound.upper95, bound.passed) == (1.0, 1.0, True)
+    assert bound.found == pytest.approx(0.6915 * 1 - 0.3085, abs=1e-4)
+    assert "by people's labels on 10 prompts, which all say the same" in bound.said
+
+
+def test_people_who_all_see_a_small_difference_are_asked_to_label_more() -> None:
+    def found(prompts: int) -> Decision:
+        sides = [
+            by_people(replies(round_, 0.4 + 0.2 * round_), "human", 0.3 + 0.2 * round_, 0.3 + 0.2 * round_, prompts)
+            for round_ in (0, 1)
+        ]
+        return decided(sides[1], champion=sides[0])
+
+    refused = found(10).rounds[0].bounds[0]
+    assert refused.found == pytest.approx(0.6915 * 0.2 - 0.3085, abs=1e-4)
+    assert not refused.passed
+    assert "which all say the same: the more are labelled, the closer the bounds" in refused.said
+    assert found(20).rounds[0].bounds[0].found == pytest.approx(0.2 - (1 - 0.025**0.05) * 1.2)
+
+
+def test_people_who_all_find_a_gate_worse_refuse_the_round() -> None:
+    sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "polite", 1 - round_, 1 - round_) for round_ in (0, 1)]
+    found = decided(sides[1], champion=sides[0])
+    assert found.promoted is None
+    assert why_not(found.rounds[0]).startswith("gate polite -1.0000 (95 % from -1.0000 to -0.3830")
+
+
 def test_too_few_labels_leave_the_judges_word_and_say_so() -> None:
     sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "human", 0.1, 0.2, prompts=5) for round_ in (0, 1)]
     found = decided(sides[1], champion=sides[0])
@@ -165,6 +196,26 @@ def test_a_bound_over_too_few_prompts_promotes_nothing_and_says_how_many_there_w
         "14 too few for an interval to be trusted"
     )
     assert decided(few[1], champion=few[0], min_prompts=6).promoted == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "what"), [("held_out", "scores by the held-out judge"), ("scores", "polite scores")]
+)
+def test_a_bound_that_rests_on_fewer_prompts_than_the_reward_is_not_trusted_either(column: str, what: str) -> None:
+    sides = [replies(round_, 0.4 + 0.2 * round_, held_out=0.5) for round_ in (0, 1)]
+    few = [
+        replace(
+            side, rows=side.rows.with_columns(pl.when(pl.col("prompt_id") < "p02").then(pl.col(column)).alias(column))
+        )
+        for side in sides
+    ]
+    assert decided(sides[1], champion=sides[0]).promoted == 1
+    found = decided(few[1], champion=few[0])
+    assert found.promoted is None
+    assert why_not(found.rounds[0]) == (
+        f"held-out prompts: 2 have {what} on both sides, promotion.min_prompts asks for 20: "
+        "18 too few for an interval to be trusted"
+    )
 
 
 def test_only_prompts_with_rewards_on_both_sides_count() -> None:

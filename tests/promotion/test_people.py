@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline import champions
-from rft_pipeline.campaign import load_campaign
+from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, drawn_rows
@@ -31,6 +31,10 @@ def campaign(finished_copy: Path) -> Path:
     return finished_copy
 
 
+def tiny() -> Campaign:
+    return load_campaign(Home.find().campaign_folder("tiny"))
+
+
 def drawn(folder: Path, n: int) -> Export:
     return draw_held_out(load_campaign(folder), Home.find(), n)
 
@@ -49,7 +53,7 @@ def labelled(export: Export, where: Path, base: tuple[float, float], rounds: flo
         row[place["polite"]] = row[place["relevant"]] = str(value)
         row[place["annotator"]] = "Anna"
     save(path, rows)
-    import_labels("tiny", Home.find().store, path, skip_wrong=False)
+    import_labels(tiny(), Home.find().store, path, skip_wrong=False)
     return path
 
 
@@ -117,8 +121,8 @@ def test_what_people_say_of_held_out_replies_is_for_the_promotion_alone(campaign
     labelled(drawn(campaign, 18), tmp_path, (1, 0.9), 0)
     assert to_run(campaign) == ["tiny/promotion"]
     assert [reason for reason, _ in launched(look(before.cursor))] == ["labels of held-out replies changed"]
-    assert labels_of("tiny", Home.find().store).is_empty()
-    assert labels_of("tiny", Home.find().store, held_out=True).height == 36
+    assert labels_of(tiny(), Home.find().store).is_empty()
+    assert labels_of(tiny(), Home.find().store, held_out=True).height == 36
     assert estimates(load_campaign(campaign), Home.find()) == {}
     assert verified().findings == []
 
@@ -145,3 +149,18 @@ def test_the_file_for_people_hides_whose_reply_it_is(campaign: Path, tmp_path: P
     with path.open(encoding="utf-8-sig", newline="") as file:
         headings = next(csv.reader(file))
     assert not {"round", "policy", "score", "reward"} & {heading.split(" ")[0] for heading in headings}
+
+
+def test_labels_of_what_is_no_longer_asked_decide_no_promotion_and_are_asked_for_again(
+    campaign: Path, tmp_path: Path
+) -> None:
+    before = decision_of(record("promotion"))
+    labelled(drawn(campaign, 18), tmp_path, (1, 0.9), 0)
+    edit(campaign / "rubric.yaml", "criteria.1.description", "Does it name the parcel?")
+    after = decision_of(run(campaign, ["promotion"])["promotion"])
+    assert after["rounds"][0]["bounds"][0] == before["rounds"][0]["bounds"][0]
+    again = drawn(campaign, 18)
+    assert (again.drawn, again.prompts) == (18, 6)
+    labelled(again, tmp_path, (1, 0.9), 0)
+    decided = decision_of(run(campaign, ["promotion"])["promotion"])
+    assert "corrected by people's labels on 6 prompts" in decided["rounds"][0]["bounds"][0]["said"]

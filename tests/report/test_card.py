@@ -83,5 +83,5 @@ def test_a_card_without_audit_labels_or_alarms_says_so() -> None:
 
 def test_a_card_of_a_report_that_is_gone_still_tells_the_rest() -> None:
     card = render_card(replace(FACTS, before=None, after=None, alarm=None))
-    assert "The eval report is no longer in the store." in card
+    assert "No eval report of these weights is in the store: they were not evaluated, or it is gone." in card
     assert "On 88 held-out prompts" not in card

@@ -29,11 +29,11 @@ def test_labels_that_belong_to_an_export_are_sound(export: Export) -> None:
 
 
 def test_gc_frees_neither_labels_nor_exports(export: Export) -> None:
-    store = Home.find().store
-    before = tree(store / "tiny" / FOLDER), labels_of("tiny", store)
+    store, tiny = Home.find().store, load_campaign(Home.find().campaign_folder("tiny"))
+    before = tree(store / "tiny" / FOLDER), labels_of(tiny, store)
     collected(yes=True)
     assert tree(store / "tiny" / FOLDER) == before[0]
-    assert labels_of("tiny", store).equals(before[1])
+    assert labels_of(tiny, store).equals(before[1])
 
 
 def test_labels_of_no_export_no_rollout_and_no_criterion_are_found(export: Export) -> None:
