@@ -74,7 +74,10 @@ def read(path: Path) -> History:
 
 def champion(root: Path, campaign: str) -> Champion | None:
     """The one in force."""
-    known = history(root, campaign)
+    return in_force(history(root, campaign))
+
+
+def in_force(known: History) -> Champion | None:
     return known[-1] if known else None
 
 
@@ -98,28 +101,42 @@ def before(known: History) -> Champion | None:
     return None if place is None else known[place]
 
 
+def promotion_of(known: History, champion: Champion) -> Champion:
+    """How a champion came to be one: its own line, or for one that a rollback brought back that of its promotion."""
+    if champion.evidence:
+        return champion
+    return next((each for each in reversed(known) if each.record == champion.record and each.evidence), champion)
+
+
 def against(known: History, evidence: str) -> Champion | None:
-    """Whom rounds with this eval report had to beat: the champion before anybody was promoted on the report."""
-    for place, each in enumerate(known):
-        if each.evidence == evidence:
-            return known[place - 1] if place else None
-    return known[-1] if known else None
+    """Whom rounds with this eval report have to beat: the champion in force, or where it was promoted on that report
+    itself, the one it took over from, before anybody was promoted on it."""
+    found = in_force(known)
+    while found is not None and promotion_of(known, found).evidence == evidence:
+        found = None if found.previous is None else known[found.previous]
+    return found
 
 
-def rolled_back(known: History, content_hash: str) -> bool:
-    """Whether a person went back from these weights and nobody promoted them since."""
-    for place in range(len(known) - 1, -1, -1):
+def rolled_back(known: History, content_hash: str) -> Champion | None:
+    """The rollback by which a person went back from these weights, unless somebody promoted them since."""
+    for place in range(len(known) - 2, -1, -1):
+        if known[place + 1].content_hash == content_hash:
+            return None
         if known[place].content_hash == content_hash:
-            return place + 1 < len(known) and not known[place + 1].evidence
-    return False
+            return None if known[place + 1].evidence else known[place + 1]
+    return None
 
 
 def promoted(known: History, new: Champion) -> History:
-    """With a new champion. The same weights again change nothing but who promoted them, and keep the one before."""
-    previous = len(known) - 1 if known else None
-    if known and known[-1].content_hash == new.content_hash:
-        previous = known[-1].previous
-    return (*known, replace(new, previous=previous, when=_now()))
+    """With a new champion. The same weights again change nothing but who promoted them and why: they keep the report
+    they were promoted on, and the one before."""
+    now = in_force(known)
+    if now is not None and now.content_hash == new.content_hash:
+        first = promotion_of(known, now)
+        new = replace(new, evidence=first.evidence, report=first.report, previous=now.previous)
+    else:
+        new = replace(new, previous=len(known) - 1 if known else None)
+    return (*known, replace(new, when=_now()))
 
 
 def with_version(new: Champion, version: str) -> Champion:

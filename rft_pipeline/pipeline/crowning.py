@@ -5,6 +5,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
+from rft_pipeline.pipeline.outcomes import may_replace, why_it_stays
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
@@ -13,17 +14,20 @@ from rft_pipeline.store import Home, Record, RecordStore
 def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | None:
     """Move the champion to the round that a promotion's record chose, if it chose one.
 
-    Weights that a person went back from stay away until a person promotes them again. A record that was found rather
-    than made moves nothing, unless whoever made it was killed before the champion moved.
+    It moves only a champion that the rounds were compared with, or an earlier choice on the same report. Weights that
+    a person went back from stay away until a person promotes them again. A record that was found rather than made
+    moves nothing, unless whoever made it was killed before the champion moved.
     """
     decided = decision_of(record)
     if decided["promoted"] is None:
         return None
     with champions.changing(home.root, campaign.name) as known:
         new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
-        moved_before = record.cached and any(each.evidence == new.evidence for each in known)
-        in_force = bool(known) and known[-1].content_hash == new.content_hash
-        if moved_before or in_force or champions.rolled_back(known, new.content_hash):
+        same = ((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in known)
+        moved_before = record.cached and any(same)
+        if moved_before or _is_in_force(known, new) or champions.rolled_back(known, new.content_hash) is not None:
+            return None
+        if not may_replace(known, record):
             return None
         return _crown(campaign, home, known, new)
 
@@ -70,10 +74,17 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
             f"{campaign.name}: round {chosen} is not promoted over {decided['champion']}:\n{failed}\n"
             f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
         )
-    passed = found is not None and found["passed"]
     said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
     with champions.changing(home.root, campaign.name) as known:
-        new = _champion(home, campaign, record, chosen, why or said, forced=force and not passed)
+        new = _champion(home, campaign, record, chosen, why or said, forced=force)
+        now = champions.in_force(known)
+        if now is not None and not (force or _is_in_force(known, new) or may_replace(known, record)):
+            raise GateError(
+                f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion "
+                f"in force: {why_it_stays(now, record)}, and nothing shows the round to be better than it.\n"
+                f"`rft rollback {campaign.name}` goes back from it. To promote the round all the same: "
+                f'rft promote {campaign.name} --round {chosen} --force --why "…"'
+            )
         return _crown(campaign, home, known, new)
 
 
@@ -97,6 +108,11 @@ def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champ
         return known[-1], changed[-1]
 
 
+def _is_in_force(known: History, new: Champion) -> bool:
+    now = champions.in_force(known)
+    return now is not None and now.content_hash == new.content_hash
+
+
 def checkpoint_of(campaign: Campaign, home: Home, round_: int) -> Record:
     """The checkpoint of a round that is in force. Raises `StoreError` when there is none."""
     record = RecordStore(home.store).current(f"{campaign.name}/round_{round_}/checkpoints")
@@ -111,13 +127,12 @@ def _champion(home: Home, campaign: Campaign, decided: Record, round_: int, why:
     checkpoint = None if address is None else records.at(address)
     if checkpoint is None:
         checkpoint = checkpoint_of(campaign, home, round_)
-    report = records.at(decided.upstream["eval_reports"])
     return Champion(
         record=checkpoint.address,
         content_hash=checkpoint.content_hash,
         round=round_,
-        evidence="" if report is None else report.content_hash,
-        report="" if report is None else report.address,
+        evidence=decided.payload["inputs"]["eval_reports"],
+        report=decided.upstream["eval_reports"],
         why=why,
         forced=forced,
     )

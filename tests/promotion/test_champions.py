@@ -38,24 +38,39 @@ def test_going_back_twice_goes_back_twice_and_not_to_and_fro() -> None:
         champions.back(twice, "once more")
 
 
-def test_a_decision_is_held_against_the_champion_it_had_to_beat() -> None:
+def beaten(known: History, evidence: str) -> str | None:
+    found = champions.against(known, evidence)
+    return found and found.content_hash
+
+
+def test_rounds_are_held_against_the_champion_in_force_and_on_its_own_report_against_the_one_before() -> None:
     known = crowned("a", "b")
-    for evidence, beaten in (("report a", None), ("report b", "a"), ("a new report", "b")):
-        found = champions.against(known, evidence)
-        assert (found and found.content_hash) == beaten
+    assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
+    again = Champion("tiny/c", "c", 2, evidence="report b", report="", why="after all", forced=True)
+    assert beaten(champions.promoted(known, again), "report b") == "a"
+    assert beaten(crowned("a"), "report a") is None
+
+
+def test_whom_a_person_went_back_to_had_to_beat_whom_it_had_to_beat_before() -> None:
+    known = champions.back(crowned("a", "b", "c"), "too long")
+    assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
 
 
 def test_weights_that_somebody_went_back_from_are_known_until_they_are_promoted_again() -> None:
     known = champions.back(crowned("a", "b"), "worse on the phone")
-    assert champions.rolled_back(known, "b")
-    assert not champions.rolled_back(known, "a")
+    left = champions.rolled_back(known, "b")
+    assert left is not None
+    assert left.why == "worse on the phone"
+    assert champions.rolled_back(known, "a") is None
     again = Champion("tiny/b", "b", 1, evidence="report b", report="", why="after all", forced=True)
-    assert not champions.rolled_back(champions.promoted(known, again), "b")
+    assert champions.rolled_back(champions.promoted(known, again), "b") is None
 
 
-def test_the_same_weights_again_keep_the_one_before() -> None:
-    known = crowned("a", "b", "b")
+def test_the_same_weights_again_keep_their_report_and_the_one_before() -> None:
+    again = Champion("tiny/b", "b", 1, evidence="report c", report="", why="once more")
+    known = champions.promoted(crowned("a", "b"), again)
     assert before(known) == "a"
+    assert (known[-1].evidence, known[-1].why) == ("report b", "once more")
 
 
 def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
-from rft_pipeline.errors import ConfigError, ModelError
+from rft_pipeline.errors import ConfigError, GateError, ModelError
 from rft_pipeline.graph import node
 from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
@@ -19,6 +19,7 @@ from rft_pipeline.plan import plan
 from rft_pipeline.report.page import signed
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
+from tests.promoted import promote
 from tests.runs import edit, engines_counted, made, run
 from tests.upkeep.small import collected
 
@@ -115,6 +116,33 @@ def test_what_a_person_forced_or_went_back_from_stays_so_when_the_campaign_runs_
     assert aliases() == {"champion": "1"}
     assert made(run(finished_copy)) == []
     assert champion().round == 1
+
+
+def test_whom_a_person_forced_stays_when_the_decision_is_made_again(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
+    again = run(finished_copy, ["promotion"])["promotion"]
+    assert (again.cached, again.metrics["promoted_round"]) == (False, 1)
+    assert [each.round for each in champions.history(home.root, "tiny")] == [1, 2]
+    with pytest.raises(GateError, match=r"round 1 is not promoted over round 2 .* a person promoted it by force"):
+        crown(campaign, home, 1, force=False, why="")
+    roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+
+
+def test_rounds_of_an_earlier_report_are_compared_with_the_champion_in_force(finished_copy: Path) -> None:
+    home, first = Home.find(), record("tiny/promotion")
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)  # another report, on which round 2 is promoted
+    run(finished_copy)
+    second = promote("tiny/round_2/checkpoints")
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 100)
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
+    again = run(finished_copy)["promotion"]
+    assert again.payload["inputs"]["eval_reports"] == first.payload["inputs"]["eval_reports"]
+    assert again.payload["inputs"]["champion"] == champion().content_hash
+    assert [each.round for each in champions.history(home.root, "tiny")] == [1, 2]
+    assert champion().record == second
 
 
 def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path) -> None:
