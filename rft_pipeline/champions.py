@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -38,11 +39,11 @@ class Champion:
     why: str
     """What was decided, or what the person who forced it or rolled back to it said."""
     forced: bool = False
+    cycle: int | None = None
+    """Of retraining, in which it was promoted."""
     previous: int | None = None
     """Place in the history of the champion it took over from."""
     when: str = ""
-    version: str | None = None
-    """Of the campaign's model in the MLflow registry."""
 
 
 History = tuple[Champion, ...]
@@ -65,7 +66,7 @@ def read(path: Path) -> History:
     except FileNotFoundError:
         return ()
     try:
-        return tuple(Champion(**each) for each in json.loads(text)["history"])
+        return tuple(_entry(each) for each in json.loads(text)["history"])
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"{path}: does not tell a champion: {error}; mend it, or remove it and promote a round again"
@@ -139,10 +140,6 @@ def promoted(known: History, new: Champion) -> History:
     return (*known, replace(new, when=_now()))
 
 
-def with_version(new: Champion, version: str) -> Champion:
-    return replace(new, version=version)
-
-
 def back(known: History, why: str) -> History:
     """With the champion before the one in force. Raises `StoreError` when there is none."""
     earlier = before(known)
@@ -167,6 +164,11 @@ def changing(root: Path, campaign: str) -> Iterator[History]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{campaign}.lock")):
         yield read(path)
+
+
+def _entry(stored: dict[str, Any]) -> Champion:
+    """A line of the file; earlier ones also tell a version in MLflow's registry."""
+    return Champion(**{name: value for name, value in stored.items() if name != "version"})
 
 
 def _now() -> str:

@@ -26,8 +26,7 @@ def exported(record: Record, target: Path) -> None:
 
 
 def _named(champion: Champion) -> str:
-    version = "" if champion.version is None else f", version {champion.version}"
-    return f"round {champion.round} ({champion.record}{version})"
+    return f"round {champion.round} ({champion.record})"
 
 
 def _line(text: str) -> None:

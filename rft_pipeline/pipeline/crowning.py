@@ -11,25 +11,28 @@ from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
 
-def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | None:
-    """Move the champion to the round that a promotion's record chose, if it chose one.
-
-    It moves only a champion that the rounds were compared with, or an earlier choice on the same report. Weights that
-    a person went back from stay away until a person promotes them again. A record that was found rather than made
-    moves nothing, unless whoever made it was killed before the champion moved.
-    """
-    decided = decision_of(record)
-    if decided["promoted"] is None:
-        return None
+def crown_decided(campaign: Campaign, home: Home, record: Record) -> None:
+    """Move the champion to the round that a promotion's record chose, if it chose one and may, and let MLflow's
+    registry say who it is, whether it moved or not."""
     with champions.changing(home.root, campaign.name) as known:
-        new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
-        same = ((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in known)
-        moved_before = record.cached and any(same)
-        if moved_before or _is_in_force(known, new) or champions.rolled_back(known, new.content_hash) is not None:
-            return None
-        if not may_replace(known, record):
-            return None
-        return _crown(campaign, home, known, new)
+        new = _decided(campaign, home, known, record)
+        if new is not None:
+            champions.write(home.root, campaign.name, champions.promoted(known, new))
+        mirror(campaign, home)
+
+
+def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> Champion | None:
+    """Whom a decision makes champion: it moves only one that the rounds were compared with, or an earlier choice on the
+    same report. Weights that a person went back from stay away until a person promotes them again. A record that was
+    found rather than made moves nothing, unless whoever made it was killed before the champion moved."""
+    decided = decision_of(record)
+    if decided["promoted"] is None or not may_replace(known, record):
+        return None
+    new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
+    same = ((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in known)
+    moved_before = record.cached and any(same)
+    rolled_back = champions.rolled_back(known, new.content_hash) is not None
+    return None if moved_before or rolled_back or _is_in_force(known, new) else new
 
 
 def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
@@ -85,7 +88,10 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
                 f"`rft rollback {campaign.name}` goes back from it. To promote the round all the same: "
                 f'rft promote {campaign.name} --round {chosen} --force --why "…"'
             )
-        return _crown(campaign, home, known, new)
+        changed = champions.promoted(known, new)
+        champions.write(home.root, campaign.name, changed)
+        mirror(campaign, home)
+        return changed[-1]
 
 
 def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion]:
@@ -103,8 +109,8 @@ def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champ
                 f'rft promote {campaign.name} --round N --force --why "…"'
             )
         changed = champions.back(known, why)
-        _point(home, campaign, changed)
         champions.write(home.root, campaign.name, changed)
+        mirror(campaign, home)
         return known[-1], changed[-1]
 
 
@@ -127,6 +133,7 @@ def _champion(home: Home, campaign: Campaign, decided: Record, round_: int, why:
     checkpoint = None if address is None else records.at(address)
     if checkpoint is None:
         checkpoint = checkpoint_of(campaign, home, round_)
+    cycle = cycles.cycle_of(campaign, home)
     return Champion(
         record=checkpoint.address,
         content_hash=checkpoint.content_hash,
@@ -135,26 +142,37 @@ def _champion(home: Home, campaign: Campaign, decided: Record, round_: int, why:
         report=decided.upstream["eval_reports"],
         why=why,
         forced=forced,
+        cycle=None if cycle is None else cycle.number,
     )
 
 
-def _crown(campaign: Campaign, home: Home, known: History, new: Champion) -> Champion:
+def mirror(campaign: Campaign, home: Home) -> None:
+    """Let MLflow's registry name the champion and the one before, as the file of champions does; a registry that lost
+    them, or a process that was killed between the two, is made good. Raises `TrackingError`."""
+    known = champions.history(home.root, campaign.name)
+    if not known:
+        return
+
+    def named(champion: Champion | None) -> registry.Named | None:
+        if champion is None:
+            return None
+        promotion = champions.promotion_of(known, champion)
+        return registry.Named(promotion.record, promotion.when, lambda: _version(campaign, home, promotion))
+
+    aliases = {registry.CHAMPION: champions.in_force(known), registry.PREVIOUS: champions.before(known)}
+    registry.mirror(home, campaign.name, {alias: named(champion) for alias, champion in aliases.items()})
+
+
+def _version(campaign: Campaign, home: Home, champion: Champion) -> registry.Version | None:
     records = RecordStore(home.store)
-    checkpoint = records.at(new.record)
-    assert checkpoint is not None
-    facts = card_facts(campaign, home, checkpoint, records.at(new.report), new.why, forced=new.forced)
-    weights = checkpoint.path("checkpoint")
-    card, cycle = without_metadata(render_card(facts)), cycles.cycle_of(campaign, home)
-    tags = {}
-    if cycle is not None:
-        card, tags = f"Promoted in cycle {cycle.number}.\n\n{card}", {"rft.cycle": str(cycle.number)}
-    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, card, tags)
-    changed = champions.promoted(known, champions.with_version(new, version))
-    _point(home, campaign, changed)
-    champions.write(home.root, campaign.name, changed)
-    return changed[-1]
-
-
-def _point(home: Home, campaign: Campaign, changed: History) -> None:
-    earlier = champions.before(changed)
-    registry.point(home, campaign.name, changed[-1].version, None if earlier is None else earlier.version)
+    checkpoint = records.at(champion.record)
+    if checkpoint is None:
+        return None
+    report = records.at(champion.report)
+    facts = card_facts(campaign, home, checkpoint, report, champion.why, forced=champion.forced)
+    card = without_metadata(render_card(facts))
+    tags = {"rft.content_hash": champion.content_hash, "rft.round": str(champion.round)}
+    tags |= {"rft.forced": str(champion.forced).lower()}
+    if champion.cycle is not None:
+        card, tags = f"Promoted in cycle {champion.cycle}.\n\n{card}", {**tags, "rft.cycle": str(champion.cycle)}
+    return registry.Version(checkpoint.path("checkpoint"), checkpoint.mlflow_run_id, card, tags)

@@ -6,12 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
-from rft_pipeline.errors import ConfigError, GateError, ModelError
+from rft_pipeline.errors import ConfigError, GateError, ModelError, TrackingError
 from rft_pipeline.graph import node
 from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
@@ -151,6 +152,61 @@ def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path
     assert made(run(finished_copy)) == []
     assert champion().round == 1
     assert aliases() == {"champion": "1"}
+
+
+def test_a_registry_that_lost_versions_is_filled_again_and_stops_nobody(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+    client = MlflowClient(tracking_uri=home.mlflow_uri)
+    client.delete_model_version("tiny", "1")
+    assert aliases() == {"champion": "2"}
+    roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+    assert aliases() == {"champion": "3"}
+    version = client.get_model_version("tiny", "3")
+    assert version.tags["rft.record"] == champion().record
+    assert "round 1 is promoted over base: reward +" in version.description
+    client.delete_registered_model("tiny")
+    assert made(run(finished_copy, ["promotion"])) == []
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_lost_mlflow_database_stops_nobody(finished_copy: Path) -> None:
+    home = Home.find()
+    for path in home.root.glob("mlflow.db*"):
+        path.unlink()
+    crown(load_campaign(finished_copy), home, 2, force=True, why="reads better")
+    assert champion().round == 2
+    assert sorted(aliases()) == ["champion", "previous"]
+
+
+def test_a_process_killed_before_the_registry_followed_is_made_good(finished_copy: Path) -> None:
+    promote("tiny/round_2/checkpoints")  # writes the file alone
+    assert aliases() == {"champion": "1"}
+    run(finished_copy, ["promotion"])
+    assert aliases() == {"champion": "2", "previous": "1"}
+
+
+def test_a_registry_that_cannot_be_told_stops_no_rollback_and_says_so(
+    finished_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr(MlflowClient, "search_registered_models", unreachable)
+    with pytest.raises(TrackingError, match=r"written down, but .* could not be told: the server is away"):
+        roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+
+
+def test_a_version_promoted_again_tells_how(finished_copy: Path) -> None:
+    crown(load_campaign(finished_copy), Home.find(), 1, force=True, why="kinder on the phone")
+    version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
+    assert (version.version, version.tags["rft.forced"]) == (1, "true")
+    assert "kinder on the phone" in version.description
 
 
 def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale(finished_copy: Path) -> None:
