@@ -5,20 +5,22 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.outcomes import may_replace, why_it_stays
+from rft_pipeline.pipeline.outcomes import Outcome, may_replace, outcome_of, why_it_stays
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
 
-def crown_decided(campaign: Campaign, home: Home, record: Record) -> None:
+def crown_decided(campaign: Campaign, home: Home, record: Record) -> Outcome:
     """Move the champion to the round that a promotion's record chose, if it chose one and may, and let MLflow's
     registry say who it is, whether it moved or not."""
     with champions.changing(home.root, campaign.name) as known:
         new = _decided(campaign, home, known, record)
+        changed = known if new is None else champions.promoted(known, new)
         if new is not None:
-            champions.write(home.root, campaign.name, champions.promoted(known, new))
+            champions.write(home.root, campaign.name, changed)
         mirror(campaign, home)
+        return outcome_of(changed, record)
 
 
 def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> Champion | None:
@@ -35,15 +37,14 @@ def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> 
     return None if moved_before or rolled_back or _is_in_force(known, new) else new
 
 
-def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
-    """Write down the promotion's decision as the outcome of the cycle in force, if it was made on the cycle's prompts;
-    `train` is the hash of their file."""
+def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, train: str) -> None:
+    """Write down what became of a promotion's decision as the outcome of the cycle in force, if it was made on the
+    cycle's prompts; `train` is the hash of their file."""
     cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
         return
-    decided = decision_of(record)
-    promoted = "none" if decided["promoted"] is None else f"round {decided['promoted']}"
-    cycles.finish(cycle, {"promoted": promoted, "said": decided["said"], "promotion": record.address})
+    told = {"promoted": outcome.round_in_words, "said": outcome.in_words, "promotion": record.address}
+    cycles.finish(cycle, told)
 
 
 def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rft_pipeline import champions
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.store import Record
+from rft_pipeline.store import Home, Record
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,12 @@ class Outcome:
     """Why the champion is another than was decided; None where it is not."""
 
     @property
+    def round_in_words(self) -> str:
+        return "none" if self.promoted is None else f"round {self.promoted}"
+
+    @property
     def in_words(self) -> str:
+        """What was decided, and why the champion is another where it is."""
         return self.said if self.stays is None else f"{self.said}; {self.stays}"
 
 
@@ -33,6 +38,11 @@ def may_replace(known: History, record: Record) -> bool:
     if now.content_hash == inputs["champion"]:
         return True
     return now.evidence == inputs["eval_reports"] and not now.forced
+
+
+def outcome(home: Home, record: Record) -> Outcome:
+    """What became of a promotion's decision by now."""
+    return outcome_of(champions.history(home.root, record.key.partition("/")[0]), record)
 
 
 def outcome_of(known: History, record: Record) -> Outcome:

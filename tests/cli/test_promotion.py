@@ -1,12 +1,18 @@
 """`rft promote`, `rft rollback` and `rft export` on the finished tiny campaign, of which round 1 is the champion."""
 
+import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from assets.checks import a_round_is_promoted
 from rft_pipeline import champions
-from rft_pipeline.store import Home
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, assert_one_message
+from tests.promoted import promote
 from tests.runs import edit, run
 
 
@@ -79,6 +85,32 @@ def test_a_champion_that_a_new_decision_would_not_make_stays_and_the_report_says
     said = rft("report", "tiny")
     assert "no round is promoted over base" in said.out
     assert "round 1 stays the champion until a person moves it" in said.out
+    assert in_force() == 1
+
+
+def test_after_a_rollback_the_report_and_mlflow_do_not_say_that_the_round_is_promoted(
+    finished_copy: Path, rft: Rft
+) -> None:
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
+    run(finished_copy)  # another report than that of the champion
+    promote("tiny/round_2/checkpoints")
+    assert rft("rollback", "tiny", "--why", "no, it is not").code == 0
+    home = Home.find()
+    promotion = RecordStore(home.store).current("tiny/promotion")
+    assert promotion is not None
+    decided = decision_of(promotion)
+    two = next(each for each in decided["rounds"] if each["round"] == 2)
+    changed = decided | {"promoted": 2, "said": "round 2 is promoted over round 1"}  # as if it had passed
+    (promotion.folder / "promotion.json").write_text(json.dumps(changed), encoding="utf-8")
+    assert two["policy"] != promotion.payload["inputs"]["champion"]
+    said = rft("report", "tiny")
+    assert "round 2 is not the champion, since a person went back from it (no, it is not)" in said.out
+    again = run(finished_copy, ["promotion"])["promotion"]
+    tags = MlflowClient(tracking_uri=home.mlflow_uri).get_run(again.mlflow_run_id).data.tags
+    assert tags["rft.promoted"] == "none"
+    assert "a person went back from it" in tags["rft.decision"]
+    check = a_round_is_promoted(again, load_campaign(finished_copy))
+    assert (check.passed, check.metadata["round"].value) == (False, 0)
     assert in_force() == 1
 
 
