@@ -1,7 +1,7 @@
 """Champions: which checkpoint of a campaign is in use, which was before, and why.
 
-`<home>/champions/<campaign>.json` holds every change, oldest first; the last line of it is in force. It is replaced as
-a whole, so a reader finds the old or the new.
+`<home>/champions/<campaign>.json` holds every change, oldest first; the last line of it is in force: a champion, or
+none after a person went back from the first one. It is replaced as a whole, so a reader finds the old or the new.
 """
 
 import json
@@ -25,7 +25,7 @@ FOLDER = "champions"
 
 @dataclass(frozen=True)
 class Champion:
-    """One change: from then on this checkpoint was the champion."""
+    """One change: from then on this checkpoint was the champion, by a promotion or by a rollback to it."""
 
     record: str
     """Address of the checkpoint's record."""
@@ -46,7 +46,17 @@ class Champion:
     when: str = ""
 
 
-History = tuple[Champion, ...]
+@dataclass(frozen=True)
+class NoChampion:
+    """One change: from then on there was no champion, and base was in force again."""
+
+    why: str
+    """What the person said who went back from the first champion."""
+    when: str = ""
+    record: None = None
+
+
+History = tuple[Champion | NoChampion, ...]
 
 
 def path_of(root: Path, campaign: str) -> Path:
@@ -69,7 +79,8 @@ def read(path: Path) -> History:
         return tuple(_entry(each) for each in json.loads(text)["history"])
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{path}: does not tell a champion: {error}; mend it, or remove it and promote a round again"
+            f"{path}: does not tell a champion: {error}; mend it, or put it back from a backup. Without it, the "
+            f"history and every rollback in it are lost, and the next `rft run {path.stem}` promotes what it decides"
         ) from error
 
 
@@ -79,7 +90,7 @@ def champion(root: Path, campaign: str) -> Champion | None:
 
 
 def in_force(known: History) -> Champion | None:
-    return known[-1] if known else None
+    return _at(known, len(known) - 1 if known else None)
 
 
 def campaign_of(name: str) -> str:
@@ -93,20 +104,28 @@ def named(root: Path, name: str) -> Champion | None:
     if not record:
         return champion(root, campaign_of(name))
     known = history(root, campaign_of(name))
-    return next((each for each in reversed(known) if each.record == record), None)
+    return next((each for each in reversed(known) if isinstance(each, Champion) and each.record == record), None)
 
 
 def before(known: History) -> Champion | None:
     """The one before the one in force."""
-    place = known[-1].previous if known else None
-    return None if place is None else known[place]
+    now = in_force(known)
+    return None if now is None else _at(known, now.previous)
+
+
+def chain(known: History) -> list[Champion]:
+    """The one in force, the one before it, the one before that, and so on: whom one rollback after the other finds."""
+    found, each = [], in_force(known)
+    while each is not None:
+        found.append(each)
+        each = _at(known, each.previous)
+    return found
 
 
 def promotion_of(known: History, champion: Champion) -> Champion:
     """How a champion came to be one: its own line, or for one that a rollback brought back that of its promotion."""
-    if champion.evidence:
-        return champion
-    return next((each for each in reversed(known) if each.record == champion.record and each.evidence), champion)
+    same = (each for each in reversed(known) if isinstance(each, Champion) and each.record == champion.record)
+    return champion if champion.evidence else next((each for each in same if each.evidence), champion)
 
 
 def against(known: History, evidence: str) -> Champion | None:
@@ -114,18 +133,24 @@ def against(known: History, evidence: str) -> Champion | None:
     itself, the one it took over from, before anybody was promoted on it."""
     found = in_force(known)
     while found is not None and promotion_of(known, found).evidence == evidence:
-        found = None if found.previous is None else known[found.previous]
+        found = _at(known, found.previous)
     return found
 
 
-def rolled_back(known: History, content_hash: str) -> Champion | None:
-    """The rollback by which a person went back from these weights, unless somebody promoted them since."""
-    for place in range(len(known) - 2, -1, -1):
-        if known[place + 1].content_hash == content_hash:
-            return None
-        if known[place].content_hash == content_hash:
-            return None if known[place + 1].evidence else known[place + 1]
+def rolled_back(known: History, content_hash: str) -> str | None:
+    """Why a person went back from these weights; None where nobody did, or somebody promoted them since."""
+    for place in range(len(known) - 1, -1, -1):
+        each, after = known[place], known[place + 1] if place + 1 < len(known) else None
+        if isinstance(each, Champion) and each.content_hash == content_hash:
+            back = isinstance(after, NoChampion) or (after is not None and not after.evidence)
+            return after.why if after is not None and back else None
     return None
+
+
+def was_promoted(known: History, new: Champion) -> bool:
+    """Whether the same weights were promoted on the same report before."""
+    there = (each for each in known if isinstance(each, Champion))
+    return any((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in there)
 
 
 def promoted(known: History, new: Champion) -> History:
@@ -136,15 +161,18 @@ def promoted(known: History, new: Champion) -> History:
         first = promotion_of(known, now)
         new = replace(new, evidence=first.evidence, report=first.report, previous=now.previous)
     else:
-        new = replace(new, previous=len(known) - 1 if known else None)
+        new = replace(new, previous=None if now is None else len(known) - 1)
     return (*known, replace(new, when=_now()))
 
 
 def back(known: History, why: str) -> History:
-    """With the champion before the one in force. Raises `StoreError` when there is none."""
+    """With the champion before the one in force, or base where that was the first. Raises `StoreError` where there is
+    none in force to go back from."""
+    if in_force(known) is None:
+        raise StoreError("there is no champion to go back from")
     earlier = before(known)
     if earlier is None:
-        raise StoreError("there is no champion before the one in force to go back to")
+        return (*known, NoChampion(why, when=_now()))
     return (*known, replace(earlier, evidence="", why=why, when=_now()))
 
 
@@ -166,8 +194,15 @@ def changing(root: Path, campaign: str) -> Iterator[History]:
         yield read(path)
 
 
-def _entry(stored: dict[str, Any]) -> Champion:
+def _at(known: History, place: int | None) -> Champion | None:
+    found = None if place is None else known[place]
+    return found if isinstance(found, Champion) else None
+
+
+def _entry(stored: dict[str, Any]) -> Champion | NoChampion:
     """A line of the file; earlier ones also tell a version in MLflow's registry."""
+    if stored["record"] is None:
+        return NoChampion(**stored)
     return Champion(**{name: value for name, value in stored.items() if name != "version"})
 
 

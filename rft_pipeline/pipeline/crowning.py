@@ -31,8 +31,7 @@ def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> 
     if decided["promoted"] is None or not may_replace(known, record):
         return None
     new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
-    same = ((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in known)
-    moved_before = record.cached and any(same)
+    moved_before = record.cached and champions.was_promoted(known, new)
     rolled_back = champions.rolled_back(known, new.content_hash) is not None
     return None if moved_before or rolled_back or _is_in_force(known, new) else new
 
@@ -66,6 +65,11 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
             f'rft promote {campaign.name} --round N --force --why "…"'
         )
     found = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    if f"checkpoints_{chosen}" not in record.upstream and not force:
+        raise GateError(
+            f"{campaign.name}: round {chosen} was never compared: the decision in force is on {_rounds_of(record)}; "
+            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides again"
+        )
     if found is None and not force:
         raise GateError(
             f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
@@ -81,38 +85,53 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
     said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
     with champions.changing(home.root, campaign.name) as known:
         new = _champion(home, campaign, record, chosen, why or said, forced=force)
-        now = champions.in_force(known)
-        if now is not None and not (force or _is_in_force(known, new) or may_replace(known, record)):
-            raise GateError(
-                f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion "
-                f"in force: {why_it_stays(now, record)}, and nothing shows the round to be better than it.\n"
-                f"`rft rollback {campaign.name}` goes back from it. To promote the round all the same: "
-                f'rft promote {campaign.name} --round {chosen} --force --why "…"'
-            )
-        changed = champions.promoted(known, new)
-        champions.write(home.root, campaign.name, changed)
+        if not (force or _is_in_force(known, new) or may_replace(known, record)):
+            raise GateError(_not_compared(campaign, champions.in_force(known), record, chosen))
+        champions.write(home.root, campaign.name, champions.promoted(known, new))
         mirror(campaign, home)
-        return changed[-1]
+        return new
 
 
-def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion]:
-    """Go back to the champion before; returns the one that was left and the one in force now.
+def _rounds_of(record: Record) -> str:
+    """The rounds that a promotion compared, in words."""
+    roles = (role for role in record.upstream if role.startswith("checkpoints_"))
+    return f"rounds {', '.join(sorted((role.removeprefix('checkpoints_') for role in roles), key=int))}"
 
-    Raises `StoreError` where there is none to go back from, or to.
+
+def _not_compared(campaign: Campaign, now: Champion | None, record: Record, chosen: int) -> str:
+    all_the_same = f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
+    if now is None:
+        return (
+            f"{campaign.name}: round {chosen} is not promoted: the rounds were compared with "
+            f"{decision_of(record)['champion']}, and by now there is no champion and base is in force; "
+            f"`rft run {campaign.name}` compares them with base.\n{all_the_same}"
+        )
+    return (
+        f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion in "
+        f"force: {why_it_stays(now, record)}, and nothing shows the round to be better than it.\n"
+        f"`rft rollback {campaign.name}` goes back from it. {all_the_same}"
+    )
+
+
+def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion | None]:
+    """Go back to the champion before; returns the one that was left and the one in force now, None for base.
+
+    Raises `StoreError` where there is none to go back from, and where the weights to go back to are gone.
     """
     with champions.changing(home.root, campaign.name) as known:
-        if not known:
+        left, earlier = champions.in_force(known), champions.before(known)
+        if left is None:
             raise StoreError(f"{campaign.name} has no champion, so that there is nothing to go back from")
-        if champions.before(known) is None:
+        if earlier is not None and RecordStore(home.store).at(earlier.record) is None:
             raise StoreError(
-                f"{campaign.name}: round {known[-1].round} ({known[-1].record}) is the first champion, and there is "
-                f"none before it to go back to; to put another in its place: "
+                f"{campaign.name}: the champion before, round {earlier.round}, is gone: {earlier.record} is not there "
+                f"or not whole. Round {left.round} stays; to put another in its place: "
                 f'rft promote {campaign.name} --round N --force --why "…"'
             )
         changed = champions.back(known, why)
         champions.write(home.root, campaign.name, changed)
         mirror(campaign, home)
-        return known[-1], changed[-1]
+        return left, earlier
 
 
 def _is_in_force(known: History, new: Champion) -> bool:

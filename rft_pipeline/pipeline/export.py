@@ -27,6 +27,7 @@ def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> 
         if champion is None:
             raise StoreError(
                 f"{campaign.name} has no champion; `rft run {campaign.name}` promotes a round that earns it, "
+                f"`rft promote {campaign.name}` one that a person went back from, "
                 "or name one: --round N"
             )
         checkpoint = records.at(champion.record)

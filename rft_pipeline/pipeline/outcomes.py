@@ -55,13 +55,13 @@ def outcome_of(known: History, record: Record) -> Outcome:
     if chosen is None and in_force in (None, record.payload["inputs"]["champion"]):
         return Outcome(None, decided["said"])
     campaign = record.key.partition("/")[0]
+    asks = (
+        f"`rft promote {campaign}` makes it so" if may_replace(known, record) else f"`rft run {campaign}` decides anew"
+    )
     if chosen is not None and (left := champions.rolled_back(known, chosen)) is not None:
-        stays = (
-            f"round {decided['promoted']} is not the champion, since a person went back from it ({left.why}); "
-            f"`rft promote {campaign}` brings it back"
-        )
+        stays = f"round {decided['promoted']} is not the champion, since a person went back from it ({left}); {asks}"
     elif now is None:
-        stays = f"round {decided['promoted']} is not the champion yet; `rft promote {campaign}` makes it so"
+        stays = f"round {decided['promoted']} is not the champion yet; {asks}"
     else:
         stays = (
             f"{_named(known, now, record)} stays the champion until a person moves it: {why_it_stays(now, record)} "

@@ -48,8 +48,18 @@ def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: 
     assert "is the champion again" in said.out
     assert in_force() == 1
     said = rft("rollback", "tiny")
-    assert_one_message(said, "tiny: round 1 (tiny/round_1/checkpoints/", "is the first champion", "rft promote tiny")
+    assert said.code == 0
+    assert "no round is the champion and base is in force again, instead of round 1 (tiny/round_1/" in said.out
+    assert "`rft promote tiny` brings it back" in said.out
+    assert_one_message(rft("rollback", "tiny"), "tiny has no champion")
+    assert rft("promote", "tiny").code == 0
     assert in_force() == 1
+
+
+def test_a_round_that_did_not_run_yet_was_never_compared(finished_copy: Path, rft: Rft) -> None:
+    edit(finished_copy / "campaign.yaml", "rounds", 3)
+    said = rft("promote", "tiny", "--round", "3")
+    assert_one_message(said, "round 3 was never compared", "on rounds 1, 2", "`rft run tiny` runs all 3 rounds")
 
 
 def test_a_campaign_that_never_ran_has_nothing_to_promote_or_to_go_back_from(tiny_campaign: Path, rft: Rft) -> None:

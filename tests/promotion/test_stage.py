@@ -8,11 +8,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from rft_pipeline import champions
+from rft_pipeline import champions, models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
-from rft_pipeline.errors import ConfigError, GateError, ModelError, TrackingError
+from rft_pipeline.errors import ConfigError, GateError, ModelError, StoreError, TrackingError
 from rft_pipeline.graph import node
 from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
@@ -22,7 +22,7 @@ from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
 from tests.promoted import promote
 from tests.runs import edit, engines_counted, made, run
-from tests.upkeep.small import collected
+from tests.upkeep.small import collected, counts, verified
 
 JUDGED = ("polite", "relevant", "says_enough", "has_an_e")
 
@@ -130,6 +130,40 @@ def test_whom_a_person_forced_stays_when_the_decision_is_made_again(finished_cop
         crown(campaign, home, 1, force=False, why="")
     roll_back(campaign, home, "no, it does not")
     assert champion().round == 1
+
+
+def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    first = champion()
+    left, now = roll_back(campaign, home, "base was kinder")
+    assert (left.record, now) == (first.record, None)
+    assert champions.champion(home.root, "tiny") is None
+    assert aliases() == {}
+    assert to_run(finished_copy) == []
+    assert made(run(finished_copy)) == []
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
+    again = run(finished_copy, ["promotion"])["promotion"]
+    assert (again.cached, again.metrics["promoted_round"]) == (False, 1)
+    assert champions.champion(home.root, "tiny") is None
+    assert verified().findings == []
+    assert counts(collected(yes=False)).keys() == {"records that nothing reaches"}  # the earlier promotion
+    with pytest.raises(ModelError, match="no champion since a person went back from its last one; `rft promote tiny`"):
+        models.identify("champion:tiny", home.models, finished_copy)
+    crown(campaign, home, None, force=False, why="")
+    assert champion().record == first.record
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_rollback_to_weights_that_are_gone_is_refused(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    first = champion()
+    crown(campaign, home, 2, force=True, why="reads better")
+    shutil.rmtree(home.store / first.record)
+    with pytest.raises(StoreError, match=rf"the champion before, round 1, is gone: {first.record}"):
+        roll_back(campaign, home, "no, it does not")
+    assert champion().round == 2
+    gone = [each for each in verified().findings if each.file == "tiny.json"]
+    assert [(each.level, each.what) for each in gone] == [("warning", f"names {first.record}, which does not exist")]
 
 
 def test_rounds_of_an_earlier_report_are_compared_with_the_champion_in_force(finished_copy: Path) -> None:
