@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from assets.checks import a_round_is_promoted
 from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline import export as exporting
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, assert_one_message
@@ -150,6 +151,30 @@ def test_an_export_loads_in_transformers_as_it_is(finished_home: Path, tmp_path:
     ):
         assert part in card
     assert_one_message(rft("export", "tiny", str(target)), "holds something already")
+
+
+def test_an_export_that_is_killed_leaves_nothing_in_its_place_and_the_next_one_is_whole(
+    finished_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, target = load_campaign(finished_home), tmp_path / "model"
+    monkeypatch.setattr(Path, "rename", killed)
+    monkeypatch.setattr(exporting.shutil, "rmtree", lambda *_, **__: None)  # who is killed tidies nothing up
+    with pytest.raises(KeyboardInterrupt):
+        exporting.export(campaign, Home.find(), None, target)
+    assert not target.exists()
+    left = [path.name for path in tmp_path.iterdir()]
+    monkeypatch.undo()
+    monkeypatch.setenv("RFT_HOME", str(finished_home.parent.parent / "home"))
+    (tmp_path / left[0] / "half.safetensors").touch()
+    target.mkdir()  # an empty folder is as good as none
+    exporting.export(campaign, Home.find(), None, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert "half.safetensors" not in {path.name for path in target.iterdir()}
+    assert {"README.md", "model.safetensors", "tokenizer.json"} <= {path.name for path in target.iterdir()}
+
+
+def killed(path: Path, target: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_exported_adapter_is_merged(tiny_campaign: Path, tmp_path: Path, rft: Rft) -> None:
