@@ -16,6 +16,7 @@ from rft_pipeline.errors import ConfigError, GateError, ModelError, StoreError, 
 from rft_pipeline.graph import node
 from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.plan import plan
 from rft_pipeline.report.page import signed
 from rft_pipeline.sources import source_hashes
@@ -288,3 +289,17 @@ def test_a_champion_from_elsewhere_is_sampled_and_judged_here(finished_copy: Pat
     with engines_counted() as loaded:
         again = run(finished_copy, ["promotion"])["promotion"]
     assert (again.content_hash, loaded) == (found.content_hash, [])
+
+
+def test_the_held_out_judge_judges_a_champion_from_elsewhere_too(finished_copy: Path) -> None:
+    judge = {"protocol": "rule", "rule": {"name": "length", "min_words": 3}}
+    watched = {"resamples": 100, "held_out": [{"name": "says_something", "judge": judge}]}
+    edit(finished_copy / "campaign.yaml", "alarms", watched)
+    edit(finished_copy / "campaign.yaml", "seed", 11)
+    found = run(finished_copy)["promotion"]
+    assert found.rows["made"] == 6
+    theirs = pl.read_parquet(found.path("promotion.parquet"))
+    assert theirs["held_out"].null_count() == 0
+    for each in decision_of(found)["rounds"]:
+        (bound,) = (bound for bound in each["bounds"] if bound["name"] == "held-out judge")
+        assert bound["found"] is not None, bound["said"]
