@@ -9,7 +9,9 @@ import polars as pl
 from assets.tables import frame, markdown, steps
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import overlaps
-from rft_pipeline.store import Record
+from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.store import Home, Record
 
 SHOWN = 5
 """Eval prompts named in a message."""
@@ -54,10 +56,10 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
 
 
 def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """Whether a round passed every bound; that none did is no fault of the run."""
-    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
-    metadata = {"compared with": decided["champion"], "round": decided["promoted"] or 0}
-    return _result("promoted", decided["promoted"] is not None, metadata, decided["said"])
+    """Whether a round passed every bound and is the champion; that none is, is no fault of the run."""
+    became = outcome(Home.find(), record)
+    metadata = {"compared with": decision_of(record)["champion"], "round": became.promoted or 0}
+    return _result("promoted", became.promoted is not None, metadata, became.in_words)
 
 
 def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResult:

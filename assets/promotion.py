@@ -14,7 +14,7 @@ from rft_pipeline.store import Record
 
 
 def promotion(campaign: Campaign) -> dg.AssetsDefinition:
-    promoted = check_spec(campaign, "promotion", "promoted", "A round is better than the champion on every bound.")
+    promoted = check_spec(campaign, "promotion", "promoted", "A round passed every bound and is the champion.")
     return stage_asset(
         campaign,
         "promotion",

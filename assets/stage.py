@@ -9,7 +9,8 @@ from assets.resources import StageRunner
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import dead_runs
 from rft_pipeline.graph import node
-from rft_pipeline.store import Record
+from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.store import Home, Record
 from rft_pipeline.tracking import asset_url
 
 Metadata = Callable[[Record], dict[str, Any]]
@@ -47,8 +48,8 @@ def stage_asset(
         dead_runs.claim(context.instance, context.run, stages.about(campaign.name))
         record = stages.run(campaign.name, name, context.run_id)
         if here.stage == "promotion":
-            promoted = int(record.metrics["promoted_round"])
-            context.instance.add_run_tags(context.run_id, {"rft/promoted": f"round {promoted}" if promoted else "none"})
+            promoted = outcome(Home.find(), record).round_in_words
+            context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(record.content_hash),

@@ -25,5 +25,9 @@ class StoreError(RftError):
     """A record or table that is missing, locked, altered or cannot be written."""
 
 
+class TrackingError(RftError):
+    """MLflow, where it could not be told what the store holds."""
+
+
 class GateError(RftError):
     """Results too poor to go on with: the stage refuses rather than train on them."""

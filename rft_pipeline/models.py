@@ -98,6 +98,11 @@ def champion_of(name: str, models: Path) -> champions.Champion:
     found = champions.named(models.parent, name)
     if found is None and "@" in name:
         raise ModelError(f"model {name}: {name.partition('@')[2]} never was the champion of {campaign}")
+    if found is None and champions.history(models.parent, campaign):
+        raise ModelError(
+            f"model {name}: campaign {campaign} has no champion since a person went back from its last one; "
+            f"`rft promote {campaign}` brings it back"
+        )
     if found is None:
         raise ModelError(
             f"model {name}: campaign {campaign} has no champion yet; `rft run {campaign}` promotes a round that earns "

@@ -40,16 +40,14 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
 
 
 def _champions(root: Path, campaign: str) -> dict[str, str]:
-    """The champion in force; and by the eval report that somebody was promoted on, whom that had to beat, empty for
-    nobody."""
+    """The champion in force; and by the report it was promoted on, whom that had to beat, empty for nobody."""
     known = champions.history(root, campaign)
-    if not known:
+    now = champions.in_force(known)
+    if now is None:
         return {}
-    decided = {each.evidence: champions.against(known, each.evidence) for each in known if each.evidence}
-    return {
-        "champion": known[-1].content_hash,
-        **{f"champion.{evidence}": each.content_hash if each else "" for evidence, each in decided.items()},
-    }
+    evidence = champions.promotion_of(known, now).evidence
+    beaten = champions.against(known, evidence)
+    return {"champion": now.content_hash, f"champion.{evidence}": "" if beaten is None else beaten.content_hash}
 
 
 def _anchors_hash(path: Path) -> str:

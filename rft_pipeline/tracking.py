@@ -31,7 +31,7 @@ MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
 PROMOTED = "rft.promoted"
 DECISION = "rft.decision"
-"""Tags of a parent run: the round that was promoted, or none; and what was decided, in words."""
+"""Tags of a parent run: the round that is champion by its promotion, or none; and what was decided, in words."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
 
@@ -123,6 +123,16 @@ class Tracker:
             self._client.set_tag(self.run_id, tag, record.fingerprint)
         return self.run_id
 
+    def log_outcome(self, promoted: str, said: str) -> None:
+        """What became of a promotion's decision. Without a new record it may be another than before: a person moves
+        champions too."""
+        there = self._client.get_run(self.run_id).data.tags
+        if (there.get(PROMOTED), there.get(DECISION)) == (promoted, said):
+            return
+        self._client.set_tag(self.run_id, PROMOTED, promoted)
+        self._client.set_tag(self.run_id, DECISION, said)
+        self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
+
     def _log(self, record: Record) -> None:
         client = self._client
         numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
@@ -156,10 +166,6 @@ class Tracker:
             f"dagster.{stage}.url": asset_url(record.key),
             f"rft.record.{stage}": record.address,
         } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
-        if stage == "promotion":
-            decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
-            links[PROMOTED] = f"round {decided['promoted']}" if decided["promoted"] else "none"
-            links[DECISION] = decided["said"]
         if run := record.dagster_run_id or self.dagster_run_id:
             links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
         return links

@@ -154,7 +154,7 @@ def promote(
 def rollback(
     campaign: Name, why: Annotated[str, typer.Option(help="The reason, kept with the champion.")] = "rolled back"
 ) -> None:
-    """Make the champion before the one in force the champion again."""
+    """Make the champion before the one in force the champion again, or base where there was none before."""
     from rft_pipeline.cli import promotion
 
     home = Home.find()

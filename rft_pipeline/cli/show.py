@@ -6,7 +6,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
@@ -14,6 +13,8 @@ from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.errors import StoreError
 from rft_pipeline.logs.checking import CheckedLogs
 from rft_pipeline.models import Model
+from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.plan import Plan
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -110,24 +111,13 @@ def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any]
     record = RecordStore(home.store).current(f"{campaign.name}/promotion")
     if record is None or record.upstream["eval_reports"] != report.address:
         return None
-    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    decided, became = decision_of(record), outcome(home, record)
     page = record.folder / "promotion.html"  # records of earlier versions have none
     found = {name: decided[name] for name in ("promoted", "champion", "said")}
     return found | {
-        "stays": _stays(home, campaign, report, decided["promoted"]),
+        "stays": became.stays,
         "page": str(page) if page.is_file() else None,
     }
-
-
-def _stays(home: Home, campaign: Campaign, report: Record, promoted: int | None) -> str | None:
-    """Why the champion is another than the decision would make: it was promoted on the same replies before."""
-    now = champions.champion(home.root, campaign.name)
-    if now is None or now.report != report.address or promoted == now.round:
-        return None
-    return (
-        f"round {now.round} stays the champion until a person moves it: it was promoted on the same replies before "
-        f"({now.why}); `rft rollback {campaign.name}` goes back, `rft promote {campaign.name}` elsewhere"
-    )
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:

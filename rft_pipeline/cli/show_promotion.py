@@ -12,11 +12,17 @@ from rft_pipeline.store import Record
 def promoted(campaign: str, now: Champion, before: Champion | None) -> None:
     by = "by force: " if now.forced else ""
     _line(f"[bold]{campaign}[/]: {_named(now)} is the champion; {escape(by + now.why)}")
-    if before is not None and before.content_hash != now.content_hash:
+    if before is None:
+        _line(f"before: base; `rft rollback {campaign}` goes back to it")
+    elif before.content_hash != now.content_hash:
         _line(f"before: {_named(before)}; `rft rollback {campaign}` goes back to it")
 
 
-def rolled_back(campaign: str, left: Champion, now: Champion) -> None:
+def rolled_back(campaign: str, left: Champion, now: Champion | None) -> None:
+    if now is None:
+        _line(f"[bold]{campaign}[/]: no round is the champion and base is in force again, instead of {_named(left)}")
+        _line(f"`rft promote {campaign}` brings it back")
+        return
     _line(f"[bold]{campaign}[/]: {_named(now)} is the champion again, instead of {_named(left)}")
 
 
@@ -26,8 +32,7 @@ def exported(record: Record, target: Path) -> None:
 
 
 def _named(champion: Champion) -> str:
-    version = "" if champion.version is None else f", version {champion.version}"
-    return f"round {champion.round} ({champion.record}{version})"
+    return f"round {champion.round} ({champion.record})"
 
 
 def _line(text: str) -> None:

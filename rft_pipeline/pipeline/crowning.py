@@ -5,38 +5,45 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
+from rft_pipeline.pipeline.outcomes import Outcome, may_replace, outcome_of, why_it_stays
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
 
-def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | None:
-    """Move the champion to the round that a promotion's record chose, if it chose one.
-
-    Weights that a person went back from stay away until a person promotes them again. A record that was found rather
-    than made moves nothing, unless whoever made it was killed before the champion moved.
-    """
-    decided = decision_of(record)
-    if decided["promoted"] is None:
-        return None
+def crown_decided(campaign: Campaign, home: Home, record: Record) -> Outcome:
+    """Move the champion to the round that a promotion's record chose, if it chose one and may, and let MLflow's
+    registry say who it is, whether it moved or not."""
     with champions.changing(home.root, campaign.name) as known:
-        new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
-        moved_before = record.cached and any(each.evidence == new.evidence for each in known)
-        in_force = bool(known) and known[-1].content_hash == new.content_hash
-        if moved_before or in_force or champions.rolled_back(known, new.content_hash):
-            return None
-        return _crown(campaign, home, known, new)
+        new = _decided(campaign, home, known, record)
+        changed = known if new is None else champions.promoted(known, new)
+        if new is not None:
+            champions.write(home.root, campaign.name, changed)
+        mirror(campaign, home)
+        return outcome_of(changed, record)
 
 
-def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
-    """Write down the promotion's decision as the outcome of the cycle in force, if it was made on the cycle's prompts;
-    `train` is the hash of their file."""
+def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> Champion | None:
+    """Whom a decision makes champion: it moves only one that the rounds were compared with, or an earlier choice on the
+    same report. Weights that a person went back from stay away until a person promotes them again. A record that was
+    found rather than made moves nothing, unless whoever made it was killed before the champion moved."""
+    decided = decision_of(record)
+    if decided["promoted"] is None or not may_replace(known, record):
+        return None
+    new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
+    moved_before = record.cached and champions.was_promoted(known, new)
+    rolled_back = champions.rolled_back(known, new.content_hash) is not None
+    return None if moved_before or rolled_back or _is_in_force(known, new) else new
+
+
+def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, train: str) -> None:
+    """Write down what became of a promotion's decision as the outcome of the cycle in force, if it was made on the
+    cycle's prompts; `train` is the hash of their file."""
     cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
         return
-    decided = decision_of(record)
-    promoted = "none" if decided["promoted"] is None else f"round {decided['promoted']}"
-    cycles.finish(cycle, {"promoted": promoted, "said": decided["said"], "promotion": record.address})
+    told = {"promoted": outcome.round_in_words, "said": outcome.in_words, "promotion": record.address}
+    cycles.finish(cycle, told)
 
 
 def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:
@@ -58,6 +65,11 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
             f'rft promote {campaign.name} --round N --force --why "…"'
         )
     found = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    if f"checkpoints_{chosen}" not in record.upstream and not force:
+        raise GateError(
+            f"{campaign.name}: round {chosen} was never compared: the decision in force is on {_rounds_of(record)}; "
+            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides again"
+        )
     if found is None and not force:
         raise GateError(
             f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
@@ -70,31 +82,61 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
             f"{campaign.name}: round {chosen} is not promoted over {decided['champion']}:\n{failed}\n"
             f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
         )
-    passed = found is not None and found["passed"]
     said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
     with champions.changing(home.root, campaign.name) as known:
-        new = _champion(home, campaign, record, chosen, why or said, forced=force and not passed)
-        return _crown(campaign, home, known, new)
+        new = _champion(home, campaign, record, chosen, why or said, forced=force)
+        if not (force or _is_in_force(known, new) or may_replace(known, record)):
+            raise GateError(_not_compared(campaign, champions.in_force(known), record, chosen))
+        champions.write(home.root, campaign.name, champions.promoted(known, new))
+        mirror(campaign, home)
+        return new
 
 
-def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion]:
-    """Go back to the champion before; returns the one that was left and the one in force now.
+def _rounds_of(record: Record) -> str:
+    """The rounds that a promotion compared, in words."""
+    roles = (role for role in record.upstream if role.startswith("checkpoints_"))
+    return f"rounds {', '.join(sorted((role.removeprefix('checkpoints_') for role in roles), key=int))}"
 
-    Raises `StoreError` where there is none to go back from, or to.
+
+def _not_compared(campaign: Campaign, now: Champion | None, record: Record, chosen: int) -> str:
+    all_the_same = f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
+    if now is None:
+        return (
+            f"{campaign.name}: round {chosen} is not promoted: the rounds were compared with "
+            f"{decision_of(record)['champion']}, and by now there is no champion and base is in force; "
+            f"`rft run {campaign.name}` compares them with base.\n{all_the_same}"
+        )
+    return (
+        f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion in "
+        f"force: {why_it_stays(now, record)}, and nothing shows the round to be better than it.\n"
+        f"`rft rollback {campaign.name}` goes back from it. {all_the_same}"
+    )
+
+
+def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion | None]:
+    """Go back to the champion before; returns the one that was left and the one in force now, None for base.
+
+    Raises `StoreError` where there is none to go back from, and where the weights to go back to are gone.
     """
     with champions.changing(home.root, campaign.name) as known:
-        if not known:
+        left, earlier = champions.in_force(known), champions.before(known)
+        if left is None:
             raise StoreError(f"{campaign.name} has no champion, so that there is nothing to go back from")
-        if champions.before(known) is None:
+        if earlier is not None and RecordStore(home.store).at(earlier.record) is None:
             raise StoreError(
-                f"{campaign.name}: round {known[-1].round} ({known[-1].record}) is the first champion, and there is "
-                f"none before it to go back to; to put another in its place: "
+                f"{campaign.name}: the champion before, round {earlier.round}, is gone: {earlier.record} is not there "
+                f"or not whole. Round {left.round} stays; to put another in its place: "
                 f'rft promote {campaign.name} --round N --force --why "…"'
             )
         changed = champions.back(known, why)
-        _point(home, campaign, changed)
         champions.write(home.root, campaign.name, changed)
-        return known[-1], changed[-1]
+        mirror(campaign, home)
+        return left, earlier
+
+
+def _is_in_force(known: History, new: Champion) -> bool:
+    now = champions.in_force(known)
+    return now is not None and now.content_hash == new.content_hash
 
 
 def checkpoint_of(campaign: Campaign, home: Home, round_: int) -> Record:
@@ -111,35 +153,46 @@ def _champion(home: Home, campaign: Campaign, decided: Record, round_: int, why:
     checkpoint = None if address is None else records.at(address)
     if checkpoint is None:
         checkpoint = checkpoint_of(campaign, home, round_)
-    report = records.at(decided.upstream["eval_reports"])
+    cycle = cycles.cycle_of(campaign, home)
     return Champion(
         record=checkpoint.address,
         content_hash=checkpoint.content_hash,
         round=round_,
-        evidence="" if report is None else report.content_hash,
-        report="" if report is None else report.address,
+        evidence=decided.payload["inputs"]["eval_reports"],
+        report=decided.upstream["eval_reports"],
         why=why,
         forced=forced,
+        cycle=None if cycle is None else cycle.number,
     )
 
 
-def _crown(campaign: Campaign, home: Home, known: History, new: Champion) -> Champion:
+def mirror(campaign: Campaign, home: Home) -> None:
+    """Let MLflow's registry name the champion and the one before, as the file of champions does; a registry that lost
+    them, or a process that was killed between the two, is made good. Raises `TrackingError`."""
+    known = champions.history(home.root, campaign.name)
+    if not known:
+        return
+
+    def named(champion: Champion | None) -> registry.Named | None:
+        if champion is None:
+            return None
+        promotion = champions.promotion_of(known, champion)
+        return registry.Named(promotion.record, promotion.when, lambda: _version(campaign, home, promotion))
+
+    aliases = {registry.CHAMPION: champions.in_force(known), registry.PREVIOUS: champions.before(known)}
+    registry.mirror(home, campaign.name, {alias: named(champion) for alias, champion in aliases.items()})
+
+
+def _version(campaign: Campaign, home: Home, champion: Champion) -> registry.Version | None:
     records = RecordStore(home.store)
-    checkpoint = records.at(new.record)
-    assert checkpoint is not None
-    facts = card_facts(campaign, home, checkpoint, records.at(new.report), new.why, forced=new.forced)
-    weights = checkpoint.path("checkpoint")
-    card, cycle = without_metadata(render_card(facts)), cycles.cycle_of(campaign, home)
-    tags = {}
-    if cycle is not None:
-        card, tags = f"Promoted in cycle {cycle.number}.\n\n{card}", {"rft.cycle": str(cycle.number)}
-    version = registry.register(home, campaign.name, new, weights, checkpoint.mlflow_run_id, card, tags)
-    changed = champions.promoted(known, champions.with_version(new, version))
-    _point(home, campaign, changed)
-    champions.write(home.root, campaign.name, changed)
-    return changed[-1]
-
-
-def _point(home: Home, campaign: Campaign, changed: History) -> None:
-    earlier = champions.before(changed)
-    registry.point(home, campaign.name, changed[-1].version, None if earlier is None else earlier.version)
+    checkpoint = records.at(champion.record)
+    if checkpoint is None:
+        return None
+    report = records.at(champion.report)
+    facts = card_facts(campaign, home, checkpoint, report, champion.why, forced=champion.forced)
+    card = without_metadata(render_card(facts))
+    tags = {"rft.content_hash": champion.content_hash, "rft.round": str(champion.round)}
+    tags |= {"rft.forced": str(champion.forced).lower()}
+    if champion.cycle is not None:
+        card, tags = f"Promoted in cycle {champion.cycle}.\n\n{card}", {**tags, "rft.cycle": str(champion.cycle)}
+    return registry.Version(checkpoint.path("checkpoint"), checkpoint.mlflow_run_id, card, tags)

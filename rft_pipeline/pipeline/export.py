@@ -1,5 +1,6 @@
 """Exporting a model: a folder that transformers and vLLM load as it is, with its model card."""
 
+import shutil
 from pathlib import Path
 
 from rft_pipeline import champions
@@ -27,6 +28,7 @@ def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> 
         if champion is None:
             raise StoreError(
                 f"{campaign.name} has no champion; `rft run {campaign.name}` promotes a round that earns it, "
+                f"`rft promote {campaign.name}` one that a person went back from, "
                 "or name one: --round N"
             )
         checkpoint = records.at(champion.record)
@@ -37,11 +39,24 @@ def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> 
     else:
         checkpoint = checkpoint_of(campaign, home, round_)
     if champion is not None and champion.content_hash == checkpoint.content_hash:
-        report, why, forced = records.at(champion.report), champion.why, champion.forced
+        promotion = champions.promotion_of(champions.history(home.root, campaign.name), champion)
+        report, why, forced = records.at(promotion.report), promotion.why, promotion.forced
     else:
         report = records.current(f"{campaign.name}/round_{round_}/eval_reports")
         why, forced = "It is not the champion of its campaign: exported by its round.", False
     facts = card_facts(campaign, home, checkpoint, report, why, forced=forced)
-    write_whole(checkpoint.path("checkpoint"), target)
-    (target / CARD).write_text(render_card(facts), encoding="utf-8")
+    _write(checkpoint.path("checkpoint"), render_card(facts), target.resolve())
     return checkpoint
+
+
+def _write(weights: Path, card: str, target: Path) -> None:
+    """All or nothing: what a killed export left lies beside, and the next one begins by removing it."""
+    beside = target.with_name(f".{target.name}.exporting")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        write_whole(weights, beside)
+        (beside / CARD).write_text(card, encoding="utf-8")
+        beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -57,8 +57,9 @@ class Pipeline:
                 else:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
                 if here.stage == "promotion":
-                    crown_decided(campaign, self.home, found)
-                    end_cycle(campaign, self.home, found, sources["prompts.train"])
+                    outcome = crown_decided(campaign, self.home, found)
+                    end_cycle(campaign, self.home, found, outcome, sources["prompts.train"])
+                    tracker.log_outcome(outcome.round_in_words, outcome.in_words)
             if here.stage in PAGES:
                 self._publish(campaign, found, *PAGES[here.stage])
             return replace(found, mlflow_run_id=tracker.log_record(found))

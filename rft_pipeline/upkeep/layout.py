@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rft_pipeline.champions import FOLDER as CHAMPIONS
-from rft_pipeline.champions import Champion, before, read
+from rft_pipeline.champions import Champion, chain, read
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
 from rft_pipeline.store.lock import LOCK
@@ -66,9 +66,18 @@ def pointed_to(store: Path, pointer: Path) -> str:
 
 
 def crowned(champion: Path) -> list[Champion]:
-    """The champion in force and the one before. Raises `StoreError` for a file that cannot be read."""
-    known = read(champion)
-    return [each for each in (known[-1] if known else None, before(known)) if each is not None]
+    """The champion in force and all that rollbacks lead back to. Raises `StoreError` for a file that cannot be
+    read."""
+    return chain(read(champion))
+
+
+def another_champion(champion: Path) -> str:
+    """What to do where the weights of the one in force are gone. Removing the file would help nobody: the next run
+    promotes on the decision that is in force."""
+    return (
+        f"`rft rollback {champion.stem}` goes back to the one before, `rft promote {champion.stem} --round N --force "
+        '--why "…"` makes another round champion'
+    )
 
 
 def is_record(store: Path, address: str) -> bool:

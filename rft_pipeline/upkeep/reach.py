@@ -13,7 +13,7 @@ from rft_pipeline.graph import nodes
 from rft_pipeline.plan import settle
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore
-from rft_pipeline.upkeep.layout import KEEP, Layout, crowned, is_record, kept_by, pointed_to
+from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, crowned, is_record, kept_by, pointed_to
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
     records = RecordStore(home.store)
     roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
     for champion in there.champions:
-        for each in crowned(champion):
-            if not is_record(home.store, each.record):
+        for place, each in enumerate(crowned(champion)):
+            if place == 0 and not is_record(home.store, each.record):
                 raise StoreError(
-                    f"{champion}: names {each.record}, which does not exist; promote a round of {champion.stem} again, "
-                    "or remove the file"
+                    f"{champion}: names {each.record}, the champion in force, which does not exist: "
+                    f"{another_champion(champion)}"
                 )
             roots |= {each.record, each.report} if is_record(home.store, each.report) else {each.record}
     readable = _readable(records, there)

@@ -16,6 +16,7 @@ from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning
 from rft_pipeline.upkeep.layout import (
     KEEP,
     Layout,
+    another_champion,
     being_made,
     crowned,
     files_of,
@@ -124,21 +125,27 @@ def pointer_findings(store: Path, there: Layout) -> list[Finding]:
             findings.append(error(pointer.parent, pointer.name, what, "run again"))
     for champion in there.champions:
         try:
-            findings += [error(champion.parent, champion.name, *wrong) for wrong in _champion_findings(store, champion)]
+            findings += _champion_findings(store, champion)
         except StoreError as unreadable:
-            findings.append(error(champion.parent, champion.name, f"cannot be read: {unreadable}", _AGAIN))
+            do = "mend the file, or put it back from a backup"
+            findings.append(error(champion.parent, champion.name, f"cannot be read: {unreadable}", do))
     return findings
 
 
-_AGAIN = "promote a round again with `rft promote`, or remove the file"
-
-
-def _champion_findings(store: Path, champion: Path) -> Iterator[tuple[str, str]]:
-    for each in crowned(champion):
+def _champion_findings(store: Path, champion: Path) -> Iterator[Finding]:
+    """An error for the champion in force; for those before it a warning: what is lost is the way back to them."""
+    for place, each in enumerate(crowned(champion)):
         if not is_record(store, each.record):
-            yield f"names {each.record}, which does not exist", _AGAIN
+            what = f"names {each.record}, which does not exist"
         elif (found := RecordStore(store).read(store / each.record).content_hash) != each.content_hash:
-            yield f"names {each.record} with content {each.content_hash}; that record says {found}", _AGAIN
+            what = f"names {each.record} with content {each.content_hash}; that record says {found}"
+        else:
+            continue
+        if place == 0:
+            yield error(champion.parent, champion.name, what, another_champion(champion))
+        else:
+            do = "nothing: it is not in force, and no rollback can go back to it"
+            yield warning(champion.parent, champion.name, what, do)
 
 
 def keep_findings(store: Path, read: list[Record]) -> list[Finding]:

@@ -1,12 +1,19 @@
 """`rft promote`, `rft rollback` and `rft export` on the finished tiny campaign, of which round 1 is the champion."""
 
+import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from assets.checks import a_round_is_promoted
 from rft_pipeline import champions
-from rft_pipeline.store import Home
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline import export as exporting
+from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, assert_one_message
+from tests.promoted import promote
 from tests.runs import edit, run
 
 
@@ -42,8 +49,18 @@ def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: 
     assert "is the champion again" in said.out
     assert in_force() == 1
     said = rft("rollback", "tiny")
-    assert_one_message(said, "tiny: round 1 (tiny/round_1/checkpoints/", "is the first champion", "rft promote tiny")
+    assert said.code == 0
+    assert "no round is the champion and base is in force again, instead of round 1 (tiny/round_1/" in said.out
+    assert "`rft promote tiny` brings it back" in said.out
+    assert_one_message(rft("rollback", "tiny"), "tiny has no champion")
+    assert rft("promote", "tiny").code == 0
     assert in_force() == 1
+
+
+def test_a_round_that_did_not_run_yet_was_never_compared(finished_copy: Path, rft: Rft) -> None:
+    edit(finished_copy / "campaign.yaml", "rounds", 3)
+    said = rft("promote", "tiny", "--round", "3")
+    assert_one_message(said, "round 3 was never compared", "on rounds 1, 2", "`rft run tiny` runs all 3 rounds")
 
 
 def test_a_campaign_that_never_ran_has_nothing_to_promote_or_to_go_back_from(tiny_campaign: Path, rft: Rft) -> None:
@@ -82,6 +99,32 @@ def test_a_champion_that_a_new_decision_would_not_make_stays_and_the_report_says
     assert in_force() == 1
 
 
+def test_after_a_rollback_the_report_and_mlflow_do_not_say_that_the_round_is_promoted(
+    finished_copy: Path, rft: Rft
+) -> None:
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
+    run(finished_copy)  # another report than that of the champion
+    promote("tiny/round_2/checkpoints")
+    assert rft("rollback", "tiny", "--why", "no, it is not").code == 0
+    home = Home.find()
+    promotion = RecordStore(home.store).current("tiny/promotion")
+    assert promotion is not None
+    decided = decision_of(promotion)
+    two = next(each for each in decided["rounds"] if each["round"] == 2)
+    changed = decided | {"promoted": 2, "said": "round 2 is promoted over round 1"}  # as if it had passed
+    (promotion.folder / "promotion.json").write_text(json.dumps(changed), encoding="utf-8")
+    assert two["policy"] != promotion.payload["inputs"]["champion"]
+    said = rft("report", "tiny")
+    assert "round 2 is not the champion, since a person went back from it (no, it is not)" in said.out
+    again = run(finished_copy, ["promotion"])["promotion"]
+    tags = MlflowClient(tracking_uri=home.mlflow_uri).get_run(again.mlflow_run_id).data.tags
+    assert tags["rft.promoted"] == "none"
+    assert "a person went back from it" in tags["rft.decision"]
+    check = a_round_is_promoted(again, load_campaign(finished_copy))
+    assert (check.passed, check.metadata["round"].value) == (False, 0)
+    assert in_force() == 1
+
+
 def test_what_passed_is_promoted_without_force(finished_copy: Path, rft: Rft) -> None:
     champions.path_of(Home.find().root, "tiny").unlink()
     said = rft("promote", "tiny")
@@ -108,6 +151,30 @@ def test_an_export_loads_in_transformers_as_it_is(finished_home: Path, tmp_path:
     ):
         assert part in card
     assert_one_message(rft("export", "tiny", str(target)), "holds something already")
+
+
+def test_an_export_that_is_killed_leaves_nothing_in_its_place_and_the_next_one_is_whole(
+    finished_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, target = load_campaign(finished_home), tmp_path / "model"
+    monkeypatch.setattr(Path, "rename", killed)
+    monkeypatch.setattr(exporting.shutil, "rmtree", lambda *_, **__: None)  # who is killed tidies nothing up
+    with pytest.raises(KeyboardInterrupt):
+        exporting.export(campaign, Home.find(), None, target)
+    assert not target.exists()
+    left = [path.name for path in tmp_path.iterdir()]
+    monkeypatch.undo()
+    monkeypatch.setenv("RFT_HOME", str(finished_home.parent.parent / "home"))
+    (tmp_path / left[0] / "half.safetensors").touch()
+    target.mkdir()  # an empty folder is as good as none
+    exporting.export(campaign, Home.find(), None, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert "half.safetensors" not in {path.name for path in target.iterdir()}
+    assert {"README.md", "model.safetensors", "tokenizer.json"} <= {path.name for path in target.iterdir()}
+
+
+def killed(path: Path, target: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_exported_adapter_is_merged(tiny_campaign: Path, tmp_path: Path, rft: Rft) -> None:

@@ -1,5 +1,7 @@
 """The history of champions: who is in force, who was before, and whom a decision had to beat."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -34,36 +36,74 @@ def test_going_back_twice_goes_back_twice_and_not_to_and_fro() -> None:
     twice = champions.back(once, "too short")
     assert [known[-1].content_hash for known in (once, twice)] == ["b", "a"]
     assert [before(known) for known in (once, twice)] == ["a", None]
-    with pytest.raises(StoreError, match="no champion before"):
-        champions.back(twice, "once more")
 
 
-def test_a_decision_is_held_against_the_champion_it_had_to_beat() -> None:
+def test_from_the_first_champion_a_rollback_leads_to_base_and_from_there_nowhere() -> None:
+    known = champions.back(crowned("a"), "worse than base")
+    assert champions.in_force(known) is None
+    assert (champions.before(known), beaten(known, "report a")) == (None, None)
+    assert champions.rolled_back(known, "a") == "worse than base"
+    with pytest.raises(StoreError, match="there is no champion to go back from"):
+        champions.back(known, "once more")
+    again = champions.promoted(known, Champion("tiny/a", "a", 1, evidence="report a", report="", why="after all"))
+    assert before(again) is None
+    assert champions.rolled_back(again, "a") is None
+    assert beaten(again, "report a") is None
+
+
+def test_a_chain_is_all_that_rollbacks_lead_back_to() -> None:
+    known = champions.back(crowned("a", "b", "c"), "too long")
+    assert [each.content_hash for each in champions.chain(known)] == ["b", "a"]
+    assert champions.chain(champions.back(crowned("a"), "worse")) == []
+
+
+def beaten(known: History, evidence: str) -> str | None:
+    found = champions.against(known, evidence)
+    return found and found.content_hash
+
+
+def test_rounds_are_held_against_the_champion_in_force_and_on_its_own_report_against_the_one_before() -> None:
     known = crowned("a", "b")
-    for evidence, beaten in (("report a", None), ("report b", "a"), ("a new report", "b")):
-        found = champions.against(known, evidence)
-        assert (found and found.content_hash) == beaten
+    assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
+    again = Champion("tiny/c", "c", 2, evidence="report b", report="", why="after all", forced=True)
+    assert beaten(champions.promoted(known, again), "report b") == "a"
+    assert beaten(crowned("a"), "report a") is None
+
+
+def test_whom_a_person_went_back_to_had_to_beat_whom_it_had_to_beat_before() -> None:
+    known = champions.back(crowned("a", "b", "c"), "too long")
+    assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
 
 
 def test_weights_that_somebody_went_back_from_are_known_until_they_are_promoted_again() -> None:
     known = champions.back(crowned("a", "b"), "worse on the phone")
-    assert champions.rolled_back(known, "b")
-    assert not champions.rolled_back(known, "a")
+    assert champions.rolled_back(known, "b") == "worse on the phone"
+    assert champions.rolled_back(known, "a") is None
     again = Champion("tiny/b", "b", 1, evidence="report b", report="", why="after all", forced=True)
-    assert not champions.rolled_back(champions.promoted(known, again), "b")
+    assert champions.rolled_back(champions.promoted(known, again), "b") is None
 
 
-def test_the_same_weights_again_keep_the_one_before() -> None:
-    known = crowned("a", "b", "b")
+def test_the_same_weights_again_keep_their_report_and_the_one_before() -> None:
+    again = Champion("tiny/b", "b", 1, evidence="report c", report="", why="once more")
+    known = champions.promoted(crowned("a", "b"), again)
     assert before(known) == "a"
+    assert (known[-1].evidence, known[-1].why) == ("report b", "once more")
 
 
 def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = crowned("a", "b")
+    written = (*champions.back(crowned("a"), "worse"), *crowned("b"))
     with champions.changing(tmp_path, "tiny") as known:
         assert known == ()
         champions.write(tmp_path, "tiny", written)
     assert champions.history(tmp_path, "tiny") == written
+
+
+def test_a_file_that_tells_versions_of_mlflow_is_read(tmp_path: Path) -> None:
+    path = champions.path_of(tmp_path, "tiny")
+    path.parent.mkdir()
+    (known,) = crowned("a")
+    path.write_text(json.dumps({"champion": "tiny/a", "history": [{**asdict(known), "version": "1"}]}))
+    assert champions.history(tmp_path, "tiny") == (known,)
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -39,17 +39,20 @@ def drawn(folder: Path, n: int) -> Export:
     return draw_held_out(load_campaign(folder), Home.find(), n)
 
 
-def labelled(export: Export, where: Path, base: tuple[float, float], rounds: float) -> Path:
-    """People's file: replies of base are labelled by turns with two values, those of the rounds with a third."""
+def labelled(export: Export, where: Path, base: tuple[float, float], rounds: float, first: float | None = None) -> Path:
+    """People's file: replies of base are labelled by turns with two values, those of the rounds with a third, or where
+    `first` is given those of round 1 with that."""
     path = write_export(export, Home.find().store, where, "csv")
     rows = table(path)
     place = {heading.split(" ")[0]: number for number, heading in enumerate(rows[0])}
-    of_base = set(replies().filter(round=0)["rollout_id"])
+    of_base, of_first = (set(replies().filter(round=round_)["rollout_id"]) for round_ in (0, 1))
     seen = 0
     for row in rows[1:]:
         value = rounds
         if row[place["rollout_id"]].lstrip("'") in of_base:
             value, seen = base[seen % 2], seen + 1
+        elif first is not None and row[place["rollout_id"]].lstrip("'") in of_first:
+            value = first
         row[place["polite"]] = row[place["relevant"]] = str(value)
         row[place["annotator"]] = "Anna"
     save(path, rows)
@@ -108,10 +111,13 @@ def test_without_labels_the_judges_promote_what_people_find_no_better(campaign: 
 
 
 def test_people_who_find_a_round_better_promote_it(campaign: Path, tmp_path: Path) -> None:
-    labelled(drawn(campaign, 18), tmp_path, (0, 0.1), 1)
+    labelled(drawn(campaign, 18), tmp_path, (0, 0.1), 1, first=0)
     decided = decision_of(run(campaign, ["promotion"])["promotion"])
     assert decided["rounds"][1]["bounds"][0]["found"] > 0
     assert decided["rounds"][1]["passed"]
+    assert not decided["rounds"][0]["passed"]
+    assert decided["promoted"] == 2
+    assert [each.round for each in champions.history(Home.find().root, "tiny")] == [1, 2]
 
 
 def test_what_people_say_of_held_out_replies_is_for_the_promotion_alone(campaign: Path, tmp_path: Path) -> None:

@@ -6,21 +6,24 @@ from pathlib import Path
 import polars as pl
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from rft_pipeline import champions
+from rft_pipeline import champions, models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
-from rft_pipeline.errors import ConfigError, ModelError
+from rft_pipeline.errors import ConfigError, GateError, ModelError, StoreError, TrackingError
 from rft_pipeline.graph import node
 from rft_pipeline.payloads import code_versions, payload
 from rft_pipeline.pipeline.crowning import crown, roll_back
+from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.plan import plan
 from rft_pipeline.report.page import signed
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
+from tests.promoted import promote
 from tests.runs import edit, engines_counted, made, run
-from tests.upkeep.small import collected
+from tests.upkeep.small import collected, counts, verified
 
 JUDGED = ("polite", "relevant", "says_enough", "has_an_e")
 
@@ -117,12 +120,128 @@ def test_what_a_person_forced_or_went_back_from_stays_so_when_the_campaign_runs_
     assert champion().round == 1
 
 
+def test_whom_a_person_forced_stays_when_the_decision_is_made_again(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
+    again = run(finished_copy, ["promotion"])["promotion"]
+    assert (again.cached, again.metrics["promoted_round"]) == (False, 1)
+    assert [each.round for each in champions.history(home.root, "tiny")] == [1, 2]
+    with pytest.raises(GateError, match=r"round 1 is not promoted over round 2 .* a person promoted it by force"):
+        crown(campaign, home, 1, force=False, why="")
+    roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+
+
+def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    first = champion()
+    left, now = roll_back(campaign, home, "base was kinder")
+    assert (left.record, now) == (first.record, None)
+    assert champions.champion(home.root, "tiny") is None
+    assert aliases() == {}
+    assert to_run(finished_copy) == []
+    assert made(run(finished_copy)) == []
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
+    again = run(finished_copy, ["promotion"])["promotion"]
+    assert (again.cached, again.metrics["promoted_round"]) == (False, 1)
+    assert champions.champion(home.root, "tiny") is None
+    assert verified().findings == []
+    assert counts(collected(yes=False)).keys() == {"records that nothing reaches"}  # the earlier promotion
+    with pytest.raises(ModelError, match="no champion since a person went back from its last one; `rft promote tiny`"):
+        models.identify("champion:tiny", home.models, finished_copy)
+    crown(campaign, home, None, force=False, why="")
+    assert champion().record == first.record
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_rollback_to_weights_that_are_gone_is_refused(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    first = champion()
+    crown(campaign, home, 2, force=True, why="reads better")
+    shutil.rmtree(home.store / first.record)
+    with pytest.raises(StoreError, match=rf"the champion before, round 1, is gone: {first.record}"):
+        roll_back(campaign, home, "no, it does not")
+    assert champion().round == 2
+    gone = [each for each in verified().findings if each.file == "tiny.json"]
+    assert [(each.level, each.what) for each in gone] == [("warning", f"names {first.record}, which does not exist")]
+
+
+def test_rounds_of_an_earlier_report_are_compared_with_the_champion_in_force(finished_copy: Path) -> None:
+    home, first = Home.find(), record("tiny/promotion")
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)  # another report, on which round 2 is promoted
+    run(finished_copy)
+    second = promote("tiny/round_2/checkpoints")
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 100)
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
+    again = run(finished_copy)["promotion"]
+    assert again.payload["inputs"]["eval_reports"] == first.payload["inputs"]["eval_reports"]
+    assert again.payload["inputs"]["champion"] == champion().content_hash
+    assert [each.round for each in champions.history(home.root, "tiny")] == [1, 2]
+    assert champion().record == second
+
+
 def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path) -> None:
     path = champions.path_of(Home.find().root, "tiny")
     path.unlink()
     assert made(run(finished_copy)) == []
     assert champion().round == 1
     assert aliases() == {"champion": "1"}
+
+
+def test_a_registry_that_lost_versions_is_filled_again_and_stops_nobody(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+    client = MlflowClient(tracking_uri=home.mlflow_uri)
+    client.delete_model_version("tiny", "1")
+    assert aliases() == {"champion": "2"}
+    roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+    assert aliases() == {"champion": "3"}
+    version = client.get_model_version("tiny", "3")
+    assert version.tags["rft.record"] == champion().record
+    assert "round 1 is promoted over base: reward +" in version.description
+    client.delete_registered_model("tiny")
+    assert made(run(finished_copy, ["promotion"])) == []
+    assert aliases() == {"champion": "1"}
+
+
+def test_a_lost_mlflow_database_stops_nobody(finished_copy: Path) -> None:
+    home = Home.find()
+    for path in home.root.glob("mlflow.db*"):
+        path.unlink()
+    crown(load_campaign(finished_copy), home, 2, force=True, why="reads better")
+    assert champion().round == 2
+    assert sorted(aliases()) == ["champion", "previous"]
+
+
+def test_a_process_killed_before_the_registry_followed_is_made_good(finished_copy: Path) -> None:
+    promote("tiny/round_2/checkpoints")  # writes the file alone
+    assert aliases() == {"champion": "1"}
+    run(finished_copy, ["promotion"])
+    assert aliases() == {"champion": "2", "previous": "1"}
+
+
+def test_a_registry_that_cannot_be_told_stops_no_rollback_and_says_so(
+    finished_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    crown(campaign, home, 2, force=True, why="reads better")
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr(MlflowClient, "search_registered_models", unreachable)
+    with pytest.raises(TrackingError, match=r"written down, but .* could not be told: the server is away"):
+        roll_back(campaign, home, "no, it does not")
+    assert champion().round == 1
+
+
+def test_a_version_promoted_again_tells_how(finished_copy: Path) -> None:
+    crown(load_campaign(finished_copy), Home.find(), 1, force=True, why="kinder on the phone")
+    version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
+    assert (version.version, version.tags["rft.forced"]) == (1, "true")
+    assert "kinder on the phone" in version.description
 
 
 def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale(finished_copy: Path) -> None:
@@ -170,3 +289,17 @@ def test_a_champion_from_elsewhere_is_sampled_and_judged_here(finished_copy: Pat
     with engines_counted() as loaded:
         again = run(finished_copy, ["promotion"])["promotion"]
     assert (again.content_hash, loaded) == (found.content_hash, [])
+
+
+def test_the_held_out_judge_judges_a_champion_from_elsewhere_too(finished_copy: Path) -> None:
+    judge = {"protocol": "rule", "rule": {"name": "length", "min_words": 3}}
+    watched = {"resamples": 100, "held_out": [{"name": "says_something", "judge": judge}]}
+    edit(finished_copy / "campaign.yaml", "alarms", watched)
+    edit(finished_copy / "campaign.yaml", "seed", 11)
+    found = run(finished_copy)["promotion"]
+    assert found.rows["made"] == 6
+    theirs = pl.read_parquet(found.path("promotion.parquet"))
+    assert theirs["held_out"].null_count() == 0
+    for each in decision_of(found)["rounds"]:
+        (bound,) = (bound for bound in each["bounds"] if bound["name"] == "held-out judge")
+        assert bound["found"] is not None, bound["said"]

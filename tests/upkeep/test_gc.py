@@ -171,12 +171,13 @@ def test_what_keep_txt_names_is_kept_with_all_it_was_made_from(
     assert batch.folder.exists()
 
 
-def test_the_champion_and_the_one_before_are_kept_with_all_they_were_made_from(finished_copy: Path) -> None:
+def test_the_champion_and_all_before_it_are_kept_with_all_they_were_made_from(finished_copy: Path) -> None:
     batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
     first, second = older("round_1/checkpoints", seed=1, reward_batches=batch), older("round_1/checkpoints", seed=2)
-    forgotten = older("round_1/checkpoints", seed=3)
-    crown(forgotten, first, second)
-    assert collected(yes=True).records == sorted([unused.folder, forgotten.folder])
+    earliest = older("round_1/checkpoints", seed=3)
+    crown(earliest, first, second)
+    assert collected(yes=True).records == [unused.folder]
+    assert earliest.folder.exists()
     assert first.folder.exists()
     assert second.folder.exists()
     assert batch.folder.exists()
