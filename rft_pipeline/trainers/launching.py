@@ -72,8 +72,14 @@ def _tell(lines: Any, job: TrainJob) -> None:
 
 def _as_plain(job: TrainJob) -> dict[str, Any]:
     folders = {name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")}
-    plain = job.training.model_dump(mode="json")
-    return {**folders, "training": plain, "temperature": job.temperature, "seed": job.seed, "parent": os.getpid()}
+    return {
+        **folders,
+        "weights": dict(job.weights),
+        "training": job.training.model_dump(mode="json"),
+        "temperature": job.temperature,
+        "seed": job.seed,
+        "parent": os.getpid(),
+    }
 
 
 def _command(job: TrainJob, folder: Path) -> list[str]:

@@ -31,6 +31,7 @@ def train(batch: pl.DataFrame, start: Path, root: Path, processes: int, **traini
         start,
         start,
         batch,
+        job.weights,
         job.training,
         temperature=1.0,
         seed=7,
