@@ -101,9 +101,16 @@ def test_an_engine_in_float32_and_the_trainer_agree_on_every_token(full: Seen) -
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("fused", [False, True])
 def test_the_gap_is_what_an_engine_is_off_over_the_live_tokens(
-    temperature: float, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+    temperature: float,
+    fused: bool,
+    batch: pl.DataFrame,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(grpo.ReplayTrainer, "_takes_fused_head", lambda *_: fused)
     # the unscored rollout and the group without variance are not trained on, so what they say does not count
     off = pl.when(pl.col("excluded").is_not_null()).then(9.0).when(pl.col("prompt_id") == "desk").then(-0.5)
     shifted = batch.with_columns(logprobs=pl.col("logprobs") + off.otherwise(0.25))
