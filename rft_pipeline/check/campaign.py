@@ -31,7 +31,8 @@ FEW_LABELS = 5
 
 
 def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
-    """Check the campaign in `campaign_folder`; `models` is where fetched models lie, and nothing is fetched.
+    """Check the campaign in `campaign_folder`; `models` is the home's folder of fetched models, and nothing is
+    fetched.
 
     Raises `ConfigError` when campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` when
     only the data is wrong; the message has a line for each finding.
@@ -52,7 +53,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
-    check_noise(campaign, anchors, settings)
+    check_noise(campaign, anchors, models.parent / "store", settings)
     check_context(campaign, prompts, models, rubric, settings)
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))
