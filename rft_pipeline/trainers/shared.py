@@ -86,8 +86,21 @@ def micro_batch(training: Training) -> int:
 
 
 def load_model(job: TrainJob) -> Any:
-    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds."""
-    device = job_device(job)
+    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds.
+
+    Nothing is dropped out: the policy that sampled did not, and ratios between two passes would be noise.
+    """
+    model = _load_model(job, job_device(job))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):  # attention, which is no layer of its own, keeps a number
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+    return model
+
+
+def _load_model(job: TrainJob, device: str) -> Any:
     if job.training.weights == "full":
         return load_weights(job.start, "float32", device)
     if (job.start / ADAPTER).is_file():
