@@ -33,18 +33,20 @@ def train_checkpoint(
     """
     from rft_pipeline.trainers.launching import train_launched
     from rft_pipeline.trainers.methods import METHODS
+    from rft_pipeline.trainers.shared import steps_done
 
     lines: list[str] = []
 
     def on_step(step: int, metrics: dict[str, float]) -> None:
         lines.append(json.dumps({"step": step, **metrics}))
         log_step(step, metrics)
-        progress.advance(1)
+        progress.advance(step > before)
 
     job = TrainJob(start, base, batch, weights, training, temperature, seed, workdir, kept, on_step)
     method = METHODS[training.method]
     train = method.train if training.runtime.processes == 1 else train_launched
-    with progress.counting("steps", method.planned_steps(job)):
+    before = steps_done(job)
+    with progress.counting("steps", method.planned_steps(job) - before):
         last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {**last, "steps": len(lines)}
