@@ -148,6 +148,12 @@ def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
     assert "fsdp.yaml does not exist" in found
 
 
+def test_a_file_to_launch_processes_with_is_refused_where_none_are_launched(tmp_path: Path) -> None:
+    settings = {"training": {"batch_size": 8, "runtime": {"accelerate_config": "fsdp.yaml"}}}
+    (found,) = errors(campaign(tmp_path, settings=settings))
+    assert "accelerate_config: only read with runtime.processes above 1, which is 1; set processes" in found
+
+
 @pytest.mark.parametrize(("train", "warned"), [(TRAIN, True), ([{**row, "reference": "Yes."} for row in TRAIN], False)])
 def test_a_warm_start_without_references_is_a_warning(tmp_path: Path, train: list[Any], warned: bool) -> None:
     folder = campaign(tmp_path, train=train, settings={"training": {"method": "sft", "batch_size": 8}})
