@@ -84,6 +84,8 @@ def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         del settings["lora"]
     if campaign.training.method == "raft" or campaign.training.mask_truncated:
         settings["chosen"] = 2  # 1 imitated what was as bad as the rest, and moved the advantages beside a masked one
+    if campaign.training.method == "dpo":
+        settings["chosen"] = 3  # before, rounding left pairs out that are exactly at the margin
     if campaign.training.method == "sft":
         settings["weights"] = campaign.rubric.weights()
         settings["chosen"] = 3  # before, replies were ranked by what judges said of them too

@@ -121,7 +121,8 @@ def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: P
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "chosen"), [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "sft", 3)]
+    ("where", "value", "chosen"),
+    [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "dpo", 3), ("method", "sft", 3)],
 )
 def test_trainings_that_learn_from_other_rollouts_than_before_are_made_again(
     tiny_campaign: Path, where: str, value: object, chosen: int | None

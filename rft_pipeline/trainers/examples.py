@@ -20,6 +20,9 @@ from rft_pipeline.fingerprint import seed_of
 HALF = 0.5
 """What a reply that people judged must be worth more than to be imitated: they said yes rather than no."""
 
+ROUNDING = 1e-9
+"""Differences below this are none: 0.6 − 0.5 is a little less than 0.1 in floating point."""
+
 
 class Example(NamedTuple):
     """A reply to imitate."""
@@ -67,7 +70,7 @@ def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
     for group in _groups(batch, training):
         best, worst = group[0], group[-1]
         apart = best["reward"] - worst["reward"]
-        if apart > 0 and apart >= training.dpo.margin and best["tokens"] != worst["tokens"]:
+        if apart > ROUNDING and apart >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
@@ -105,7 +108,7 @@ def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[
         (mean, row)
         for compared in worth.values()
         for mean, row in compared
-        if mean > max(HALF, min(mean for mean, _ in compared))
+        if mean > max(HALF, min(mean for mean, _ in compared)) + ROUNDING
     ]
     return max(better, key=lambda each: (each[0], _rank(each[1])), default=(0.0, None))[1]
 

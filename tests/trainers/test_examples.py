@@ -81,6 +81,22 @@ def test_pairs_closer_than_the_margin_are_left_out(batch: pl.DataFrame) -> None:
     assert [pair.name for pair in best_and_worst(batch, training("dpo", dpo={"margin": 0.9}))] == ["desk"]
 
 
+def test_a_pair_exactly_at_the_margin_is_learnt_from() -> None:
+    assert 0.6 - 0.5 < 0.1  # in floating point
+    near = pl.DataFrame(
+        {
+            "prompt_id": ["near", "near"],
+            "sample_index": [0, 1],
+            "prompt_tokens": [[1]] * 2,
+            "tokens": [[10], [11]],
+            "reward": [0.5, 0.6],
+            "advantage": [-1.0, 1.0],
+            "excluded": pl.Series([None] * 2, dtype=pl.String),
+        }
+    )
+    assert [pair.chosen for pair in best_and_worst(near, training("dpo"))] == [[11]]
+
+
 def test_a_truncated_rollout_is_not_chosen_when_they_are_masked(batch: pl.DataFrame) -> None:
     cut = pl.when(pl.col("rollout_id").is_in(["lamp-0", "desk-2"])).then(pl.lit("length")).otherwise(pl.lit("stop"))
     batch = batch.with_columns(finish_reason=cut)
