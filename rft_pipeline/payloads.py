@@ -136,6 +136,7 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
         **campaign.reward.identity,
         **_aggregation(campaign),
         **({"by_group": True} if _by_group(campaign) else {}),
+        **({} if campaign.reward.damping else {"equal": 2}),  # 1 took rounding among equal scores for a spread
     },
     "checkpoints": _checkpoints_settings,
     "eval_reports": _eval_reports_settings,

@@ -131,6 +131,15 @@ def test_trainings_that_learn_from_other_rollouts_than_before_are_made_again(
     assert payload_settings(load_campaign(tiny_campaign)).get("chosen") == chosen
 
 
+def test_reward_batches_without_damping_are_made_again(tiny_campaign: Path) -> None:
+    """Equal scores counted as spread there, by rounding; those with damping keep their identity."""
+    before = load_campaign(tiny_campaign)
+    assert "equal" not in settings(before, node(before, "round_1/reward_batches"))
+    edit(tiny_campaign / "campaign.yaml", "reward.damping", 0)
+    after = load_campaign(tiny_campaign)
+    assert settings(after, node(after, "round_1/reward_batches"))["equal"] == 2
+
+
 def payload_settings(campaign: Campaign) -> dict[str, Any]:
     return settings(campaign, node(campaign, "round_1/checkpoints"))
 
