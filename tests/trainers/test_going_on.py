@@ -93,6 +93,13 @@ def test_training_goes_on_after_the_steps_that_were_saved(
     assert began < (tmp_path / "kept" / "checkpoint-8").stat().st_mtime_ns
 
 
+def test_a_step_that_could_not_be_told_is_not_remembered(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
+    """Whom a process cannot tell is gone, and a rerun may be at the same work: its file is not to be written to."""
+    interrupted(batch, tiny_model, tmp_path, 3, **GRPO)
+    lines = (tmp_path / "kept" / shared.DONE).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
 def test_steps_taken_before_a_kill_are_no_steps_of_the_run_that_goes_on(
     batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
