@@ -10,6 +10,7 @@ import polars as pl
 from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.champions import PREFIX
+from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
@@ -50,6 +51,7 @@ def check_campaign(campaign_folder: Path, models: Path) -> CheckResult:
     _check_engines(campaign, settings)
     _check_served(campaign, settings)
     _check_training(campaign, train, settings)
+    check_adapter(campaign, models, settings)
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
