@@ -135,17 +135,32 @@ def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
 
 def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
     where = campaign.folder / "campaign.yaml"
-    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
+    wanted = campaign.rollouts.prompts_per_round
     if train is not None and wanted > train.height:
         settings.errors.append(
             f"{where}: rollouts.prompts_per_round: {wanted} is more than the {train.height} different prompts of "
             f"{_file(campaign.prompts.train)}; allowed: 1 to {train.height}"
         )
-    if campaign.training.batch_size > wanted * size:
-        settings.errors.append(
-            f"{where}: training.batch_size: {campaign.training.batch_size} is more than the {wanted * size} rollouts "
-            f"of a round ({wanted} prompts of {size}); allowed: 1 to {wanted * size}"
-        )
+    _check_step(campaign, settings)
+
+
+def _check_step(campaign: Campaign, settings: Findings) -> None:
+    """A step of grpo larger than a round is mostly filling; of the other methods it shows its few examples again."""
+    training, where = campaign.training, f"{campaign.folder / 'campaign.yaml'}: training.batch_size"
+    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
+    most, what, how = {
+        "grpo": (wanted * size, "rollouts", f" ({wanted} prompts of {size})"),
+        "raft": (wanted * min(training.raft.best, size), "examples", f" ({training.raft.best} of each prompt)"),
+        "dpo": (wanted, "pairs", " (one of each prompt)"),
+        "sft": (wanted, "examples", " (one of each prompt)"),
+    }[training.method]
+    if training.batch_size <= most:
+        return
+    more = f"{where}: {training.batch_size} is more than the {most} {what} of a round{how}"
+    if training.method == "grpo":
+        settings.errors.append(f"{more}; allowed: 1 to {most}")
+    else:
+        settings.warnings.append(f"{more} can give, so that a step shows some of them twice or more")
 
 
 def _check_promotion(campaign: Campaign, held_out: pl.DataFrame | None, settings: Findings) -> None:
@@ -172,6 +187,15 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
         settings.errors.append(
             f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
             f"--config_file {config}`"
+        )
+    sampling = campaign.rollouts.sampling
+    if training.method == "grpo" and (sampling.top_p < 1 or sampling.top_k > 0):
+        cut = ", ".join(
+            [f"top_p {sampling.top_p:g}"] * (sampling.top_p < 1) + [f"top_k {sampling.top_k}"] * (sampling.top_k > 0)
+        )
+        settings.warnings.append(
+            f"{where}: rollouts.sampling: {cut} draws from other likelihoods than training counts, which biases grpo's "
+            "ratios; take top_p 1 and top_k 0, or raft or dpo, which read no ratios"
         )
     if training.method == "sft" and train is not None and not _has_references(train):
         settings.warnings.append(

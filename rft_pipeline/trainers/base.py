@@ -27,7 +27,8 @@ class TrainJob:
     """The rubric's, by criterion; what people's labels of several criteria count for."""
     training: Training
     temperature: float
-    """The batch was sampled at this temperature; log-probs in the loss are of the same distribution."""
+    """The batch was sampled at this temperature, which the log-probs in the loss are of too. They are of all tokens:
+    of what top_p or top_k kept from being drawn the loss knows nothing."""
     seed: int
     scratch: Path
     """Gets the checkpoint, as `checkpoint/`."""

@@ -141,6 +141,40 @@ def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "method", "warned"),
+    [
+        ({"top_p": 0.9}, "grpo", "top_p 0.9 draws"),
+        ({"top_p": 0.9, "top_k": 40}, "grpo", "top_p 0.9, top_k 40 draws"),
+        ({"top_k": 40}, "dpo", ""),
+        ({"temperature": 0.7}, "grpo", ""),
+    ],
+)
+def test_cut_sampling_is_warned_of_where_ratios_are_learnt_from(
+    tmp_path: Path, sampling: dict[str, Any], method: str, warned: str
+) -> None:
+    rollouts = {"prompts_per_round": 4, "group_size": 2, "sampling": sampling}
+    training = {"batch_size": 4, "method": method}
+    found = warnings(campaign(tmp_path, settings={"rollouts": rollouts, "training": training}))
+    assert [warned in each and "biases grpo's ratios" in each for each in found] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("training", "most"),
+    [
+        ({"method": "dpo"}, "the 4 pairs of a round (one of each prompt) can give"),
+        ({"method": "raft"}, "the 4 examples of a round (1 of each prompt) can give"),
+        ({"method": "raft", "raft": {"best": 2}}, ""),
+    ],
+)
+def test_a_step_of_more_examples_than_a_round_has_is_warned_of(
+    tmp_path: Path, training: dict[str, Any], most: str
+) -> None:
+    found = warnings(campaign(tmp_path, settings={"training": {"batch_size": 8, **training}}))
+    where = "campaign.yaml: training.batch_size: 8 is more than"
+    assert found == ([f"{where} {most}, so that a step shows some of them twice or more"] if most else [])
+
+
 def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"processes": 2, "accelerate_config": "fsdp.yaml"}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
