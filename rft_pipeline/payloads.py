@@ -84,6 +84,11 @@ def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         del settings["lora"]
     if campaign.training.method == "raft" or campaign.training.mask_truncated:
         settings["chosen"] = 2  # 1 imitated what was as bad as the rest, and moved the advantages beside a masked one
+    if campaign.training.method == "dpo":
+        settings["chosen"] = 3  # before, rounding left pairs out that are exactly at the margin
+    if campaign.training.method == "sft":
+        settings["weights"] = campaign.rubric.weights()
+        settings["chosen"] = 3  # before, replies were ranked by what judges said of them too
     return settings
 
 
@@ -131,6 +136,7 @@ _SETTINGS: dict[str, Callable[[Campaign, Node], dict[str, Any]]] = {
         **campaign.reward.identity,
         **_aggregation(campaign),
         **({"by_group": True} if _by_group(campaign) else {}),
+        **({} if campaign.reward.damping else {"equal": 2}),  # 1 took rounding among equal scores for a spread
     },
     "checkpoints": _checkpoints_settings,
     "eval_reports": _eval_reports_settings,
@@ -179,13 +185,16 @@ def _read(upstream: _Upstream) -> _Upstream:
 
 
 def _checkpoints_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
-    """The batch's content is what grpo reads; the other methods choose by reward, and look at references."""
+    """The batch's content is what grpo reads; the other methods choose by reward or by what people
+    said, and look at references."""
     inputs = {role: upstream[role].content_hash for role in ("policy", "reward_batches")}
     if campaign.training.held_to_base:
         inputs["base"] = upstream["base"].content_hash
     if campaign.training.method != "grpo":
         batch = upstream["reward_batches"]
         inputs["choices"] = batch.parts.get("choices", batch.content_hash)
+        if campaign.training.method == "sft" and "people" in batch.parts:
+            inputs["people"] = batch.parts["people"]
     return inputs
 
 

@@ -121,13 +121,23 @@ def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: P
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "chosen"), [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "sft", None)]
+    ("where", "value", "chosen"),
+    [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "dpo", 3), ("method", "sft", 3)],
 )
 def test_trainings_that_learn_from_other_rollouts_than_before_are_made_again(
     tiny_campaign: Path, where: str, value: object, chosen: int | None
 ) -> None:
     edit(tiny_campaign / "campaign.yaml", f"training.{where}", value)
     assert payload_settings(load_campaign(tiny_campaign)).get("chosen") == chosen
+
+
+def test_reward_batches_without_damping_are_made_again(tiny_campaign: Path) -> None:
+    """Equal scores counted as spread there, by rounding; those with damping keep their identity."""
+    before = load_campaign(tiny_campaign)
+    assert "equal" not in settings(before, node(before, "round_1/reward_batches"))
+    edit(tiny_campaign / "campaign.yaml", "reward.damping", 0)
+    after = load_campaign(tiny_campaign)
+    assert settings(after, node(after, "round_1/reward_batches"))["equal"] == 2
 
 
 def payload_settings(campaign: Campaign) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class TrainRuntime(Strict):
     """More than 1 trains with so many processes, one a GPU, through `accelerate launch`; they share each step's
     `batch_size`, which must be a multiple of their number."""
     accelerate_config: str | None = None
-    """The file of `accelerate config` to launch them with, e.g. for FSDP; the path starts at the campaign's folder."""
+    """The file of `accelerate config` to launch them with, e.g. for FSDP; the path starts at the campaign's folder.
+    Refused with one process, which nothing launches."""
 
 
 class Training(Strict):
@@ -122,11 +123,16 @@ class Training(Strict):
         )
 
     @model_validator(mode="after")
-    def _processes_share_a_step(self) -> Self:
+    def _processes_fit(self) -> Self:
         if self.batch_size % self.runtime.processes:
             raise ValueError(
                 f"batch_size: {self.batch_size} rollouts cannot be shared by {self.runtime.processes} processes; take "
                 "a multiple of runtime.processes"
+            )
+        if self.runtime.accelerate_config is not None and self.runtime.processes == 1:
+            raise ValueError(
+                "runtime.accelerate_config: only read with runtime.processes above 1, which is 1; set processes to the "
+                "number of GPUs, or leave the file out"
             )
         return self
 

@@ -10,6 +10,7 @@ import polars as pl
 from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.champions import PREFIX
+from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
@@ -31,9 +32,9 @@ FEW_LABELS = 5
 """Labels of a kind below which nothing can be said about a judge."""
 
 
-def check_campaign(campaign_folder: Path, models: Path, store: Path | None = None) -> CheckResult:
-    """Check the campaign in `campaign_folder`; `models` is where fetched models lie, and nothing is fetched. With
-    `store`, people's labels that are left out are among the warnings.
+def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckResult:
+    """Check the campaign in `campaign_folder`; `models` and `store` are the home's folders of fetched models, of which
+    none is fetched, and of records and tables, which hold people's labels.
 
     Raises `ConfigError` when campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` when
     only the data is wrong; the message has a line for each finding.
@@ -51,13 +52,13 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path | None = Non
     _check_engines(campaign, settings)
     _check_served(campaign, settings)
     _check_training(campaign, train, settings)
+    check_adapter(campaign, models, settings)
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
-    check_noise(campaign, anchors, settings)
+    check_noise(campaign, anchors, store, settings)
     check_context(campaign, prompts, models, rubric, settings)
-    if store is not None:
-        settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
+    settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))
     if data.errors or train is None or held_out is None:
@@ -136,17 +137,32 @@ def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
 
 def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
     where = campaign.folder / "campaign.yaml"
-    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
+    wanted = campaign.rollouts.prompts_per_round
     if train is not None and wanted > train.height:
         settings.errors.append(
             f"{where}: rollouts.prompts_per_round: {wanted} is more than the {train.height} different prompts of "
             f"{_file(campaign.prompts.train)}; allowed: 1 to {train.height}"
         )
-    if campaign.training.batch_size > wanted * size:
-        settings.errors.append(
-            f"{where}: training.batch_size: {campaign.training.batch_size} is more than the {wanted * size} rollouts "
-            f"of a round ({wanted} prompts of {size}); allowed: 1 to {wanted * size}"
-        )
+    _check_step(campaign, settings)
+
+
+def _check_step(campaign: Campaign, settings: Findings) -> None:
+    """A step of grpo larger than a round is mostly filling; of the other methods it shows its few examples again."""
+    training, where = campaign.training, f"{campaign.folder / 'campaign.yaml'}: training.batch_size"
+    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
+    most, what, how = {
+        "grpo": (wanted * size, "rollouts", f" ({wanted} prompts of {size})"),
+        "raft": (wanted * min(training.raft.best, size), "examples", f" ({training.raft.best} of each prompt)"),
+        "dpo": (wanted, "pairs", " (one of each prompt)"),
+        "sft": (wanted, "examples", " (one of each prompt)"),
+    }[training.method]
+    if training.batch_size <= most:
+        return
+    more = f"{where}: {training.batch_size} is more than the {most} {what} of a round{how}"
+    if training.method == "grpo":
+        settings.errors.append(f"{more}; allowed: 1 to {most}")
+    else:
+        settings.warnings.append(f"{more} can give, so that a step shows some of them twice or more")
 
 
 def _check_promotion(campaign: Campaign, held_out: pl.DataFrame | None, settings: Findings) -> None:
@@ -173,6 +189,15 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
         settings.errors.append(
             f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
             f"--config_file {config}`"
+        )
+    sampling = campaign.rollouts.sampling
+    if training.method == "grpo" and (sampling.top_p < 1 or sampling.top_k > 0):
+        cut = ", ".join(
+            [f"top_p {sampling.top_p:g}"] * (sampling.top_p < 1) + [f"top_k {sampling.top_k}"] * (sampling.top_k > 0)
+        )
+        settings.warnings.append(
+            f"{where}: rollouts.sampling: {cut} draws from other likelihoods than training counts, which biases grpo's "
+            "ratios; take top_p 1 and top_k 0, or raft or dpo, which read no ratios"
         )
     if training.method == "sft" and train is not None and not _has_references(train):
         settings.warnings.append(

@@ -161,7 +161,7 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
     """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
     if name.startswith(SERVED):
         return Reader(name, None, None)  # its server knows its limits
-    folder = _folder(name, models, campaign_folder)
+    folder = folder_of(name, models, campaign_folder)
     if folder is None:
         if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):
             settings.errors.append(
@@ -183,7 +183,7 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
     return Reader(name, next((limit for limit in limits if isinstance(limit, int)), None), tokenizer)
 
 
-def _folder(name: str, models: Path, campaign_folder: Path) -> Path | None:
+def folder_of(name: str, models: Path, campaign_folder: Path) -> Path | None:
     """Where the model's files lie, if they are on this machine."""
     if name == EMBEDDED:
         places = [models / EMBEDDED_FOLDER]

@@ -13,6 +13,7 @@ from rft_pipeline.addresses import REFERENCE, as_rollout, judge_models, judge_of
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
+from rft_pipeline.check.scores import reads_likelihoods
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.imports import Code
 from rft_pipeline.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
@@ -127,7 +128,7 @@ def _check_gate(
             f"{where}: gate {gate:g} cannot be passed: with rollouts.sampling.max_new_tokens "
             f"{campaign.rollouts.sampling.max_new_tokens} the best score is {best:.2f}"
         )
-    elif criterion.judged and gate == 1:
+    elif gate == 1 and reads_likelihoods(criterion.judge, campaign):
         settings.errors.append(
             f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge stay below 1; "
             "allowed: 0 to 1, both left out"

@@ -1,14 +1,20 @@
 """Whether the noise of the judges can be measured, and matters, where `audit.by_group` asks for it."""
 
+from pathlib import Path
+
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
-from rft_pipeline.stages.audit_rows import compares
+from rft_pipeline.check.scores import may_say_0_or_1
+from rft_pipeline.labels.table import labels_of
+from rft_pipeline.stages.audit_rows import MEASURE, compares
+
+OF_FLIPS = " (one, where the judge says 0 or 1)"
 
 
-def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, settings: Findings) -> None:
-    """Refuse a setting that could do nothing; warn of criteria that it will not reach."""
+def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, settings: Findings) -> None:
+    """Refuse a setting that could do nothing; warn of criteria it will not reach. `store` has people's labels."""
     if campaign.audit is None or not campaign.audit.by_group:
         return
     where, least = f"{campaign.folder / 'campaign.yaml'}: audit.by_group", campaign.audit.min_prompts
@@ -25,23 +31,39 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, settings: Find
         )
     if anchors is None or not single:
         return
-    prompts = {name: _prompts(anchors, name) for name in single}
+    replies = _labelled(campaign, anchors, store)
+    flips = {each.name: may_say_0_or_1(each.judge, campaign) for each in campaign.rubric.judged}
+    prompts = {name: _prompts(replies, name, 1 if flips[name] else 2) for name in single}
+    measured = f"is measured on prompts with two labelled replies or more{OF_FLIPS if any(flips.values()) else ''}"
     if max(prompts.values()) < least:
         name = max(prompts, key=lambda each: prompts[each])
         settings.errors.append(
-            f"{where}: the noise of a judge is measured on prompts with two labelled anchors or more, and no criterion "
-            f"has {least} of them (audit.min_prompts); the most are {prompts[name]}, of {name}; label more replies to "
-            "the same prompts"
+            f"{where}: the noise of a judge {measured}, and no criterion has {least} of them (audit.min_prompts); the "
+            f"most are {prompts[name]}, of {name}; label more replies to the same prompts"
         )
         return
-    for name, count in prompts.items():
-        if count < least:
+    for name in single:
+        if prompts[name] < least:
+            enough = "a labelled reply" if flips[name] else "two labelled replies or more"
             settings.warnings.append(
-                f"{where}: {name} has {count} prompts with two labelled anchors or more, below audit.min_prompts "
-                f"{least}: it is not damped until people label more replies to the same prompts"
+                f"{where}: {name} has {prompts[name]} prompts with {enough}, below audit.min_prompts {least}: it "
+                "is not damped until people label more"
             )
 
 
-def _prompts(anchors: pl.DataFrame, criterion: str) -> int:
-    labelled = anchors.filter(pl.col("labels").struct.field(criterion).is_not_null())
-    return labelled.group_by("prompt_id").len().filter(pl.col("len") > 1).height
+def _labelled(campaign: Campaign, anchors: pl.DataFrame, store: Path) -> pl.DataFrame:
+    """prompt_id and criterion of each reply that the audit measures on: anchors, and rollouts that people labelled."""
+    names = [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
+    by_anchor = [
+        anchors.filter(pl.col("labels").struct.field(name).is_not_null()).select(
+            "prompt_id", pl.lit(name).alias("criterion")
+        )
+        for name in names
+    ]
+    people = labels_of(campaign, store).filter(split=MEASURE).unique(["rollout_id", "criterion"])
+    return pl.concat([*by_anchor, people.select("prompt_id", "criterion")])
+
+
+def _prompts(replies: pl.DataFrame, criterion: str, least: int) -> int:
+    """Prompts with at least so many labelled replies."""
+    return replies.filter(criterion=criterion).group_by("prompt_id").len().filter(pl.col("len") >= least).height

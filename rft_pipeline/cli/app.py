@@ -82,7 +82,7 @@ def run(
     from rft_pipeline.cli.launch import launch
 
     home = Home.find()
-    check_campaign(_folder(home, campaign), home.models)
+    check_campaign(_folder(home, campaign), home.models, home.store)
     loaded = _load(home, campaign)
     if rounds is not None and rounds > loaded.rounds:
         raise ConfigError(f"--rounds {rounds}: {campaign} has {loaded.rounds}; set `rounds` in its campaign.yaml")
@@ -111,7 +111,7 @@ def audit(campaign: Name, as_json: AsJson = False) -> None:
     from rft_pipeline.pipeline import Pipeline
 
     home = Home.find()
-    check_campaign(_folder(home, campaign), home.models)
+    check_campaign(_folder(home, campaign), home.models, home.store)
     loaded = _load(home, campaign)
     show_audit.refuse_without_anchors(campaign, loaded.anchors)
     if loaded.audit is not None:

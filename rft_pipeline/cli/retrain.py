@@ -21,7 +21,7 @@ def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
     from rft_pipeline.cli.launch import launch
 
     folder = home.campaign_folder(campaign)
-    check_campaign(folder, home.models)
+    check_campaign(folder, home.models, home.store)
     loaded = load_campaign(folder)
     if plan:
         _show(look(loaded, home), None, as_json=as_json)

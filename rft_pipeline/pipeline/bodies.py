@@ -135,15 +135,17 @@ def _reward_batches(job: Job) -> Output:
     excluded = batch.rows.filter(pl.col("excluded").is_not_null()).height
     reward = batch.rows["reward"].mean()
     choices = batch.rows.select("rollout_id", "reward", "finish_reason", "fields", "labelled")
+    said = batch.rows.filter(pl.col("labelled").list.len() > 0)
     damped = count_damped(batch.rows)
     return Output(
         content_hash=content_hash(batch.rows.select("rollout_id", _said(job), "advantage", "excluded")),
-        parts={"choices": content_hash(choices)},
+        parts={"choices": content_hash(choices)}
+        | ({"people": content_hash(said.select("rollout_id", "scores", "gated", "labelled"))} if said.height else {}),
         rows={
             "rollouts": batch.rows.height,
             "excluded": excluded,
             "gated": batch.rows.filter("gated").height,
-            "labelled": batch.rows.filter(pl.col("labelled").list.len() > 0).height,
+            "labelled": said.height,
             "groups": batch.groups,
             "groups_used": batch.groups_used,
         }
@@ -170,6 +172,7 @@ def _checkpoints(job: Job) -> Output:
         start=start,
         base=base,
         batch=job.frame("reward_batches"),
+        weights=job.campaign.rubric.weights(),
         training=job.campaign.training.from_folder(job.campaign.folder),
         temperature=job.campaign.rollouts.sampling.temperature,
         seed=job.campaign.seed,

@@ -1,6 +1,7 @@
 """Checkpoints: train the policy on a round's reward batch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ def train_checkpoint(
     start: Path,
     base: Path,
     batch: pl.DataFrame,
+    weights: Mapping[str, float],
     training: Training,
     temperature: float,
     seed: int,
@@ -25,24 +27,26 @@ def train_checkpoint(
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with. What a
-    killed run left in `kept` is gone on from. Returns the last step's metrics and `steps`. Raises `GateError` when the
-    batch has nothing to teach.
+    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with,
+    `weights` the rubric's. What a killed run left in `kept` is gone on from. Returns the last step's metrics and
+    `steps`. Raises `GateError` when the batch has nothing to teach.
     """
     from rft_pipeline.trainers.launching import train_launched
     from rft_pipeline.trainers.methods import METHODS
+    from rft_pipeline.trainers.shared import steps_done
 
     lines: list[str] = []
 
     def on_step(step: int, metrics: dict[str, float]) -> None:
         lines.append(json.dumps({"step": step, **metrics}))
         log_step(step, metrics)
-        progress.advance(1)
+        progress.advance(step > before)
 
-    job = TrainJob(start, base, batch, training, temperature, seed, workdir, kept, on_step)
+    job = TrainJob(start, base, batch, weights, training, temperature, seed, workdir, kept, on_step)
     method = METHODS[training.method]
     train = method.train if training.runtime.processes == 1 else train_launched
-    with progress.counting("steps", method.planned_steps(job)):
+    before = steps_done(job)
+    with progress.counting("steps", method.planned_steps(job) - before):
         last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {**last, "steps": len(lines)}

@@ -16,6 +16,9 @@ import polars as pl
 WITHIN_NOISE = "group within the judge's noise"
 """Why a group is excluded whose scores differ, but in no criterion by more than its judge errs."""
 
+EQUAL = 1e-9
+"""Scores that spread no more than this are equal: the mean of three times 0.1 is not quite 0.1."""
+
 
 class JudgeNoise(NamedTuple):
     """The error of one score of a judge, as the audit measured it."""
@@ -38,7 +41,7 @@ def group_weight(score_G: np.ndarray, noise: JudgeNoise, by_judge: float = 1.0) 
     group, and h, the reliability (the positive-part James–Stein factor), follows the true differences closer than √h.
     """
     spread = float(score_G.var())
-    if not spread > 0:
+    if not spread > EQUAL**2:
         return 0.0
     beyond = max(0.0, 1.0 - by_judge * noise.variance / spread)
     return math.sqrt(beyond) if noise.flips else beyond

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Reward
-from rft_pipeline.stages.group_noise import WITHIN_NOISE, JudgeNoise, group_weights
+from rft_pipeline.stages.group_noise import EQUAL, WITHIN_NOISE, JudgeNoise, group_weights
 
 FLAT = 1e-6
 """A group whose combined signal spreads less than this teaches nothing."""
@@ -162,7 +162,7 @@ def _group_signal(
     if len(weighted_PC):
         centred_PC = weighted_PC - weighted_PC.mean(axis=0)
         spread_C = weighted_PC.std(axis=0) + damping
-        scaled_PC = np.divide(centred_PC, spread_C, out=np.zeros_like(centred_PC), where=spread_C > 0)
+        scaled_PC = np.divide(centred_PC, spread_C, out=np.zeros_like(centred_PC), where=spread_C > EQUAL)
         if kept_C is not None:
             scaled_PC *= kept_C[weight_C > 0]
         passed_P = scaled_PC @ weight_C[weight_C > 0]

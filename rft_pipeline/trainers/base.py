@@ -1,6 +1,6 @@
 """What every trainer is handed, and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,13 @@ class TrainJob:
     """Full weights of the model the campaign began with."""
     batch: pl.DataFrame
     """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and what methods
-    choose by: reward, finish_reason, fields, labelled."""
+    choose by: reward, finish_reason, fields, scores, gated, labelled."""
+    weights: Mapping[str, float]
+    """The rubric's, by criterion; what people's labels of several criteria count for."""
     training: Training
     temperature: float
-    """The batch was sampled at this temperature; log-probs in the loss are of the same distribution."""
+    """The batch was sampled at this temperature, which the log-probs in the loss are of too. They are of all tokens:
+    of what top_p or top_k kept from being drawn the loss knows nothing."""
     seed: int
     scratch: Path
     """Gets the checkpoint, as `checkpoint/`."""

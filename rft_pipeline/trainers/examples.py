@@ -6,7 +6,8 @@ the last one is filled up with the first examples of one more epoch.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
@@ -15,6 +16,12 @@ from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Training
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
+
+HALF = 0.5
+"""What a reply that people judged must be worth more than to be imitated: they said yes rather than no."""
+
+ROUNDING = 1e-9
+"""Differences below this are none: 0.6 − 0.5 is a little less than 0.1 in floating point."""
 
 
 class Example(NamedTuple):
@@ -63,29 +70,47 @@ def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
     for group in _groups(batch, training):
         best, worst = group[0], group[-1]
         apart = best["reward"] - worst["reward"]
-        if apart > 0 and apart >= training.dpo.margin and best["tokens"] != worst["tokens"]:
+        if apart > ROUNDING and apart >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
 
-def good_answers(batch: pl.DataFrame, training: Training) -> list[Example]:
-    """Of each prompt the best of the replies that people judged (where they judged several of one prompt, and did not
-    find all alike), else the reference.
+def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, float]) -> list[Example]:
+    """Of each prompt the reply that people found best, else the reference.
+
+    A reply is worth the weighted mean of people's labels of it, `weights` by criterion, and 0 where a gate stopped it.
+    It is imitated when it is worth more than one half, and more than another reply that is labelled for the same
+    criteria.
 
     Raises `GateError` when no prompt has either.
     """
     found = []
     for rows in _by_prompt(batch):
-        judged = [row for row in rows if row.get("labelled") and row["reward"] is not None]
-        if training.mask_truncated:
-            judged = [row for row in judged if row["finish_reason"] != "length"]
-        best = max(judged, key=_rank, default=None)
         reference = json.loads(rows[0]["fields"]).get(REFERENCE) if rows[0].get("fields") else None
-        if best is not None and best["reward"] > min(row["reward"] for row in judged):
+        best = _preferred(rows, training, weights)
+        if best is not None:
             found.append(_example(best))
         elif reference:
             found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, str(reference)))
-    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has replies that people told apart")
+    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply that people preferred to another")
+
+
+def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[str, float]) -> dict[str, Any] | None:
+    """Of replies that people find equally good the one of the higher reward."""
+    worth: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = defaultdict(list)
+    for row in rows:
+        names = tuple(sorted(name for name in row.get("labelled") or () if weights[name] > 0))
+        cut = training.mask_truncated and row["finish_reason"] == "length"
+        if names and row["reward"] is not None and not cut:
+            mean = sum(weights[name] * row["scores"][name] for name in names) / sum(weights[name] for name in names)
+            worth[names].append((0.0 if row["gated"] else mean, row))
+    better = [
+        (mean, row)
+        for compared in worth.values()
+        for mean, row in compared
+        if mean > max(HALF, min(mean for mean, _ in compared)) + ROUNDING
+    ]
+    return max(better, key=lambda each: (each[0], _rank(each[1])), default=(0.0, None))[1]
 
 
 def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[Item]:

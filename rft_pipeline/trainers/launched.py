@@ -31,6 +31,7 @@ def main(folder: Path) -> None:
     job = TrainJob(
         **folders,
         batch=pl.read_parquet(folder / BATCH),
+        weights=handed["weights"],
         training=Training.model_validate(handed["training"]),
         temperature=handed["temperature"],
         seed=handed["seed"],

@@ -32,8 +32,7 @@ def train_launched(job: TrainJob) -> dict[str, float]:
     """
     folder = job.scratch / "job"
     folder.mkdir()
-    job.batch.write_parquet(folder / BATCH)
-    (folder / JOB).write_text(json.dumps(_as_plain(job)), encoding="utf-8")
+    hand_over(job, folder, parent=os.getpid())
     told = folder / TOLD
     told.touch()
     with (folder / OUTPUT).open("wb") as output:
@@ -70,10 +69,18 @@ def _tell(lines: Any, job: TrainJob) -> None:
         job.log_step(metrics.pop("step"), metrics)
 
 
-def _as_plain(job: TrainJob) -> dict[str, Any]:
-    folders = {name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")}
-    plain = job.training.model_dump(mode="json")
-    return {**folders, "training": plain, "temperature": job.temperature, "seed": job.seed, "parent": os.getpid()}
+def hand_over(job: TrainJob, folder: Path, parent: int) -> None:
+    """Write the job for `launched`, whose processes end once the process `parent` is gone."""
+    job.batch.write_parquet(folder / BATCH)
+    plain = {
+        **{name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")},
+        "weights": dict(job.weights),
+        "training": job.training.model_dump(mode="json"),
+        "temperature": job.temperature,
+        "seed": job.seed,
+        "parent": parent,
+    }
+    (folder / JOB).write_text(json.dumps(plain), encoding="utf-8")
 
 
 def _command(job: TrainJob, folder: Path) -> list[str]:

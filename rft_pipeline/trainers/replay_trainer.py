@@ -74,13 +74,11 @@ class ReplayTrainer(GRPOTrainer):
                 part["num_items_in_batch"] = tokens * self.args.steps_per_generation / size
 
     def _gaps_of(self, part):  # type: ignore[no-untyped-def]
-        """|trainer − engine| of each live token's log-prob, in nats. Engines give it at temperature 1: where the head
-        did not, one more pass is made."""
-        own = self._newest_untempered
-        if own is None:
-            temperature, self.temperature = self.temperature, 1.0
-            own = self._newest_logps if temperature == 1 else self._log_probs_of(part)
-            self.temperature = temperature
+        """|trainer − engine| of each live token's log-prob, in nats. Engines give it at temperature 1: the fused head,
+        whose temperature is set once, has to be passed by then, row by row since whole logits are large."""
+        if self._newest_untempered is None and self.temperature != 1:
+            self._log_probs_of(part, batch_size=1, head=self._plain_head)
+        own = self._newest_logps if self._newest_untempered is None else self._newest_untempered
         live = (part["completion_mask"] * part["tool_mask"]).bool()
         return (own - part["sampling_per_token_logps"]).abs()[live].cpu()
 
@@ -103,14 +101,14 @@ class ReplayTrainer(GRPOTrainer):
         output["num_items_in_batch"] = (output["completion_mask"] * output["tool_mask"]).sum()
         return output
 
-    def _log_probs_of(self, part):  # type: ignore[no-untyped-def]
+    def _log_probs_of(self, part, **how):  # type: ignore[no-untyped-def]
         input_ids = torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1)
         attention_mask = torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1)
         width = part["completion_ids"].shape[1]
-        return self._get_per_token_logps_and_entropies(self.model, input_ids, attention_mask, width)[0]
+        return self._get_per_token_logps_and_entropies(self.model, input_ids, attention_mask, width, **how)[0]
 
     def _get_per_token_logps_and_entropies(  # type: ignore[no-untyped-def]
-        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, head=None, **kwargs
     ):
         """TRL pads every row to the longest of the whole round; equal results, without the empty columns.
 
@@ -123,7 +121,8 @@ class ReplayTrainer(GRPOTrainer):
         size = batch_size or rows
         order = attention_mask.sum(1).argsort(stable=True)
         prompt_width = input_ids.shape[1] - logits_to_keep
-        forward = super()._get_per_token_logps_and_entropies if input_ids.is_cuda else self._plain_head
+        fused = super()._get_per_token_logps_and_entropies
+        forward = head or (fused if self._takes_fused_head(input_ids) else self._plain_head)
         parts = []
         for start in range(0, rows, size):
             chosen = order[start : start + size]
@@ -143,11 +142,12 @@ class ReplayTrainer(GRPOTrainer):
             self._cap_negative_ratios(self._loss_inputs, logps)
         return logps, entropies, None
 
-    def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
-        """Log-probs from whole logits, and where nothing is learnt those at temperature 1 as well.
+    def _takes_fused_head(self, input_ids: torch.Tensor) -> bool:
+        """TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU."""
+        return input_ids.is_cuda
 
-        TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU.
-        """
+    def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
+        """Log-probs from whole logits, and where nothing is learnt those at temperature 1 as well."""
         with self.accelerator.autocast():
             logits = model(
                 input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1

@@ -7,8 +7,8 @@ from rft_pipeline.trainers.imitation import imitate
 
 def train_sft(job: TrainJob) -> dict[str, float]:
     """Train on the good answers. Raises `GateError` when no prompt has one."""
-    return imitate(job, good_answers(job.batch, job.training))
+    return imitate(job, good_answers(job.batch, job.training, job.weights))
 
 
 def planned_steps(job: TrainJob) -> int:
-    return steps(good_answers(job.batch, job.training), job.training)
+    return steps(good_answers(job.batch, job.training, job.weights), job.training)

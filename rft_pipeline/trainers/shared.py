@@ -14,7 +14,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import ADAPTER, load_adapter, load_weights, name_base, pick_device
-from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.fingerprint import file_sha256, seed_of
 from rft_pipeline.trainers.base import LogStep, TrainJob
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
@@ -22,7 +22,7 @@ METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "lear
 FROZEN_COPY = "ref"
 """The adapter TRL makes of the start policy, and the folder it is saved in."""
 SLICES, DONE = "slices.json", "steps.jsonl"
-"""In the kept folder: how the work was cut into pieces, and a line for each step that was taken."""
+"""In the kept folder: how the work was cut into pieces and shared out, and a line for each step that was taken."""
 
 
 def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[str, float]:
@@ -53,13 +53,13 @@ def common_config(job: TrainJob) -> dict[str, Any]:
     """Settings that TRL's configs share. Prepares the kept folder."""
     training = job.training
     micro = micro_batch(training)
-    _prepare(job.kept, {"micro_batch": micro, "processes": PartialState().num_processes})
+    _prepare(job)
     return {
         "output_dir": str(job.kept),
         "use_cpu": pick_device(training.runtime.device) == "cpu",
         "bf16": True,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": training.batch_size // (micro * PartialState().num_processes),
+        "gradient_accumulation_steps": training.batch_size // (micro * training.runtime.processes),
         "num_train_epochs": 1,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
@@ -80,14 +80,27 @@ def common_config(job: TrainJob) -> dict[str, Any]:
 
 def micro_batch(training: Training) -> int:
     """Rows in one pass of one process: the most that `micro_batch_size` allows and that divide its share of a step."""
-    share = training.batch_size // PartialState().num_processes
+    share = training.batch_size // training.runtime.processes
     most = min(training.runtime.micro_batch_size, share)
     return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
 def load_model(job: TrainJob) -> Any:
-    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds."""
-    device = job_device(job)
+    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds.
+
+    Nothing is dropped out: the policy that sampled did not, and ratios between two passes would be noise.
+    """
+    model = _load_model(job, job_device(job))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):  # attention, which is no layer of its own, keeps a number
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+    return model
+
+
+def _load_model(job: TrainJob, device: str) -> Any:
     if job.training.weights == "full":
         return load_weights(job.start, "float32", device)
     if (job.start / ADAPTER).is_file():
@@ -124,16 +137,31 @@ def steps_of(state: Path | None) -> int:
     return 0 if state is None else int(state.name.rpartition("-")[2])
 
 
-def _prepare(kept: Path, slices: dict[str, int]) -> None:
+def steps_done(job: TrainJob) -> int:
+    """How many steps of the same work a killed run has left done in the kept folder."""
+    return steps_of(last_state(job.kept)) if _cut_alike(job) else 0
+
+
+def _prepare(job: TrainJob) -> None:
     """A state fits only work that is cut into the same pieces; another one is dropped."""
     state = PartialState()
     if state.is_main_process:
-        found = kept / SLICES
-        if found.is_file() and json.loads(found.read_text(encoding="utf-8")) != slices:
-            shutil.rmtree(kept)
-        kept.mkdir(parents=True, exist_ok=True)
-        found.write_text(json.dumps(slices) + "\n", encoding="utf-8")
+        if not _cut_alike(job):
+            shutil.rmtree(job.kept, ignore_errors=True)
+        job.kept.mkdir(parents=True, exist_ok=True)
+        (job.kept / SLICES).write_text(json.dumps(_slices(job.training)) + "\n", encoding="utf-8")
     state.wait_for_everyone()
+
+
+def _cut_alike(job: TrainJob) -> bool:
+    found = job.kept / SLICES
+    return found.is_file() and json.loads(found.read_text(encoding="utf-8")) == _slices(job.training)
+
+
+def _slices(training: Training) -> dict[str, Any]:
+    runtime = training.runtime
+    launched = {} if runtime.accelerate_config is None else {"launched": file_sha256(Path(runtime.accelerate_config))}
+    return {"micro_batch": micro_batch(training), "processes": runtime.processes, **launched}
 
 
 class _StepLog(TrainerCallback):
@@ -173,9 +201,11 @@ class _StepLog(TrainerCallback):
         logs = {**logs, "tokens_per_second": self._step_tokens(args, state, logs) / seconds}
         named = self.metrics | {"tokens_per_second": "tokens_per_second"}
         self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
+        self.log_step(
+            state.global_step, self.last
+        )  # raises when this process is an orphan, whose line would be a stray
         with self.done.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
-        self.log_step(state.global_step, self.last)
 
     def _step_tokens(self, args: Any, state: Any, logs: Mapping[str, float]) -> float:
         """Prompt and completion tokens of one optimiser step."""

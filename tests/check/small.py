@@ -64,7 +64,7 @@ def lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def check(folder: Path) -> CheckResult:
-    return check_campaign(folder, folder.parent / "models")
+    return check_campaign(folder, folder.parent / "models", folder.parent / "store")
 
 
 def errors(folder: Path, kind: type[RftError] = ConfigError) -> list[str]:

@@ -16,7 +16,7 @@ SHIPPED = Path(__file__).parents[2] / "data" / "support_reply"
 
 
 def test_the_shipped_campaign_passes_without_a_warning(tmp_path: Path) -> None:
-    result = check_campaign(SHIPPED, tmp_path)
+    result = check_campaign(SHIPPED, tmp_path, tmp_path)
     assert result.warnings == ()
     assert (result.train_prompts, result.eval_prompts, result.anchors) == (248, 88, 130)
     assert [criterion.kind for criterion in result.criteria[2:4]] == ["relevance", "rule: asks_for"]
@@ -28,7 +28,7 @@ def test_the_shipped_campaign_passes_without_a_warning(tmp_path: Path) -> None:
 def test_a_check_imports_nothing_heavy() -> None:
     code = (
         "import sys; from pathlib import Path; from rft_pipeline.check import check_campaign; "
-        f"check_campaign(Path({str(SHIPPED)!r}), Path('none')); "
+        f"check_campaign(Path({str(SHIPPED)!r}), Path('none'), Path('none')); "
         "print([name for name in ('torch', 'transformers', 'trl', 'mlflow', 'datasets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -141,11 +141,51 @@ def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "method", "warned"),
+    [
+        ({"top_p": 0.9}, "grpo", "top_p 0.9 draws"),
+        ({"top_p": 0.9, "top_k": 40}, "grpo", "top_p 0.9, top_k 40 draws"),
+        ({"top_k": 40}, "dpo", ""),
+        ({"temperature": 0.7}, "grpo", ""),
+    ],
+)
+def test_cut_sampling_is_warned_of_where_ratios_are_learnt_from(
+    tmp_path: Path, sampling: dict[str, Any], method: str, warned: str
+) -> None:
+    rollouts = {"prompts_per_round": 4, "group_size": 2, "sampling": sampling}
+    training = {"batch_size": 4, "method": method}
+    found = warnings(campaign(tmp_path, settings={"rollouts": rollouts, "training": training}))
+    assert [warned in each and "biases grpo's ratios" in each for each in found] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("training", "most"),
+    [
+        ({"method": "dpo"}, "the 4 pairs of a round (one of each prompt) can give"),
+        ({"method": "raft"}, "the 4 examples of a round (1 of each prompt) can give"),
+        ({"method": "raft", "raft": {"best": 2}}, ""),
+    ],
+)
+def test_a_step_of_more_examples_than_a_round_has_is_warned_of(
+    tmp_path: Path, training: dict[str, Any], most: str
+) -> None:
+    found = warnings(campaign(tmp_path, settings={"training": {"batch_size": 8, **training}}))
+    where = "campaign.yaml: training.batch_size: 8 is more than"
+    assert found == ([f"{where} {most}, so that a step shows some of them twice or more"] if most else [])
+
+
 def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"processes": 2, "accelerate_config": "fsdp.yaml"}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
     assert "training.runtime.accelerate_config: " in found
     assert "fsdp.yaml does not exist" in found
+
+
+def test_a_file_to_launch_processes_with_is_refused_where_none_are_launched(tmp_path: Path) -> None:
+    settings = {"training": {"batch_size": 8, "runtime": {"accelerate_config": "fsdp.yaml"}}}
+    (found,) = errors(campaign(tmp_path, settings=settings))
+    assert "accelerate_config: only read with runtime.processes above 1, which is 1; set processes" in found
 
 
 @pytest.mark.parametrize(("train", "warned"), [(TRAIN, True), ([{**row, "reference": "Yes."} for row in TRAIN], False)])

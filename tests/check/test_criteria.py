@@ -51,6 +51,21 @@ def test_a_gate_that_nothing_can_pass_is_refused(
     assert errors(folder) == [f"rubric.yaml: polite: {finding}"]
 
 
+BINARY = {"protocol": "binary", "question": "Is it polite?"}
+
+
+@pytest.mark.parametrize(
+    ("judge", "refused"),
+    [(BINARY, True), ({**BINARY, "answer": "json"}, False), ({"protocol": "panel", "members": [BINARY, POLITE]}, True)],
+)
+def test_a_gate_of_1_is_refused_where_no_score_reaches_it(tmp_path: Path, judge: dict[str, Any], refused: bool) -> None:
+    folder = campaign(tmp_path, [{"name": "polite", "gate": 1, "judge": judge}])
+    if refused:
+        assert "scores of a" in errors(folder)[0]
+    else:
+        assert warnings(folder) == []
+
+
 def test_a_gate_that_stops_nothing_is_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "polite", "gate": 0, "judge": POLITE}])
     assert warnings(folder) == [

@@ -31,7 +31,7 @@ def test_an_engine_that_is_not_installed_is_refused_with_what_to_do(tiny_model: 
 def test_a_check_refuses_an_engine_that_is_not_installed(tiny_campaign: Path) -> None:
     edit(tiny_campaign / "campaign.yaml", "judge.runtime.engine", "vllm")
     with pytest.raises(ConfigError, match=r"campaign.yaml: judge.runtime.engine: vllm is not installed"):
-        check_campaign(tiny_campaign, tiny_campaign / "models")
+        check_campaign(tiny_campaign, tiny_campaign / "models", tiny_campaign / "store")
     assert "vllm" not in sys.modules
 
 

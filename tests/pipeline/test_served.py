@@ -60,7 +60,7 @@ def test_a_served_policy_has_no_weights_to_train(campaign: Path) -> None:
 
 def test_check_says_how_far_a_served_policy_gets(campaign: Path) -> None:
     edit(campaign / "campaign.yaml", "policy.server.api_key_env", "ABSENT_KEY")
-    warnings = "\n".join(check_campaign(campaign, Home.find().models).warnings)
+    warnings = "\n".join(check_campaign(campaign, Home.find().models, Home.find().store).warnings)
     assert "policy.model: served:judge has no weights here to train" in warnings
     assert "only the stages up to round 1's reward_batches can run" in warnings
     assert "policy.server.api_key_env: ABSENT_KEY is not set in this environment" in warnings

@@ -266,7 +266,7 @@ def test_without_a_champion_a_campaign_that_starts_from_one_says_so(finished_cop
     with pytest.raises(ModelError, match="campaign tiny has no champion yet; `rft run tiny`"):
         run(second)
     with pytest.raises(ConfigError, match=r"policy\.model: model champion:tiny: campaign tiny has no champion yet"):
-        check_campaign(second, Home.find().models)
+        check_campaign(second, Home.find().models, Home.find().store)
     assert "second/policy" in to_run(second)
 
 

@@ -57,6 +57,13 @@ def test_two_prompts_with_two_rollouts_and_two_criteria_by_hand() -> None:
     assert made.rows["scores"].to_list()[2] == {"polite": 0.2, "short": 1.0}
 
 
+def test_equal_scores_are_equal_though_their_spread_is_not_quite_0() -> None:
+    assert 0 < np.std([0.1, 0.1, 0.1]) < 1e-16
+    polite = [[1.0, 0.0, 0.5], [0.0, 0.5, 1.0]]
+    made = batch({"polite": polite, "short": [[0.1, 0.1, 0.1], [0.5, 0.5, 0.5]]})
+    assert column(made, "advantage") == pytest.approx(column(batch({"polite": polite}), "advantage"))
+
+
 def test_a_batch_keeps_the_rollouts_columns_and_order() -> None:
     made = batch({"polite": [[1.0, 0.0], [0.2, 0.8]]})
     assert made.rows.columns == [

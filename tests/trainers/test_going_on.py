@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rft_pipeline.progress import Progress
+from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import shared
 from rft_pipeline.trainers.methods import METHODS
 from tests.trainers.test_examples import with_references
@@ -91,6 +93,32 @@ def test_training_goes_on_after_the_steps_that_were_saved(
     assert began < (tmp_path / "kept" / "checkpoint-8").stat().st_mtime_ns
 
 
+def test_a_step_that_could_not_be_told_is_not_remembered(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
+    """Whom a process cannot tell is gone, and a rerun may be at the same work: its file is not to be written to."""
+    interrupted(batch, tiny_model, tmp_path, 3, **GRPO)
+    lines = (tmp_path / "kept" / shared.DONE).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+def test_steps_taken_before_a_kill_are_no_steps_of_the_run_that_goes_on(
+    batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    interrupted(batch, tiny_model, tmp_path, 5, **GRPO)
+    progress, logged = Progress("training"), []
+    how = {"batch_size": 4, "epochs": 3, "runtime": {"micro_batch_size": 2, "device": "cpu", "save_steps": 2}, **GRPO}
+    job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: logged.append(step), **how)
+    metrics = train_checkpoint(
+        *(job.start, job.base, job.batch, job.weights, job.training, job.temperature, job.seed),
+        workdir=job.scratch,
+        kept=job.kept,
+        log_step=job.log_step,
+        progress=progress,
+    )
+    assert logged == list(range(1, 10))
+    assert metrics["steps"] == 9
+    assert progress.spent["steps"]["count"] == 5  # step 4 was saved
+
+
 def half_written(state: Path) -> None:
     text = (state / "trainer_state.json").read_text(encoding="utf-8")
     (state / "trainer_state.json").write_text(text[: len(text) // 2], encoding="utf-8")
@@ -116,6 +144,21 @@ def test_a_state_of_work_cut_into_other_pieces_is_dropped(
     interrupted(batch, tiny_model, tmp_path, 5, **GRPO)
     interrupted(batch, tiny_model, tmp_path, 1, **GRPO, runtime={"micro_batch_size": 4, "device": "cpu"})
     assert shared.last_state(tmp_path / "kept") is None
+
+
+def test_a_state_of_work_that_was_launched_in_another_way_is_dropped(tmp_path: Path) -> None:
+    config = tmp_path / "fsdp.yaml"
+    config.write_text("fsdp_config: {}\n", encoding="utf-8")
+    runtime = {"device": "cpu", "processes": 2, "accelerate_config": str(config)}
+    job = job_of(pl.DataFrame(), tmp_path, tmp_path, lambda step, metrics: None, runtime=runtime)
+    shared.common_config(job)
+    (job.kept / "checkpoint-3").mkdir()
+    (job.kept / "checkpoint-3" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    assert shared.steps_done(job) == 3
+    config.write_text("fsdp_config: {fsdp_version: 2}\n", encoding="utf-8")
+    assert shared.steps_done(job) == 0
+    shared.common_config(job)
+    assert shared.last_state(job.kept) is None
 
 
 def test_a_round_that_is_cut_short_ends_the_same_after_an_interruption(

@@ -11,11 +11,10 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
 
-from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import GateError
-from rft_pipeline.trainers import TrainJob, grpo, shared
-from tests.trainers.watched import FLAT, GAPPED, Seen, run
+from rft_pipeline.trainers import grpo, shared
+from tests.trainers.watched import FLAT, GAPPED, Seen, job_of, run
 
 GAP = ("logprob_gap_mean", "logprob_gap_p99")
 
@@ -102,9 +101,16 @@ def test_an_engine_in_float32_and_the_trainer_agree_on_every_token(full: Seen) -
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("fused", [False, True])
 def test_the_gap_is_what_an_engine_is_off_over_the_live_tokens(
-    temperature: float, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+    temperature: float,
+    fused: bool,
+    batch: pl.DataFrame,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(grpo.ReplayTrainer, "_takes_fused_head", lambda *_: fused)
     # the unscored rollout and the group without variance are not trained on, so what they say does not count
     off = pl.when(pl.col("excluded").is_not_null()).then(9.0).when(pl.col("prompt_id") == "desk").then(-0.5)
     shifted = batch.with_columns(logprobs=pl.col("logprobs") + off.otherwise(0.25))
@@ -119,9 +125,7 @@ def test_logprobs_without_the_padding_equal_those_with_it(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     replay = grpo.Replay(batch, 8, 7)
-    job = TrainJob(
-        tiny_model, tiny_model, batch, Training(batch_size=8), 1.0, 7, tmp_path, tmp_path, lambda step, metrics: None
-    )
+    job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
     trainer = grpo.ReplayTrainer(
         model=load_weights(tiny_model, "float32", "cpu"),
         args=GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4),
@@ -204,8 +208,7 @@ def test_a_micro_batch_that_does_not_fit_the_step_is_made_smaller(
 def test_the_planned_steps_are_those_that_are_taken(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
-    training = Training(batch_size=8, epochs=2)
-    job = TrainJob(tiny_model, tiny_model, batch, training, 1.0, 7, tmp_path, tmp_path, lambda step, metrics: None)
+    job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
     assert grpo.planned_steps(job) == len(full.logged) == 4
 
 

@@ -1,6 +1,9 @@
 """Two processes that train together do what one does."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +14,8 @@ from safetensors.torch import load_file
 from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
+from rft_pipeline.trainers import launched
+from rft_pipeline.trainers.launching import TOLD, hand_over
 from tests.trainers.watched import assert_same_weights, job_of
 
 
@@ -31,6 +36,7 @@ def train(batch: pl.DataFrame, start: Path, root: Path, processes: int, **traini
         start,
         start,
         batch,
+        job.weights,
         job.training,
         temperature=1.0,
         seed=7,
@@ -49,22 +55,54 @@ def advantages(kept: Path) -> list[float]:
     return [float(each) for i in slices for part in parts for each in part[f"{i}.advantages"]]
 
 
+WATCH = """
+import os, sys
+rank = os.environ.get("RANK")
+if rank is not None:
+    writes = os.open(os.environ["WRITES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def watch(event, args):
+        if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+            os.write(writes, f"{rank} {args[0]}\\n".encode())
+    sys.addaudithook(watch)
+"""
+"""Makes every process that has a rank tell which files it opens to write."""
+
+
+class Both(NamedTuple):
+    one: Trained
+    two: Trained
+    writers: dict[str, set[int]]
+    """File of the two's working folder → the ranks that wrote it."""
+
+
 @pytest.fixture(scope="module")
-def both(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Trained]:
+def both(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
     root = tmp_path_factory.mktemp("processes")
-    return [train(batch, tiny_model, root, processes) for processes in (1, 2)]
+    one = train(batch, tiny_model, root, 1)
+    (root / "watch").mkdir()
+    (root / "watch" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(root / "watch"), prepend=os.pathsep)
+        patch.setenv("WRITES", str(root / "writes"))
+        two = train(batch, tiny_model, root, 2)
+    writers: dict[str, set[int]] = {}
+    for line in (root / "writes").read_text(encoding="utf-8").splitlines():
+        rank, _, path = line.partition(" ")
+        if Path(path).is_relative_to(two.workdir):
+            writers.setdefault(str(Path(path).relative_to(two.workdir)), set()).add(int(rank))
+    return Both(one, two, writers)
 
 
-def test_two_processes_train_on_the_advantages_of_one_in_the_same_steps(both: list[Trained]) -> None:
-    one, two = both
+def test_two_processes_train_on_the_advantages_of_one_in_the_same_steps(both: Both) -> None:
+    one, two, _ = both
     assert len(list(two.kept.glob("round-*.safetensors"))) == 2
     assert len(advantages(two.kept)) == 16
     for rows in (slice(0, 8), slice(8, 16)):
         assert sorted(advantages(two.kept)[rows]) == pytest.approx(sorted(advantages(one.kept)[rows]), abs=1e-6)
 
 
-def test_their_loss_is_that_of_one(both: list[Trained]) -> None:
-    one, two = both
+def test_their_loss_is_that_of_one(both: Both) -> None:
+    one, two, _ = both
     assert sorted(two.logged) == sorted(one.logged) == [1, 2, 3, 4]
     for step in one.logged:
         assert two.logged[step]["loss"] == pytest.approx(one.logged[step]["loss"], abs=1e-4)
@@ -72,14 +110,31 @@ def test_their_loss_is_that_of_one(both: list[Trained]) -> None:
         assert two.logged[step]["effective_share"] == pytest.approx(one.logged[step]["effective_share"], abs=1e-4)
     assert two.metrics.keys() == one.metrics.keys()
     assert two.metrics["logprob_gap_mean"] == pytest.approx(one.metrics["logprob_gap_mean"], rel=1e-3)
-    assert_same_weights(*(each.workdir / "checkpoint" / "model.safetensors" for each in both), atol=1e-4)
+    assert_same_weights(*(each.workdir / "checkpoint" / "model.safetensors" for each in (one, two)), atol=1e-4)
 
 
-def test_one_of_them_writes_and_nothing_else_is_left(both: list[Trained]) -> None:
-    one, two = ([path.relative_to(each.workdir) for path in sorted(each.workdir.rglob("*"))] for each in both)
+def test_one_of_them_writes_and_nothing_else_is_left(both: Both) -> None:
+    one, two = (
+        [path.relative_to(each.workdir) for path in sorted(each.workdir.rglob("*"))] for each in (both.one, both.two)
+    )
     assert two == one
-    lines = (both[1].workdir / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {"checkpoint/config.json", "job/result.json", "job/told.jsonl"} <= both.writers.keys()
+    assert set.union(*both.writers.values()) == {0}
+    lines = (both.two.workdir / "steps.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_process_ends_at_its_next_step_when_the_one_that_started_it_is_gone(
+    batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
+    hand_over(job, tmp_path, parent=gone.pid)
+    with pytest.raises(ProcessLookupError):
+        launched.main(tmp_path)
+    assert not (tmp_path / TOLD).exists()
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_two_processes_share_the_pairs_of_dpo(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:

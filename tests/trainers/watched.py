@@ -101,6 +101,7 @@ def job_of(
         start=start,
         base=base or start,
         batch=batch,
+        weights={"polite": 1.0},
         training=Training.model_validate({**settings, **training}),
         temperature=temperature,
         seed=7,
