@@ -54,9 +54,10 @@ def unseen_gain(now: Replies, base: Replies, how: Alarms, seed: int) -> Finding:
     reward, held_out = (resamples.interval(each) for each in gained_R)
     unseen = resamples.interval(share_R * gained_R[0] - gained_R[1])
     fires = reward.lower95 > how.min_effect and unseen.lower95 > 0
+    share = "an unknown share of it" if np.isnan(share_R[0]) else f"{share_R[0]:.0%} as much"
     sentence = (
         f"Unseen gain: reward gained {spelled(reward)} of its standard deviations at base, the held-out score "
-        f"{spelled(held_out)} of its own; as the two agreed at base it should have gained {share_R[0]:.0%} as much."
+        f"{spelled(held_out)} of its own; as the two agreed at base it should have gained {share}."
     )
     return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence)
 

@@ -98,7 +98,9 @@ def number(value: float) -> Interval:
 
 
 def spelled(interval: Interval, digits: int = 2) -> str:
-    """`0.31 (0.12 to 0.50)`."""
+    """`0.31 (0.12 to 0.50)`; `unknown` where the data cannot say."""
+    if np.isnan(interval.mean):
+        return "unknown"
     if np.isnan(interval.lower95):
         return f"{interval.mean:.{digits}f}"
     return f"{interval.mean:.{digits}f} ({interval.lower95:.{digits}f} to {interval.upper95:.{digits}f})"

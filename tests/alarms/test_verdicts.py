@@ -9,9 +9,11 @@ import pytest
 from rft_pipeline.alarms import ANCHORS, Drift, Replies, best_start, control, drift, judge_drift, phrases, put_into
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
+from rft_pipeline.alarms.pays import pays
 from rft_pipeline.alarms.phrases import log_odds
-from rft_pipeline.alarms.verdict import Finding, Level, number, repeated, verdict
+from rft_pipeline.alarms.verdict import Finding, Level, as_plain, number, repeated, verdict
 from rft_pipeline.campaign import Alarms
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.stats import Interval
 
 HOW = Alarms(resamples=200)
@@ -74,6 +76,20 @@ def test_a_gain_that_the_held_out_judge_does_not_see_is_warned_of() -> None:
     spread = pl.Series(RISING).std()
     assert isinstance(spread, float)
     assert found.found.mean == pytest.approx(0.3 / spread)  # the judges agree wholly at base, so all should be seen
+
+
+@pytest.mark.parametrize("same", [0.05, 0.1, 0.2, 0.55, 0.75, 1 / 3, 2 / 3])
+@pytest.mark.parametrize("column", ["reward", "held_out"])
+def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: float, column: str) -> None:
+    """The mean of equal numbers is another number in the last digit, and so their variance is not quite 0."""
+    scores = {"reward": [i / 90 for i in range(88)], "held_out": [i / 90 for i in range(88)], column: [same] * 88}
+    base = replies(0, scores["reward"], scores["held_out"])
+    now = replies(1, [each + 0.01 for each in scores["reward"]], [each + 0.01 for each in scores["held_out"]])
+    found = [unseen_gain(now, base, HOW, 0), *pays(now, base, [], [], (), HOW, 0)]
+    assert [each.level for each in found] == [Level.OK] * 3
+    assert fingerprint(as_plain(verdict(found)))
+    assert "of its own; as the two agreed at base it should have gained an unknown share" in found[0].sentence
+    assert f"{'reward gained' if column == 'reward' else 'the held-out score'} unknown" in found[0].sentence
 
 
 def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation() -> None:
