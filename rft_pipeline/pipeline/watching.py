@@ -122,14 +122,16 @@ def _anchors(
 ) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
-    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew.
+    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew whenever the
+    round is trained anew.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
     if campaign.anchors_path is None or not campaign.rubric.judged:
         return past, [], ASKED.to_frame()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
-    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round))
+    trained = job.upstream[f"checkpoints_{now.round}"].content_hash
+    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
     for criterion in campaign.rubric.judged:
         labelled = asked_about(rows, criterion)

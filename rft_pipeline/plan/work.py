@@ -27,6 +27,9 @@ from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
 
+UNKNOWN = ""
+"""The content of a checkpoint that is still to be trained: nothing was asked about it."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -171,7 +174,8 @@ class _Counting:
     def _anchors(self, alarms: Alarms) -> None:
         """What alarms ask about the anchors in this round. Phrases that turn out to pay will be tried on bad ones,
         which nothing tells before."""
-        path, judges = self.campaign.anchors_path, asked_anew(self.campaign, self.sources, self.node.round)
+        path, trained = self.campaign.anchors_path, self._content(f"checkpoints_{self.node.round}")
+        judges = asked_anew(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
         if path is None or not self.campaign.rubric.judged:
             return
         anchors = read_anchors(path, self.campaign.rubric)
