@@ -113,7 +113,10 @@ def asked_anew(campaign: Campaign, judges: Mapping[str, str], round_: int, check
     `checkpoint` is the content hash of the round's checkpoint: other rounds of the same number ask again as well.
     """
     served = {judge_source(name) for name, judge in campaign.asked_judges.items() if judge.is_served}
-    return {name: fingerprint([content, round_, checkpoint]) if name in served else content for name, content in judges.items()}
+    return {
+        name: fingerprint([content, round_, checkpoint]) if name in served else content
+        for name, content in judges.items()
+    }
 
 
 def judge_source(name: str) -> str:

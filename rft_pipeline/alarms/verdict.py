@@ -1,6 +1,6 @@
 """What an alarm says: one level, the causes by name, and for each its numbers and a plain sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -90,6 +90,11 @@ def as_plain(found: Verdict) -> dict[str, Any]:
 
 def plain_interval(interval: Interval) -> dict[str, float | None]:
     return {name: None if np.isnan(number) else number for name, number in interval._asdict().items()}
+
+
+def interval_of(plain: Mapping[str, float | None]) -> Interval:
+    """What `plain_interval` wrote."""
+    return Interval(**{name: float("nan") if number is None else number for name, number in plain.items()})
 
 
 def number(value: float) -> Interval:

@@ -122,8 +122,8 @@ def _anchors(
 ) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
-    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew whenever the
-    round is trained anew.
+    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
+    whenever the round is trained anew.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)

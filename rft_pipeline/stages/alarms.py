@@ -25,6 +25,7 @@ from rft_pipeline.alarms import (
     best_start,
     change,
     control,
+    interval_of,
     number,
     plain_interval,
     put_into,
@@ -260,8 +261,8 @@ def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[s
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
     watched = any(each["held_out"]["mean"] is not None for each in scores)
     name = "held_out_delta" if watched else "reward_delta"
-    lower = {each["round"]: each[name]["lower95"] for each in scores if each[name] is not None}
-    return best_start(scores[-1]["round"], stopped, lower)
+    changes = {each["round"]: interval_of(each[name]) for each in scores if each[name] is not None}
+    return best_start(scores[-1]["round"], stopped, changes)
 
 
 def alarms_in(report: Record) -> dict[str, Any]:

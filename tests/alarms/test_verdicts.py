@@ -231,8 +231,22 @@ def test_the_gravest_finding_decides_and_comes_first() -> None:
 
 
 def test_the_next_round_starts_from_the_best_that_was_not_stopped() -> None:
-    lower = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.5}
-    assert best_start(4, set(), lower) == 4
-    assert best_start(4, {4}, lower) == 2
-    assert best_start(4, {2, 4}, lower) == 3
-    assert best_start(1, {1}, {1: 0.4}) == 0
+    changes = {1: Interval(0.2, 0.1, 0.3), 2: Interval(0.4, 0.3, 0.5), 3: Interval(0.3, 0.2, 0.4)}
+    changes[4] = Interval(0.6, 0.5, 0.7)
+    assert best_start(4, set(), changes) == 4
+    assert best_start(4, {4}, changes) == 2
+    assert best_start(4, {2, 4}, changes) == 3
+    assert best_start(1, {1}, {1: changes[1]}) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "start"),
+    [
+        (Interval(-0.2, -0.25, -0.15), 0),  # known to be worse than base
+        (Interval(-0.1, -0.25, 0.05), 1),  # perhaps worse
+        (Interval(-0.1, -0.25, 0.0), 1),
+        (Interval(0.2, math.nan, math.nan), 0),
+    ],
+)
+def test_the_next_round_starts_from_none_that_is_known_to_be_worse_than_base(first: Interval, start: int) -> None:
+    assert best_start(2, {2}, {1: first, 2: Interval(-0.3, -0.4, -0.2)}) == start

@@ -110,6 +110,9 @@ def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
 
 
 def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward() -> None:
+    def change(lower: float | None) -> dict[str, float | None]:
+        return {"mean": 0.4, "lower95": lower, "upper95": None if lower is None else 0.9}
+
     def scores(held_out: float | None) -> list[dict[str, object]]:
         lower = {1: (0.3, 0.1), 2: (0.1, 0.3), 3: (0.5, 0.5)}
         base = {"round": 0, "held_out": {"mean": held_out}, "held_out_delta": None, "reward_delta": None}
@@ -117,8 +120,8 @@ def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward(
             {
                 "round": round_,
                 "held_out": {"mean": held_out},
-                "held_out_delta": {"lower95": None if held_out is None else mine},
-                "reward_delta": {"lower95": reward},
+                "held_out_delta": change(None if held_out is None else mine),
+                "reward_delta": change(reward),
             }
             for round_, (mine, reward) in lower.items()
         ]
