@@ -6,6 +6,7 @@ scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came bef
 so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
 """
 
+from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -95,31 +96,34 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
     return found
 
 
-def judge_drift(found: list[Drift], round_: int, how: Alarms) -> list[Finding]:
-    """A judge that moved warns; one that moved away from the labels stops. The error is shared among the criteria."""
+def judge_drift(found: list[Drift], round_: int, how: Alarms, trains: Collection[str]) -> dict[str, Finding]:
+    """Criterion → what its judge did: one that moved warns, one that `trains` and moved away from the labels stops. The
+    error is shared among the criteria."""
     here = [each for each in found if each.round == round_]
     limit = len(here) / how.drift_error
-    return [_finding(each, limit) for each in here]
+    return {each.criterion: _finding(each, limit, each.criterion in trains) for each in here}
 
 
-def moved_by(now: Replies, start: Replies, findings: list[Finding], how: Alarms, seed: int) -> MovedBy:
-    """Who moved the round's reward against the round that it started from."""
-    if any(each.cause == "judge_drift" and each.level for each in findings):
+def moved_by(now: Replies, start: Replies, drifted: Iterable[Finding], how: Alarms, seed: int) -> MovedBy:
+    """Who moved the round's reward against the round that it started from; `drifted` is told of the judges that
+    train."""
+    if any(each.level for each in drifted):
         return "judge"
     reward = change(now, start, "reward", how.resamples, seed)
     return "policy" if known(reward) and not reward.lower95 <= 0 <= reward.upper95 else "none"
 
 
-def _finding(each: Drift, limit: float) -> Finding:
+def _finding(each: Drift, limit: float, trains: bool) -> Finding:
     # one bet decides whether it moved at all, so that the error is spent once; the other, whether away from the labels
     moved = each.evidence >= limit
-    level = Level.OK if not moved else Level.STOP if each.worse >= limit else Level.WARN
+    worse = moved and each.worse >= limit
+    level = Level.OK if not moved else Level.STOP if worse and trains else Level.WARN
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
     how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
-    worse = " It agrees less with the labels." if level is Level.STOP else ""
+    less = " It agrees less with the labels." if worse else ""
     sentence = (
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
-        f"({how_sure}).{worse}"
+        f"({how_sure}).{less}"
     )
     return Finding("judge_drift", level, number(each.evidence), limit, sentence)
 

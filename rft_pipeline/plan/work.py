@@ -186,7 +186,7 @@ class _Counting:
             for each in criterion.members or (criterion,):
                 wanted = judgement_addresses(rows["id"].to_list(), views, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
-            if not compares(criterion):
+            if criterion.weight and not compares(criterion):
                 bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
                 self.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
 

@@ -30,6 +30,8 @@ from rft_pipeline.alarms import (
     plain_interval,
     put_into,
 )
+from rft_pipeline.audit import Resamples
+from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.engines import Scorer
 from rft_pipeline.engines.base import ScoreRequest
@@ -175,8 +177,10 @@ def trials(
     return Trial(criterion, pl.concat(edited))
 
 
-def tried(scored: Sequence[tuple[Trial, pl.DataFrame]], how: Alarms, seed: int) -> list[Tried]:
-    """What each phrase adds to the scores of bad anchors beyond other words as long, over all criteria."""
+def tried(
+    scored: Sequence[tuple[Trial, pl.DataFrame]], weights: Mapping[str, float], how: Alarms, seed: int
+) -> list[Tried]:
+    """What each phrase adds to the scores of bad anchors beyond other words as long, by the criteria's weights."""
     if not scored:
         return []
     told = [
@@ -191,8 +195,10 @@ def tried(scored: Sequence[tuple[Trial, pl.DataFrame]], how: Alarms, seed: int) 
     found = []
     for (phrase,), rows in wide.group_by("phrase", maintain_order=True):
         shift_N = (rows[WITH_PHRASE] - rows[WITH_CONTROL]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        named = seed_of(seed, "tried", str(phrase))
-        shift = clustered_mean(shift_N, rows["prompt_id"].to_numpy(), how.resamples, named)
+        weight_N = np.where(np.isnan(shift_N), 0.0, [weights[name] for name in rows["criterion"]])
+        drawn = Resamples.draw(rows["prompt_id"].to_numpy(), how.resamples, seed_of(seed, "tried", str(phrase)))
+        lift_N = weight_N * np.nan_to_num(shift_N)
+        shift = drawn.interval(ratio(drawn.sums(lift_N), drawn.sums(weight_N)))
         found.append(Tried(str(phrase), shift, rows["id"].n_unique()))
     return found
 

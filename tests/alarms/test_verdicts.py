@@ -6,7 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import ANCHORS, Drift, Replies, best_start, control, drift, judge_drift, phrases, put_into
+from rft_pipeline.alarms import (
+    ANCHORS,
+    Drift,
+    Replies,
+    best_start,
+    control,
+    drift,
+    judge_drift,
+    moved_by,
+    phrases,
+    put_into,
+)
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.pays import pays
@@ -190,11 +201,31 @@ def test_scores_that_stay_leave_the_evidence_at_one() -> None:
 
 
 def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_towards_them_warns() -> None:
-    (worse,) = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW)
+    worse = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert (worse.cause, worse.level) == ("judge_drift", Level.STOP)
     assert "moved by -0.400 on average" in worse.sentence
-    (better,) = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW)
+    better = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert better.level is Level.WARN
+
+
+def test_a_judge_that_trains_nothing_stops_nothing() -> None:
+    told = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, [])["kind"]
+    assert (told.level, told.sentence.endswith("It agrees less with the labels.")) == (Level.WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("levels", "reward", "said"),
+    [
+        ([Level.OK], 0.3, "policy"),
+        ([Level.OK], -0.3, "policy"),
+        ([], 0.0, "none"),
+        ([Level.OK, Level.WARN], 0.3, "judge"),
+        ([Level.STOP], 0.0, "judge"),
+    ],
+)
+def test_who_moved_the_reward(levels: list[Level], reward: float, said: str) -> None:
+    drifted = [Finding("judge_drift", level, number(1.0), 20.0, "") for level in levels]
+    assert moved_by(replies(1, [score + reward for score in RISING]), BASE, drifted, HOW, 0) == said
 
 
 def test_the_error_is_spent_on_one_bet_alone() -> None:
@@ -203,7 +234,7 @@ def test_the_error_is_spent_on_one_bet_alone() -> None:
     # the mean of four bets, of which one is 30: 7.5; the limit is 1 / 0.05
     unsure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=7.5, worse=30.0, changed=False)
     sure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=25.0, worse=30.0, changed=False)
-    assert [judge_drift([each], 2, HOW)[0].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
+    assert [judge_drift([each], 2, HOW, ["kind"])["kind"].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
 
 
 def test_a_large_allowance_leaves_the_evidence_a_number() -> None:

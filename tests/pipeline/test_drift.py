@@ -74,6 +74,15 @@ def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(tiny_campaig
     ]
 
 
+def test_a_drift_of_a_criterion_that_trains_nothing_stops_nothing(tiny_campaign: Path, judge: Judge) -> None:
+    edit(tiny_campaign / "rubric.yaml", "criteria.0.weight", 0)
+    run(tiny_campaign, rounds=1)
+    judge.swapped = True
+    _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
+    (drift,) = [each for each in second["findings"] if each["cause"] == "judge_drift"]
+    assert (drift["level"], second["moved_by"] != "judge") == ("warn", True)
+
+
 def test_rounds_that_are_trained_again_ask_a_served_judge_about_the_anchors_again(
     tiny_campaign: Path, judge: Judge
 ) -> None:
