@@ -49,14 +49,14 @@ class Drift(NamedTuple):
     shift: Interval
     """Mean score now minus when first scored."""
     gap: Interval
-    """Mean distance of score and label now."""
+    """Mean distance of score and label now; NaN without labels, which a held-out judge has none of."""
     good: float
     """Mean score now of those labelled good; NaN when there are none."""
     bad: float
     evidence: float
-    """E of any move, up, down, away from the labels or either way: their mean."""
+    """E of any move, up, down, away from the labels or either way: their mean. Without labels, of the other three."""
     worse: float
-    """E of moves away from the labels alone."""
+    """E of moves away from the labels alone; 1 without labels."""
     changed: bool
     """Whether another judge answers than at first."""
 
@@ -67,6 +67,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
     for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
         first = rows.filter(pl.col("round") == rows["round"].min())
         logs = np.zeros(4)
+        ways = [way for way in range(4) if way != AWAY or not rows["label"].has_nulls()]
         seen: list[list[float]] = [[], [], [], []]
         for round_ in sorted(rows["round"].unique()):
             here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
@@ -76,7 +77,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                 pl.Series("order", [seed_of(seed, "anchor", int(round_), name) for name in here["id"]], pl.UInt64)
             ).sort("order")
             moves = _moves(here, how)
-            for way in range(4 if round_ != first["round"][0] else 0):
+            for way in ways if round_ != first["round"][0] else []:
                 logs[way] += _bet(moves[way], seen[way], _largest(how))
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
@@ -88,7 +89,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                     clustered_mean(np.abs(score_N - label_N), prompts, how.resamples, named),
                     _mean(score_N[label_N == 1]),
                     _mean(score_N[label_N == 0]),
-                    float(np.exp(np.minimum(logs, 700)).mean()),
+                    float(np.exp(np.minimum(logs[ways], 700)).mean()),
                     float(np.exp(min(logs[AWAY], 700))),
                     set(here["judge"]) != set(first["judge"]),
                 )
@@ -133,7 +134,8 @@ def _mean(score_N: np.ndarray) -> float:
 
 
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
-    """4 × N: by how much more than allowed each score went up, down, away from its label, and either way."""
+    """4 × N: by how much more than allowed each score went up, down, away from its label (NaN without), and either
+    way."""
     now_N, then_N = here["score"].to_numpy(), here["at_first"].to_numpy()
     label_N = here["label"].to_numpy()
     away_N = np.abs(now_N - label_N) - np.abs(then_N - label_N)

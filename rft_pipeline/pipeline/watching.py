@@ -126,11 +126,12 @@ def _anchors(
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
     A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
-    whenever the round is trained anew.
+    whenever the round is trained anew. One that only watches is asked about all anchors: there are no labels for it.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
-    if campaign.anchors_path is None or not campaign.rubric.judged:
+    unlabelled = [criterion for criterion in how.held_out if criterion.judged]
+    if campaign.anchors_path is None or not (campaign.rubric.judged or unlabelled):
         return past, [], ASKED.to_frame()
     weights = job.weights()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
@@ -149,6 +150,10 @@ def _anchors(
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
+    for criterion in unlabelled:
+        scores, _ = anew.judge(rows, [criterion])
+        asked.append(_asked(rows, criterion, anew.sources))
+        tables.append(anchors_scored(rows, scores, criterion, now.round, job.sources))
     return pl.concat(tables), tried(scored, weights, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
 
 

@@ -16,14 +16,16 @@ HEIGHT = 210
 
 
 def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without anchors."""
-    scored = [each for each in verdicts if each["anchors"]]
+    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without
+    anchors. A criterion that only watches has no labels to draw."""
+    scored = [each for each in verdicts if any(map(_labelled, each["anchors"].values()))]
     if not scored:
         return None
     bars = [
         {"criterion": name.replace("_", " "), "round": round_name(each["round"]), **_ends(anchors)}
         for each in few(scored)
         for name, anchors in each["anchors"].items()
+        if _labelled(anchors)
     ]
     chart = alt.Chart(alt.InlineData(values=bars)).encode(**by_criterion(bars), color=round_colour(bars, legend=True))
     x = alt.X("good:Q", title="mean score of the anchors", scale=alt.Scale(domain=[0, 1]))
@@ -81,6 +83,10 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         x=alt.value(0), y="line:Q", text="said:N"
     )
     return styled(alt.LayerChart(layer=[rule, point, said]), height=HEIGHT)
+
+
+def _labelled(anchors: Mapping[str, Any]) -> bool:
+    return anchors["gap"]["mean"] is not None
 
 
 def _ends(anchors: Mapping[str, Any]) -> dict[str, float | None]:

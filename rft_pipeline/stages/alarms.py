@@ -105,14 +105,16 @@ def replies_of(rounds: RoundRows, resamples: int, seed: int) -> Replies:
 def anchors_scored(
     anchors: pl.DataFrame, scores: pl.DataFrame, criterion: Criterion, round_: int, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """The labelled anchors with one criterion's scores, by the schema `ANCHORS`; `scores` has their rollout_id."""
+    """The anchors with one criterion's scores, and its labels if it has any, by the schema `ANCHORS`; `scores` has
+    their rollout_id."""
+    labelled = criterion.name in [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
     rows = anchors.join(scores.select("rollout_id", "score"), on="rollout_id", how="inner", maintain_order="left")
     return rows.select(
         pl.lit(round_, pl.Int64).alias("round"),
         pl.lit(criterion.name).alias("criterion"),
         "id",
         "prompt_id",
-        pl.col("labels").struct.field(criterion.name).alias("label"),
+        (pl.col("labels").struct.field(criterion.name) if labelled else pl.lit(None, pl.Float64)).alias("label"),
         pl.col("score").cast(pl.Float64),
         pl.lit(judge_of(criterion, judges)).alias("judge"),
     ).match_to_schema(ANCHORS)

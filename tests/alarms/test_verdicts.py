@@ -208,6 +208,15 @@ def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_toward
     assert better.level is Level.WARN
 
 
+@pytest.mark.parametrize(("later", "level"), [(0.8, Level.OK), (0.4, Level.WARN), (0.95, Level.WARN)])
+def test_a_judge_without_labels_is_told_by_its_moves_alone(later: float, level: Level) -> None:
+    scored = anchors(0.8, later, later).with_columns(pl.lit(None, pl.Float64).alias("label"))
+    *_, last = drift(scored, HOW, 0)
+    told = judge_drift([last], 3, HOW, ["kind"])["kind"]
+    assert (told.level, last.worse) == (level, 1.0)
+    assert math.isnan(last.gap.mean)
+
+
 def test_a_judge_that_trains_nothing_stops_nothing() -> None:
     told = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, [])["kind"]
     assert (told.level, told.sentence.endswith("It agrees less with the labels.")) == (Level.WARN, True)

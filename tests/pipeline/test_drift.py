@@ -74,6 +74,26 @@ def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(tiny_campaig
     ]
 
 
+WATCHES = {"name": "warm", "judge": {"protocol": "binary", "question": "Is it warm?"}}
+
+
+def test_a_held_out_judge_that_becomes_another_is_warned_of(tiny_campaign: Path, judge: Judge) -> None:
+    edit(tiny_campaign / "campaign.yaml", "alarms.held_out", [WATCHES])
+    edit(tiny_campaign / "rubric.yaml", "criteria", RUBRIC[1:])
+    anchors = (tiny_campaign / "anchors.jsonl").read_text(encoding="utf-8").replace('"kind"', '"has_an_e"')
+    (tiny_campaign / "anchors.jsonl").write_text(anchors, encoding="utf-8")
+    run(tiny_campaign, rounds=1)
+    judge.swapped = True
+    (step,) = [each for each in plan(load_campaign(tiny_campaign), Home.find()).steps if each.key == EVALUATED]
+    assert step.work["judgements of warm"] >= 24
+    report = run(tiny_campaign)["round_2/eval_reports"]
+    _, second = alarms_of(report)["verdicts"]
+    (drift,) = [each for each in second["findings"] if each["cause"] == "judge_drift"]
+    assert (drift["level"], second["moved_by"] != "judge") == ("warn", True)
+    assert drift["sentence"].startswith("Judge of warm: scores of the same anchors moved by")
+    assert second["anchors"]["warm"]["gap"]["mean"] is None
+
+
 def test_a_drift_of_a_criterion_that_trains_nothing_stops_nothing(tiny_campaign: Path, judge: Judge) -> None:
     edit(tiny_campaign / "rubric.yaml", "criteria.0.weight", 0)
     run(tiny_campaign, rounds=1)
