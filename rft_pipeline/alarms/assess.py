@@ -33,7 +33,7 @@ def assess(
     if now.watched and base.watched:
         findings += [
             over_optimisation(now, base, start, before, how, seed),
-            exploitation(now, base, before, how, seed),
+            *exploitation(now, base, before, how, seed),
             unseen_gain(now, base, how, seed),
         ]
     findings += pays(now, base, found, tried, before, how, seed)

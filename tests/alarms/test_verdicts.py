@@ -103,12 +103,24 @@ def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: floa
     assert f"{'reward gained' if column == 'reward' else 'the held-out score'} unknown" in found[0].sentence
 
 
+def twice(first: Replies, second: Replies) -> Replies:
+    """Two replies a prompt."""
+    return Replies(first.round, pl.concat([first.rows, second.rows.with_columns(sample_index=pl.lit(1, pl.Int64))]))
+
+
 def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation() -> None:
-    base = replies(0, [0.2] * 8 + [0.8] * 8, [0.2] * 8 + [0.8] * 8)
-    now = replies(1, [0.9] * 16, [0.2] * 8 + [0.8] * 8)
-    found = exploitation(now, base, (), HOW, 0)
+    # of 8 prompts base is credited for none, of 8 for all, of 4 for one reply of two, and rightly
+    seen = [0.2] * 8 + [0.8] * 12
+    base = twice(replies(0, seen, seen), replies(0, [0.2] * 8 + [0.8] * 8 + [0.3] * 4, seen))
+    (found,) = exploitation(replies(1, [0.9] * 20, seen), base, (), HOW, 0)
     assert (found.found.mean, found.level) == (1.0, Level.WARN)
-    assert exploitation(replies(1, [0.9] * 16, [0.9] * 16), base, (), HOW, 0).found.mean == 0.0
+    (honest,) = exploitation(replies(1, [0.9] * 20, [0.9] * 20), base, (), HOW, 0)
+    assert (honest.found.mean, honest.level) == (0.0, Level.OK)
+
+
+def test_with_one_reply_a_prompt_at_base_nothing_tells_luck_from_exploitation() -> None:
+    seen = [0.2] * 8 + [0.8] * 8
+    assert list(exploitation(replies(1, [0.9] * 16, seen), replies(0, seen, seen), (), HOW, 0)) == []
 
 
 def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> None:
@@ -121,8 +133,8 @@ def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> Non
         rows = {"prompt_id": [f"p{i // 2}" for i in range(4000)], "sample_index": [0, 1] * 2000}
         return Replies(round_, pl.DataFrame({**rows, **told}))
 
-    found = exploitation(unchanged(1), unchanged(0), (), HOW, 0).found
-    assert abs(found.mean) < 0.06  # against all that base was credited it was 0.3
+    (found,) = exploitation(unchanged(1), unchanged(0), (), HOW, 0)
+    assert abs(found.found.mean) < 0.06  # against all that base was credited it was 0.3
 
 
 def test_longer_replies_need_a_gain() -> None:
