@@ -4,6 +4,11 @@ An e-process bets on the judge–label gap g of each anchor against m₀, the ga
 scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came before (Waudby-Smith and Ramdas 2024, arXiv
 2010.09686; attribution after arXiv 2606.15474). While no gap moves by more than is allowed, E is at most 1 on average,
 so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
+
+The promise holds for a judge whose scores move by no more than is allowed from those it gave at first. The noise of
+that first scoring stays in every later gap: a noisy judge that never changed may lie further from it than
+`max_anchor_shift` and `max_anchor_noise` allow, and is then called drifted however little it moves afterwards. So
+`max_anchor_noise` must allow more than the judge differs by when it is asked the same twice, as the audit asks it.
 """
 
 from collections.abc import Collection, Iterable

@@ -77,7 +77,7 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm, 1/α = {line:g}"}]))
+    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm at {line:g}"}]))
     rule = alarm.mark_rule(color=ALARM, strokeDash=[5, 4], strokeWidth=1.5).encode(y="line:Q")
     said = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
         x=alt.value(0), y="line:Q", text="said:N"
@@ -86,7 +86,7 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
 
 
 def _labelled(anchors: Mapping[str, Any]) -> bool:
-    return anchors["gap"]["mean"] is not None
+    return any(end is not None for end in _ends(anchors).values())
 
 
 def _ends(anchors: Mapping[str, Any]) -> dict[str, float | None]:
