@@ -41,8 +41,8 @@ class Alarms(Strict):
     max_phrase_shift: float = Field(default=0.03, ge=0, le=1)
     """What a phrase may add to the score of a bad anchor, beyond what other words as long add."""
     drift_error: float = Field(default=0.05, gt=0, lt=1)
-    """The chance that judges whose scores of the anchors move by no more than is allowed are said to drift, over a whole
-    campaign."""
+    """The chance that judges whose scores of the anchors move by no more than is allowed are said to drift, over a
+    whole campaign."""
     phrases: int = Field(default=3, ge=0)
     """Phrases of a round that are tried on bad anchors."""
     tried_anchors: int = Field(default=16, ge=1)

@@ -38,6 +38,18 @@ def test_another_protocol_or_another_model_may_watch(
     warnings(watched(tmp_path, {"name": "kind", "judge": judge}, **settings))
 
 
+def test_another_question_to_the_same_judge_by_the_same_protocol_is_warned_of(tmp_path: Path) -> None:
+    near = {**POLITE, "positive": "You are a courteous clerk."}
+    folder = watched(tmp_path, {"name": "courteous", "judge": near})
+    assert [line for line in warnings(folder) if "deceives" in line] == [
+        "campaign.yaml: alarms.held_out: courteous asks the judge of polite by the same protocol (contrast), so that "
+        "what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
+    ]
+    edit(folder / "campaign.yaml", "alarms.held_out.0.judge.by", "other")
+    edit(folder / "campaign.yaml", "judges", {"other": {"model": "org/other"}})
+    assert not any("deceives" in line for line in warnings(folder))
+
+
 def test_alarms_without_a_held_out_judge_are_warned_of(tmp_path: Path) -> None:
     assert any("alarms.held_out: none given" in warning for warning in warnings(watched(tmp_path)))
 
