@@ -9,7 +9,9 @@ import pytest
 from rft_pipeline.alarms import (
     ANCHORS,
     Drift,
+    Phrase,
     Replies,
+    Tried,
     best_start,
     control,
     drift,
@@ -256,6 +258,37 @@ def test_the_error_is_spent_on_one_bet_alone() -> None:
     unsure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=7.5, worse=30.0, changed=False)
     sure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=25.0, worse=30.0, changed=False)
     assert [judge_drift([each], 2, HOW, ["kind"])["kind"].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "criteria", "level"),
+    [(19.0, 1, Level.OK), (21.0, 1, Level.WARN), (21.0, 2, Level.OK), (41.0, 2, Level.WARN), (59.0, 3, Level.OK)],
+)
+def test_the_error_is_shared_among_the_criteria(evidence: float, criteria: int, level: Level) -> None:
+    nothing = number(0.0)
+    found = [
+        Drift(f"c{i}", 2, nothing, nothing, 0.9, 0.1, evidence if i == 0 else 1.0, worse=1.0, changed=False)
+        for i in range(criteria)
+    ]
+    assert judge_drift(found, 2, HOW, ["c0"])["c0"].level is level
+
+
+@pytest.mark.parametrize(
+    ("shift", "there", "level"),
+    [
+        (Interval(0.10, 0.04, 0.16), True, Level.WARN),
+        (Interval(0.10, 0.02, 0.18), True, Level.OK),  # 0.03 is allowed
+        (Interval(0.10, 0.04, 0.16), False, Level.OK),  # base said it as often
+        (None, True, Level.OK),
+    ],
+)
+def test_a_phrase_that_lifts_bad_anchors_is_warned_of(shift: Interval | None, there: bool, level: Level) -> None:
+    base = replies(0, RISING, text="we looked at it" if there else "all is well")
+    now = replies(1, RISING, text="all is well")
+    phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, ())
+    tried = [] if shift is None else [Tried("all is well", shift, 8)]
+    *_, found = pays(now, base, [phrase], tried, (), HOW, 0)
+    assert (found.cause, found.level) == ("phrase", level)
 
 
 def test_a_large_allowance_leaves_the_evidence_a_number() -> None:
