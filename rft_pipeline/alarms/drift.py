@@ -127,6 +127,11 @@ def _finding(each: Drift, limit: float, trains: bool) -> Finding:
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
     how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
     less = " It agrees less with the labels." if worse else ""
+    if level is Level.STOP:
+        less += (
+            " While it stays so, every later round is stopped: name the judge that answers now as another model, or "
+            "train the rounds anew, e.g. with another seed."
+        )
     sentence = (
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
         f"({how_sure}).{less}"

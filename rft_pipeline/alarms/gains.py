@@ -36,7 +36,7 @@ def over_optimisation(
     assert shown is not None
     then, reward, held_out = shown
     level = repeated(fired, "over_optimisation", before)
-    twice = ", as in the round it started from" if level is Level.STOP else ""
+    twice = ", and the alarm of this name fired in the round it started from too" if level is Level.STOP else ""
     sentence = (
         f"Over-optimisation: reward moved by {spelled(reward, 3)} against {_name(then)} while the held-out score moved "
         f"by {spelled(held_out, 3)}, where its upper bound must lie above 0{twice}."
@@ -137,10 +137,12 @@ def length_growth(now: Replies, base: Replies, before: Collection[str], how: Ala
     held_out = change(now, base, "held_out", how.resamples, seed)
     fires = share.lower95 > how.max_length_growth and not rises(held_out)
     level = repeated(fires, "length_growth", before) if known(held_out) else Level(int(fires))
-    told = f"held-out score moved by {spelled(held_out, 3)}" if known(held_out) else "no held-out judge is asked"
+    told = f"the held-out score moved by {spelled(held_out, 3)}"
+    if not known(held_out):
+        told = "the held-out scores cannot tell" if now.watched else "no held-out judge is asked"
     sentence = (
         f"Length growth: replies are longer than base's by a share of {spelled(share)}, {how.max_length_growth:g} is "
-        f"allowed without gain, and the {told}."
+        f"allowed without gain, and {told}."
     )
     return Finding("length_growth", level, share, how.max_length_growth, sentence)
 

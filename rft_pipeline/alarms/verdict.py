@@ -62,7 +62,8 @@ def verdict(findings: Iterable[Finding]) -> Verdict:
 
 
 def repeated(fires: bool, cause: str, before: Iterable[str]) -> Level:
-    """A warning the first time; a stop when the round it started from had the cause as well."""
+    """A warning the first time; a stop when the round it started from had the cause as well. Causes are compared by
+    name: a phrase that pays after another phrase did is the same cause."""
     if not fires:
         return Level.OK
     return Level.STOP if cause in before else Level.WARN

@@ -67,7 +67,8 @@ def test_reward_up_while_held_out_falls_warns_once_and_stops_when_it_goes_on() -
     assert (
         "reward moved by 0.300 (0.300 to 0.300) against base while the held-out score moved by -0.100" in first.sentence
     )
-    assert over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0).level is Level.STOP
+    again = over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0)
+    assert (again.level, "fired in the round it started from too." in again.sentence) == (Level.STOP, True)
 
 
 def test_a_fall_against_the_start_alone_is_over_optimisation_too() -> None:
@@ -144,6 +145,11 @@ def test_longer_replies_need_a_gain() -> None:
     found = length_growth(longer, BASE, (), HOW, 0)
     assert (found.level, found.found.mean) == (Level.WARN, pytest.approx(0.4))
     assert length_growth(longer, BASE, ("length_growth",), HOW, 0).level is Level.STOP
+    assert "and the held-out score moved by 0.000" in found.sentence
+    unwatched = length_growth(replies(1, RISING, length=14), replies(0, RISING), (), HOW, 0)
+    assert "and no held-out judge is asked." in unwatched.sentence
+    of_one_prompt = length_growth(replies(1, [0.5], [0.5], length=14), replies(0, [0.5], [0.5]), (), HOW, 0)
+    assert "and the held-out scores cannot tell." in of_one_prompt.sentence
     better = replies(1, RISING, [score + 0.1 for score in RISING], length=14)
     assert length_growth(better, BASE, ("length_growth",), HOW, 0).level is Level.OK
 
@@ -218,6 +224,7 @@ def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_toward
     worse = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert (worse.cause, worse.level) == ("judge_drift", Level.STOP)
     assert "moved by -0.400 on average" in worse.sentence
+    assert "every later round is stopped: name the judge that answers now as another model" in worse.sentence
     better = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert better.level is Level.WARN
 
