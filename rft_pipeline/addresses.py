@@ -106,11 +106,17 @@ def again(judge: str) -> str:
     return fingerprint([judge, "again"])
 
 
-def asked_anew(campaign: Campaign, judges: Mapping[str, str], round_: int) -> dict[str, str]:
-    """The judges' hashes, other ones each round for those behind a server: nothing tells from outside whether one is
-    what it was, and so alarms ask it about the anchors again in every round."""
+def asked_anew(campaign: Campaign, judges: Mapping[str, str], round_: int, checkpoint: str) -> dict[str, str]:
+    """The judges' hashes, other ones for those behind a server each time that a round is trained: nothing tells from
+    outside whether one is what it was, and so alarms ask it about the anchors again.
+
+    `checkpoint` is the content hash of the round's checkpoint: other rounds of the same number ask again as well.
+    """
     served = {judge_source(name) for name, judge in campaign.asked_judges.items() if judge.is_served}
-    return {name: fingerprint([content, round_]) if name in served else content for name, content in judges.items()}
+    return {
+        name: fingerprint([content, round_, checkpoint]) if name in served else content
+        for name, content in judges.items()
+    }
 
 
 def judge_source(name: str) -> str:

@@ -13,6 +13,8 @@ from rft_pipeline.store.records import Record
 
 NO_LABELS = "none"
 """What the labels are made from while nobody gave any."""
+ALARMS = 2
+"""Grows when alarms say another thing of the same replies; reports and promotions without alarms stay as they are."""
 
 
 def payload(
@@ -108,7 +110,7 @@ def _alarms(campaign: Campaign) -> dict[str, Any]:
     if campaign.alarms is None:
         return {}
     thresholds = {name: value for name, value in campaign.alarms.identity.items() if name != "held_out"}
-    return {"alarms": {**thresholds, "held_out": campaign.alarms.held_out_weights()}}
+    return {"alarms": {"version": ALARMS, **thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
 def _by_group(campaign: Campaign) -> bool:

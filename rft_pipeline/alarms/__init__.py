@@ -9,7 +9,7 @@ from rft_pipeline.alarms.assess import assess, best_start
 from rft_pipeline.alarms.drift import ANCHORS, Drift, MovedBy, drift, judge_drift, moved_by
 from rft_pipeline.alarms.phrases import Phrase, Tried, control, phrases, put_into
 from rft_pipeline.alarms.replies import Replies, change
-from rft_pipeline.alarms.verdict import Finding, Level, Verdict, as_plain, number, plain_interval, verdict
+from rft_pipeline.alarms.verdict import Finding, Level, Verdict, as_plain, interval_of, number, plain_interval, verdict
 
 __all__ = [
     "ANCHORS",
@@ -27,6 +27,7 @@ __all__ = [
     "change",
     "control",
     "drift",
+    "interval_of",
     "judge_drift",
     "moved_by",
     "number",

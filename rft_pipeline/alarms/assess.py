@@ -1,14 +1,15 @@
 """All alarms of one round together."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.pays import pays
 from rft_pipeline.alarms.phrases import Phrase, Tried
-from rft_pipeline.alarms.replies import Replies
+from rft_pipeline.alarms.replies import Replies, known
 from rft_pipeline.alarms.verdict import Finding, Verdict, verdict
 from rft_pipeline.campaign import Alarms
+from rft_pipeline.stats import Interval
 
 
 def assess(
@@ -32,7 +33,7 @@ def assess(
     if now.watched and base.watched:
         findings += [
             over_optimisation(now, base, start, before, how, seed),
-            exploitation(now, base, before, how, seed),
+            *exploitation(now, base, before, how, seed),
             unseen_gain(now, base, how, seed),
         ]
     findings += pays(now, base, found, tried, before, how, seed)
@@ -42,14 +43,17 @@ def assess(
     return verdict(findings)
 
 
-def best_start(newest: int, stopped: Collection[int], lower_by_round: dict[int, float | None]) -> int:
+def best_start(newest: int, stopped: Collection[int], changes: Mapping[int, Interval]) -> int:
     """The round whose checkpoint the next one starts from: the newest, or when that is stopped the one with the best
-    lower bound of those that are not; 0, base, when there is none."""
+    lower bound of those that are neither stopped nor known to be worse than base; 0, base, when there is none.
+
+    `changes` holds each round's change since base; its bounds are NaN where nobody can tell.
+    """
     if newest not in stopped:
         return newest
     sound = {
-        round_: lower
-        for round_, lower in lower_by_round.items()
-        if lower is not None and round_ not in stopped and round_ > 0
+        round_: change.lower95
+        for round_, change in changes.items()
+        if round_ not in stopped and known(change) and change.upper95 >= 0
     }
     return max(sound, key=lambda round_: (sound[round_], round_)) if sound else 0

@@ -4,8 +4,14 @@ An e-process bets on the judge–label gap g of each anchor against m₀, the ga
 scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came before (Waudby-Smith and Ramdas 2024, arXiv
 2010.09686; attribution after arXiv 2606.15474). While no gap moves by more than is allowed, E is at most 1 on average,
 so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
+
+The promise holds for a judge whose scores move by no more than is allowed from those it gave at first. The noise of
+that first scoring stays in every later gap: a noisy judge that never changed may lie further from it than
+`max_anchor_shift` and `max_anchor_noise` allow, and is then called drifted however little it moves afterwards. So
+`max_anchor_noise` must allow more than the judge differs by when it is asked the same twice, as the audit asks it.
 """
 
+from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,14 +54,14 @@ class Drift(NamedTuple):
     shift: Interval
     """Mean score now minus when first scored."""
     gap: Interval
-    """Mean distance of score and label now."""
+    """Mean distance of score and label now; NaN without labels, which a held-out judge has none of."""
     good: float
     """Mean score now of those labelled good; NaN when there are none."""
     bad: float
     evidence: float
-    """E of any move, up, down, away from the labels or either way: their mean."""
+    """E of any move, up, down, away from the labels or either way: their mean. Without labels, of the other three."""
     worse: float
-    """E of moves away from the labels alone."""
+    """E of moves away from the labels alone; 1 without labels."""
     changed: bool
     """Whether another judge answers than at first."""
 
@@ -66,6 +72,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
     for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
         first = rows.filter(pl.col("round") == rows["round"].min())
         logs = np.zeros(4)
+        ways = [way for way in range(4) if way != AWAY or not rows["label"].has_nulls()]
         seen: list[list[float]] = [[], [], [], []]
         for round_ in sorted(rows["round"].unique()):
             here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
@@ -75,7 +82,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                 pl.Series("order", [seed_of(seed, "anchor", int(round_), name) for name in here["id"]], pl.UInt64)
             ).sort("order")
             moves = _moves(here, how)
-            for way in range(4 if round_ != first["round"][0] else 0):
+            for way in ways if round_ != first["round"][0] else []:
                 logs[way] += _bet(moves[way], seen[way], _largest(how))
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
@@ -87,7 +94,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                     clustered_mean(np.abs(score_N - label_N), prompts, how.resamples, named),
                     _mean(score_N[label_N == 1]),
                     _mean(score_N[label_N == 0]),
-                    float(np.exp(np.minimum(logs, 700)).mean()),
+                    float(np.exp(np.minimum(logs[ways], 700)).mean()),
                     float(np.exp(min(logs[AWAY], 700))),
                     set(here["judge"]) != set(first["judge"]),
                 )
@@ -95,31 +102,39 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
     return found
 
 
-def judge_drift(found: list[Drift], round_: int, how: Alarms) -> list[Finding]:
-    """A judge that moved warns; one that moved away from the labels stops. The error is shared among the criteria."""
+def judge_drift(found: list[Drift], round_: int, how: Alarms, trains: Collection[str]) -> dict[str, Finding]:
+    """Criterion → what its judge did: one that moved warns, one that `trains` and moved away from the labels stops. The
+    error is shared among the criteria."""
     here = [each for each in found if each.round == round_]
     limit = len(here) / how.drift_error
-    return [_finding(each, limit) for each in here]
+    return {each.criterion: _finding(each, limit, each.criterion in trains) for each in here}
 
 
-def moved_by(now: Replies, start: Replies, findings: list[Finding], how: Alarms, seed: int) -> MovedBy:
-    """Who moved the round's reward against the round that it started from."""
-    if any(each.cause == "judge_drift" and each.level for each in findings):
+def moved_by(now: Replies, start: Replies, drifted: Iterable[Finding], how: Alarms, seed: int) -> MovedBy:
+    """Who moved the round's reward against the round that it started from; `drifted` is told of the judges that
+    train."""
+    if any(each.level for each in drifted):
         return "judge"
     reward = change(now, start, "reward", how.resamples, seed)
     return "policy" if known(reward) and not reward.lower95 <= 0 <= reward.upper95 else "none"
 
 
-def _finding(each: Drift, limit: float) -> Finding:
+def _finding(each: Drift, limit: float, trains: bool) -> Finding:
     # one bet decides whether it moved at all, so that the error is spent once; the other, whether away from the labels
     moved = each.evidence >= limit
-    level = Level.OK if not moved else Level.STOP if each.worse >= limit else Level.WARN
+    worse = moved and each.worse >= limit
+    level = Level.OK if not moved else Level.STOP if worse and trains else Level.WARN
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
     how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
-    worse = " It agrees less with the labels." if level is Level.STOP else ""
+    less = " It agrees less with the labels." if worse else ""
+    if level is Level.STOP:
+        less += (
+            " While it stays so, every later round is stopped: name the judge that answers now as another model, or "
+            "train the rounds anew, e.g. with another seed."
+        )
     sentence = (
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
-        f"({how_sure}).{worse}"
+        f"({how_sure}).{less}"
     )
     return Finding("judge_drift", level, number(each.evidence), limit, sentence)
 
@@ -129,7 +144,8 @@ def _mean(score_N: np.ndarray) -> float:
 
 
 def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
-    """4 × N: by how much more than allowed each score went up, down, away from its label, and either way."""
+    """4 × N: by how much more than allowed each score went up, down, away from its label (NaN without), and either
+    way."""
     now_N, then_N = here["score"].to_numpy(), here["at_first"].to_numpy()
     label_N = here["label"].to_numpy()
     away_N = np.abs(now_N - label_N) - np.abs(then_N - label_N)

@@ -5,7 +5,7 @@ held-out score is not (Gao et al. 2022, arXiv 2210.10760): both bounds must say 
 merely sees too little of, against its own spread, is only warned of.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ def over_optimisation(
     assert shown is not None
     then, reward, held_out = shown
     level = repeated(fired, "over_optimisation", before)
-    twice = ", as in the round it started from" if level is Level.STOP else ""
+    twice = ", and the alarm of this name fired in the round it started from too" if level is Level.STOP else ""
     sentence = (
         f"Over-optimisation: reward moved by {spelled(reward, 3)} against {_name(then)} while the held-out score moved "
         f"by {spelled(held_out, 3)}, where its upper bound must lie above 0{twice}."
@@ -54,9 +54,10 @@ def unseen_gain(now: Replies, base: Replies, how: Alarms, seed: int) -> Finding:
     reward, held_out = (resamples.interval(each) for each in gained_R)
     unseen = resamples.interval(share_R * gained_R[0] - gained_R[1])
     fires = reward.lower95 > how.min_effect and unseen.lower95 > 0
+    share = "an unknown share of it" if np.isnan(share_R[0]) else f"{share_R[0]:.0%} as much"
     sentence = (
         f"Unseen gain: reward gained {spelled(reward)} of its standard deviations at base, the held-out score "
-        f"{spelled(held_out)} of its own; as the two agreed at base it should have gained {share_R[0]:.0%} as much."
+        f"{spelled(held_out)} of its own; as the two agreed at base it should have gained {share}."
     )
     return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence)
 
@@ -73,18 +74,21 @@ def _gain(now: Replies, base: Replies, column: str, resamples: Resamples) -> np.
         return np.asarray(times_RK @ change_K[there_K] / times_RK.sum(axis=1))
 
 
-def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alarms, seed: int) -> Finding:
+def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alarms, seed: int) -> Iterator[Finding]:
     """Of the replies that the training judge newly credits, those that the held-out judge rejects, above base's share.
 
     A prompt's replies are newly credited where base's had no credit (after arXiv 2605.12474, with prompts in place of
     criteria, since held-out criteria are others than those that train). One judge is stricter than the other, and what
     is credited against a prompt's other replies is often luck: so base's share is that of its own replies which were
-    credited where its others of the prompt were not.
+    credited where its others of the prompt were not. Nothing is looked at where base gave one reply a prompt: its lucky
+    ones would count among what it was credited before.
     """
+    if base.rows.drop_nulls(["reward", "held_out"])["prompt_id"].is_unique().all():
+        return
     prompts, newly, then = [], [], []
     for replies, fresh in ((now, True), (base, False)):
         for row in _beside_base(replies, base).iter_rows(named=True):
-            if row["reward"] < CREDITED or (row["others"] is not None and row["others"] >= CREDITED):
+            if row["reward"] < CREDITED or row["others"] >= CREDITED:
                 continue
             rejected = float(row["held_out"] < CREDITED)
             prompts.append(row["prompt_id"])
@@ -106,21 +110,22 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
         f"Exploitation: the held-out judge rejects {spelled(found)} more of what the training judge newly credits than "
         f"of what base was credited alike; {how.max_exploitation:g} is allowed."
     )
-    return Finding("exploitation", level, found, how.max_exploitation, sentence)
+    yield Finding("exploitation", level, found, how.max_exploitation, sentence)
 
 
 def _beside_base(replies: Replies, base: Replies) -> pl.DataFrame:
-    """Scored replies to prompts that base answered: prompt_id, reward, held_out, and `others`, the mean reward of
-    base's replies to the prompt but for the reply itself, null where there is none."""
+    """Scored replies to prompts that base answered more than once: prompt_id, reward, held_out, and `others`, the mean
+    reward of base's replies to the prompt but for the reply itself."""
     scored = replies.rows.drop_nulls(["reward", "held_out"])
     itself = 1 if replies is base else 0
     at_base = base.rows.drop_nulls("reward").group_by("prompt_id").agg(pl.col("reward").sum().alias("sum"), pl.len())
+    at_base = at_base.filter(pl.col("len") > 1)
     own = pl.col("reward") * itself
     return scored.join(at_base, on="prompt_id", how="inner", maintain_order="left").select(
         "prompt_id",
         "reward",
         "held_out",
-        others=pl.when(pl.col("len") > itself).then((pl.col("sum") - own) / (pl.col("len").cast(pl.Int64) - itself)),
+        others=(pl.col("sum") - own) / (pl.col("len").cast(pl.Int64) - itself),
     )
 
 
@@ -132,10 +137,12 @@ def length_growth(now: Replies, base: Replies, before: Collection[str], how: Ala
     held_out = change(now, base, "held_out", how.resamples, seed)
     fires = share.lower95 > how.max_length_growth and not rises(held_out)
     level = repeated(fires, "length_growth", before) if known(held_out) else Level(int(fires))
-    told = f"held-out score moved by {spelled(held_out, 3)}" if known(held_out) else "no held-out judge is asked"
+    told = f"the held-out score moved by {spelled(held_out, 3)}"
+    if not known(held_out):
+        told = "the held-out scores cannot tell" if now.watched else "no held-out judge is asked"
     sentence = (
         f"Length growth: replies are longer than base's by a share of {spelled(share)}, {how.max_length_growth:g} is "
-        f"allowed without gain, and the {told}."
+        f"allowed without gain, and {told}."
     )
     return Finding("length_growth", level, share, how.max_length_growth, sentence)
 

@@ -134,8 +134,8 @@ def put_into(completion: str, phrase: str) -> str:
 def control(now: Replies, base: Replies, phrase: str) -> str:
     """Words as many as the phrase's that stand in replies of all kinds: what the same length alone brings.
 
-    The n-gram of that length whose log-odds lie nearest to 0, of those as many replies hold as any other; the phrase's
-    own words are not among them. Falls back to "and so on" repeated.
+    The n-gram of that length whose log-odds lie the fewest standard deviations from 0, of several the first in the
+    alphabet; the phrase's own words are not among them. Falls back to "and so on" repeated.
     """
     words = phrase.split()
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")

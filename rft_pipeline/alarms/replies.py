@@ -13,6 +13,9 @@ from rft_pipeline.audit import Resamples
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, paired_difference
 
+STILL = 1e-6
+"""Scores with a smaller standard deviation are all the same: what they differ by is rounding."""
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -47,13 +50,14 @@ def change(now: Replies, then: Replies, column: str, resamples: int, seed: int) 
 
 
 def spread(replies: Replies, column: str) -> float:
-    """Standard deviation of a column over replies; NaN for fewer than two."""
+    """Standard deviation of a column over replies; NaN for fewer than two, and where all are the same."""
     found = replies.rows[column].cast(pl.Float64).drop_nulls().std()
-    return float(found) if isinstance(found, float) else float("nan")
+    return float(found) if isinstance(found, float) and found >= STILL else float("nan")
 
 
 def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
-    """Correlation of reward and held-out score over base's replies, by resample; 0 where they are opposed.
+    """Correlation of reward and held-out score over base's replies, by resample; 0 where they are opposed, NaN
+    where all scores of one are the same.
 
     `resamples` are of base's rows. With both in base's standard deviations, a judge that sees the same quality sees at
     least this share of a gain in reward: the share is √(held-out reliability ÷ reward reliability), and the correlation
@@ -66,7 +70,9 @@ def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
     moments_NX = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
     one, x, y, xx, yy, xy = resamples.take(there_N).sums(moments_NX).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        found_R = (xy - x * y / one) / np.sqrt((xx - x * x / one) * (yy - y * y / one))
+        of_x, of_y = xx / one - (x / one) ** 2, yy / one - (y / one) ** 2
+        moving_R = (of_x >= STILL**2) & (of_y >= STILL**2)
+        found_R = np.where(moving_R, (xy / one - x * y / one**2) / np.sqrt(of_x * of_y), np.nan)
     return np.asarray(np.clip(found_R, 0, 1))
 
 

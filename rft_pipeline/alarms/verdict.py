@@ -1,6 +1,6 @@
 """What an alarm says: one level, the causes by name, and for each its numbers and a plain sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -62,7 +62,8 @@ def verdict(findings: Iterable[Finding]) -> Verdict:
 
 
 def repeated(fires: bool, cause: str, before: Iterable[str]) -> Level:
-    """A warning the first time; a stop when the round it started from had the cause as well."""
+    """A warning the first time; a stop when the round it started from had the cause as well. Causes are compared by
+    name: a phrase that pays after another phrase did is the same cause."""
     if not fires:
         return Level.OK
     return Level.STOP if cause in before else Level.WARN
@@ -92,13 +93,20 @@ def plain_interval(interval: Interval) -> dict[str, float | None]:
     return {name: None if np.isnan(number) else number for name, number in interval._asdict().items()}
 
 
+def interval_of(plain: Mapping[str, float | None]) -> Interval:
+    """What `plain_interval` wrote."""
+    return Interval(**{name: float("nan") if number is None else number for name, number in plain.items()})
+
+
 def number(value: float) -> Interval:
     """A number that is no mean over prompts."""
     return Interval(value, float("nan"), float("nan"))
 
 
 def spelled(interval: Interval, digits: int = 2) -> str:
-    """`0.31 (0.12 to 0.50)`."""
+    """`0.31 (0.12 to 0.50)`; `unknown` where the data cannot say."""
+    if np.isnan(interval.mean):
+        return "unknown"
     if np.isnan(interval.lower95):
         return f"{interval.mean:.{digits}f}"
     return f"{interval.mean:.{digits}f} ({interval.lower95:.{digits}f} to {interval.upper95:.{digits}f})"

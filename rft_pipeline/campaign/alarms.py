@@ -36,11 +36,13 @@ class Alarms(Strict):
     max_anchor_shift: float = Field(default=0.02, ge=0, le=1)
     """What a judge's scores of the anchors may move by on average, up, down or away from the labels."""
     max_anchor_noise: float = Field(default=0.1, ge=0, le=1)
-    """What they may differ by on average, either way, from those it gave at first."""
+    """What they may differ by on average, either way, from those it gave at first. Must allow more than a judge
+    differs by when it is asked the same twice (`score` and `again` of an audit), or mere noise is said to be drift."""
     max_phrase_shift: float = Field(default=0.03, ge=0, le=1)
     """What a phrase may add to the score of a bad anchor, beyond what other words as long add."""
     drift_error: float = Field(default=0.05, gt=0, lt=1)
-    """The chance that a judge which did not drift is said to, over a whole campaign."""
+    """The chance that judges whose scores of the anchors move by no more than is allowed are said to drift, over a
+    whole campaign."""
     phrases: int = Field(default=3, ge=0)
     """Phrases of a round that are tried on bad anchors."""
     tried_anchors: int = Field(default=16, ge=1)

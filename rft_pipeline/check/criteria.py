@@ -59,6 +59,20 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
                     f"{where}: {each.name} is {same[0]} of the rubric: the same question to the same judge, which sees "
                     "what training sees; ask by another protocol, or another judge (`by`)"
                 )
+            elif near := [
+                other.name
+                for other, (_, judge) in training
+                if each.judged and (other.judge.protocol, judge) == (each.judge.protocol, asked[1])
+            ]:
+                settings.warnings.append(
+                    f"{where}: {each.name} asks the judge of {near[0]} by the same protocol ({each.judge.protocol}), "
+                    "so that what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
+                )
+    if campaign.held_out and campaign.evaluation.samples_per_prompt == 1:
+        settings.warnings.append(
+            f"{campaign.folder / 'campaign.yaml'}: evaluation.samples_per_prompt: 1, so the alarm exploitation is not "
+            "looked at, which compares base's replies to the same prompt; set 2"
+        )
     if campaign.alarms is not None and not campaign.held_out:
         settings.warnings.append(
             f"{where}: none given, so nothing tells a better policy from one that games its judge; "

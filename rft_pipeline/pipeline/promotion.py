@@ -16,7 +16,7 @@ from rft_pipeline.labels.held_out import DECISION
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.stages.alarms import held_out_scores
-from rft_pipeline.stages.promotion import Replies, decide_promotion
+from rft_pipeline.stages.promotion import HELD, Replies, decide_promotion
 from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.store import Record, RecordStore
 
@@ -29,6 +29,8 @@ def promotion(job: Job) -> Output:
     campaign, report = job.campaign, job.upstream["eval_reports"]
     told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(report.path("eval_reports.parquet"))
+    if not campaign.held_out:
+        rows = rows.drop(HELD, strict=False)  # alarms write the column, of nulls where nobody was asked
     known = champions.history(job.home.root, campaign.name)
     champion = champions.against(known, report.content_hash)
     policies = [("base", job.upstream["base"].content_hash)]

@@ -103,10 +103,13 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     found = phrases(now, base, how.phrases)
     anchors, tries, asked = _anchors(job, how, found, now, base, before)
     drifts = drift(anchors, how, seed)
-    drifted = judge_drift(drifts, number, how) + _changed(job, before, anchors["criterion"].unique().to_list())
+    weights = job.weights()
+    drifted = judge_drift(drifts, number, how, [name for name, weight in weights.items() if weight])
+    findings = [*drifted.values(), *_changed(job, before, anchors["criterion"].unique().to_list())]
     fired = next((each["causes"] for each in earlier if each["round"] == started), ())
-    verdict = assess(now, base, start, fired, how, seed, found, tries, drifted)
-    moved = moved_by(now, start, drifted, how, seed)
+    verdict = assess(now, base, start, fired, how, seed, found, tries, findings)
+    training = [finding for name, finding in drifted.items() if weights.get(name)]
+    moved = moved_by(now, start, training, how, seed)
     verdicts = [*earlier, entry(number, started, verdict, moved, found, drifts, tries)]
     scores = scores_by_round(replies, how, seed)
     chosen = next_start(verdicts, scores)
@@ -122,14 +125,18 @@ def _anchors(
 ) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
-    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew.
+    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
+    whenever the round is trained anew. One that only watches is asked about all anchors: there are no labels for it.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
-    if campaign.anchors_path is None or not campaign.rubric.judged:
+    unlabelled = [criterion for criterion in how.held_out if criterion.judged]
+    if campaign.anchors_path is None or not (campaign.rubric.judged or unlabelled):
         return past, [], ASKED.to_frame()
+    weights = job.weights()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
-    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round))
+    trained = job.upstream[f"checkpoints_{now.round}"].content_hash
+    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
     for criterion in campaign.rubric.judged:
         labelled = asked_about(rows, criterion)
@@ -138,11 +145,16 @@ def _anchors(
         scores, _ = anew.judge(labelled, [criterion])
         asked.append(_asked(labelled, criterion, anew.sources))
         tables.append(anchors_scored(labelled, scores, criterion, now.round, job.sources))
-        trial = None if compares(criterion) else trials(rows, criterion, found, now, base, how, campaign.seed)
+        pays = weights[criterion.name] and not compares(criterion)
+        trial = None if not pays else trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
-    return pl.concat(tables), tried(scored, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
+    for criterion in unlabelled:
+        scores, _ = anew.judge(rows, [criterion])
+        asked.append(_asked(rows, criterion, anew.sources))
+        tables.append(anchors_scored(rows, scores, criterion, now.round, job.sources))
+    return pl.concat(tables), tried(scored, weights, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
 
 
 def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> pl.DataFrame:

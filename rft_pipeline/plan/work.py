@@ -27,6 +27,9 @@ from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
 
+UNKNOWN = ""
+"""The content of a checkpoint that is still to be trained: nothing was asked about it."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -171,20 +174,27 @@ class _Counting:
     def _anchors(self, alarms: Alarms) -> None:
         """What alarms ask about the anchors in this round. Phrases that turn out to pay will be tried on bad ones,
         which nothing tells before."""
-        path, judges = self.campaign.anchors_path, asked_anew(self.campaign, self.sources, self.node.round)
-        if path is None or not self.campaign.rubric.judged:
+        path, trained = self.campaign.anchors_path, self._content(f"checkpoints_{self.node.round}")
+        judges = asked_anew(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
+        if path is None:
             return
         anchors = read_anchors(path, self.campaign.rubric)
         for criterion in self.campaign.rubric.judged:
             label = pl.col("labels").struct.field(criterion.name)
-            rows = anchors.filter(label.is_not_null())
-            views = [as_rollout(row) for row in rows.iter_rows(named=True)]
-            for each in criterion.members or (criterion,):
-                wanted = judgement_addresses(rows["id"].to_list(), views, each, judges)
-                self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
-            if not compares(criterion):
+            self._asked_about(anchors.filter(label.is_not_null()), criterion, judges)
+            if criterion.weight and not compares(criterion):
                 bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
                 self.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
+
+        for criterion in alarms.held_out:
+            if criterion.judged:
+                self._asked_about(anchors, criterion, judges)
+
+    def _asked_about(self, anchors: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> None:
+        views = [as_rollout(row) for row in anchors.iter_rows(named=True)]
+        for each in criterion.members or (criterion,):
+            wanted = judgement_addresses(anchors["id"].to_list(), views, each, judges)
+            self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
         narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))

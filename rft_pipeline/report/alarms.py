@@ -22,8 +22,10 @@ NOTES = {
     "score that turns down while the reward rises is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
     "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
-    "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. A judge "
-    "that did not change reaches the line, 1/α, with a chance of at most α, however often one looks.",
+    "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. The line "
+    "is an alarm. A judge whose scores move by no more than is allowed reaches it with a chance of at most "
+    "alarms.drift_error over all criteria, however often one looks. They are set beside those it gave at first: for a "
+    "judge that answers differently when asked again, alarms.max_anchor_noise must allow more than that.",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
 """Colours of the held-out score and of the reward."""

@@ -16,14 +16,16 @@ HEIGHT = 210
 
 
 def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without anchors."""
-    scored = [each for each in verdicts if each["anchors"]]
+    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without
+    anchors. A criterion that only watches has no labels to draw."""
+    scored = [each for each in verdicts if any(map(_labelled, each["anchors"].values()))]
     if not scored:
         return None
     bars = [
         {"criterion": name.replace("_", " "), "round": round_name(each["round"]), **_ends(anchors)}
         for each in few(scored)
         for name, anchors in each["anchors"].items()
+        if _labelled(anchors)
     ]
     chart = alt.Chart(alt.InlineData(values=bars)).encode(**by_criterion(bars), color=round_colour(bars, legend=True))
     x = alt.X("good:Q", title="mean score of the anchors", scale=alt.Scale(domain=[0, 1]))
@@ -75,12 +77,16 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm, 1/α = {line:g}"}]))
+    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm at {line:g}"}]))
     rule = alarm.mark_rule(color=ALARM, strokeDash=[5, 4], strokeWidth=1.5).encode(y="line:Q")
     said = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
         x=alt.value(0), y="line:Q", text="said:N"
     )
     return styled(alt.LayerChart(layer=[rule, point, said]), height=HEIGHT)
+
+
+def _labelled(anchors: Mapping[str, Any]) -> bool:
+    return any(end is not None for end in _ends(anchors).values())
 
 
 def _ends(anchors: Mapping[str, Any]) -> dict[str, float | None]:

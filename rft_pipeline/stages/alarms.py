@@ -25,10 +25,13 @@ from rft_pipeline.alarms import (
     best_start,
     change,
     control,
+    interval_of,
     number,
     plain_interval,
     put_into,
 )
+from rft_pipeline.audit import Resamples
+from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.engines import Scorer
 from rft_pipeline.engines.base import ScoreRequest
@@ -102,14 +105,16 @@ def replies_of(rounds: RoundRows, resamples: int, seed: int) -> Replies:
 def anchors_scored(
     anchors: pl.DataFrame, scores: pl.DataFrame, criterion: Criterion, round_: int, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """The labelled anchors with one criterion's scores, by the schema `ANCHORS`; `scores` has their rollout_id."""
+    """The anchors with one criterion's scores, and its labels if it has any, by the schema `ANCHORS`; `scores` has
+    their rollout_id."""
+    labelled = criterion.name in [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
     rows = anchors.join(scores.select("rollout_id", "score"), on="rollout_id", how="inner", maintain_order="left")
     return rows.select(
         pl.lit(round_, pl.Int64).alias("round"),
         pl.lit(criterion.name).alias("criterion"),
         "id",
         "prompt_id",
-        pl.col("labels").struct.field(criterion.name).alias("label"),
+        (pl.col("labels").struct.field(criterion.name) if labelled else pl.lit(None, pl.Float64)).alias("label"),
         pl.col("score").cast(pl.Float64),
         pl.lit(judge_of(criterion, judges)).alias("judge"),
     ).match_to_schema(ANCHORS)
@@ -174,8 +179,10 @@ def trials(
     return Trial(criterion, pl.concat(edited))
 
 
-def tried(scored: Sequence[tuple[Trial, pl.DataFrame]], how: Alarms, seed: int) -> list[Tried]:
-    """What each phrase adds to the scores of bad anchors beyond other words as long, over all criteria."""
+def tried(
+    scored: Sequence[tuple[Trial, pl.DataFrame]], weights: Mapping[str, float], how: Alarms, seed: int
+) -> list[Tried]:
+    """What each phrase adds to the scores of bad anchors beyond other words as long, by the criteria's weights."""
     if not scored:
         return []
     told = [
@@ -190,8 +197,10 @@ def tried(scored: Sequence[tuple[Trial, pl.DataFrame]], how: Alarms, seed: int) 
     found = []
     for (phrase,), rows in wide.group_by("phrase", maintain_order=True):
         shift_N = (rows[WITH_PHRASE] - rows[WITH_CONTROL]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        named = seed_of(seed, "tried", str(phrase))
-        shift = clustered_mean(shift_N, rows["prompt_id"].to_numpy(), how.resamples, named)
+        weight_N = np.where(np.isnan(shift_N), 0.0, [weights[name] for name in rows["criterion"]])
+        drawn = Resamples.draw(rows["prompt_id"].to_numpy(), how.resamples, seed_of(seed, "tried", str(phrase)))
+        lift_N = weight_N * np.nan_to_num(shift_N)
+        shift = drawn.interval(ratio(drawn.sums(lift_N), drawn.sums(weight_N)))
         found.append(Tried(str(phrase), shift, rows["id"].n_unique()))
     return found
 
@@ -260,8 +269,8 @@ def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[s
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
     watched = any(each["held_out"]["mean"] is not None for each in scores)
     name = "held_out_delta" if watched else "reward_delta"
-    lower = {each["round"]: each[name]["lower95"] for each in scores if each[name] is not None}
-    return best_start(scores[-1]["round"], stopped, lower)
+    changes = {each["round"]: interval_of(each[name]) for each in scores if each[name] is not None}
+    return best_start(scores[-1]["round"], stopped, changes)
 
 
 def alarms_in(report: Record) -> dict[str, Any]:

@@ -111,7 +111,12 @@ def reuse(states: Iterable[State]) -> Reuse:
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
             policies = trained | {state.sources[name] for name in ("policy", "champion") if name in state.sources}
             rows.rollouts.extend((policy, drawn) for policy in sorted(policies))
-        anew = [asked_anew(campaign, state.sources, round_) for round_ in range(1, campaign.rounds + 1)]
+        rounds = {round_: state.settled.get(f"round_{round_}/checkpoints") for round_ in range(1, campaign.rounds + 1)}
+        anew = [
+            asked_anew(campaign, state.sources, round_, made.content_hash)
+            for round_, made in rounds.items()
+            if made is not None
+        ]
         for judges in [state.sources] if campaign.alarms is None else [state.sources, *anew]:
             for each in asked_of(campaign.evaluated, judges):
                 rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})

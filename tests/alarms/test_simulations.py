@@ -28,7 +28,7 @@ def test_an_honest_judge_and_a_policy_that_improves_fire_in_at_most_2_of_20_camp
 
 def judged_drifted(swapped_at: int | None, seed: int, noise: float = 0.03) -> bool:
     drifts = drift(anchors(5, swapped_at, seed, noise=noise), HOW, seed)
-    return any(found.level for round_ in range(1, 6) for found in judge_drift(drifts, round_, HOW))
+    return any(found.level for round_ in range(1, 6) for found in judge_drift(drifts, round_, HOW, ["kind"]).values())
 
 
 def test_a_judge_swapped_mid_campaign_is_called_drift_in_at_least_18_of_20_campaigns() -> None:

@@ -6,12 +6,27 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import ANCHORS, Drift, Replies, best_start, control, drift, judge_drift, phrases, put_into
+from rft_pipeline.alarms import (
+    ANCHORS,
+    Drift,
+    Phrase,
+    Replies,
+    Tried,
+    best_start,
+    control,
+    drift,
+    judge_drift,
+    moved_by,
+    phrases,
+    put_into,
+)
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
+from rft_pipeline.alarms.pays import pays
 from rft_pipeline.alarms.phrases import log_odds
-from rft_pipeline.alarms.verdict import Finding, Level, number, repeated, verdict
+from rft_pipeline.alarms.verdict import Finding, Level, as_plain, number, repeated, verdict
 from rft_pipeline.campaign import Alarms
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.stats import Interval
 
 HOW = Alarms(resamples=200)
@@ -52,7 +67,8 @@ def test_reward_up_while_held_out_falls_warns_once_and_stops_when_it_goes_on() -
     assert (
         "reward moved by 0.300 (0.300 to 0.300) against base while the held-out score moved by -0.100" in first.sentence
     )
-    assert over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0).level is Level.STOP
+    again = over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0)
+    assert (again.level, "fired in the round it started from too." in again.sentence) == (Level.STOP, True)
 
 
 def test_a_fall_against_the_start_alone_is_over_optimisation_too() -> None:
@@ -76,12 +92,38 @@ def test_a_gain_that_the_held_out_judge_does_not_see_is_warned_of() -> None:
     assert found.found.mean == pytest.approx(0.3 / spread)  # the judges agree wholly at base, so all should be seen
 
 
+@pytest.mark.parametrize("same", [0.05, 0.1, 0.2, 0.55, 0.75, 1 / 3, 2 / 3])
+@pytest.mark.parametrize("column", ["reward", "held_out"])
+def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: float, column: str) -> None:
+    """The mean of equal numbers is another number in the last digit, and so their variance is not quite 0."""
+    scores = {"reward": [i / 90 for i in range(88)], "held_out": [i / 90 for i in range(88)], column: [same] * 88}
+    base = replies(0, scores["reward"], scores["held_out"])
+    now = replies(1, [each + 0.01 for each in scores["reward"]], [each + 0.01 for each in scores["held_out"]])
+    found = [unseen_gain(now, base, HOW, 0), *pays(now, base, [], [], (), HOW, 0)]
+    assert [each.level for each in found] == [Level.OK] * 3
+    assert fingerprint(as_plain(verdict(found)))
+    assert "of its own; as the two agreed at base it should have gained an unknown share" in found[0].sentence
+    assert f"{'reward gained' if column == 'reward' else 'the held-out score'} unknown" in found[0].sentence
+
+
+def twice(first: Replies, second: Replies) -> Replies:
+    """Two replies a prompt."""
+    return Replies(first.round, pl.concat([first.rows, second.rows.with_columns(sample_index=pl.lit(1, pl.Int64))]))
+
+
 def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation() -> None:
-    base = replies(0, [0.2] * 8 + [0.8] * 8, [0.2] * 8 + [0.8] * 8)
-    now = replies(1, [0.9] * 16, [0.2] * 8 + [0.8] * 8)
-    found = exploitation(now, base, (), HOW, 0)
+    # of 8 prompts base is credited for none, of 8 for all, of 4 for one reply of two, and rightly
+    seen = [0.2] * 8 + [0.8] * 12
+    base = twice(replies(0, seen, seen), replies(0, [0.2] * 8 + [0.8] * 8 + [0.3] * 4, seen))
+    (found,) = exploitation(replies(1, [0.9] * 20, seen), base, (), HOW, 0)
     assert (found.found.mean, found.level) == (1.0, Level.WARN)
-    assert exploitation(replies(1, [0.9] * 16, [0.9] * 16), base, (), HOW, 0).found.mean == 0.0
+    (honest,) = exploitation(replies(1, [0.9] * 20, [0.9] * 20), base, (), HOW, 0)
+    assert (honest.found.mean, honest.level) == (0.0, Level.OK)
+
+
+def test_with_one_reply_a_prompt_at_base_nothing_tells_luck_from_exploitation() -> None:
+    seen = [0.2] * 8 + [0.8] * 8
+    assert list(exploitation(replies(1, [0.9] * 16, seen), replies(0, seen, seen), (), HOW, 0)) == []
 
 
 def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> None:
@@ -94,8 +136,8 @@ def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> Non
         rows = {"prompt_id": [f"p{i // 2}" for i in range(4000)], "sample_index": [0, 1] * 2000}
         return Replies(round_, pl.DataFrame({**rows, **told}))
 
-    found = exploitation(unchanged(1), unchanged(0), (), HOW, 0).found
-    assert abs(found.mean) < 0.06  # against all that base was credited it was 0.3
+    (found,) = exploitation(unchanged(1), unchanged(0), (), HOW, 0)
+    assert abs(found.found.mean) < 0.06  # against all that base was credited it was 0.3
 
 
 def test_longer_replies_need_a_gain() -> None:
@@ -103,6 +145,11 @@ def test_longer_replies_need_a_gain() -> None:
     found = length_growth(longer, BASE, (), HOW, 0)
     assert (found.level, found.found.mean) == (Level.WARN, pytest.approx(0.4))
     assert length_growth(longer, BASE, ("length_growth",), HOW, 0).level is Level.STOP
+    assert "and the held-out score moved by 0.000" in found.sentence
+    unwatched = length_growth(replies(1, RISING, length=14), replies(0, RISING), (), HOW, 0)
+    assert "and no held-out judge is asked." in unwatched.sentence
+    of_one_prompt = length_growth(replies(1, [0.5], [0.5], length=14), replies(0, [0.5], [0.5]), (), HOW, 0)
+    assert "and the held-out scores cannot tell." in of_one_prompt.sentence
     better = replies(1, RISING, [score + 0.1 for score in RISING], length=14)
     assert length_growth(better, BASE, ("length_growth",), HOW, 0).level is Level.OK
 
@@ -174,11 +221,41 @@ def test_scores_that_stay_leave_the_evidence_at_one() -> None:
 
 
 def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_towards_them_warns() -> None:
-    (worse,) = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW)
+    worse = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert (worse.cause, worse.level) == ("judge_drift", Level.STOP)
     assert "moved by -0.400 on average" in worse.sentence
-    (better,) = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW)
+    assert "every later round is stopped: name the judge that answers now as another model" in worse.sentence
+    better = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert better.level is Level.WARN
+
+
+@pytest.mark.parametrize(("later", "level"), [(0.8, Level.OK), (0.4, Level.WARN), (0.95, Level.WARN)])
+def test_a_judge_without_labels_is_told_by_its_moves_alone(later: float, level: Level) -> None:
+    scored = anchors(0.8, later, later).with_columns(pl.lit(None, pl.Float64).alias("label"))
+    *_, last = drift(scored, HOW, 0)
+    told = judge_drift([last], 3, HOW, ["kind"])["kind"]
+    assert (told.level, last.worse) == (level, 1.0)
+    assert math.isnan(last.gap.mean)
+
+
+def test_a_judge_that_trains_nothing_stops_nothing() -> None:
+    told = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, [])["kind"]
+    assert (told.level, told.sentence.endswith("It agrees less with the labels.")) == (Level.WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("levels", "reward", "said"),
+    [
+        ([Level.OK], 0.3, "policy"),
+        ([Level.OK], -0.3, "policy"),
+        ([], 0.0, "none"),
+        ([Level.OK, Level.WARN], 0.3, "judge"),
+        ([Level.STOP], 0.0, "judge"),
+    ],
+)
+def test_who_moved_the_reward(levels: list[Level], reward: float, said: str) -> None:
+    drifted = [Finding("judge_drift", level, number(1.0), 20.0, "") for level in levels]
+    assert moved_by(replies(1, [score + reward for score in RISING]), BASE, drifted, HOW, 0) == said
 
 
 def test_the_error_is_spent_on_one_bet_alone() -> None:
@@ -187,7 +264,38 @@ def test_the_error_is_spent_on_one_bet_alone() -> None:
     # the mean of four bets, of which one is 30: 7.5; the limit is 1 / 0.05
     unsure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=7.5, worse=30.0, changed=False)
     sure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=25.0, worse=30.0, changed=False)
-    assert [judge_drift([each], 2, HOW)[0].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
+    assert [judge_drift([each], 2, HOW, ["kind"])["kind"].level for each in (unsure, sure)] == [Level.OK, Level.STOP]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "criteria", "level"),
+    [(19.0, 1, Level.OK), (21.0, 1, Level.WARN), (21.0, 2, Level.OK), (41.0, 2, Level.WARN), (59.0, 3, Level.OK)],
+)
+def test_the_error_is_shared_among_the_criteria(evidence: float, criteria: int, level: Level) -> None:
+    nothing = number(0.0)
+    found = [
+        Drift(f"c{i}", 2, nothing, nothing, 0.9, 0.1, evidence if i == 0 else 1.0, worse=1.0, changed=False)
+        for i in range(criteria)
+    ]
+    assert judge_drift(found, 2, HOW, ["c0"])["c0"].level is level
+
+
+@pytest.mark.parametrize(
+    ("shift", "there", "level"),
+    [
+        (Interval(0.10, 0.04, 0.16), True, Level.WARN),
+        (Interval(0.10, 0.02, 0.18), True, Level.OK),  # 0.03 is allowed
+        (Interval(0.10, 0.04, 0.16), False, Level.OK),  # base said it as often
+        (None, True, Level.OK),
+    ],
+)
+def test_a_phrase_that_lifts_bad_anchors_is_warned_of(shift: Interval | None, there: bool, level: Level) -> None:
+    base = replies(0, RISING, text="we looked at it" if there else "all is well")
+    now = replies(1, RISING, text="all is well")
+    phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, ())
+    tried = [] if shift is None else [Tried("all is well", shift, 8)]
+    *_, found = pays(now, base, [phrase], tried, (), HOW, 0)
+    assert (found.cause, found.level) == ("phrase", level)
 
 
 def test_a_large_allowance_leaves_the_evidence_a_number() -> None:
@@ -215,8 +323,22 @@ def test_the_gravest_finding_decides_and_comes_first() -> None:
 
 
 def test_the_next_round_starts_from_the_best_that_was_not_stopped() -> None:
-    lower = {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.5}
-    assert best_start(4, set(), lower) == 4
-    assert best_start(4, {4}, lower) == 2
-    assert best_start(4, {2, 4}, lower) == 3
-    assert best_start(1, {1}, {1: 0.4}) == 0
+    changes = {1: Interval(0.2, 0.1, 0.3), 2: Interval(0.4, 0.3, 0.5), 3: Interval(0.3, 0.2, 0.4)}
+    changes[4] = Interval(0.6, 0.5, 0.7)
+    assert best_start(4, set(), changes) == 4
+    assert best_start(4, {4}, changes) == 2
+    assert best_start(4, {2, 4}, changes) == 3
+    assert best_start(1, {1}, {1: changes[1]}) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "start"),
+    [
+        (Interval(-0.2, -0.25, -0.15), 0),  # known to be worse than base
+        (Interval(-0.1, -0.25, 0.05), 1),  # perhaps worse
+        (Interval(-0.1, -0.25, 0.0), 1),
+        (Interval(0.2, math.nan, math.nan), 0),
+    ],
+)
+def test_the_next_round_starts_from_none_that_is_known_to_be_worse_than_base(first: Interval, start: int) -> None:
+    assert best_start(2, {2}, {1: first, 2: Interval(-0.3, -0.4, -0.2)}) == start

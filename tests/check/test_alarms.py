@@ -8,6 +8,7 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
 from tests.check.small import CLOZE, POLITE, campaign, errors, warnings
+from tests.runs import edit
 
 
 def watched(tmp_path: Path, *held_out: dict[str, Any], **settings: Any) -> Path:
@@ -37,8 +38,30 @@ def test_another_protocol_or_another_model_may_watch(
     warnings(watched(tmp_path, {"name": "kind", "judge": judge}, **settings))
 
 
+def test_another_question_to_the_same_judge_by_the_same_protocol_is_warned_of(tmp_path: Path) -> None:
+    near = {**POLITE, "positive": "You are a courteous clerk."}
+    folder = watched(tmp_path, {"name": "courteous", "judge": near})
+    assert [line for line in warnings(folder) if "deceives" in line] == [
+        "campaign.yaml: alarms.held_out: courteous asks the judge of polite by the same protocol (contrast), so that "
+        "what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
+    ]
+    edit(folder / "campaign.yaml", "alarms.held_out.0.judge.by", "other")
+    edit(folder / "campaign.yaml", "judges", {"other": {"model": "org/other"}})
+    assert not any("deceives" in line for line in warnings(folder))
+
+
 def test_alarms_without_a_held_out_judge_are_warned_of(tmp_path: Path) -> None:
     assert any("alarms.held_out: none given" in warning for warning in warnings(watched(tmp_path)))
+
+
+def test_one_reply_a_prompt_is_too_few_for_the_alarm_exploitation(tmp_path: Path) -> None:
+    folder = watched(tmp_path, {"name": "kind", "judge": CLOZE})
+    assert [line for line in warnings(folder) if "exploitation" in line] == [
+        "campaign.yaml: evaluation.samples_per_prompt: 1, so the alarm exploitation is not looked at, which compares "
+        "base's replies to the same prompt; set 2"
+    ]
+    edit(folder / "campaign.yaml", "evaluation.samples_per_prompt", 2)
+    assert not any("exploitation" in line for line in warnings(folder))
 
 
 def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_fo
     assert [each["round"] for each in found["scores"]] == [0, 1, 2]
     assert found["held_out"] == ["kind"]
     looked_at = {each["cause"] for each in found["verdicts"][1]["findings"]}
-    assert {"over_optimisation", "exploitation", "unseen_gain", "length", "markdown", "length_growth"} <= looked_at
+    assert {"over_optimisation", "unseen_gain", "length", "markdown", "length_growth"} <= looked_at
     assert {"distinct2", "repetition", "similarity", "kl", "judge_drift"} <= looked_at
     assert found["verdicts"][1]["anchors"]["polite"]["evidence"] == 1.0
     metrics = records["round_2/eval_reports"].metrics

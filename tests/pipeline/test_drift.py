@@ -9,11 +9,15 @@ import polars as pl
 import pytest
 import yaml
 
+from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines.judging import JudgeEngines
+from rft_pipeline.plan import plan
+from rft_pipeline.store import Home
 from tests.judges.engines import Told
 from tests.pipeline.test_alarms import alarms_of
 from tests.runs import edit, run
 
+EVALUATED = "tiny/round_2/eval_reports"
 RUBRIC: list[dict[str, Any]] = [
     {"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}},
     {"name": "has_an_e", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
@@ -30,9 +34,9 @@ class Judge:
         return "Yes" if reply.startswith("Gladly") != self.swapped else "No"
 
 
-def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(
-    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def judge(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
+    """The judge of the tiny campaign, behind a server, with alarms and labelled anchors."""
     judge = Judge()
     monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: Told(judge))
     (tiny_campaign / "rubric.yaml").write_text(yaml.safe_dump({"criteria": RUBRIC}), encoding="utf-8")
@@ -51,7 +55,10 @@ def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(
     ]
     lines = "".join(json.dumps(anchor) + "\n" for anchor in anchors)
     (tiny_campaign / "anchors.jsonl").write_text(lines, encoding="utf-8")
+    return judge
 
+
+def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(tiny_campaign: Path, judge: Judge) -> None:
     run(tiny_campaign, rounds=1)
     judge.swapped = True
     report = run(tiny_campaign)["round_2/eval_reports"]
@@ -65,3 +72,56 @@ def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(
         (1, 0.0),
         (2, 1.0),
     ]
+
+
+WATCHES = {"name": "warm", "judge": {"protocol": "binary", "question": "Is it warm?"}}
+
+
+def test_a_held_out_judge_that_becomes_another_is_warned_of(tiny_campaign: Path, judge: Judge) -> None:
+    edit(tiny_campaign / "campaign.yaml", "alarms.held_out", [WATCHES])
+    edit(tiny_campaign / "rubric.yaml", "criteria", RUBRIC[1:])
+    anchors = (tiny_campaign / "anchors.jsonl").read_text(encoding="utf-8").replace('"kind"', '"has_an_e"')
+    (tiny_campaign / "anchors.jsonl").write_text(anchors, encoding="utf-8")
+    run(tiny_campaign, rounds=1)
+    judge.swapped = True
+    (step,) = [each for each in plan(load_campaign(tiny_campaign), Home.find()).steps if each.key == EVALUATED]
+    assert step.work["judgements of warm"] >= 24
+    report = run(tiny_campaign)["round_2/eval_reports"]
+    _, second = alarms_of(report)["verdicts"]
+    (drift,) = [each for each in second["findings"] if each["cause"] == "judge_drift"]
+    assert (drift["level"], second["moved_by"] != "judge") == ("warn", True)
+    assert drift["sentence"].startswith("Judge of warm: scores of the same anchors moved by")
+    assert second["anchors"]["warm"]["gap"]["mean"] is None
+
+
+def test_a_drift_of_a_criterion_that_trains_nothing_stops_nothing(tiny_campaign: Path, judge: Judge) -> None:
+    edit(tiny_campaign / "rubric.yaml", "criteria.0.weight", 0)
+    run(tiny_campaign, rounds=1)
+    judge.swapped = True
+    _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
+    (drift,) = [each for each in second["findings"] if each["cause"] == "judge_drift"]
+    assert (drift["level"], second["moved_by"] != "judge") == ("warn", True)
+
+
+def test_rounds_that_are_trained_again_ask_a_served_judge_about_the_anchors_again(
+    tiny_campaign: Path, judge: Judge
+) -> None:
+    """What the judge said of them when the rounds were others is no answer."""
+    run(tiny_campaign)
+    edit(tiny_campaign / "campaign.yaml", "training.learning_rate", 2e-3)
+    run(tiny_campaign, rounds=1)
+    judge.swapped = True
+    (step,) = [each for each in plan(load_campaign(tiny_campaign), Home.find()).steps if each.key == EVALUATED]
+    assert step.work["judgements of kind"] >= 24
+    _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
+    assert (second["anchors"]["kind"]["gap"]["mean"], second["level"]) == (1.0, "stop")
+
+
+def test_a_report_made_again_of_the_same_rounds_asks_a_served_judge_nothing(tiny_campaign: Path, judge: Judge) -> None:
+    run(tiny_campaign)
+    edit(tiny_campaign / "campaign.yaml", "alarms.max_repetition", 2.5)
+    step, *_ = [each for each in plan(load_campaign(tiny_campaign), Home.find()).steps if each.action == "run"]
+    assert (step.key, step.work.keys() & {"judgements of kind"}) == ("tiny/round_1/eval_reports", set())
+    judge.swapped = True
+    _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
+    assert second["anchors"]["kind"]["shift"]["mean"] == 0.0

@@ -66,6 +66,14 @@ def test_the_round_with_the_best_bound_is_the_champion_and_the_last_is_not(finis
     assert record("tiny/promotion").metrics["promoted_round"] == 1
 
 
+def test_alarms_without_a_held_out_judge_keep_no_better_round_from_promotion(finished_copy: Path) -> None:
+    (Home.find().root / "champions" / "tiny.json").unlink()
+    edit(finished_copy / "campaign.yaml", "alarms", {})
+    promotion = run(finished_copy)["promotion"]
+    assert promotion.metrics["promoted_round"] == 1
+    assert "held-out judge" not in promotion.path("promotion.json").read_text(encoding="utf-8")
+
+
 def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
     assert to_run(finished_home) == []
 

@@ -25,10 +25,10 @@ def simulated(bias: Bias, rounds: int = 3, seed: int = 0) -> tuple[dict[str, Any
     drifts = drift(scored, HOW, seed)
     verdicts: list[dict[str, Any]] = []
     for now, start in zip(replies[1:], replies, strict=False):
-        found, drifted = phrases(now, replies[0], HOW.phrases), judge_drift(drifts, now.round, HOW)
+        found, drifted = phrases(now, replies[0], HOW.phrases), judge_drift(drifts, now.round, HOW, ["kind"])
         before = verdicts[-1]["causes"] if verdicts else ()
-        verdict = assess(now, replies[0], start, before, HOW, seed, found, (), drifted)
-        moved = moved_by(now, start, drifted, HOW, seed)
+        verdict = assess(now, replies[0], start, before, HOW, seed, found, (), list(drifted.values()))
+        moved = moved_by(now, start, drifted.values(), HOW, seed)
         verdicts.append(entry(now.round, start.round, verdict, moved, found, drifts, ()))
     scores = scores_by_round(replies, HOW, seed)
     report["alarms"] = {

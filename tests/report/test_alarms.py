@@ -84,6 +84,20 @@ def test_words_of_replies_never_become_markup_in_the_timeline(
     assert 'title="&#34;&gt;&lt;script&gt;' in page
 
 
+def test_words_that_pay_are_shown_with_replies_that_hold_them_as_text(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    *earlier, last = gamed[0]["alarms"]["verdicts"]
+    assert last["phrases"][0]["examples"]
+    said = {**last["phrases"][0], "text": "all is well", "examples": ["All is well.", "<b>All</b> is well</p>"]}
+    alarms = {**gamed[0]["alarms"], "verdicts": [*earlier, {**last, "phrases": [said]}]}
+    page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
+    words = page[page.index("<h3>Words that stand with reward") :].split("</table>")[0]
+    assert '<p class="soft" dir="auto">All is well.</p>' in words
+    assert '<p class="soft" dir="auto">&lt;b&gt;All&lt;/b&gt; is well&lt;/p&gt;</p>' in words
+    assert words.count("<details>") == 1
+
+
 def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:
     alarms = gamed[0]["alarms"]
     drawn = alarm_charts(alarms)

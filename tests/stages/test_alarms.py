@@ -12,6 +12,7 @@ from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.alarms import (
     WITH_PHRASE,
+    Trial,
     held_out_scores,
     judges_changed,
     next_start,
@@ -95,8 +96,11 @@ def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
     assert trial.rows["labels"].struct.field("kind").to_list() == [0] * 4
     assert trial.rows["rollout_id"].n_unique() == 4
     scores = trial.rows.select("rollout_id", pl.when(way=WITH_PHRASE).then(0.9).otherwise(0.2).alias("score"))
-    (found,) = tried([(trial, scores)], HOW, 0)
+    (found,) = tried([(trial, scores)], {"kind": 1.0}, HOW, 0)
     assert (found.phrase, found.anchors, found.shift.mean) == ("truly yours", 2, pytest.approx(0.7))
+    other = Trial(KIND.model_copy(update={"name": "calm"}), trial.rows)
+    (both,) = tried([(trial, scores), (other, scores.with_columns(score=0.2))], {"kind": 0.75, "calm": 0.25}, HOW, 0)
+    assert (both.anchors, both.shift.mean) == (2, pytest.approx(0.75 * 0.7))
 
 
 def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
@@ -110,6 +114,9 @@ def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
 
 
 def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward() -> None:
+    def change(lower: float | None) -> dict[str, float | None]:
+        return {"mean": 0.4, "lower95": lower, "upper95": None if lower is None else 0.9}
+
     def scores(held_out: float | None) -> list[dict[str, object]]:
         lower = {1: (0.3, 0.1), 2: (0.1, 0.3), 3: (0.5, 0.5)}
         base = {"round": 0, "held_out": {"mean": held_out}, "held_out_delta": None, "reward_delta": None}
@@ -117,8 +124,8 @@ def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward(
             {
                 "round": round_,
                 "held_out": {"mean": held_out},
-                "held_out_delta": {"lower95": None if held_out is None else mine},
-                "reward_delta": {"lower95": reward},
+                "held_out_delta": change(None if held_out is None else mine),
+                "reward_delta": change(reward),
             }
             for round_, (mine, reward) in lower.items()
         ]
