@@ -126,7 +126,9 @@ def _anchors(
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
     A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
-    whenever the round is trained anew. One that only watches is asked about all anchors: there are no labels for it.
+    whenever the round is trained anew, and is held against what it said when it was asked first, be that in an earlier
+    cycle or in the audit: those answers are round 0. One that only watches is asked about all anchors: there are no
+    labels for it.
     """
     campaign = job.campaign
     past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
@@ -138,22 +140,25 @@ def _anchors(
     trained = job.upstream[f"checkpoints_{now.round}"].content_hash
     anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
+
+    def score(criterion: Criterion, about: pl.DataFrame) -> None:
+        for round_, whom in ((0, job), (now.round, anew)) if before is None else ((now.round, anew),):
+            scores, _ = whom.judge(about, [criterion])
+            asked.append(_asked(about, criterion, whom.sources))
+            tables.append(anchors_scored(about, scores, criterion, round_, job.sources))
+
     for criterion in campaign.rubric.judged:
         labelled = asked_about(rows, criterion)
         if not labelled.height:
             continue
-        scores, _ = anew.judge(labelled, [criterion])
-        asked.append(_asked(labelled, criterion, anew.sources))
-        tables.append(anchors_scored(labelled, scores, criterion, now.round, job.sources))
+        score(criterion, labelled)
         pays = weights[criterion.name] and not compares(criterion)
         trial = None if not pays else trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
     for criterion in unlabelled:
-        scores, _ = anew.judge(rows, [criterion])
-        asked.append(_asked(rows, criterion, anew.sources))
-        tables.append(anchors_scored(rows, scores, criterion, now.round, job.sources))
+        score(criterion, rows)
     return pl.concat(tables), tried(scored, weights, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
 
 

@@ -1,7 +1,7 @@
 """What a stage would have to make, counted: rollouts, judgements of each criterion, optimiser steps."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -175,7 +175,8 @@ class _Counting:
         """What alarms ask about the anchors in this round. Phrases that turn out to pay will be tried on bad ones,
         which nothing tells before."""
         path, trained = self.campaign.anchors_path, self._content(f"checkpoints_{self.node.round}")
-        judges = asked_anew(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
+        anew = asked_anew(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
+        judges = [self.sources, anew] if self.node.round == 1 else [anew]
         if path is None:
             return
         anchors = read_anchors(path, self.campaign.rubric)
@@ -190,11 +191,12 @@ class _Counting:
             if criterion.judged:
                 self._asked_about(anchors, criterion, judges)
 
-    def _asked_about(self, anchors: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> None:
+    def _asked_about(self, anchors: pl.DataFrame, criterion: Criterion, asked: Sequence[Mapping[str, str]]) -> None:
         views = [as_rollout(row) for row in anchors.iter_rows(named=True)]
         for each in criterion.members or (criterion,):
-            wanted = judgement_addresses(anchors["id"].to_list(), views, each, judges)
-            self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
+            for judges in {judge_of(each, judges): judges for judges in asked}.values():
+                wanted = judgement_addresses(anchors["id"].to_list(), views, each, judges)
+                self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
         narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))

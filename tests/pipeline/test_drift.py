@@ -17,7 +17,7 @@ from tests.judges.engines import Told
 from tests.pipeline.test_alarms import alarms_of
 from tests.runs import edit, run
 
-EVALUATED = "tiny/round_2/eval_reports"
+FIRST, EVALUATED = "tiny/round_1/eval_reports", "tiny/round_2/eval_reports"
 RUBRIC: list[dict[str, Any]] = [
     {"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}},
     {"name": "has_an_e", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
@@ -69,6 +69,7 @@ def test_a_served_judge_that_becomes_another_is_told_by_its_anchors(tiny_campaig
     assert "judge_drift" in second["causes"]
     scored = pl.read_parquet(report.path("anchors.parquet"))
     assert scored.group_by("round").agg((pl.col("score") - pl.col("label")).abs().mean()).sort("round").rows() == [
+        (0, 0.0),
         (1, 0.0),
         (2, 1.0),
     ]
@@ -115,6 +116,22 @@ def test_rounds_that_are_trained_again_ask_a_served_judge_about_the_anchors_agai
     assert step.work["judgements of kind"] >= 24
     _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
     assert (second["anchors"]["kind"]["gap"]["mean"], second["level"]) == (1.0, "stop")
+
+
+def test_a_judge_that_becomes_another_before_the_first_round_of_a_later_training_is_told_too(
+    tiny_campaign: Path, judge: Judge
+) -> None:
+    """What it said when it was asked first, in an earlier cycle say, is what it is held against."""
+    (first,) = alarms_of(run(tiny_campaign, rounds=1)["round_1/eval_reports"])["verdicts"]
+    assert "judge_drift" not in first["causes"]
+    edit(tiny_campaign / "campaign.yaml", "training.learning_rate", 2e-3)
+    judge.swapped = True
+    (step,) = [each for each in plan(load_campaign(tiny_campaign), Home.find()).steps if each.key == FIRST]
+    report = run(tiny_campaign, rounds=1)["round_1/eval_reports"]
+    (first,) = alarms_of(report)["verdicts"]
+    assert (first["anchors"]["kind"]["gap"]["mean"], first["level"], first["moved_by"]) == (1.0, "stop", "judge")
+    asked_anew = pl.read_parquet(report.path("asked.parquet"))["judge"].n_unique()
+    assert (step.work["judgements of kind"] >= 24, asked_anew) == (True, 2)
 
 
 def test_a_report_made_again_of_the_same_rounds_asks_a_served_judge_nothing(tiny_campaign: Path, judge: Judge) -> None:
