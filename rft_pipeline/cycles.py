@@ -4,7 +4,8 @@ A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn fro
 were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
 cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes
 when the cycle's promotion was decided; without it the cycle was interrupted: it goes on, or where more is new, the next
-one begins and what was new to the interrupted one still is.
+one begins and what was new to the interrupted one still is. `sources.txt` names by hash the rows that were drawn: where
+one of them opts out before the decision, the cycle is `withdrawn` and never goes on.
 """
 
 import json
@@ -21,7 +22,9 @@ from rft_pipeline.store import Home, RecordStore
 CYCLE = "cycle.json"
 PROMPTS = "prompts.jsonl"
 SEEN = "seen.txt"
+SOURCES = "sources.txt"
 OUTCOME = "outcome.json"
+WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ class Cycle:
         """Whether its promotion was decided."""
         return (self.folder / OUTCOME).is_file()
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether somebody whose prompt it holds opted out before it was finished."""
+        return (self.folder / WITHDRAWN).is_file()
+
+    @property
+    def sources(self) -> list[list[str]]:
+        """Of each row that was drawn, the hash of its prompt as it was logged and of its id."""
+        return [line.split() for line in (self.folder / SOURCES).read_text(encoding="utf-8").splitlines()]
+
 
 def cycles(home: Home, campaign: str) -> list[Cycle]:
     """All cycles of a campaign, oldest first. Raises `StoreError` for one that cannot be read."""
@@ -70,7 +83,8 @@ def cycles(home: Home, campaign: str) -> list[Cycle]:
 
 def newest(home: Home, campaign: str) -> Cycle | None:
     """The cycle in force."""
-    return max(cycles(home, campaign), key=lambda cycle: cycle.number, default=None)
+    there = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn]
+    return there[-1] if there else None
 
 
 def seen_by(found: list[Cycle]) -> set[str]:
@@ -83,6 +97,11 @@ def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
     beside = cycle.folder / f".{OUTCOME}-{os.getpid()}"
     beside.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
     beside.replace(cycle.folder / OUTCOME)
+
+
+def withdraw(cycle: Cycle) -> None:
+    """Take a cycle out of force for good; its number stays taken."""
+    (cycle.folder / WITHDRAWN).touch()
 
 
 def cycles_folder(home: Home, campaign: str) -> Path:

@@ -37,6 +37,8 @@ class Drawn:
     """Prompts left out because they are equal, or nearly, to a held-out prompt."""
     redacted: dict[str, int]
     """In the drawn prompts: kind of personal data → places; the user's function → texts it changed."""
+    sources: list[tuple[str, str]]
+    """The keys of the rows that the drawn prompts come from."""
 
 
 def draw(
@@ -73,6 +75,7 @@ def draw(
         unseen=frozenset(fresh),
         like_held_out=picker.like_held_out,
         redacted=dict(picker.redacted),
+        sources=picker.sources,
     )
 
 
@@ -86,6 +89,7 @@ class _Picker:
     """By the id of the redacted prompt: two that differed in personal data only are one."""
     like_held_out: int = 0
     redacted: Counter[str] = field(default_factory=Counter)
+    sources: list[tuple[str, str]] = field(default_factory=list)
 
     def pick(self, candidates: list[Logged], count: int) -> int:
         """Take up to `count` of the candidates, in order; how many were taken."""
@@ -102,6 +106,7 @@ class _Picker:
                 elif prompt_id not in self.taken:
                     self.taken[prompt_id] = row
                     self.redacted.update(found)
+                    self.sources.append(chunk[place].keys)
         return len(self.taken) - before
 
     def _clean(self, logged: Logged) -> tuple[dict[str, Any], Counter[str]]:

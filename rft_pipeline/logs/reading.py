@@ -22,6 +22,11 @@ class Logged(NamedTuple):
     fields: dict[str, Any]
     opted_out: bool
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Hashes by which a later opt-out is recognised: of its messages and of its id."""
+        return self.prompt_id, fingerprint(self.id)
+
 
 def log_files(folder: Path, logs: str) -> list[Path]:
     """The files that `logs` names, a folder or a glob beside campaign.yaml; none when nothing is there yet.
