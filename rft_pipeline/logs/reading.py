@@ -96,7 +96,7 @@ def _rows(path: Path, findings: list[str]) -> list[Row]:
         case "jsonl":
             return jsonl_rows(path, findings, growing=True)
         case "csv":
-            return csv_rows(path, findings, _TEXTS)
+            return csv_rows(path, findings, _TEXTS, growing=True)
         case _:
             return parquet_rows(path)
 

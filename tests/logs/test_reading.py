@@ -62,6 +62,27 @@ def test_a_line_that_is_still_being_written_waits_for_the_next_look(tmp_path: Pa
         read_logs([path], None)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_csv_record_that_is_still_being_written_waits_for_the_next_look(tmp_path: Path, packed: bool) -> None:
+    header, whole = "id,prompt,no_training\n", 'a,"My lamp\nis late.",false\n'
+
+    def read(last: str) -> list[tuple[str, bool]]:
+        path = tmp_path / ("a.csv.gz" if packed else "a.csv")
+        data = (header + whole + last).encode()
+        path.write_bytes(gzip.compress(data) if packed else data)
+        return [(row.id, row.opted_out) for row in read_logs([path], "no_training")]
+
+    for last in ('b,"Never use', 'b,"Never use this",', "b,Never use this,tru", 'b,"Never\nuse', "b", "", 'b,"a ""'):
+        assert read(last) == [("a", False)]
+    assert read('b,"Never use\nthis",true\n') == [("a", False), ("b", True)]
+
+
+def test_a_csv_header_that_is_still_being_written_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,pro", encoding="utf-8")
+    assert read_logs([path], None) == []
+
+
 def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path: Path) -> None:
     rows = [
         {"id": "chat-1", "prompt": "Hello"},
