@@ -5,7 +5,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.pipeline.promotion import decision_of, trained_on
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -29,10 +29,13 @@ def crown_decided(campaign: Campaign, home: Home, record: Record) -> Champion | 
 
 
 def end_cycle(campaign: Campaign, home: Home, record: Record, train: str) -> None:
-    """Write down the promotion's decision as the outcome of the cycle in force, if it was made on the cycle's prompts;
-    `train` is the hash of their file."""
-    cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
+    """Write down the promotion's decision as the outcome of the cycle in force, if all its rounds were made from the
+    cycle's prompts; `train` is the hash of their file."""
+    records = RecordStore(home.store)
+    cycle, prompts = cycles.cycle_of(campaign, home), records.current(f"{campaign.name}/prompts")
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
+        return
+    if trained_on(record, records) != {prompts.parts["train"]}:
         return
     decided = decision_of(record)
     promoted = "none" if decided["promoted"] is None else f"round {decided['promoted']}"
