@@ -140,12 +140,13 @@ def load_in_force(home: Home, name: str) -> Campaign:
 def in_force(campaign: Campaign, home: Home) -> Campaign:
     """The same of a campaign that was read before.
 
-    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
+    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again;
+    between resolved folders, since `..` behind a link leads out of the folder that the link names.
     """
     cycle = cycle_of(campaign, home)
     if cycle is None:
         return campaign
-    train = PromptSource(source=os.path.relpath(cycle.folder / PROMPTS, campaign.folder))
+    train = PromptSource(source=os.path.relpath((cycle.folder / PROMPTS).resolve(), campaign.folder.resolve()))
     changed = {"prompts": campaign.prompts.model_copy(update={"train": train})}
     if cycle.policy is None:
         return campaign.model_copy(update=changed)

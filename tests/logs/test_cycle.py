@@ -224,6 +224,23 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     assert cycle.policy.address.startswith("tiny/round_1/checkpoints/")
 
 
+def test_a_cycle_is_found_where_the_campaigns_lie_behind_a_link(
+    finished_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "far" / "away"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "campaigns").symlink_to(finished_copy.parent)
+    monkeypatch.setenv("RFT_DATA", str(elsewhere / "campaigns"))
+    linked = Home.find().campaign_folder("tiny")
+    assert linked != finished_copy
+    set_up(linked)
+    log(linked, "monday")
+    begun(linked)
+    running = load_in_force(Home.find(), "tiny")
+    assert (linked / running.prompts.train.source).is_file()
+    assert "tiny/prompts" in to_run(linked)
+
+
 def test_a_look_writes_nothing(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
