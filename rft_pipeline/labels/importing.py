@@ -191,9 +191,10 @@ def _is_empty(cell: Any) -> bool:
 
 
 def _to_write(rows: pl.DataFrame, store: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Those of `rows` that are new, and those that differ from what is stored."""
+    """Those of `rows` that are new, and those that differ from what is stored or stand there more than once."""
     table = labels_table(store)
     new = table.missing(rows)
     stored = table.read(rows).select("label_id", pl.col("value").alias("was"), pl.col("note").alias("noted"))
     differs = (pl.col("value") != pl.col("was")) | pl.col("note").ne_missing(pl.col("noted"))
-    return new, rows.join(stored, on="label_id", how="inner").filter(differs).select(LABELS.names())
+    twice = pl.col("label_id").is_in(table.doubled()["label_id"].implode())
+    return new, rows.join(stored, on="label_id", how="inner").filter(differs | twice).select(LABELS.names())

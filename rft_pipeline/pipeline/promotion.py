@@ -77,8 +77,8 @@ def decision_of(record: Record) -> dict[str, Any]:
 
 
 def trained_on(record: Record, records: RecordStore) -> set[str]:
-    """Content of the train prompts that the rounds of a promotion's record were made from; empty for a round that cannot
-    tell, since its records are gone."""
+    """Content of the train prompts that the rounds of a promotion's record were made from; empty for a round whose
+    records are gone."""
     found = set()
     for role, address in record.upstream.items():
         if role.startswith("checkpoints_"):

@@ -125,6 +125,11 @@ class Table:
         """The rows for which all of `where` hold; each key once."""
         return self._scan(*where).unique(self.key, keep="any")
 
+    def doubled(self) -> pl.DataFrame:
+        """The keys that stand more than once, and how often: columns key and len."""
+        keys = self._scan().group_by(self.key).len()
+        return keys.filter(pl.col("len") > 1).collect(engine="streaming")
+
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
         """The rows of `wanted` whose key the table lacks, in order; `where` narrows the table to be searched."""
         have = self._scan(*where, self._is_wanted(wanted)).select(self.key).collect(engine="streaming")

@@ -17,7 +17,7 @@ from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import Imported, import_labels, split_of
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.store import Home, RecordStore, labels_table
 from tests.runs import edit
 
 NASTY = ('=HYPERLINK("http://x")', "-2+3", 'two\nlines, "quoted"; and 😀', "\tTab", "'=x", "\ufeffbom", "@me", "a\x07b")
@@ -164,6 +164,18 @@ def test_the_same_file_again_adds_nothing_and_a_changed_value_takes_the_place(ex
     filled(path, annotator="Ben")
     assert imported(path).new == 8
     assert stored().height == 16
+
+
+def test_the_same_file_again_mends_labels_that_stand_twice(export: Export, tmp_path: Path) -> None:
+    table = labels_table(Home.find().store)
+    path = write_export(export, Home.find().store, tmp_path, "csv")
+    filled(path)
+    imported(path)
+    table.append(stored().head(3))
+    assert table.doubled().height == 3
+    again = imported(path)
+    assert (again.new, again.changed, again.unchanged) == (0, 3, 5)
+    assert table.doubled().is_empty()
 
 
 def test_wrong_rows_are_named_and_nothing_is_written(export: Export, tmp_path: Path) -> None:
