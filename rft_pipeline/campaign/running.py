@@ -25,6 +25,15 @@ def _is_cron(cron: str) -> str:
         CronSim(cron, datetime(2000, 1, 1))
     except CronSimError as error:
         raise ValueError(f"{cron!r} is no cron expression: {error}; e.g. '0 3 * * 1'") from error
+    _, _, day, month, weekday = cron.upper().split()
+    if day in ("30", "31") and month in ("2", "FEB"):
+        raise ValueError(f"{cron!r}: February has no day {day}; use e.g. '0 3 L 2 *'")
+    if "#" in weekday and "," in weekday:
+        raise ValueError(f"{cron!r}: Dagster takes a weekday like 5#2 alone, not in a list; e.g. '0 3 * * 5#2'")
+    if "W" in day or "L" in weekday:
+        raise ValueError(
+            f"{cron!r}: Dagster knows no last weekday, neither LW nor 5L; use e.g. '0 3 L * *' or '0 3 * * 1'"
+        )
     return cron
 
 
