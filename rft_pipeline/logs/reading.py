@@ -31,7 +31,7 @@ class Logged(NamedTuple):
 def log_files(folder: Path, logs: str) -> list[Path]:
     """The files that `logs` names, a folder or a glob beside campaign.yaml; none when nothing is there yet.
 
-    Hidden files are left out: somebody writes them, to be renamed. Raises `ConfigError` for a file of a glob whose
+    Hidden files and folders are left out: somebody writes them, to be renamed. Raises `ConfigError` for a file of a glob whose
     format is not known.
     """
     named = Path(logs)
@@ -51,7 +51,11 @@ def unread_files(folder: Path, logs: str) -> list[Path]:
 
 
 def _visible(root: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in root.glob(pattern) if path.is_file() and not _is_hidden(path.relative_to(root)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def read_logs(files: list[Path], opt_out: str | None) -> list[Logged]:

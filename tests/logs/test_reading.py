@@ -34,6 +34,8 @@ def test_hidden_files_and_odd_folder_names(tmp_path: Path) -> None:
     folder = tmp_path / "shop [north]"
     a = write_logs(folder / "logs" / "a.jsonl", [{"prompt": "a"}])
     write_logs(folder / "logs" / ".b.jsonl", [{"prompt": "half of it"}])
+    write_logs(folder / "logs" / ".tmp" / "c.jsonl", [{"prompt": "a copy"}])
+    assert log_files(folder, "logs/**/*.jsonl") == [a]
     assert log_files(folder, "logs") == log_files(folder, "logs/*.jsonl") == [a]
     write_logs(folder / "logs" / "old.json", [])
     assert [path.name for path in unread_files(folder, "logs")] == ["old.json"]
