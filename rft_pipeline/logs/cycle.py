@@ -47,6 +47,8 @@ class Look:
     """Why no cycle begins; None when one does."""
     withdrawn: int
     """Rows of the newest cycle, interrupted, that opted out since: where there are any, it never goes on."""
+    unusable: list[str]
+    """Rows without a prompt that can be used: where, and why."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data without the prompts themselves."""
@@ -54,7 +56,8 @@ class Look:
         del counts["rows"], counts["unseen"], counts["sources"]
         policy = None if self.policy is None else asdict(self.policy)
         told = {"number": self.number, "prompts": len(self.drawn.rows), **counts}
-        return {**told, "withdrawn": self.withdrawn, "policy": policy, "waits": self.waits}
+        told |= {"unusable": len(self.unusable), "withdrawn": self.withdrawn}
+        return {**told, "policy": policy, "waits": self.waits}
 
     @property
     def summary(self) -> str:
@@ -62,6 +65,8 @@ class Look:
         parts = [f"{self.drawn.new} new and {self.drawn.old} old prompts of {self.drawn.logged} logged rows"]
         if self.drawn.opted_out:
             parts.append(f"{self.drawn.opted_out} opted out")
+        if self.unusable:
+            parts.append(f"{len(self.unusable)} without a prompt that can be used")
         if self.drawn.like_held_out:
             parts.append(f"{self.drawn.like_held_out} left out as too like held-out prompts")
         parts += [f"{count} × {kind} redacted" for kind, count in sorted(self.drawn.redacted.items()) if count]
@@ -88,7 +93,7 @@ def look(campaign: Campaign, home: Home) -> Look:
     earlier = cycles(home, campaign.name)
     number = earlier[-1].number + 1 if earlier else 1
     files = log_files(campaign.folder, retrain.logs)
-    logged = read_logs(files, retrain.opt_out)
+    logged, unusable = read_logs(files, retrain.opt_out)
     held_out = read_source(campaign.prompts.eval, campaign.folder)
     redactor = Redactor.of(retrain)
     withdrawn = _opted_out_since(logged, earlier)
@@ -97,7 +102,7 @@ def look(campaign: Campaign, home: Home) -> Look:
     waits = _waits(campaign, drawn, retrain, number, bool(files))
     if waits is not None and withdrawn:
         waits = f"{_withdrawn(withdrawn, number)}; {waits}"
-    return Look(number, drawn, champion(home, campaign.name), waits, withdrawn)
+    return Look(number, drawn, champion(home, campaign.name), waits, withdrawn, unusable)
 
 
 def begin(campaign: Campaign, home: Home) -> Look:
