@@ -65,13 +65,14 @@ class Cycle:
     @property
     def sources(self) -> list[list[str]]:
         """Of each row that was drawn, the hash of its prompt as it was logged and of its id."""
-        return [line.split() for line in (self.folder / SOURCES).read_text(encoding="utf-8").splitlines()]
+        return [line.split() for line in _lines(self.folder / SOURCES)]
 
 
 def cycles(home: Home, campaign: str) -> list[Cycle]:
     """All cycles of a campaign, oldest first. Raises `StoreError` for one that cannot be read."""
     found = []
-    for path in cycles_folder(home, campaign).glob(f"[!.]*/{CYCLE}"):
+    for folder in cycles_folder(home, campaign).glob("[!.]*/"):
+        path = folder / CYCLE
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             policy = None if stored["policy"] is None else Pinned(**stored["policy"])
@@ -89,7 +90,14 @@ def newest(home: Home, campaign: str) -> Cycle | None:
 
 def seen_by(found: list[Cycle]) -> set[str]:
     """The prompt_id of every prompt that these cycles found in the logs."""
-    return {line for cycle in found for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
+    return {line for cycle in found for line in _lines(cycle.folder / SEEN)}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}; restore it, or remove the cycle's folder") from error
 
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:

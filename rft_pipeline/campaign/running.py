@@ -1,6 +1,7 @@
 """How a campaign runs by itself, what that costs, and when a check raises a hand."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
@@ -47,6 +48,16 @@ Cron = Annotated[str, AfterValidator(_is_cron)]
 """Minute, hour, day of month, month, day of week: `0 3 * * 1` is every Monday at three."""
 TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
 
+
+def _is_glob(logs: str) -> str:
+    parts = Path(logs).parts
+    if wrong := [part for part in parts if "**" in part and part != "**"]:
+        raise ValueError(f"{logs!r}: {wrong[0]!r} is no part of a glob: ** stands alone, as in 'logs/**/*.jsonl'")
+    if parts[-1:] == ("**",):
+        raise ValueError(f"{logs!r} names folders only; name the folder itself, or files as in 'logs/**/*.jsonl'")
+    return logs
+
+
 PersonalData = Literal["email", "card", "phone"]
 
 
@@ -55,7 +66,7 @@ class Retrain(Strict):
 
     cron: Cron
     time_zone: TimeZone = "UTC"
-    logs: str = Field(min_length=1)
+    logs: Annotated[str, Field(min_length=1), AfterValidator(_is_glob)]
     """A folder or a glob beside campaign.yaml, of .jsonl, .csv and .parquet files with `messages` or `prompt`."""
     prompts: int = Field(default=200, ge=1)
     """Prompts of a cycle, at most."""

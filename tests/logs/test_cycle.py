@@ -262,6 +262,25 @@ def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
         load_campaign(tiny_campaign)
 
 
+@pytest.mark.parametrize("name", ["cycle.json", "seen.txt", "sources.txt"])
+def test_a_file_that_is_missing_in_a_cycle_is_named(tiny_campaign: Path, name: str) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    (Home.find().root / "cycles" / "tiny" / "1" / name).unlink()
+    with pytest.raises(StoreError, match=rf"tiny/1/{name}: cannot be read: .*; .* remove the cycle's folder"):
+        begun(tiny_campaign)
+
+
+@pytest.mark.parametrize(
+    ("logs", "message"), [("logs/**.jsonl", r"\*\* stands alone"), ("logs/**", "names folders only")]
+)
+def test_a_glob_that_can_match_nothing_is_refused(tiny_campaign: Path, logs: str, message: str) -> None:
+    set_up(tiny_campaign, logs=logs)
+    with pytest.raises(ConfigError, match=rf"schedule.retrain.logs: .*{message}"):
+        load_campaign(tiny_campaign)
+
+
 def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
