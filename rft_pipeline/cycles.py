@@ -19,6 +19,7 @@ from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, RecordStore
 
+FOLDER = "cycles"
 CYCLE = "cycle.json"
 PROMPTS = "prompts.jsonl"
 SEEN = "seen.txt"
@@ -113,7 +114,7 @@ def withdraw(cycle: Cycle) -> None:
 
 
 def cycles_folder(home: Home, campaign: str) -> Path:
-    return home.root / "cycles" / campaign
+    return home.root / FOLDER / campaign
 
 
 def champion(home: Home, campaign: str) -> Pinned | None:
