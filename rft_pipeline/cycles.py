@@ -4,7 +4,8 @@ A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn fro
 were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
 cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes
 when the cycle's promotion was decided; without it the cycle was interrupted: it goes on, or where more is new, the next
-one begins and what was new to the interrupted one still is.
+one begins and what was new to the interrupted one still is. `sources.txt` names by hash the rows that were drawn: where
+one of them opts out before the decision, the cycle is `withdrawn` and never goes on.
 """
 
 import json
@@ -18,10 +19,13 @@ from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, RecordStore
 
+FOLDER = "cycles"
 CYCLE = "cycle.json"
 PROMPTS = "prompts.jsonl"
 SEEN = "seen.txt"
+SOURCES = "sources.txt"
 OUTCOME = "outcome.json"
+WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,22 @@ class Cycle:
         """Whether its promotion was decided."""
         return (self.folder / OUTCOME).is_file()
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether somebody whose prompt it holds opted out before it was finished."""
+        return (self.folder / WITHDRAWN).is_file()
+
+    @property
+    def sources(self) -> list[list[str]]:
+        """Of each row that was drawn, the hash of its prompt as it was logged and of its id."""
+        return [line.split() for line in _lines(self.folder / SOURCES)]
+
 
 def cycles(home: Home, campaign: str) -> list[Cycle]:
     """All cycles of a campaign, oldest first. Raises `StoreError` for one that cannot be read."""
     found = []
-    for path in cycles_folder(home, campaign).glob(f"[!.]*/{CYCLE}"):
+    for folder in cycles_folder(home, campaign).glob("[!.]*/"):
+        path = folder / CYCLE
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             policy = None if stored["policy"] is None else Pinned(**stored["policy"])
@@ -70,12 +85,20 @@ def cycles(home: Home, campaign: str) -> list[Cycle]:
 
 def newest(home: Home, campaign: str) -> Cycle | None:
     """The cycle in force."""
-    return max(cycles(home, campaign), key=lambda cycle: cycle.number, default=None)
+    there = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn]
+    return there[-1] if there else None
 
 
 def seen_by(found: list[Cycle]) -> set[str]:
     """The prompt_id of every prompt that these cycles found in the logs."""
-    return {line for cycle in found for line in (cycle.folder / SEEN).read_text(encoding="utf-8").split()}
+    return {line for cycle in found for line in _lines(cycle.folder / SEEN)}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}; restore it, or remove the cycle's folder") from error
 
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
@@ -85,8 +108,13 @@ def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
     beside.replace(cycle.folder / OUTCOME)
 
 
+def withdraw(cycle: Cycle) -> None:
+    """Take a cycle out of force for good; its number stays taken."""
+    (cycle.folder / WITHDRAWN).touch()
+
+
 def cycles_folder(home: Home, campaign: str) -> Path:
-    return home.root / "cycles" / campaign
+    return home.root / FOLDER / campaign
 
 
 def champion(home: Home, campaign: str) -> Pinned | None:
@@ -121,12 +149,13 @@ def load_in_force(home: Home, name: str) -> Campaign:
 def in_force(campaign: Campaign, home: Home) -> Campaign:
     """The same of a campaign that was read before.
 
-    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again.
+    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again;
+    between resolved folders, since `..` behind a link leads out of the folder that the link names.
     """
     cycle = cycle_of(campaign, home)
     if cycle is None:
         return campaign
-    train = PromptSource(source=os.path.relpath(cycle.folder / PROMPTS, campaign.folder))
+    train = PromptSource(source=os.path.relpath((cycle.folder / PROMPTS).resolve(), campaign.folder.resolve()))
     changed = {"prompts": campaign.prompts.model_copy(update={"train": train})}
     if cycle.policy is None:
         return campaign.model_copy(update=changed)

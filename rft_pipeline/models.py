@@ -116,6 +116,10 @@ def _champion(name: str, models: Path) -> Model:
     return promoted(found.record, found.content_hash, models)
 
 
+MERGED = "champion--"
+"""Begins the folders of champions whose adapter was merged; their content hash follows."""
+
+
 def promoted(record: str, content: str, models: Path) -> Model:
     """The checkpoint of a record that is or was a champion: as it lies in the store, an adapter merged into `models`
     once. `content` is the record's content hash."""
@@ -125,7 +129,7 @@ def promoted(record: str, content: str, models: Path) -> Model:
     name = source = f"champion {record}"
     if not is_adapter(checkpoint):
         return Model(name, checkpoint, content, source)
-    merged = models / f"champion--{content}"
+    merged = models / f"{MERGED}{content}"
     if not (merged / MANIFEST).is_file():
         models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=models) as scratch:

@@ -75,11 +75,14 @@ def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> lis
     return rows
 
 
-def csv_rows(path: Path, findings: list[str], texts: Iterable[str] | None, separators: str = ",") -> list[Row]:
+def csv_rows(
+    path: Path, findings: list[str], texts: Iterable[str] | None, separators: str = ",", *, growing: bool = False
+) -> list[Row]:
     """The rows of a file of separated values with a header, each placed by the line it begins on.
 
     A column outside `texts` becomes true/false or numbers when all its cells are; with None all stay text. An empty
-    cell is null. Of several `separators`, that which the file's first line holds most often separates.
+    cell is null. Of several `separators`, that which the file's first line holds most often separates. Of a `growing`
+    file, what stands behind the last line break is still being written, and left out: no cell tells that it is whole.
     """
     data = _read(path).removeprefix(_BOM)
     try:
@@ -91,13 +94,17 @@ def csv_rows(path: Path, findings: list[str], texts: Iterable[str] | None, separ
     reader = csv.reader(lines, strict=True, delimiter=separator)
     cells: list[tuple[int, int, list[str]]] = []
     begins = 1
+    unfinished = growing and not data.endswith((b"\n", b"\r"))
     try:
         for sheet_row, row in enumerate(reader, start=1):
             if row:
                 cells.append((begins, sheet_row, row))
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}: line {begins}: not CSV: {error}") from error
+        if not (unfinished and lines.read(1) == ""):
+            raise DataError(f"{path}: line {begins}: not CSV: {error}") from error
+    else:
+        cells = cells[:-1] if unfinished else cells
     if not cells:
         return []
     header = cells[0][2]

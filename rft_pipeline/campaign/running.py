@@ -1,6 +1,7 @@
 """How a campaign runs by itself, what that costs, and when a check raises a hand."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
@@ -25,6 +26,15 @@ def _is_cron(cron: str) -> str:
         CronSim(cron, datetime(2000, 1, 1))
     except CronSimError as error:
         raise ValueError(f"{cron!r} is no cron expression: {error}; e.g. '0 3 * * 1'") from error
+    _, _, day, month, weekday = cron.upper().split()
+    if day in ("30", "31") and month in ("2", "FEB"):
+        raise ValueError(f"{cron!r}: February has no day {day}; use e.g. '0 3 L 2 *'")
+    if "#" in weekday and "," in weekday:
+        raise ValueError(f"{cron!r}: Dagster takes a weekday like 5#2 alone, not in a list; e.g. '0 3 * * 5#2'")
+    if "W" in day or "L" in weekday:
+        raise ValueError(
+            f"{cron!r}: Dagster knows no last weekday, neither LW nor 5L; use e.g. '0 3 L * *' or '0 3 * * 1'"
+        )
     return cron
 
 
@@ -38,6 +48,16 @@ Cron = Annotated[str, AfterValidator(_is_cron)]
 """Minute, hour, day of month, month, day of week: `0 3 * * 1` is every Monday at three."""
 TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
 
+
+def _is_glob(logs: str) -> str:
+    parts = Path(logs).parts
+    if wrong := [part for part in parts if "**" in part and part != "**"]:
+        raise ValueError(f"{logs!r}: {wrong[0]!r} is no part of a glob: ** stands alone, as in 'logs/**/*.jsonl'")
+    if parts[-1:] == ("**",):
+        raise ValueError(f"{logs!r} names folders only; name the folder itself, or files as in 'logs/**/*.jsonl'")
+    return logs
+
+
 PersonalData = Literal["email", "card", "phone"]
 
 
@@ -46,7 +66,7 @@ class Retrain(Strict):
 
     cron: Cron
     time_zone: TimeZone = "UTC"
-    logs: str = Field(min_length=1)
+    logs: Annotated[str, Field(min_length=1), AfterValidator(_is_glob)]
     """A folder or a glob beside campaign.yaml, of .jsonl, .csv and .parquet files with `messages` or `prompt`."""
     prompts: int = Field(default=200, ge=1)
     """Prompts of a cycle, at most."""

@@ -42,28 +42,37 @@ def check_overlap(train: pl.DataFrame, held_out: pl.DataFrame, train_file: str, 
 
 def overlaps(train: pl.DataFrame, held_out: pl.DataFrame) -> list[Pair]:
     """For each eval prompt the train prompt most like it, where they are more than `NEAR` alike; most alike first."""
-    train_words = [words(text) for text in _texts(train)]
-    shingles = [_triples(found) for found in train_words]
-    by_text = {"".join(found): i for i, found in reversed(list(enumerate(train_words)))}
-    by_triple: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, triples in enumerate(shingles):
-        for triple in triples:
-            by_triple[triple].append(i)
-    pairs = []
-    for eval_id, text in zip(held_out["id"], _texts(held_out), strict=True):
-        mine = words(text)
-        if (same := by_text.get("".join(mine))) is not None:
-            pairs.append(Pair(train["id"][same], eval_id, 1.0))
-            continue
+    return Known(train).alike(held_out)
+
+
+class Known:
+    """Prompts that others are held against, made ready once."""
+
+    def __init__(self, prompts: pl.DataFrame) -> None:
+        found = [words(text) for text in _texts(prompts)]
+        self.ids = prompts["id"]
+        self.shingles = [_triples(each) for each in found]
+        self.by_text = {"".join(each): i for i, each in reversed(list(enumerate(found)))}
+        self.by_triple: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for i, triples in enumerate(self.shingles):
+            for triple in triples:
+                self.by_triple[triple].append(i)
+
+    def alike(self, others: pl.DataFrame) -> list[Pair]:
+        """Each of the others that is like one of these, with the one most like it; most alike first."""
+        found = (self._nearest(name, words(text)) for name, text in zip(others["id"], _texts(others), strict=True))
+        return sorted((pair for pair in found if pair is not None), key=lambda pair: -pair.similarity)
+
+    def _nearest(self, name: str, mine: list[str]) -> Pair | None:
+        if (same := self.by_text.get("".join(mine))) is not None:
+            return Pair(self.ids[same], name, 1.0)
         triples = _triples(mine)
-        rarest = sorted(triples, key=lambda triple: len(by_triple.get(triple, ())))
+        rarest = sorted(triples, key=lambda triple: len(self.by_triple.get(triple, ())))
         enough = rarest[: len(rarest) - math.ceil(NEAR * len(rarest)) + 1]  # whoever is near shares one of these
-        candidates = sorted({i for triple in enough for i in by_triple.get(triple, ())})
-        alike = [(len(triples & shingles[i]) / len(triples | shingles[i]), i) for i in candidates]
+        candidates = sorted({i for triple in enough for i in self.by_triple.get(triple, ())})
+        alike = [(len(triples & self.shingles[i]) / len(triples | self.shingles[i]), i) for i in candidates]
         similarity, i = max(alike, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
-        if similarity > NEAR:
-            pairs.append(Pair(train["id"][i], eval_id, similarity))
-    return sorted(pairs, key=lambda pair: -pair.similarity)
+        return Pair(self.ids[i], name, similarity) if similarity > NEAR else None
 
 
 def words(text: str) -> list[str]:

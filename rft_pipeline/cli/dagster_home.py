@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 POSTGRES = "RFT_DAGSTER_POSTGRES"
+TICK_LIMIT = "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS"
+TICK_SECONDS = 1800
+"""How long a schedule's tick may take: one that retrains reads all logs and draws. Dagster's own limit is 60."""
 
 SETTINGS = """\
 # Written by rft; edit freely, it is not overwritten.
@@ -53,6 +56,7 @@ def prepare(home: Home) -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "TOKENIZERS_PARALLELISM": "false",
+        TICK_LIMIT: os.environ.get(TICK_LIMIT, str(TICK_SECONDS)),
     }
 
 

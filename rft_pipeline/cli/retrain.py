@@ -60,10 +60,12 @@ def _show(found: Look, cycle: Cycle | None, *, as_json: bool) -> None:
         ("starts from", start),
         ("rows in the logs", found.drawn.logged),
         ("opted out", found.drawn.opted_out),
+        *([("without a prompt that can be used", len(found.unusable))] if found.unusable else []),
         ("new prompts", len(found.drawn.unseen)),
         ("like held-out prompts", found.drawn.like_held_out),
         ("drawn", f"{found.drawn.new} new, {found.drawn.old} old"),
         *((f"redacted: {kind}", count) for kind, count in found.drawn.redacted.items()),
+        *([(f"opted out since cycle {found.number - 1}", found.withdrawn)] if found.withdrawn else []),
     ]
     table = Table(f"cycle {found.number}", "", box=None, header_style="bold", show_header=True)
     for name, value in rows:

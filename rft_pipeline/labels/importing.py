@@ -199,8 +199,8 @@ def _is_empty(cell: Any) -> bool:
 def _to_write(
     rows: pl.DataFrame, store: Path, asked: Mapping[tuple[str, str], Asked], campaign: Campaign
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Those of `rows` that are new, those that take the place of what is stored, and how many may not; `asked` is what
-    each export asked about each criterion."""
+    """Those of `rows` that are new, those that take the place of what is stored or stands there more than once, and
+    how many may not; `asked` is what each export asked about each criterion."""
     table = labels_table(store)
     now = {criterion.name: as_asked(criterion).hint for criterion in campaign.rubric.criteria}
     hints = pl.DataFrame(
@@ -214,5 +214,6 @@ def _to_write(
     both = rows.join(hints, on=["batch", "criterion"], how="left").join(stored, on="label_id", how="inner")
     is_outdated = pl.col("stored_counts").fill_null(False) & ~pl.col("counts")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"stored_{name}")) for name in ("value", "note", "hint"))
-    changed = both.filter(differs & ~is_outdated).select(LABELS.names())
+    twice = pl.col("label_id").is_in(table.doubled()["label_id"].implode())
+    changed = both.filter((differs | twice) & ~is_outdated).select(LABELS.names())
     return new, changed, both.filter(is_outdated).height

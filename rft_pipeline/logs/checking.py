@@ -22,7 +22,7 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
     """Look into the logs as the next cycle would, and write nothing; None where the campaign does not retrain.
 
     Raises what would keep the cycle from being drawn: `ConfigError`, `DataError` with a line for each row that cannot
-    be used, `StoreError` for a champion whose record is gone.
+    be read, `StoreError` for a champion whose record is gone.
     """
     retrain = None if campaign.schedule is None else campaign.schedule.retrain
     if retrain is None:
@@ -41,6 +41,11 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
         warnings.append(
             f"{where}: schedule.retrain: a cycle would draw {len(found.drawn.rows)} prompts, fewer than a round's "
             f"rollouts.prompts_per_round of {wanted}; each round takes all of them"
+        )
+    if found.unusable:
+        warnings.append(
+            f"{where}: schedule.retrain.logs: {len(found.unusable)} rows have no prompt that can be used "
+            f"(e.g. {found.unusable[0]})"
         )
     if unread := unread_files(campaign.folder, retrain.logs):
         warnings.append(

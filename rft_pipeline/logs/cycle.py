@@ -12,7 +12,19 @@ from typing import Any
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign, Retrain
-from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN, Cycle, Pinned, champion, cycles, cycles_folder, seen_by
+from rft_pipeline.cycles import (
+    CYCLE,
+    PROMPTS,
+    SEEN,
+    SOURCES,
+    Cycle,
+    Pinned,
+    champion,
+    cycles,
+    cycles_folder,
+    seen_by,
+    withdraw,
+)
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import canonical_json, file_sha256, fingerprint
 from rft_pipeline.logs.drawing import Drawn, draw
@@ -33,13 +45,19 @@ class Look:
     """The champion it would start from."""
     waits: str | None
     """Why no cycle begins; None when one does."""
+    withdrawn: int
+    """Rows of the newest cycle, interrupted, that opted out since: where there are any, it never goes on."""
+    unusable: list[str]
+    """Rows without a prompt that can be used: where, and why."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data without the prompts themselves."""
         counts = asdict(self.drawn)
-        del counts["rows"], counts["unseen"]
+        del counts["rows"], counts["unseen"], counts["sources"]
         policy = None if self.policy is None else asdict(self.policy)
-        return {"number": self.number, "prompts": len(self.drawn.rows), **counts, "policy": policy, "waits": self.waits}
+        told = {"number": self.number, "prompts": len(self.drawn.rows), **counts}
+        told |= {"unusable": len(self.unusable), "withdrawn": self.withdrawn}
+        return {**told, "policy": policy, "waits": self.waits}
 
     @property
     def summary(self) -> str:
@@ -47,9 +65,12 @@ class Look:
         parts = [f"{self.drawn.new} new and {self.drawn.old} old prompts of {self.drawn.logged} logged rows"]
         if self.drawn.opted_out:
             parts.append(f"{self.drawn.opted_out} opted out")
+        if self.unusable:
+            parts.append(f"{len(self.unusable)} without a prompt that can be used")
         if self.drawn.like_held_out:
             parts.append(f"{self.drawn.like_held_out} left out as too like held-out prompts")
         parts += [f"{count} × {kind} redacted" for kind, count in sorted(self.drawn.redacted.items()) if count]
+        parts += [_withdrawn(self.withdrawn, self.number)] if self.withdrawn else []
         return "; ".join(parts)
 
 
@@ -72,25 +93,45 @@ def look(campaign: Campaign, home: Home) -> Look:
     earlier = cycles(home, campaign.name)
     number = earlier[-1].number + 1 if earlier else 1
     files = log_files(campaign.folder, retrain.logs)
-    logged = read_logs(files, retrain.opt_out)
+    logged, unusable = read_logs(files, retrain.opt_out)
     held_out = read_source(campaign.prompts.eval, campaign.folder)
     redactor = Redactor.of(retrain)
-    drawn = draw(logged, _seen(logged, earlier), held_out, retrain, redactor, campaign.seed, number)
-    return Look(number, drawn, champion(home, campaign.name), _waits(campaign, drawn, retrain, number, bool(files)))
+    withdrawn = _opted_out_since(logged, earlier)
+    counting = [cycle for cycle in (earlier[:-1] if withdrawn else earlier) if not cycle.withdrawn]
+    drawn = draw(logged, _seen(logged, counting), held_out, retrain, redactor, campaign.seed, number)
+    waits = _waits(campaign, drawn, retrain, number, bool(files))
+    if waits is not None and withdrawn:
+        waits = f"{_withdrawn(withdrawn, number)}; {waits}"
+    return Look(number, drawn, champion(home, campaign.name), waits, withdrawn, unusable)
 
 
 def begin(campaign: Campaign, home: Home) -> Look:
     """Draw the next cycle and put it in force, unless it waits: the look says which.
 
+    The newest cycle is withdrawn first, where it was interrupted and somebody whose prompt it holds opted out since.
     No run of the campaign may be going on: its stages would go on with other prompts.
     """
     folder = cycles_folder(home, campaign.name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         found = look(campaign, home)
+        if found.withdrawn:
+            withdraw(cycles(home, campaign.name)[-1])
         if found.waits is None:
             _write(found, folder / str(found.number), retraining(campaign))
     return found
+
+
+def _opted_out_since(logged: list[Logged], earlier: list[Cycle]) -> int:
+    """How many rows of the newest cycle opted out before it was decided."""
+    if not earlier or earlier[-1].finished or earlier[-1].withdrawn:
+        return 0
+    refused = {key for each in logged if each.opted_out for key in each.keys}
+    return sum(not refused.isdisjoint(keys) for keys in earlier[-1].sources)
+
+
+def _withdrawn(count: int, number: int) -> str:
+    return f"{count} prompts of cycle {number - 1}, interrupted, opted out since"
 
 
 def _seen(logged: list[Logged], earlier: list[Cycle]) -> set[str]:
@@ -125,6 +166,7 @@ def _write(found: Look, folder: Path, retrain: Retrain) -> None:
     lines = [canonical_json(row) + "\n" for row in found.drawn.rows]
     (beside / PROMPTS).write_text("".join(lines), encoding="utf-8")
     unseen = sorted(found.drawn.unseen)
+    (beside / SOURCES).write_text("".join(f"{' '.join(keys)}\n" for keys in found.drawn.sources), encoding="utf-8")
     (beside / SEEN).write_text("".join(f"{each}\n" for each in unseen), encoding="utf-8")
     told = found.as_json() | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

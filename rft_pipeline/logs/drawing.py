@@ -12,10 +12,13 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.campaign import Retrain
-from rft_pipeline.check.overlap import overlaps
+from rft_pipeline.check.overlap import Known
 from rft_pipeline.fingerprint import canonical_json, fingerprint, seed_of
 from rft_pipeline.logs.reading import Logged
 from rft_pipeline.logs.redact import Redactor
+
+AT_ONCE = 256
+"""Prompts looked at together, or as many as are missing where these are more."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Drawn:
     """Prompts left out because they are equal, or nearly, to a held-out prompt."""
     redacted: dict[str, int]
     """In the drawn prompts: kind of personal data → places; the user's function → texts it changed."""
+    sources: list[tuple[str, str]]
+    """The keys of the rows that the drawn prompts come from."""
 
 
 def draw(
@@ -60,7 +65,7 @@ def draw(
     stale = [prompt_id for prompt_id in ranked if prompt_id in seen]
     reserved = min(len(stale), round(retrain.prompts * retrain.old_share), retrain.prompts - 1)
 
-    picker = _Picker(held_out, redactor)
+    picker = _Picker(Known(held_out), redactor)
     new = picker.pick([allowed[prompt_id] for prompt_id in fresh], retrain.prompts - reserved)
     share = round(new * retrain.old_share / (1 - retrain.old_share))
     old = picker.pick([allowed[prompt_id] for prompt_id in stale], min(share, retrain.prompts - new))
@@ -73,6 +78,7 @@ def draw(
         unseen=frozenset(fresh),
         like_held_out=picker.like_held_out,
         redacted=dict(picker.redacted),
+        sources=picker.sources,
     )
 
 
@@ -80,28 +86,34 @@ def draw(
 class _Picker:
     """Takes prompts one after the other, as long as they may be trained on; only those looked at are redacted."""
 
-    held_out: pl.DataFrame
+    held_out: Known
     redactor: Redactor
     taken: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the id of the redacted prompt: two that differed in personal data only are one."""
     like_held_out: int = 0
     redacted: Counter[str] = field(default_factory=Counter)
+    sources: list[tuple[str, str]] = field(default_factory=list)
 
     def pick(self, candidates: list[Logged], count: int) -> int:
         """Take up to `count` of the candidates, in order; how many were taken."""
         before = len(self.taken)
         while candidates and (missing := before + count - len(self.taken)) > 0:
-            chunk, candidates = candidates[:missing], candidates[missing:]
-            cleaned = [self._clean(each) for each in chunk]
-            near = _near(self.held_out, [each.messages for each in chunk])
-            near |= _near(self.held_out, [row["prompt"] for row, _ in cleaned])
-            for place, (row, found) in enumerate(cleaned):
-                prompt_id = fingerprint(row["prompt"])
+            chunk, candidates = candidates[: max(missing, AT_ONCE)], candidates[max(missing, AT_ONCE) :]
+            cleaned = {place: self._clean(each) for place, each in enumerate(chunk)}
+            prompt_ids = {place: fingerprint(row["prompt"]) for place, (row, _) in cleaned.items()}
+            other = [place for place, prompt_id in prompt_ids.items() if prompt_id not in self.taken]
+            near = self._near({place: chunk[place].messages for place in other})
+            near |= self._near({place: cleaned[place][0]["prompt"] for place in other if place not in near})
+            for place in other:
+                if len(self.taken) == before + count:
+                    break
+                row, found = cleaned[place]
                 if place in near:
                     self.like_held_out += 1
-                elif prompt_id not in self.taken:
-                    self.taken[prompt_id] = row
+                elif prompt_ids[place] not in self.taken:
+                    self.taken[prompt_ids[place]] = row
                     self.redacted.update(found)
+                    self.sources.append(chunk[place].keys)
         return len(self.taken) - before
 
     def _clean(self, logged: Logged) -> tuple[dict[str, Any], Counter[str]]:
@@ -110,12 +122,11 @@ class _Picker:
         row = {**logged.fields, "id": logged.id}
         return {**self.redactor.clean(row, found), "prompt": messages}, found
 
+    def _near(self, prompts: dict[int, list[dict[str, str]]]) -> set[int]:
+        """Places of all prompts that are like a held-out prompt.
 
-def _near(held_out: pl.DataFrame, prompts: list[list[dict[str, str]]]) -> set[int]:
-    """Places of all prompts that are like a held-out prompt: each is looked up among the held-out.
-
-    Asked before and after the redaction, since held-out prompts may hold what is redacted here.
-    """
-    messages = [canonical_json(prompt) for prompt in prompts]
-    asked = pl.DataFrame({"id": [str(place) for place in range(len(prompts))], "messages": messages})
-    return {int(pair.eval_id) for pair in overlaps(held_out, asked)}
+        Asked before and after the redaction, since held-out prompts may hold what is redacted here.
+        """
+        messages = [canonical_json(prompt) for prompt in prompts.values()]
+        asked = pl.DataFrame({"id": [str(place) for place in prompts], "messages": messages})
+        return {int(pair.eval_id) for pair in self.held_out.alike(asked)}

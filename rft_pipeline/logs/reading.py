@@ -1,15 +1,23 @@
 """Interaction logs as prompts: what people asked, up to their last turn, with the row's further fields."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rft_pipeline.errors import ConfigError, DataError
-from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.rows import Row, csv_rows, jsonl_rows, parquet_rows, refuse, shown
 from rft_pipeline.stages.prompts import messages_of, name_of
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 _TEXTS = ("id", "prompt", "messages")
+
+
+UNUSABLE = 0.5
+"""Share of the rows without a prompt above which the logs are not what they should be."""
+_NO_PROMPT = ""
+"""Prompt of a row that opts out and says no more."""
 
 
 class Logged(NamedTuple):
@@ -22,12 +30,25 @@ class Logged(NamedTuple):
     fields: dict[str, Any]
     opted_out: bool
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Hashes by which a later opt-out is recognised: of its messages and of its id."""
+        return self.prompt_id, fingerprint(self.id)
+
+
+class Logs(NamedTuple):
+    """What log files hold."""
+
+    rows: list[Logged]
+    unusable: list[str]
+    """Rows without a prompt that can be used: where, and why."""
+
 
 def log_files(folder: Path, logs: str) -> list[Path]:
     """The files that `logs` names, a folder or a glob beside campaign.yaml; none when nothing is there yet.
 
-    Hidden files are left out: somebody writes them, to be renamed. Raises `ConfigError` for a file of a glob whose
-    format is not known.
+    Hidden files and folders that it does not name are left out: somebody writes them, to be renamed. Raises
+    `ConfigError` for a file of a glob whose format is not known.
     """
     named = Path(logs)
     if (folder / named).is_dir():
@@ -46,32 +67,51 @@ def unread_files(folder: Path, logs: str) -> list[Path]:
 
 
 def _visible(root: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    named = Path(pattern).parts
+    return sorted(path for path in root.glob(pattern) if path.is_file() and not _hidden(path.relative_to(root), named))
 
 
-def read_logs(files: list[Path], opt_out: str | None) -> list[Logged]:
+def _hidden(path: Path, named: Sequence[str]) -> bool:
+    return any(part.startswith(".") and part not in named for part in path.parts)
+
+
+def read_logs(files: list[Path], opt_out: str | None) -> Logs:
     """All rows of log files, in order. `opt_out` names the field that is true where nobody may train on a row.
 
     A row that opts out takes with it all rows of the same id or the same messages: a log that only grows says so in a
-    later row.
+    later row, which needs no text.
 
-    Raises `DataError` with a line for each row that cannot be used, naming file, row and key, and when no row has the
-    opt-out field: a name that is misspelled would let everything through.
+    Raises `DataError` with a line for each row that cannot be read, or whose opt-out cannot, naming file, row and key;
+    when more than `UNUSABLE` of the rows have no prompt that can be used; and when no row has the opt-out field: a name
+    that is misspelled would let everything through. Nothing of the rows' text stands in it.
     """
     findings: list[str] = []
+    unusable: list[str] = []
     logged: list[Logged] = []
     names: list[str] = []
     has_opt_out = opt_out is None
     for path in files:
-        for row in _rows(path, findings):
+        unread: list[str] = []
+        for row in _rows(path, unread):
             has_opt_out = has_opt_out or opt_out in row.values
             try:
-                each = _logged(row, path.name, opt_out)
-                logged.append(each)
-                names.append(each.prompt_id if row.values.get("id") is None else each.id)
+                opted_out = opt_out is not None and _is_true(row.values.get(opt_out), opt_out)
+                name = name_of(row, "id", path.name)
             except DataError as error:
-                findings.append(f"{path}: {row.place}: {error}")
-    refuse(findings)
+                findings.append(f"{path}: {row.place}: {_without_text(error)}")
+                continue
+            try:
+                each = _logged(row, name, opt_out, opted_out)
+            except DataError as error:
+                if not opted_out:
+                    unusable.append(f"{path}: {row.place}: {_without_text(error)}")
+                    continue
+                each = Logged(_NO_PROMPT, name, [], {}, True)
+            logged.append(each)
+            names.append(each.prompt_id if row.values.get("id") is None else each.id)
+        findings += (f"{path}{_without_text(each.removeprefix(str(path)))}" for each in unread)
+    too_many = len(unusable) > UNUSABLE * (len(unusable) + len(logged))
+    refuse(findings + unusable if too_many else findings)
     if logged and not has_opt_out:
         raise DataError(
             f"{files[0].parent}: no row of the logs has the field {opt_out!r} that schedule.retrain.opt_out names; "
@@ -80,10 +120,11 @@ def read_logs(files: list[Path], opt_out: str | None) -> list[Logged]:
     refusing = {
         key for each, name in zip(logged, names, strict=True) if each.opted_out for key in (each.prompt_id, name)
     }
-    return [
+    rows = [
         each._replace(opted_out=not refusing.isdisjoint((each.prompt_id, name)))
         for each, name in zip(logged, names, strict=True)
     ]
+    return Logs(rows, unusable)
 
 
 def _rows(path: Path, findings: list[str]) -> list[Row]:
@@ -91,22 +132,38 @@ def _rows(path: Path, findings: list[str]) -> list[Row]:
         case "jsonl":
             return jsonl_rows(path, findings, growing=True)
         case "csv":
-            return csv_rows(path, findings, _TEXTS)
+            return csv_rows(path, findings, _TEXTS, growing=True)
         case _:
             return parquet_rows(path)
 
 
-def _logged(row: Row, file: str, opt_out: str | None) -> Logged:
+def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged:
     key = "prompt" if row.values.get("messages") is None else "messages"
     value = row.values.get(key)
     if value is None:
         raise DataError("has neither messages nor prompt")
     if key == "messages" and not isinstance(value, list):
-        raise DataError(f"messages: must be a list of messages, is {shown(value)}; a text goes into prompt")
-    messages = messages_of(value, key)
-    fields = {name: each for name, each in row.values.items() if name not in (*_TEXTS, opt_out)}
-    left_out = opt_out is not None and _is_true(row.values.get(opt_out), opt_out)
-    return Logged(fingerprint(messages), name_of(row, "id", file), messages, fields, left_out)
+        raise DataError("messages: must be a list of messages; a text goes into prompt")
+    messages = messages_of(_up_to_the_last_user_turn(value), key)
+    fields = {field: each for field, each in row.values.items() if field not in (*_TEXTS, opt_out)}
+    try:
+        canonical_json(fields)
+    except (TypeError, ValueError) as error:
+        raise DataError(str(error).removeprefix("$.")) from error
+    return Logged(fingerprint(messages), name, messages, fields, opted_out)
+
+
+def _up_to_the_last_user_turn(value: Any) -> Any:
+    """What follows it, e.g. the calls of tools, need not be messages that can be used."""
+    if not isinstance(value, list):
+        return value
+    users = [place for place, turn in enumerate(value) if isinstance(turn, dict) and turn.get("role") == "user"]
+    return value[: users[-1] + 1] if users else value
+
+
+def _without_text(error: DataError | str) -> str:
+    """An error without the value it quotes: it may hold what the redaction takes out."""
+    return re.sub(", is .*", "", str(error), flags=re.DOTALL)
 
 
 def _is_true(value: Any, key: str) -> bool:

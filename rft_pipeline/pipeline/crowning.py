@@ -6,7 +6,7 @@ from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.outcomes import Outcome, may_replace, outcome_of, why_it_stays
-from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.pipeline.promotion import decision_of, trained_on
 from rft_pipeline.report.card import render_card, without_metadata
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -37,10 +37,13 @@ def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> 
 
 
 def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, train: str) -> None:
-    """Write down what became of a promotion's decision as the outcome of the cycle in force, if it was made on the
-    cycle's prompts; `train` is the hash of their file."""
-    cycle, prompts = cycles.cycle_of(campaign, home), RecordStore(home.store).current(f"{campaign.name}/prompts")
+    """Write down what became of a promotion's decision as the outcome of the cycle in force, if all its rounds were
+    made from the cycle's prompts; `train` is the hash of their file."""
+    records = RecordStore(home.store)
+    cycle, prompts = cycles.cycle_of(campaign, home), records.current(f"{campaign.name}/prompts")
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
+        return
+    if trained_on(record, records) != {prompts.parts["train"]}:
         return
     told = {"promoted": outcome.round_in_words, "said": outcome.in_words, "promotion": record.address}
     cycles.finish(cycle, told)

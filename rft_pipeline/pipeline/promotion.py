@@ -78,6 +78,19 @@ def decision_of(record: Record) -> dict[str, Any]:
     return found
 
 
+def trained_on(record: Record, records: RecordStore) -> set[str]:
+    """Content of the train prompts that the rounds of a promotion's record were made from; empty for a round whose
+    records are gone."""
+    found = set()
+    for role, address in record.upstream.items():
+        if role.startswith("checkpoints_"):
+            checkpoint = records.at(address)
+            batch = checkpoint and records.at(checkpoint.upstream["reward_batches"])
+            rollouts = batch and records.at(batch.upstream["rollouts"])
+            found.add("" if rollouts is None else rollouts.payload["inputs"]["prompts"])
+    return found
+
+
 def alarm_level(report: Mapping[str, Any], round_: int) -> str:
     """What the alarms of an eval report say of a round; ok where nothing watches."""
     verdicts = report.get("alarms", {}).get("verdicts", [])

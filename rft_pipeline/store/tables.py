@@ -111,18 +111,24 @@ class Table:
             self._write(shaped)
 
     def upsert(self, rows: pl.DataFrame) -> None:
-        """Add rows in one commit; a key that is there gets the new row. Each key of `rows` once."""
-        if not self._exists():
-            self.append(rows)
-            return
-        shaped = rows.select(self.schema.names()).cast(self.schema)
-        same = f"old.{self.key} = new.{self.key}"
-        merger = DeltaTable(self.path).merge(shaped, predicate=same, source_alias="new", target_alias="old")
-        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+        """Add rows in one commit, one upsert at a time; a key that is there, once or twice, gets the new row. Of rows
+        with one key the last counts."""
+        shaped = rows.select(self.schema.names()).cast(self.schema).unique(self.key, keep="last", maintain_order=True)
+        with self._lock():  # whoever decides what is there must be the only one to change it
+            if not self._exists():
+                self._write(shaped)
+            elif shaped.height:
+                keys = ", ".join(f"'{key}'" for key in shaped[self.key])
+                write_deltalake(self.path, shaped, mode="overwrite", predicate=f"{self.key} IN ({keys})")
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows for which all of `where` hold; each key once."""
         return self._scan(*where).unique(self.key, keep="any")
+
+    def doubled(self) -> pl.DataFrame:
+        """The keys that stand more than once, and how often: columns key and len."""
+        keys = self._scan().group_by(self.key).len()
+        return keys.filter(pl.col("len") > 1).collect(engine="streaming")
 
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
         """The rows of `wanted` whose key the table lacks, in order; `where` narrows the table to be searched."""

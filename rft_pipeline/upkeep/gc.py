@@ -17,6 +17,7 @@ from rft_pipeline.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS
+from rft_pipeline.upkeep.gc_models import unneeded_models
 from rft_pipeline.upkeep.gc_tables import Rows, clean_tables, unneeded_rows
 from rft_pipeline.upkeep.layout import Layout, being_made, is_record, key_of, layout, size_of
 from rft_pipeline.upkeep.reach import reachable, reuse, state_of
@@ -39,6 +40,8 @@ class Garbage:
 
     records: list[Path] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
+    models: list[Path] = field(default_factory=list)
+    """Merged champions, which can be merged again."""
     tables: list[Rows] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     being_made: list[str] = field(default_factory=list)
@@ -74,6 +77,8 @@ def free(found: Garbage) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+    for folder in found.models:
+        shutil.rmtree(folder)
     for folder in found.records:
         shutil.rmtree(folder.rename(folder.with_name(f"{MAKING}{folder.name}")))
     clean_tables(found.tables)
@@ -93,7 +98,8 @@ def _look(home: Home, campaigns: list[Campaign], only: str | None, there: Layout
     leftovers = [path for path in there.leftovers if is_free(path)]
     staying = _whole(home.store, (path for path in there.records if not (path in unreached and is_free(path))))
     tables = [] if busy else unneeded_rows(home.store, staying, reuse(states))
-    return Garbage(records, leftovers, tables, _lines(records, leftovers, tables), busy)
+    merged = [] if busy or only else unneeded_models(home.models, there.champions, states)
+    return Garbage(records, leftovers, merged, tables, _lines(records, leftovers, merged, tables), busy)
 
 
 def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
@@ -109,10 +115,11 @@ def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
     return found
 
 
-def _lines(records: list[Path], leftovers: list[Path], tables: list[Rows]) -> list[Line]:
+def _lines(records: list[Path], leftovers: list[Path], merged: list[Path], tables: list[Rows]) -> list[Line]:
     lines = [
         Line("records that nothing reaches", len(records), "records", sum(map(size_of, records))),
         Line("leftovers of killed runs", len(leftovers), "folders", sum(map(size_of, leftovers))),
+        Line("merged champions that nothing names", len(merged), "folders", sum(map(size_of, merged))),
     ]
     for each in tables:
         name = Path(each.table.path).name

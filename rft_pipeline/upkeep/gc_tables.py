@@ -17,7 +17,6 @@ from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rol
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 from rft_pipeline.upkeep.reach import Reuse
-from rft_pipeline.upkeep.verify_tables import doubled_keys
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Row
             continue
         try:
             keys = unneeded(table, store, staying, reused)
-            doubled = doubled_keys(table).join(keys, on=table.key, how="anti")
+            doubled = table.doubled().join(keys, on=table.key, how="anti")
             found.append(Rows(table, keys, doubled, _expired(table)))
         except (DeltaError, pl.exceptions.PolarsError, OSError) as error:
             raise StoreError(f"{table.path}: cannot be read: {error}; `rft verify` says what to do") from error

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rft_pipeline.cycles import FOLDER as CYCLES
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.store import Record, RecordStore
@@ -27,6 +28,7 @@ from rft_pipeline.upkeep.layout import (
     pointed_to,
     size_of,
 )
+from rft_pipeline.upkeep.verify_cycles import cycle_findings
 from rft_pipeline.upkeep.verify_labels import label_findings
 from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_findings
 
@@ -63,6 +65,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     findings += pointer_findings(store, there)
     findings += [] if campaign else keep_findings(store, read)
     findings += leftover_findings(records, there)
+    findings += cycle_findings(store.parent / CYCLES, campaign)
     broken, readable = table_findings(store, track)
     findings += broken
     if readable:

@@ -32,12 +32,6 @@ def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
     return broken + doubled, not broken
 
 
-def doubled_keys(table: Table) -> pl.DataFrame:
-    """The keys that stand more than once, and how often: columns key and len."""
-    keys = pl.scan_delta(table.path).select(table.key)
-    return keys.group_by(table.key).len().filter(pl.col("len") > 1).collect(engine="streaming")
-
-
 def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[Finding]:
     """Records with rollouts or judgements that the tables no longer hold. Only for tables that can be read."""
     by_folder = {record.folder: record for record in sound}
@@ -82,7 +76,7 @@ def _unsound(path: Path, size: int) -> str | None:
 
 
 def _doubled(table: Table) -> list[Finding]:
-    doubled = doubled_keys(table)
+    doubled = table.doubled()
     if doubled.is_empty():
         return []
     what = f"{doubled.height} keys stand there more than once, e.g. {doubled[table.key].sort()[0]}"

@@ -80,6 +80,14 @@ def test_another_kind_of_address_is_refused_without_being_repeated(
     assert "s3cret" not in str(refused.value)
 
 
+def test_a_tick_may_take_as_long_as_a_draw_does_unless_the_user_says_otherwise(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dagster_home.prepare(home)["DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS"] == "1800"
+    monkeypatch.setenv("DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS", "90")
+    assert dagster_home.prepare(home)["DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS"] == "90"
+
+
 def test_mlflow_is_told_which_driver_to_use(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home.mlflow_uri == f"sqlite:///{home.root}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me@there/mlflow")

@@ -169,6 +169,18 @@ def test_the_same_file_again_adds_nothing_and_a_changed_value_takes_the_place(ex
     assert stored().height == 16
 
 
+def test_the_same_file_again_mends_labels_that_stand_twice(export: Export, tmp_path: Path) -> None:
+    table = labels_table(Home.find().store)
+    path = write_export(export, Home.find().store, tmp_path, "csv")
+    filled(path)
+    imported(path)
+    table.append(stored().head(3))
+    assert table.doubled().height == 3
+    again = imported(path)
+    assert (again.new, again.changed, again.unchanged) == (0, 3, 5)
+    assert table.doubled().is_empty()
+
+
 def test_wrong_rows_are_named_and_nothing_is_written(export: Export, tmp_path: Path) -> None:
     path = write_export(export, Home.find().store, tmp_path, "csv")
     rows = filled(path, note="two\nlines")

@@ -43,6 +43,11 @@ def ended() -> None:
     finish(cycle, {"promoted": "none"})
 
 
+def in_force_number() -> int | None:
+    cycle = newest(Home.find(), "tiny")
+    return None if cycle is None else cycle.number
+
+
 def to_run(folder: Path) -> list[str]:
     home = Home.find()
     return [step.key for step in plan(load_in_force(home, folder.name), home).steps if step.action == "run"]
@@ -124,6 +129,43 @@ def test_who_opts_out_after_a_cycle_is_in_no_later_one(tiny_campaign: Path) -> N
     assert [row["id"] for row in second.drawn.rows if row["id"].startswith("monday")] == ["monday-3"]
 
 
+def test_an_interrupted_cycle_with_prompts_of_who_opted_out_since_is_drawn_anew(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign, opt_out="no_training")
+    rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(8)]
+    write_logs(tiny_campaign / "logs" / "a.jsonl", rows)
+    assert begun(tiny_campaign).drawn.new == 8
+    write_logs(tiny_campaign / "logs" / "a.jsonl", [{**row, "no_training": i < 4} for i, row in enumerate(rows)])
+    second = begun(tiny_campaign)
+    assert (second.number, second.waits, second.withdrawn, second.drawn.new) == (2, None, 4, 4)
+    assert second.summary.endswith("4 prompts of cycle 1, interrupted, opted out since")
+    assert {row["id"] for row in second.drawn.rows} == {f"chat-{i}" for i in range(4, 8)}
+    assert in_force_number() == 2
+
+
+def test_where_too_few_are_left_the_interrupted_cycle_is_withdrawn_all_the_same(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign, opt_out="no_training")
+    rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(3)]
+    write_logs(tiny_campaign / "logs" / "a.jsonl", rows)
+    begun(tiny_campaign)
+    later = [{"id": row["id"], "prompt": "Do not use my words.", "no_training": True} for row in rows[:2]]
+    write_logs(tiny_campaign / "logs" / "a.jsonl", [rows[2], *later])
+    nothing = begun(tiny_campaign)
+    assert str(nothing.waits).startswith("2 prompts of cycle 1, interrupted, opted out since; only 1 prompts")
+    assert in_force_number() is None
+    log(tiny_campaign, "tuesday", count=2)
+    assert (begun(tiny_campaign).drawn.new, in_force_number()) == (3, 2)
+
+
+def test_a_cycle_that_was_decided_stays_whoever_opts_out(tiny_campaign: Path) -> None:
+    set_up(tiny_campaign, opt_out="no_training")
+    rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(8)]
+    write_logs(tiny_campaign / "logs" / "monday.jsonl", rows)
+    begun(tiny_campaign)
+    ended()
+    write_logs(tiny_campaign / "logs" / "monday.jsonl", [{**row, "no_training": True} for row in rows])
+    assert (begun(tiny_campaign).withdrawn, in_force_number()) == (0, 1)
+
+
 def test_two_who_begin_at_once_draw_one_cycle(tiny_campaign: Path) -> None:
     set_up(tiny_campaign)
     log(tiny_campaign, "monday")
@@ -182,6 +224,23 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     assert cycle.policy.address.startswith("tiny/round_1/checkpoints/")
 
 
+def test_a_cycle_is_found_where_the_campaigns_lie_behind_a_link(
+    finished_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "far" / "away"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "campaigns").symlink_to(finished_copy.parent)
+    monkeypatch.setenv("RFT_DATA", str(elsewhere / "campaigns"))
+    linked = Home.find().campaign_folder("tiny")
+    assert linked != finished_copy
+    set_up(linked)
+    log(linked, "monday")
+    begun(linked)
+    running = load_in_force(Home.find(), "tiny")
+    assert (linked / running.prompts.train.source).is_file()
+    assert "tiny/prompts" in to_run(linked)
+
+
 def test_a_look_writes_nothing(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
@@ -200,6 +259,25 @@ def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
         load_campaign(tiny_campaign)
     edit(tiny_campaign / "campaign.yaml", "schedule", {"time_zone": "UTC"})
     with pytest.raises(ConfigError, match=r"schedule: needs `cron`, `retrain`, or both"):
+        load_campaign(tiny_campaign)
+
+
+@pytest.mark.parametrize("name", ["cycle.json", "seen.txt", "sources.txt"])
+def test_a_file_that_is_missing_in_a_cycle_is_named(tiny_campaign: Path, name: str) -> None:
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    (Home.find().root / "cycles" / "tiny" / "1" / name).unlink()
+    with pytest.raises(StoreError, match=rf"tiny/1/{name}: cannot be read: .*; .* remove the cycle's folder"):
+        begun(tiny_campaign)
+
+
+@pytest.mark.parametrize(
+    ("logs", "message"), [("logs/**.jsonl", r"\*\* stands alone"), ("logs/**", "names folders only")]
+)
+def test_a_glob_that_can_match_nothing_is_refused(tiny_campaign: Path, logs: str, message: str) -> None:
+    set_up(tiny_campaign, logs=logs)
+    with pytest.raises(ConfigError, match=rf"schedule.retrain.logs: .*{message}"):
         load_campaign(tiny_campaign)
 
 

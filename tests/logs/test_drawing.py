@@ -1,11 +1,15 @@
 """Which prompts a cycle gets."""
 
+import time
 from typing import Any
 
 import polars as pl
+import pytest
 
 from rft_pipeline.campaign import Retrain
+from rft_pipeline.check.overlap import Known
 from rft_pipeline.fingerprint import canonical_json
+from rft_pipeline.logs import drawing
 from rft_pipeline.logs.drawing import Drawn, draw
 from rft_pipeline.logs.reading import Logged
 from rft_pipeline.logs.redact import Redactor
@@ -113,6 +117,22 @@ def test_what_is_drawn_is_redacted_and_counted() -> None:
     assert sorted(said(row) for row in found.rows) == ["I am <card>", "I am <email>"]
     assert [row["customer"] for row in found.rows if "customer" in row] == ["<email>"]
     assert {kind: count for kind, count in found.redacted.items() if count} == {"email": 2, "card": 1}
+
+
+def test_held_out_prompts_are_made_ready_once_and_ten_thousand_of_one_template_looked_through_in_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    monkeypatch.setattr(drawing, "Known", lambda held_out: made.append(held_out) or Known(held_out))
+    began = time.monotonic()
+    found = drawn([logged(f"Write to ann{i}@b.example") for i in range(10_000)], prompts=2)
+    assert (found.new, len(made)) == (1, 1)
+    assert time.monotonic() - began < 20
+
+
+def test_a_chunk_that_holds_more_than_are_missing_fills_the_places_only() -> None:
+    assert len(drawn(some("new", 300), prompts=5).rows) == 5
+    assert drawn(some("new", 300), prompts=5).redacted == {"email": 0, "card": 0, "phone": 0}
 
 
 def test_prompts_that_differ_in_personal_data_only_are_one() -> None:

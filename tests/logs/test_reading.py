@@ -34,6 +34,10 @@ def test_hidden_files_and_odd_folder_names(tmp_path: Path) -> None:
     folder = tmp_path / "shop [north]"
     a = write_logs(folder / "logs" / "a.jsonl", [{"prompt": "a"}])
     write_logs(folder / "logs" / ".b.jsonl", [{"prompt": "half of it"}])
+    write_logs(folder / "logs" / ".tmp" / "c.jsonl", [{"prompt": "a copy"}])
+    assert log_files(folder, "logs/**/*.jsonl") == [a]
+    named = write_logs(tmp_path / ".spool" / "d.jsonl", [{"prompt": "a folder that is named is read"}])
+    assert log_files(folder, str(tmp_path / ".spool" / "*.jsonl")) == [named]
     assert log_files(folder, "logs") == log_files(folder, "logs/*.jsonl") == [a]
     write_logs(folder / "logs" / "old.json", [])
     assert [path.name for path in unread_files(folder, "logs")] == ["old.json"]
@@ -44,7 +48,7 @@ def test_compressed_files_are_read_and_damaged_ones_named(tmp_path: Path) -> Non
     packed.parent.mkdir()
     packed.write_bytes(gzip.compress(b'{"prompt": "Hi"}\n'))
     assert log_files(tmp_path, "logs") == [packed]
-    (row,) = read_logs([packed], None)
+    ((row,), _) = read_logs([packed], None)
     assert (row.id, row.messages[0]["content"]) == ("a.jsonl.gz:1", "Hi")
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"a.jsonl.gz: not a gzip file, or a damaged one"):
@@ -55,11 +59,32 @@ def test_a_line_that_is_still_being_written_waits_for_the_next_look(tmp_path: Pa
     path = write_logs(tmp_path / "a.jsonl", [{"prompt": "whole"}])
     with path.open("a", encoding="utf-8") as growing:
         growing.write('{"prompt": "ha')
-    assert [row.messages[0]["content"] for row in read_logs([path], None)] == ["whole"]
+    assert [row.messages[0]["content"] for row in read_logs([path], None).rows] == ["whole"]
     with path.open("a", encoding="utf-8") as growing:
         growing.write("\n")
     with pytest.raises(DataError, match=r"a.jsonl: line 2: not JSON"):
         read_logs([path], None)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_csv_record_that_is_still_being_written_waits_for_the_next_look(tmp_path: Path, packed: bool) -> None:
+    header, whole = "id,prompt,no_training\n", 'a,"My lamp\nis late.",false\n'
+
+    def read(last: str) -> list[tuple[str, bool]]:
+        path = tmp_path / ("a.csv.gz" if packed else "a.csv")
+        data = (header + whole + last).encode()
+        path.write_bytes(gzip.compress(data) if packed else data)
+        return [(row.id, row.opted_out) for row in read_logs([path], "no_training").rows]
+
+    for last in ('b,"Never use', 'b,"Never use this",', "b,Never use this,tru", 'b,"Never\nuse', "b", "", 'b,"a ""'):
+        assert read(last) == [("a", False)]
+    assert read('b,"Never use\nthis",true\n') == [("a", False), ("b", True)]
+
+
+def test_a_csv_header_that_is_still_being_written_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,pro", encoding="utf-8")
+    assert read_logs([path], None) == ([], [])
 
 
 def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path: Path) -> None:
@@ -70,13 +95,13 @@ def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path:
         {"id": "chat-3", "prompt": "Thank you"},
         {"prompt": "Bye"},
     ]
-    read = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
+    read, _ = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
     assert [row.opted_out for row in read] == [True, True, True, False, False]
 
 
 def test_messages_count_up_to_the_last_user_turn(tmp_path: Path) -> None:
     path = write_logs(tmp_path / "a.jsonl", [{"messages": CHAT, "shop": "north"}, {"id": "x", "prompt": "Hi"}])
-    first, second = read_logs([path], None)
+    (first, second), _ = read_logs([path], None)
     assert [turn["content"] for turn in first.messages] == ["Hello", "Hello!", "My lamp is late."]
     assert (first.id, first.fields) == ("a.jsonl:1", {"shop": "north"})
     assert (second.id, second.messages) == ("x", [{"role": "user", "content": "Hi"}])
@@ -87,7 +112,7 @@ def test_the_three_formats_say_the_same(tmp_path: Path) -> None:
     jsonl = write_logs(tmp_path / "a.jsonl", rows)
     pl.DataFrame(rows).write_csv(tmp_path / "a.csv")
     pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
-    read = [read_logs([path], "no_training") for path in (jsonl, tmp_path / "a.csv", tmp_path / "a.parquet")]
+    read = [read_logs([path], "no_training").rows for path in (jsonl, tmp_path / "a.csv", tmp_path / "a.parquet")]
     seen = [[(row.prompt_id, row.opted_out, row.fields) for row in rows] for rows in read]
     assert seen[0] == seen[1] == seen[2]
     assert [opted_out for _, opted_out, _ in seen[0]] == [True, False]
@@ -107,11 +132,52 @@ def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read_logs([path], "no_training")
     assert str(refused.value).splitlines() == [
+        f"{path}: line 4: no_training: must be true, false or null",
         f"{path}: line 2: has neither messages nor prompt",
-        f'{path}: line 3: messages: must be a list of messages, is "Hi"; a text goes into prompt',
-        f'{path}: line 4: no_training: must be true, false or null, is "yes"',
-        f'{path}: line 5: messages[0].role: must be one of system, user, assistant, is "bot"',
+        f"{path}: line 3: messages: must be a list of messages; a text goes into prompt",
+        f"{path}: line 5: messages[0].role: must be one of system, user, assistant",
     ]
+
+
+def test_a_row_that_opts_out_needs_no_text(tmp_path: Path) -> None:
+    rows = [{"id": "c1", "prompt": "Hi"}, {"id": "c2", "prompt": "Ho"}, {"id": "c1", "no_training": True}]
+    read = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
+    assert ([row.opted_out for row in read.rows], read.unusable) == ([True, False, True], [])
+
+
+def test_odd_rows_are_counted_and_quote_nothing_and_most_of_them_are_refused(tmp_path: Path) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": []}
+    rows = [
+        {"prompt": "Hi"},
+        {"messages": [*CHAT[:3], called, {"role": "tool", "content": "late"}]},
+        {"messages": [*CHAT[:1], called, *CHAT[2:]]},
+        {"prompt": ""},
+        {"prompt": ["ann@b.example"]},
+        {"messages": CHAT},
+    ]
+    path = write_logs(tmp_path / "a.jsonl", rows)
+    read = read_logs([path], None)
+    assert [row.id for row in read.rows] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:6"]
+    assert read.unusable == [
+        f"{path}: line 3: messages[1].content: must be a text",
+        f"{path}: line 4: prompt: is empty",
+        f"{path}: line 5: prompt[0]: must be an object with role and content",
+    ]
+    with pytest.raises(DataError, match=r"line 3: messages\[1\].content: must be a text\n.*line 4: .*\n.*line 5: "):
+        read_logs([write_logs(tmp_path / "a.jsonl", rows[:5])], None)
+
+
+def test_a_field_without_one_spelling_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"prompt": ["Hi", "Ho"], "paid": [1.5, float("nan")]}).write_parquet(path)
+    assert read_logs([path], None).unusable == [f"{path}: row 2: paid: nan has no fingerprint; use a finite number"]
+
+
+def test_a_line_that_is_no_object_is_refused_without_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('"ann@b.example"\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: must be an object like \{.*\}$"):
+        read_logs([path], None)
 
 
 def test_a_misspelled_opt_out_lets_nothing_through(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -74,6 +76,40 @@ def test_a_condition_narrows_the_table(table: Table) -> None:
 def test_a_score_that_is_null_stays_null(table: Table) -> None:
     table.append(rows("x", score=None))
     assert table.read(keys("x"))["score"].to_list() == [None]
+
+
+def at_once(*work: Callable[[], None]) -> None:
+    start = Barrier(len(work))
+
+    def run(each: Callable[[], None]) -> None:
+        start.wait()
+        each()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        list(pool.map(run, work))
+
+
+def test_upserts_at_once_leave_each_key_once(tmp_path: Path) -> None:
+    for attempt in range(5):
+        table = Table(tmp_path / str(attempt), SCHEMA, key="id")
+        at_once(*(partial(table.upsert, rows("x", "y", score=score)) for score in (0.1, 0.2)))
+        at_once(*(partial(table.upsert, rows("x", "z", score=score)) for score in (0.3, 0.4)))
+        stored = pl.read_delta(table.path).sort("id")
+        assert stored["id"].to_list() == ["x", "y", "z"]
+        assert stored["score"][0] == stored["score"][2]
+
+
+def test_an_upsert_mends_keys_that_stand_twice(table: Table) -> None:
+    table.append(rows("x", "y"))
+    table.append(rows("x"))
+    table.upsert(rows("x", score=0.9))
+    assert sorted(pl.read_delta(table.path).select("id", "score").rows()) == [("x", 0.9), ("y", 0.5)]
+
+
+def test_of_rows_with_one_key_the_last_is_upserted(table: Table) -> None:
+    for score in (0.2, 0.4):
+        table.upsert(pl.concat([rows("x", score=score), rows("x", score=score + 0.1)]))
+        assert pl.read_delta(table.path)["score"].to_list() == [score + 0.1]
 
 
 def test_rows_of_another_shape_are_refused(table: Table) -> None:

@@ -1,0 +1,31 @@
+"""Re-reads the cycles of retraining: the prompts that were drawn and what was new, against what cycle.json says."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN
+from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.upkeep.findings import Finding, error
+
+REDRAW = "restore the file from a backup, or remove the cycle's folder: what was new to it is new to the next cycle"
+
+
+def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[Finding]:
+    """What is wrong with the cycles of one campaign or of all; `cycles` is their folder in the home."""
+    for folder in sorted(cycles.glob(f"{campaign or '[!.]*'}/[!.]*/")):
+        try:
+            told = json.loads((folder / CYCLE).read_text(encoding="utf-8"))
+            prompts, seen = told["prompts_sha256"], told["seen"]
+        except (OSError, ValueError, TypeError, KeyError) as unreadable:
+            yield error(folder, CYCLE, f"cannot be read: {unreadable!r}", REDRAW)
+            continue
+        for name, was, found in ((PROMPTS, prompts, file_sha256), (SEEN, seen, _fingerprint)):
+            if not (folder / name).is_file():
+                yield error(folder, name, "is missing", REDRAW)
+            elif found(folder / name) != was:
+                yield error(folder, name, "was altered", REDRAW)
+
+
+def _fingerprint(seen: Path) -> str:
+    return fingerprint(seen.read_text(encoding="utf-8").splitlines())
