@@ -201,9 +201,8 @@ class _StepLog(TrainerCallback):
         logs = {**logs, "tokens_per_second": self._step_tokens(args, state, logs) / seconds}
         named = self.metrics | {"tokens_per_second": "tokens_per_second"}
         self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
-        self.log_step(
-            state.global_step, self.last
-        )  # raises when this process is an orphan, whose line would be a stray
+        # raises when this process is an orphan, whose line would be a stray
+        self.log_step(state.global_step, self.last)
         with self.done.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
 
