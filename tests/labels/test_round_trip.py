@@ -1,7 +1,5 @@
 """Rollouts go out to people, and labels come back: nasty cells, other separators, wrong rows, twice the same file."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,15 +8,14 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, DataError, StoreError
-from rft_pipeline.labels import exports, population
+from rft_pipeline.labels import population
 from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports_of, inclusions, rows_of
 from rft_pipeline.labels.files import write_export
-from rft_pipeline.labels.importing import Imported, import_labels, split_of
-from rft_pipeline.labels.table import labels_of, why_left_out
+from rft_pipeline.labels.importing import split_of
 from rft_pipeline.store import Home, RecordStore, labels_table
+from tests.labels.sheets import filled, imported, save, stored, table
 from tests.runs import edit
 
 NASTY = ('=HYPERLINK("http://x")', "-2+3", 'two\nlines, "quoted"; and 😀', "\tTab", "'=x", "\ufeffbom", "@me", "a\x07b")
@@ -27,38 +24,6 @@ NASTY = ('=HYPERLINK("http://x")', "-2+3", 'two\nlines, "quoted"; and 😀', "\t
 @pytest.fixture
 def export(finished_copy: Path) -> Export:
     return draw_export(load_campaign(finished_copy), Home.find(), 8)
-
-
-def table(path: Path) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
-
-
-def filled(path: Path, annotator: str = "Anna", separator: str = ",", **cells: str) -> list[list[str]]:
-    """Every reply is polite except the first; saved as a spreadsheet would."""
-    rows = table(path)
-    place = {heading.split(" ")[0]: number for number, heading in enumerate(rows[0])}
-    for number, row in enumerate(rows[1:]):
-        row[place["polite"]] = "yes" if number else "no"
-        row[place["annotator"]] = annotator
-        for name, cell in cells.items():
-            row[place[name]] = cell
-    save(path, rows, separator)
-    return rows
-
-
-def save(path: Path, rows: list[list[str]], separator: str = ",") -> None:
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file, delimiter=separator).writerows(rows)
-
-
-def imported(path: Path, *, skip_wrong: bool = False) -> Imported:
-    home = Home.find()
-    return import_labels(load_campaign(home.campaign_folder("tiny")), home.store, path, skip_wrong=skip_wrong)
-
-
-def stored() -> pl.DataFrame:
-    home = Home.find()
-    return labels_of(load_campaign(home.campaign_folder("tiny")), home.store)
 
 
 def test_what_was_drawn_is_kept_with_all_probabilities_and_what_judges_see(export: Export) -> None:
@@ -267,80 +232,3 @@ def test_estimates_stand_beside_each_other(export: Export, finished_copy: Path, 
     with_reward = estimates(campaign, home)
     assert set(with_reward) == {"polite", "relevant", "reward"}
     assert with_reward["reward"].labelled == 8
-
-
-def test_graded_criteria_are_asked_in_grades(finished_copy: Path, tmp_path: Path) -> None:
-    grades = ["rude", "plain", "warm"]
-    judge = {"protocol": "graded", "question": "How warm is it?", "grades": grades}
-    edit(finished_copy / "rubric.yaml", "criteria.0.judge", judge)
-    export = draw_export(load_campaign(finished_copy), Home.find(), 8)
-    assert export.criteria["polite"].hint == "(1 to 3) How warm is it? 1 = rude; 2 = plain; 3 = warm"
-    path = write_export(export, Home.find().store, tmp_path, "csv")
-    filled(path, polite="2")
-    imported(path)
-    assert set(stored()["value"]) == {0.5}
-    assert exports.exports_of("tiny", Home.find().store) == [export]
-
-
-def graded(campaign: Path, *grades: str) -> None:
-    judge = {"protocol": "graded", "question": "How warm is it?", "grades": list(grades)}
-    edit(campaign / "rubric.yaml", "criteria.0.judge", judge)
-
-
-def test_a_file_is_read_on_the_scale_of_its_own_export(finished_copy: Path, tmp_path: Path) -> None:
-    home = Home.find()
-    graded(finished_copy, "rude", "plain", "warm")
-    path = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
-    graded(finished_copy, "rude", "cold", "plain", "kind", "warm")
-    newer = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
-    filled(path, polite="4")
-    with pytest.raises(DataError, match='polite: "4" is no grade: write a whole number from 1 to 3'):
-        imported(path)
-    filled(path, polite="3")
-    filled(newer, annotator="Ben", polite="3")
-    imported(path)
-    imported(newer)
-    found = labels_table(home.store).rows().collect()
-    assert set(found.filter(annotator="Anna")["value"]) == {1.0}
-    assert set(found.filter(annotator="Ben")["value"]) == {0.5}
-
-
-def test_a_criterion_that_only_another_export_asked_about_is_refused(finished_copy: Path, tmp_path: Path) -> None:
-    home = Home.find()
-    path = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
-    edit(finished_copy / "rubric.yaml", "criteria.3.name", "brief")
-    draw_export(load_campaign(finished_copy), home, 8)
-    rows = filled(path)
-    rows[0][6] = "brief"
-    rows[1][6] = "yes"
-    save(path, rows)
-    asked = "polite, relevant, says_enough, has_an_e"
-    with pytest.raises(DataError, match=f'row 2: no criterion "brief" was asked for; there are: {asked}'):
-        imported(path)
-
-
-def test_what_is_asked_now_is_labelled_again_and_the_old_file_does_not_undo_it(
-    finished_copy: Path, tmp_path: Path
-) -> None:
-    home = Home.find()
-    old = write_export(draw_export(load_campaign(finished_copy), home, 32), home.store, tmp_path, "csv")
-    filled(old)
-    imported(old)
-    edit(finished_copy / "rubric.yaml", "criteria.0.description", "Does it greet the customer?")
-    assert stored().is_empty()
-    campaign = load_campaign(finished_copy)
-    (why,) = why_left_out(campaign, home.store)
-    assert why.startswith(
-        "32 labels of polite are left out: people were asked “(yes, no or 0 to 1)”, and the rubric now"
-    )
-    assert "now asks “(yes, no or 0 to 1) Does it greet the customer?”. Have replies labelled again (rft labels" in why
-    warnings = check_campaign(finished_copy, home.models, home.store).warnings
-    assert f"{finished_copy / 'rubric.yaml'}: {why}" in warnings
-    new = write_export(draw_export(campaign, home, 32), home.store, tmp_path, "csv")
-    filled(new, polite="yes")
-    assert imported(new).changed == 32
-    assert stored()["value"].to_list() == [1.0] * 32
-    assert why_left_out(campaign, home.store) == []
-    again = imported(old)
-    assert (again.changed, again.unchanged, again.outdated) == (0, 0, 32)
-    assert stored()["value"].to_list() == [1.0] * 32

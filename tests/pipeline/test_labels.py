@@ -15,7 +15,7 @@ from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.test_automation import launched, look
-from tests.labels.test_round_trip import filled, save
+from tests.labels.sheets import filled, save
 from tests.runs import edit, made, run
 from tests.upkeep.small import verified
 

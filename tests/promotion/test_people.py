@@ -19,7 +19,7 @@ from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.plan import plan
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.test_automation import launched, look
-from tests.labels.test_round_trip import save, table
+from tests.labels.sheets import save, table
 from tests.runs import edit, run
 from tests.upkeep.small import verified
 

@@ -9,7 +9,7 @@ from rft_pipeline.labels.exports import FOLDER, Export, draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.store import Home, labels_table
-from tests.labels.test_round_trip import filled, imported
+from tests.labels.sheets import filled, imported
 from tests.upkeep.small import collected, said, tree
 
 
