@@ -187,8 +187,8 @@ def _read(upstream: _Upstream) -> _Upstream:
 
 
 def _checkpoints_inputs(campaign: Campaign, upstream: _Upstream, sources: _Sources) -> dict[str, str]:
-    """The batch's content is what grpo reads; the other methods choose by reward or by what people
-    said, and look at references."""
+    """The batch's content is what grpo reads; the other methods choose by reward or by what people said, and look at
+    references."""
     inputs = {role: upstream[role].content_hash for role in ("policy", "reward_batches")}
     if campaign.training.held_to_base:
         inputs["base"] = upstream["base"].content_hash

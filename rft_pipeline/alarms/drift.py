@@ -36,7 +36,8 @@ ANCHORS = pl.Schema(
         "judge": pl.String,
     }
 )
-"""Anchors as scored with each round's judge; `judge` is who it was."""
+"""Anchors as scored with each round's judge, and as round 0 what it said when it was asked first; `judge` is who it
+was."""
 
 LARGEST = 0.9
 """The largest bet, which leaves something even when all goes against it."""

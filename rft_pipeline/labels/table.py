@@ -39,14 +39,12 @@ def labels_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> pl.
     Those of replies to held-out prompts stand apart: only the promotion reads them, so that nothing is trained, or
     fitted, on what people say there.
     """
-    return _labels(campaign, store, held_out).filter(pl.col("asked").is_null()).select(LABELS.names())
+    return _counting(_labels(campaign, store, held_out))
 
 
 def left_out(campaign: Campaign, store: Path, *, held_out: bool = False) -> list[LeftOut]:
     """The labels that `labels_of` leaves out, by criterion and what was asked."""
-    others = _labels(campaign, store, held_out).drop_nulls("asked")
-    counts = others.group_by("criterion", "asked", "asks").len("labels").sort("criterion", "asked")
-    return [LeftOut(**row) for row in counts.iter_rows(named=True)]
+    return _others(_labels(campaign, store, held_out))
 
 
 def why_left_out(campaign: Campaign, store: Path) -> list[str]:
@@ -64,7 +62,8 @@ def why_left_out(campaign: Campaign, store: Path) -> list[str]:
 
 def source_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> str | None:
     """A hash of the labels that count, and of how many are left out and why; None where nobody labelled anything."""
-    labels, others = labels_of(campaign, store, held_out=held_out), left_out(campaign, store, held_out=held_out)
+    found = _labels(campaign, store, held_out)
+    labels, others = _counting(found), _others(found)
     if others:
         return fingerprint([content_of(labels), [asdict(each) for each in others]])
     return None if labels.is_empty() else content_of(labels)
@@ -73,6 +72,15 @@ def source_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> str
 def content_of(labels: pl.DataFrame) -> str:
     """A hash of what was said: not of notes, nor of when."""
     return fingerprint(labels.select("label_id", "value", "inclusion", "split").rows())
+
+
+def _counting(labels: pl.DataFrame) -> pl.DataFrame:
+    return labels.filter(pl.col("asked").is_null()).select(LABELS.names())
+
+
+def _others(labels: pl.DataFrame) -> list[LeftOut]:
+    counts = labels.drop_nulls("asked").group_by("criterion", "asked", "asks").len("labels")
+    return [LeftOut(**row) for row in counts.sort("criterion", "asked").iter_rows(named=True)]
 
 
 def _labels(campaign: Campaign, store: Path, held_out: bool) -> pl.DataFrame:
