@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
-
-ADAPTER = "adapter_config.json"
-"""The file that makes a checkpoint a LoRA adapter."""
+from rft_pipeline.merging import ADAPTER, base_of
 
 
 def pick_device(wanted: str) -> str:
@@ -29,7 +28,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise ModelError(f"{folder}: the tokenizer has no chat template; use an instruction-tuned model")
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer))
     return tokenizer
 
 
@@ -50,8 +49,7 @@ def load_adapter(folder: Path, device: str, trainable: bool = False) -> Any:
     import torch
     from peft import PeftModel
 
-    named = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    base = (folder / named).resolve()
+    base = base_of(folder)
     model = PeftModel.from_pretrained(_load(base, torch.float32), folder, is_trainable=trainable)
     model.peft_config["default"].base_model_name_or_path = str(base)
     return model.to(device)
