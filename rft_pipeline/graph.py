@@ -27,7 +27,7 @@ CODE_VERSIONS = {
     "rollouts": "1",
     "judge_scores": "2",
     "reward_batches": "3",
-    "checkpoints": "1",
+    "checkpoints": "2",
     "eval_reports": "3",
     "promotion": "2",
 }

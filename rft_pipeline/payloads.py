@@ -84,13 +84,10 @@ def _checkpoints_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         settings["temperature"] = campaign.rollouts.sampling.temperature
     if campaign.training.weights != "lora":
         del settings["lora"]
-    if campaign.training.method == "raft" or campaign.training.mask_truncated:
-        settings["chosen"] = 2  # 1 imitated what was as bad as the rest, and moved the advantages beside a masked one
-    if campaign.training.method == "dpo":
-        settings["chosen"] = 3  # before, rounding left pairs out that are exactly at the margin
+    if campaign.training.method == "grpo" and campaign.training.loss_type == "dr_grpo":
+        settings["max_new_tokens"] = campaign.rollouts.sampling.max_new_tokens
     if campaign.training.method == "sft":
         settings["weights"] = campaign.rubric.weights()
-        settings["chosen"] = 3  # before, replies were ranked by what judges said of them too
     return settings
 
 

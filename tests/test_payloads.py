@@ -120,15 +120,13 @@ def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: P
     }
 
 
-@pytest.mark.parametrize(
-    ("where", "value", "chosen"),
-    [("method", "raft", 2), ("mask_truncated", True, 2), ("method", "dpo", 3), ("method", "sft", 3)],
-)
-def test_trainings_that_learn_from_other_rollouts_than_before_are_made_again(
-    tiny_campaign: Path, where: str, value: object, chosen: int | None
+@pytest.mark.parametrize(("loss_type", "counts"), [("dapo", False), ("dr_grpo", True)])
+def test_the_token_budget_counts_for_the_loss_that_divides_by_it(
+    tiny_campaign: Path, loss_type: str, counts: bool
 ) -> None:
-    edit(tiny_campaign / "campaign.yaml", f"training.{where}", value)
-    assert payload_settings(load_campaign(tiny_campaign)).get("chosen") == chosen
+    edit(tiny_campaign / "campaign.yaml", "training.loss_type", loss_type)
+    remade = changed(tiny_campaign, "campaign.yaml", "rollouts.sampling.max_new_tokens", 9)
+    assert remade == every_round("rollouts", *(["checkpoints"] if counts else []))
 
 
 def test_reward_batches_without_damping_are_made_again(tiny_campaign: Path) -> None:

@@ -82,7 +82,8 @@ class Training(Strict):
     """grpo: what the KL is to: the model the campaign began with, or the one the round started from."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
     """grpo: how tokens are averaged. `dapo`: every token of the round weighs the same; `grpo`: every rollout does;
-    `bnpo`: every token of a step; `dr_grpo`: like dapo, divided by the longest rollout instead of the mean."""
+    `bnpo`: every token of a step; `dr_grpo` (arXiv 2503.20783): the sum over a step's tokens, divided by its rollouts
+    times the constant `rollouts.sampling.max_new_tokens`, so that no rollout's weight depends on any length."""
     max_negative_ratio: float | None = Field(default=None, ge=1)
     """grpo: cap of a token's likelihood ratio where the advantage is negative: a bad rollout that has become likelier
     is pushed down no harder than at this ratio (1 as in TOPR, arXiv 2503.14286). Null: no cap."""

@@ -174,7 +174,7 @@ def _checkpoints(job: Job) -> Output:
         batch=job.frame("reward_batches"),
         weights=job.campaign.rubric.weights(),
         training=job.campaign.training.from_folder(job.campaign.folder),
-        temperature=job.campaign.rollouts.sampling.temperature,
+        sampling=job.campaign.rollouts.sampling,
         seed=job.campaign.seed,
         workdir=job.workdir,
         kept=job.kept,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.campaign import Training
+from rft_pipeline.campaign import Sampling, Training
 from rft_pipeline.progress import Progress
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
@@ -18,7 +18,7 @@ def train_checkpoint(
     batch: pl.DataFrame,
     weights: Mapping[str, float],
     training: Training,
-    temperature: float,
+    sampling: Sampling,
     seed: int,
     workdir: Path,
     kept: Path,
@@ -27,7 +27,7 @@ def train_checkpoint(
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from at `temperature`, `base` the model the campaign began with,
+    `start` is the policy the batch was sampled from as `sampling` says, `base` the model the campaign began with,
     `weights` the rubric's. What a killed run left in `kept` is gone on from. Returns the last step's metrics and
     `steps`. Raises `GateError` when the batch has nothing to teach.
     """
@@ -42,7 +42,7 @@ def train_checkpoint(
         log_step(step, metrics)
         progress.advance(step > before)
 
-    job = TrainJob(start, base, batch, weights, training, temperature, seed, workdir, kept, on_step)
+    job = TrainJob(start, base, batch, weights, training, sampling, seed, workdir, kept, on_step)
     method = METHODS[training.method]
     train = method.train if training.runtime.processes == 1 else train_launched
     before = steps_done(job)

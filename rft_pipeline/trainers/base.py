@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.campaign import Training
+from rft_pipeline.campaign import Sampling, Training
 
 LogStep = Callable[[int, dict[str, float]], None]
 """Called after each optimiser step with its number (from 1) and its metrics by name."""
@@ -26,9 +26,9 @@ class TrainJob:
     weights: Mapping[str, float]
     """The rubric's, by criterion; what people's labels of several criteria count for."""
     training: Training
-    temperature: float
-    """The batch was sampled at this temperature, which the log-probs in the loss are of too. They are of all tokens:
-    of what top_p or top_k kept from being drawn the loss knows nothing."""
+    sampling: Sampling
+    """How the batch was sampled. The log-probs in the loss are at its temperature, over all tokens whatever `top_p` and
+    `top_k` are; `dr_grpo` divides by its `max_new_tokens`."""
     seed: int
     scratch: Path
     """Gets the checkpoint, as `checkpoint/`."""

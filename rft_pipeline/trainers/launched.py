@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from accelerate import PartialState
 
-from rft_pipeline.campaign import Training
+from rft_pipeline.campaign import Sampling, Training
 from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
         batch=pl.read_parquet(folder / BATCH),
         weights=handed["weights"],
         training=Training.model_validate(handed["training"]),
-        temperature=handed["temperature"],
+        sampling=Sampling.model_validate(handed["sampling"]),
         seed=handed["seed"],
         log_step=tell,
     )

@@ -76,7 +76,7 @@ def hand_over(job: TrainJob, folder: Path, parent: int) -> None:
         **{name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")},
         "weights": dict(job.weights),
         "training": job.training.model_dump(mode="json"),
-        "temperature": job.temperature,
+        "sampling": job.sampling.model_dump(mode="json"),
         "seed": job.seed,
         "parent": parent,
     }

@@ -1,13 +1,16 @@
 """TRL's GRPOTrainer over a replayed round: exact old log-probs, no needless padding, and ratios that are watched."""
 
+import inspect
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object, synchronize_rng_states
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from trl import GRPOTrainer
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
@@ -112,7 +115,9 @@ class ReplayTrainer(GRPOTrainer):
     ):
         """TRL pads every row to the longest of the whole round; equal results, without the empty columns.
 
-        Rows are taken in order of length, so each pass of `batch_size` rows has little padding left.
+        Rows are taken in order of length, so each pass of `batch_size` rows has little padding left. Returns log-probs
+        and entropies B × T, and the load-balancing loss of a mixture of experts (a mean over the passes) where TRL asks
+        for it.
         """
         if self._skip_old_logps:  # TRL's own pass, the first of a round
             self._skip_old_logps = False
@@ -121,18 +126,19 @@ class ReplayTrainer(GRPOTrainer):
         size = batch_size or rows
         order = attention_mask.sum(1).argsort(stable=True)
         prompt_width = input_ids.shape[1] - logits_to_keep
-        fused = super()._get_per_token_logps_and_entropies
-        forward = head or (fused if self._takes_fused_head(input_ids) else self._plain_head)
-        parts = []
+        forward = head or (self._fused_head if self._takes_fused_head(input_ids) else self._plain_head)
+        parts, aux_losses = [], []
         for start in range(0, rows, size):
             chosen = order[start : start + size]
             mask = attention_mask[chosen]
             left = int(mask[:, :prompt_width].argmax(1).min())
             keep = max(1, int(mask[:, prompt_width:].sum(1).max()))
             window = slice(left, prompt_width + keep)
-            columns = forward(model, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
+            placed = self._at_positions(model, mask[:, window])
+            *columns, aux_loss = forward(placed, input_ids[chosen][:, window], mask[:, window], keep, **kwargs)
             widen = (0, logits_to_keep - keep)
             parts.append([None if x is None else torch.nn.functional.pad(x, widen) for x in columns])
+            aux_losses.append(aux_loss)
         back = order.argsort()
         logps, entropies, self._newest_untempered = (
             None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
@@ -140,27 +146,48 @@ class ReplayTrainer(GRPOTrainer):
         self._newest_logps = logps
         if self._loss_inputs is not None:
             self._cap_negative_ratios(self._loss_inputs, logps)
-        return logps, entropies, None
+        aux_loss = None if aux_losses[0] is None else torch.stack(aux_losses).mean()
+        return logps, entropies, aux_loss
+
+    def _at_positions(self, model, mask_BT):  # type: ignore[no-untyped-def]
+        """`model` that counts positions from each row's first token: TRL passes none, and a model with learnt positions
+        would count the padding on the left as well."""
+        if "position_ids" not in inspect.signature(self._causal_lm(model).forward).parameters:
+            return model
+        return partial(model, position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0))
+
+    def _causal_lm(self, model):  # type: ignore[no-untyped-def]
+        """The language model in what trains: neither a process group's wrapper nor an adapter's."""
+        unwrapped = self.accelerator.unwrap_model(model)
+        return unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
 
     def _takes_fused_head(self, input_ids: torch.Tensor) -> bool:
         """TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU."""
         return input_ids.is_cuda
 
-    def _plain_head(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):  # type: ignore[no-untyped-def]
-        """Log-probs from whole logits, and where nothing is learnt those at temperature 1 as well."""
+    def _fused_head(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Log-probs, entropies, nothing at temperature 1, and the load-balancing loss."""
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        return logps, entropies, None, aux_loss
+
+    def _plain_head(  # type: ignore[no-untyped-def]
+        self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, compute_aux_loss=False, **_
+    ):
+        """The same from whole logits, and where nothing is learnt log-probs at temperature 1 as well."""
+        routed = {"output_router_logits": True} if compute_aux_loss else {}
         with self.accelerator.autocast():
-            logits = model(
-                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1
-            ).logits[:, :-1]
+            output = model(
+                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1, **routed
+            )
         tokens = input_ids[:, -logits_to_keep:]
-        logits = logits.float()
+        logits = output.logits[:, :-1].float()
         untempered = None if torch.is_grad_enabled() else selective_log_softmax(logits, tokens)
         logps = selective_log_softmax(logits.div_(self.temperature), tokens)
         entropies = None
         if compute_entropy:
             with torch.no_grad():
                 entropies = entropy_from_logits(logits)
-        return logps, entropies, untempered
+        return logps, entropies, untempered, output.aux_loss if compute_aux_loss else None
 
     def _compute_loss(self, model, inputs):  # type: ignore[no-untyped-def]
         old = inputs["old_per_token_logps"]

@@ -108,7 +108,7 @@ def test_steps_taken_before_a_kill_are_no_steps_of_the_run_that_goes_on(
     how = {"batch_size": 4, "epochs": 3, "runtime": {"micro_batch_size": 2, "device": "cpu", "save_steps": 2}, **GRPO}
     job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: logged.append(step), **how)
     metrics = train_checkpoint(
-        *(job.start, job.base, job.batch, job.weights, job.training, job.temperature, job.seed),
+        *(job.start, job.base, job.batch, job.weights, job.training, job.sampling, job.seed),
         workdir=job.scratch,
         kept=job.kept,
         log_step=job.log_step,

@@ -11,7 +11,7 @@ import torch
 
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers.replay_trainer import ReplayTrainer
-from tests.trainers.watched import Seen, run
+from tests.trainers.watched import MAX_NEW_TOKENS, Seen, run
 
 
 def of_step(seen: Seen, step: int, micro_batches: int = 2) -> dict[str, torch.Tensor]:
@@ -28,7 +28,7 @@ def surrogate(rows: dict[str, torch.Tensor]) -> torch.Tensor:
     return -torch.min(ratio * advantage, ratio.clamp(0.8, 1.28) * advantage) * rows["mask"]
 
 
-def expected_loss(kind: str, rows: dict[str, torch.Tensor], round_tokens: float, steps: int, longest: int) -> float:
+def expected_loss(kind: str, rows: dict[str, torch.Tensor], round_tokens: float, steps: int, budget: int) -> float:
     per_token, mask = surrogate(rows), rows["mask"]
     match kind:
         case "dapo":
@@ -38,7 +38,7 @@ def expected_loss(kind: str, rows: dict[str, torch.Tensor], round_tokens: float,
         case "bnpo":
             found = per_token.sum() / mask.sum()
         case _:
-            found = per_token.sum() / (len(mask) * longest)
+            found = per_token.sum() / (len(mask) * budget)
     return float(found)
 
 
@@ -52,7 +52,7 @@ def test_the_loss_averages_tokens_as_its_type_says(
     parts = [of_step(seen, step, 8 // micro) for step in (1, 2, 3, 4)]
     round_tokens = float(parts[0]["mask"].sum() + parts[1]["mask"].sum())
     for step, rows in enumerate(parts, start=1):
-        expected = expected_loss(kind, rows, round_tokens, steps=2, longest=12)
+        expected = expected_loss(kind, rows, round_tokens, steps=2, budget=MAX_NEW_TOKENS)
         assert seen.logged[step]["loss"] == pytest.approx(expected, abs=1e-4)
 
 

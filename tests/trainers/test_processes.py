@@ -38,7 +38,7 @@ def train(batch: pl.DataFrame, start: Path, root: Path, processes: int, **traini
         batch,
         job.weights,
         job.training,
-        temperature=1.0,
+        sampling=job.sampling,
         seed=7,
         workdir=workdir,
         kept=root / f"kept {processes}",

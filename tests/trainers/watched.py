@@ -22,6 +22,8 @@ from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.trainers import LogStep, TrainJob, grpo
 
 ADAPTER = "adapter_model.safetensors"
+MAX_NEW_TOKENS = 20
+"""What the rollouts of 3 to 12 tokens could have grown to."""
 FLAT, GAPPED = "flat", "gapped"
 PROMPTS = {
     "lamp": ("Help with the lamp.", (0.9, 0.1, 0.4, 0.6)),
@@ -103,7 +105,7 @@ def job_of(
         batch=batch,
         weights={"polite": 1.0},
         training=Training.model_validate({**settings, **training}),
-        temperature=temperature,
+        sampling=Sampling(temperature=temperature, max_new_tokens=MAX_NEW_TOKENS),
         seed=7,
         scratch=scratch,
         kept=scratch / "kept",
