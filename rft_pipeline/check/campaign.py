@@ -23,6 +23,7 @@ from rft_pipeline.models import champion_of
 from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
+from rft_pipeline.trainers.steps import most_examples
 
 FEW_TRAIN = 32
 """Train prompts below which rounds soon repeat themselves."""
@@ -150,11 +151,12 @@ def _check_step(campaign: Campaign, settings: Findings) -> None:
     """A step of grpo larger than a round is mostly filling; of the other methods it shows its few examples again."""
     training, where = campaign.training, f"{campaign.folder / 'campaign.yaml'}: training.batch_size"
     wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
-    most, what, how = {
-        "grpo": (wanted * size, "rollouts", f" ({wanted} prompts of {size})"),
-        "raft": (wanted * min(training.raft.best, size), "examples", f" ({training.raft.best} of each prompt)"),
-        "dpo": (wanted, "pairs", " (one of each prompt)"),
-        "sft": (wanted, "examples", " (one of each prompt)"),
+    most = most_examples(training, wanted, size)
+    what, how = {
+        "grpo": ("rollouts", f" ({wanted} prompts of {size})"),
+        "raft": ("examples", f" ({training.raft.best} of each prompt)"),
+        "dpo": ("pairs", " (one of each prompt)"),
+        "sft": ("examples", " (one of each prompt)"),
     }[training.method]
     if training.batch_size <= most:
         return

@@ -77,10 +77,11 @@ def _running(campaign: Campaign, decision: Decision, sources: dict[str, str], ho
     work = work_of(campaign, decision, sources, home)
     seconds = timed.seconds(decision.node.stage, work)
     later = [f"up to {work.later} judgements more, of phrases that pay"] if work.later else []
+    refusal = [f"it will refuse: {work.refusal}"] if work.refusal else []
     return Step(
         key=decision.node.key,
         action="run",
-        reasons=[*decision.reasons, *later],
+        reasons=[*decision.reasons, *later, *refusal],
         rows=work.rows,
         work=work.make,
         cause=decision.cause,

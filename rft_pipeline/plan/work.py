@@ -1,12 +1,12 @@
 """What a stage would have to make, counted: rollouts, judgements of each criterion, optimiser steps."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from rft_pipeline.addresses import (
+    again,
     as_rollout,
     asked_anew,
     choose_prompts,
@@ -16,16 +16,22 @@ from rft_pipeline.addresses import (
     sampling_fingerprint,
     with_prompts,
 )
-from rft_pipeline.audit import PROBES
-from rft_pipeline.campaign import Alarms, Campaign, Sampling
+from rft_pipeline.campaign import Alarms, Campaign, Sampling, Training
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import Node
+from rft_pipeline.labels.replies import labelled_replies
+from rft_pipeline.labels.table import labels_of
+from rft_pipeline.payloads import payload
 from rft_pipeline.plan.decisions import Decision
 from rft_pipeline.protocols import GROUPED
 from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.audit_rows import compares
+from rft_pipeline.stages.audit_rows import asked_about, asked_again, audit_rows, compares, people_rows
 from rft_pipeline.stages.prompts import read_anchors
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
+from rft_pipeline.trainers.kept import steps_done
+from rft_pipeline.trainers.steps import READ, most_steps, planned_steps
 
 UNKNOWN = ""
 """The content of a checkpoint that is still to be trained: nothing was asked about it."""
@@ -48,6 +54,8 @@ class Work:
     """Pieces that are there already."""
     later: int = 0
     """Judgements that may follow at most, from what is found out on the way."""
+    refusal: str = ""
+    """Why the stage will refuse to work, where that is known already."""
 
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:
@@ -120,28 +128,41 @@ class _Counting:
             self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), 0)
 
     def audit(self) -> None:
-        """At most so many: an anchor without a label is not judged, and what was judged before is not again, as the
-        rollouts that people labelled were."""
-        path, how = self.campaign.anchors_path, self.campaign.audit
-        assert path is not None
-        assert how is not None
-        anchors = sum(1 for line in path.read_bytes().split(b"\n") if line.strip())
-        probed = min(anchors, how.probed_anchors) * (len(PROBES) + 1)
-        for criterion in self.campaign.rubric.judged:
-            self.work.add(f"judgements of {criterion.name}", anchors + probed)
+        """What the audit judges: the anchors, some of them edited or asked about twice, and what people labelled."""
+        campaign, store = self.campaign, self.home.store
+        assert campaign.anchors_path is not None
+        assert campaign.audit is not None
+        labels = labels_of(campaign, store)
+        people = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
+        anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+        rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
+        second = {name: again(judge) for name, judge in self.sources.items()}
+        for criterion in campaign.rubric.judged:
+            asked = asked_about(rows, criterion)
+            self._asked_about(asked, criterion, [self.sources])
+            self._asked_about(asked_again(asked, rows, criterion), criterion, [second])
 
     def steps(self) -> None:
+        """The steps that a killed run saved are there already."""
         how, batch = self.campaign.rollouts, self.known.get("reward_batches")
-        rollouts = how.prompts_per_round * how.group_size
-        if batch is not None:
-            rollouts = batch.rows["rollouts"] - batch.rows["excluded"]
-        training = self.campaign.training
-        if training.method == "grpo":
-            self.work.add("steps", max(1, rollouts // training.batch_size) * training.epochs)
+        training = self.campaign.training.from_folder(self.campaign.folder)
+        if batch is None:
+            self.work.add("steps", most_steps(training, how.prompts_per_round, how.group_size))
             return
-        groups = how.prompts_per_round if batch is None else batch.rows["groups_used"]
-        examples = groups * (training.raft.best if training.method == "raft" else 1)
-        self.work.add("steps", max(1, math.ceil(examples * training.epochs / training.batch_size)))
+        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(READ))
+        try:
+            steps = planned_steps(rows, training, self.campaign.rubric.weights())
+        except GateError as error:
+            self.work.refusal = str(error)
+            return
+        done = min(steps, self._steps_done(training))
+        self.work.add("steps", steps - done, done)
+
+    def _steps_done(self, training: Training) -> int:
+        if not self.node.upstream.keys() <= self.known.keys():
+            return 0
+        made_from = payload(self.campaign, self.node, self.known, self.sources)
+        return steps_done(RecordStore(self.home.store).kept(self.node.key, fingerprint(made_from)), training)
 
     def evaluation(self) -> None:
         how, prompts = self.campaign.evaluation, self._prompts("eval")
@@ -191,11 +212,11 @@ class _Counting:
             if criterion.judged:
                 self._asked_about(anchors, criterion, judges)
 
-    def _asked_about(self, anchors: pl.DataFrame, criterion: Criterion, asked: Sequence[Mapping[str, str]]) -> None:
-        views = [as_rollout(row) for row in anchors.iter_rows(named=True)]
+    def _asked_about(self, replies: pl.DataFrame, criterion: Criterion, asked: Sequence[Mapping[str, str]]) -> None:
+        views = [as_rollout(row) for row in replies.iter_rows(named=True)]
         for each in criterion.members or (criterion,):
             for judges in {judge_of(each, judges): judges for judges in asked}.values():
-                wanted = judgement_addresses(anchors["id"].to_list(), views, each, judges)
+                wanted = judgement_addresses(replies["id"].to_list(), views, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:

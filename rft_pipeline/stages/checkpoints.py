@@ -10,6 +10,8 @@ from rft_pipeline.campaign import Sampling, Training
 from rft_pipeline.progress import Progress
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
+from rft_pipeline.trainers.kept import steps_done
+from rft_pipeline.trainers.steps import planned_steps
 
 
 def train_checkpoint(
@@ -33,7 +35,6 @@ def train_checkpoint(
     """
     from rft_pipeline.trainers.launching import train_launched
     from rft_pipeline.trainers.methods import METHODS
-    from rft_pipeline.trainers.shared import steps_done
 
     lines: list[str] = []
 
@@ -43,10 +44,9 @@ def train_checkpoint(
         progress.advance(step > before)
 
     job = TrainJob(start, base, batch, weights, training, sampling, seed, workdir, kept, on_step)
-    method = METHODS[training.method]
-    train = method.train if training.runtime.processes == 1 else train_launched
-    before = steps_done(job)
-    with progress.counting("steps", method.planned_steps(job) - before):
+    train = METHODS[training.method] if training.runtime.processes == 1 else train_launched
+    before = steps_done(kept, training)
+    with progress.counting("steps", planned_steps(batch, training, weights) - before):
         last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {**last, "steps": len(lines)}

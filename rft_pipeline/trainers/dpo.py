@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer
 
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.trainers.base import TrainJob
-from rft_pipeline.trainers.examples import best_and_worst, in_steps, steps
+from rft_pipeline.trainers.examples import best_and_worst, in_steps
 from rft_pipeline.trainers.shared import common_config, job_device, load_model, run_trainer
 
 METRICS = {
@@ -47,10 +47,6 @@ def train_dpo(job: TrainJob) -> dict[str, float]:
         processing_class=load_tokenizer(job.start),
     )
     return run_trainer(trainer, job, METRICS)
-
-
-def planned_steps(job: TrainJob) -> int:
-    return steps(best_and_worst(job.batch, job.training), job.training)
 
 
 class _StoredPairs(DPOTrainer):

@@ -115,7 +115,7 @@ def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[
 
 def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[Item]:
     """S·B examples in the order they are learnt from."""
-    wanted = steps(examples, training) * training.batch_size
+    wanted = steps(len(examples), training) * training.batch_size
     stream: list[Item] = []
     epoch = 0
     while len(stream) < wanted:
@@ -124,9 +124,9 @@ def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[It
     return stream[:wanted]
 
 
-def steps(examples: Sequence[Example] | Sequence[Pair], training: Training) -> int:
-    """S: the fewest whole steps that show every example `epochs` times."""
-    return math.ceil(len(examples) * training.epochs / training.batch_size)
+def steps(examples: int, training: Training) -> int:
+    """S: the fewest whole steps that show each of so many examples `epochs` times."""
+    return math.ceil(examples * training.epochs / training.batch_size)
 
 
 def _groups(batch: pl.DataFrame, training: Training) -> Iterator[list[dict[str, Any]]]:

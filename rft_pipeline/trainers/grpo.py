@@ -64,12 +64,6 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
     return {**last, **trainer.logprob_gap, **stopped}
 
 
-def planned_steps(job: TrainJob) -> int:
-    """Optimiser steps that training on the batch will take, unless it is cut short."""
-    replay = Replay(job.batch, job.training.batch_size, job.seed, job.training.mask_truncated)
-    return replay.size // job.training.batch_size * job.training.epochs
-
-
 class _EffectiveShare(TrainerCallback):
     """Ends the round when the rollouts of a step stand for too few. That step, whose ratios were clipped, counts."""
 

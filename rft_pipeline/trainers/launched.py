@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     processes = PartialState(cpu=pick_device(job.training.runtime.device) == "cpu").num_processes
     if processes != job.training.runtime.processes:
         raise EngineError(f"{processes} processes were started instead of {job.training.runtime.processes}")
-    result = METHODS[job.training.method].train(job)
+    result = METHODS[job.training.method](job)
     if PartialState().is_main_process:
         (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 

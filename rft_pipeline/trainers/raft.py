@@ -4,14 +4,10 @@ Fast at first and stable; what is bad is never pushed down, so that diversity sh
 """
 
 from rft_pipeline.trainers.base import TrainJob
-from rft_pipeline.trainers.examples import best_of_groups, steps
+from rft_pipeline.trainers.examples import best_of_groups
 from rft_pipeline.trainers.imitation import imitate
 
 
 def train_raft(job: TrainJob) -> dict[str, float]:
     """Train on the best rollouts. Raises `GateError` when no group has any."""
     return imitate(job, best_of_groups(job.batch, job.training))
-
-
-def planned_steps(job: TrainJob) -> int:
-    return steps(best_of_groups(job.batch, job.training), job.training)

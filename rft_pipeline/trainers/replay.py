@@ -4,6 +4,7 @@ TRL samples and scores on its own account; here `rollout_func` hands it the stor
 hands it the stored advantage.
 """
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -20,6 +21,25 @@ def stored_advantage(completions: list[str], advantage: list[float], **_: Any) -
     return advantage
 
 
+def replayed_groups(batch: pl.DataFrame, mask_truncated: bool) -> tuple[list[str], int]:
+    """The prompts of groups that can teach, and the size of a group. Raises `GateError` when there is none."""
+    used: list[str] = batch.filter(_live(mask_truncated))["prompt_id"].unique().to_list()
+    if not used:
+        cut = " beside truncated rollouts, which training.mask_truncated leaves out" if mask_truncated else ""
+        raise GateError(f"the reward batch has no group with variance{cut}: nothing to learn from")
+    return used, batch.filter(prompt_id=used[0]).height
+
+
+def fillers(groups: int, group_size: int, batch_size: int) -> int:
+    """The fewest groups to add so that all groups together make whole steps of `batch_size` rollouts."""
+    return -groups % (batch_size // math.gcd(group_size, batch_size))
+
+
+def _live(mask_truncated: bool) -> pl.Expr:
+    live = pl.col("excluded").is_null()
+    return live & (pl.col("finish_reason") != "length") if mask_truncated else live
+
+
 class Replay:
     """Hands TRL the stored rollouts, group by group; the `rollout_func`.
 
@@ -28,23 +48,13 @@ class Replay:
     """
 
     def __init__(self, batch: pl.DataFrame, batch_size: int, seed: int, mask_truncated: bool = False) -> None:
-        live = pl.col("excluded").is_null()
-        if mask_truncated:
-            live &= pl.col("finish_reason") != "length"
-        batch = batch.with_columns(live.alias("live"))
-        used = batch.filter("live")["prompt_id"].unique().to_list()
-        if not used:
-            cut = " beside truncated rollouts, which training.mask_truncated leaves out" if mask_truncated else ""
-            raise GateError(f"the reward batch has no group with variance{cut}: nothing to learn from")
+        batch = batch.with_columns(_live(mask_truncated).alias("live"))
+        used, self.group_size = replayed_groups(batch, mask_truncated)
         used.sort(key=lambda prompt_id: seed_of(seed, "training order", prompt_id))
         rows = batch.filter(pl.col("prompt_id").is_in(used)).sort("prompt_id", "sample_index")
         self.rows = {str(key[0]): part.to_dicts() for key, part in rows.group_by("prompt_id", maintain_order=True)}
-        self.group_size = len(self.rows[used[0]])
-        self.batch_size = batch_size
-        fillers = 0
-        while (len(used) + fillers) * self.group_size % batch_size:
-            fillers += 1
-        self.prompt_order = used + [f"{_FILLER}{used[i % len(used)]}" for i in range(fillers)]
+        copies = fillers(len(used), self.group_size, batch_size)
+        self.prompt_order = used + [f"{_FILLER}{used[i % len(used)]}" for i in range(copies)]
         self.calls = 0
 
     @property

@@ -1,14 +1,10 @@
 """A warm start: imitate good answers from people, replies they judged best or the prompts' references."""
 
 from rft_pipeline.trainers.base import TrainJob
-from rft_pipeline.trainers.examples import good_answers, steps
+from rft_pipeline.trainers.examples import good_answers
 from rft_pipeline.trainers.imitation import imitate
 
 
 def train_sft(job: TrainJob) -> dict[str, float]:
     """Train on the good answers. Raises `GateError` when no prompt has one."""
     return imitate(job, good_answers(job.batch, job.training, job.weights))
-
-
-def planned_steps(job: TrainJob) -> int:
-    return steps(good_answers(job.batch, job.training, job.weights), job.training)

@@ -1,7 +1,6 @@
 """What all trainers have in common: the model, the size of a step, the log of steps, going on after a kill, saving."""
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +11,15 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import ADAPTER, load_adapter, load_weights, name_base, pick_device
-from rft_pipeline.fingerprint import file_sha256, seed_of
+from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers.base import LogStep, TrainJob
+from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's name → ours, of what every trainer logs."""
 FROZEN_COPY = "ref"
 """The adapter TRL makes of the start policy, and the folder it is saved in."""
-SLICES, DONE = "slices.json", "steps.jsonl"
-"""In the kept folder: how the work was cut into pieces and shared out, and a line for each step that was taken."""
 
 
 def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[str, float]:
@@ -53,7 +50,10 @@ def common_config(job: TrainJob) -> dict[str, Any]:
     """Settings that TRL's configs share. Prepares the kept folder."""
     training = job.training
     micro = micro_batch(training)
-    _prepare(job)
+    process = PartialState()
+    if process.is_main_process:
+        prepare(job.kept, training)
+    process.wait_for_everyone()
     return {
         "output_dir": str(job.kept),
         "use_cpu": pick_device(training.runtime.device) == "cpu",
@@ -76,13 +76,6 @@ def common_config(job: TrainJob) -> dict[str, Any]:
         "seed": seed_of(job.seed, "training") % 2**31,
         "data_seed": 0,
     }
-
-
-def micro_batch(training: Training) -> int:
-    """Rows in one pass of one process: the most that `micro_batch_size` allows and that divide its share of a step."""
-    share = training.batch_size // training.runtime.processes
-    most = min(training.runtime.micro_batch_size, share)
-    return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
 def load_model(job: TrainJob) -> Any:
@@ -119,49 +112,6 @@ def job_device(job: TrainJob) -> str:
     """Where the model is loaded; of several processes each has a device of its own."""
     device = pick_device(job.training.runtime.device)
     return device if device == "cpu" else str(PartialState().device)
-
-
-def last_state(kept: Path) -> Path | None:
-    """The newest state that was saved whole: trainer_state.json is the last file that is written."""
-    for folder in sorted(kept.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
-        try:
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            continue  # killed while it was being written
-        return folder
-    return None
-
-
-def steps_of(state: Path | None) -> int:
-    """How many steps had been taken when a state was saved."""
-    return 0 if state is None else int(state.name.rpartition("-")[2])
-
-
-def steps_done(job: TrainJob) -> int:
-    """How many steps of the same work a killed run has left done in the kept folder."""
-    return steps_of(last_state(job.kept)) if _cut_alike(job) else 0
-
-
-def _prepare(job: TrainJob) -> None:
-    """A state fits only work that is cut into the same pieces; another one is dropped."""
-    state = PartialState()
-    if state.is_main_process:
-        if not _cut_alike(job):
-            shutil.rmtree(job.kept, ignore_errors=True)
-        job.kept.mkdir(parents=True, exist_ok=True)
-        (job.kept / SLICES).write_text(json.dumps(_slices(job.training)) + "\n", encoding="utf-8")
-    state.wait_for_everyone()
-
-
-def _cut_alike(job: TrainJob) -> bool:
-    found = job.kept / SLICES
-    return found.is_file() and json.loads(found.read_text(encoding="utf-8")) == _slices(job.training)
-
-
-def _slices(training: Training) -> dict[str, Any]:
-    runtime = training.runtime
-    launched = {} if runtime.accelerate_config is None else {"launched": file_sha256(Path(runtime.accelerate_config))}
-    return {"micro_batch": micro_batch(training), "processes": runtime.processes, **launched}
 
 
 class _StepLog(TrainerCallback):

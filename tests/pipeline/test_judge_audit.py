@@ -126,6 +126,19 @@ def test_a_changed_label_begins_where_a_changed_rubric_would(audited: Path) -> N
     assert step.reasons == ["input anchors changed"]
 
 
+def test_the_plan_counts_what_the_audit_asks(audited: Path) -> None:
+    def counted() -> int:
+        steps = {step.key: step for step in planning.plan(load_campaign(audited), Home.find()).steps}
+        return steps["tiny/judge_audit"].rows.make
+
+    # 48 anchors, six of them edited by each probe, and asked about twice
+    expected = counted()
+    assert run(audited, AUDIT)["judge_audit"].rows["made"] == expected
+    relabelled(audited)  # what was judged is not judged again
+    assert counted() == 0
+    assert run(audited, AUDIT)["judge_audit"].rows["made"] == 0
+
+
 def test_the_sensor_notices_a_changed_label_once(audited: Path) -> None:
     run(audited)
     before = look(None)

@@ -10,8 +10,13 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.payloads import payload
 from rft_pipeline.plan import Rows, Step, as_json, differences, plan
-from rft_pipeline.store import Home, RecordStore, rollouts_table
+from rft_pipeline.plan.decisions import decide
+from rft_pipeline.sources import source_hashes
+from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
+from rft_pipeline.trainers.kept import prepare
 from tests.runs import edit, run
 
 
@@ -166,6 +171,45 @@ def test_a_plan_needs_none_of_the_heavy_libraries(finished_home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["15", "[]"]
+
+
+@pytest.mark.parametrize("method", ["grpo", "raft", "dpo"])
+def test_the_planned_steps_are_those_that_training_takes(finished_copy: Path, method: str) -> None:
+    edit(finished_copy / "campaign.yaml", "training.method", method)
+    edit(finished_copy / "campaign.yaml", "training.dpo.margin", 0)
+    edit(finished_copy / "campaign.yaml", "training.batch_size", 12 if method == "grpo" else 3)
+    expected = planned(finished_copy)["round_1/checkpoints"].work["steps"]
+    assert run(finished_copy, ["round_1/checkpoints"])["round_1/checkpoints"].rows["steps"] == expected
+
+
+def round_1_to_be_trained(folder: Path) -> tuple[Record, Path]:
+    """After an edit round 1 has a batch and no checkpoint: the batch's record, and where training keeps its state."""
+    edit(folder / "campaign.yaml", "training.learning_rate", 0.002)
+    edit(folder / "campaign.yaml", "training.epochs", 8)
+    campaign, home = load_campaign(folder), Home.find()
+    records = RecordStore(home.store)
+    settled = decide(campaign, records, source_hashes(campaign, home, fetch=False))
+    (found,) = (each for each in settled if each.node.name == "round_1/checkpoints")
+    made_from = payload(campaign, found.node, found.known, source_hashes(campaign, home, fetch=False))
+    return found.known["reward_batches"], records.kept(found.node.key, fingerprint(made_from))
+
+
+def test_steps_that_a_killed_training_saved_are_there_already(finished_copy: Path) -> None:
+    _, kept = round_1_to_be_trained(finished_copy)
+    every = planned(finished_copy)["round_1/checkpoints"].rows.make
+    prepare(kept, load_campaign(finished_copy).training)
+    (kept / "checkpoint-3").mkdir()
+    (kept / "checkpoint-3" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    assert planned(finished_copy)["round_1/checkpoints"].rows == Rows(make=every - 3, have=3)
+
+
+def test_a_batch_that_training_will_refuse_is_named(finished_copy: Path) -> None:
+    batch, _ = round_1_to_be_trained(finished_copy)
+    file = batch.path("reward_batches.parquet")
+    pl.read_parquet(file).with_columns(excluded=pl.lit("group without variance")).write_parquet(file)
+    step = planned(finished_copy)["round_1/checkpoints"]
+    assert step.rows.make == 0
+    assert step.reasons[-1] == "it will refuse: the reward batch has no group with variance: nothing to learn from"
 
 
 def test_differences_name_the_path_and_both_values() -> None:

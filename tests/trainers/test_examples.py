@@ -212,7 +212,7 @@ def test_a_truncated_reply_that_people_judged_best_is_not_imitated_when_they_are
 def test_every_epoch_has_an_order_of_its_own_and_every_step_is_whole() -> None:
     examples = [Example(str(i), [], []) for i in range(5)]
     how = training("raft", batch_size=4, epochs=2)
-    assert steps(examples, how) == 3  # 10 examples in steps of 4
+    assert steps(5, how) == 3  # 10 examples in steps of 4
     order = [example.name for example in in_steps(examples, how, 7)]
     assert len(order) == 12
     assert sorted(order[:5]) == sorted(order[5:10]) == list("01234")

@@ -10,7 +10,7 @@ import pytest
 
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
-from rft_pipeline.trainers import shared
+from rft_pipeline.trainers import kept, shared
 from rft_pipeline.trainers.methods import METHODS
 from tests.trainers.test_examples import with_references
 from tests.trainers.watched import ADAPTER, job_of
@@ -32,7 +32,7 @@ def train(
     runtime = {"micro_batch_size": 2, "device": "cpu", "save_steps": save_steps}
     how = {"batch_size": 4, "epochs": 3, "runtime": runtime, **training}
     job = job_of(with_references(batch), start, scratch, log_step, **how)
-    return METHODS[job.training.method].train(job), logged
+    return METHODS[job.training.method](job), logged
 
 
 def interrupted(*args: Any, **training: Any) -> None:
@@ -80,23 +80,23 @@ def test_training_goes_on_after_the_steps_that_were_saved(
     batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     interrupted(batch, tiny_model, tmp_path, 5, **GRPO)
-    state = shared.last_state(tmp_path / "kept")
+    state = kept.last_state(tmp_path / "kept")
     assert state is not None
-    assert shared.steps_of(state) == 4
+    assert kept.steps_of(state) == 4
     began = state.stat().st_mtime_ns
     _, logged = train(batch, tiny_model, tmp_path, **GRPO)
     assert [step for step, _ in logged] == list(range(1, 10))
-    lines = (tmp_path / "kept" / shared.DONE).read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "kept" / kept.DONE).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 10))
     # states 6 and 8 took the place of 4; none is saved once training is over
-    assert shared.steps_of(shared.last_state(tmp_path / "kept")) == 8
+    assert kept.steps_of(kept.last_state(tmp_path / "kept")) == 8
     assert began < (tmp_path / "kept" / "checkpoint-8").stat().st_mtime_ns
 
 
 def test_a_step_that_could_not_be_told_is_not_remembered(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
     """Whom a process cannot tell is gone, and a rerun may be at the same work: its file is not to be written to."""
     interrupted(batch, tiny_model, tmp_path, 3, **GRPO)
-    lines = (tmp_path / "kept" / shared.DONE).read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "kept" / kept.DONE).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
@@ -133,9 +133,9 @@ def test_a_state_that_was_being_written_is_passed_over(damage: Callable[[Path], 
     for step in (9, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text('{"global_step": 0}', encoding="utf-8")
-    assert shared.steps_of(shared.last_state(tmp_path)) == 10
+    assert kept.steps_of(kept.last_state(tmp_path)) == 10
     damage(tmp_path / "checkpoint-10")
-    assert shared.steps_of(shared.last_state(tmp_path)) == 9
+    assert kept.steps_of(kept.last_state(tmp_path)) == 9
 
 
 def test_a_state_of_work_cut_into_other_pieces_is_dropped(
@@ -143,7 +143,7 @@ def test_a_state_of_work_cut_into_other_pieces_is_dropped(
 ) -> None:
     interrupted(batch, tiny_model, tmp_path, 5, **GRPO)
     interrupted(batch, tiny_model, tmp_path, 1, **GRPO, runtime={"micro_batch_size": 4, "device": "cpu"})
-    assert shared.last_state(tmp_path / "kept") is None
+    assert kept.last_state(tmp_path / "kept") is None
 
 
 def test_a_state_of_work_that_was_launched_in_another_way_is_dropped(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_a_state_of_work_that_was_launched_in_another_way_is_dropped(tmp_path: P
     shared.common_config(job)
     (job.kept / "checkpoint-3").mkdir()
     (job.kept / "checkpoint-3" / "trainer_state.json").write_text("{}", encoding="utf-8")
-    assert shared.steps_done(job) == 3
+    assert kept.steps_done(job.kept, job.training) == 3
     config.write_text("fsdp_config: {fsdp_version: 2}\n", encoding="utf-8")
-    assert shared.steps_done(job) == 0
+    assert kept.steps_done(job.kept, job.training) == 0
     shared.common_config(job)
-    assert shared.last_state(job.kept) is None
+    assert kept.last_state(job.kept) is None
 
 
 def test_a_round_that_is_cut_short_ends_the_same_after_an_interruption(

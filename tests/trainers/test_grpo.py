@@ -14,6 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers import grpo, shared
+from rft_pipeline.trainers.steps import planned_steps
 from tests.trainers.watched import FLAT, GAPPED, Seen, job_of, run
 
 GAP = ("logprob_gap_mean", "logprob_gap_p99")
@@ -209,7 +210,7 @@ def test_the_planned_steps_are_those_that_are_taken(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
-    assert grpo.planned_steps(job) == len(full.logged) == 4
+    assert planned_steps(job.batch, job.training, job.weights) == len(full.logged) == 4
 
 
 def test_a_batch_that_can_teach_nothing_is_refused(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
