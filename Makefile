@@ -4,15 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 VLLM   := .venv-vllm
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30
 
-.PHONY: demo test test-vllm bench-vllm ui model check lint clean
+.PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint clean
 
 demo: model ## tune the embedded model on data/support_reply, two rounds, and show the report
 	$(BIN)/rft run support_reply
 
 test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(PARALLEL)
+
+test-avx2: model ## the tests that sample, score or train, on kernels without AVX-512 and AMX and with other random weights
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest -m model $(PARALLEL)
 
 test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
 	@$(VLLM)/bin/rft models

@@ -16,6 +16,8 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 import gc
 import json
+import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -84,7 +86,38 @@ RUBRIC: dict[str, Any] = {
 }
 
 
+MODEL_SEED = int(os.environ.get("RFT_TEST_MODEL_SEED", "0"))
+"""Seed of the tiny model's random weights. No test may depend on it: with another seed the model samples other replies,
+as it does on another CPU, whose kernels round differently."""
+
 _frozen_at = 0
+
+
+def pytest_report_header() -> list[str]:
+    """What decides how the tiny model's numbers are rounded, and so what it samples."""
+    settings = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "RFT_TEST_MODEL_SEED")
+    return [
+        "kernels: " + ", ".join(f"{name}={os.environ.get(name, 'not set')}" for name in settings),
+        f"CPU: {cpu()}",
+    ]
+
+
+def cpu(info: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's name and which of the instruction sets it has that bf16 kernels differ by."""
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    found = dict(re.findall(r"^(model name|flags)\s*: (.*)$", info.read_text(encoding="utf-8"), re.MULTILINE))
+    flags = found.get("flags", "").split()
+    sets = (f"{name} {'yes' if name in flags else 'no'}" for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16"))
+    return f"{found.get('model name', platform.machine())}: {', '.join(sets)}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that sample, score or train with the tiny model: `make test-avx2` runs them on other kernels."""
+    for item in items:
+        if "tiny_model" in getattr(item, "fixturenames", ()):
+            item.add_marker("model")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -124,7 +157,7 @@ def write_tiny_model(folder: Path, hidden_size: int = 64) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = write_tiny_tokenizer(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(MODEL_SEED)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -185,11 +218,15 @@ def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="session")
 def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read."""
+    """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read.
+
+    Its held-out replies are planted: round 1 is better than base and is the champion, and round 2 is worse than base.
+    """
     from tests.assets.small import materialize
+    from tests.planted import replies_planted
 
     def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as monkeypatch:
+        with pytest.MonkeyPatch.context() as monkeypatch, replies_planted(tiny_model):
             _live_in(folder / "read", monkeypatch)
             assert materialize(write_campaign(folder / "read", tiny_model)).success
         shutil.copytree(folder / "read", folder / "copied")

@@ -74,6 +74,7 @@ def test_a_round_that_an_alarm_stopped_is_refused_for_that(finished_copy: Path, 
     stops = {"resamples": 100, "kl_warn": 1e-9, "kl_stop": 1e-9}
     edit(finished_copy / "campaign.yaml", "alarms", stops)
     champions.path_of(Home.find().root, "tiny").unlink()
+    edit(finished_copy / "campaign.yaml", "rounds", 1)
     run(finished_copy)
     said = rft("promote", "tiny", "--round", "1")
     assert_one_message(

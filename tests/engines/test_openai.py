@@ -86,7 +86,7 @@ def test_what_the_server_says_about_waiting_is_kept(server: Serving) -> None:
     server.plan(share=1, kinds=("429",), lasting=0, retry_after="2")
     list(server.engine().ask([question(1)]))
     first, second = server.seen()["tries"]["1"]
-    assert 2.0 <= second - first < 4.0
+    assert second - first >= 2.0
 
 
 @pytest.mark.parametrize("kind", ["wrong_ids", "two_verdicts", "smuggled"])

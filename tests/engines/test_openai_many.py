@@ -1,7 +1,6 @@
 """Ten thousand judgements over HTTP while one call in twenty fails in every way the faulty server knows."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,9 +74,8 @@ def test_of_ten_thousand_judgements_none_is_lost_doubled_or_made_up(server: Serv
     lasting = {n for n, (_, lasts) in planned.items() if lasts}
     empty = {n for n, (kind, _) in planned.items() if kind == "empty"}
 
-    rows, began = replies(), time.process_time()
+    rows = replies()
     scores, made = judged(server, tmp_path, rows)
-    assert time.process_time() - began < 30
     assert made == {"good": COUNT}
     assert scores["rollout_id"].to_list() == rows["rollout_id"].to_list()
     by_number = dict(zip(range(COUNT), scores.iter_rows(named=True), strict=True))

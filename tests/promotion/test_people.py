@@ -111,7 +111,7 @@ def test_without_labels_the_judges_promote_what_people_find_no_better(campaign: 
 
 
 def test_people_who_find_a_round_better_promote_it(campaign: Path, tmp_path: Path) -> None:
-    labelled(drawn(campaign, 18), tmp_path, (0, 0.1), 1, first=0)
+    labelled(drawn(campaign, 18), tmp_path, (0.4, 0.5), 1, first=0)
     decided = decision_of(run(campaign, ["promotion"])["promotion"])
     assert decided["rounds"][1]["bounds"][0]["found"] > 0
     assert decided["rounds"][1]["passed"]
