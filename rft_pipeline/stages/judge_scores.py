@@ -133,7 +133,8 @@ class _Stage:
 
     def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: list[Row]) -> pl.DataFrame:
         kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
-        scores = pl.concat([kept.select(self.table.schema.names()), pl.DataFrame(failures, schema=self.table.schema)])
+        failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
+        scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made what failed
         return wanted.join(
             scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
         )

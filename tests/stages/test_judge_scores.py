@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from rft_pipeline.addresses import transcript
-from rft_pipeline.engines import Scorer
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import likelihood
@@ -15,7 +14,7 @@ from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages import judge_scores
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
-from tests.judges.engines import Answering, Counting, OneEngine
+from tests.judges.engines import Answering, Counting, OneEngine, Told
 
 POLITE: dict[str, Any] = {
     "name": "polite",
@@ -43,7 +42,7 @@ def rollouts(*completions: str, prompt: str = "Please help.", finish_reason: str
 
 
 def judged(
-    rows: pl.DataFrame, wanted: list[Criterion], table: Table, engine: Scorer | None, model: str = "judge-1"
+    rows: pl.DataFrame, wanted: list[Criterion], table: Table, engine: Any, model: str = "judge-1"
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     return judge_rollouts(rows, wanted, {"judge": model}, table, OneEngine(engine), Progress("judge_scores"))
 
@@ -86,6 +85,27 @@ def test_nothing_is_judged_twice_and_no_engine_is_started_for_it(engine: Countin
     again, made = judged(rollouts("Yes.", "No."), criteria(POLITE, ENOUGH), table, None)
     assert made == {"polite": 0, "enough": 0}
     assert again.equals(first)
+
+
+@pytest.mark.parametrize("panel", [False, True], ids=["one judge", "a panel"])
+def test_a_judgement_that_failed_here_and_was_made_by_another_run_meanwhile_counts_once(
+    table: Table, panel: bool
+) -> None:
+    kind: dict[str, Any] = {"protocol": "binary", "question": "Is it kind?"}
+    asked = {"protocol": "panel", "members": [kind, {**kind, "by": "judge"}]} if panel else kind
+    (criterion,) = criteria({"name": "kind", "judge": asked})
+    rows = rollouts("Gladly.", "No.")
+
+    class Meanwhile(Told):
+        """Before its own call fails, another run asks the same and keeps the answer."""
+
+        def ask(self, requests: Any) -> Any:
+            judged(rows, [criterion], table, Told(lambda _: "Yes"))
+            return super().ask(requests)
+
+    scores, _ = judged(rows, [criterion], table, Meanwhile(lambda _: None))
+    assert scores["rollout_id"].to_list() == ["r0", "r1"]
+    assert scores["score"].to_list() == [1.0, 1.0]
 
 
 def test_rules_alone_need_no_engine(table: Table) -> None:
