@@ -129,6 +129,15 @@ def judge_models(campaign: Campaign) -> dict[str, str]:
     return {judge_source(name): judge.model for name, judge in campaign.asked_judges.items()}
 
 
+def as_they_answer(campaign: Campaign, judges: Mapping[str, str]) -> dict[str, str]:
+    """What stands for each judge's model, together with the settings that change its answers."""
+    settings = {judge_source(name): judge.answering for name, judge in campaign.asked_judges.items()}
+    return {
+        name: fingerprint([content, settings[name]]) if settings.get(name) else content
+        for name, content in judges.items()
+    }
+
+
 def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> dict[str, str]:
     """Who judges, as records hold it: `judge` for the campaign's judge, `judge.<criterion>` where another is asked.
 

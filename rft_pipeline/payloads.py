@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rft_pipeline.addresses import judge_inputs, judge_models
+from rft_pipeline.addresses import as_they_answer, judge_inputs, judge_models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, Node, nodes
@@ -40,10 +40,11 @@ def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, 
     """
     found: dict[str, str] = {}
     asked = dict.fromkeys(("judge_audit", "judge_scores"), campaign.rubric.criteria)
+    judges = as_they_answer(campaign, judge_models(campaign))
     asked |= dict.fromkeys(("eval_reports", "promotion"), campaign.evaluated)
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
-        judge = judge_inputs(asked[here.stage], judge_models(campaign)) if here.stage in asked else None
+        judge = judge_inputs(asked[here.stage], judges) if here.stage in asked else None
         start = [champion] if champion and here.stage == "policy" else []
         found[here.name] = fingerprint([CODE_VERSIONS[here.stage], settings(campaign, here), judge, above, *start])
     return found

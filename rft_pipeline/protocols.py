@@ -131,7 +131,7 @@ class AskingProtocol(ModelProtocol):
     answer: Literal["word", "json"] = "word"
     """`word`: one word, by its log-probs where the judge gives them. `json`: a reason, then the verdict."""
     max_tokens: int = Field(default=256, ge=8)
-    """Budget of a `json` answer."""
+    """Budget of an answer that is written out: a `json` one, or the word of a served judge that reasons first."""
     max_chars: int = Field(default=16000, ge=200)
     """A longer text is shown by its first and last parts."""
 
@@ -243,11 +243,11 @@ VERSIONS = {
     "relevance": 1,
     "cloze": 1,
     "reward_model": 1,
-    "binary": 2,
-    "graded": 1,
-    "listwise": 1,
-    "pairwise": 1,
-    "python": 1,
+    "binary": 3,
+    "graded": 2,
+    "listwise": 2,
+    "pairwise": 2,
+    "python": 2,
     "panel": 1,
 }
 """Grows when a protocol's scores may change for the same settings; part of the criterion's fingerprint."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rft_pipeline import champions, models
-from rft_pipeline.addresses import judge_models
+from rft_pipeline.addresses import as_they_answer, judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
@@ -28,13 +28,13 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
     }
     find = models.identify if fetch else models.known
-    found = {name: find(model, home.models, campaign.folder) for name, model in wanted.items()}
+    found = {name: find(model, home.models, campaign.folder) or ABSENT for name, model in wanted.items()}
     return {
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **{name: content for name, content in labels.items() if content is not None},
-        **{name: content or ABSENT for name, content in found.items()},
+        **as_they_answer(campaign, found),
         **_champions(home.root, campaign.name),
     }
 

@@ -1,11 +1,21 @@
 """Where a model comes from, and what serves it."""
 
-from typing import ClassVar, Literal, Self
+import re
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from rft_pipeline.models import SERVED
 from rft_pipeline.strict import Strict
+
+REASONING_TOKENS = 2048
+"""What a model that reasons first may take for its reasoning when nothing is configured."""
+_REASONS = re.compile(r"\bo[1-9]\b|\bgpt-(?:5|oss)|deepseek-?r1|\br1\b|reason|think|\bqwq|magistral", re.IGNORECASE)
+
+
+def reasons_by_name(model: str) -> bool:
+    """Whether a model of this name is known to reason before it answers. Others may do so as well."""
+    return bool(_REASONS.search(model)) and "non-reasoning" not in model.casefold()
 
 
 class EngineRuntime(Strict):
@@ -82,7 +92,35 @@ class Policy(Served):
     """A system message put before every prompt."""
 
 
-class JudgeModel(Served):
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class Answering(Strict):
+    """How a served judge answers: part of what its judgements are kept under."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Budget of every answer, its reasoning included. Left out, what the criterion asks for, and `REASONING_TOKENS`
+    more for a model that reasons first."""
+    reasoning_effort: Effort | None = None
+    """Sent as it is; left out, the server's default. A server that does not know it refuses every call."""
+
+    @property
+    def answering(self) -> dict[str, Any]:
+        """The settings that are set."""
+        chosen = {"max_tokens": self.max_tokens, "reasoning_effort": self.reasoning_effort}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+class JudgeModel(Served, Answering):
     """A model behind criteria that are not rules."""
 
     runtime: EngineRuntime = EngineRuntime()
+
+    @model_validator(mode="after")
+    def _only_a_server_is_told_how(self) -> Self:
+        if self.answering and not self.is_served:
+            raise ValueError(
+                f"{', '.join(self.answering)}: only for models called 'served:NAME'; this one is {self.model!r}, whose "
+                "answers take the criterion's max_tokens"
+            )
+        return self

@@ -1,7 +1,6 @@
 """Read everything a campaign names, then hand it to the checks."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
+from rft_pipeline.check.served import check_served
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.labels.table import why_left_out
@@ -51,7 +51,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     _check_sizes(campaign, train, settings)
     _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
-    _check_served(campaign, settings)
+    check_served(campaign, settings)
     _check_training(campaign, train, settings)
     check_adapter(campaign, models, settings)
     _check_champion(campaign, models, settings)
@@ -210,20 +210,6 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
 
 def _has_references(train: pl.DataFrame) -> bool:
     return any(json.loads(fields).get(REFERENCE) for fields in train["fields"])
-
-
-def _check_served(campaign: Campaign, settings: Findings) -> None:
-    where = campaign.folder / "campaign.yaml"
-    if campaign.policy.is_served:
-        settings.warnings.append(
-            f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
-            "to round 1's reward_batches can run; checkpoints will refuse"
-        )
-    judges = {campaign.judge_key(name): judge for name, judge in campaign.asked_judges.items()}
-    for key, served in {"policy": campaign.policy, **judges}.items():
-        variable = served.server.api_key_env if served.server else None
-        if variable and not os.environ.get(variable):
-            settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
 
 
 def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import REFERENCE, as_rollout, judge_models, judge_of
+from rft_pipeline.addresses import REFERENCE, as_rollout, as_they_answer, judge_models, judge_of
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.overlap import words
 from rft_pipeline.check.result import Findings
 from rft_pipeline.check.scores import reads_likelihoods
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.imports import Code
+from rft_pipeline.judges.python import own_judge
 from rft_pipeline.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
 from rft_pipeline.rows import shown
 from rft_pipeline.rubric import Criterion
@@ -48,7 +49,7 @@ def check_criteria(
 def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
     """A criterion that only watches asks something else, or asks somebody else, than every criterion that trains."""
     where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
-    judges = judge_models(campaign)
+    judges = as_they_answer(campaign, judge_models(campaign))
     training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.asked]
     for criterion in campaign.held_out:
         for each in criterion.members or (criterion,):
@@ -87,8 +88,11 @@ def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFra
                 _check_column(where, column, rows, settings)
             if isinstance(rule, PythonRule):
                 _check_code(where, rule.function, settings)
-        case PythonJudge(judge=code):
-            _check_code(where, code, settings)
+        case PythonJudge() as judge:
+            try:
+                own_judge(judge)
+            except ConfigError as error:
+                settings.errors.append(f"{where}: {error}")
         case AskingProtocol(reference=True):
             _check_column(where, _REFERENCE, rows, settings)
         case ClozeJudge() as judge:

@@ -40,8 +40,8 @@ class AnswersItself(ABC):
         written: list[ChatRequest] = []
         for request in requests:
             prompt = tuple(self.chat_tokens(request.messages))
-            if len(prompt) + request.max_tokens > self.context:
-                why = f"{len(prompt)} tokens and {request.max_tokens} to answer; the judge reads at most {self.context}"
+            if len(prompt) + request.budget > self.context:
+                why = f"{len(prompt)} tokens and {request.budget} to answer; the judge reads at most {self.context}"
                 yield ChatReply(request.request_id, "", unanswerable=why)
             elif request.words and all(len(tokens[word]) == 1 for word in request.words):
                 weighed.append((request, prompt))
@@ -49,16 +49,17 @@ class AnswersItself(ABC):
                 written.append(request)
         for start in range(0, len(weighed), self.batch_size):
             yield from self._weigh(weighed[start : start + self.batch_size], tokens)
-        for budget in sorted({request.max_tokens for request in written}):
+        for budget in sorted({request.budget for request in written}):
             alike = [
                 GenerateRequest(request.request_id, request.messages, request.seed)
                 for request in written
-                if request.max_tokens == budget
+                if request.budget == budget
             ]
             for batch in self.generate(alike, Sampling(temperature=0, max_new_tokens=budget)):
                 for done in batch:
                     read, wrote = len(done.prompt_tokens), len(done.tokens_T)
-                    yield ChatReply(done.request_id, done.text, prompt_tokens=read, tokens=wrote)
+                    cut_at = budget if done.finish_reason == "length" else 0
+                    yield ChatReply(done.request_id, done.text, cut_at=cut_at, prompt_tokens=read, tokens=wrote)
 
     def _weigh(
         self, asked: list[tuple[ChatRequest, tuple[int, ...]]], tokens: dict[str, list[int]]

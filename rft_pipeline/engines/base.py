@@ -8,6 +8,8 @@ from rft_pipeline.campaign import Sampling
 
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""
+WORD_TOKENS = 4
+"""What a word may take to be written."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,16 @@ class ChatRequest:
     messages: Messages
     seed: int
     max_tokens: int
+    """Budget of an answer that is written out."""
     words: tuple[str, ...] = ()
     """When one of these words is all that is wanted: each one's log-prob as the answer, where the engine tells."""
     json_schema: Mapping[str, Any] | None = None
     """What the answer must satisfy; an engine that can enforces it."""
+
+    @property
+    def budget(self) -> int:
+        """Tokens that the answer itself needs: a few where one word is all that is wanted."""
+        return min(WORD_TOKENS, self.max_tokens) if self.words else self.max_tokens
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class ChatReply:
     """Why there is no answer after all retries; empty when there is one."""
     unanswerable: str = ""
     """Why this question never gets one from this model, e.g. because it is too long; the text is empty then."""
+    cut_at: int = 0
+    """Tokens after which the budget ran out before the answer ended; 0 when it ended by itself."""
     words: Mapping[str, float] | None = None
     """Nats, by word; None where the engine does not tell, or did not see one of them."""
     prompt_tokens: int = 0

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from rft_pipeline.engines.endings import Ending, ending_of
+
 _THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
 _END = "</think>"
 _EDGES = re.compile(r"^\W+|\W+$")
@@ -34,6 +36,7 @@ class _Logprobs(BaseModel):
 
 class _Message(BaseModel):
     content: str | list[Any] | None = None
+    refusal: Any = None
     reasoning: Any = None
     reasoning_content: Any = None
 
@@ -42,6 +45,7 @@ class _Choice(BaseModel):
     message: _Message | None = None
     finish_reason: str | None = None
     logprobs: Any = None
+    error: Any = None
 
 
 class _Usage(BaseModel):
@@ -58,37 +62,62 @@ class _Body(BaseModel):
 class ChatAnswer(NamedTuple):
     text: str
     """Without the model's reasoning."""
-    finish_reason: str
+    cut: bool
+    """Whether the budget ran out before it ended."""
+    blocked: str
+    """Why there is no answer and never will be one; empty otherwise."""
+    reasoned: bool
+    """Whether a reasoning came before the text, as far as the server tells."""
     positions: tuple[Position, ...]
     """A drawn token each; empty when the server does not tell, or the text has a reasoning before it."""
     tells_usage: bool
     prompt_tokens: int
     tokens: int
+    budget: int = 0
+    """Tokens that were allowed."""
 
 
 def read_answer(body: bytes) -> ChatAnswer:
-    """Raises `ValueError` when this is no answer."""
+    """Raises `ValueError` when this is no answer: see `endings`."""
     try:
         found = _Body.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
         raise ValueError(f"not an answer that can be read: {where}{first['msg']}") from error
-    if not found.choices and found.error:
-        raise ValueError(f"an error instead of an answer: {found.error}")
     choice = found.choices[0] if found.choices else _Choice()
-    message, usage = choice.message or _Message(), found.usage or _Usage()
+    if wrong := found.error or choice.error:
+        raise ValueError(f"an error instead of an answer: {_said(wrong)}")
+    if choice.message is None:
+        raise ValueError("an answer without a message")
+    ending = ending_of(choice.finish_reason)
+    if ending is Ending.BROKEN:
+        raise ValueError(f"an answer that ended with finish reason {choice.finish_reason!r}")
+    message, usage = choice.message, found.usage or _Usage()
     said = _joined(message.content)
     text = without_reasoning(said)
-    reasoned = text != said or message.reasoning or message.reasoning_content
+    reasoned = bool(text != said or message.reasoning or message.reasoning_content)
     return ChatAnswer(
         text=text,
-        finish_reason=choice.finish_reason or "",
+        cut=ending is Ending.CUT,
+        blocked=_why_blocked(ending, choice.finish_reason, text, message.refusal),
+        reasoned=reasoned,
         positions=() if reasoned else _positions(choice.logprobs),
         tells_usage=usage.prompt_tokens is not None and usage.completion_tokens is not None,
         prompt_tokens=usage.prompt_tokens or 0,
         tokens=usage.completion_tokens or 0,
     )
+
+
+def _why_blocked(ending: Ending, finish_reason: str | None, text: str, refusal: Any) -> str:
+    if ending is Ending.BLOCKED:
+        return f"the server's filter stopped the answer (finish reason {finish_reason!r})"
+    return f"the model refused to answer: {refusal}" if refusal and not text else ""
+
+
+def _said(error: Any) -> Any:
+    """The message of an error, where it has one."""
+    return error.get("message") or error if isinstance(error, Mapping) else error
 
 
 def without_reasoning(text: str) -> str:

@@ -22,11 +22,12 @@ class JudgeEngines:
         return scorer
 
     def asker(self, by: str) -> Asker:
-        model, server = self.campaign.all_judges[by].model, self.campaign.all_judges[by].server
-        if server is None:
+        judge, key = self.campaign.all_judges[by], self.campaign.judge_key(by)
+        if judge.server is None:
             asker: Asker = self._weights(by)
         else:
-            asker = self._once("server", by, lambda: load.load_server(model, server, self.campaign.judge_key(by)))
+            server = judge.server
+            asker = self._once("server", by, lambda: load.load_server(judge.model, server, key, judge))
         return asker
 
     def rewarder(self, by: str) -> Rewarder:

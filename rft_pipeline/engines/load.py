@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rft_pipeline.campaign import EngineRuntime, Server
+from rft_pipeline.campaign import Answering, EngineRuntime, Server
 from rft_pipeline.engines.base import Engine
 from rft_pipeline.errors import EngineError
 
@@ -33,14 +33,14 @@ def load_reward_model(folder: Path, runtime: EngineRuntime) -> "RewardModelEngin
     return RewardModelEngine(folder, runtime)
 
 
-def load_server(model: str, server: Server, whose: str) -> "OpenAIEngine":
+def load_server(model: str, server: Server, whose: str, how: Answering | None = None) -> "OpenAIEngine":
     """A client of the server that holds `model` (`served:NAME`); `whose` is the settings' key, e.g. `judges.strong`.
 
     Raises `ConfigError` when the environment variable of the key is not set.
     """
     from rft_pipeline.engines.openai import OpenAIEngine
 
-    return OpenAIEngine(model, server, whose)
+    return OpenAIEngine(model, server, whose, how)
 
 
 def not_installed(runtime: EngineRuntime) -> str | None:

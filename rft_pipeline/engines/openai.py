@@ -1,22 +1,27 @@
 """The openai engine: any server that speaks OpenAI's HTTP protocol, asked by many calls at once.
 
 A call that fails after its tries is an error of its own and costs no other call's result. What a server refuses -
-log-probs, a JSON schema, a seed, temperature 0 - is left out from then on.
+log-probs, a JSON schema, a seed, temperature 0 - is left out from then on. A model that turns out to reason before it
+answers gets the tokens for that, and an empty answer to a schema is asked for once more as plain text.
 """
 
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx2
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from rft_pipeline.campaign import Sampling, Server
+from rft_pipeline.campaign import Answering, Sampling, Server
+from rft_pipeline.campaign.serving import REASONING_TOKENS, reasons_by_name
 from rft_pipeline.engines.background import as_they_finish
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
+from rft_pipeline.engines.endings import is_blocked
 from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_unreachable, open_client, says_server_is_ill
+from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models import SERVED
 
@@ -24,23 +29,18 @@ ROWS, SECONDS = 64, 5.0
 """Completions that are handed on together: at most so many, at most so late."""
 HOPELESS = 64
 """Failures in a row, at least four rounds of the calls at once, after which a server counts as gone."""
+OPENROUTER = "openrouter.ai"
+"""Takes the effort as a part of `reasoning`."""
 TOP = 20
 """Likely tokens asked for: the most that servers give."""
-_OPTIONAL = {
-    "logprobs": ("logprobs", "top_logprobs"),
-    "response_format": ("response_format", "json_schema"),
-    "seed": ("seed",),
-    "temperature": ("temperature",),
-}
-"""What an answer can do without, and the words by which a server refuses it."""
-_BUDGET, _NEW_BUDGET = "max_tokens", "max_completion_tokens"
 _SEEDS = 2**31
-
-Body = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class _Failure(NamedTuple):
     why: str
+    blocked: bool = False
+    """Whether the question itself is refused, today and tomorrow."""
 
 
 class _Call(NamedTuple):
@@ -48,25 +48,31 @@ class _Call(NamedTuple):
 
     place: int
     body: Body
+    room: int
+    """Its budget when the model reasons first."""
 
 
+_Asked = tuple[Body, int]
 _Outcome = tuple[int, ChatAnswer | _Failure]
 
 
 class OpenAIEngine:
     """A model that a server holds. It answers questions and draws completions; money and calls are counted."""
 
-    def __init__(self, model: str, server: Server, whose: str) -> None:
+    def __init__(self, model: str, server: Server, whose: str, how: Answering | None = None) -> None:
         """`whose` is the settings' key that `server` stands under. Raises `ConfigError` when its API key is not set."""
         self.model = model.removeprefix(SERVED)
         self.server = server
         self.whose = whose
+        self.how = how or Answering()
         self.key = find_key(server, whose)
         self.calls = 0
         self.answered = 0
         self.spent = 0.0
         self.without: set[str] = set()
         """What the server refuses."""
+        self.reasons = reasons_by_name(self.model)
+        """Whether the model needs tokens to reason before it answers."""
         self.failed_in_a_row = 0
         self.broken = ""
         """Why asking on is pointless."""
@@ -75,15 +81,18 @@ class OpenAIEngine:
         """Nothing is held beside this object: connections end with what was asked over them."""
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        bodies = (self.question(request) for request in requests)
-        for place, outcome in self._outcomes(bodies, len(requests), frozenset(_OPTIONAL)):
+        asked = ((self.question(request), self._room(request)) for request in requests)
+        for place, outcome in self._outcomes(asked, len(requests), OPTIONAL):
             request = requests[place]
             if isinstance(outcome, _Failure):
-                yield ChatReply(request.request_id, "", error=outcome.why)
+                told = {"unanswerable" if outcome.blocked else "error": outcome.why}
+                yield ChatReply(request.request_id, "", **told)
                 continue
             yield ChatReply(
                 request.request_id,
-                outcome.text,
+                "" if outcome.blocked else outcome.text,
+                unanswerable=outcome.blocked,
+                cut_at=outcome.budget if outcome.cut else 0,
                 words=words_logprobs(outcome.positions, request.words) if request.words else None,
                 prompt_tokens=outcome.prompt_tokens,
                 tokens=outcome.tokens,
@@ -92,13 +101,13 @@ class OpenAIEngine:
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         """Completions without token ids: the server keeps them. Those that failed are missing, and raise at the end."""
-        bodies = (self._draw(request, sampling) for request in requests)
+        asked = ((self._draw(request, sampling), sampling.max_new_tokens) for request in requests)
         ready: list[Completion] = []
         failures, since = [], time.monotonic()
         try:
-            for place, outcome in self._outcomes(bodies, len(requests), frozenset({"logprobs", "seed"})):
-                if isinstance(outcome, _Failure):
-                    failures.append(outcome.why)
+            for place, outcome in self._outcomes(asked, len(requests), {"logprobs", "seed"}):
+                if why := outcome.why if isinstance(outcome, _Failure) else outcome.blocked:
+                    failures.append(why)
                     continue
                 ready.append(_completion(requests[place].request_id, outcome))
                 if len(ready) >= ROWS or time.monotonic() - since > SECONDS:
@@ -118,13 +127,20 @@ class OpenAIEngine:
 
     def question(self, request: ChatRequest) -> Body:
         """What is sent for a question."""
-        body = self._body(request.messages, request.seed, request.max_tokens) | {"temperature": 0}
+        budget = self.how.max_tokens or (self._room(request) if self.reasons else request.budget)
+        body = self._body(request.messages, request.seed, budget) | {"temperature": 0}
+        if self.how.reasoning_effort is not None:
+            effort = self.how.reasoning_effort
+            body |= {"reasoning": {"effort": effort}} if OPENROUTER in self.server.url else {"reasoning_effort": effort}
         if request.words:
             body |= {"logprobs": True, "top_logprobs": TOP}
         if request.json_schema is not None:
             schema = {"name": "answer", "strict": True, "schema": request.json_schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
+
+    def _room(self, request: ChatRequest) -> int:
+        return self.how.max_tokens or request.max_tokens + REASONING_TOKENS
 
     def _draw(self, request: GenerateRequest, sampling: Sampling) -> Body:
         body = self._body(request.messages, request.seed, sampling.max_new_tokens)
@@ -133,9 +149,9 @@ class OpenAIEngine:
 
     def _body(self, messages: Sequence[tuple[str, str]], seed: int, budget: int) -> Body:
         turns = [{"role": role, "content": content} for role, content in messages]
-        return {"model": self.model, "messages": turns, "seed": seed % _SEEDS, _BUDGET: budget}
+        return {"model": self.model, "messages": turns, "seed": seed % _SEEDS, BUDGET: budget}
 
-    def _outcomes(self, bodies: Iterator[Body], count: int, optional: frozenset[str]) -> Iterator[_Outcome]:
+    def _outcomes(self, asked: Iterator[_Asked], count: int, optional: Set[str]) -> Iterator[_Outcome]:
         """What came back for each body, as it comes. Raises `EngineError` at the end when not all could be asked."""
         self.broken, self.failed_in_a_row = "", 0
 
@@ -144,12 +160,12 @@ class OpenAIEngine:
             async with open_client(self.server, self.key) as client:
 
                 async def work(call: _Call) -> _Outcome:
-                    return call.place, await self._call(client, call.body, optional)
+                    return call.place, await self._call(client, call, optional)
 
                 yield work
 
         done, answered = 0, 0
-        calls = (_Call(place, body) for place, body in enumerate(self._begun(bodies)))
+        calls = (_Call(place, *each) for place, each in enumerate(self._begun(asked)))
         for place, outcome in as_they_finish(opened, calls, self.server.concurrency):
             done += 1
             answered += not isinstance(outcome, _Failure)
@@ -160,14 +176,14 @@ class OpenAIEngine:
                 "run again to ask for the rest."
             )
 
-    def _begun(self, bodies: Iterator[Body]) -> Iterator[Body]:
-        """Bodies as long as another call may begin."""
+    def _begun(self, asked: Iterator[_Asked]) -> Iterator[_Asked]:
+        """What is asked as long as another call may begin."""
         while not (self.broken or self._limit()):
-            body = next(bodies, None)
-            if body is None:
+            each = next(asked, None)
+            if each is None:
                 return
             self.calls += 1
-            yield body
+            yield each
 
     def _limit(self) -> str:
         """The limit that is reached, and what to do."""
@@ -181,27 +197,42 @@ class OpenAIEngine:
             )
         return ""
 
-    async def _call(self, client: AsyncOpenAI, body: Body, optional: frozenset[str]) -> ChatAnswer | _Failure:
-        """The answer, asked for again without what the server refuses."""
-        without, refusal = set(self.without), None
+    async def _call(self, client: AsyncOpenAI, call: _Call, optional: Set[str]) -> ChatAnswer | _Failure:
+        """The answer, asked for again without what the server refuses, and as long as it can be had in another way."""
+        body, without, refusal = call.body, set(self.without), None
+        plain: set[str] = set()
+        read = wrote = 0
         while True:
-            sent = _leaving_out(body, without)
+            sent = leaving_out(body, without | plain)
             try:
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
             except APIError as error:
-                if refused := _refused(error, sent, optional - without):
-                    without |= refused
+                if found := refused(error, sent, optional - without, guess=not self.answered):
+                    without |= found
                     refusal = refusal or error
                     continue
                 return self._failed(refusal or error)
             answer: ChatAnswer = response.extensions[ANSWER]
-            self._succeeded(answer, sent, without)
-            return answer
+            self._succeeded(answer, sent, without, refusal)
+            read, wrote = read + answer.prompt_tokens, wrote + answer.tokens
+            budget = sent[NEW_BUDGET if BUDGET in without else BUDGET]
+            if answer.cut and (answer.reasoned or not answer.text.strip()) and budget < call.room:
+                self.reasons = True
+                body = {**body, BUDGET: call.room}
+            elif "response_format" in sent and not (answer.text.strip() or answer.cut or answer.blocked):
+                plain = {"response_format"}
+            else:
+                return answer._replace(budget=budget, prompt_tokens=read, tokens=wrote)
+            self.calls += 1
 
-    def _succeeded(self, answer: ChatAnswer, sent: Body, without: set[str]) -> None:
+    def _succeeded(self, answer: ChatAnswer, sent: Body, without: set[str], refusal: APIError | None) -> None:
+        if refusal is not None and (new := sorted(without - self.without)):
+            why = in_words(refusal, self.server, self.key)
+            log.warning("%s: %s refuses %s (%s): asked differently from now on", *self._named, ", ".join(new), why)
         self.without |= without
         if "logprobs" in sent and answer.text and not answer.positions and not self.answered:
             self.without.add("logprobs")  # ignored rather than refused: the text is all there will be
+            log.warning("%s: %s gives no log-probs: its words are read from the text", *self._named)
         self.answered += 1
         self.failed_in_a_row = 0
         self.spent += self._cost(answer)
@@ -209,6 +240,10 @@ class OpenAIEngine:
             self.broken = (
                 f"{self.server.url} does not tell its usage, so that server.max_cost cannot be kept; remove it."
             )
+
+    @property
+    def _named(self) -> tuple[str, str]:
+        return self.whose, self.server.url
 
     def _failed(self, error: APIError) -> _Failure:
         why = in_words(error, self.server, self.key)
@@ -224,32 +259,11 @@ class OpenAIEngine:
             self.broken = f"nothing answers at {self.server.url} ({why}). Check server.url and that the server runs."
         elif self.failed_in_a_row >= max(HOPELESS, 4 * self.server.concurrency):
             self.broken = f"{self.server.url} failed {self.failed_in_a_row} times in a row ({why})."
-        return _Failure(why)
+        return _Failure(why, is_blocked(error.code))
 
     def _cost(self, answer: ChatAnswer) -> float:
         prices = self.server.prices
         return (answer.prompt_tokens * prices.input_million + answer.tokens * prices.output_million) / 1e6
-
-
-def _leaving_out(body: Body, without: set[str]) -> Body:
-    """The body as the server wants it."""
-    dropped = {key for name in without & set(_OPTIONAL) for key in _OPTIONAL[name]}
-    kept = {key: value for key, value in body.items() if key not in dropped}
-    if _BUDGET in without:
-        kept[_NEW_BUDGET] = kept.pop(_BUDGET)
-    return kept
-
-
-def _refused(error: APIError, sent: Mapping[str, Any], optional: frozenset[str]) -> set[str]:
-    """What the server's words blame that can be left out; a schema is blamed when nothing is named."""
-    if not isinstance(error, APIStatusError) or error.status_code not in (400, 422):
-        return set()
-    said = error.response.text
-    if _BUDGET in sent and _NEW_BUDGET in said:
-        return {_BUDGET}
-    there = {name for name in optional if name in sent}
-    named = {name for name in there if any(word in said for word in _OPTIONAL[name])}
-    return named or there & {"response_format"}
 
 
 def _completion(request_id: str, answer: ChatAnswer) -> Completion:
@@ -259,5 +273,5 @@ def _completion(request_id: str, answer: ChatAnswer) -> Completion:
         tokens_T=[],
         logprobs_T=[position.logprob for position in answer.positions],
         text=answer.text,
-        finish_reason="length" if answer.finish_reason == "length" else "stop",
+        finish_reason="length" if answer.cut else "stop",
     )

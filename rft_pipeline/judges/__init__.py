@@ -15,6 +15,7 @@ from rft_pipeline.judges.relevance import Relevance
 from rft_pipeline.judges.reward_model import RewardModel
 from rft_pipeline.judges.rule import Rule
 from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import own_object, own_word
 from rft_pipeline.protocols import (
     BinaryJudge,
     ClozeJudge,
@@ -29,7 +30,7 @@ from rft_pipeline.protocols import (
     Single,
 )
 
-__all__ = ["Engines", "Judge", "Judged", "Judgement", "Status", "fenced", "make_judge"]
+__all__ = ["Engines", "Judge", "Judged", "Judgement", "Status", "fenced", "make_judge", "own_object", "own_word"]
 
 
 class Engines(Protocol):

@@ -11,6 +11,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, failed, is_empty, unscored
 from rft_pipeline.judges.template import fill
 from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import NoVerdictError
 from rft_pipeline.protocols import AskingProtocol
 from rft_pipeline.rules import Rollout
 
@@ -28,11 +29,11 @@ class SingleAsking:
         self.max_tokens = max_tokens
 
     def messages(self, rollout: Rollout) -> Messages | None:
-        """What the judge is asked; None when it cannot be asked about this rollout."""
+        """What the judge is asked; None without the reference it needs. Raises `NoVerdictError` if nothing can be."""
         raise NotImplementedError
 
-    def verdict(self, reply: ChatReply) -> Judgement:
-        """What its answer means."""
+    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+        """What its answer means. Raises `NoVerdictError` when it cannot be read."""
         raise NotImplementedError
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
@@ -40,17 +41,38 @@ class SingleAsking:
         for place, rollout in enumerate(rollouts):
             if is_empty(rollout):
                 yield [(place, empty_reply())]
-            elif (messages := self.messages(rollout)) is None:
+                continue
+            try:
+                messages = self.messages(rollout)
+            except NoVerdictError as error:
+                yield [(place, unscored("", str(error)))]
+                continue
+            if messages is None:
                 yield [(place, NO_REFERENCE)]
             else:
                 requests.append(request(str(place), messages, self.max_tokens, self.words, self.schema))
         for reply in self.asker.ask(requests):
-            yield [(int(reply.request_id), self._judge(reply))]
+            place = int(reply.request_id)
+            yield [(place, self._judge(rollouts[place], reply))]
 
-    def _judge(self, reply: ChatReply) -> Judgement:
+    def _judge(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         if reply.error:
             return failed(reply.error)
-        return unscored("", reply.unanswerable) if reply.unanswerable else paid(self.verdict(reply), reply)
+        try:
+            judgement = unscored("", why) if (why := no_answer(reply)) else self.verdict(rollout, reply)
+        except NoVerdictError as error:
+            judgement = unscored(reply.text, str(error))
+        return paid(judgement, reply)
+
+
+def no_answer(reply: ChatReply) -> str:
+    """Why there is nothing to read in a reply that is no error; empty when there is an answer."""
+    if reply.unanswerable or reply.text.strip() or reply.words is not None or not reply.cut_at:
+        return reply.unanswerable
+    return (
+        f"the budget of {reply.cut_at} tokens ran out before the judge had answered; a model that reasons first needs "
+        "more: raise `max_tokens` of the judge in campaign.yaml, or lower its `reasoning_effort`"
+    )
 
 
 def request(

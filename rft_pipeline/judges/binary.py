@@ -1,27 +1,24 @@
 """`binary`: a yes/no question, answered by the log-probs of the first answer token or by a JSON verdict."""
 
-import re
-
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
-from rft_pipeline.judges.base import Judgement, scored, squash, unscored
+from rft_pipeline.judges.base import Judgement, scored, squash
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.protocols import BinaryJudge, Squash
 from rft_pipeline.rules import Rollout
 
 YES, NO = "Yes", "No"
 _NATS = Squash(offset=0, scale=1)
 """p(yes) / (p(yes) + p(no)) is the sigmoid of the log-odds as they are."""
-_WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
 class Binary(SingleAsking):
     """p(yes) / (p(yes) + p(no)); without log-probs 1 or 0."""
 
     def __init__(self, config: BinaryJudge, asker: Asker) -> None:
-        super().__init__(asker, config.max_tokens if config.answer == "json" else 4)
+        super().__init__(asker, config.max_tokens)
         self.config = config
         if config.answer == "json":
             self.schema = schema_of(verdict={"type": "string", "enum": ["yes", "no"]})
@@ -35,19 +32,18 @@ class Binary(SingleAsking):
         values = {"reply": reply, "question": self.config.question, "answer": self.how}
         return filled(self.config, rollout, values)
 
-    def verdict(self, reply: ChatReply) -> Judgement:
+    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+        shown = (rollout.prompt, rollout.completion)
         if self.config.answer == "json":
-            return self._of_json(reply.text)
+            return self._of_json(reply, shown)
         if reply.words is not None:
             yes, no = reply.words[YES], reply.words[NO]
             return scored(squash(yes - no, _NATS), f"yes {yes:.3f}, no {no:.3f} nats", "")
-        if found := _WORD.match(reply.text):
-            return scored(float(found[1].lower() == "yes"), reply.text, "")
-        return unscored(reply.text, "neither yes nor no")
+        return scored(float(own_word(reply.text, (YES, NO), shown) == YES), reply.text, "")
 
-    def _of_json(self, text: str) -> Judgement:
-        found = last_object(text, "verdict")
-        verdict = as_text(found["verdict"]).lower() if found else ""
-        if found is None or verdict not in ("yes", "no"):
-            return unscored(text, "no verdict yes or no in it")
-        return scored(float(verdict == "yes"), text, as_text(found.get("reason")))
+    def _of_json(self, reply: ChatReply, shown: tuple[str, ...]) -> Judgement:
+        found = own_object(reply.text, ("reason", "verdict"), shown, cut=reply.cut_at > 0)
+        verdict = as_text(found["verdict"]).lower()
+        if verdict not in ("yes", "no"):
+            raise NoVerdictError("its verdict is neither yes nor no")
+        return scored(float(verdict == "yes"), reply.text, as_text(found.get("reason")))

@@ -6,20 +6,18 @@ import re
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
-from rft_pipeline.judges.base import Judgement, scored, unscored
+from rft_pipeline.judges.base import Judgement, scored
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.protocols import GradedJudge
 from rft_pipeline.rules import Rollout
-
-_DIGIT = re.compile(r"\W*(\d+)\b")
 
 
 class Graded(SingleAsking):
     """(grade − 1) / (k − 1), so that the worst grade is 0 and the best is 1."""
 
     def __init__(self, config: GradedJudge, asker: Asker) -> None:
-        super().__init__(asker, config.max_tokens if config.answer == "json" else 4)
+        super().__init__(asker, config.max_tokens)
         self.config = config
         self.grades = tuple(str(grade) for grade in range(1, len(config.grades) + 1))
         if config.answer == "json":
@@ -35,13 +33,14 @@ class Graded(SingleAsking):
         values = {"reply": reply, "question": self.config.question, "grades": described, "answer": self.how}
         return filled(self.config, rollout, values)
 
-    def verdict(self, reply: ChatReply) -> Judgement:
+    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+        shown = (rollout.prompt, rollout.completion)
         if self.config.answer == "json":
-            return self._of_json(reply.text)
+            return self._of_json(reply, shown)
         if reply.words is not None:
             return self._expected([reply.words[grade] for grade in self.grades])
-        found = _DIGIT.match(reply.text)
-        return self._score(found[1] if found else "", reply.text, "")
+        bare = re.sub(rf"(\d)\s*/\s*{len(self.grades)}\b", r"\1", reply.text)  # 2/3 is grade 2
+        return self._score(own_word(bare, self.grades, shown), reply.text, "")
 
     def _expected(self, logprobs: list[float]) -> Judgement:
         top = max(logprobs)
@@ -50,15 +49,11 @@ class Graded(SingleAsking):
         raw = ", ".join(f"{name}: {logprob:.3f}" for name, logprob in zip(self.grades, logprobs, strict=True))
         return scored(grade / (len(weights) - 1), f"{raw} nats", f"expected grade {grade + 1:.2f}")
 
-    def _of_json(self, text: str) -> Judgement:
-        found = last_object(text, "grade")
-        return (
-            unscored(text, "no grade in it")
-            if found is None
-            else self._score(str(found["grade"]), text, as_text(found.get("reason")))
-        )
+    def _of_json(self, reply: ChatReply, shown: tuple[str, ...]) -> Judgement:
+        found = own_object(reply.text, ("reason", "grade"), shown, cut=reply.cut_at > 0)
+        return self._score(str(found["grade"]), reply.text, as_text(found.get("reason")))
 
     def _score(self, grade: str, raw: str, reason: str) -> Judgement:
         if grade not in self.grades:
-            return unscored(raw, f"no grade from 1 to {len(self.grades)} in it")
+            raise NoVerdictError(f"its grade is none from 1 to {len(self.grades)}")
         return scored((int(grade) - 1) / (len(self.grades) - 1), raw, reason)

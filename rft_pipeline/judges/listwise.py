@@ -7,15 +7,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges.asking import filled, paid, schema_of
+from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object
 from rft_pipeline.protocols import ListwiseJudge
 from rft_pipeline.rules import Rollout
 
@@ -42,8 +43,7 @@ class Listwise(Comparing):
             f"{name}:\n{fenced(rollout.completion, self.config.max_chars)}"
             for name, rollout in zip(ids, group, strict=True)
         )
-        example = json.dumps({"reason": "...", "ranking": sorted(ids)})
-        values = {"replies": shown, "question": self.config.question, "answer": example}
+        values = {"replies": shown, "question": self.config.question, "answer": _example(ids)}
         messages = filled(self.config, group[0], values)
         return None if messages is None else [messages]
 
@@ -51,11 +51,12 @@ class Listwise(Comparing):
         (reply,) = replies
         if reply.error:
             return [failed(reply.error) for _ in group]
-        found = last_object(reply.text, "ranking")
-        ranking = found["ranking"] if found else None
-        if found is None or not isinstance(ranking, list):
-            return [paid(unscored(reply.text, "no ranking in it"), reply, shared_by=len(group)) for _ in group]
         ids = _ids(group)
+        try:
+            found = _ranking(group, ids, reply)
+        except NoVerdictError as error:
+            return [paid(unscored(reply.text, str(error)), reply, shared_by=len(group)) for _ in group]
+        ranking = found["ranking"]
         times = Counter(name for name in ranking if isinstance(name, str))
         ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]
         judgements = []
@@ -72,6 +73,20 @@ class Listwise(Comparing):
                 judgement = scored(share, reply.text, reason)
             judgements.append(paid(judgement, reply, shared_by=len(group)))
         return judgements
+
+
+def _ranking(group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
+    if why := no_answer(reply):
+        raise NoVerdictError(why)
+    shown = [group[0].prompt, *(rollout.completion for rollout in group), _example(ids)]
+    found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
+    if not isinstance(found["ranking"], list):
+        raise NoVerdictError("its ranking is no list")
+    return found
+
+
+def _example(ids: list[str]) -> str:
+    return json.dumps({"reason": "...", "ranking": sorted(ids)})
 
 
 def _ids(group: Sequence[Rollout]) -> list[str]:

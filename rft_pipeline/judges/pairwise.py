@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.asking import filled, paid, schema_of
+from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import as_text, last_object
+from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.protocols import PairwiseJudge
 from rft_pipeline.rules import Rollout
 
 FIRST, SECOND, TIE = "A", "B", "tie"
-_WORD = re.compile(r"\W*(A|B)\b")
+_POINTS = {FIRST: 1.0, SECOND: -1.0, TIE: 0.0}
 _ORDERS = re.compile(r"of (\d+); (\d+) changed with the order, (\d+) times the first shown won, (\d+) the second")
 
 
@@ -35,7 +35,7 @@ class Pairwise(Comparing):
     """The mean over a reply's opponents: 1 won, 0.5 tied, 0 lost."""
 
     def __init__(self, config: PairwiseJudge, asker: Asker) -> None:
-        super().__init__(asker, config.max_tokens if config.answer == "json" else 4)
+        super().__init__(asker, config.max_tokens)
         self.config = config
         if config.answer == "json":
             self.schema = schema_of(better={"type": "string", "enum": [FIRST, SECOND, TIE]})
@@ -54,43 +54,59 @@ class Pairwise(Comparing):
         orders_of: list[list[tuple[float, float]]] = [[] for _ in group]
         seen: list[list[ChatReply]] = [[] for _ in group]
         said: list[list[str]] = [[] for _ in group]
+        unread: list[list[str]] = [[] for _ in group]
         orders = list(self._orders(len(group)))
         for number in range(0, len(replies), 2):
             (i, j), pair = orders[number], replies[number : number + 2]
-            points = [self._points(reply) for reply in pair]
-            for place, opponent, sign in ((i, j, 1), (j, i, -1)):
+            for place, opponent in ((i, j), (j, i)):
                 seen[place] += pair
                 said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
-                if points[0] is not None and points[1] is not None:
-                    mine = (points[0] - points[1]) * sign  # the second question shows them the other way round
-                    won[place].append(0.5 + 0.5 * ((mine > 1) - (mine < -1)))
-                    orders_of[place].append((points[0], points[1]))
-        return [self._judge(*told) for told in zip(won, orders_of, seen, said, strict=True)]
+            shown = (group[i].prompt, group[i].completion, group[j].completion)
+            try:
+                first, second = (self._points(reply, shown) for reply in pair)
+            except NoVerdictError as error:
+                unread[i].append(str(error))
+                unread[j].append(str(error))
+                continue
+            for place, sign in ((i, 1), (j, -1)):
+                mine = (first - second) * sign  # the second question shows them the other way round
+                won[place].append(0.5 + 0.5 * ((mine > 1) - (mine < -1)))
+                orders_of[place].append((first, second))
+        return [self._judge(*told) for told in zip(won, orders_of, seen, said, unread, strict=True)]
 
     def _judge(
-        self, won: list[float], orders: list[tuple[float, float]], seen: list[ChatReply], said: list[str]
+        self,
+        won: list[float],
+        orders: list[tuple[float, float]],
+        seen: list[ChatReply],
+        said: list[str],
+        unread: list[str],
     ) -> Judgement:
         if errors := [reply.error for reply in seen if reply.error]:
             return failed(errors[0])
         raw = "\n".join(said)
-        if len(won) < len(seen) // 2:
-            return paid(unscored(raw, f"{len(seen) // 2 - len(won)} comparisons could not be read"), *seen, shared_by=2)
+        if unread:
+            why = f"{len(unread)} comparisons could not be read: {unread[0]}"
+            return paid(unscored(raw, why), *seen, shared_by=2)
         tied = sum(each == 0.5 for each in won)
         reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {_orders_told(orders)}"
         return paid(scored(sum(won) / len(won), raw, reason), *seen, shared_by=2)
 
-    def _points(self, reply: ChatReply) -> float | None:
-        """1 for the reply shown first, −1 for the other, 0 for neither; None when the answer cannot be read."""
-        if reply.error:
-            return None
+    def _points(self, reply: ChatReply, shown: Sequence[str]) -> float:
+        """1 for the reply shown first, −1 for the other, 0 for neither. Raises `NoVerdictError`."""
+        if why := reply.error or no_answer(reply):
+            raise NoVerdictError(why)
         if self.config.answer == "json":
-            found = last_object(reply.text, "better")
-            return {FIRST: 1.0, SECOND: -1.0, TIE: 0.0}.get(as_text(found["better"])) if found else None
-        if reply.words is not None:
+            found = own_object(reply.text, ("reason", "better"), shown, cut=reply.cut_at > 0)
+            better = as_text(found["better"])
+        elif reply.words is not None:
             first, second = reply.words[FIRST], reply.words[SECOND]
             return float((first > second) - (first < second))
-        word = _WORD.match(reply.text)
-        return None if word is None else (1.0 if word[1] == FIRST else -1.0)
+        else:
+            better = own_word(reply.text, (FIRST, SECOND), shown, cased=True)
+        if better not in _POINTS:
+            raise NoVerdictError("its verdict is none of A, B and tie")
+        return _POINTS[better]
 
     def _messages(self, first: Rollout, second: Rollout) -> Messages | None:
         values = {

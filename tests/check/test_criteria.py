@@ -189,6 +189,26 @@ def test_a_judge_nobody_defined_is_named(tmp_path: Path) -> None:
     assert finding.endswith("criterion kind is judged by 'strong'; the judges are judge")
 
 
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("class Brief:\n    def messages(self, rollout): ...\n", "has no verdict; both hooks are needed"),
+        ("class Brief:\n    def __init__(self): 1 / 0\n", "settings []: ZeroDivisionError: division by zero"),
+            "judge own:Brief: has no verdict; both hooks are needed",
+        ),
+        (
+            "class Brief:\n    def __init__(self): 1 / 0\n",
+            "judge own:Brief: settings []: ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_judge_of_the_users_own_that_cannot_be_made_is_refused(tmp_path: Path, code: str, finding: str) -> None:
+    own = {"name": "own", "judge": {"protocol": "python", "judge": "own:Brief"}}
+    folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}, own])
+    (folder / "own.py").write_text(code, encoding="utf-8")
+    assert errors(folder) == [f"rubric.yaml: own: judge own:Brief: {finding}"]
+
+
 def test_a_served_judge_cannot_be_asked_for_likelihoods(tmp_path: Path) -> None:
     judge = {"model": "served:strong", "server": {"url": "http://127.0.0.1:1/v1"}}
     folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}], settings={"judge": judge})

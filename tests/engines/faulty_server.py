@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
-FAILING = ("500", "429", "hang", "reset", "half")
+FAILING = ("500", "429", "hang", "reset", "half", "error_200", "choice_error", "no_choice", "abort")
 """No answer comes: for the first try, or for every try."""
-ODD = ("wrong_ids", "two_verdicts", "smuggled", "empty")
+ODD = ("wrong_ids", "two_verdicts", "smuggled", "empty", "filtered")
 """An answer comes, but not the one expected."""
 NUMBER = re.compile(r"number (\d+)")
 
@@ -37,6 +37,14 @@ class Plan:
     """The only key that is let in; any when empty."""
     refuses: tuple[str, ...] = ()
     """Fields answered with 400."""
+    refusal: str = ""
+    """The words it does so in."""
+    refusal_code: str = ""
+    reasoning: int = 0
+    """Tokens it reasons before it answers; a smaller budget ends in an empty answer."""
+    empty_schema: bool = False
+    """Whether an answer to a schema is empty."""
+    most_logprobs: int = 20
     logprobs: bool = True
     usage: bool = True
     says: str = ""
@@ -95,8 +103,12 @@ class Faulty:
             return error(404, f"The model `{body['model']}` does not exist.")
         self.seen.bodies = [*self.seen.bodies[-9:], body]
         if refused := [name for name in plan.refuses if name in body]:
+            if plan.refusal:
+                return error(400, plan.refusal, code=plan.refusal_code)
             instead = ". Use 'max_completion_tokens' instead." if "max_tokens" in refused else ""
             return error(400, f"Unsupported parameter: '{refused[0]}'{instead}")
+        if body.get("top_logprobs", 0) > plan.most_logprobs:
+            return error(400, f"Requested sample logprobs of 20, greater than max allowed: {plan.most_logprobs}")
         asked = body["messages"][-1]["content"]
         found = NUMBER.search(asked)
         number = int(found[1]) if found else 0
@@ -118,6 +130,15 @@ class Faulty:
                 await asyncio.sleep(60)
             case "half":
                 return web.Response(text='{"choices": [{"message": {"content": "ye', content_type="application/json")
+            case "error_200":
+                return web.json_response({"error": {"message": "the provider is ill", "code": 502}})
+            case "no_choice":
+                return web.json_response({"choices": []})
+            case "choice_error" | "abort":
+                part = {"message": {"content": "Yes, dear customer, we will"}, "finish_reason": kind}
+                if kind == "choice_error":
+                    part |= {"finish_reason": "error", "error": {"message": "the provider is gone", "code": 502}}
+                return web.json_response({"choices": [part]})
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
@@ -131,7 +152,7 @@ class Faulty:
             text = f"drawn from {number} with seed {body.get('seed')}"
         match kind:
             case "two_verdicts":
-                text = json.dumps({"reason": "at first", "verdict": other.lower()}) + " but rather " + mine
+                text = json.dumps({"reason": "at first", "verdict": other.lower()}) + " is not so. " + mine
             case "smuggled":
                 text = f"{asked}\n{mine}"
             case "empty":
@@ -139,6 +160,14 @@ class Faulty:
         text = plan.says or text
         message = {"role": "assistant", "content": text}
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop"}
+        if kind == "filtered":
+            message["content"], choice["finish_reason"] = text[:4], "content_filter"
+        if plan.empty_schema and "response_format" in body:
+            message["content"] = ""
+        if plan.reasoning:
+            message["reasoning_content"] = "Let me see."
+            if plan.reasoning >= body.get("max_tokens", body.get("max_completion_tokens")):
+                message["content"], choice["finish_reason"] = None, "length"
         if body.get("logprobs") and plan.logprobs:
             top = [(verdict.capitalize(), -0.5), (f" {verdict}", -1.5), (other, -3.0)]
             listed = [{"token": token, "logprob": logprob} for token, logprob in top]
@@ -151,8 +180,8 @@ class Faulty:
         return answer
 
 
-def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": {"message": message, "code": status}}, status=status, headers=headers)
+def error(status: int, message: str, headers: Mapping[str, str] | None = None, code: str = "") -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code or status}}, status=status, headers=headers)
 
 
 async def serve() -> None:

@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rft_pipeline.campaign import Server
+from rft_pipeline.campaign import Answering, Server
 from rft_pipeline.engines import ChatReply, ChatRequest
 from rft_pipeline.engines.openai import OpenAIEngine
 from tests.engines.faulty_server import Plan
@@ -34,9 +34,11 @@ class Serving:
     def seen(self) -> Any:
         return self._call("/seen")
 
-    def engine(self, model: str = "served:judge", **settings: Any) -> OpenAIEngine:
+    def engine(
+        self, model: str = "served:judge", how: Mapping[str, Any] | None = None, **settings: Any
+    ) -> OpenAIEngine:
         server = Server.model_validate({"url": self.url, **SETTINGS, **settings})
-        return OpenAIEngine(model, server, "judges.strong")
+        return OpenAIEngine(model, server, "judges.strong", Answering.model_validate(how or {}))
 
     def _call(self, path: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(self.root + path, body, {"Content-Type": "application/json"})

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -23,10 +24,6 @@ def at(*listed: tuple[str, float]) -> Position:
 @pytest.mark.parametrize(
     "body",
     [
-        {},
-        {"choices": []},
-        {"choices": None},
-        {"choices": [{}]},
         {"choices": [choice(None)]},
         {"choices": [choice("")], "usage": None},
     ],
@@ -45,6 +42,47 @@ def test_a_text_in_parts_is_joined() -> None:
 def test_what_is_no_answer_says_so(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"not an answer that can be read|an error instead of an answer"):
         read_answer(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({}, "an answer without a message"),
+        ({"choices": []}, "an answer without a message"),
+        ({"choices": None}, "an answer without a message"),
+        ({"choices": [{}]}, "an answer without a message"),
+        ({"choices": [choice("Dear") | {"finish_reason": "error", "error": {"message": "gone"}}]}, "answer: gone"),
+        ({"choices": [choice("Dear") | {"finish_reason": None, "error": {"code": 502}}]}, "answer: {'code': 502}"),
+        ({"choices": [choice("Dear")], "error": {"message": "gone"}}, "an error instead of an answer: gone"),
+        ({"choices": [choice("Dear") | {"finish_reason": "error"}]}, "finish reason 'error'"),
+        ({"choices": [choice("Dear") | {"finish_reason": "abort"}]}, "finish reason 'abort'"),
+        ({"choices": [choice("") | {"finish_reason": "insufficient_system_resource"}]}, "insufficient_system_resource"),
+        ({"choices": [choice("Dear") | {"finish_reason": "something_new"}]}, "finish reason 'something_new'"),
+    ],
+)
+def test_an_answer_that_broke_off_is_none(body: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        read(**body)
+
+
+@pytest.mark.parametrize("reason", [None, "", "stop", "STOP", "eos_token", "end_turn", "tool_calls"])
+def test_an_answer_that_ended_by_itself_is_whole(reason: str | None) -> None:
+    found = read(choices=[choice("Yes") | {"finish_reason": reason, "error": None}])
+    assert (found.text, found.cut, found.blocked) == ("Yes", False, "")
+
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "model_length"])
+def test_an_answer_whose_budget_ran_out_is_cut(reason: str) -> None:
+    assert read(choices=[choice("Yes") | {"finish_reason": reason}]).cut
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "content_filter: RECITATION", "refusal"])
+def test_an_answer_that_a_filter_stopped_says_so(reason: str) -> None:
+    assert reason in read(choices=[choice("Yes, de") | {"finish_reason": reason}]).blocked
+
+
+def test_a_refusal_is_told_in_the_models_words() -> None:
+    assert read(choices=[choice(None, refusal="I cannot.")]).blocked == "the model refused to answer: I cannot."
 
 
 def test_usage_is_read_and_its_absence_told() -> None:

@@ -53,11 +53,11 @@ def test_binary_reads_one_word_or_its_log_probs(answer: Any, score: float | None
         ('{"reason": "thanks", "verdict": "yes"}', 1.0, "thanks"),
         ('It says {"verdict": "yes"} itself. {"reason": "rude", "verdict": "NO"}', 0.0, "rude"),
         ('```json\n{"reason": "a } in it", "verdict": "no"}\n```', 0.0, "a } in it"),
-        ('{"reason": "x", "verdict": "perhaps"}', None, "no verdict yes or no in it"),
-        ('{"reason": "x", "verd', None, "no verdict yes or no in it"),
-        ('{"verdict": ["yes"]}', None, "no verdict yes or no in it"),
-        ("Yes", None, "no verdict yes or no in it"),
-        ("{" * 10000, None, "no verdict yes or no in it"),
+        ('{"reason": "x", "verdict": "perhaps"}', None, "its verdict is neither yes nor no"),
+        ('{"reason": "x", "verd', None, "its outermost JSON object cannot be parsed"),
+        ('{"verdict": ["yes"]}', None, "its verdict is neither yes nor no"),
+        ("Yes", None, "no JSON object in it"),
+        ("{" * 10000, None, "its outermost JSON object cannot be parsed"),
     ],
 )
 def test_binary_takes_the_last_verdict_of_a_json_answer(answer: str, score: float | None, reason: str) -> None:
@@ -163,6 +163,8 @@ from rft_pipeline.judges import fenced
 
 class Brief:
     def __init__(self, most=10):
+        if not isinstance(most, int):
+            raise ValueError("no number")
         self.most = most
 
     def messages(self, rollout):
@@ -170,6 +172,9 @@ class Brief:
 
     def verdict(self, answer):
         return int(answer) / self.most, "because"
+
+class Half:
+    pass
 """
 
 
@@ -181,6 +186,29 @@ def test_a_judge_of_the_users_own_has_two_hooks(tmp_path: Path, answer: str, sco
     (found,) = judgements(judge(config, asker, tmp_path), [REPLY])
     assert found.score == score
     assert asker.asked[0].messages[0][1].endswith("```\nIt comes today.\n```")
+
+
+TOUCHY = """
+class Touchy:
+    def messages(self, rollout):
+        return [] if rollout.completion == "Nothing." else [("user", {"kind": "Is it kind?"}[rollout.completion])]
+
+    def verdict(self, answer):
+        return float(answer)
+"""
+
+
+def test_a_hook_that_raises_leaves_that_reply_unscored_and_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(TOUCHY, encoding="utf-8")
+    asking = judge({"protocol": "python", "judge": "own:Touchy"}, Told(lambda _: "0.5"), tmp_path)
+    replies = [Rollout("Where is it?", completion) for completion in ("rude", "kind", "Nothing.")]
+    found = judgements(asking, replies)
+    assert [(each.status, each.score) for each in found] == [
+        (Status.UNSCORED, None),
+        (Status.SCORED, 0.5),
+        (Status.UNSCORED, None),
+    ]
+    assert [each.reason for each in found] == ["messages: KeyError: 'rude'", "", "messages: nothing to ask"]
 
 
 def test_another_code_of_the_users_own_is_another_criterion(tmp_path: Path) -> None:
@@ -199,6 +227,8 @@ def test_another_code_of_the_users_own_is_another_criterion(tmp_path: Path) -> N
     ("config", "message"),
     [
         ({"judge": "own:Brief", "settings": {"least": 1}}, r"judge own:Brief: settings \['least'\]"),
+        ({"judge": "own:Brief", "settings": {"most": "ten"}}, "judge own:Brief: settings .*: ValueError: no number"),
+        ({"judge": "own:Half"}, "judge own:Half: has no messages and no verdict; both hooks are needed"),
         ({"judge": "own:Long"}, "own:Long: cannot be loaded: AttributeError"),
     ],
 )

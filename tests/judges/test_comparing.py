@@ -132,7 +132,7 @@ def test_pairwise_reads_json_and_leaves_unscored_what_it_cannot_read() -> None:
     assert {each.score for each in judgements(judge(config, tie), GROUP)} == {0.5}
     garbled = judgements(judge(config, Told(lambda _: "both")), GROUP)
     assert {each.status for each in garbled} == {Status.UNSCORED}
-    assert garbled[0].reason == "3 comparisons could not be read"
+    assert garbled[0].reason == "3 comparisons could not be read: no JSON object in it"
 
 
 def test_pairwise_with_fewer_opponents_asks_fewer_questions() -> None:

@@ -52,6 +52,12 @@ def test_another_address_of_the_server_makes_nothing_again(campaign: Path) -> No
     assert made(run(campaign, SAMPLED)) == []
 
 
+def test_another_effort_of_the_judge_is_another_judge(campaign: Path) -> None:
+    run(campaign, SAMPLED)
+    edit(campaign / "campaign.yaml", "judge.reasoning_effort", "low")
+    assert made(run(campaign, SAMPLED))[0] == "round_1/judge_scores"
+
+
 def test_a_served_policy_has_no_weights_to_train(campaign: Path) -> None:
     run(campaign, SAMPLED)
     with pytest.raises(ConfigError, match=r"tiny/round_1/checkpoints: policy\.model served:judge has no weights here"):

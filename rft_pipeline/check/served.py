@@ -1,0 +1,39 @@
+"""Models that a server holds: what can be known of them without asking."""
+
+import os
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.serving import REASONING_TOKENS, reasons_by_name
+from rft_pipeline.check.result import Findings
+
+FEW_TOKENS = 512
+"""Budget below which the reasoning of a model often leaves nothing for its answer."""
+
+
+def check_served(campaign: Campaign, settings: Findings) -> None:
+    """Warn of a policy that cannot be trained, a key that is not set, and budgets that a reasoning uses up."""
+    where = campaign.folder / "campaign.yaml"
+    if campaign.policy.is_served:
+        settings.warnings.append(
+            f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
+            "to round 1's reward_batches can run; checkpoints will refuse"
+        )
+    judges = {campaign.judge_key(name): judge for name, judge in campaign.asked_judges.items()}
+    for key, served in {"policy": campaign.policy, **judges}.items():
+        variable = served.server.api_key_env if served.server else None
+        if variable and not os.environ.get(variable):
+            settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
+    budgets = {f"{key}.max_tokens": (judge, judge.max_tokens) for key, judge in judges.items()}
+    budgets["rollouts.sampling.max_new_tokens"] = (campaign.policy, campaign.rollouts.sampling.max_new_tokens)
+    for key, (served, budget) in budgets.items():
+        if served.is_served and reasons_by_name(served.model) and (budget is None or budget < FEW_TOKENS):
+            settings.warnings.append(f"{where}: {key}: {served.model} reasons before it answers; {_of(budget)}")
+
+
+def _of(budget: int | None) -> str:
+    if budget is not None:
+        return f"{budget} tokens may run out before it has answered: allow {FEW_TOKENS} or more"
+    return (
+        f"an answer may take {REASONING_TOKENS} tokens more than its criterion asks for: set max_tokens to what it may "
+        "take in all, and reasoning_effort where the server knows it"
+    )
