@@ -192,20 +192,14 @@ def test_a_judge_nobody_defined_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "finding"),
     [
-        ("class Brief:\n    def messages(self, rollout): ...\n", "has no verdict; both hooks are needed"),
-        ("class Brief:\n    def __init__(self): 1 / 0\n", "settings []: ZeroDivisionError: division by zero"),
-            "judge own:Brief: has no verdict; both hooks are needed",
-        ),
-        (
-            "class Brief:\n    def __init__(self): 1 / 0\n",
-            "judge own:Brief: settings []: ZeroDivisionError: division by zero",
-        ),
+        ("def messages(self, rollout): ...", "has no verdict; both hooks are needed"),
+        ("def __init__(self): 1 / 0", "settings []: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_judge_of_the_users_own_that_cannot_be_made_is_refused(tmp_path: Path, code: str, finding: str) -> None:
     own = {"name": "own", "judge": {"protocol": "python", "judge": "own:Brief"}}
     folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}, own])
-    (folder / "own.py").write_text(code, encoding="utf-8")
+    (folder / "own.py").write_text(f"class Brief:\n    {code}\n", encoding="utf-8")
     assert errors(folder) == [f"rubric.yaml: own: judge own:Brief: {finding}"]
 
 
