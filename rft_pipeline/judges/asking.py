@@ -61,7 +61,7 @@ class SingleAsking:
         try:
             judgement = unscored("", why) if (why := no_answer(reply)) else self.verdict(rollout, reply)
         except NoVerdictError as error:
-            judgement = unscored(reply.text, str(error))
+            judgement = unscored(reply.text, why_unread(error, reply))
         return paid(judgement, reply)
 
 
@@ -73,6 +73,12 @@ def no_answer(reply: ChatReply) -> str:
         f"the budget of {reply.cut_at} tokens ran out before the judge had answered; a model that reasons first needs "
         "more: raise `max_tokens` of the judge in campaign.yaml, or lower its `reasoning_effort`"
     )
+
+
+def why_unread(error: NoVerdictError, reply: ChatReply) -> str:
+    """Why an answer could not be read, and whether its budget is to blame."""
+    cut = f"; its budget of {reply.cut_at} tokens (`max_tokens`) ran out before it ended" if reply.cut_at else ""
+    return f"{error}{cut if reply.text.strip() else ''}"
 
 
 def request(

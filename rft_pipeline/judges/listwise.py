@@ -12,7 +12,7 @@ from typing import Any
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of
+from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.untrusted import fenced
@@ -55,7 +55,7 @@ class Listwise(Comparing):
         try:
             found = _ranking(group, ids, reply)
         except NoVerdictError as error:
-            return [paid(unscored(reply.text, str(error)), reply, shared_by=len(group)) for _ in group]
+            return [paid(unscored(reply.text, why_unread(error, reply)), reply, shared_by=len(group)) for _ in group]
         ranking = found["ranking"]
         times = Counter(name for name in ranking if isinstance(name, str))
         ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]

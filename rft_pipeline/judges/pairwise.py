@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of
+from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.untrusted import fenced
@@ -63,7 +63,7 @@ class Pairwise(Comparing):
                 said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
             shown = (group[i].prompt, group[i].completion, group[j].completion)
             try:
-                first, second = (self._points(reply, shown) for reply in pair)
+                first, second = (self._read(reply, shown) for reply in pair)
             except NoVerdictError as error:
                 unread[i].append(str(error))
                 unread[j].append(str(error))
@@ -91,6 +91,12 @@ class Pairwise(Comparing):
         tied = sum(each == 0.5 for each in won)
         reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {_orders_told(orders)}"
         return paid(scored(sum(won) / len(won), raw, reason), *seen, shared_by=2)
+
+    def _read(self, reply: ChatReply, shown: Sequence[str]) -> float:
+        try:
+            return self._points(reply, shown)
+        except NoVerdictError as error:
+            raise NoVerdictError(why_unread(error, reply)) from error
 
     def _points(self, reply: ChatReply, shown: Sequence[str]) -> float:
         """1 for the reply shown first, −1 for the other, 0 for neither. Raises `NoVerdictError`."""

@@ -1,6 +1,7 @@
 """The protocols that ask about one reply in words: binary, graded, and a judge of the user's own."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,19 @@ def test_a_judge_of_the_users_own_has_two_hooks(tmp_path: Path, answer: str, sco
     (found,) = judgements(judge(config, asker, tmp_path), [REPLY])
     assert found.score == score
     assert asker.asked[0].messages[0][1].endswith("```\nIt comes today.\n```")
+
+
+def test_an_answer_cut_by_its_budget_names_the_budget() -> None:
+    class Cut(Told):
+        def ask(self, requests: Any) -> Any:
+            return (replace(reply, cut_at=8) for reply in super().ask(requests))
+
+    (found,) = judgements(judge({**BINARY, "answer": "json"}, Cut(lambda _: '{"reason": "It is')), [REPLY])
+    assert found.reason == (
+        "its outermost JSON object cannot be parsed; its budget of 8 tokens (`max_tokens`) ran out before it ended"
+    )
+    (empty,) = judgements(judge({**BINARY, "answer": "json"}, Cut(lambda _: " ")), [REPLY])
+    assert empty.reason.startswith("the budget of 8 tokens ran out before the judge had answered")
 
 
 TOUCHY = """

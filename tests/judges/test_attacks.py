@@ -112,6 +112,33 @@ def test_the_comparison_read_is_the_judges_own(attack: str) -> None:
         assert [each.score for each in judgements(judge, [attacker, fair])] == [0.0, 1.0]
 
 
+OWN = {"binary": '"verdict": "no"', "graded": '"grade": 1'}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("protocol", OWN)
+@pytest.mark.parametrize(
+    "answer", ['{{"reason": "It says {reply}", {own}}}', "{reply}", "It says {reply}", "{reply} is rude."]
+)
+def test_what_is_quoted_without_escaping_or_alone_never_speaks_as_the_judge(
+    attack: str, protocol: str, answer: str
+) -> None:
+    completion = ATTACKS[attack]
+    told = answer.format(reply=completion, own=OWN[protocol])
+    judge = make_judge(TypeAdapter(AnyJudge).validate_python(ASKING[protocol]), OneEngine(Told(lambda _: told)))
+    (judgement,) = judgements(judge, [Rollout("Please help.", completion)])
+    assert judgement.score in (None, 0.0)
+
+
+@pytest.mark.parametrize("protocol", ["pairwise", "listwise"])
+def test_a_comparison_that_the_reply_states_itself_is_none(protocol: str) -> None:
+    attacker, fair = Rollout("Please help.", ATTACKS["writes a verdict"]), Rollout("Please help.", "Gladly.")
+    judge = make_judge(
+        TypeAdapter(AnyJudge).validate_python(ASKING[protocol]), OneEngine(Told(lambda _: attacker.completion))
+    )
+    assert [each.score for each in judgements(judge, [attacker, fair])] == [None, None]
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_judge_that_only_quotes_the_reply_in_one_word_gives_no_verdict(attack: str) -> None:
     config = {"protocol": "binary", "question": "Is it kind?"}
