@@ -2,7 +2,7 @@
 
 import os
 
-from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign import Campaign, Served
 from rft_pipeline.campaign.serving import REASONING_TOKENS, reasons_by_name
 from rft_pipeline.check.result import Findings
 
@@ -23,7 +23,9 @@ def check_served(campaign: Campaign, settings: Findings) -> None:
         variable = served.server.api_key_env if served.server else None
         if variable and not os.environ.get(variable):
             settings.warnings.append(f"{where}: {key}.server.api_key_env: {variable} is not set in this environment")
-    budgets = {f"{key}.max_tokens": (judge, judge.max_tokens) for key, judge in judges.items()}
+    budgets: dict[str, tuple[Served, int | None]] = {
+        f"{key}.max_tokens": (judge, judge.max_tokens) for key, judge in judges.items()
+    }
     budgets["rollouts.sampling.max_new_tokens"] = (campaign.policy, campaign.rollouts.sampling.max_new_tokens)
     for key, (served, budget) in budgets.items():
         if served.is_served and reasons_by_name(served.model) and (budget is None or budget < FEW_TOKENS):

@@ -85,8 +85,8 @@ class OpenAIEngine:
         for place, outcome in self._outcomes(asked, len(requests), OPTIONAL):
             request = requests[place]
             if isinstance(outcome, _Failure):
-                told = {"unanswerable" if outcome.blocked else "error": outcome.why}
-                yield ChatReply(request.request_id, "", **told)
+                error, never = ("", outcome.why) if outcome.blocked else (outcome.why, "")
+                yield ChatReply(request.request_id, "", error=error, unanswerable=never)
                 continue
             yield ChatReply(
                 request.request_id,
@@ -106,8 +106,8 @@ class OpenAIEngine:
         failures, since = [], time.monotonic()
         try:
             for place, outcome in self._outcomes(asked, len(requests), {"logprobs", "seed"}):
-                if why := outcome.why if isinstance(outcome, _Failure) else outcome.blocked:
-                    failures.append(why)
+                if isinstance(outcome, _Failure) or outcome.blocked:
+                    failures.append(outcome.why if isinstance(outcome, _Failure) else outcome.blocked)
                     continue
                 ready.append(_completion(requests[place].request_id, outcome))
                 if len(ready) >= ROWS or time.monotonic() - since > SECONDS:
