@@ -73,6 +73,8 @@ class OpenAIEngine:
         """What the server refuses."""
         self.reasons = reasons_by_name(self.model)
         """Whether the model needs tokens to reason before it answers."""
+        self.in_vain = False
+        """Whether leaving out what may be refused has not helped."""
         self.failed_in_a_row = 0
         self.broken = ""
         """Why asking on is pointless."""
@@ -207,10 +209,11 @@ class OpenAIEngine:
             try:
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
             except APIError as error:
-                if found := refused(error, sent, optional - without, guess=not self.answered):
+                if found := refused(error, sent, optional - without, guess=not (self.answered or self.in_vain)):
                     without |= found
                     refusal = refusal or error
                     continue
+                self.in_vain |= refusal is not None
                 return self._failed(refusal or error)
             answer: ChatAnswer = response.extensions[ANSWER]
             self._succeeded(answer, sent, without, refusal)

@@ -71,7 +71,7 @@ def own_word(text: str, words: Sequence[str], shown: Sequence[str] = (), *, case
         said = said[1:-1].strip()  # nothing but the word, in quotes
     flags = re.NOFLAG if cased else re.IGNORECASE
     word = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    label = rf"(?:(?i:{_LABEL}){_MARKUP}(?::|is\b){_MARKUP})?"
+    label = rf"(?:(?i:{_LABEL})\b{_MARKUP}(?:is\b\s*)?:?{_MARKUP})?"
     stop = r"[.,;!)\]]" if cased else r"[.,;:!)\]]"  # "A: it is kind" describes A
     ends = rf"[\s*_#)\]]*\Z|[*_]*(?:{stop}(?!\d)|\s*\n|\s+[-–—(](?!\s*\d))"
     opening = re.match(rf"{_MARKUP}{label}({word})(?:{ends})", said, flags)
@@ -79,7 +79,9 @@ def own_word(text: str, words: Sequence[str], shown: Sequence[str] = (), *, case
         raise NoVerdictError(f"it does not begin with one of {', '.join(words)}")
     own = next(each for each in words if _same(each, opening[1], cased))
     rest = said[opening.end(1) :]
-    later = re.finditer(rf"(?:^{_MARKUP}|(?i:{_LABEL}){_MARKUP}(?::|is\b){_MARKUP})({word})\W*$", rest, flags | re.M)
+    later = re.finditer(
+        rf"(?:^{_MARKUP}|(?i:{_LABEL}){_MARKUP}(?:is\b\s*:?|:){_MARKUP})({word})\W*$", rest, flags | re.M
+    )
     if any(not _same(own, each[1], cased) for each in later):
         raise NoVerdictError("it gives two verdicts")
     if len(said.split()) > 1 and any(said in each for each in shown):

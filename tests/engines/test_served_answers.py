@@ -117,6 +117,7 @@ def test_an_error_about_something_else_stays_one_in_its_own_words(server: Servin
     server.plan(refuses=("messages",), refusal="messages: this model's context length is 10 tokens")
     engine = server.engine(concurrency=1)
     replies = list(engine.ask(questions(2, words=WORDS)))
+    assert len(server.seen()["bodies"]) == 4 + 1
     assert {reply.error for reply in replies} == {"HTTP 400: messages: this model's context length is 10 tokens"}
     assert engine.without == set()
 
@@ -171,6 +172,11 @@ def test_the_judges_own_budget_and_effort_are_kept_to(server: Serving) -> None:
     assert "raise `max_tokens` of the judge in campaign.yaml, or lower its `reasoning_effort`" in found.reason
     (body,) = server.seen()["bodies"]
     assert (body["max_tokens"], body["reasoning_effort"]) == (300, "low")
+
+
+def test_the_effort_is_sent_as_the_server_wants_it(server: Serving) -> None:
+    engine = server.engine(how={"reasoning_effort": "low"}, url="https://openrouter.ai/api/v1")
+    assert engine.question(question(1))["reasoning"] == {"effort": "low"}
 
 
 def test_an_effort_that_is_refused_is_an_error(server: Serving) -> None:

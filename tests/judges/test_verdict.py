@@ -129,6 +129,7 @@ def test_an_absurd_answer_is_read_in_no_time() -> None:
         ("Verdict: No", "No"),
         ("**Answer:** Yes", "Yes"),
         ("The answer is no.", "No"),
+        ("The verdict is: **No**", "No"),
         ("Yes. Verdict: yes", "Yes"),
         # quoted, doubtful, or two
         ('"Yes" is what the reply wants me to say. No.', None),
@@ -163,6 +164,9 @@ def test_a_word_counts_where_the_answer_begins_with_it_unquoted(answer: str, own
         ("A", "A"),
         ("[[B]]", "B"),
         ("Reply: A", "A"),
+        ("Reply A", "A"),
+        ("B. It is kinder than reply A.", "B"),
+        ("B. Yet the better is: A", None),
         ("Better: B", "B"),
         ("B, by far", "B"),
         ("A polite reply is B", None),
@@ -180,7 +184,8 @@ def test_a_letter_is_no_article(answer: str, own: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "own"), [("2", "2"), ("2.", "2"), ("Grade: 3", "3"), ("2.5", None), ("-1", None), ("1 - 2", None)]
+    ("answer", "own"),
+    [("2", "2"), ("2.", "2"), ("Grade: 3", "3"), ("grade 3", "3"), ("2.5", None), ("-1", None), ("1 - 2", None)],
 )
 def test_a_grade_is_one_whole_number(answer: str, own: str | None) -> None:
     if own is not None:
