@@ -1,4 +1,4 @@
-"""What the sensor and the schedule of a campaign decide; test_daemon.py sees a daemon act on it."""
+"""What the sensor and the schedule of a campaign decide; test_daemon*.py see a daemon act on it."""
 
 import json
 from datetime import UTC, datetime

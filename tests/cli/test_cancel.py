@@ -4,12 +4,15 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from rft_pipeline.progress import read_progress
 from rft_pipeline.store import Home, rollouts_table
 from tests.assets.small import instance, left_behind
 from tests.cli.small import ended, started
 from tests.runs import edit, run
+
+pytestmark = pytest.mark.waits
 
 ROLLOUTS = 4 * 128
 

@@ -10,6 +10,8 @@ from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import ended, started
 from tests.runs import edit
 
+pytestmark = pytest.mark.waits
+
 
 def test_two_campaigns_run_side_by_side_on_one_sqlite_home(tiny_campaign: Path) -> None:
     shutil.copytree(tiny_campaign, tiny_campaign.with_name("other"))

@@ -1,0 +1,76 @@
+"""A real dagster-daemon retrains the tiny campaign on what was logged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from rft_pipeline import champions
+from rft_pipeline.cycles import newest
+from rft_pipeline.store import Home, RecordStore
+from tests.assets.daemon import daemon, finished, runs, ticks_of, wait_for
+from tests.logs.test_cycle import log, set_up
+from tests.runs import edit
+
+
+def test_a_good_cycle_is_promoted_a_bad_one_that_starts_from_it_is_not_and_between_them_is_rest(
+    tiny_campaign: Path,
+) -> None:
+    """Each cycle learns the replies that its logs give as references: the first an apology, the second a refusal."""
+    learn_to_apologise(tiny_campaign)
+    set_up(tiny_campaign, cron="* * * * *")
+    log(tiny_campaign, "monday", reference="We are very sorry.")
+    home = Home.find()
+
+    def rests(cycle: int) -> Callable[[], bool]:
+        nothing = f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle {cycle}"
+        return lambda: [tick.skip_reason for tick in ticks_of("tiny_retrain")][:1] == [nothing]
+
+    with daemon():
+        wait_for(finished(rft__cycle="1"))
+        champion = champions.champion(home.root, "tiny")
+        assert champion is not None
+        wait_for(rests(1))
+        log(tiny_campaign, "tuesday", reference="No.")
+        wait_for(finished(rft__cycle="2"))
+        wait_for(rests(2))
+
+    (first,), (second,) = runs(rft__cycle="1"), runs(rft__cycle="2")
+    assert (first.tags["rft/champion"], first.tags["rft/promoted"]) == ("none", "round 1")
+    assert (second.tags["rft/champion"], second.tags["rft/promoted"]) == (champion.record, "none")
+    assert first.tags["rft/reason"] == "retraining, cycle 1: 8 new and 0 old prompts of 12 logged rows"
+    assert second.tags["rft/reason"] == "retraining, cycle 2: 6 new and 2 old prompts of 24 logged rows"
+    assert champions.history(home.root, "tiny") == (champion,)
+    policy, decided = (RecordStore(home.store).current(f"tiny/{name}") for name in ("policy", "promotion"))
+    assert policy is not None
+    assert (policy.content_hash, policy.dagster_run_id) == (champion.content_hash, second.run_id)
+    assert decided is not None
+    cycle = newest(home, "tiny")
+    assert cycle is not None
+    outcome = json.loads((cycle.folder / "outcome.json").read_text(encoding="utf-8"))
+    assert (outcome["promoted"], outcome["promotion"]) == ("none", decided.address)
+    assert outcome["said"].startswith("no round is promoted over the champion. Round 1: reward -0.")
+    in_mlflow = [" ".join(run.info.run_name.split(" ")[:3]) for run in mlflow_runs(home)]
+    assert in_mlflow == ["tiny cycle 1", "cycle 1 round", "tiny cycle 2", "cycle 2 round"]
+
+
+def learn_to_apologise(folder: Path) -> None:
+    """One round that imitates references, and a rubric for which "We are very sorry." is perfect."""
+    patterns = {"apologises": "sorry", "plain_text": "^[ -~]*$"}
+    rules = [
+        {"name": name, "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": pattern}}}
+        for name, pattern in patterns.items()
+    ]
+    edit(folder / "rubric.yaml", "criteria", rules)
+    for where, value in {"rounds": 1, "training.method": "sft", "training.epochs": 10}.items():
+        edit(folder / "campaign.yaml", where, value)
+    edit(folder / "campaign.yaml", "training.learning_rate", 1e-2)
+
+
+def mlflow_runs(home: Home) -> list[Run]:
+    client = MlflowClient(tracking_uri=home.mlflow_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
