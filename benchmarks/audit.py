@@ -80,6 +80,8 @@ def made(pipeline: Pipeline, campaign: Campaign, judge: "StandIn | None") -> tup
 class StandIn:
     """Answers whether a reply does what the question names; which answers are wrong follows from the texts."""
 
+    control_tokens: frozenset[str] = frozenset()
+
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         for request in requests:
             text = request.messages[-1][1]

@@ -41,6 +41,7 @@ class Recorder:
     """An asker that keeps what it is asked."""
 
     asked: list[ChatRequest] = field(default_factory=list)
+    control_tokens: frozenset[str] = frozenset()
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         self.asked += requests

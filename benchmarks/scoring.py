@@ -90,6 +90,12 @@ class Recorder:
     def text_tokens(self, text: str) -> list[int]:
         return self.engine.text_tokens(text)
 
+    def opening_tokens(self, text: str) -> list[int]:
+        return self.engine.opening_tokens(text)
+
+    def reply_tokens(self, reply: str) -> list[int]:
+        return self.engine.reply_tokens(reply)
+
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         self.calls.append(list(requests))
         return [

@@ -202,25 +202,40 @@ def as_rollout(row: dict[str, Any]) -> Rollout:
         completion=row["completion"],
         finish_reason=row["finish_reason"],
         fields=json.loads(row["fields"]),
+        system=own_system(row["messages"]),
     )
 
 
 def transcript(messages: str) -> str:
-    """A prompt as a judge reads it: its text, or the turns in order when there are several."""
+    """What was asked, as a judge reads it: the user's text, or the turns in order when there are several."""
     turns = [turn for turn in json.loads(messages) if turn["role"] != "system"]
     if len(turns) == 1:
         return str(turns[0]["content"])
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
+def own_system(messages: str) -> str:
+    """The system turns of a prompt itself, as one text; empty without one."""
+    return "\n\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] == "system")
+
+
+def as_read(messages: str) -> str:
+    """A prompt as people read it: what was asked, after the prompt's own system turn where it has one."""
+    system, asked = own_system(messages), transcript(messages)
+    return f"system: {system}\n\n{asked}" if system else asked
+
+
 def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
     """What a criterion's judge is shown of each rollout.
 
-    A model sees the texts, and a good answer where the criterion says so; a rule also how the reply ended and the
-    prompt's fields; a protocol that compares, all different replies to the same prompt among `views`.
+    All see the texts, the prompt's own system turn among them; a model a good answer where the criterion says so; a
+    rule also how the reply ended and the prompt's fields; a protocol that compares, all different replies to the same
+    prompt among `views`.
     """
     asked = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
-    parts: list[list[Any]] = [[view.prompt, view.completion] for view in views]
+    parts: list[list[Any]] = [
+        [view.prompt, view.completion, *([{"system": view.system}] if view.system else [])] for view in views
+    ]
     if any(judge["protocol"] in SEE_ALL for judge in asked):
         for part, view in zip(parts, views, strict=True):
             part += [view.finish_reason, dict(view.fields)]
@@ -228,10 +243,10 @@ def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[st
         for part, view in zip(parts, views, strict=True):
             part.append({REFERENCE: view.fields.get(REFERENCE)})
     if any(judge["protocol"] in GROUPED for judge in asked):
-        replies: dict[str, set[str]] = defaultdict(set)
+        replies: dict[tuple[str, str], set[str]] = defaultdict(set)
         for view in views:
-            replies[view.prompt].add(view.completion)
-        groups = {prompt: fingerprint(sorted(group)) for prompt, group in replies.items()}
+            replies[view.asked].add(view.completion)
+        groups = {asked: fingerprint(sorted(group)) for asked, group in replies.items()}
         for part, view in zip(parts, views, strict=True):
-            part.append({"group": groups[view.prompt]})
+            part.append({"group": groups[view.asked]})
     return [fingerprint(part) for part in parts]

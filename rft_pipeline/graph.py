@@ -23,12 +23,12 @@ CODE_VERSIONS = {
     "rubric": "2",
     "policy": "1",
     "labels": "1",
-    "judge_audit": "2",
-    "rollouts": "1",
-    "judge_scores": "2",
+    "judge_audit": "3",
+    "rollouts": "2",
+    "judge_scores": "3",
     "reward_batches": "3",
-    "checkpoints": "2",
-    "eval_reports": "3",
+    "checkpoints": "3",
+    "eval_reports": "4",
     "promotion": "2",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""

@@ -239,15 +239,15 @@ GROUPED = frozenset({"listwise", "pairwise"})
 
 VERSIONS = {
     "rule": 1,
-    "contrast": 1,
-    "relevance": 1,
-    "cloze": 1,
-    "reward_model": 1,
-    "binary": 3,
-    "graded": 2,
-    "listwise": 2,
-    "pairwise": 2,
-    "python": 2,
+    "contrast": 2,
+    "relevance": 2,
+    "cloze": 2,
+    "reward_model": 2,
+    "binary": 4,
+    "graded": 3,
+    "listwise": 3,
+    "pairwise": 3,
+    "python": 3,
     "panel": 1,
 }
 """Grows when a protocol's scores may change for the same settings; part of the criterion's fingerprint."""

@@ -15,6 +15,7 @@ import polars as pl
 from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
+from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
@@ -35,6 +36,7 @@ class Reader:
     limit: int | None
     """Most tokens it reads and writes together; None when its files are not here or do not say."""
     tokenizer: "Tokenizer | None"
+    """Reads texts as ones that continue another: without a space put in front."""
 
     def tokens(self, text: str) -> int:
         """Tokens of a text, or its words when there is no tokenizer."""
@@ -172,9 +174,8 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
 
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tokenizer = (
-            Tokenizer.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").is_file() else None
-        )
+        file = folder / "tokenizer.json"
+        tokenizer = plain(Tokenizer.from_file(str(file)), opens=False) if file.is_file() else None
     except Exception as error:  # the tokenizers package raises nothing narrower
         settings.errors.append(f"{where}: {folder}: not a model that can be read: {error}")
         return None

@@ -2,7 +2,8 @@
 
 Near duplicates are found by the Jaccard similarity of word 3-grams (shingles; Broder 1997): shared over all different
 ones, in [0, 1]. A prompt that is near shares more than `NEAR` of the triples, hence one of the rarest ones (prefix
-filter; Chaudhuri et al. 2006): only prompts that do are compared.
+filter; Chaudhuri et al. 2006): only prompts that do are compared. Prompts whose own system turns say different things
+are different prompts, however like their questions are.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rft_pipeline.addresses import own_system
 from rft_pipeline.check.result import Findings
 
 NEAR = 0.6
@@ -49,10 +51,10 @@ class Known:
     """Prompts that others are held against, made ready once."""
 
     def __init__(self, prompts: pl.DataFrame) -> None:
-        found = [words(text) for text in _texts(prompts)]
+        found = _read(prompts)
         self.ids = prompts["id"]
         self.shingles = [_triples(each) for each in found]
-        self.by_text = {"".join(each): i for i, each in reversed(list(enumerate(found)))}
+        self.by_text = {each.whole: i for i, each in reversed(list(enumerate(found)))}
         self.by_triple: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for i, triples in enumerate(self.shingles):
             for triple in triples:
@@ -60,11 +62,11 @@ class Known:
 
     def alike(self, others: pl.DataFrame) -> list[Pair]:
         """Each of the others that is like one of these, with the one most like it; most alike first."""
-        found = (self._nearest(name, words(text)) for name, text in zip(others["id"], _texts(others), strict=True))
+        found = (self._nearest(name, each) for name, each in zip(others["id"], _read(others), strict=True))
         return sorted((pair for pair in found if pair is not None), key=lambda pair: -pair.similarity)
 
-    def _nearest(self, name: str, mine: list[str]) -> Pair | None:
-        if (same := self.by_text.get("".join(mine))) is not None:
+    def _nearest(self, name: str, mine: "_Prompt") -> Pair | None:
+        if (same := self.by_text.get(mine.whole)) is not None:
             return Pair(self.ids[same], name, 1.0)
         triples = _triples(mine)
         rarest = sorted(triples, key=lambda triple: len(self.by_triple.get(triple, ())))
@@ -81,13 +83,29 @@ def words(text: str) -> list[str]:
     return folded.translate(_SPACES).split() or [folded]
 
 
-def _triples(found: list[str]) -> set[tuple[str, ...]]:
-    return {tuple(found[i : i + 3]) for i in range(max(1, len(found) - 2))}
+class _Prompt(NamedTuple):
+    """A prompt by its words."""
+
+    system: str
+    """Of its own system turn; empty without one."""
+    asked: list[str]
+
+    @property
+    def whole(self) -> tuple[str, str]:
+        return self.system, "".join(self.asked)
 
 
-def _texts(prompts: pl.DataFrame) -> list[str]:
+def _triples(found: _Prompt) -> set[tuple[str, ...]]:
+    """The word triples of what is asked, those under another system turn being others."""
+    return {(found.system, *found.asked[i : i + 3]) for i in range(max(1, len(found.asked) - 2))}
+
+
+def _read(prompts: pl.DataFrame) -> list[_Prompt]:
     return [
-        "\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")
+        _Prompt(
+            " ".join(words(own_system(messages))),
+            words("\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")),
+        )
         for messages in prompts["messages"]
     ]
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rft_pipeline.campaign import Sampling
 from rft_pipeline.engines.base import (
@@ -13,19 +14,31 @@ from rft_pipeline.engines.base import (
     ScoreRequest,
     ScoreResult,
 )
+from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, opening_tokens, reply_tokens, text_tokens
 
 
 class AnswersItself(ABC):
     """An asker that generates and scores."""
 
+    tokenizer: Any
     batch_size: int
     context: int
 
-    @abstractmethod
-    def text_tokens(self, text: str) -> list[int]: ...
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        return control_tokens(self.tokenizer)
 
-    @abstractmethod
-    def chat_tokens(self, messages: Messages) -> list[int]: ...
+    def chat_tokens(self, messages: Messages) -> list[int]:
+        return chat_tokens(self.tokenizer, messages)
+
+    def text_tokens(self, text: str) -> list[int]:
+        return text_tokens(self.tokenizer, text)
+
+    def opening_tokens(self, text: str) -> list[int]:
+        return opening_tokens(self.tokenizer, text)
+
+    def reply_tokens(self, reply: str) -> list[int]:
+        return reply_tokens(self.tokenizer, reply)
 
     @abstractmethod
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]: ...
@@ -35,7 +48,7 @@ class AnswersItself(ABC):
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         """Words by their log-probs, where each is one token; whatever else is wanted by greedy sampling."""
-        tokens = {word: self.text_tokens(word) for word in {word for request in requests for word in request.words}}
+        tokens = {word: self.reply_tokens(word) for word in {word for request in requests for word in request.words}}
         weighed: list[tuple[ChatRequest, tuple[int, ...]]] = []
         written: list[ChatRequest] = []
         for request in requests:

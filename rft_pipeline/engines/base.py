@@ -120,7 +120,15 @@ class Scorer(Protocol):
         ...
 
     def text_tokens(self, text: str) -> list[int]:
-        """The tokens of plain text; nothing in it becomes a special token."""
+        """The tokens of plain text that continues another text; nothing in it becomes a special token."""
+        ...
+
+    def opening_tokens(self, text: str) -> list[int]:
+        """The tokens of plain text that begins a document."""
+        ...
+
+    def reply_tokens(self, reply: str) -> list[int]:
+        """The tokens of an assistant's reply after the tokens of a conversation."""
         ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
@@ -130,6 +138,11 @@ class Scorer(Protocol):
 
 class Asker(Protocol):
     """Answers questions in words."""
+
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """What the model's tokenizer reads as one token of its own, as text; empty where the tokenizer is not here."""
+        ...
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         """One reply a request, in any order, each as soon as it is there; one that failed says so in `error`.

@@ -1,35 +1,197 @@
 """Texts and conversations as tokens, for every engine that holds a tokenizer.
 
-What people and models wrote never becomes a special token, whatever it spells.
+A conversation has the tokens that `apply_chat_template` gives it, except that what people and models wrote never
+becomes a special token, whatever it spells.
 """
 
-from typing import Any
+import json
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.errors import EngineError
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+BREAK = "\u200b"
+"""Breaks a control token: invisible to a reader, another token to a model."""
 _SLOT = "\ue000{}\ue001"
-"""Stands for a message's content while the chat template is rendered, so that content is never read as template."""
-
-
-def text_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of plain text."""
-    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-    return tokens
+"""Stands for a message's content while a chat template is examined."""
+_STAND_INS = range(0xF0000, 0xFFFFE)
+"""Code points for private use: one stands for the first letter of a special token that a content spells, until the
+tokenizer has looked for special tokens."""
+_MARKUP = re.compile(r"[^\w\s]\S*\w\S*[^\w\s]")
 
 
 def chat_tokens(tokenizer: Any, messages: Messages, reply_follows: bool = True) -> list[int]:
     """The tokens of a conversation, up to where the assistant speaks next if a reply follows.
 
-    Raises `EngineError` when the chat template does not show every message once and in order.
+    Raises `EngineError` when the chat template refuses the conversation or drops a message.
     """
-    slots = [{"role": role, "content": _SLOT.format(i)} for i, (role, _) in enumerate(messages)]
-    rest = tokenizer.apply_chat_template(slots, tokenize=False, add_generation_prompt=reply_follows)
-    tokens: list[int] = []
-    for i, (_, content) in enumerate(messages):
-        before, found, rest = rest.partition(_SLOT.format(i))
-        if not found:
-            raise EngineError(f"the chat template drops or reorders message {i} ({messages[i][0]})")
-        tokens += tokenizer.encode(before, add_special_tokens=False) + text_tokens(tokenizer, content)
-    last: list[int] = tokenizer.encode(rest, add_special_tokens=False)
-    return tokens + last
+    contents = [content for _, content in messages]
+    harmless, stand_ins = _harmless(contents, special_tokens(tokenizer))
+    roles = tuple(role for role, _ in messages)
+    rendered = render_chat(tokenizer, tuple(zip(roles, harmless, strict=True)), reply_follows)
+    for i, role in enumerate(dropped(tokenizer, roles, reply_follows)):
+        if role:
+            raise EngineError(f"the chat template drops message {i} ({role})")
+    if not stand_ins:
+        tokens: list[int] = tokenizer.encode(rendered, add_special_tokens=False)
+        return tokens
+    if not tokenizer.is_fast:
+        for stand_in, letter in stand_ins:
+            rendered = rendered.replace(stand_in, letter + BREAK)
+        broken: list[int] = tokenizer.encode(rendered, add_special_tokens=False)
+        return broken
+    found: list[int] = _standing_in(tokenizer, len(tokenizer), stand_ins).encode(rendered, add_special_tokens=False).ids
+    return found
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of plain text that continues another text: no space is added in front of it."""
+    return _plain_tokens(tokenizer, text, opens=False)
+
+
+def opening_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of plain text that begins a document, after the token that the tokenizer begins documents with."""
+    opened = [token for token in tokenizer.encode("")[:1] if token == tokenizer.bos_token_id]
+    return opened + _plain_tokens(tokenizer, text, opens=True)
+
+
+def reply_tokens(tokenizer: Any, reply: str) -> list[int]:
+    """The tokens of an assistant's reply where it follows the tokens of a conversation.
+
+    Some chat templates (Llama 2) write a space before a reply that is not part of what asks for one: it counts as the
+    reply's, since the model was trained to write it.
+    """
+    return text_tokens(tokenizer, _gap(tokenizer, tokenizer.chat_template) + reply)
+
+
+def special_tokens(tokenizer: Any) -> frozenset[str]:
+    """The special tokens of a tokenizer, as text."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return frozenset(token for token in (*added, *tokenizer.all_special_tokens) if token)
+
+
+def control_tokens(tokenizer: Any) -> frozenset[str]:
+    """What a tokenizer reads as one token of its own, as text: special tokens, and added ones that are markup."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    return special_tokens(tokenizer) | {token for token in added if _MARKUP.fullmatch(token)}
+
+
+def render_chat(tokenizer: Any, messages: Messages, reply_follows: bool) -> str:
+    """The conversation as the chat template writes it. Raises `EngineError` when the template refuses it."""
+    from jinja2.exceptions import TemplateError
+
+    turns = [{"role": role, "content": content} for role, content in messages]
+    try:
+        rendered: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply_follows)
+    except TemplateError as error:
+        roles = ", ".join(role for role, _ in messages)
+        raise EngineError(f"the chat template refuses the turns {roles}: {error}") from error
+    return rendered
+
+
+def dropped(tokenizer: Any, roles: tuple[str, ...], reply_follows: bool = True) -> list[str]:
+    """A place for each turn: its role where the chat template does not show it, otherwise empty."""
+    rendered = render_chat(tokenizer, _slots(roles), reply_follows)
+    return ["" if _SLOT.format(i) in rendered else role for i, role in enumerate(roles)]
+
+
+def plain(tokenizer: "Tokenizer", opens: bool) -> "Tokenizer":
+    """A copy that reads no special token in a text, and adds a space in front of it at most where it opens one."""
+    from tokenizers import Tokenizer
+
+    state = _plain_state(tokenizer)
+    if not opens:
+        state["normalizer"] = _adding_no_space(state["normalizer"])
+        state["pre_tokenizer"] = _adding_no_space(state["pre_tokenizer"])
+    copy = Tokenizer.from_str(json.dumps(state))
+    copy.encode_special_tokens = True
+    return copy
+
+
+def _slots(roles: tuple[str, ...]) -> Messages:
+    return tuple((role, _SLOT.format(i)) for i, role in enumerate(roles))
+
+
+def _harmless(contents: list[str], special: frozenset[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
+    """The contents, with a stand-in for the first letter of each special token that they spell; and what each stand-in
+    stands for."""
+    spelled = re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True)) or r"(?!)")
+    if not any(map(spelled.search, contents)):
+        return contents, ()
+    written = set().union(*contents)
+    free = (chr(point) for point in _STAND_INS if chr(point) not in written)
+    stand_in = {letter: next(free) for letter in sorted({token[0] for token in special})}
+    harmless = []
+    for content in contents:
+        while spelled.search(content):
+            content = spelled.sub(lambda found: stand_in[found.group()[0]] + found.group()[1:], content)
+        harmless.append(content)
+    return harmless, tuple((stand, letter) for letter, stand in stand_in.items())
+
+
+@lru_cache(maxsize=8)
+def _gap(tokenizer: Any, template: str) -> str:
+    """The white space that the template puts between what asks for a reply and the reply."""
+    try:
+        asked = render_chat(tokenizer, _slots(("user",)), reply_follows=True)
+        replied = render_chat(tokenizer, _slots(("user", "assistant")), reply_follows=False)
+    except EngineError:  # no reply is ever shown: then nothing is known of what is put before one
+        return ""
+    before = replied.partition(_SLOT.format(1))[0]
+    gap = before.removeprefix(asked) if before.startswith(asked) else ""
+    return gap if gap.isspace() else ""
+
+
+def _plain_tokens(tokenizer: Any, text: str, opens: bool) -> list[int]:
+    if not tokenizer.is_fast:
+        tokens: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return tokens
+    found: list[int] = _plain(tokenizer, len(tokenizer), opens).encode(text, add_special_tokens=False).ids
+    return found
+
+
+@lru_cache(maxsize=8)
+def _plain(tokenizer: Any, size: int, opens: bool) -> "Tokenizer":
+    """`size` is the tokenizer's: one that tokens were added to needs another copy."""
+    return plain(tokenizer.backend_tokenizer, opens)
+
+
+@lru_cache(maxsize=8)
+def _standing_in(tokenizer: Any, size: int, stand_ins: tuple[tuple[str, str], ...]) -> "Tokenizer":
+    """A copy that puts the letters in the place of their stand-ins after it has looked for special tokens."""
+    from tokenizers import Tokenizer, normalizers
+
+    state = _plain_state(tokenizer.backend_tokenizer)
+    for token in state["added_tokens"]:
+        token["normalized"] = token["normalized"] and not token["special"]
+    copy = Tokenizer.from_str(json.dumps(state))
+    restored = [normalizers.Replace(stand, letter) for stand, letter in stand_ins]
+    copy.normalizer = normalizers.Sequence([*restored, *([copy.normalizer] if copy.normalizer else [])])
+    return copy
+
+
+def _plain_state(tokenizer: "Tokenizer") -> dict[str, Any]:
+    """A tokenizer's settings; pieces that are special tokens have no chance against those that spell them."""
+    state: dict[str, Any] = json.loads(tokenizer.to_str())
+    state |= {"truncation": None, "padding": None}
+    if state["model"]["type"] == "Unigram":
+        special = {token["content"] for token in state["added_tokens"] if token["special"]}
+        pieces = state["model"]["vocab"]
+        state["model"]["vocab"] = [[piece, -1e6 if piece in special else score] for piece, score in pieces]
+    return state
+
+
+def _adding_no_space(step: Any) -> Any:
+    """A normalizer or pre-tokenizer that adds no space; None when adding one is all it does."""
+    if step is None or step["type"] == "Prepend":
+        return None
+    for steps in ("normalizers", "pretokenizers"):
+        if steps in step:
+            return {**step, steps: [kept for each in step[steps] if (kept := _adding_no_space(each)) is not None]}
+    plain = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
+    return {**step, **plain.get(step["type"], {})}

@@ -59,6 +59,9 @@ _Outcome = tuple[int, ChatAnswer | _Failure]
 class OpenAIEngine:
     """A model that a server holds. It answers questions and draws completions; money and calls are counted."""
 
+    control_tokens: frozenset[str] = frozenset()
+    """Its tokenizer is the server's."""
+
     def __init__(self, model: str, server: Server, whose: str, how: Answering | None = None) -> None:
         """`whose` is the settings' key that `server` stands under. Raises `ConfigError` when its API key is not set."""
         self.model = model.removeprefix(SERVED)

@@ -17,8 +17,7 @@ from transformers.generation.logits_process import (
 
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
-from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult
-from rft_pipeline.engines.chat_tokens import chat_tokens, text_tokens
+from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_device
 from rft_pipeline.errors import EngineError
 
@@ -46,12 +45,6 @@ class TransformersEngine(AnswersItself):
         del self.model
         if self.device == "cuda":
             torch.cuda.empty_cache()
-
-    def text_tokens(self, text: str) -> list[int]:
-        return text_tokens(self.tokenizer, text)
-
-    def chat_tokens(self, messages: Messages) -> list[int]:
-        return chat_tokens(self.tokenizer, messages)
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:

@@ -22,8 +22,7 @@ from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
-from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult
-from rft_pipeline.engines.chat_tokens import chat_tokens, text_tokens
+from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.weights import ADAPTER, load_tokenizer, load_weights
 from rft_pipeline.errors import EngineError
 
@@ -50,12 +49,6 @@ class VllmEngine(AnswersItself):
         """End vLLM's processes; the engine answers nothing any more."""
         self.engine.engine_core.shutdown(timeout=_LAST_SECONDS)
         multiprocessing.active_children()  # reaps those that ended
-
-    def text_tokens(self, text: str) -> list[int]:
-        return text_tokens(self.tokenizer, text)
-
-    def chat_tokens(self, messages: Messages) -> list[int]:
-        return chat_tokens(self.tokenizer, messages)
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         prompts = [self.chat_tokens(request.messages) for request in requests]

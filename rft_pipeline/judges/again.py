@@ -22,6 +22,10 @@ def make_judge_again(config: Single, engines: Engines) -> Judge:
 class _OtherSeeds:
     asker: Asker
 
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        return self.asker.control_tokens
+
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         return self.asker.ask([replace(each, seed=seed_of(each.seed, "again") % 2**31) for each in requests])
 

@@ -99,13 +99,24 @@ def paid(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) -> Judge
     )
 
 
-def filled(config: AskingProtocol, prompt: Rollout, values: Mapping[str, str]) -> Messages | None:
-    """The template with the prompt, the reference and `values` in it; None when a reference is wanted and missing."""
+def filled(config: AskingProtocol, prompt: Rollout, values: Mapping[str, str], own: frozenset[str]) -> Messages | None:
+    """The template with the prompt, the reference and `values` in it; None when a reference is wanted and missing.
+
+    `own` holds the control tokens of the judge's tokenizer.
+    """
     reference = prompt.fields.get(REFERENCE)
     if config.reference and not (isinstance(reference, str) and reference.strip()):
         return None
-    shown = f"\nA good reply would be:\n{fenced(str(reference), config.max_chars)}\n" if config.reference else ""
-    return fill(config.template, {"prompt": fenced(prompt.prompt, config.max_chars), "reference": shown, **values})
+    shown = f"\nA good reply would be:\n{fenced(str(reference), config.max_chars, own)}\n" if config.reference else ""
+    return fill(config.template, {"prompt": _prompt(prompt, config.max_chars, own), "reference": shown, **values})
+
+
+def _prompt(prompt: Rollout, max_chars: int, own: frozenset[str]) -> str:
+    """The user's side between fences; after it, of a prompt that has a system turn of its own, that turn."""
+    asked = fenced(prompt.prompt, max_chars, own)
+    if not prompt.system:
+        return asked
+    return f"{asked}\n\nThe assistant had these instructions:\n{fenced(prompt.system, max_chars, own)}"
 
 
 def schema_of(**properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,12 +28,12 @@ class Binary(SingleAsking):
             self.how = "Answer Yes or No."
 
     def messages(self, rollout: Rollout) -> Messages | None:
-        reply = fenced(rollout.completion, self.config.max_chars)
+        reply = fenced(rollout.completion, self.config.max_chars, self.asker.control_tokens)
         values = {"reply": reply, "question": self.config.question, "answer": self.how}
-        return filled(self.config, rollout, values)
+        return filled(self.config, rollout, values, self.asker.control_tokens)
 
     def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
-        shown = (rollout.prompt, rollout.completion)
+        shown = (*rollout.asked, rollout.completion)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
         if reply.words is not None:

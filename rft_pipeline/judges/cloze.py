@@ -24,11 +24,11 @@ class Cloze(LikelihoodJudge):
         self.prior: dict[ScoreRequest, float] = {}
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        return [self._request(template, rollout.prompt, rollout.completion) for template in self.templates]
+        return [self._request(template, rollout.given, rollout.completion) for template in self.templates]
 
     def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
         found = [self._log_odds(result) for result in results]
-        prior = [self._prior(self._request(template, rollout.prompt, "")) for template in self.templates]
+        prior = [self._prior(self._request(template, rollout.given, "")) for template in self.templates]
         nats = sum(a - b for a, b in zip(found, prior, strict=True)) / len(found)
         reason = f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
         return Measured(nats, reason)
@@ -44,7 +44,7 @@ class Cloze(LikelihoodJudge):
         fill = {"{prompt}": prompt}
         head, tail = (re.sub(r"\{prompt\}", lambda slot: fill[slot.group()], part) for part in (head, tail))
         return ScoreRequest(
-            prefix=tuple(self.engine.text_tokens(head)),
+            prefix=tuple(self.engine.opening_tokens(head)),
             continuation=tuple(self.engine.text_tokens(reply + tail)),
             candidates=tuple(self.words),
             want_tokens=False,

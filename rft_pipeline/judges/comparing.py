@@ -68,15 +68,15 @@ class Comparing:
 
 def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
     """Places by prompt."""
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, rollout in enumerate(rollouts):
-        groups[rollout.prompt].append(place)
+        groups[rollout.asked].append(place)
     return list(groups.values())
 
 
 def _shuffled(rollouts: Sequence[Rollout]) -> Any:
     """An order that follows from the texts alone: not from who wrote them, nor from the campaign."""
-    return lambda place: seed_of(0, "shown to the judge", rollouts[place].prompt, rollouts[place].completion)
+    return lambda place: seed_of(0, "shown to the judge", rollouts[place].given, rollouts[place].completion)
 
 
 def _alone(rollout: Rollout, group: int, lacks_reference: bool) -> Judgement:

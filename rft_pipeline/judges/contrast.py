@@ -14,9 +14,9 @@ class Contrast(LikelihoodJudge):
         self.personas = (config.positive, config.negative)
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        reply = tuple(self.engine.text_tokens(rollout.completion))
+        reply = tuple(self.engine.reply_tokens(rollout.completion))
         return [
-            ScoreRequest(tuple(self.engine.chat_tokens((("system", persona), ("user", rollout.prompt)))), reply)
+            ScoreRequest(tuple(self.engine.chat_tokens(rollout.conversation(persona))), reply)
             for persona in self.personas
         ]
 

@@ -39,12 +39,13 @@ class Listwise(Comparing):
 
     def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
         ids = _ids(group)
+        own = self.asker.control_tokens
         shown = "\n\n".join(
-            f"{name}:\n{fenced(rollout.completion, self.config.max_chars)}"
+            f"{name}:\n{fenced(rollout.completion, self.config.max_chars, own)}"
             for name, rollout in zip(ids, group, strict=True)
         )
         values = {"replies": shown, "question": self.config.question, "answer": _example(ids)}
-        messages = filled(self.config, group[0], values)
+        messages = filled(self.config, group[0], values, own)
         return None if messages is None else [messages]
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
@@ -78,7 +79,7 @@ class Listwise(Comparing):
 def _ranking(group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
     if why := no_answer(reply):
         raise NoVerdictError(why)
-    shown = [group[0].prompt, *(rollout.completion for rollout in group), _example(ids)]
+    shown = [*group[0].asked, *(rollout.completion for rollout in group), _example(ids)]
     found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
     if not isinstance(found["ranking"], list):
         raise NoVerdictError("its ranking is no list")
@@ -91,5 +92,5 @@ def _example(ids: list[str]) -> str:
 
 def _ids(group: Sequence[Rollout]) -> list[str]:
     """One id a reply, that tells nothing of its place and cannot be guessed by who wrote it."""
-    named = fingerprint([[rollout.prompt, rollout.completion] for rollout in group])
+    named = fingerprint([[rollout.given, rollout.completion] for rollout in group])
     return [f"R{fingerprint([named, place])[:4].upper()}{place}" for place in range(len(group))]

@@ -61,7 +61,7 @@ class Pairwise(Comparing):
             for place, opponent in ((i, j), (j, i)):
                 seen[place] += pair
                 said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
-            shown = (group[i].prompt, group[i].completion, group[j].completion)
+            shown = (*group[i].asked, group[i].completion, group[j].completion)
             try:
                 first, second = (self._read(reply, shown) for reply in pair)
             except NoVerdictError as error:
@@ -115,13 +115,14 @@ class Pairwise(Comparing):
         return _POINTS[better]
 
     def _messages(self, first: Rollout, second: Rollout) -> Messages | None:
+        own = self.asker.control_tokens
         values = {
-            "first": fenced(first.completion, self.config.max_chars),
-            "second": fenced(second.completion, self.config.max_chars),
+            "first": fenced(first.completion, self.config.max_chars, own),
+            "second": fenced(second.completion, self.config.max_chars, own),
             "question": self.config.question,
             "answer": self.how,
         }
-        return filled(self.config, first, values)
+        return filled(self.config, first, values, own)
 
     def _orders(self, count: int) -> Iterator[tuple[int, int]]:
         """Each pair in both orders, one after the other: on a circle, a reply meets its nearest neighbours."""

@@ -15,8 +15,8 @@ class Relevance(LikelihoodJudge):
         self.alone = tuple(engine.chat_tokens((("system", config.system), ("user", ""))))
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        reply = tuple(self.engine.text_tokens(rollout.completion))
-        given = tuple(self.engine.chat_tokens((("system", self.system), ("user", rollout.prompt))))
+        reply = tuple(self.engine.reply_tokens(rollout.completion))
+        given = tuple(self.engine.chat_tokens(rollout.conversation(self.system)))
         return [ScoreRequest(given, reply), ScoreRequest(self.alone, reply)]
 
     def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:

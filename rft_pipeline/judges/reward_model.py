@@ -22,9 +22,8 @@ class RewardModel:
         for start in range(0, len(rollouts), CHUNK):
             chunk = rollouts[start : start + CHUNK]
             shown = [rollout for rollout in chunk if not is_empty(rollout)]
-            rewards = iter(
-                self.rewarder.reward([(("user", each.prompt), ("assistant", each.completion)) for each in shown])
-            )
+            asked = [(*rollout.conversation(), ("assistant", rollout.completion)) for rollout in shown]
+            rewards = iter(self.rewarder.reward(asked))
             judgements = []
             for rollout in chunk:
                 if is_empty(rollout):

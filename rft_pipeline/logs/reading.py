@@ -144,21 +144,13 @@ def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged
         raise DataError("has neither messages nor prompt")
     if key == "messages" and not isinstance(value, list):
         raise DataError("messages: must be a list of messages; a text goes into prompt")
-    messages = messages_of(_up_to_the_last_user_turn(value), key)
+    messages = messages_of(value, key)
     fields = {field: each for field, each in row.values.items() if field not in (*_TEXTS, opt_out)}
     try:
         canonical_json(fields)
     except (TypeError, ValueError) as error:
         raise DataError(str(error).removeprefix("$.")) from error
     return Logged(fingerprint(messages), name, messages, fields, opted_out)
-
-
-def _up_to_the_last_user_turn(value: Any) -> Any:
-    """What follows it, e.g. the calls of tools, need not be messages that can be used."""
-    if not isinstance(value, list):
-        return value
-    users = [place for place, turn in enumerate(value) if isinstance(turn, dict) and turn.get("role") == "user"]
-    return value[: users[-1] + 1] if users else value
 
 
 def _without_text(error: DataError | str) -> str:

@@ -28,12 +28,30 @@ class Rollout:
     """One completion and what is known of it; the completion is untrusted text."""
 
     prompt: str
-    """The customer's side: the text of the last user turn."""
+    """What was asked: the text of the user's turn, or the turns in order when there are several."""
     completion: str
     finish_reason: str = "stop"
     """`stop` (the model ended its turn) or `length` (the budget ran out)."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The prompt row's other columns."""
+    system: str = ""
+    """The prompt's own system turn, e.g. the rules of one shop; the campaign's `policy.system` is none. Empty without
+    one."""
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """What replies must share to answer the same prompt."""
+        return self.system, self.prompt
+
+    @property
+    def given(self) -> str:
+        """All that the reply may draw on, as one text."""
+        return "\n\n".join(part for part in self.asked if part)
+
+    def conversation(self, system: str = "") -> tuple[tuple[str, str], ...]:
+        """The prompt as (role, content) turns; `system` stands in front of its own system turn."""
+        turns = (("system", "\n\n".join(part for part in (system, self.system) if part)), ("user", self.prompt))
+        return turns if turns[0][1] else turns[1:]
 
 
 class Verdict(NamedTuple):

@@ -43,10 +43,10 @@ class NoInventedFacts(Rule):
     """
 
     name: Literal["no_invented_facts"] = "no_invented_facts"
-    version: int = 2
+    version: int = 3
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        known = _in_digits(rollout.prompt)
+        known = _in_digits(rollout.given)
         for kind, pattern in _CLAIMS.items():
             for found in pattern.findall(rollout.completion):
                 claim = re.escape(_in_digits(found.rstrip(".,:/-")))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import transcript
+from rft_pipeline.addresses import as_read
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, clustered_mean, distinct_n, paired_difference, repetition
@@ -179,7 +179,7 @@ def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
 def _example(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": kind,
-        "prompt": transcript(row["messages"]),
+        "prompt": as_read(row["messages"]),
         "difference": row["difference"],
         "base": {"completion": row["completion"], "reward": row["reward"], "scores": row["scores"]},
         "tuned": {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout
+from rft_pipeline.addresses import as_read
 from rft_pipeline.audit import (
     Agreement,
     Calibration,
@@ -271,7 +271,7 @@ def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "id": row["id"],
-            "prompt": as_rollout(row).prompt,
+            "prompt": as_read(row["messages"]),
             "completion": row["completion"],
             "label": row["label"],
             "score": row["score"],

@@ -100,10 +100,8 @@ class _Stage:
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
         """All different replies to the prompts of which one lacks its judgement."""
-        prompts = {self.views[place].prompt for place in missing["place"]}
-        return once.filter(
-            pl.Series([self.views[place].prompt in prompts for place in once["place"]], dtype=pl.Boolean)
-        )
+        prompts = {self.views[place].asked for place in missing["place"]}
+        return once.filter(pl.Series([self.views[place].asked in prompts for place in once["place"]], dtype=pl.Boolean))
 
     def _judge(
         self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str

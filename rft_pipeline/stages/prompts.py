@@ -178,22 +178,23 @@ def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
 def messages_of(value: Any, key: str) -> list[dict[str, str]]:
     """A text or a list of messages as the messages up to the last user turn; their further keys are left out.
 
-    Raises `DataError` naming the key.
+    What follows that turn, e.g. a call of a tool, is not read. Raises `DataError` naming the key.
     """
     if value is None:
         raise DataError(f"{key}: is missing")
     if isinstance(value, str):
         turns = [{"role": "user", "content": value}]
     elif isinstance(value, list):
-        turns = [_turn(turn, f"{key}[{i}]") for i, turn in enumerate(value)]
+        users = [i for i, turn in enumerate(value) if isinstance(turn, dict) and turn.get("role") == "user"]
+        read = value[: users[-1] + 1] if users else value
+        turns = [_turn(turn, f"{key}[{i}]") for i, turn in enumerate(read)]
+        if not users:
+            raise DataError(f"{key}: no user turn among its {len(turns)} messages")
     else:
         raise DataError(f"{key}: must be a text or a list of messages, is {shown(value)}")
-    last = max((i for i, turn in enumerate(turns) if turn["role"] == "user"), default=None)
-    if last is None:
-        raise DataError(f"{key}: no user turn among its {len(turns)} messages")
-    if not turns[last]["content"].strip():
+    if not turns[-1]["content"].strip():
         raise DataError(f"{key}: is empty")
-    return turns[: last + 1]
+    return turns
 
 
 def _turn(turn: Any, key: str) -> dict[str, str]:

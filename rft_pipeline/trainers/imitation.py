@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from rft_pipeline.engines.chat_tokens import reply_tokens
 from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.examples import Example, in_steps
@@ -23,7 +24,7 @@ def imitate(job: TrainJob, examples: Sequence[Example]) -> dict[str, float]:
     for example in in_steps(examples, job.training, job.seed):
         tokens = example.tokens
         if tokens is None:
-            tokens = [*tokenizer.encode(example.text, add_special_tokens=False), tokenizer.eos_token_id]
+            tokens = [*reply_tokens(tokenizer, example.text), tokenizer.eos_token_id]
         labels = [IGNORED] * len(example.prompt_tokens) + tokens
         rows.append({"input_ids": example.prompt_tokens + tokens, "labels": labels})
     trainer = SFTTrainer(

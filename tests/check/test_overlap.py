@@ -41,6 +41,21 @@ def test_the_limit_of_near_duplicates_is_above_three_fifths() -> None:
     assert overlaps(train, frame("a b c d e f g")) == [Pair("0", "0", 0.8)]  # 4 of 5
 
 
+def test_prompts_that_differ_in_their_own_system_turn_alone_are_different_prompts() -> None:
+    def under(system: str, asked: str) -> pl.DataFrame:
+        turns = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
+        return pl.DataFrame({"id": ["0"], "messages": [json.dumps(turns)]})
+
+    train = under("Returns within 30 days.", "Can I send the lamp back?")
+    assert overlaps(train, under("Returns within 14 days.", "Can I send the lamp back?")) == []
+    assert overlaps(train, frame("Can I send the lamp back?")) == []
+    assert overlaps(train, under("returns within 30 days", "Can I send the lamp back, please?")) == [
+        Pair("0", "0", 0.8)  # 4 of 5 triples
+    ]
+    rules = "Returns within 30 days. Be kind. Answer in one sentence. Never name a price."
+    assert overlaps(under(rules, "Can I send the lamp back?"), under(rules, "Where is my new desk now?")) == []
+
+
 def test_texts_of_punctuation_alone_are_not_all_the_same() -> None:
     assert overlaps(frame("???"), frame("!!!")) == []
     assert overlaps(frame("???"), frame("???")) == [Pair("0", "0", 1.0)]

@@ -239,5 +239,5 @@ def test_a_template_that_drops_a_message_is_refused(
     tiny_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiny_engine.tokenizer, "chat_template", "{{ messages[-1]['content'] }}")
-    with pytest.raises(EngineError, match=r"drops or reorders message 0 \(system\)"):
+    with pytest.raises(EngineError, match=r"drops message 0 \(system\)"):
         tiny_engine.chat_tokens((("system", "Be kind."), ("user", "x")))

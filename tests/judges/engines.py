@@ -48,6 +48,16 @@ class Counting:
     def text_tokens(self, text: str) -> list[int]:
         return self.engine.text_tokens(text)
 
+    def opening_tokens(self, text: str) -> list[int]:
+        return self.engine.opening_tokens(text)
+
+    def reply_tokens(self, reply: str) -> list[int]:
+        return self.engine.reply_tokens(reply)
+
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        return self.engine.control_tokens
+
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         if self.limit is not None and len(self.asked) + len(requests) > self.limit:
             raise EngineError("the engine is gone")
@@ -78,6 +88,8 @@ class Answering(Counting):
 
 class Told:
     """Answers every question with what `answer` makes of its text, last question first; `None` is a failed call."""
+
+    control_tokens: frozenset[str] = frozenset()
 
     def __init__(self, answer: Callable[[str], str | dict[str, float] | None]) -> None:
         self.answer = answer

@@ -172,8 +172,62 @@ def test_no_completion_becomes_a_special_token(tiny_engine: TransformersEngine, 
     assert special_tokens(ATTACKS["imitates the chat"]) == special_tokens("Yes.")
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(
+            "<turn|>",
+            "<|turn>",
+            "[|endofturn|]",
+            "<seed:eos>",
+            "</seed:think>",
+            "[gMASK]",
+            "<sop>",
+            "<eop>",
+            "<unused7>",
+        ),
+        *(
+            "<|im_end|>",
+            "<｜User｜>",
+            "<｜tool▁calls▁begin>",
+            "]~b]",
+            "[e~[",
+            "<EOS_TOKEN>",
+            "[/TOOL_RESULTS]",
+            "[SEP]",
+        ),
+        *("<tool_call>", "</think>", "<end_of_utterance>", "<SPECIAL_12>", "<extra_id_0>", "<用户>"),
+    ],
+)
+def test_control_tokens_of_common_models_are_broken(token: str) -> None:
+    broken = f"{token[0]}\u200b{token[1:]}"
+    assert defused(f"a{token}{token}b") == f"a{broken}{broken}b"
+
+
+def test_the_control_tokens_of_the_judges_own_tokenizer_are_broken() -> None:
+    own = frozenset({"«end»", "<tool>"})
+    assert defused("«end» <tool>", own) == "«\u200bend» <\u200btool>"
+    assert defused("«end» <tool>") == "«end» <tool>"
+
+
+@pytest.mark.parametrize("protocol", ASKING)
+def test_a_local_judge_is_shown_none_of_its_own_control_tokens(protocol: str) -> None:
+    asker = Told(lambda _: "")
+    asker.control_tokens = frozenset({"«end»"})
+    judge = make_judge(TypeAdapter(AnyJudge).validate_python({**ASKING[protocol], "reference": True}), OneEngine(asker))
+    fields = {"reference": "good «end»"}
+    judgements(judge, [Rollout("Help «end»", text, fields=fields, system="Be kind «end»") for text in ("a «end»", "b")])
+    shown = [text for each in asker.asked for _, text in each.messages]
+    assert shown
+    assert all("«\u200bend»" in text and "«end»" not in text for text in shown)
+
+
+def test_an_engine_tells_the_control_tokens_of_its_tokenizer(tiny_engine: TransformersEngine) -> None:
+    assert tiny_engine.control_tokens == {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+
+
 def test_defusing_changes_control_tokens_alone() -> None:
-    plain = "a < b, <b>bold</b>, [1], x |> y, `x`, https://x.y/<id>"
+    plain = "a < b, <b>bold</b>, [1], x |> y, x <| f y > z, `x`, https://x.y/<id>, [img](a), [mask], <xs:e>, a<b|c>"
     assert defused(plain) == plain
     assert defused("<|im_end|>") == "<\u200b|im_end|>"
     assert fenced("a `` b") == "```\na `` b\n```"

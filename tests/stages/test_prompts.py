@@ -96,6 +96,23 @@ def test_a_chat_log_counts_up_to_the_last_user_turn_and_keeps_system_turns(tmp_p
     assert row["fields"] == '{"agent":"Ann"}'
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "5 parcels"},
+        {"role": "assistant", "content": [{"type": "image_url"}]},
+        "no message at all",
+    ],
+)
+@pytest.mark.parametrize("format_", ["chat_log", "jsonl"])
+def test_what_follows_the_last_user_turn_need_not_be_readable(tmp_path: Path, after: Any, format_: Any) -> None:
+    key = "messages" if format_ == "chat_log" else "prompt"
+    jsonl(tmp_path / "log.jsonl", {key: [{"role": "user", "content": "Where is it?"}, after]})
+    rows = read_source(PromptSource(source="log.jsonl", format=format_), tmp_path)
+    assert rows["messages"].to_list() == ['[{"content":"Where is it?","role":"user"}]']
+
+
 def test_text_parts_of_a_message_are_joined(tmp_path: Path) -> None:
     parts = [{"type": "text", "text": "Broken "}, {"type": "text", "text": "lamp."}]
     jsonl(tmp_path / "log.jsonl", {"messages": [{"role": "user", "content": parts}]})
