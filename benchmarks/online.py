@@ -38,7 +38,9 @@ def train_online(
         )
         return [0.0 if value is None else float(value) for value in judged(rows)["reward"]]
 
-    turns = [conversation(messages, campaign.policy.system) for messages in prompts["messages"]]
+    turns = [
+        conversation(messages, campaign.policy.system, campaign.policy.system_in) for messages in prompts["messages"]
+    ]
     trainer = GRPOTrainer(
         model=load_weights(base, "float32", "cpu"),
         args=GRPOConfig(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.campaign import Campaign, Sampling
+from rft_pipeline.campaign import Campaign, Sampling, SystemIn
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.protocols import DEFAULT_JUDGE, GROUPED, ModelProtocol, RuleJudge
 from rft_pipeline.rubric import Criterion
@@ -39,14 +39,14 @@ def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) ->
     return ranked.sort("rank", "prompt_id").head(count).drop("rank")
 
 
-def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int) -> str:
+def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int, system_in: SystemIn = "own_turn") -> str:
     """What fixes a completion beside policy, prompt and index."""
-    return sampling_of({"sampling": sampling.identity, "system": system, "seed": seed})
+    return sampling_of({"sampling": sampling.identity, "system": system, "system_in": system_in, "seed": seed})
 
 
 def sampling_of(settings: Mapping[str, Any]) -> str:
     """The same, from the settings of a record that holds rollouts."""
-    return fingerprint({name: settings[name] for name in ("sampling", "system", "seed")})
+    return fingerprint({name: settings[name] for name in ("sampling", "system", "system_in", "seed")})
 
 
 def rollout_addresses(prompts: pl.DataFrame, policy: str, sampling: str, group_size: int) -> pl.DataFrame:
@@ -131,7 +131,7 @@ def judge_models(campaign: Campaign) -> dict[str, str]:
 
 def as_they_answer(campaign: Campaign, judges: Mapping[str, str]) -> dict[str, str]:
     """What stands for each judge's model, together with the settings that change its answers."""
-    settings = {judge_source(name): judge.answering for name, judge in campaign.asked_judges.items()}
+    settings = {judge_source(name): judge.changes_answers for name, judge in campaign.asked_judges.items()}
     return {
         name: fingerprint([content, settings[name]]) if settings.get(name) else content
         for name, content in judges.items()

@@ -74,6 +74,7 @@ def _rollouts_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
     return {
         **campaign.rollouts.identity,
         "system": campaign.policy.system,
+        "system_in": campaign.policy.system_in,
         "seed": campaign.seed,
         "round": node.round,
     }
@@ -100,6 +101,7 @@ def _eval_reports_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
         "criteria": criteria(campaign.evaluated),
         "shown_in_order": campaign.rubric.names,
         "system": campaign.policy.system,
+        "system_in": campaign.policy.system_in,
         "seed": campaign.seed,
     }
 

@@ -11,7 +11,16 @@ from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, w
 from rft_pipeline.campaign.promotion import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
 from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
-from rft_pipeline.campaign.serving import Answering, EngineRuntime, JudgeModel, Policy, Served, Server, TokenPrices
+from rft_pipeline.campaign.serving import (
+    Answering,
+    EngineRuntime,
+    JudgeModel,
+    Policy,
+    Served,
+    Server,
+    SystemIn,
+    TokenPrices,
+)
 from rft_pipeline.campaign.training import Dpo, Lora, Raft, Reward, Training, TrainRuntime
 
 __all__ = [
@@ -41,6 +50,7 @@ __all__ = [
     "Schedule",
     "Served",
     "Server",
+    "SystemIn",
     "TokenPrices",
     "TrainRuntime",
     "Training",

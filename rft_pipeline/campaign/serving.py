@@ -62,6 +62,9 @@ class Server(Strict):
         return self
 
 
+SystemIn = Literal["own_turn", "user_turn"]
+
+
 class Served(Strict):
     """A model by where its weights come from, or by the name a server knows it under."""
 
@@ -71,6 +74,9 @@ class Served(Strict):
     """`embedded`, a hub id (`org/name` or `org/name@revision`), a local folder, or `served:NAME`."""
     server: Server | None = None
     """Only for `served:NAME`. The name is what counts as the model; a server may move without anything made again."""
+    system_in: SystemIn = "own_turn"
+    """Where system texts stand: in turns of their own, or each in front of the next user turn's text, for a model whose
+    chat template refuses system turns."""
 
     @model_validator(mode="after")
     def _server_fits(self) -> Self:
@@ -89,7 +95,7 @@ class Policy(Served):
     """The model to tune. A served one can be sampled and judged, but has no weights here to train."""
 
     system: str | None = None
-    """A system message put before every prompt."""
+    """A system message put before every prompt that has no system turn of its own."""
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -115,6 +121,11 @@ class JudgeModel(Served, Answering):
     """A model behind criteria that are not rules."""
 
     runtime: EngineRuntime = EngineRuntime()
+
+    @property
+    def changes_answers(self) -> dict[str, Any]:
+        """The settings by which the same model answers as another judge would."""
+        return self.answering | ({} if self.system_in == "own_turn" else {"system_in": self.system_in})
 
     @model_validator(mode="after")
     def _only_a_server_is_told_how(self) -> Self:

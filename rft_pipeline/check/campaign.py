@@ -16,6 +16,7 @@ from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
 from rft_pipeline.check.served import check_served
+from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.labels.table import why_left_out
@@ -59,6 +60,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_noise(campaign, anchors, store, settings)
     check_context(campaign, prompts, models, rubric, settings)
+    check_templates(campaign, prompts, models, settings)
     settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))

@@ -88,7 +88,11 @@ def _check_policy(
     """The system message, the prompt and the reply share the policy's context."""
     if policy is not None and policy.limit is not None:
         lengths = [
-            sum(policy.tokens(content) for _, content in conversation(messages, campaign.policy.system)) + budget
+            sum(
+                policy.tokens(content)
+                for _, content in conversation(messages, campaign.policy.system, campaign.policy.system_in)
+            )
+            + budget
             for messages in rows["messages"]
         ]
         _report(lengths, rows, split, f"policy.model {policy.name}", policy.limit, budget, settings, campaign)

@@ -193,5 +193,6 @@ def _adding_no_space(step: Any) -> Any:
     for steps in ("normalizers", "pretokenizers"):
         if steps in step:
             return {**step, steps: [kept for each in step[steps] if (kept := _adding_no_space(each)) is not None]}
-    plain = {"Metaspace": {"prepend_scheme": "never"}, "ByteLevel": {"add_prefix_space": False}}
-    return {**step, **plain.get(step["type"], {})}
+    if step["type"] == "Metaspace":
+        return {**step, "prepend_scheme": "never"}
+    return {**step, "add_prefix_space": False} if step["type"] == "ByteLevel" else step

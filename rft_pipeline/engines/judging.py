@@ -7,6 +7,7 @@ from typing import Any
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.engines import Asker, Rewarder, Scorer, load
+from rft_pipeline.engines.system_turn import SystemInUserTurn
 
 
 class JudgeEngines:
@@ -18,22 +19,24 @@ class JudgeEngines:
         self.loaded: dict[tuple[str, str], Any] = {}
 
     def scorer(self, by: str) -> Scorer:
-        scorer: Scorer = self._weights(by)
+        scorer: Scorer = self._shown(by, self._weights(by))
         return scorer
 
     def asker(self, by: str) -> Asker:
         judge, key = self.campaign.all_judges[by], self.campaign.judge_key(by)
         if judge.server is None:
-            asker: Asker = self._weights(by)
+            engine = self._weights(by)
         else:
             server = judge.server
-            asker = self._once("server", by, lambda: load.load_server(judge.model, server, key, judge))
+            engine = self._once("server", by, lambda: load.load_server(judge.model, server, key, judge))
+        asker: Asker = self._shown(by, engine)
         return asker
 
     def rewarder(self, by: str) -> Rewarder:
-        rewarder: Rewarder = self._once(
+        engine = self._once(
             "rewarder", by, lambda: load.load_reward_model(self._folder(by), self.campaign.all_judges[by].runtime)
         )
+        rewarder: Rewarder = self._shown(by, engine)
         return rewarder
 
     def close(self) -> None:
@@ -41,6 +44,10 @@ class JudgeEngines:
         for engine in self.loaded.values():
             engine.close()
         self.loaded.clear()
+
+    def _shown(self, by: str, engine: Any) -> Any:
+        """The engine, shown system texts where the campaign says."""
+        return SystemInUserTurn(engine) if self.campaign.all_judges[by].system_in == "user_turn" else engine
 
     def _weights(self, by: str) -> Any:
         runtime = self.campaign.all_judges[by].runtime

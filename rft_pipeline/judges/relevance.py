@@ -12,7 +12,7 @@ class Relevance(LikelihoodJudge):
     def __init__(self, config: RelevanceJudge, engine: Scorer) -> None:
         super().__init__(engine, config.squash)
         self.system = config.system
-        self.alone = tuple(engine.chat_tokens((("system", config.system), ("user", ""))))
+        self.alone = tuple(engine.chat_tokens(Rollout("", "").conversation(config.system)))
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         reply = tuple(self.engine.reply_tokens(rollout.completion))

@@ -135,6 +135,7 @@ class Job:
                 table=rollouts_table(self.home.store),
                 engine=lambda: engines.enter_context(closing(self.generator(role, runtime))),
                 progress=self.progress,
+                system_in=self.campaign.policy.system_in,
             )
         return with_prompts(rows, prompts), made
 

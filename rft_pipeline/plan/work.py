@@ -254,7 +254,9 @@ class _Counting:
             missing = (expected if prompts is None else prompts.height) * count
             self.work.add("rollouts", missing)
             return missing
-        named = sampling_fingerprint(sampling, self.campaign.policy.system, self.campaign.seed)
+        named = sampling_fingerprint(
+            sampling, self.campaign.policy.system, self.campaign.seed, self.campaign.policy.system_in
+        )
         wanted = rollout_addresses(prompts, policy, named, count)
         table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
         missing = table.missing(wanted, narrow).height

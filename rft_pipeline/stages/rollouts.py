@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.addresses import rollout_addresses, sampling_fingerprint
-from rft_pipeline.campaign import Sampling
+from rft_pipeline.campaign import Sampling, SystemIn
 from rft_pipeline.engines import Completion, GenerateRequest, Generator
 from rft_pipeline.engines.base import Messages
+from rft_pipeline.engines.system_turn import in_user_turn
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.progress import Progress
 from rft_pipeline.store.tables import Table
@@ -29,12 +30,13 @@ def sample_rollouts(
     table: Table,
     engine: Callable[[], Generator],
     progress: Progress,
+    system_in: SystemIn = "own_turn",
 ) -> tuple[pl.DataFrame, int]:
     """Sample what `table` lacks; return all P·G rollouts, ordered by (prompt, sample_index), and how many were made.
 
     `engine` is called only when something is missing. Raises `EngineError`; rows sampled until then stay in the table.
     """
-    sampling_fp = sampling_fingerprint(sampling, system, seed)
+    sampling_fp = sampling_fingerprint(sampling, system, seed, system_in)
     wanted = rollout_addresses(prompts, policy, sampling_fp, group_size)
     missing = table.missing(wanted, pl.col("policy") == policy)
     if missing.height:
@@ -43,7 +45,7 @@ def sample_rollouts(
         requests = [
             GenerateRequest(
                 request_id=row["rollout_id"],
-                messages=conversation(messages[row["prompt_id"]], system),
+                messages=conversation(messages[row["prompt_id"]], system, system_in),
                 seed=seed_of(seed, "rollout", row["prompt_id"], row["sample_index"]),
             )
             for row in address.values()
@@ -57,12 +59,12 @@ def sample_rollouts(
     return table.read(wanted, pl.col("policy") == policy), missing.height
 
 
-def conversation(messages: str, system: str | None) -> Messages:
+def conversation(messages: str, system: str | None, system_in: SystemIn = "own_turn") -> Messages:
     """A prompt's stored messages (JSON) as the policy sees them, the campaign's system message first."""
     turns = [(turn["role"], turn["content"]) for turn in json.loads(messages)]
     if system is not None and (not turns or turns[0][0] != "system"):
         turns.insert(0, ("system", system))
-    return tuple(turns)
+    return in_user_turn(tuple(turns)) if system_in == "user_turn" else tuple(turns)
 
 
 def _row(done: Completion, address: dict[str, Any], fixed: dict[str, str]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def reuse(states: Iterable[State]) -> Reuse:
             continue
         trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
-            drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed)
+            drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed, campaign.policy.system_in)
             policies = trained | {state.sources[name] for name in ("policy", "champion") if name in state.sources}
             rows.rollouts.extend((policy, drawn) for policy in sorted(policies))
         rounds = {round_: state.settled.get(f"round_{round_}/checkpoints") for round_ in range(1, campaign.rounds + 1)}

@@ -179,3 +179,19 @@ def test_an_address_is_known_before_anything_is_sampled() -> None:
         == (addresses["rollout_id"].to_list()[2:])
     )
     assert sampling != sampling_fingerprint(SAMPLING, None, 7) != sampling_fingerprint(SAMPLING, None, 8)
+
+
+def test_a_system_text_stands_in_front_of_the_next_user_turn_where_the_campaign_says_so() -> None:
+    def folded(*turns: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+        messages = json.dumps([{"role": role, "content": content} for role, content in turns])
+        return conversation(messages, SYSTEM, "user_turn")
+
+    later = (("assistant", "Yes?"), ("user", "Bye."))
+    assert folded(("user", "Hello."), *later) == (("user", f"{SYSTEM}\n\nHello."), *later)
+    own = ("system", "Be brief.")
+    assert folded(own, ("user", "Hello."), *later) == (("user", "Be brief.\n\nHello."), *later)
+    assert folded(own, ("user", "Hello."), ("system", "Now."), *later)[1:] == (later[0], ("user", "Now.\n\nBye."))
+
+
+def test_where_the_system_text_stands_is_part_of_a_rollouts_address() -> None:
+    assert sampling_fingerprint(SAMPLING, SYSTEM, 7, "user_turn") != sampling_fingerprint(SAMPLING, SYSTEM, 7)

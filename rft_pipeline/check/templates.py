@@ -1,0 +1,166 @@
+"""Whether chat templates take the conversations that a campaign asks: one of each shape is rendered.
+
+No weights and no vocabulary are read, only the template and the names of special tokens. A model that is not on this
+machine yet, or that a server holds, is not looked at.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from rft_pipeline.addresses import own_system, transcript
+from rft_pipeline.campaign import Campaign, SystemIn
+from rft_pipeline.check.context import folder_of
+from rft_pipeline.check.result import Findings
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.engines.chat_tokens import dropped, render_chat
+from rft_pipeline.engines.system_turn import in_user_turn
+from rft_pipeline.errors import EngineError
+from rft_pipeline.judges.template import fill
+from rft_pipeline.models import SERVED
+from rft_pipeline.protocols import AskingProtocol, ContrastJudge, ModelProtocol, RelevanceJudge, RewardModelJudge
+from rft_pipeline.rubric import Criterion
+from rft_pipeline.rules import Rollout
+from rft_pipeline.stages.rollouts import conversation
+
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class Asked(NamedTuple):
+    """A conversation that a model is asked."""
+
+    what: str
+    """Who asks it, in words: a prompt's name, a criterion."""
+    messages: Messages
+    reply_follows: bool = True
+
+
+def check_templates(
+    campaign: Campaign, prompts: Mapping[str, pl.DataFrame | None], models: Path, settings: Findings
+) -> None:
+    """An error for each model whose chat template refuses a conversation, or drops a turn of it."""
+    policy = campaign.policy
+    asked = [
+        Asked(f"{split} prompt {name}", conversation(messages, policy.system, policy.system_in))
+        for split, rows in prompts.items()
+        if rows is not None
+        for name, messages in rows.select("id", "messages").iter_rows()
+    ]
+    template = _template(campaign, policy.model, models)
+    _check(f"{campaign.folder / 'campaign.yaml'}: policy", policy.model, policy.system_in, template, asked, settings)
+    rollouts = _one_of_each_kind(prompts)
+    for name, judge in campaign.asked_judges.items():
+        criteria = (each for each in campaign.asked if isinstance(each.judge, ModelProtocol) and each.judge.by == name)
+        asked = [each for criterion in criteria for each in _asked_by(criterion, rollouts)]
+        if judge.system_in == "user_turn":
+            asked = [each._replace(messages=in_user_turn(each.messages)) for each in asked]
+        where = f"{campaign.folder / 'campaign.yaml'}: {campaign.judge_key(name)}"
+        _check(where, judge.model, judge.system_in, _template(campaign, judge.model, models), asked, settings)
+
+
+def _check(
+    where: str,
+    model: str,
+    system_in: SystemIn,
+    template: "_Template | None",
+    asked: list[Asked],
+    settings: Findings,
+) -> None:
+    if template is None:
+        return
+    shapes: dict[Any, Asked] = {}
+    for each in asked:
+        shapes.setdefault((tuple(role for role, _ in each.messages), each.reply_follows), each)
+    for each in shapes.values():
+        if (why := _refused(template, each)) is not None:
+            has_system = any(role == "system" for role, _ in each.messages)
+            fold = f", or set {where.rpartition(': ')[2]}.system_in: user_turn" if has_system else ""
+            settings.errors.append(
+                f"{where}.model {model}: {each.what}: {why}; change the prompts, choose another model{fold}"
+            )
+
+
+def _refused(template: "_Template", asked: Asked) -> str | None:
+    """Why the template does not show a conversation as it is."""
+    try:
+        render_chat(template, asked.messages, asked.reply_follows)
+        roles = tuple(role for role, _ in asked.messages)
+        lost = [f"{i} ({role})" for i, role in enumerate(dropped(template, roles, asked.reply_follows)) if role]
+    except EngineError as error:
+        return str(error)
+    return f"the chat template drops message {', '.join(lost)}" if lost else None
+
+
+def _one_of_each_kind(prompts: Mapping[str, pl.DataFrame | None]) -> dict[str, Rollout]:
+    """A reply to a prompt that has a system turn of its own, and to one that has none, by the prompt's name."""
+    found: dict[bool, tuple[str, Rollout]] = {}
+    for split, rows in prompts.items():
+        for name, messages in () if rows is None else rows.select("id", "messages").iter_rows():
+            system = own_system(messages)
+            if bool(system) not in found:
+                rollout = Rollout(transcript(messages), "A reply.", system=system)
+                found[bool(system)] = f"{split} prompt {name}", rollout
+    return dict(found.values())
+
+
+def _asked_by(criterion: Criterion, rollouts: Mapping[str, Rollout]) -> Iterator[Asked]:
+    """What a criterion's judge is asked as a conversation; of a judge of the user's own nothing is known."""
+    for name, rollout in rollouts.items():
+        what = f"criterion {criterion.name}, {name}"
+        match criterion.judge:
+            case ContrastJudge(positive=persona):
+                yield Asked(what, rollout.conversation(persona))
+            case RelevanceJudge(system=system):
+                yield Asked(what, rollout.conversation(system))
+                yield Asked(f"criterion {criterion.name}, an empty prompt", Rollout("", "").conversation(system))
+            case RewardModelJudge():
+                yield Asked(what, (*rollout.conversation(), ("assistant", rollout.completion)), reply_follows=False)
+            case AskingProtocol(template=text):
+                yield Asked(what, fill(text, {"prompt": rollout.prompt}))
+
+
+@dataclass(frozen=True)
+class _Template:
+    """Renders as the model's tokenizer does."""
+
+    text: str
+    special: Mapping[str, str]
+
+    def apply_chat_template(
+        self, turns: list[dict[str, str]], *, tokenize: bool = False, add_generation_prompt: bool = False
+    ) -> str:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        rendered, _ = render_jinja_template(
+            conversations=[turns],
+            chat_template=self.text,
+            add_generation_prompt=add_generation_prompt,
+            **self.special,
+        )
+        return str(rendered[0])
+
+
+def _template(campaign: Campaign, model: str, models: Path) -> _Template | None:
+    """None where the model is not here, or its files hold no template that can be read."""
+    folder = None if model.startswith(SERVED) else folder_of(model, models, campaign.folder)
+    if folder is None:
+        return None
+    config, named = _json(folder / "tokenizer_config.json"), _json(folder / "special_tokens_map.json")
+    file = folder / "chat_template.jinja"
+    text = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
+    if isinstance(text, list):  # several templates, each under a name
+        text = next((each.get("template") for each in text if each.get("name") == "default"), None)
+    if not isinstance(text, str):
+        return None
+    tokens = {name: config.get(name) or named.get(name) for name in _SPECIAL}
+    special = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items() if token}
+    return _Template(text, special)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found

@@ -1,0 +1,46 @@
+"""System texts for chat templates that know no system turn: in front of the user's next turn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rft_pipeline.engines.base import ChatReply, ChatRequest, Messages
+
+
+def in_user_turn(messages: Messages) -> Messages:
+    """The conversation without system turns: each one's text stands in front of the next user turn's."""
+    turns: list[tuple[str, str]] = []
+    waiting: list[str] = []
+    for role, content in messages:
+        if role == "system":
+            waiting.append(content)
+        elif role == "user":
+            turns.append((role, "\n\n".join([*waiting, content])))
+            waiting = []
+        else:
+            turns.append((role, content))
+    return tuple(turns)
+
+
+@dataclass(frozen=True)
+class SystemInUserTurn:
+    """A judge's engine that is shown no system turn; all else is the engine's own."""
+
+    engine: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def chat_tokens(self, messages: Messages) -> list[int]:
+        tokens: list[int] = self.engine.chat_tokens(in_user_turn(messages))
+        return tokens
+
+    def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
+        replies: Iterator[ChatReply] = self.engine.ask(
+            [replace(each, messages=in_user_turn(each.messages)) for each in requests]
+        )
+        return replies
+
+    def reward(self, conversations: Sequence[Messages]) -> list[float]:
+        rewards: list[float] = self.engine.reward([in_user_turn(each) for each in conversations])
+        return rewards
