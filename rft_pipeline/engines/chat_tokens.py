@@ -66,7 +66,7 @@ def reply_tokens(tokenizer: Any, reply: str) -> list[int]:
     Some chat templates (Llama 2) write a space before a reply that is not part of what asks for one: it counts as the
     reply's, since the model was trained to write it.
     """
-    return text_tokens(tokenizer, _gap(tokenizer, tokenizer.chat_template) + reply)
+    return text_tokens(tokenizer, _gap(tokenizer, str(tokenizer.chat_template)) + reply)
 
 
 def special_tokens(tokenizer: Any) -> frozenset[str]:

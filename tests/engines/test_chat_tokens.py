@@ -120,6 +120,12 @@ def test_a_text_that_goes_on_has_no_space_added_and_one_that_begins_is_as_the_to
     assert pieces(begins) == f"Hello{space}warm"
 
 
+def test_of_several_named_templates_the_default_counts() -> None:
+    tokenizer = make_tokenizer("llama 2")
+    tokenizer.chat_template = {"default": LLAMA_2, "tool_use": CHATML}
+    assert "".join(tokenizer.convert_ids_to_tokens(reply_tokens(tokenizer, "warm"))) == "▁warm"
+
+
 def test_tokens_added_to_a_tokenizer_are_broken_too() -> None:
     tokenizer = make_tokenizer("metaspace always")
     assert text_tokens(tokenizer, "<end_of_text>")
