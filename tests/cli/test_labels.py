@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.small import Rft, assert_one_message
 from tests.runs import edit
 
@@ -35,7 +37,7 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
     again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
     assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
-    assert again["estimates"]["relevant"]["human"] == {"mean": 0.5, "lower95": None, "upper95": None}
+    assert again["estimates"]["relevant"]["human"] == {"mean": pytest.approx(0.5), "lower95": None, "upper95": None}
 
 
 def test_held_out_replies_go_out_and_what_their_labels_are_worth_is_said(
