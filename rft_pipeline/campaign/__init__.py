@@ -21,9 +21,10 @@ from rft_pipeline.campaign.serving import (
     SystemIn,
     TokenPrices,
 )
-from rft_pipeline.campaign.training import Dpo, Lora, Raft, Reward, Training, TrainRuntime
+from rft_pipeline.campaign.training import ALL_LINEAR, Dpo, Lora, Raft, Reward, Training, TrainRuntime
 
 __all__ = [
+    "ALL_LINEAR",
     "Alarms",
     "Answering",
     "Audit",

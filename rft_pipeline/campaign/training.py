@@ -19,10 +19,15 @@ class Reward(Strict):
     """Training is refused when fewer than this share of the groups can teach anything."""
 
 
+ALL_LINEAR = "all-linear"
+
+
 class Lora(Strict):
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=32, ge=1)
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """The modules that get an adapter, by the ends of their names, e.g. [q_proj, v_proj]; `all-linear`: every linear
+    module but the head, whatever the architecture calls it."""
 
 
 class Raft(Strict):

@@ -15,6 +15,7 @@ from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
+from rft_pipeline.check.saving import check_saving
 from rft_pipeline.check.served import check_served
 from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
@@ -55,6 +56,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_served(campaign, settings)
     _check_training(campaign, train, settings)
     check_adapter(campaign, models, settings)
+    check_saving(campaign, models, settings)
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
-from rft_pipeline.merging import ADAPTER, base_of
+from rft_pipeline.merging import ADAPTER, base_of, generation_config
 
 
 def pick_device(wanted: str) -> str:
@@ -69,6 +69,8 @@ def _load(folder: Path, dtype: Any) -> Any:
 
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, generation_config=generation_config(folder)
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error

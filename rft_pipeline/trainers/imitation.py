@@ -2,11 +2,13 @@
 weighing the same."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from rft_pipeline.engines.chat_tokens import reply_tokens
+from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.examples import Example, in_steps
@@ -17,14 +19,19 @@ IGNORED = -100
 """The label of tokens without loss."""
 
 
+def to_imitate(example: Example, tokenizer: Any) -> list[int]:
+    """The tokens to imitate; a reference ends as the chat template ends a turn."""
+    if example.tokens is not None:
+        return example.tokens
+    return [*reply_tokens(tokenizer, example.text), end_of_turn(tokenizer)]
+
+
 def imitate(job: TrainJob, examples: Sequence[Example]) -> dict[str, float]:
     """Make the replies likelier and write the checkpoint; metrics of the last step."""
     tokenizer = load_tokenizer(job.start)
     rows = []
     for example in in_steps(examples, job.training, job.seed):
-        tokens = example.tokens
-        if tokens is None:
-            tokens = [*reply_tokens(tokenizer, example.text), tokenizer.eos_token_id]
+        tokens = to_imitate(example, tokenizer)
         labels = [IGNORED] * len(example.prompt_tokens) + tokens
         rows.append({"input_ids": example.prompt_tokens + tokens, "labels": labels})
     trainer = SFTTrainer(

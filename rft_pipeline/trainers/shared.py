@@ -1,6 +1,7 @@
 """What all trainers have in common: the model, the size of a step, the log of steps, going on after a kill, saving."""
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,14 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
+from rft_pipeline.campaign import ALL_LINEAR
 from rft_pipeline.engines.weights import ADAPTER, load_adapter, load_weights, name_base, pick_device
+from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.merging import copy_tokenizer, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
+from rft_pipeline.trainers.steps import planned_steps
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's name → ours, of what every trainer logs."""
@@ -31,19 +36,39 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
     if state is not None and (state / FROZEN_COPY).is_dir():
         trainer.add_callback(_Adapter(state))
     trainer.remove_callback(PrinterCallback)
+    check_room(trainer.model, job)
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if trainer.accelerator.is_main_process:
         target = job.scratch / "checkpoint"
-        model, more = trainer.accelerator.unwrap_model(trainer.model), {}
-        if hasattr(model, "peft_config"):  # beside it may be a frozen copy, which only the loss looks at
-            more["selected_adapters"] = ["default"]
-        model.save_pretrained(target, state_dict=weights, **more)
-        trainer.processing_class.save_pretrained(target)
-        if (target / ADAPTER).is_file():
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if hasattr(model, "peft_config"):
+            # beside it may be a frozen copy, which only the loss looks at
+            model.save_pretrained(target, state_dict=weights, selected_adapters=["default"])
             name_base(target, job.base)
+        else:
+            write_model(model, job.start, target, weights)
+        copy_tokenizer(job.start, target)
     return step_log.last
+
+
+def check_room(model: Any, job: TrainJob) -> None:
+    """Raises `StoreError` when the checkpoint, and the states that are saved on the way, do not fit on the disk.
+
+    What is trained is in fp32; a state holds it and two moments of each weight, and the one before stays until the next
+    is written.
+    """
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    steps = planned_steps(job.batch, job.training, job.weights)
+    states = min(2, steps // job.training.runtime.save_steps)
+    needed = 4 * trained * (1 + 3 * states)
+    free = shutil.disk_usage(job.kept).free
+    if free < needed:
+        raise StoreError(
+            f"training would need {needed / 2**30:.1f} GiB on the disk of {job.kept}, which has {free / 2**30:.1f} "
+            "GiB left: free some space (or move RFT_HOME), or save states less often (training.runtime.save_steps)"
+        )
 
 
 def common_config(job: TrainJob) -> dict[str, Any]:
@@ -87,8 +112,9 @@ def load_model(job: TrainJob) -> Any:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        for name, value in list(vars(module).items()):  # attention, which is no layer of its own, keeps a number
-            if "drop" in name and isinstance(value, float):
+        # attention and routers, which are no layers of dropout, keep a number
+        for name, value in list(vars(module).items()):
+            if ("drop" in name or "jitter" in name) and isinstance(value, float):
                 setattr(module, name, 0.0)
     return model
 
@@ -101,10 +127,11 @@ def _load_model(job: TrainJob, device: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = job.training.lora
+    modules = ALL_LINEAR if lora.target_modules == ALL_LINEAR else list(lora.target_modules)
     torch.manual_seed(seed_of(job.seed, "adapter"))
     return get_peft_model(
         load_weights(job.base, "float32", device),
-        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.target_modules), task_type="CAUSAL_LM"),
+        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=modules, task_type="CAUSAL_LM"),
     )
 
 

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 import torch
 
+from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers.replay_trainer import ReplayTrainer
+from tests.architectures import write_model
 from tests.trainers.watched import MAX_NEW_TOKENS, Seen, run
 
 
@@ -54,6 +56,29 @@ def test_the_loss_averages_tokens_as_its_type_says(
     for step, rows in enumerate(parts, start=1):
         expected = expected_loss(kind, rows, round_tokens, steps=2, budget=MAX_NEW_TOKENS)
         assert seen.logged[step]["loss"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_mixture_of_experts_adds_its_own_load_balancing_loss(
+    fused: bool, batch: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReplayTrainer, "_takes_fused_head", lambda *_: fused)
+    folder = write_model(tmp_path / "model", "qwen2-moe")
+    seen = run(batch, folder, tmp_path, epochs=1)
+    first = seen.losses[:2]  # of two passes, before the first update
+    model = load_weights(folder, "float32", "cpu")
+    balance = []
+    for rows in first:
+        ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], dim=1)
+        mask = torch.cat([rows["prompt_mask"], rows["completion_mask"]], dim=1)
+        with torch.no_grad():
+            balance.append(float(model(ids, attention_mask=mask, output_router_logits=True).aux_loss))
+    steps = [of_step(seen, step) for step in (1, 2)]
+    tokens = float(sum(rows["mask"].sum() for rows in steps))
+    policy = expected_loss("dapo", steps[0], tokens, steps=2, budget=MAX_NEW_TOKENS)
+    expected = policy + model.config.router_aux_loss_coef * sum(balance) / 2
+    assert seen.logged[1]["loss"] == pytest.approx(expected, abs=1e-4)
+    assert abs(expected - policy) > 1e-3
 
 
 def rising(batch: pl.DataFrame) -> pl.DataFrame:

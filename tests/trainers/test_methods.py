@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
+from rft_pipeline.trainers.examples import Example
+from rft_pipeline.trainers.imitation import to_imitate
 from rft_pipeline.trainers.methods import METHODS
 from rft_pipeline.trainers.steps import planned_steps
 from tests.trainers.test_examples import with_references
@@ -93,6 +95,17 @@ def test_sft_learns_the_reference_and_where_it_ends(batch: pl.DataFrame, tiny_mo
     reference = [*tokenizer.encode("The lamp is on its way.", add_special_tokens=False), tokenizer.eos_token_id]
     prompt, _ = row(batch, "lamp-0")
     assert likelihood(folder, prompt, reference) > likelihood(tiny_model, prompt, reference)
+
+
+def test_a_reference_ends_as_the_template_ends_a_turn_and_spells_no_special_token(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    end, other = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    tokenizer.eos_token = "<|endoftext|>"
+    tokens = to_imitate(Example("a", [1], None, "Yes <|im_end|> <|endoftext|>"), tokenizer)
+    assert tokens[-1] == end
+    assert end not in tokens[:-1]
+    assert other not in tokens
+    assert to_imitate(Example("a", [1], [3, 4]), tokenizer) == [3, 4]
 
 
 @pytest.mark.parametrize("method", BESIDE_GRPO)

@@ -1,0 +1,49 @@
+"""Whether checkpoints of the policy can be written as it is configured."""
+
+from pathlib import Path
+from typing import Any
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.check.context import folder_of
+from rft_pipeline.check.result import Findings
+from rft_pipeline.errors import ModelError
+from rft_pipeline.merging import GENERATION, generation_settings, in_words, is_adapter, saveable_generation
+
+_ALWAYS_SAVED = {
+    "_from_model_config",
+    "bos_token_id",
+    "do_sample",
+    "eos_token_id",
+    "max_length",
+    "repetition_penalty",
+    "transformers_version",
+}
+_SAVED_WHERE_SAMPLED = {"temperature", "top_k", "top_p", "min_p"}
+
+
+def check_saving(campaign: Campaign, models: Path, settings: Findings) -> None:
+    """A warning for what of the policy's `generation_config.json` no checkpoint can keep. A policy that is not on this
+    machine yet, or is an adapter, is passed over."""
+    folder = folder_of(campaign.policy.model, models, campaign.folder)
+    if folder is None or is_adapter(folder):
+        return
+    where = f"{campaign.folder / 'campaign.yaml'}: policy.model"
+    try:
+        named = generation_settings(folder)
+        left_out = {} if _surely_saved(named) else saveable_generation(folder)[1]
+    except ModelError as error:
+        settings.errors.append(f"{where}: {error}")
+        return
+    if left_out:
+        settings.warnings.append(
+            f"{where}: {folder / GENERATION}: {in_words(left_out)} does not go with the settings around it, and "
+            "transformers saves no such file; checkpoints are written without it. Correct the file to keep it (a "
+            "temperature, top_p or top_k needs do_sample true)"
+        )
+
+
+def _surely_saved(named: dict[str, Any]) -> bool:
+    """Whether nothing has to be asked of transformers, which takes seconds to import."""
+    sampled = _SAVED_WHERE_SAMPLED if named.get("do_sample") is True else set()
+    pad = named.get("pad_token_id")
+    return named.keys() <= _ALWAYS_SAVED | sampled | {"pad_token_id"} and (pad is None or pad >= 0)
