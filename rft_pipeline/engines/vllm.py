@@ -23,8 +23,9 @@ from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
-from rft_pipeline.engines.weights import ADAPTER, load_tokenizer, load_weights
+from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import EngineError
+from rft_pipeline.merging import ADAPTER
 
 _SECONDS = 3.0
 """Completions that finished within so many seconds are yielded together."""

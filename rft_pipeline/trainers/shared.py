@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
 from rft_pipeline.campaign import ALL_LINEAR
-from rft_pipeline.engines.weights import ADAPTER, load_adapter, load_weights, name_base, pick_device
+from rft_pipeline.engines.weights import load_adapter, load_weights, name_base, pick_device
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.merging import copy_tokenizer, write_model
+from rft_pipeline.merging import ADAPTER, copy_tokenizer, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
 from rft_pipeline.trainers.steps import planned_steps
@@ -61,7 +61,7 @@ def check_room(model: Any, job: TrainJob) -> None:
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     steps = planned_steps(job.batch, job.training, job.weights)
-    states = min(2, steps // job.training.runtime.save_steps)
+    states = max(0, min(2, steps // job.training.runtime.save_steps) - (last_state(job.kept) is not None))
     needed = 4 * trained * (1 + 3 * states)
     free = shutil.disk_usage(job.kept).free
     if free < needed:
