@@ -112,10 +112,11 @@ def load_model(job: TrainJob) -> Any:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        # attention and routers, which are no layers of dropout, keep a number
-        for name, value in list(vars(module).items()):
-            if ("drop" in name or "jitter" in name) and isinstance(value, float):
-                setattr(module, name, 0.0)
+        # attention and routers, which are no layers of dropout, keep a number, or read it in the configuration
+        for holder in (module, getattr(module, "config", module)):
+            for name, value in list(vars(holder).items()):
+                if ("drop" in name or "jitter" in name) and isinstance(value, float):
+                    setattr(holder, name, 0.0)
     return model
 
 
