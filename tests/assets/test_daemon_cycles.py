@@ -15,7 +15,7 @@ from tests.logs.test_cycle import log, set_up
 from tests.runs import edit
 
 
-def test_a_good_cycle_is_promoted_a_bad_one_that_starts_from_it_is_not_and_between_them_is_rest(
+def test_a_good_cycle_is_promoted_one_that_gains_too_little_is_not_and_between_them_is_rest(
     tiny_campaign: Path,
 ) -> None:
     """Each cycle learns the replies that its logs give as references: the first an apology, the second a refusal."""
@@ -33,6 +33,7 @@ def test_a_good_cycle_is_promoted_a_bad_one_that_starts_from_it_is_not_and_betwe
         champion = champions.champion(home.root, "tiny")
         assert champion is not None
         wait_for(rests(1))
+        edit(tiny_campaign / "campaign.yaml", "promotion.margin", 0.5)  # more than is left above the champion
         log(tiny_campaign, "tuesday", reference="No.")
         wait_for(finished(rft__cycle="2"))
         wait_for(rests(2))
@@ -51,7 +52,8 @@ def test_a_good_cycle_is_promoted_a_bad_one_that_starts_from_it_is_not_and_betwe
     assert cycle is not None
     outcome = json.loads((cycle.folder / "outcome.json").read_text(encoding="utf-8"))
     assert (outcome["promoted"], outcome["promotion"]) == ("none", decided.address)
-    assert outcome["said"].startswith("no round is promoted over the champion. Round 1: reward -0.")
+    assert outcome["said"].startswith("no round is promoted over the champion. Round 1: reward ")
+    assert "the lower bound must lie above +0.5000" in outcome["said"]
     in_mlflow = [" ".join(run.info.run_name.split(" ")[:3]) for run in mlflow_runs(home)]
     assert in_mlflow == ["tiny cycle 1", "cycle 1 round", "tiny cycle 2", "cycle 2 round"]
 
