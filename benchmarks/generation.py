@@ -112,7 +112,7 @@ def bare_generate(engine: TransformersEngine, ids_BL: torch.Tensor, mask_BL: tor
             top_p=1.0,
             max_new_tokens=max_new_tokens,
             pad_token_id=engine.pad,
-            eos_token_id=engine.eos,
+            eos_token_id=list(engine.ends),
         )
     drawn_BT = output_BX[:, ids_BL.shape[1] :].tolist()
     return sum(row.index(engine.eos) + 1 if engine.eos in row else len(row) for row in drawn_BT)

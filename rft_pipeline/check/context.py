@@ -16,6 +16,7 @@ from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
+from rft_pipeline.engines.weights import context_of
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
@@ -183,9 +184,7 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
     except Exception as error:  # the tokenizers package raises nothing narrower
         settings.errors.append(f"{where}: {folder}: not a model that can be read: {error}")
         return None
-    text_config = config.get("text_config", {})
-    limits = [found.get(key) for found in (config, text_config) for key in ("max_position_embeddings", "n_positions")]
-    return Reader(name, next((limit for limit in limits if isinstance(limit, int)), None), tokenizer)
+    return Reader(name, context_of(config), tokenizer)
 
 
 def folder_of(name: str, models: Path, campaign_folder: Path) -> Path | None:

@@ -1,14 +1,21 @@
 """The transformers engine: generation and scoring in this process, on CPU or one GPU.
 
 Axes: B rows of a batch, P distinct prompts or prefixes in it, L prefix tokens, T continuation tokens, V vocabulary.
-Both halves compute a shared prefix once, through the KV cache, and copy it to the rows that need it.
+Both halves compute a shared prefix once, through the KV cache, and copy it to the rows that need it. A model that keeps
+a state instead of keys and values (Mamba, LFM2) has nothing to share: it scores whole rows, and generates for prompts
+of one length at a time.
 """
 
+import inspect
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.generation.logits_process import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -18,7 +25,9 @@ from transformers.generation.logits_process import (
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
-from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_device
+from rft_pipeline.engines.end_tokens import end_tokens
+from rft_pipeline.engines.own_head import Hidden
+from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device
 from rft_pipeline.errors import EngineError
 
 _PROJECTED = 512
@@ -36,9 +45,13 @@ class TransformersEngine(AnswersItself):
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
         self.model = load_weights(folder, runtime.dtype, self.device)
-        self.context = int(self.model.config.max_position_embeddings)
-        self.eos = self.tokenizer.eos_token_id
+        self.context = context_of(self.model.config.to_dict()) or sys.maxsize
+        self.ends = end_tokens(folder, self.tokenizer)
         self.pad = self.tokenizer.pad_token_id
+        self.model.generation_config = GenerationConfig()  # a folder's own may hold a repetition penalty
+        takes = inspect.signature(self.model.forward).parameters
+        self.takes_positions = "position_ids" in takes
+        self.shares_prefixes = "past_key_values" in takes and _keeps_keys_and_values(self.model)
 
     def close(self) -> None:
         """Let go of the weights; the engine answers nothing any more."""
@@ -50,8 +63,10 @@ class TransformersEngine(AnswersItself):
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         rows = [(tuple(self.chat_tokens(request.messages)), request) for request in requests]
         rows.sort(key=lambda row: (len(row[0]), row[0]))
-        for start in range(0, len(rows), self.batch_size):
-            yield self._generate_batch(rows[start : start + self.batch_size], sampling)
+        alike = groupby(rows, lambda row: 0 if self.shares_prefixes else len(row[0]))
+        for group in (list(group) for _, group in alike):
+            for start in range(0, len(group), self.batch_size):
+                yield self._generate_batch(group[start : start + self.batch_size], sampling)
 
     def _generate_batch(
         self, rows: list[tuple[tuple[int, ...], GenerateRequest]], sampling: Sampling
@@ -66,7 +81,7 @@ class TransformersEngine(AnswersItself):
             max_new_tokens=sampling.max_new_tokens,
             do_sample=False,
             pad_token_id=self.pad,
-            eos_token_id=self.eos,
+            eos_token_id=list(self.ends),
             logits_processor=LogitsProcessorList([draw]),
         )
         drawn_BT = output_BX[:, ids_BL.shape[1] :].tolist()
@@ -79,15 +94,15 @@ class TransformersEngine(AnswersItself):
     def _completion(
         self, request: GenerateRequest, prompt: tuple[int, ...], tokens: list[int], logprobs: list[float]
     ) -> Completion:
-        stopped = self.eos in tokens
-        length = tokens.index(self.eos) + 1 if stopped else len(tokens)
+        end = next((t for t, token in enumerate(tokens) if token in self.ends), None)
+        length = len(tokens) if end is None else end + 1
         return Completion(
             request_id=request.request_id,
             prompt_tokens=list(prompt),
             tokens_T=tokens[:length],
             logprobs_T=logprobs[:length],
-            text=self.tokenizer.decode(tokens[:length], skip_special_tokens=True),
-            finish_reason="stop" if stopped else "length",
+            text=self.tokenizer.decode(tokens[:end], skip_special_tokens=True),
+            finish_reason="length" if end is None else "stop",
         )
 
     @torch.inference_mode()
@@ -101,81 +116,91 @@ class TransformersEngine(AnswersItself):
         return [result for result in results if result is not None]
 
     def _score_batch(self, requests: list[ScoreRequest]) -> list[ScoreResult]:
-        _, mask_BL, cache = self._prefill([request.prefix for request in requests])
-        longest = max(len(request.continuation) for request in requests) + 1
-        rows = [[request.prefix[-1], *request.continuation] for request in requests]
-        ids_BT = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], device=self.device)
-        mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=self.device)
-        mask_BX = torch.cat([mask_BL[:, :-1], mask_BT], dim=1)
-        positions_BT = (mask_BX.cumsum(1) - 1).clamp(min=0)[:, -longest:]
-        hidden_BTH = self.model.model(
-            input_ids=ids_BT, attention_mask=mask_BX, position_ids=positions_BT, past_key_values=cache
-        ).last_hidden_state
+        hidden, before_B = self._read(requests)
         token_wants = [
-            [(b, t, (token,)) for t, token in enumerate(request.continuation)] if request.want_tokens else []
-            for b, request in enumerate(requests)
+            [(b, before + t, (token,)) for t, token in enumerate(request.continuation)] if request.want_tokens else []
+            for b, (before, request) in enumerate(zip(before_B, requests, strict=True))
         ]
-        end_wants = [(b, len(request.continuation), request.candidates) for b, request in enumerate(requests)]
-        token_logprobs = iter(self._logprobs(hidden_BTH, [want for wants in token_wants for want in wants]))
-        end_logprobs = self._logprobs(hidden_BTH, end_wants, exact=True)
+        end_wants = [
+            (b, before + len(request.continuation), request.candidates)
+            for b, (before, request) in enumerate(zip(before_B, requests, strict=True))
+        ]
+        token_logprobs = iter(_logprobs(hidden, [want for wants in token_wants for want in wants]))
+        end_logprobs = _logprobs(hidden, end_wants, exact=True)
         return [
             ScoreResult([next(token_logprobs)[0] for _ in wants], end)
             for wants, end in zip(token_wants, end_logprobs, strict=True)
         ]
 
-    def _logprobs(
-        self, hidden_BTH: torch.Tensor, wants: list[tuple[int, int, tuple[int, ...]]], exact: bool = False
-    ) -> list[list[float]]:
-        """Log-probs of given tokens at given (row, position) pairs.
+    def _read(self, requests: list[ScoreRequest]) -> tuple[Hidden, list[int]]:
+        """One pass over all rows; for each the position whose logits are those of the continuation's first token."""
+        if not self.shares_prefixes:
+            ids_BT, mask_BT = self._padded([(*request.prefix, *request.continuation) for request in requests])
+            hidden = Hidden(self.model, **self._inputs(ids_BT, mask_BT), use_cache=False)
+            return hidden, [len(request.prefix) - 1 for request in requests]
+        _, mask_BL, cache = self._prefill([request.prefix for request in requests])
+        ids_BT, mask_BT = self._padded([(request.prefix[-1], *request.continuation) for request in requests])
+        mask_BX = torch.cat([mask_BL[:, :-1], mask_BT], dim=1)
+        return Hidden(self.model, **self._inputs(ids_BT, mask_BX), past_key_values=cache), [0] * len(requests)
 
-        Only those positions are projected onto the vocabulary: the projection is a fifth of a forward pass.
-        """
-        result: list[list[float]] = []
-        for start in range(0, len(wants), _PROJECTED):
-            chunk = wants[start : start + _PROJECTED]
-            if not any(tokens for _, _, tokens in chunk):
-                result += [[] for _ in chunk]
-                continue
-            b_N, t_N = ([want[axis] for want in chunk] for axis in (0, 1))
-            logits_NV = self._project(hidden_BTH[b_N, t_N], exact=exact)
-            norm_N = _log_norm(logits_NV)
-            places = [place for place, (_, _, tokens) in enumerate(chunk) for _ in tokens]
-            wanted = [token for _, _, tokens in chunk for token in tokens]
-            found = iter((logits_NV[places, wanted].float() - norm_N[places]).tolist())
-            result += [[next(found) for _ in tokens] for _, _, tokens in chunk]
-        return result
+    def _inputs(self, ids_BT: torch.Tensor, mask_BX: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the model's `forward` takes for the last T of X positions."""
+        inputs = {"input_ids": ids_BT, "attention_mask": mask_BX}
+        if self.takes_positions:
+            inputs["position_ids"] = (mask_BX.cumsum(1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
+        return inputs
 
-    def _project(self, hidden_NH: torch.Tensor, exact: bool) -> torch.Tensor:
-        """Logits N × V. In bf16 a logit near 20 is rounded to 1/16 nat: noise in a mean over tokens, but a verdict
-        that hangs on one position is projected in fp32 (`exact`)."""
-        if not exact:
-            return self.model.lm_head(hidden_NH)
-        return torch.nn.functional.linear(hidden_NH.float(), self.model.lm_head.weight.float())
+    def _padded(self, rows_B: Sequence[Sequence[int]], left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and mask, each B × the longest row."""
+        if not all(rows_B):
+            raise EngineError("a prefix needs at least one token")
+        longest = max(map(len, rows_B))
+        pads_B = [longest - len(row) for row in rows_B]
+        sides = [(pad, 0) if left else (0, pad) for pad in pads_B]
+        ids = [[self.pad] * a + [*row] + [self.pad] * z for row, (a, z) in zip(rows_B, sides, strict=True)]
+        mask = [[0] * a + [1] * len(row) + [0] * z for row, (a, z) in zip(rows_B, sides, strict=True)]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
-    def _prefill(self, prefixes_B: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache]:
+    def _prefill(self, prefixes_B: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
         """Left-padded tokens and mask (B × L) and the KV cache of all but the last token, computed once a prefix."""
         distinct_P = list(dict.fromkeys(prefixes_B))
-        if not all(distinct_P):
-            raise EngineError("a prefix needs at least one token")
-        ids_PL = torch.full((len(distinct_P), max(map(len, distinct_P))), self.pad)
-        mask_PL = torch.zeros_like(ids_PL)
-        for p, prefix in enumerate(distinct_P):
-            ids_PL[p, -len(prefix) :] = torch.tensor(prefix)
-            mask_PL[p, -len(prefix) :] = 1
-        ids_PL, mask_PL = ids_PL.to(self.device), mask_PL.to(self.device)
-        cache = DynamicCache(config=self.model.config)
-        if ids_PL.shape[1] > 1:
-            self.model.model(
-                input_ids=ids_PL[:, :-1],
-                attention_mask=mask_PL[:, :-1],
-                position_ids=(mask_PL.cumsum(1) - 1).clamp(min=0)[:, :-1],
-                past_key_values=cache,
-                use_cache=True,
-            )
+        ids_PL, mask_PL = self._padded(distinct_P, left=True)
         place = {prefix: p for p, prefix in enumerate(distinct_P)}
         index_B = torch.tensor([place[prefix] for prefix in prefixes_B], device=self.device)
+        if not self.shares_prefixes:
+            return ids_PL[index_B], mask_PL[index_B], None
+        cache = DynamicCache(config=self.model.config)
+        if ids_PL.shape[1] > 1:
+            inputs = self._inputs(ids_PL[:, :-1], mask_PL[:, :-1])
+            Hidden(self.model, **inputs, past_key_values=cache, use_cache=True)
         cache.batch_select_indices(index_B)
         return ids_PL[index_B], mask_PL[index_B], cache
+
+
+def _keeps_keys_and_values(model: Any) -> bool:
+    """Whether every layer's cache holds one entry a token, which can be copied from row to row."""
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    return model._supports_default_dynamic_cache() and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _logprobs(hidden: Hidden, wants: list[tuple[int, int, tuple[int, ...]]], exact: bool = False) -> list[list[float]]:
+    """Log-probs of given tokens at given (row, position) pairs.
+
+    Only those positions are projected onto the vocabulary: the projection is a fifth of a forward pass.
+    """
+    result: list[list[float]] = []
+    for start in range(0, len(wants), _PROJECTED):
+        chunk = wants[start : start + _PROJECTED]
+        if not any(tokens for _, _, tokens in chunk):
+            result += [[] for _ in chunk]
+            continue
+        logits_NV = hidden.logits([b for b, _, _ in chunk], [t for _, t, _ in chunk], exact=exact)
+        norm_N = _log_norm(logits_NV)
+        places = [place for place, (_, _, tokens) in enumerate(chunk) for _ in tokens]
+        wanted = [token for _, _, tokens in chunk for token in tokens]
+        found = iter((logits_NV[places, wanted].float() - norm_N[places]).tolist())
+        result += [[next(found) for _ in tokens] for _, _, tokens in chunk]
+    return result
 
 
 def _by_length(request: ScoreRequest) -> tuple[int, tuple[int, ...], int]:

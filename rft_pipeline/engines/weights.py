@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def load_adapter(folder: Path, device: str, trainable: bool = False) -> Any:
     model = PeftModel.from_pretrained(_load(base, torch.float32), folder, is_trainable=trainable)
     model.peft_config["default"].base_model_name_or_path = str(base)
     return model.to(device)
+
+
+def context_of(config: Mapping[str, Any]) -> int | None:
+    """Most tokens that a model reads and writes together, by its config; None when it does not say (ALiBi, Mamba).
+
+    A multimodal model has its language model's settings in `text_config`.
+    """
+    names = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+    limits = [found.get(name) for found in (config, config.get("text_config") or {}) for name in names]
+    return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 def name_base(folder: Path, base: Path) -> None:

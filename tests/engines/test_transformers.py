@@ -15,6 +15,7 @@ from rft_pipeline.errors import EngineError
 from tests.conftest import TOPICS
 from tests.engines.plain import picked, plain_logprobs
 
+IM_END = 2
 SHORT = Sampling(max_new_tokens=12)
 
 
@@ -69,10 +70,10 @@ def test_a_completion_stops_with_the_end_of_turn_or_at_the_budget(tiny_engine: T
     assert reasons == {"stop", "length"}
     for done in tiny_engine_done:
         assert len(done.logprobs_T) == len(done.tokens_T)
-        assert done.tokens_T.count(tiny_engine.eos) == (done.finish_reason == "stop")
+        assert done.tokens_T.count(IM_END) == (done.finish_reason == "stop")
         assert "<|" not in done.text
         if done.finish_reason == "stop":
-            assert done.tokens_T[-1] == tiny_engine.eos
+            assert done.tokens_T[-1] == IM_END
             assert len(done.tokens_T) <= 40
         else:
             assert len(done.tokens_T) == 40
@@ -91,7 +92,7 @@ def test_temperature_0_is_the_models_own_greedy_search(tiny_engine: Transformers
             max_new_tokens=12,
             do_sample=False,
             pad_token_id=tiny_engine.pad,
-            eos_token_id=tiny_engine.eos,
+            eos_token_id=IM_END,
         )
         assert done.tokens_T == output[0, len(done.prompt_tokens) :].tolist()
 
