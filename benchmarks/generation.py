@@ -115,7 +115,8 @@ def bare_generate(engine: TransformersEngine, ids_BL: torch.Tensor, mask_BL: tor
             eos_token_id=list(engine.ends),
         )
     drawn_BT = output_BX[:, ids_BL.shape[1] :].tolist()
-    return sum(row.index(engine.eos) + 1 if engine.eos in row else len(row) for row in drawn_BT)
+    ends_B = [next((t for t, token in enumerate(row, 1) if token in engine.ends), len(row)) for row in drawn_BT]
+    return sum(ends_B)
 
 
 if __name__ == "__main__":

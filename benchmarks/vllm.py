@@ -72,7 +72,7 @@ def vllm(
 
     rows = [{"prompt_token_ids": engine.chat_tokens(request.messages)} for request in requests(0)]
     bare = SamplingParams(
-        max_tokens=sampling.max_new_tokens, ignore_eos=True, stop_token_ids=[engine.eos], detokenize=False
+        max_tokens=sampling.max_new_tokens, ignore_eos=True, stop_token_ids=list(engine.ends), detokenize=False
     )
 
     def ours(turn: int) -> int:

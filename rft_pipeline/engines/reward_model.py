@@ -3,6 +3,7 @@
 Axes: B conversations, L tokens.
 """
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import chat_tokens
 from rft_pipeline.engines.weights import load_tokenizer, pick_device
 from rft_pipeline.errors import ModelError
+
+NO_TOKEN = -1
+"""What classifiers are given as their padding token: they read a row at its last token that is no padding, and rows are
+padded on the left, so that is the last of all. The tokenizer's may be the token that ends a conversation."""
 
 
 class RewardModelEngine:
@@ -32,7 +37,8 @@ class RewardModelEngine:
         if model.config.num_labels != 1:
             raise ModelError(f"{folder}: has {model.config.num_labels} labels; a reward model has one")
         self.model = model.to(self.device).eval()
-        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.model.config.get_text_config().pad_token_id = NO_TOKEN
+        self.takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
 
     def close(self) -> None:
         """Nothing is held beside this object."""
@@ -51,7 +57,8 @@ class RewardModelEngine:
             mask_BL = torch.tensor(
                 [[0] * (longest - len(rows[i])) + [1] * len(rows[i]) for i in batch], device=self.device
             )
-            found_B = self.model(input_ids=ids_BL, attention_mask=mask_BL).logits[:, 0].float()
+            inputs = {"position_ids": (mask_BL.cumsum(1) - 1).clamp(min=0)} if self.takes_positions else {}
+            found_B = self.model(input_ids=ids_BL, attention_mask=mask_BL, **inputs).logits[:, 0].float()
             for i, reward in zip(batch, found_B.tolist(), strict=True):
                 rewards[i] = reward
         return rewards

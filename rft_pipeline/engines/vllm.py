@@ -23,9 +23,10 @@ from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
+from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import EngineError
-from rft_pipeline.merging import ADAPTER
+from rft_pipeline.merging import is_adapter
 
 _SECONDS = 3.0
 """Completions that finished within so many seconds are yielded together."""
@@ -39,7 +40,7 @@ class VllmEngine(AnswersItself):
 
     def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
         self.tokenizer = load_tokenizer(folder)
-        self.eos = self.tokenizer.eos_token_id
+        self.ends = end_tokens(folder, self.tokenizer)
         with tempfile.TemporaryDirectory() as scratch:
             self.llm = _start(_merged(folder, runtime.dtype, Path(scratch)), runtime)
         self.engine = self.llm.llm_engine
@@ -73,7 +74,7 @@ class VllmEngine(AnswersItself):
             seed=request.seed,
             logprobs=0,
             ignore_eos=True,
-            stop_token_ids=[self.eos],
+            stop_token_ids=list(self.ends),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -82,12 +83,13 @@ class VllmEngine(AnswersItself):
         if drawn.finish_reason not in ("stop", "length"):
             raise EngineError(f"vLLM gave up on {request.request_id}: finish reason {drawn.finish_reason!r}")
         tokens = list(drawn.token_ids)
+        said = tokens[:-1] if drawn.finish_reason == "stop" else tokens
         return Completion(
             request_id=request.request_id,
             prompt_tokens=prompt,
             tokens_T=tokens,
             logprobs_T=[found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)],
-            text=self.tokenizer.decode(tokens, skip_special_tokens=True),
+            text=self.tokenizer.decode(said, skip_special_tokens=True),
             finish_reason=drawn.finish_reason,
         )
 
@@ -151,7 +153,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
 
 def _merged(folder: Path, dtype: str, scratch: Path) -> Path:
     """The folder itself, or for a LoRA adapter full weights in `scratch`: what the transformers engine would run."""
-    if not (folder / ADAPTER).is_file():
+    if not is_adapter(folder):
         return folder
     load_weights(folder, dtype, "cpu").save_pretrained(scratch)
     return scratch

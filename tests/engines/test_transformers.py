@@ -1,14 +1,18 @@
 """The engine against the plain model: batching, sharing of prefixes and seeds must not show in any number."""
 
+import json
 import math
 import random
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
-from rft_pipeline.campaign import Sampling
+from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines import Completion, GenerateRequest, ScoreRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
@@ -77,6 +81,47 @@ def test_a_completion_stops_with_the_end_of_turn_or_at_the_budget(tiny_engine: T
             assert len(done.tokens_T) <= 40
         else:
             assert len(done.tokens_T) == 40
+
+
+@pytest.mark.parametrize("place", ["the generation config", "the chat template"])
+def test_every_end_token_of_the_model_ends_a_reply(
+    place: str, tiny_engine: TransformersEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    greedy = Sampling(temperature=0, max_new_tokens=12)
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    whole = generate(tiny_engine, REQUESTS, greedy)
+    longest = max(whole.values(), key=lambda done: len(done.tokens_T))
+    end = longest.tokens_T[len(longest.tokens_T) // 2]
+    if place == "the generation config":
+        ends = {"eos_token_id": [IM_END, end]}
+        (folder / "generation_config.json").write_text(json.dumps(ends), encoding="utf-8")
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+        tokenizer.save_pretrained(folder)
+        (folder / "generation_config.json").write_text("{}", encoding="utf-8")
+    engine = TransformersEngine(folder, EngineRuntime(batch_size=4, dtype="float32", device="cpu"))
+    assert engine.ends == tuple(sorted({IM_END, end}))
+    done = generate(engine, REQUESTS, greedy)
+    assert done[longest.request_id].finish_reason == "stop"
+    for name, before in whole.items():
+        length = next((t for t, token in enumerate(before.tokens_T) if token in (end, IM_END)), None)
+        assert done[name].tokens_T == before.tokens_T[: 12 if length is None else length + 1]
+        assert done[name].logprobs_T == pytest.approx(before.logprobs_T[: len(done[name].tokens_T)], abs=1e-4)
+        assert done[name].text == tiny_engine.tokenizer.decode(before.tokens_T[:length])
+        assert done[name].finish_reason == ("length" if length is None else "stop")
+
+
+def test_a_penalty_in_the_models_folder_changes_nothing(
+    tiny_engine: TransformersEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    penalty = {"repetition_penalty": 5.0, "eos_token_id": IM_END, "temperature": 0.6, "top_k": 3}
+    (folder / "generation_config.json").write_text(json.dumps(penalty), encoding="utf-8")
+    engine = TransformersEngine(folder, EngineRuntime(batch_size=4, dtype="float32", device="cpu"))
+    for name, done in generate(engine, REQUESTS[:4], SHORT).items():
+        before = generate(tiny_engine, REQUESTS[:4], SHORT)[name]
+        assert (done.tokens_T, done.logprobs_T) == (before.tokens_T, pytest.approx(before.logprobs_T, abs=1e-4))
 
 
 def test_no_completion_is_longer_than_max_new_tokens(tiny_engine: TransformersEngine) -> None:
