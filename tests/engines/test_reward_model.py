@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import TypeAdapter
-from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 from rft_pipeline.campaign import EngineRuntime
 from rft_pipeline.engines.load import load_reward_model
@@ -67,3 +73,26 @@ def test_a_model_that_is_no_reward_model_is_refused(tmp_path: Path, tiny_model: 
 def broken(folder: Path, base: Path) -> Path:
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
+
+
+def test_a_reward_is_read_at_the_last_token_even_where_that_is_the_padding_token_too(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<|im_end|>' }}{% endfor %}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    torch.manual_seed(3)
+    config = GPT2Config(vocab_size=500, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2, num_labels=1)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    talks = [(("user", said),) for said in ("Yes.", "No, the lamp is not good and the chair is bad.")]
+    found = load_reward_model(tmp_path, RUNTIME).reward(talks)
+
+    model = GPT2ForSequenceClassification.from_pretrained(tmp_path).eval()
+    for talk, reward in zip(talks, found, strict=True):
+        ids = tokenizer(f"user: {talk[0][1]}<|im_end|>", add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            hidden_LH = model.transformer(input_ids=torch.tensor([ids])).last_hidden_state[0]
+            assert reward == pytest.approx(model.score(hidden_LH[-1]).item(), abs=1e-4)
