@@ -19,7 +19,7 @@ from rft_pipeline.store.records import Record
 ROUND_STAGES = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")
 
 CODE_VERSIONS = {
-    "prompts": "1",
+    "prompts": "2",
     "rubric": "2",
     "policy": "1",
     "labels": "1",

@@ -1,9 +1,12 @@
 """A user's own Python: found beside campaign.yaml or among the installed packages, and known by its source."""
 
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +21,8 @@ from rft_pipeline.strict import Strict
 class Code(Strict):
     """What `module:attribute` names: written so, held with the hash of its file, since another code is another setting.
 
-    The module lies beside the rubric, or is installed. Nothing of it is run before it is needed.
+    The module lies beside the rubric, or is installed. Nothing of it, and no package around it, is run before it is
+    needed, and then the bytes that were hashed are. What the module itself imports is not part of the hash.
     """
 
     path: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -36,43 +40,73 @@ class Code(Strict):
     def _hash(cls, _: str, info: ValidationInfo) -> str:
         if "path" not in info.data:
             return ""
-        return file_sha256(_file(info.data["path"].partition(":")[0], (info.context or {}).get("folder")))
+        path, _ = _found(info.data["path"].partition(":")[0], (info.context or {}).get("folder"))
+        return file_sha256(path)
 
     def model_post_init(self, context: Any) -> None:
         self._folder = (context or {}).get("folder")
 
     def load(self) -> Any:
-        """The function or class. Raises `ConfigError` when it cannot be had."""
+        """The function or class. Raises `ConfigError` when it cannot be had, or when its file has changed since."""
         module_name, _, attribute = self.path.partition(":")
         try:
             return getattr(_module(module_name, self._folder, self.source), attribute)
+        except ConfigError:
+            raise
         except Exception as error:  # whatever the user's code raises
             raise ConfigError(f"{self.path}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=64)
 def _module(name: str, folder: Path | None, source: str) -> ModuleType:
-    """The module with this source, run once."""
-    path = _file(name, folder)
-    if folder is None or path.parent != folder:
+    """The module with this source, run once: the very bytes that have the hash, whatever the file holds later."""
+    path, is_beside = _found(name, folder)
+    code = path.read_bytes()
+    if hashlib.sha256(code).hexdigest() != source:
+        raise ConfigError(
+            f"{path}: was edited after campaign.yaml was loaded, so that what it holds now is not what would be "
+            "recorded; run the command again (in the Dagster UI, reload the definitions first)"
+        )
+    if path.suffix != ".py":
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(f"rft_{source}_{name}", path)
+    package, _, leaf = ("", "", name) if is_beside else name.rpartition(".")
+    if package:
+        importlib.import_module(package)
+    inside = [str(path.parent)] if path.name == "__init__.py" else None
+    own_name = f"rft_{source}_{leaf}"
+    spec = importlib.util.spec_from_file_location(
+        f"{package}.{own_name}" if package else own_name, path, submodule_search_locations=inside
+    )
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        exec(compile(code, path, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     return module
 
 
-def _file(module: str, folder: Path | None) -> Path:
+def _found(module: str, folder: Path | None) -> tuple[Path, bool]:
+    """The module's file, and whether it is beside the rubric. Nothing is run: no package above it, either."""
     if folder is not None and (beside := folder / f"{module}.py").is_file():
-        return beside
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
+        return beside, True
+    spec, names, search = None, module.split("."), None
+    for depth in range(1, len(names) + 1):
+        spec = _spec(".".join(names[:depth]), search)
+        if spec is None:
+            break
+        search = spec.submodule_search_locations
+        if search is None and depth < len(names):
+            spec = None
+            break
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         where = f"beside the rubric ({folder / f'{module}.py'}) or " if folder is not None else ""
         raise ValueError(f"no module {module!r} {where}among the installed packages")
-    return Path(spec.origin)
+    return Path(spec.origin), False
+
+
+def _spec(name: str, search: Sequence[str] | None) -> ModuleSpec | None:
+    found = (finder.find_spec(name, search) for finder in sys.meta_path)
+    return next((spec for spec in found if spec is not None), None)

@@ -8,7 +8,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterable
 from datetime import date, time, timedelta
@@ -24,8 +23,8 @@ SHOWN = 20
 """Findings spelled out in one error; the rest are counted."""
 
 _BOM = b"\xef\xbb\xbf"
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+_LONGEST_CELL = 2**31 - 1
+"""Characters; the largest limit that the csv module takes on every platform."""
 
 
 class Row(NamedTuple):
@@ -75,14 +74,12 @@ def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> lis
     return rows
 
 
-def csv_rows(
-    path: Path, findings: list[str], texts: Iterable[str] | None, separators: str = ",", *, growing: bool = False
-) -> list[Row]:
+def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing: bool = False) -> list[Row]:
     """The rows of a file of separated values with a header, each placed by the line it begins on.
 
-    A column outside `texts` becomes true/false or numbers when all its cells are; with None all stay text. An empty
-    cell is null. Of several `separators`, that which the file's first line holds most often separates. Of a `growing`
-    file, what stands behind the last line break is still being written, and left out: no cell tells that it is whole.
+    Every cell is text, whatever it looks like ("007", "1e5", "true"); an empty cell is null. Of several `separators`,
+    that which the file's first line holds most often separates. Of a `growing` file, what stands behind the last line
+    break is still being written, and left out: no cell tells that it is whole.
     """
     data = _read(path).removeprefix(_BOM)
     try:
@@ -91,6 +88,7 @@ def csv_rows(
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
     separator = max(separators, key=data.partition(b"\n")[0].decode().count)
+    csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(lines, strict=True, delimiter=separator)
     cells: list[tuple[int, int, list[str]]] = []
     begins = 1
@@ -116,14 +114,9 @@ def csv_rows(
             fitting.append((number, sheet_row, row))
         else:
             findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
-    kept = set(header if texts is None else texts)
-    columns = [
-        [cell or None for cell in column] if name in kept else _typed(column)
-        for name, column in zip(header, zip(*(row for *_, row in fitting), strict=True), strict=False)
-    ]
     return [
-        Row("line", number, dict(zip(header, values, strict=True)), sheet_row)
-        for (number, sheet_row, _), values in zip(fitting, zip(*columns, strict=True), strict=True)
+        Row("line", number, {name: cell or None for name, cell in zip(header, row, strict=True)}, sheet_row)
+        for number, sheet_row, row in fitting
     ]
 
 
@@ -198,16 +191,6 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise DataError(f"{name} is not a JSON value; use a number or null")
-
-
-def _typed(column: tuple[str, ...]) -> list[Any]:
-    there = [cell for cell in column if cell]
-    if all(cell.casefold() in {"true", "false"} for cell in there):
-        return [cell.casefold() == "true" if cell else None for cell in column]
-    for pattern, kind in ((_INTEGER, int), (_NUMBER, float)):
-        if all(pattern.fullmatch(cell) for cell in there):
-            return [kind(cell) if cell else None for cell in column]
-    return [cell or None for cell in column]
 
 
 def _plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from rft_pipeline.protocols import RuleJudge
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
 from rft_pipeline.trainers.steps import most_examples
+from rft_pipeline.values import text_of
 
 FEW_TRAIN = 32
 """Train prompts below which rounds soon repeat themselves."""
@@ -213,7 +214,7 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
 
 
 def _has_references(train: pl.DataFrame) -> bool:
-    return any(json.loads(fields).get(REFERENCE) for fields in train["fields"])
+    return any(text_of(json.loads(fields).get(REFERENCE)) for fields in train["fields"])
 
 
 def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> None:

@@ -23,8 +23,11 @@ from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Column
 from rft_pipeline.rules.python import Python as PythonRule
 from rft_pipeline.rules.text import Finishes, Length
+from rft_pipeline.values import text_of
 
-_REFERENCE = Column("reference", REFERENCE, lambda value: isinstance(value, str), "no text", "text")
+_REFERENCE = Column(
+    "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
+)
 _SLOT = re.compile(r"\{(\w*)\}")
 
 
@@ -152,7 +155,7 @@ def _check_gate(
             "allowed: 0 to 1, both left out"
         )
     elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
-        verdicts = [criterion.judge.rule(as_rollout(row)) for row in anchors.iter_rows(named=True)]
+        verdicts = [criterion.judge.rule.decide(as_rollout(row)) for row in anchors.iter_rows(named=True)]
         scores = [verdict.score for verdict in verdicts if verdict.score is not None]
         if scores and max(scores) < gate:
             unscored = f" and {len(verdicts) - len(scores)} unscored" if len(scores) < len(verdicts) else ""

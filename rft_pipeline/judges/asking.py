@@ -14,6 +14,7 @@ from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError
 from rft_pipeline.protocols import AskingProtocol
 from rft_pipeline.rules import Rollout
+from rft_pipeline.values import text_of
 
 NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
 
@@ -104,10 +105,10 @@ def filled(config: AskingProtocol, prompt: Rollout, values: Mapping[str, str], o
 
     `own` holds the control tokens of the judge's tokenizer.
     """
-    reference = prompt.fields.get(REFERENCE)
-    if config.reference and not (isinstance(reference, str) and reference.strip()):
+    reference = text_of(prompt.fields.get(REFERENCE))
+    if config.reference and reference is None:
         return None
-    shown = f"\nA good reply would be:\n{fenced(str(reference), config.max_chars, own)}\n" if config.reference else ""
+    shown = f"\nA good reply would be:\n{fenced(reference or '', config.max_chars, own)}\n" if config.reference else ""
     return fill(config.template, {"prompt": _prompt(prompt, config.max_chars, own), "reference": shown, **values})
 
 

@@ -15,5 +15,5 @@ class Rule:
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         for place, rollout in enumerate(rollouts):
-            score, reason = self.rule(rollout)
+            score, reason = self.rule.decide(rollout)
             yield [(place, unscored("", reason) if score is None else scored(score, "", reason))]

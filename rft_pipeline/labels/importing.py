@@ -144,7 +144,7 @@ class _Reader:
 
 
 def _csv(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    rows = csv_rows(path, wrong, texts=None, separators=",;\t")
+    rows = csv_rows(path, wrong, separators=",;\t")
     headings = {heading: _heading(heading) for heading in (rows[0].values if rows else {})}
     names = [name for name in headings.values() if name]
     if rows:

@@ -9,9 +9,10 @@ from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.rows import Row, csv_rows, jsonl_rows, parquet_rows, refuse, shown
 from rft_pipeline.stages.prompts import messages_of, name_of
+from rft_pipeline.values import yes_or_no
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
-_TEXTS = ("id", "prompt", "messages")
+_OWN = ("id", "prompt", "messages")
 
 
 UNUSABLE = 0.5
@@ -132,7 +133,7 @@ def _rows(path: Path, findings: list[str]) -> list[Row]:
         case "jsonl":
             return jsonl_rows(path, findings, growing=True)
         case "csv":
-            return csv_rows(path, findings, _TEXTS, growing=True)
+            return csv_rows(path, findings, growing=True)
         case _:
             return parquet_rows(path)
 
@@ -145,7 +146,7 @@ def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged
     if key == "messages" and not isinstance(value, list):
         raise DataError("messages: must be a list of messages; a text goes into prompt")
     messages = messages_of(value, key)
-    fields = {field: each for field, each in row.values.items() if field not in (*_TEXTS, opt_out)}
+    fields = {field: each for field, each in row.values.items() if field not in (*_OWN, opt_out)}
     try:
         canonical_json(fields)
     except (TypeError, ValueError) as error:
@@ -160,6 +161,9 @@ def _without_text(error: DataError | str) -> str:
 
 def _is_true(value: Any, key: str) -> bool:
     """Null and an absent field are false."""
-    if value is None or (isinstance(value, bool | int) and value in (0, 1)):
-        return bool(value)
+    if value is None:
+        return False
+    decided = yes_or_no(value)
+    if decided is not None:
+        return decided
     raise DataError(f"{key}: must be true, false or null, is {shown(value)}")

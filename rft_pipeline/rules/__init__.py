@@ -8,11 +8,12 @@ from rft_pipeline.rules.answer import NumericAnswer
 from rft_pipeline.rules.base import Column, Rollout, Rule, Verdict
 from rft_pipeline.rules.citation import CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts
+from rft_pipeline.rules.json_schema import JsonSchema
 from rft_pipeline.rules.language import Language
 from rft_pipeline.rules.python import Python
 from rft_pipeline.rules.readability import Readability
 from rft_pipeline.rules.similarity import Similarity
-from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
+from rft_pipeline.rules.text import AsksFor, Finishes, Length, NoMarkdown, Regex, RequiredParts
 
 AnyRule = Annotated[
     AsksFor

@@ -1,12 +1,12 @@
 """A rule about the number a reply ends up with."""
 
-import re
 from decimal import Decimal
 from typing import Literal
 
+import regex
 from pydantic import Field
 
-from rft_pipeline.rules.base import Column, ColumnName, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import SECONDS, Column, ColumnName, RegexText, Rollout, Rule, Verdict
 from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers
 
 _BOX = "\\boxed{"
@@ -49,7 +49,7 @@ class NumericAnswer(Rule):
     def _answer(self, reply: str) -> tuple[str, Number | None]:
         """Where the number was looked for, and the number."""
         if self.after is not None:
-            end = max((found.end() for found in re.finditer(self.after, reply)), default=None)
+            end = max((found.end() for found in regex.finditer(self.after, reply, timeout=SECONDS)), default=None)
             if end is None:
                 return f"marked by {self.after!r}", None
             return f"after {self.after!r}", next(numbers(reply[end:], self.decimal), None)

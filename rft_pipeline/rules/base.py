@@ -1,19 +1,23 @@
 """What a rule sees, and what it says."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
+import regex
 from pydantic import AfterValidator, Field
 
+from rft_pipeline.errors import RftError
 from rft_pipeline.strict import Strict
+
+SECONDS = 2.0
+"""What one search with a pattern of the rubric may take; some patterns take years on some replies."""
 
 
 def _compiles(pattern: str) -> str:
     try:
-        re.compile(pattern)
-    except re.error as error:
+        regex.compile(pattern)
+    except regex.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
     return pattern
 
@@ -92,3 +96,17 @@ class Rule(Strict):
 
     def __call__(self, rollout: Rollout) -> Verdict:
         raise NotImplementedError
+
+    def decide(self, rollout: Rollout) -> Verdict:
+        """The verdict, which no reply can prevent: what cannot be decided is unscored, with the reason.
+
+        Raises `RftError` alone, which says that the rule itself cannot be used.
+        """
+        try:
+            return self(rollout)
+        except RftError:
+            raise
+        except TimeoutError:
+            return Verdict(None, f"the pattern takes more than {SECONDS:g} s on this reply; write it more simply")
+        except Exception as error:  # whatever a library raises on an untrusted text
+            return Verdict(None, f"{type(error).__name__}: {str(error)[:200]}")

@@ -4,6 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
+from rft_pipeline.values import text_of
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF
@@ -22,14 +23,14 @@ class Similarity(Rule):
     how: Literal["chrf", "token_sort", "exact"] = "chrf"
 
     def columns(self) -> tuple[Column, ...]:
-        allowed = "a text, or a list of texts of which the likest counts; none of them empty"
+        allowed = "a text or a number, or a list of them of which the likest counts; none of them empty"
         return (Column("column", self.column, _are_references, "no text to compare with", allowed),)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         given = rollout.fields.get(self.column)
+        references = [text for text in map(text_of, given if isinstance(given, list) else [given]) if text is not None]
         if not _are_references(given):
             return Verdict(None, f"no reference in the prompt's column {self.column!r}")
-        references = [str(text) for text in (given if isinstance(given, list) else [given])]
         score = max(self._like(_encodable(rollout.completion), _encodable(reference)) for reference in references)
         return Verdict(min(1.0, max(0.0, score)), f"{self.how} {score:.2f}")
 
@@ -46,13 +47,8 @@ class Similarity(Rule):
 
 
 def _are_references(value: Any) -> bool:
-    """Whole numbers are texts too: a CSV column of years becomes numbers."""
     texts = value if isinstance(value, list) else [value]
-    return bool(texts) and all(_is_reference(text) for text in texts)
-
-
-def _is_reference(value: Any) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)
+    return bool(texts) and all(text_of(text) is not None for text in texts)
 
 
 def _encodable(text: str) -> str:

@@ -1,12 +1,13 @@
 """Rules about the form of a reply: its end, its length, its parts."""
 
-import json
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+import regex
+from pydantic import Field, model_validator
 
-from rft_pipeline.rules.base import Column, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.values import yes_or_no
 
 _MARKDOWN = re.compile(
     r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE
@@ -44,12 +45,16 @@ class AsksFor(Rule):
     def columns(self) -> tuple[Column, ...]:
         if self.when is None:
             return ()
-        wrong, allowed, absent = "neither yes nor no", "true, false, 1, 0, null", "there it counts as not needed"
+        wrong, allowed, absent = (
+            "neither yes nor no",
+            "true, false, 1, 0 (also as text), null",
+            "there it counts as not needed",
+        )
         return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        asks = re.search(self.pattern, rollout.completion, re.IGNORECASE) is not None
-        needed = True if self.when is None else bool(rollout.fields.get(self.when))
+        asks = regex.search(self.pattern, rollout.completion, regex.IGNORECASE, timeout=SECONDS) is not None
+        needed = True if self.when is None else yes_or_no(rollout.fields.get(self.when)) is True
         reason = f"{'asks' if asks else 'does not ask'}, {'needed' if needed else 'not needed'}"
         return Verdict(float(asks == needed), reason)
 
@@ -87,7 +92,7 @@ class Regex(Rule):
     forbid: bool = False
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        found = re.search(self.pattern, rollout.completion)
+        found = regex.search(self.pattern, rollout.completion, timeout=SECONDS)
         return Verdict(float((found is None) == self.forbid), f"found {found.group(0)!r}" if found else "not found")
 
 
@@ -114,35 +119,5 @@ class NoMarkdown(Rule):
         return Verdict(0.0, f"markdown: {found.group(0).strip()!r}") if found else Verdict(1.0, "plain text")
 
 
-class JsonSchema(Rule):
-    """The reply is one JSON document that satisfies a JSON schema."""
-
-    name: Literal["json_schema"] = "json_schema"
-    json_schema: dict[str, Any]
-
-    @field_validator("json_schema")
-    @classmethod
-    def _is_a_schema(cls, value: dict[str, Any]) -> dict[str, Any]:
-        import jsonschema
-
-        try:
-            jsonschema.Draft202012Validator.check_schema(value)
-        except jsonschema.SchemaError as error:
-            raise ValueError(f"not a JSON schema: {error.message}") from error
-        return value
-
-    def __call__(self, rollout: Rollout) -> Verdict:
-        import jsonschema
-
-        try:
-            document = json.loads(rollout.completion)
-        except RecursionError:
-            return Verdict(0.0, "not JSON: nested too deep")
-        except ValueError as error:
-            return Verdict(0.0, f"not JSON: {error}")
-        errors = list(jsonschema.Draft202012Validator(self.json_schema).iter_errors(document))
-        return Verdict(float(not errors), errors[0].message if errors else "valid")
-
-
 def _is_yes_or_no(value: Any) -> bool:
-    return value in (True, False, None)
+    return value is None or yes_or_no(value) is not None

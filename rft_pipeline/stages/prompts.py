@@ -63,7 +63,7 @@ def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
     id_key = source.columns.get("id", "id")
     prompt_key = source.columns.get("prompt", "messages" if source.kind == "chat_log" else "prompt")
     findings: list[str] = []
-    rows = _rows(source, folder / source.source, (id_key, prompt_key), findings)
+    rows = _rows(source, folder / source.source, findings)
     if not rows and not findings:
         raise DataError(f"{where}: holds no rows; at least one prompt is needed")
     columns = {name: None for row in rows for name in row.values}
@@ -118,12 +118,12 @@ def source_name(source: PromptSource, folder: Path) -> str:
     return f"hub data set {source.source}" if source.kind == "hub" else str(folder / source.source)
 
 
-def _rows(source: PromptSource, path: Path, texts: tuple[str, str], findings: list[str]) -> list[Row]:
+def _rows(source: PromptSource, path: Path, findings: list[str]) -> list[Row]:
     match source.kind:
         case "jsonl" | "chat_log":
             return jsonl_rows(path, findings)
         case "csv":
-            return csv_rows(path, findings, texts)
+            return csv_rows(path, findings)
         case "parquet":
             return parquet_rows(path)
         case "hub":

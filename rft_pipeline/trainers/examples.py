@@ -16,6 +16,7 @@ from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Training
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.values import text_of
 
 HALF = 0.5
 """What a reply that people judged must be worth more than to be imitated: they said yes rather than no."""
@@ -86,12 +87,12 @@ def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, 
     """
     found = []
     for rows in _by_prompt(batch):
-        reference = json.loads(rows[0]["fields"]).get(REFERENCE) if rows[0].get("fields") else None
+        reference = text_of(json.loads(rows[0]["fields"]).get(REFERENCE)) if rows[0].get("fields") else None
         best = _preferred(rows, training, weights)
         if best is not None:
             found.append(_example(best))
         elif reference:
-            found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, str(reference)))
+            found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, reference))
     return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply that people preferred to another")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rft_pipeline.values import text_of
 from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, errors, rule, warnings
 
 
@@ -100,7 +101,7 @@ def test_a_column_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
     folder = campaign(tmp_path, asks("urgent"), train=[*TRAIN, {"id": "odd", "prompt": "Odd one.", "urgent": "no"}])
     assert errors(folder) == [
         "rubric.yaml: asks: when: 1 train prompts hold something in 'urgent' that is neither yes nor no "
-        '(e.g. odd: "no"); allowed: true, false, 1, 0, null'
+        '(e.g. odd: "no"); allowed: true, false, 1, 0 (also as text), null'
     ]
 
 
@@ -133,8 +134,9 @@ def test_personas_that_differ_only_in_spelling_are_refused(tmp_path: Path) -> No
         ),
         (
             rule("similarity"),
-            1.5,
-            "(e.g. odd: 1.5); allowed: a text, or a list of texts of which the likest counts; none of them empty",
+            True,
+            "(e.g. odd: true); allowed: a text or a number, or a list of them of which the likest counts; "
+            "none of them empty",
         ),
         (
             rule("cites_context", column="reference"),
@@ -208,3 +210,8 @@ def test_a_served_judge_cannot_be_asked_for_likelihoods(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}], settings={"judge": judge})
     (finding,) = errors(folder)
     assert "criterion polite: contrast reads likelihoods or weights, and 'judge' is served" in finding
+
+
+def test_a_csv_reference_of_digits_is_a_text_and_a_json_number_is_its_spelling() -> None:
+    assert (text_of("007"), text_of(9), text_of(1.5)) == ("007", "9", "1.5")
+    assert [text_of(value) for value in (None, " ", True, [9])] == [None] * 4

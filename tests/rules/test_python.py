@@ -1,3 +1,4 @@
+import builtins
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,26 @@ def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
         rule(tmp_path, function="own:absent")(Rollout("", "x"))
     with pytest.raises(ValidationError, match=r"no module 'nowhere' beside the rubric"):
         rule(tmp_path, function="nowhere:share")
+
+
+def test_a_module_in_a_package_is_hashed_without_running_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "installed" / "shop_rules"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import builtins; builtins.shop_rules_ran = True\n", encoding="utf-8")
+    (package / "words.py").write_text("ONE = 1.0\n", encoding="utf-8")
+    (package / "own.py").write_text("from .words import ONE\ndef one(rollout):\n    return ONE\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.setattr(builtins, "shop_rules_ran", False, raising=False)
+    installed = rule(tmp_path, function="shop_rules.own:one")
+    assert not builtins.shop_rules_ran  # type: ignore[attr-defined]
+    assert installed(Rollout("", "x")).score == 1.0
+    assert builtins.shop_rules_ran  # type: ignore[attr-defined]
+
+
+def test_a_file_edited_between_loading_and_running_is_refused(tmp_path: Path) -> None:
+    own = rule(tmp_path, function="own:nothing")
+    (tmp_path / "own.py").write_text("def nothing(rollout):\n    return 1.0\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"own.py: was edited after campaign.yaml was loaded"):
+        own(Rollout("", "x"))

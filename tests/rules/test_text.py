@@ -5,7 +5,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from rft_pipeline.rules import AnyRule, Rollout, Verdict
-from rft_pipeline.rules.text import AsksFor, Finishes, JsonSchema, Length, NoMarkdown, Regex, RequiredParts
+from rft_pipeline.rules.json_schema import JsonSchema
+from rft_pipeline.rules.text import AsksFor, Finishes, Length, NoMarkdown, Regex, RequiredParts
 
 SCHEMA = {"type": "object", "required": ["intent"], "properties": {"intent": {"enum": ["refund", "repair"]}}}
 
@@ -43,6 +44,9 @@ def test_a_reply_that_breaks_off_or_says_nothing_does_not_finish(rollout: Rollou
         ("Please send the ORDER Number.", True, 1.0),
         ("Please send a photo.", True, 0.0),
         ("Please send the order number.", False, 0.0),
+        ("Please send the order number.", "true", 1.0),
+        ("Please send the order number.", "FALSE", 0.0),
+        ("Please send the order number.", "0", 0.0),
         ("Thank you.", False, 1.0),
         ("", True, 0.0),
     ],
@@ -144,11 +148,13 @@ def test_plain_text_is_not_markdown(completion: str) -> None:
         ('Sure: {"intent": "refund"}', 0.0),
         ('{"intent": "refund"} {"intent": "refund"}', 0.0),
         ('```json\n{"intent": "refund"}\n```', 0.0),
-        ("[" * 100_000, 0.0),
-        ("9" * 5000, 0.0),
+        ("[" * 300, 0.0),
+        ('{"intent": NaN}', 0.0),
+        ("[" * 100_000, None),
+        ("9" * 5000, None),
     ],
 )
-def test_json_is_one_document_that_satisfies_its_schema(completion: str, score: float) -> None:
+def test_json_is_one_document_that_satisfies_its_schema(completion: str, score: float | None) -> None:
     assert JsonSchema(json_schema=SCHEMA)(reply(completion)).score == score
 
 
@@ -156,6 +162,38 @@ def test_json_says_what_is_wrong() -> None:
     rule = JsonSchema(json_schema=SCHEMA)
     assert rule(reply("{")).reason.startswith("not JSON: ")
     assert rule(reply("{}")).reason == "'intent' is a required property"
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"$ref": "#/$defs/absent"}, "defs/absent' names nothing in the schema"),
+        ({"properties": {"a": {"$ref": "https://shop.example/schema"}}}, "nothing is fetched from elsewhere"),
+        ({"$ref": "#"}, "leads back to itself without end"),
+        ({"properties": {"a": {"pattern": "("}}}, "is not a 'regex'"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        JsonSchema(json_schema=schema)
+
+
+def test_a_document_too_deep_for_a_recursive_schema_is_unscored() -> None:
+    nested = JsonSchema(json_schema={"type": "array", "items": {"$ref": "#"}})
+    assert nested(reply("[[[]]]")).score == 1.0
+    assert nested(reply("[[1]]")).score == 0.0
+    assert nested(reply("[" * 900 + "]" * 900)) == (None, "nested too deep to be held against the schema")
+
+
+def test_a_pattern_that_takes_for_ever_leaves_the_reply_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("text", "json_schema"):
+        monkeypatch.setattr(f"rft_pipeline.rules.{module}.SECONDS", 0.05)
+    slow, text = "(a|aa)+$", "a" * 60 + "b"
+    for rule in (Regex(pattern=slow), AsksFor(pattern=slow), JsonSchema(json_schema={"pattern": slow})):
+        completion = json.dumps(text) if isinstance(rule, JsonSchema) else text
+        verdict = rule.decide(reply(completion))
+        assert verdict.score is None
+        assert verdict.reason.startswith("the pattern takes more than")
 
 
 def test_a_schema_that_is_none_is_refused() -> None:

@@ -56,16 +56,21 @@ def test_rewording_gives_a_new_prompt_id_and_a_new_field_does_not(tmp_path: Path
     assert first != reworded
 
 
-def test_csv_columns_become_booleans_and_numbers_only_as_a_whole(tmp_path: Path) -> None:
+def test_every_csv_cell_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
     text = 'id,prompt,needs,price,zip\n001,"one,\ntwo",true,3,01\n2,7,FALSE,2.5,22\n3,x,,,\n'
     rows = read_source(write(tmp_path / "p.csv", text), tmp_path)
     assert rows["id"].to_list() == ["001", "2", "3"]
     assert [json.loads(messages)[0]["content"] for messages in rows["messages"]] == ["one,\ntwo", "7", "x"]
     assert [json.loads(fields) for fields in rows["fields"]] == [
-        {"needs": True, "price": 3, "zip": "01"},
-        {"needs": False, "price": 2.5, "zip": "22"},
+        {"needs": "true", "price": "3", "zip": "01"},
+        {"needs": "FALSE", "price": "2.5", "zip": "22"},
         {"needs": None, "price": None, "zip": None},
     ]
+
+
+def test_a_csv_cell_of_150_000_characters_is_read(tmp_path: Path) -> None:
+    rows = read_source(write(tmp_path / "p.csv", f"prompt,context\nOne?,{'x' * 150_000}\n"), tmp_path)
+    assert len(json.loads(rows["fields"][0])["context"]) == 150_000
 
 
 def test_parquet_rows_read_like_jsonl_rows(tmp_path: Path) -> None:
