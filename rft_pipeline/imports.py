@@ -40,8 +40,7 @@ class Code(Strict):
     def _hash(cls, _: str, info: ValidationInfo) -> str:
         if "path" not in info.data:
             return ""
-        path, _ = _found(info.data["path"].partition(":")[0], (info.context or {}).get("folder"))
-        return file_sha256(path)
+        return file_sha256(_found(info.data["path"].partition(":")[0], (info.context or {}).get("folder"))[0])
 
     def model_post_init(self, context: Any) -> None:
         self._folder = (context or {}).get("folder")

@@ -1,5 +1,6 @@
 """How a campaign runs by itself, what that costs, and when a check raises a hand."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,7 +20,12 @@ class Checks(Strict):
     max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.9
 
 
+_ONE_VALUE = re.compile(r"\b(\w+)-\1\b")
+"""A range of one value, which Dagster takes for every value."""
+
+
 def _is_cron(cron: str) -> str:
+    cron = _ONE_VALUE.sub(r"\1", cron.upper())
     if len(cron.split()) != 5:
         raise ValueError(f"{cron!r} has {len(cron.split())} fields; a cron expression has five, e.g. '0 3 * * 1'")
     try:
@@ -31,6 +37,13 @@ def _is_cron(cron: str) -> str:
         raise ValueError(f"{cron!r}: February has no day {day}; use e.g. '0 3 L 2 *'")
     if "#" in weekday and "," in weekday:
         raise ValueError(f"{cron!r}: Dagster takes a weekday like 5#2 alone, not in a list; e.g. '0 3 * * 5#2'")
+    if day != "*" and ("#" in weekday or (weekday != "*" and "*" in day[:1] + weekday[:1])):
+        raise ValueError(
+            f"{cron!r}: cron programs differ on what a day of the month and a day of the week mean together here; use "
+            "one of the two, or two lists like '0 3 1,15 * 1,5'"
+        )
+    if any("/" in each and "-" not in each and each[0] != "*" for each in weekday.split(",")):
+        raise ValueError(f"{cron!r}: cron programs differ on where {weekday} ends; list the days, e.g. '0 3 * * 1,3,5'")
     if "W" in day or "L" in weekday:
         raise ValueError(
             f"{cron!r}: Dagster knows no last weekday, neither LW nor 5L; use e.g. '0 3 L * *' or '0 3 * * 1'"

@@ -12,7 +12,7 @@ from rft_pipeline.rules.base import SECONDS, Rollout, Rule, Verdict
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
-    from referencing import Resolver, Resource
+    from referencing import Resource
 
 _INSTANCES: tuple[Any, ...] = ({}, [], "", 0, None, True)
 
@@ -113,7 +113,7 @@ def _check_parts(schema: dict[str, Any]) -> None:
     _check_part(root, REGISTRY.resolver_with_root(root))
 
 
-def _check_part(part: "Resource[Any]", resolver: "Resolver[Any]") -> None:
+def _check_part(part: "Resource[Any]", resolver: Any) -> None:
     if isinstance(part.contents, dict):
         for key in ("$ref", "$dynamicRef"):
             if isinstance(reference := part.contents.get(key), str):
