@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 import torch
 
-from rft_pipeline.campaign import Reward
+from rft_pipeline.campaign import EngineRuntime, Reward
+from rft_pipeline.engines import ScoreRequest
 from rft_pipeline.engines.chat_tokens import chat_tokens
+from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.merging import write_whole
 from rft_pipeline.stages.reward_batches import make_batch
@@ -82,6 +84,15 @@ def test_the_log_probs_of_the_loss_are_the_models_own(trained: Seen) -> None:
 def test_a_step_moves_the_policy(trained: Seen, round_1: Round) -> None:
     before, after = (of_folder(folder, round_1.batch) for folder in (round_1.model, trained.checkpoint))
     assert max(abs(x - y) for x, y in zip(before, after, strict=True)) > 1e-3
+
+
+def test_the_engine_scores_the_checkpoint_as_its_own_forward_does(trained: Seen, round_1: Round) -> None:
+    engine = TransformersEngine(trained.checkpoint, EngineRuntime(batch_size=16, dtype="float32", device="cpu"))
+    asked = [
+        ScoreRequest(tuple(row["prompt_tokens"]), tuple(row["tokens"])) for row in round_1.batch.iter_rows(named=True)
+    ]
+    scored = [each for result in engine.score(asked) for each in result.token_logprobs]
+    assert scored == pytest.approx(of_folder(trained.checkpoint, round_1.batch), abs=2e-4)
 
 
 def test_an_export_is_the_checkpoint_as_whole_weights(trained: Seen, round_1: Round, tmp_path: Path) -> None:
