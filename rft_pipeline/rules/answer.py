@@ -17,10 +17,12 @@ class NumericAnswer(Rule):
 
     The reply's number is the first one after the last match of `after`; without `after`, the last one in its last
     \boxed{}; without a box, its last one. A reply without a number is wrong. A prompt without one is unscored. A
-    percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5.
+    percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5. The power of a unit (cm^2) is no
+    number. A multiple of a root or of π is an expression, and unscored.
     """
 
     name: Literal["numeric_answer"] = "numeric_answer"
+    version: int = 2
     column: ColumnName = "reference"
     after: RegexText | None = None
     decimal: DecimalMark = "."
@@ -41,6 +43,8 @@ class NumericAnswer(Rule):
         place, found = self._answer(rollout.completion)
         if found is None:
             return Verdict(0.0, f"no number {place}")
+        if found.expression:
+            return Verdict(None, f"{found.text[:40]!r} is an expression, not a number that can be read")
         if found.value is None:
             return Verdict(0.0, f"{found.text[:40]!r} cannot be read with {self.decimal!r} as the decimal mark")
         right = any(self._close(mine, theirs) for mine, theirs in _readings(found, wanted))

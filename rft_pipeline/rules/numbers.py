@@ -23,7 +23,8 @@ _BODY = rf"(?:\d(?:[.,'’{_SPACES}]?\d)*+|(?<!\.)\.\d++)"
 _INTEGER = r"[-+−–]?\d++"
 _NUMBER = re.compile(
     rf"""
-    (?<![A-Za-z\d])                       # the 2 of m2 is no number
+    (?<![A-Za-z\d])(?<![A-Za-z][\^_])(?<![A-Za-z][\^_]\{{)  # the 2 of m2 and m^2 is no number
+    (?P<before>(?:\\sqrt|√)\s?\{{?\s?)?
     (?:(?<![\w)\]}}])(?P<sign>[-+−–]))?   # the dash of 10-20 is no sign
     [{_CURRENCIES}]?
     (?:
@@ -37,11 +38,14 @@ _NUMBER = re.compile(
         )?
     )
     (?P<percent>\s?(?:%|percent\b|per\ cent\b))?
+    (?P<behind>\s?(?:\\sqrt\b|√|\\pi\b|π)(?:\s?\{{[^{{}}]*\}}|\s?\d+)?)?
     """,
     re.VERBOSE,
 )
 _LATEX = {"{,}": ",", r"\,": "\u2009", r"\!": "", r"\$": "$", r"\%": "%"}
 _FRAC = re.compile(r"\\[dt]?frac(?:(\d)(\d)|\{\s*([^{}]{1,40})\s*\}\s?\{\s*([^{}]{1,40})\s*\})")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]{0,200})\}")
+_BEFORE_POWER = re.compile(r"\s+(?=[\^_])")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _SUPERSCRIPT = re.compile("(?<=[0-9])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 
@@ -53,6 +57,8 @@ class Number(NamedTuple):
     value: Decimal | None
     """None when it is written in another style, e.g. 1.234,50 where the point is the decimal mark."""
     percent: bool
+    expression: bool = False
+    """Whether it is a root, or a multiple of a root or of π."""
 
 
 def numbers(text: str, mark: DecimalMark) -> Iterator[Number]:
@@ -61,7 +67,9 @@ def numbers(text: str, mark: DecimalMark) -> Iterator[Number]:
         value = _value(found, mark)
         sign = -1 if found["sign"] in ("-", "−", "–") else 1
         finite = None if value is None or not value.is_finite() else EXACT.multiply(Decimal(sign), value)
-        yield Number(found.group().strip(), finite, found["percent"] is not None)
+        is_expression = found["before"] is not None or found["behind"] is not None
+        value_read = None if is_expression else finite
+        yield Number(found.group().strip(), value_read, found["percent"] is not None, is_expression)
 
 
 def number_of(value: Any, mark: DecimalMark) -> Number | None:
@@ -78,6 +86,7 @@ def number_of(value: Any, mark: DecimalMark) -> Number | None:
 
 def _plain(text: str) -> str:
     r"""The text with LaTeX and one-character fractions and powers spelled in plain characters."""
+    text = _BEFORE_POWER.sub("", _TEXT.sub(r" \1 ", text))
     for written, meant in _LATEX.items():
         text = text.replace(written, meant)
     text = _FRAC.sub(lambda found: _apart(found, "/".join(part.strip() for part in found.groups() if part)), text)

@@ -19,6 +19,7 @@ class Similarity(Rule):
     """
 
     name: Literal["similarity"] = "similarity"
+    version: int = 2
     column: ColumnName = "reference"
     how: Literal["chrf", "token_sort", "exact"] = "chrf"
 

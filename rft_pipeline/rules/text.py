@@ -39,6 +39,7 @@ class AsksFor(Rule):
     """
 
     name: Literal["asks_for"] = "asks_for"
+    version: int = 2
     pattern: RegexText
     when: str | None = None
 
@@ -88,6 +89,7 @@ class Regex(Rule):
     """The reply matches `pattern` (or, with `forbid`, does not)."""
 
     name: Literal["regex"] = "regex"
+    version: int = 2
     pattern: RegexText
     forbid: bool = False
 

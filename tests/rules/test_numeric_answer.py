@@ -31,6 +31,13 @@ def answered(completion: str, reference: Any, **settings: Any) -> float | None:
         ("50 %", 50),
         ("50", "50%"),
         ("42 m2", 42),
+        (r"\boxed{36\text{ cm}^2}", 36),
+        ("36 cm^2", 36),
+        ("9.81 m/s^{2}", 9.81),
+        (r"\boxed{\text{36}}", 36),
+        (r"\boxed{-\dfrac{1}{2}}", -0.5),
+        (r"\boxed{12\%}", "12%"),
+        (r"\$12", 12),
         ("12345678901234567890", "12345678901234567890"),
     ],
 )
@@ -54,6 +61,11 @@ def test_the_last_number_is_the_answer_however_it_is_written(completion: str, re
 )
 def test_a_wrong_number_or_none_scores_zero(completion: str, reference: Any) -> None:
     assert answered(completion, reference) == 0.0
+
+
+@pytest.mark.parametrize("completion", [r"\boxed{5\sqrt{2}}", r"\boxed{\sqrt{2}}", "5√2", r"\boxed{2\pi}"])
+def test_a_root_or_a_multiple_of_pi_is_not_read_as_the_number_in_it(completion: str) -> None:
+    assert [answered(completion, reference) for reference in (2, 5)] == [None, None]
 
 
 def test_the_decimal_mark_says_what_point_and_comma_mean() -> None:
