@@ -44,14 +44,19 @@ class Estimates(NamedTuple):
 
 
 def prediction_powered(
-    judge: npt.ArrayLike, human: npt.ArrayLike, inclusion: npt.ArrayLike, clusters: npt.ArrayLike
+    judge: npt.ArrayLike,
+    human: npt.ArrayLike,
+    inclusion: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    error: float = 0.025,
 ) -> Estimates:
-    """Estimates from N scores by the judge, N labels, N inclusion probabilities in (0, 1], and N clusters.
+    """Estimates from N scores by the judge, N labels, N inclusion probabilities in (0, 1], and N clusters; each bound
+    is wrong with a chance of `error`.
 
     A label that is NaN was not given; its inclusion is not looked at. A score that is NaN is left out of the judge's
-    mean and counts elsewhere as that mean, which costs width and no truth. Labels that are all alike or of fewer than
-    two clusters give NaN bounds, none give NaN throughout. Raises `ValueError` for arrays of different length or a
-    probability outside.
+    mean and counts elsewhere as that mean, which widens the interval but adds no bias. Labels that are all alike or of
+    fewer than two clusters give NaN bounds, none give NaN throughout. Raises `ValueError` for arrays of different
+    length or a probability outside.
     """
     judge_N, human_N, inclusion_N = (np.asarray(each, dtype=np.float64) for each in (judge, human, inclusion))
     _, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)
@@ -79,21 +84,22 @@ def prediction_powered(
         power_K = _power(together_K.sum() - together_K, spread_K.sum() - spread_K)
         without_K = asked.without_K - power_K * (here.without_K - everywhere.without_K)
     return Estimates(
-        judge=_interval(judged, judged.mean, judged.without_K),
-        human=_interval(asked, asked.mean, asked.without_K),
-        powered=_interval(asked, asked.mean - float(power) * gap, without_K),
+        judge=_interval(judged, judged.mean, judged.without_K, error),
+        human=_interval(asked, asked.mean, asked.without_K, error),
+        powered=_interval(asked, asked.mean - float(power) * gap, without_K, error),
         power=float(power),
         labelled=int(labelled_N.sum()),
     )
 
 
-def unanimous(value: float, labelled: int, lowest: float, highest: float) -> Interval:
-    """Of a mean between `lowest` and `highest`, where labels of so many clusters, drawn by chance, all say `value`.
+def unanimous(value: float, labelled: int, lowest: float, highest: float, error: float = 0.025) -> Interval:
+    """Of a mean between `lowest` and `highest`, where labels of so many clusters, drawn by chance, all say `value`;
+    each bound is wrong with a chance of `error`.
 
-    With none of n that differs, at most a share of 1 − 0.025^(1/n) of all would (Clopper and Pearson 1934), and at
+    With none of n that differs, at most a share of 1 − error^(1/n) of all would (Clopper and Pearson 1934), and at
     worst each by as much as it can.
     """
-    others = 1 - 0.025 ** (1 / labelled)
+    others = 1 - error ** (1 / labelled)
     return Interval(value, value + others * (lowest - value), value + others * (highest - value))
 
 
@@ -126,14 +132,14 @@ def _power(together: npt.ArrayLike, spread: npt.ArrayLike) -> np.ndarray:
     return power
 
 
-def _interval(weighted: _Mean, mean: float, without_K: np.ndarray) -> Interval:
+def _interval(weighted: _Mean, mean: float, without_K: np.ndarray, error: float) -> Interval:
     """Mean ± t · the jackknife's standard error, with as many degrees of freedom as the weights leave (Kish 1965)."""
     from scipy.stats import t
 
     groups = int((weighted.share_K > 0).sum())
     if groups < 2:
         return Interval(mean, float("nan"), float("nan"))
-    error = float(np.sqrt((groups - 1) / groups * ((without_K - mean) ** 2).sum()))
+    deviation = float(np.sqrt((groups - 1) / groups * ((without_K - mean) ** 2).sum()))
     free = max(1.0, 1 / float(weighted.share_K @ weighted.share_K) - 1)
-    half = float(t.ppf(0.975, free)) * error
+    half = float(t.isf(error, free)) * deviation
     return Interval(mean, mean - half, mean + half)

@@ -15,7 +15,8 @@ WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % interval. NaN stands where the data cannot say."""
+    """A mean and its interval: of 95 %, unless the function that made it was given another `error`. NaN stands where
+    the data cannot say."""
 
     mean: float
     lower95: float
@@ -51,6 +52,25 @@ def paired_difference(
     difference_K = np.array([a_by_cluster[cluster] - b_by_cluster[cluster] for cluster in shared], dtype=np.float64)
     difference_K = difference_K[~np.isnan(difference_K)]
     return _bootstrap(difference_K, np.ones_like(difference_K), resamples, seed)
+
+
+def paired_bounds(a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, float], error: float) -> Interval:
+    """Mean of a minus b as in `paired_difference`, with Student's t bounds; each is wrong with a chance of `error`.
+
+    For errors that a bootstrap cannot resolve: 2000 resamples tell nothing of a chance of 0.0001. As in
+    `paired_difference`, one cluster gives NaN bounds and none NaN throughout.
+    """
+    from scipy.stats import t
+
+    shared = [cluster for cluster in a_by_cluster if cluster in b_by_cluster]
+    difference_K = np.array([a_by_cluster[cluster] - b_by_cluster[cluster] for cluster in shared], dtype=np.float64)
+    difference_K = difference_K[~np.isnan(difference_K)]
+    clusters = len(difference_K)
+    mean = float(difference_K.mean()) if clusters else float("nan")
+    if clusters < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(t.isf(error, clusters - 1)) * float(difference_K.std(ddof=1)) / clusters**0.5
+    return Interval(mean, mean - half, mean + half)
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

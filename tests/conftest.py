@@ -305,7 +305,7 @@ def write_campaign(root: Path, model: Path) -> Path:
             "resamples": 100,
             "runtime": runtime,
         },
-        "promotion": {"min_prompts": 6},
+        "promotion": {"min_prompts": 6, "error": 0.45},
     }
     _write_yaml(folder / "campaign.yaml", campaign)
     _write_yaml(folder / "rubric.yaml", RUBRIC)

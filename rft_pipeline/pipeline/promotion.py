@@ -14,6 +14,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import by_people
 from rft_pipeline.labels.held_out import DECISION
 from rft_pipeline.labels.table import labels_of
+from rft_pipeline.payloads import look_of
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.stages.alarms import held_out_scores
 from rft_pipeline.stages.promotion import HELD, Replies, decide_promotion
@@ -55,18 +56,17 @@ def promotion(job: Job) -> Output:
         against,
         list(campaign.rubric.gates()),
         campaign.promotion,
-        campaign.evaluation.resamples,
-        campaign.seed,
+        look_of(job.campaign, job.node, job.upstream, job.sources),
     )
     plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
     (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     _write_page(job, plain)
     policy = None if decision.promoted is None else policies[decision.promoted][1]
-    bounds = {f"reward_lower95_round_{each.round}": each.lower95 for each in decision.rounds}
+    bounds = {f"reward_lower_round_{each.round}": each.lower for each in decision.rounds}
     return Output(
         content_hash=fingerprint({"promoted": policy, "over": decision.champion_policy}),
         rows={"rounds": len(decision.rounds), "passed": sum(each.passed for each in decision.rounds), "made": made},
-        metrics={"promoted_round": float(decision.promoted or 0)}
+        metrics={"promoted_round": float(decision.promoted or 0), "look": float(decision.look), "level": decision.level}
         | {name: bound for name, bound in bounds.items() if bound is not None},
         upstream=read,
     )

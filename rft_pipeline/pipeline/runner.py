@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from rft_pipeline import models
+from rft_pipeline import looks, models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import StoreError
@@ -57,6 +57,7 @@ class Pipeline:
                 else:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
                 if here.stage == "promotion":
+                    looks.count(self.home.root, campaign.name, found.payload)
                     outcome = crown_decided(campaign, self.home, found)
                     end_cycle(campaign, self.home, found, outcome, sources["prompts.train"])
                     tracker.log_outcome(outcome.round_in_words, outcome.in_words)

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
+from rft_pipeline.looks import confidence
 from rft_pipeline.report.page import environment, signed
 from rft_pipeline.report.plots import FONT, GRID, INK, MUTED, round_name, to_svg
 from rft_pipeline.stages.promotion import PROMPTS
@@ -32,6 +33,8 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
             failed=[each for each in rounds if not each["passed"]],
             bounds=bound_lines(decided),
             counted=PROMPTS,
+            confidence=confidence(decided["level"]),
+            chance=lambda share: f"{share:.2g}",
             forest=None if chart is None else Markup(to_svg(chart)),
             round_name=round_name,
         )
@@ -39,7 +42,7 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
 
 
 def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
-    """Name of each bound → what its lower 95 % bound must lie above, how many prompts must tell, what the alarms must
+    """Name of each bound → what its lower bound must lie above, how many prompts must tell, what the alarms must
     not say."""
     found: dict[str, str] = {}
     for each in decided["rounds"]:
@@ -55,7 +58,7 @@ def _needed(bound: Mapping[str, Any]) -> str:
 
 
 def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
-    """Each round minus the champion with its 95 % interval, a panel a bound; None where no difference is known.
+    """Each round minus the champion with its interval, a panel a bound; None where no difference is known.
 
     The lower end must lie right of the dashed line.
     """
@@ -65,7 +68,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
             "round": round_name(each["round"]),
             "mean": bound["mean"],
             "lower": bound["found"],
-            "upper": bound["upper95"],
+            "upper": bound["upper"],
             "needed": bound["needed"],
             "told": "passed" if bound["passed"] else "failed",
         }

@@ -1,11 +1,15 @@
 """Promotion: which round, if any, becomes the champion.
 
 Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes when its lower
-95 % bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse;
-when enough prompts tell, and no alarm says stop. Of those that pass, the best lower bound of the reward wins, not the
-last round. Where people labelled held-out replies of both sides, their labels correct the judges' differences.
+bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse; when
+enough prompts have scores, and no alarm says stop. Of those that pass, the one with the best lower bound of the reward
+is promoted, not the last round; of two with the same bound, the earlier. Where people labelled held-out replies of both
+sides, their labels correct the judges' differences.
 
-Each bound is that of one comparison: with many rounds, the best of them is a little luckier than its bound says.
+Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with a chance of at most
+error / (k(k+1)R). So the chance that any decision on them ever promotes a round that fails a bound in truth is at most
+`promotion.error`, however many rounds and cycles there are (see `looks`). A round must pass all its bounds, so these
+need not share the level (intersection–union test, Berger 1982).
 """
 
 import math
@@ -16,9 +20,9 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Promotion
-from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.looks import confidence, left, spent
 from rft_pipeline.ppi import prediction_powered, unanimous
-from rft_pipeline.stats import Interval, paired_difference
+from rft_pipeline.stats import Interval, paired_bounds
 
 STOP = "stop"
 REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
@@ -48,16 +52,15 @@ class Bound:
 
     name: str
     found: float | None
-    """The lower 95 % bound of the round minus the champion, or a number of prompts; None where the replies cannot
-    tell."""
+    """The lower bound of the round minus the champion, or a number of prompts; None where the replies cannot tell."""
     needed: float | None
     """What a bound must lie above, and a number must reach; None for a verdict."""
     passed: bool
     said: str
     """In words: what was found, and when it failed by how much."""
     mean: float | None = None
-    """Of the difference, and its upper 95 % bound; None with `found`."""
-    upper95: float | None = None
+    """Of the difference, and its upper bound; None with `found`."""
+    upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Compared:
         return all(bound.passed for bound in self.bounds)
 
     @property
-    def lower95(self) -> float | None:
+    def lower(self) -> float | None:
+        """The reward's lower bound."""
         return self.bounds[0].found
 
 
@@ -89,6 +93,14 @@ class Decision:
     champion_policy: str
     rounds: tuple[Compared, ...]
     said: str
+    look: int
+    """The decision's number among those on the same held-out prompts, from 1."""
+    error: float
+    """The chance that any of these decisions is wrong, at most."""
+    level: float
+    """The chance that one bound of this decision is wrong, at most."""
+    left: float
+    """The part of `error` that is left for later decisions."""
 
     def of_round(self, round_: int) -> Compared | None:
         return next((each for each in self.rounds if each.round == round_), None)
@@ -99,23 +111,25 @@ def decide_promotion(
     champion: Replies,
     gates: Sequence[str],
     needs: Promotion,
-    resamples: int,
-    seed: int,
+    look: int,
 ) -> Decision:
-    """Compare `rounds` with `champion`; a round that holds the champion's weights is left out."""
-    compared = tuple(
-        _compare(each, champion, gates, needs, resamples, seed_of(seed, "promotion", each.round))
-        for each in rounds
-        if each.policy != champion.policy
-    )
-    passed = [each for each in compared if each.passed]
-    best = max(passed, key=lambda each: (each.lower95 or 0.0, -each.round), default=None)
+    """Compare `rounds` with `champion`; a round that holds the champion's weights is left out. `look` is the number of
+    this decision among those on the same held-out prompts, from 1."""
+    others = [each for each in rounds if each.policy != champion.policy]
+    level = spent(needs.error, look) / max(len(others), 1)
+    compared = tuple(_compare(each, champion, gates, needs, level) for each in others)
+    passed = [(each.lower, -each.round, each) for each in compared if each.passed and each.lower is not None]
+    best = max(passed, key=lambda each: each[:2])[2] if passed else None
     return Decision(
         promoted=None if best is None else best.round,
         champion=champion.name,
         champion_policy=champion.policy,
         rounds=compared,
         said=_promoted(best, champion) if best else _refused(compared, champion),
+        look=look,
+        error=needs.error,
+        level=level,
+        left=left(needs.error, look),
     )
 
 
@@ -136,17 +150,15 @@ def _refused(compared: Sequence[Compared], champion: Replies) -> str:
     )
 
 
-def _compare(
-    replies: Replies, champion: Replies, gates: Sequence[str], needs: Promotion, resamples: int, seed: int
-) -> Compared:
+def _compare(replies: Replies, champion: Replies, gates: Sequence[str], needs: Promotion, level: float) -> Compared:
     def differ(what: pl.Expr) -> Interval:
         ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
-        return paired_difference(ours, theirs, resamples, seed)
+        return paired_bounds(ours, theirs, level)
 
     def corrected(judge: pl.Expr, people: pl.Expr, *, even_is_fine: bool = False) -> tuple[Interval, str]:
         if any(HUMAN not in each.rows.columns for each in (replies, champion)):
             return differ(judge), ""
-        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts, even_is_fine)
+        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts, even_is_fine, level)
         return (differ(judge), found) if isinstance(found, str) else found
 
     reward, how = corrected(pl.col("reward"), pl.col(HUMAN))
@@ -154,13 +166,13 @@ def _compare(
     scored = {"rewards": pl.col("reward")}
     scored |= {f"{name} scores": pl.col("scores").struct.field(name) for name in gates}
     scored |= {"scores by the held-out judge": pl.col(HELD)} if all(asked) else {}
-    bounds = [_bound(REWARD, reward, needs.margin, how), _enough(replies, champion, scored, needs.min_prompts)]
+    bounds = [_bound(REWARD, reward, needs.margin, level, how), _enough(replies, champion, scored, needs.min_prompts)]
     for name in gates:
         scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
         gate, how = corrected(*scores, even_is_fine=True)
-        bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, how))
+        bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, level, how))
     if all(asked):
-        bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin))
+        bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin, level))
     elif any(asked):
         said = f"{HELD_OUT}: it judged one side only, so that nothing tells whether the round is worse"
         bounds.append(Bound(HELD_OUT, None, -needs.held_out_margin, passed=False, said=said))
@@ -184,12 +196,12 @@ def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], 
     return Bound(PROMPTS, float(there), float(least), there >= least, said)
 
 
-def _bound(name: str, difference: Interval, above: float, how: str = "") -> Bound:
+def _bound(name: str, difference: Interval, above: float, level: float, how: str = "") -> Bound:
     found = _known(difference.lower95)
     if found is None:
         said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides"
         return Bound(name, None, above, passed=False, said=said)
-    said = f"{name} {difference.mean:+.4f} (95 % from {found:+.4f} to {difference.upper95:+.4f}{how})"
+    said = f"{name} {difference.mean:+.4f} ({confidence(level)} from {found:+.4f} to {difference.upper95:+.4f}{how})"
     passed = found > above
     short = f": the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}"
     said += f", above {above:+.4f}" if passed else short
@@ -206,7 +218,13 @@ def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
 
 
 def _by_people(
-    ours: pl.DataFrame, theirs: pl.DataFrame, judge: pl.Expr, people: pl.Expr, least: int, even_is_fine: bool
+    ours: pl.DataFrame,
+    theirs: pl.DataFrame,
+    judge: pl.Expr,
+    people: pl.Expr,
+    least: int,
+    even_is_fine: bool,
+    level: float,
 ) -> tuple[Interval, str] | str:
     """A difference as people's labels correct it, and how that was done; what to say where the judge decides alone: as
     people labelled replies of both sides to fewer than `least` prompts, or see no difference and `even_is_fine`.
@@ -221,13 +239,13 @@ def _by_people(
     if labelled < least:
         few = f", by the judge alone: people labelled both sides of {labelled} prompts, {least} are needed"
         return few if labelled else ""
-    found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts))
+    found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts), level)
     if not math.isnan(found.powered.lower95):
         return found.powered, f", corrected by people's labels on {labelled} prompts"
     if even_is_fine and found.human.mean == 0:
         return ""
     alike = f", by people's labels on {labelled} prompts, which all say the same: the more are labelled, the closer"
-    return unanimous(found.human.mean, labelled, -1.0, 1.0), f"{alike} the bounds"
+    return unanimous(found.human.mean, labelled, -1.0, 1.0, level), f"{alike} the bounds"
 
 
 def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:

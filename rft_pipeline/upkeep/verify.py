@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rft_pipeline import looks
 from rft_pipeline.cycles import FOLDER as CYCLES
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
@@ -66,6 +67,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     findings += [] if campaign else keep_findings(store, read)
     findings += leftover_findings(records, there)
     findings += cycle_findings(store.parent / CYCLES, campaign)
+    findings += look_findings(store.parent, campaign)
     broken, readable = table_findings(store, track)
     findings += broken
     if readable:
@@ -77,6 +79,18 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
         files=sum(len(files_of(folder)) for folder in there.records),
         bytes=sum(size_of(folder) for folder in there.records),
     )
+
+
+def look_findings(home: Path, campaign: str | None) -> list[Finding]:
+    """Files of looks that cannot be read."""
+    findings = []
+    for path in sorted((home / looks.FOLDER).glob(f"{campaign or '[!.]*'}.json")):
+        try:
+            looks.read(home, path.stem)
+        except StoreError as unreadable:
+            do = "restore it from a backup; without the file the error budget of promotions starts anew"
+            findings.append(error(path.parent, path.name, f"cannot be read: {unreadable.__cause__}", do))
+    return findings
 
 
 def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], Record | None]:

@@ -52,16 +52,49 @@ def by_people(side: Replies, column: str, even: float, odd: float, prompts: int 
     return replace(side, rows=side.rows.with_columns(nobody, pl.struct(said.alias(column)).alias("human_scores")))
 
 
-def decided(*rounds: Replies, champion: Replies | None = None, **needs: float) -> Decision:
+def decided(*rounds: Replies, champion: Replies | None = None, look: int = 1, **needs: float) -> Decision:
     against = champion or replies(0, 0.4)
-    return decide_promotion(rounds, against, ["polite"], Promotion.model_validate(needs), resamples=200, seed=0)
+    return decide_promotion(rounds, against, ["polite"], Promotion.model_validate(needs), look)
 
 
 def test_the_best_lower_bound_is_promoted_not_the_last_round() -> None:
     found = decided(replies(1, 0.5), replies(2, 0.6), replies(3, 0.55))
     assert found.promoted == 2
-    assert [each.lower95 for each in found.rounds] == pytest.approx([0.1, 0.2, 0.15])
-    assert found.said == ("round 2 is promoted over base: reward +0.2000 (95 % from +0.2000 to +0.2000), above +0.0000")
+    assert [each.lower for each in found.rounds] == pytest.approx([0.1, 0.2, 0.15])
+    assert found.said == (
+        "round 2 is promoted over base: reward +0.2000 (98.3 % from +0.2000 to +0.2000), above +0.0000"
+    )
+
+
+def test_of_two_rounds_with_the_same_bound_the_earlier_is_promoted() -> None:
+    assert decided(replies(1, 0.5), replies(2, 0.6), replies(3, 0.6)).promoted == 2
+    assert decided(replies(3, 0.6), replies(2, 0.6), replies(1, 0.5)).promoted == 2
+
+
+def test_a_bound_is_students_at_the_level_of_its_decision() -> None:
+    """Differences 0.0 and 0.2, ten each: mean 0.1, standard deviation √(20 · 0.01 / 19), standard error 0.1 / √19."""
+    champion = replies(0, 0.4)
+    uneven = pl.when(pl.col("prompt_id").str.strip_prefix("p").cast(pl.Int64) % 2 == 0).then(0.0).otherwise(0.2)
+    round_ = replies(1, 0.4)
+    round_ = replace(round_, rows=round_.rows.with_columns(pl.col("reward") + uneven))
+    for look, t in ((1, 2.093), (2, 2.625)):  # of 19 degrees of freedom, at 0.025 and at 0.05 / 6 = 0.00833
+        found = decided(round_, champion=champion, look=look)
+        assert found.rounds[0].lower == pytest.approx(0.1 - t * 0.1 / 19**0.5, abs=1e-4)
+    shared = decided(round_, replace(round_, round=2, policy="weights 2"), champion=champion)
+    assert shared.level == pytest.approx(0.0125)
+    assert shared.rounds[0].lower == pytest.approx(0.1 - 2.4334 * 0.1 / 19**0.5, abs=1e-4)
+    assert "(97.5 % from" in shared.said
+    assert (shared.look, shared.error, shared.left) == (1, 0.05, 0.025)
+
+
+def test_peoples_bounds_are_at_the_level_of_the_decision_too() -> None:
+    sides = by_people(replies(1, 0.6), "human", 0.5, 0.6), by_people(replies(0, 0.4), "human", 0.3, 0.3)
+    second = decided(sides[0], champion=sides[1], look=2).rounds[0].bounds[0]
+    # differences 0.2 and 0.3, five each: t of 9 degrees of freedom at 0.05 / 6 is 2.933
+    assert second.found == pytest.approx(0.25 - 2.933 * 0.05 / 3, abs=2e-4)
+    alike = [by_people(replies(round_, 0.4 + 0.2 * round_), "human", round_, round_) for round_ in (0, 1)]
+    bound = decided(alike[1], champion=alike[0], look=2).rounds[0].bounds[0]
+    assert bound.found == pytest.approx(1 - 2 * (1 - (0.05 / 6) ** 0.1))
 
 
 def test_a_reward_within_the_margin_is_refused_and_told_by_how_much() -> None:
@@ -112,7 +145,7 @@ def test_a_stopped_round_is_not_promoted_and_a_warned_one_is() -> None:
 def test_with_one_prompt_nothing_is_promoted() -> None:
     found = decided(replies(1, 0.9, prompts=["p00"]), champion=replies(0, 0.4, prompts=["p00"]))
     assert found.promoted is None
-    assert found.rounds[0].lower95 is None
+    assert found.rounds[0].lower is None
     assert "cannot tell" in found.said
 
 
@@ -153,7 +186,7 @@ def test_people_who_all_say_the_same_decide_by_how_many_they_are() -> None:
     sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "human", round_, round_) for round_ in (0, 1)]
     bound = decided(sides[1], champion=sides[0]).rounds[0].bounds[0]
     # none of 10 differs: a share of at most 1 − 0.025^(1/10) = 0.3085 would say otherwise, at worst −1
-    assert (bound.mean, bound.upper95, bound.passed) == (1.0, 1.0, True)
+    assert (bound.mean, bound.upper, bound.passed) == (1.0, 1.0, True)
     assert bound.found == pytest.approx(0.6915 * 1 - 0.3085, abs=1e-4)
     assert "by people's labels on 10 prompts, which all say the same" in bound.said
 

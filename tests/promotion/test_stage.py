@@ -1,5 +1,6 @@
 """Promotion as a stage of the finished tiny campaign, of which round 1 beats base and round 2 does not."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from rft_pipeline import champions, models
+from rft_pipeline import champions, looks, models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
@@ -91,7 +92,7 @@ def test_the_page_lies_in_the_record_and_beside_the_report(finished_home: Path) 
     page = made.path("promotion.html").read_text(encoding="utf-8")
     assert (Home.find().reports / "tiny.promotion.html").read_text(encoding="utf-8") == page
     assert record("tiny/round_2/eval_reports").address in page
-    for bound in ("reward_lower95_round_1", "reward_lower95_round_2"):
+    for bound in ("reward_lower_round_1", "reward_lower_round_2"):
         assert signed(made.metrics[bound]) in page
 
 
@@ -311,3 +312,35 @@ def test_the_held_out_judge_judges_a_champion_from_elsewhere_too(finished_copy: 
     for each in decision_of(found)["rounds"]:
         (bound,) = (bound for bound in each["bounds"] if bound["name"] == "held-out judge")
         assert bound["found"] is not None, bound["said"]
+
+
+def test_decisions_on_the_same_held_out_prompts_share_one_error_whatever_is_run_again(finished_copy: Path) -> None:
+    """Each other decision is the next look; one made again, also after an edit was taken back, is the same look."""
+    home, first = Home.find(), record("tiny/promotion")
+    decided = json.loads(first.path("promotion.json").read_text(encoding="utf-8"))
+    assert (first.payload["inputs"]["look"], decided["look"]) == ("1", 1)
+    assert decided["level"] == pytest.approx(0.45 / 2 / len(decided["rounds"]))
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
+    second = run(finished_copy, ["promotion"])["promotion"]
+    assert second.metrics["look"] == 2
+    assert second.metrics["level"] == pytest.approx(0.45 / 6 / len(decided["rounds"]))
+    assert "decision 2 on these held-out prompts" in second.path("promotion.html").read_text(encoding="utf-8")
+    edit(finished_copy / "campaign.yaml", "promotion.margin", 0.0)
+    assert run(finished_copy, ["promotion"])["promotion"].address == first.address
+    (made_on_them,) = looks.read(home.root, "tiny").values()
+    assert len(made_on_them) == 2
+    assert to_run(finished_copy) == []
+
+
+def test_a_decision_that_was_killed_before_it_was_counted_is_counted_when_it_is_found(finished_copy: Path) -> None:
+    home = Home.find()
+    before = looks.read(home.root, "tiny")
+    looks.path_of(home.root, "tiny").unlink()
+    assert made(run(finished_copy)) == []
+    assert looks.read(home.root, "tiny") == before
+
+
+def test_rft_verify_names_a_file_of_looks_that_cannot_be_read(finished_copy: Path) -> None:
+    looks.path_of(Home.find().root, "tiny").write_text("{", encoding="utf-8")
+    (found,) = [each for each in verified().findings if each.level == "error"]
+    assert (Path(found.folder).name, found.file) == ("looks", "tiny.json")

@@ -109,3 +109,11 @@ def test_names_never_become_markup(decided: dict[str, Any]) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "default-src 'none'" in page
+
+
+def test_the_page_says_which_look_it_is_what_it_spends_and_what_is_left(decided: dict[str, Any]) -> None:
+    page = " ".join(page_of(decided).split())
+    assert "This is decision 1 on these held-out prompts." in page
+    assert "at most 0.05 (<code>promotion.error</code>)" in page
+    assert "This decision spends 0.025 of it, which makes 0.0083 for each of its rounds; 0.025 is left" in page
+    assert "Lower bounds (98.3 % intervals)" in page

@@ -1,0 +1,91 @@
+"""How often promotions have looked at the same held-out prompts, and the error that each look may spend.
+
+`<home>/looks/<campaign>.json` lists, for each set of held-out prompts (by content), the decisions made on it, oldest
+first. A decision is identified by everything it was made from, so the same decision made again is the same look and
+spends nothing. Another set of held-out prompts starts a new budget.
+
+Look k may be wrong with a chance of at most error / (k(k+1)), shared equally among the rounds that it compares. These
+levels sum to the error over any number of looks (α spending; by the union bound, so looks may depend on each other in
+any way).
+"""
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+
+FOLDER = "looks"
+LOOK = "look"
+"""The input of a promotion's payload that holds its number."""
+
+LOOKS = "champion.looks"
+"""The source that holds all looks of a campaign, as JSON; only the promotion reads it."""
+
+Looks = dict[str, list[str]]
+"""Content hash of held-out prompts → decisions made on them, oldest first."""
+
+
+def path_of(root: Path, campaign: str) -> Path:
+    """The file of a campaign's looks; `root` is the home."""
+    return root / FOLDER / f"{campaign}.json"
+
+
+def read(root: Path, campaign: str) -> Looks:
+    """All looks of a campaign; empty before the first decision. Raises `StoreError` for a file it cannot read."""
+    path = path_of(root, campaign)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {str(prompts): [str(each) for each in decisions] for prompts, decisions in stored.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path}: cannot be read: {error}; restore it from a backup. Without the file the error budget of "
+            "promotions starts anew"
+        ) from error
+
+
+def look_number(looks: Looks, prompts: str, decision: str) -> int:
+    """Which look a decision is, counted from 1: its own number if it was made before, else the next."""
+    made = looks.get(prompts, [])
+    return made.index(decision) + 1 if decision in made else len(made) + 1
+
+
+def decision_of(payload: dict[str, Any]) -> str:
+    """What identifies a decision: the fingerprint of all that it is made from, without its number."""
+    inputs = {name: value for name, value in payload["inputs"].items() if name != LOOK}
+    return fingerprint({**payload, "inputs": inputs})
+
+
+def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
+    """Count a promotion's decision, unless it was counted before. Call while holding the stage."""
+    looks, decision = read(root, campaign), decision_of(payload)
+    made = looks.setdefault(payload["inputs"]["prompts"], [])
+    if decision in made:
+        return
+    made.append(decision)
+    path = path_of(root, campaign)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{campaign}-{os.getpid()}")
+    beside.write_text(json.dumps(looks, indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def spent(error: float, look: int) -> float:
+    """The part of `error` that look k spends: error / (k(k+1))."""
+    return error / (look * (look + 1))
+
+
+def left(error: float, look: int) -> float:
+    """What remains of `error` for all later looks: error / (k+1)."""
+    return error / (look + 1)
+
+
+def confidence(level: float) -> str:
+    """The confidence of an interval whose bounds are each wrong with a chance of `level`: 0.025 is `95 %`; the rest to
+    100 % has two digits, so that it never rounds to 100 %."""
+    return f"{100 - Decimal(f'{200 * level:.2g}').normalize():f} %"
