@@ -25,7 +25,7 @@ from benchmarks.online import refuse_what_differs, train_online
 from benchmarks.partial import Subject
 from rft_pipeline import models
 from rft_pipeline.addresses import with_prompts
-from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign import Campaign, Sampling, load_campaign
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ScoreRequest
 from rft_pipeline.engines.judging import JudgeEngines
@@ -51,7 +51,7 @@ class Result(NamedTuple):
     gain: Interval | None
     """Minus the untrained policy's, paired by prompt."""
     kl: float
-    """Nats a reply to the untrained policy, by the likelihoods of the policy's own replies; of best-of-n its bound."""
+    """KL to the untrained policy, in nats per reply; of best-of-n its bound."""
     length: float
     """Tokens."""
     seconds: float
@@ -70,20 +70,22 @@ class Bench:
 
     def answers(self, folder: Path, count: int) -> pl.DataFrame:
         """`count` judged replies of a policy to every held-out prompt."""
-        how = self.campaign.evaluation
-        with closing(TransformersEngine(folder, how.runtime)) as engine:
+        return self.judged(with_prompts(self._drawn(folder, count, self.campaign.evaluation.sampling), self.prompts))
+
+    def _drawn(self, folder: Path, count: int, sampling: Sampling) -> pl.DataFrame:
+        with closing(TransformersEngine(folder, self.campaign.evaluation.runtime)) as engine:
             rows, _ = sample_rollouts(
                 prompts=self.prompts,
                 policy=models.content_hash(folder),
                 group_size=count,
-                sampling=how.sampling,
+                sampling=sampling,
                 system=self.campaign.policy.system,
                 seed=self.campaign.seed,
                 table=rollouts_table(self.home.store),
                 engine=lambda: engine,
                 progress=Progress("held out"),
             )
-        return self.judged(with_prompts(rows, self.prompts))
+        return rows
 
     def judged(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Replies with their rewards."""
@@ -98,8 +100,10 @@ class Bench:
         )
         return make_batch(rows, scores, rubric.weights(), rubric.gates(), self.campaign.reward).rows
 
-    def kl(self, rows: pl.DataFrame) -> float:
-        """Mean over replies of how much likelier they are to who gave them than to the untrained policy."""
+    def kl(self, folder: Path) -> float:
+        """KL of a policy to the untrained one, in nats per reply, over one reply to each held-out prompt that it draws
+        at temperature 1 without truncation."""
+        rows = self._drawn(folder, 1, self.campaign.evaluation.kl_sampling)
         requests = [
             ScoreRequest(tuple(row["prompt_tokens"]), tuple(row["tokens"])) for row in rows.iter_rows(named=True)
         ]
@@ -146,7 +150,7 @@ def methods(
             subject.edit("campaign.yaml", lambda settings, m=method: settings["training"].update(method=m))  # type: ignore[misc]
             record = pipeline.run(load_campaign(subject.folder), "round_1/checkpoints")
             rows = bench.answers(record.path("checkpoint"), samples)
-            results[method] = bench.result(rows, base, bench.kl(rows), shared + record.seconds)
+            results[method] = bench.result(rows, base, bench.kl(record.path("checkpoint")), shared + record.seconds)
             say(f"{method}: {results[method].reward.mean:.3f}")
         results["TRL's online GRPO"] = _online(bench, subject, base, samples)
         count = loaded.rollouts.group_size
@@ -164,7 +168,7 @@ def _online(bench: Bench, subject: Subject, base: pl.DataFrame, samples: int) ->
     folder = train_online(bench.campaign, bench.base, chosen, bench.judged, subject.home.root / "online")
     seconds = time.monotonic() - began
     rows = bench.answers(folder, samples)
-    return bench.result(rows, base, bench.kl(rows), seconds)
+    return bench.result(rows, base, bench.kl(folder), seconds)
 
 
 def _record(subject: Subject, stage: str) -> Path:

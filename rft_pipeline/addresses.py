@@ -39,6 +39,28 @@ def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) ->
     return ranked.sort("rank", "prompt_id").head(count).drop("rank")
 
 
+def kl_draw(campaign: Campaign, prompts: pl.DataFrame) -> tuple[pl.DataFrame, int, Sampling]:
+    """What a round's KL to base is estimated on: the held-out prompts, the replies to each, and how they are drawn.
+
+    The evaluation's own replies where they are drawn at temperature 1 without truncation, else one more reply to each
+    of `alarms.kl_prompts` prompts. No prompts where the KL is not watched.
+    """
+    how, alarms = campaign.evaluation, campaign.alarms
+    if alarms is None or alarms.kl_prompts == 0 or campaign.policy.is_served:
+        return prompts.clear(), 0, how.kl_sampling
+    if how.sampling == how.kl_sampling:
+        return prompts, how.samples_per_prompt, how.kl_sampling
+    ranks = [seed_of(campaign.seed, "KL prompts", prompt_id) for prompt_id in prompts["prompt_id"]]
+    ranked = prompts.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id")
+    return ranked.head(alarms.kl_prompts).drop("rank"), 1, how.kl_sampling
+
+
+def kl_sampling_of(settings: Mapping[str, Any]) -> str:
+    """The fingerprint of that sampling, from the settings of an eval report."""
+    drawn = Sampling(max_new_tokens=settings["sampling"]["max_new_tokens"])
+    return sampling_of({**settings, "sampling": drawn.identity})
+
+
 def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int, system_in: SystemIn = "own_turn") -> str:
     """What fixes a completion beside policy, prompt and index."""
     return sampling_of({"sampling": sampling.identity, "system": system, "system_in": system_in, "seed": seed})

@@ -1,11 +1,12 @@
 """Cycles of retraining, and the campaign in force: campaign.yaml as the newest cycle runs it.
 
-A cycle lies in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
-were new in the logs; `cycle.json`, what was drawn and which weights the cycle starts from. These are pinned when the
-cycle begins: a promotion at its end makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes
-when the cycle's promotion was decided; without it the cycle was interrupted: it goes on, or where more is new, the next
-one begins and what was new to the interrupted one still is. `sources.txt` names by hash the rows that were drawn: where
-one of them opts out before the decision, the cycle is `withdrawn` and never goes on.
+A cycle is in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
+were new in the logs; `anchors.parquet`, how the judges had scored the anchors so far, where they had; `cycle.json`,
+what was drawn and which weights the cycle starts from. These are pinned when the cycle begins: a promotion at its end
+makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes when the cycle's promotion was decided;
+without it the cycle was interrupted: it goes on, or where more is new, the next one begins and what was new to the
+interrupted one still is. `sources.txt` names by hash the rows that were drawn: where one of them opts out before the
+decision, the cycle is `withdrawn` and never goes on.
 """
 
 import json
@@ -13,6 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
@@ -26,6 +28,10 @@ SEEN = "seen.txt"
 SOURCES = "sources.txt"
 OUTCOME = "outcome.json"
 WITHDRAWN = "withdrawn"
+ANCHORS = "anchors.parquet"
+"""How the judges had scored the anchors when the cycle began, where they had."""
+DRIFT = "drift"
+"""The source and input that says how the judges scored the anchors before a cycle; its first report goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ class Cycle:
     folder: Path
     policy: Pinned | None
     """None where there was no champion: it starts from the policy that campaign.yaml names."""
+    drift: Mapping[str, Any] | None = None
+    """What the scored anchors go back to: the report's address, the file's sha256, and each criterion's process; None
+    where none were scored before."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -77,7 +86,7 @@ def cycles(home: Home, campaign: str) -> list[Cycle]:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             policy = None if stored["policy"] is None else Pinned(**stored["policy"])
-            found.append(Cycle(stored["number"], path.parent, policy))
+            found.append(Cycle(stored["number"], path.parent, policy, stored.get("drift")))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StoreError(f"{path}: cannot be read: {error}; mend it, or remove the cycle's folder") from error
     return sorted(found, key=lambda cycle: cycle.number)

@@ -1,19 +1,22 @@
 """What each node of a campaign is made from: its settings and the content of its inputs, readable, before hashing."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rft_pipeline.addresses import as_they_answer, judge_inputs, judge_models
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.cycles import DRIFT
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, CONFIGURED, Node, nodes
 from rft_pipeline.labels.table import HELD_OUT_LABELS
+from rft_pipeline.looks import LOOK, LOOKS, Looks, decision_of, look_number
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.store.records import Record
 
 NO_LABELS = "none"
 """What the labels are made from while nobody gave any."""
-ALARMS = 2
+ALARMS = 3
 """Grows when alarms say another thing of the same replies; reports and promotions without alarms stay as they are."""
 
 
@@ -24,12 +27,27 @@ def payload(
 
     `upstream` holds the records by role; `sources` the hashes of files and models outside the graph.
     """
-    return {
+    found = {
         "stage": node.stage,
         "code_version": CODE_VERSIONS[node.stage],
         "settings": settings(campaign, node),
         "inputs": _INPUTS[node.stage](campaign, upstream, sources),
     }
+    if node.stage == "eval_reports" and node.round == 1 and DRIFT in sources:
+        found["inputs"][DRIFT] = sources[DRIFT]
+    if node.stage == "promotion":
+        found["inputs"][LOOK] = str(_look(found, sources))
+    return found
+
+
+def look_of(campaign: Campaign, node: Node, upstream: Mapping[str, Record], sources: Mapping[str, str]) -> int:
+    """The number of a promotion's decision among those on the same held-out prompts."""
+    return int(payload(campaign, node, upstream, sources)["inputs"][LOOK])
+
+
+def _look(made_from: dict[str, Any], sources: Mapping[str, str]) -> int:
+    known: Looks = json.loads(sources.get(LOOKS, "{}"))
+    return look_number(known, made_from["inputs"]["prompts"], decision_of(made_from))
 
 
 def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Hashes of what lies outside the graph: prompt files, anchors, people's labels, models and the champion."""
 
+import json
 from pathlib import Path
 
-from rft_pipeline import champions, models
+from rft_pipeline import champions, looks, models
 from rft_pipeline.addresses import as_they_answer, judge_models
 from rft_pipeline.campaign import Campaign, PromptSource
+from rft_pipeline.cycles import DRIFT, cycle_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
@@ -17,7 +19,8 @@ ABSENT = "absent"
 
 
 def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
-    """Source → hash. With `fetch`, models that are not there yet are fetched; otherwise they are `absent`.
+    """Source → hash, and the looks of promotions as JSON. With `fetch`, models that are not there yet are fetched;
+    otherwise they are `absent`.
 
     People's labels are a source once there are any. Raises `DataError` for a missing prompts file, `ModelError` for a
     model that cannot be had.
@@ -36,6 +39,8 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         **{name: content for name, content in labels.items() if content is not None},
         **as_they_answer(campaign, found),
         **_champions(home.root, campaign.name),
+        **_looks(home.root, campaign.name),
+        **_drift(campaign, home),
     }
 
 
@@ -48,6 +53,18 @@ def _champions(root: Path, campaign: str) -> dict[str, str]:
     evidence = champions.promotion_of(known, now).evidence
     beaten = champions.against(known, evidence)
     return {"champion": now.content_hash, f"champion.{evidence}": "" if beaten is None else beaten.content_hash}
+
+
+def _looks(root: Path, campaign: str) -> dict[str, str]:
+    """How often promotions looked at which held-out prompts; nothing before the first decision."""
+    found = looks.read(root, campaign)
+    return {looks.LOOKS: json.dumps(found)} if found else {}
+
+
+def _drift(campaign: Campaign, home: Home) -> dict[str, str]:
+    """How the judges had scored the anchors when the cycle began, where alarms go on from it."""
+    cycle = None if campaign.alarms is None or campaign.anchors_path is None else cycle_of(campaign, home)
+    return {} if cycle is None or cycle.drift is None else {DRIFT: fingerprint(cycle.drift)}
 
 
 def _anchors_hash(path: Path) -> str:

@@ -50,13 +50,17 @@ def diversity(now: Replies, base: Replies, how: Alarms, seed: int) -> Iterator[F
 
 
 def distance(now: Replies, how: Alarms) -> Iterator[Finding]:
-    """The budget of KL to base, in nats a reply; nothing where it is not known."""
+    """The budget of KL to base, in nats per reply; nothing where it was not estimated. The estimate itself is compared,
+    not a bound of its interval."""
     if now.kl is None:
         return
     far = now.kl.mean
     level = Level.STOP if far > how.kl_stop else Level.WARN if far > how.kl_warn else Level.OK
     limit = how.kl_stop if level is Level.STOP else how.kl_warn
-    sentence = f"KL: the policy lies {spelled(now.kl)} nats a reply from base; {limit:g} are allowed."
+    sentence = (
+        f"KL: the policy's KL to base is {spelled(now.kl)} nats per reply, estimated on replies drawn at temperature "
+        f"1; {limit:g} are allowed."
+    )
     yield Finding("kl", level, now.kl, limit, sentence)
 
 

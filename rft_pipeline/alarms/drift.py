@@ -5,6 +5,8 @@ scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came bef
 2010.09686; attribution after arXiv 2606.15474). While no gap moves by more than is allowed, E is at most 1 on average,
 so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
 
+It is one process over all rounds and cycles of a campaign (see `stages.drift_history`).
+
 The promise holds for a judge whose scores move by no more than is allowed from those it gave at first. The noise of
 that first scoring stays in every later gap: a noisy judge that never changed may lie further from it than
 `max_anchor_shift` and `max_anchor_noise` allow, and is then called drifted however little it moves afterwards. So
@@ -65,25 +67,31 @@ class Drift(NamedTuple):
     """E of moves away from the labels alone; 1 without labels."""
     changed: bool
     """Whether another judge answers than at first."""
+    looks: int = 0
+    """Rounds bet on so far, those of earlier cycles included."""
 
 
 def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
-    """Each criterion at each round that it was scored in; nothing is bet at the first. `anchors`: see `ANCHORS`."""
+    """Each criterion at each round that it was scored in; nothing is bet at the first. `anchors`: see `ANCHORS`.
+
+    The order in which a round's anchors are bet on depends on how many rounds came before, not on the round's number:
+    E of the same history is the same number in every later cycle.
+    """
     found = []
     for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
         first = rows.filter(pl.col("round") == rows["round"].min())
         logs = np.zeros(4)
         ways = [way for way in range(4) if way != AWAY or not rows["label"].has_nulls()]
         seen: list[list[float]] = [[], [], [], []]
-        for round_ in sorted(rows["round"].unique()):
+        for look, round_ in enumerate(sorted(rows["round"].unique())):
             here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
             if not here.height:
                 continue
             here = here.with_columns(
-                pl.Series("order", [seed_of(seed, "anchor", int(round_), name) for name in here["id"]], pl.UInt64)
+                pl.Series("order", [seed_of(seed, "anchor", look, name) for name in here["id"]], pl.UInt64)
             ).sort("order")
             moves = _moves(here, how)
-            for way in ways if round_ != first["round"][0] else []:
+            for way in ways if look else []:
                 logs[way] += _bet(moves[way], seen[way], _largest(how))
             prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
@@ -98,6 +106,7 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
                     float(np.exp(np.minimum(logs[ways], 700)).mean()),
                     float(np.exp(min(logs[AWAY], 700))),
                     set(here["judge"]) != set(first["judge"]),
+                    look,
                 )
             )
     return found
@@ -126,7 +135,8 @@ def _finding(each: Drift, limit: float, trains: bool) -> Finding:
     worse = moved and each.worse >= limit
     level = Level.OK if not moved else Level.STOP if worse and trains else Level.WARN
     who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
-    how_sure = f"evidence {each.evidence:.3g}, {limit:.3g} is an alarm"
+    looks = f" after {each.looks} round{'s' if each.looks > 1 else ''}" if each.looks else ""
+    how_sure = f"evidence {each.evidence:.3g}{looks}, {limit:.3g} is an alarm"
     less = " It agrees less with the labels." if worse else ""
     if level is Level.STOP:
         less += (

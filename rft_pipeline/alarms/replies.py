@@ -27,7 +27,7 @@ class Replies:
     """prompt_id, sample_index, completion, length, reward (null when unscored), held_out (the same; null throughout
     without a held-out judge)."""
     kl: Interval | None = None
-    """Nats a reply to base; None where nobody can tell."""
+    """KL to base in nats per reply, estimated on replies drawn at temperature 1; None where it was not."""
 
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:

@@ -32,7 +32,11 @@ class Alarms(Strict):
     has grown."""
     kl_warn: float = Field(default=5.0, gt=0)
     kl_stop: float = Field(default=15.0, gt=0)
-    """Nats a reply by which the policy may leave base."""
+    """Maximum KL to base, in nats per reply of at most `evaluation.sampling.max_new_tokens` tokens. Both act on the
+    estimate itself, not on a bound of its interval."""
+    kl_prompts: int = Field(default=32, ge=0)
+    """Held-out prompts that each round answers once more, at temperature 1 without truncation, to estimate its KL to
+    base; 0 does not estimate it. Where `evaluation.sampling` draws like that, all its replies are used instead."""
     max_anchor_shift: float = Field(default=0.02, ge=0, le=1)
     """What a judge's scores of the anchors may move by on average, up, down or away from the labels."""
     max_anchor_noise: float = Field(default=0.1, ge=0, le=1)
@@ -41,8 +45,9 @@ class Alarms(Strict):
     max_phrase_shift: float = Field(default=0.03, ge=0, le=1)
     """What a phrase may add to the score of a bad anchor, beyond what other words as long add."""
     drift_error: float = Field(default=0.05, gt=0, lt=1)
-    """The chance that judges whose scores of the anchors move by no more than is allowed are said to drift, over a
-    whole campaign."""
+    """The chance that judges whose scores of the anchors move by no more than is allowed are said to drift, over all
+    rounds and cycles of a campaign. An edit of a question, its judge, the anchors, `max_anchor_shift` or
+    `max_anchor_noise` starts anew, as do rounds that are trained again within a cycle."""
     phrases: int = Field(default=3, ge=0)
     """Phrases of a round that are tried on bad anchors."""
     tried_anchors: int = Field(default=16, ge=1)

@@ -78,3 +78,9 @@ class Evaluation(Strict):
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts behind every interval."""
     runtime: EngineRuntime = EngineRuntime()
+
+    @property
+    def kl_sampling(self) -> Sampling:
+        """How the replies are drawn that KL to base is estimated on: from the policy itself, at temperature 1 without
+        truncation, up to the same number of tokens."""
+        return Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=self.sampling.max_new_tokens)

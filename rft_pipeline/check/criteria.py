@@ -77,6 +77,11 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
             f"{campaign.folder / 'campaign.yaml'}: evaluation.samples_per_prompt: 1, so the alarm exploitation is not "
             "looked at, which compares base's replies to the same prompt; set 2"
         )
+    if campaign.alarms is not None and campaign.alarms.kl_prompts == 0:
+        settings.warnings.append(
+            f"{campaign.folder / 'campaign.yaml'}: alarms.kl_prompts: 0, so the KL to base is not estimated and "
+            "kl_warn and kl_stop do nothing; set e.g. 32"
+        )
     if campaign.alarms is not None and not campaign.held_out:
         settings.warnings.append(
             f"{where}: none given, so nothing tells a better policy from one that games its judge; "

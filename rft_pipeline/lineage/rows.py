@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from rft_pipeline.addresses import REPLY, Asked, as_rollout, asked_in, sampling_of, subjects_of
+from rft_pipeline.addresses import REPLY, Asked, as_rollout, asked_in, kl_sampling_of, sampling_of, subjects_of
 from rft_pipeline.lineage.index import Index, campaign_of
+from rft_pipeline.stages.kl import KL_FILE
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 
@@ -95,7 +96,7 @@ class RolloutFacts:
     tokens: int
     finish_reason: str
     records: tuple[str, ...]
-    """The rollouts records that hold it."""
+    """The rollouts records that hold it, and the eval reports that estimate a KL on it."""
     judgements: tuple[JudgementFacts, ...]
     batches: tuple[BatchFacts, ...]
     evaluations: tuple[EvaluationFacts, ...]
@@ -163,9 +164,15 @@ def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) 
         for record in sampled
         if campaign in (None, campaign_of(record))
         and not made_by.isdisjoint(
-            (content, sampling_of(record.payload["settings"])) for content in record.payload["inputs"].values()
+            (content, sampling) for content in record.payload["inputs"].values() for sampling in _samplings(record)
         )
     ]
+
+
+def _samplings(record: Record) -> list[str]:
+    """How the rollouts of a record were drawn: those of an eval report's KL in another way than the rest."""
+    settings = record.payload["settings"]
+    return [sampling_of(settings), *([kl_sampling_of(settings)] if "alarms" in settings else [])]
 
 
 def _read_training(
@@ -206,6 +213,11 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
         here.evaluations.append(EvaluationFacts(report.address, report.address in index.in_force, **facts))
     if rows.height:
         _read_table(index, report, rows, found)
+    if (path := report.folder / KL_FILE).is_file():
+        drawn = pl.scan_parquet(path).filter(pl.col("rollout_id").is_in(list(ids)))
+        for rollout_id, count in drawn.select("rollout_id", pl.col("tokens").list.len()).collect().iter_rows():
+            found[rollout_id].tokens = count
+            found[rollout_id].records.append(report.address)
 
 
 def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign, Retrain
 from rft_pipeline.cycles import (
+    ANCHORS,
     CYCLE,
     PROMPTS,
     SEEN,
@@ -30,8 +31,9 @@ from rft_pipeline.fingerprint import canonical_json, file_sha256, fingerprint
 from rft_pipeline.logs.drawing import Drawn, draw
 from rft_pipeline.logs.reading import Logged, log_files, read_logs
 from rft_pipeline.logs.redact import Redactor
+from rft_pipeline.stages.drift_history import ANCHORS_FILE, newest_report, processes
 from rft_pipeline.stages.prompts import read_source
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, Record, RecordStore
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def begin(campaign: Campaign, home: Home) -> Look:
         if found.withdrawn:
             withdraw(cycles(home, campaign.name)[-1])
         if found.waits is None:
-            _write(found, folder / str(found.number), retraining(campaign))
+            report = newest_report(RecordStore(home.store), campaign.name)
+            _write(found, folder / str(found.number), retraining(campaign), report)
     return found
 
 
@@ -158,7 +161,7 @@ def _waits(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, file
     return None
 
 
-def _write(found: Look, folder: Path, retrain: Retrain) -> None:
+def _write(found: Look, folder: Path, retrain: Retrain, report: Record | None) -> None:
     """All or nothing."""
     beside = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
@@ -173,7 +176,15 @@ def _write(found: Look, folder: Path, retrain: Retrain) -> None:
         "prompts_sha256": file_sha256(beside / PROMPTS),
         "seen": fingerprint(unseen),
         "settings": retrain.model_dump(mode="json"),
+        "drift": None if report is None else _drift(report, beside),
     }
     del told["waits"]
     (beside / CYCLE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     beside.rename(folder)
+
+
+def _drift(report: Record, folder: Path) -> dict[str, Any]:
+    """Copy how the judges scored the anchors so far; what identifies that."""
+    shutil.copyfile(report.path(ANCHORS_FILE), folder / ANCHORS)
+    known = {name: asdict(each) for name, each in processes(report.payload).items()}
+    return {"report": report.address, "sha256": file_sha256(folder / ANCHORS), "processes": known}

@@ -17,7 +17,7 @@ from rft_pipeline.payloads import criteria
 from rft_pipeline.pipeline.auditing import judge_audit
 from rft_pipeline.pipeline.job import Job, Output
 from rft_pipeline.pipeline.promotion import promotion
-from rft_pipeline.pipeline.watching import distances, watch
+from rft_pipeline.pipeline.watching import kl_rows, watch
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
 from rft_pipeline.stages.group_noise import count_damped
@@ -196,7 +196,7 @@ def _eval_reports(job: Job) -> Output:
     drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
     made = sum(sampled for _, sampled in drawn)
     alarms = job.campaign.alarms
-    far = None if alarms is None else distances(job, [rows for rows, _ in drawn])
+    kl, drawn_for_kl = kl_rows(job, prompts, roles)
     scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
     weights = job.weights()
     shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
@@ -213,15 +213,19 @@ def _eval_reports(job: Job) -> Output:
         people = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
         report["people"] = {name: each.as_plain() for name, each in people.items()}
     watched: dict[str, float | None] = {}
-    if alarms is not None and far is not None:
-        found = watch(job, alarms, rounds, far)
+    if alarms is not None:
+        found = watch(job, alarms, rounds, kl)
         rounds, watched, report["alarms"] = found.rounds, found.metrics, found.report
     _write_report(job, report, {each.round: each.rows for each in rounds})
     job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
     newest = report["rounds"][-1]
     return Output(
         content_hash=fingerprint(report),
-        rows={"prompts": prompts.height, "rollouts": sum(each.rows.height for each in rounds), "made": made},
+        rows={
+            "prompts": prompts.height,
+            "rollouts": sum(each.rows.height for each in rounds),
+            "made": made + drawn_for_kl,
+        },
         metrics=_known(
             {
                 "eval_reward": newest["reward"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout, asked_anew, asked_in, asked_of, subjects_of
+from rft_pipeline.addresses import as_rollout, asked_anew, asked_in, asked_of, kl_draw, subjects_of
 from rft_pipeline.alarms import (
     ANCHORS,
     Drift,
@@ -22,8 +22,11 @@ from rft_pipeline.alarms import (
     phrases,
 )
 from rft_pipeline.campaign import Alarms
+from rft_pipeline.cycles import ANCHORS as CYCLE_ANCHORS
+from rft_pipeline.cycles import DRIFT, cycle_of
 from rft_pipeline.engines import Scorer, load
 from rft_pipeline.graph import START
+from rft_pipeline.payloads import payload
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.alarms import (
@@ -37,16 +40,16 @@ from rft_pipeline.stages.alarms import (
     next_start,
     replies_of,
     scores_by_round,
-    sequence_kl,
     trials,
     tried,
 )
 from rft_pipeline.stages.audit_rows import asked_about, audit_rows, compares
+from rft_pipeline.stages.drift_history import ANCHORS_FILE, Process, following, over_cycles, processes, read_scored
 from rft_pipeline.stages.eval_reports import RoundRows
+from rft_pipeline.stages.kl import KL, KL_FILE, kl_of, sequence_kl
 from rft_pipeline.stages.prompts import read_anchors
+from rft_pipeline.stats import Interval
 from rft_pipeline.store import Record
-
-ANCHORS_FILE = "anchors.parquet"
 
 
 @dataclass(frozen=True)
@@ -54,32 +57,44 @@ class Watched:
     """What the alarms add to an eval report."""
 
     rounds: list[RoundRows]
-    """With the columns `held_out` and `kl`."""
+    """With the column `held_out`."""
     report: dict[str, Any]
     metrics: dict[str, float | None]
 
 
-def distances(job: Job, drawn: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """rollout_id and `kl` of all replies of rounds after base, as far as they can be told; what the report before
-    measured is not measured again. `drawn` holds base's replies first."""
-    schema = {"rollout_id": pl.String, "kl": pl.Float64}
-    if job.campaign.policy.is_served or len(drawn) == 1:
-        return pl.DataFrame(schema=schema)
-    rows = pl.concat(drawn[1:]).unique("rollout_id", maintain_order=True)
-    own = rows.filter(pl.col("rollout_id").is_in(drawn[0]["rollout_id"].implode()))
-    same = own.select("rollout_id", pl.lit(0.0).alias("kl"))
-    known = pl.concat([same, _measured(job.upstream.get("before"), schema)]).drop_nulls().unique("rollout_id")
-    missing = rows.join(known, on="rollout_id", how="anti", maintain_order="left")
+def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.DataFrame, int]:
+    """The replies that the KL of all rounds is estimated on, by the schema `KL`, and how many were sampled now.
+
+    What the report before measured is not measured again. `roles` holds base first, then a checkpoint for each round.
+    """
+    chosen, count, sampling = kl_draw(job.campaign, prompts)
+    base, runtime = job.upstream["base"].content_hash, job.campaign.evaluation.runtime
+    drawn, made = [], 0
+    for round_, role in enumerate(roles):
+        if chosen.is_empty() or job.upstream[role].content_hash == base:
+            continue
+        rows, sampled = job.sample(chosen, role, count, sampling, runtime)
+        drawn.append(rows.with_columns(pl.lit(round_, pl.Int64).alias("round")))
+        made += sampled
+    if not drawn:
+        return KL.to_frame(), 0
+    rows = pl.concat(drawn)
+    known = _measured(job.upstream.get("before"))
+    missing = rows.join(known, on="rollout_id", how="anti", maintain_order="left").unique(
+        "rollout_id", maintain_order=True
+    )
     with ExitStack() as engines:
 
-        def base() -> Scorer:
-            loaded = load.load_engine(job.policy_folder("base"), job.campaign.evaluation.runtime)
+        def load_base() -> Scorer:
+            loaded = load.load_engine(job.policy_folder("base"), runtime)
             return engines.enter_context(closing(loaded))
 
-        return pl.concat([known, sequence_kl(missing, base)])
+        scored = pl.concat([known, sequence_kl(missing, load_base)])
+    found = rows.join(scored, on="rollout_id", how="left", maintain_order="left")
+    return found.select(pl.col(name).cast(kind) for name, kind in KL.items()), made
 
 
-def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame) -> Watched:
+def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
     """Judge what only watches, score the anchors, and weigh the newest round; earlier verdicts stay as they were."""
     rows = pl.concat([each.rows for each in rounds]).unique("rollout_id", maintain_order=True)
     seen = pl.DataFrame(schema={"rollout_id": pl.String, "held_out": pl.Float64})
@@ -88,14 +103,12 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     told = [
         replace(
             each,
-            rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left").join(
-                far, on="rollout_id", how="left", maintain_order="left"
-            ),
+            rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left"),
         )
         for each in rounds
     ]
     seed, number = job.campaign.seed, rounds[-1].round
-    replies = [replies_of(each, how.resamples, seed) for each in told]
+    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in told]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
     started = number - 1 if before is None else int(before.metrics.get(START, number - 1))
@@ -105,7 +118,10 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     drifts = drift(anchors, how, seed)
     weights = job.weights()
     drifted = judge_drift(drifts, number, how, [name for name, weight in weights.items() if weight])
-    findings = [*drifted.values(), *_changed(job, before, anchors["criterion"].unique().to_list())]
+    findings = [
+        *drifted.values(),
+        *_changed(job, before, anchors.filter(pl.col("round") < number)["criterion"].unique().to_list()),
+    ]
     fired = next((each["causes"] for each in earlier if each["round"] == started), ())
     verdict = assess(now, base, start, fired, how, seed, found, tries, findings)
     training = [finding for name, finding in drifted.items() if weights.get(name)]
@@ -117,7 +133,15 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], far: pl.DataFrame)
     report = {"held_out": names, "scores": scores, "verdicts": verdicts, START: chosen}
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
     asked.write_parquet(job.workdir / ASKED_FILE)
+    kl.write_parquet(job.workdir / KL_FILE)
     return Watched(told, report, _metrics(scores[-1], verdict.level, chosen, drifts))
+
+
+def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed: int) -> Interval | None:
+    """A round's KL to base: exactly 0 for base's own weights."""
+    if each.round and each.policy == base.policy and how.kl_prompts:
+        return Interval(0.0, 0.0, 0.0)
+    return kl_of(rows, each.round, how.resamples, seed)
 
 
 def _anchors(
@@ -126,12 +150,12 @@ def _anchors(
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
     A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
-    whenever the round is trained anew, and is held against what it said when it was asked first, be that in an earlier
-    cycle or in the audit: those answers are round 0. One that only watches is asked about all anchors: there are no
-    labels for it.
+    whenever the round is trained anew, and is held against what it said when it was asked first: in an earlier cycle,
+    whose rounds are counted back from 0, or else in the audit or now, which is round 0. One that only watches is asked
+    about all anchors: there are no labels for it.
     """
     campaign = job.campaign
-    past = pl.DataFrame(schema=ANCHORS) if before is None else _past(before)
+    past = _past(job, before)
     unlabelled = [criterion for criterion in how.held_out if criterion.judged]
     if campaign.anchors_path is None or not (campaign.rubric.judged or unlabelled):
         return past, [], ASKED.to_frame()
@@ -140,9 +164,11 @@ def _anchors(
     trained = job.upstream[f"checkpoints_{now.round}"].content_hash
     anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
+    seen = set(past["criterion"])
 
     def score(criterion: Criterion, about: pl.DataFrame) -> None:
-        for round_, whom in ((0, job), (now.round, anew)) if before is None else ((now.round, anew),):
+        known = criterion.name in seen
+        for round_, whom in ((now.round, anew),) if known else ((0, job), (now.round, anew)):
             scores, _ = whom.judge(about, [criterion])
             asked.append(_asked(about, criterion, whom.sources))
             tables.append(anchors_scored(about, scores, criterion, round_, job.sources))
@@ -180,16 +206,24 @@ def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Fi
     return judges_changed(asked_in(before.payload), asked_of(job.campaign.evaluated, job.sources), bridged)
 
 
-def _past(before: Record) -> pl.DataFrame:
-    path = before.folder / ANCHORS_FILE
-    return pl.read_parquet(path) if path.is_file() else pl.DataFrame(schema=ANCHORS)
+def _past(job: Job, before: Record | None) -> pl.DataFrame:
+    """The scored anchors that this round's drift goes on from: those of the report before, or of the cycle before."""
+    now = processes(payload(job.campaign, job.node, job.upstream, job.sources))
+    if before is not None:
+        return following(read_scored(before.folder / ANCHORS_FILE), processes(before.payload), now)
+    cycle = cycle_of(job.campaign, job.home) if DRIFT in job.sources else None
+    if cycle is None or cycle.drift is None:
+        return ANCHORS.to_frame()
+    then = {name: Process(**each) for name, each in cycle.drift["processes"].items()}
+    return over_cycles(read_scored(cycle.folder / CYCLE_ANCHORS), then, now)
 
 
-def _measured(before: Record | None, schema: Mapping[str, Any]) -> pl.DataFrame:
+def _measured(before: Record | None) -> pl.DataFrame:
+    """rollout_id and `kl`, as the report before measured them."""
     if before is None:
-        return pl.DataFrame(schema=schema)
-    rows = pl.read_parquet(before.path("eval_reports.parquet"))
-    return rows.select(list(schema)) if "kl" in rows.columns else pl.DataFrame(schema=schema)
+        return KL.to_frame().select("rollout_id", "kl")
+    rows = pl.read_parquet(before.path(KL_FILE), columns=["rollout_id", "kl"])
+    return rows.drop_nulls().unique("rollout_id", maintain_order=True)
 
 
 def _metrics(newest: Mapping[str, Any], level: int, chosen: int, drifts: Sequence[Drift]) -> dict[str, float | None]:
@@ -200,6 +234,11 @@ def _metrics(newest: Mapping[str, Any], level: int, chosen: int, drifts: Sequenc
         "held_out": newest["held_out"]["mean"],
         **{f"held_out_{name}": value for name, value in newest["held_out_delta"].items() if name != "mean"},
         "held_out_delta": newest["held_out_delta"]["mean"],
-        "kl": None if newest["kl"] is None else newest["kl"]["mean"],
+        **({} if newest["kl"] is None else _named("kl", newest["kl"])),
         "judge_drift_evidence": max(evidence, default=None),
     }
+
+
+def _named(name: str, interval: Mapping[str, float | None]) -> dict[str, float | None]:
+    """An interval's mean under a name, its bounds under the same name with theirs."""
+    return {name: interval["mean"], f"{name}_lower95": interval["lower95"], f"{name}_upper95": interval["upper95"]}

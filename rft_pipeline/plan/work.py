@@ -12,6 +12,7 @@ from rft_pipeline.addresses import (
     choose_prompts,
     judge_of,
     judgement_addresses,
+    kl_draw,
     rollout_addresses,
     sampling_fingerprint,
     with_prompts,
@@ -177,7 +178,19 @@ class _Counting:
         rows = None if prompts is None or not there else with_prompts(pl.concat(there).unique("rollout_id"), prompts)
         self._judged(rows, missing)
         if self.campaign.alarms is not None:
+            self._for_kl(self.campaign.alarms, prompts, expected)
             self._anchors(self.campaign.alarms)
+
+    def _for_kl(self, alarms: Alarms, prompts: pl.DataFrame | None, expected: int) -> None:
+        """The replies that each round's KL to base is estimated on."""
+        how, base = self.campaign.evaluation, self._content("base")
+        if how.sampling == how.kl_sampling:
+            return  # the evaluation's own replies
+        chosen, count, sampling = (None, 1, how.kl_sampling) if prompts is None else kl_draw(self.campaign, prompts)
+        for round_ in range(1, self.node.round + 1):
+            policy = self._content(f"checkpoints_{round_}")
+            if policy is None or policy != base:
+                self._sampled(chosen, min(expected, alarms.kl_prompts), policy, count, sampling)
 
     def promotion(self) -> None:
         """A champion that is neither base nor one of the rounds answers the held-out prompts too, and is judged."""

@@ -17,15 +17,15 @@ CAPTIONS = {
 NOTES = {
     "held_out": "Changes since base, paired by prompt, with 95 % intervals. A real gain lifts both; reward that rises "
     "alone is what the training judge pays for and nobody else sees.",
-    "frontier": "KL is measured on the held-out replies: their mean log-probability under the round's policy less "
-    "that under base, at temperature 1, in nats a reply. Its root is the distance d of Gao et al. (2022). A held-out "
-    "score that turns down while the reward rises is over-optimised.",
+    "frontier": "KL to base in nats per reply, up to the token limit: the mean log-probability under the round's "
+    "policy minus that under base, over replies that the round drew at temperature 1 without truncation. Its root is "
+    "the distance d of Gao et al. (2022). A held-out score that turns down while the reward rises is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
     "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
     "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. The line "
-    "is an alarm. A judge whose scores move by no more than is allowed reaches it with a chance of at most "
-    "alarms.drift_error over all criteria, however often one looks. They are set beside those it gave at first: for a "
-    "judge that answers differently when asked again, alarms.max_anchor_noise must allow more than that.",
+    "is an alarm. Judges whose scores move by no more than is allowed reach it with a chance of at most "
+    "alarms.drift_error, over all criteria, rounds and cycles together. Scores are compared with those the judge gave "
+    "at first: for a judge that answers differently when asked again, alarms.max_anchor_noise must allow for that.",
 }
 SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
 """Colours of the held-out score and of the reward."""
@@ -76,7 +76,7 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         top = max(point["mean"] if point["upper"] is None else point["upper"] for point in here)
         labels.append({"name": round_name(each["round"]), "distance": d, "top": top})
     x = alt.X(
-        "distance:Q", title="d = √KL to base, √nats a reply", axis=alt.Axis(tickCount=6), scale=alt.Scale(padding=18)
+        "distance:Q", title="d = √KL to base, √nats per reply", axis=alt.Axis(tickCount=6), scale=alt.Scale(padding=18)
     )
     y = alt.Y("mean:Q", title="change since base")
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))

@@ -14,7 +14,7 @@ CAUSES = {
     "distinct2": "Fewer distinct word pairs",
     "repetition": "Repetition within replies",
     "similarity": "Alike replies to all prompts",
-    "kl": "Distance from base",
+    "kl": "KL to base",
     "judge_drift": "Judge drift",
     "judge_changed": "Another judge",
 }

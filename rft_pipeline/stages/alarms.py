@@ -4,7 +4,7 @@ Axes: N replies, T tokens.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,6 @@ from rft_pipeline.alarms import (
 from rft_pipeline.audit import Resamples
 from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.engines import Scorer
-from rft_pipeline.engines.base import ScoreRequest
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.eval_reports import RoundRows
@@ -57,37 +55,11 @@ def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.Da
     return wide.select("rollout_id", pl.Series("held_out", held_out_N).fill_nan(None))
 
 
-def sequence_kl(rows: pl.DataFrame, base: Callable[[], Scorer]) -> pl.DataFrame:
-    """rollout_id and `kl`: Σ over T of log-prob under the policy that drew the reply minus that under base, in nats.
-
-    Its mean over replies drawn at temperature 1 without truncation estimates KL(policy ‖ base) of whole replies. The
-    log-probs are at temperature 1 always: over replies drawn otherwise it is how much likelier those are to the policy
-    than to base, which the sampling moves, and which may lie below 0. Null where the tokens or their log-probs are not
-    told. `base` is loaded when something is to score.
-    """
-    told = rows.filter(
-        (pl.col("tokens").list.len() > 0) & (pl.col("logprobs").list.len() == pl.col("tokens").list.len())
-    )
-    requests = [
-        ScoreRequest(tuple(prompt), tuple(tokens))
-        for prompt, tokens in told.select("prompt_tokens", "tokens").iter_rows()
-    ]
-    results = base().score(requests) if requests else []
-    kl = [
-        sum(own) - sum(result.token_logprobs) for own, result in zip(told["logprobs"].to_list(), results, strict=True)
-    ]
-    return told.select("rollout_id", pl.Series("kl", kl, pl.Float64))
-
-
-def replies_of(rounds: RoundRows, resamples: int, seed: int) -> Replies:
-    """A round's rows, which also have `held_out` and `kl`, as the alarms read them; length in tokens, or in words."""
+def replies_of(rounds: RoundRows, kl: Interval | None = None) -> Replies:
+    """A round's rows, which also have `held_out`, as the alarms read them; length in tokens, or in words."""
     rows = rounds.rows
     words = pl.col("completion").str.count_matches(r"\S+")
     tokens = pl.col("tokens").list.len()
-    kl = None
-    if rounds.round and rows["kl"].null_count() < rows.height:
-        named = seed_of(seed, "kl", rounds.round)
-        kl = clustered_mean(rows["kl"].to_numpy(), rows["prompt_id"].to_numpy(), resamples, named)
     return Replies(
         rounds.round,
         rows.select(
@@ -257,6 +229,7 @@ def entry(
                 "evidence": each.evidence,
                 "worse": each.worse,
                 "judge_changed": each.changed,
+                "looks": each.looks,
             }
             for each in drifted
             if each.round == round_

@@ -11,6 +11,7 @@ from rft_pipeline.addresses import REPLY, Asked, Question, again, as_rollout, as
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.alarms import ASKED, ASKED_FILE
+from rft_pipeline.stages.kl import KL_FILE
 from rft_pipeline.store import Record
 
 
@@ -27,7 +28,9 @@ def rollouts_of(record: Record) -> pl.DataFrame:
     stage = record.payload["stage"]
     if stage not in ("rollouts", "eval_reports") and not _samples_a_champion(record):
         return pl.DataFrame(schema={"rollout_id": pl.String})
-    return _read(record.path(f"{stage}.parquet"), ["rollout_id"])
+    held = _read(record.path(f"{stage}.parquet"), ["rollout_id"])
+    path = record.folder / KL_FILE
+    return pl.concat([held, _read(path, ["rollout_id"])]).unique() if path.is_file() else held
 
 
 def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterator[Judged]:

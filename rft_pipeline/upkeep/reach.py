@@ -107,7 +107,8 @@ def reuse(states: Iterable[State]) -> Reuse:
         if len(state.settled) == len(nodes(campaign)):
             continue
         trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
-        for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling):
+        kl = () if campaign.alarms is None else (campaign.evaluation.kl_sampling,)
+        for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling, *kl):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed, campaign.policy.system_in)
             policies = trained | {state.sources[name] for name in ("policy", "champion") if name in state.sources}
             rows.rollouts.extend((policy, drawn) for policy in sorted(policies))

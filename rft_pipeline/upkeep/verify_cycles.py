@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rft_pipeline.cycles import CYCLE, PROMPTS, SEEN
+from rft_pipeline.cycles import ANCHORS, CYCLE, PROMPTS, SEEN
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.upkeep.findings import Finding, error
 
@@ -20,7 +20,10 @@ def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[Finding]:
         except (OSError, ValueError, TypeError, KeyError) as unreadable:
             yield error(folder, CYCLE, f"cannot be read: {unreadable!r}", REDRAW)
             continue
-        for name, was, found in ((PROMPTS, prompts, file_sha256), (SEEN, seen, _fingerprint)):
+        written = [(PROMPTS, prompts, file_sha256), (SEEN, seen, _fingerprint)]
+        if (drift := told.get("drift")) is not None:
+            written.append((ANCHORS, drift["sha256"], file_sha256))
+        for name, was, found in written:
             if not (folder / name).is_file():
                 yield error(folder, name, "is missing", REDRAW)
             elif found(folder / name) != was:

@@ -125,3 +125,16 @@ def test_markdown_makes_each_sentence_a_bullet() -> None:
     assert markdown(REPLY).completion == (
         "## Answer\n\n- **I** am sorry about the lamp.\n- **Please** send me your order number."
     )
+
+
+@pytest.mark.parametrize(("injections", "lower"), [(1, 0.025), (2, 0.0125), (5, 0.005)])
+def test_the_probes_of_a_kind_share_one_error_equally(injections: int, lower: float) -> None:
+    """Of two bad anchors an edit lifts one. Resamples draw it 0 to 1000 times of 1000: gains of 0, 0.001 … 1."""
+    given = Labelled(np.array([0, 1]), np.array([0, 0]), np.array([0.1, 0.1]))
+    times = np.array([[1, 1], *([i, 1000 - i] for i in range(1001))], dtype=float)
+    names = [probe.name for probe in PROBES if probe.kind is Kind.INJECTION][:injections]
+    after = {name: np.array([0.9, 0.1]) for name in (*names, "padding")}
+    found = {each.name: each.gain for each in effects(given, after, Resamples(given.prompt_N, times))}
+    for name in names:
+        assert (found[name].lower95, found[name].upper95) == pytest.approx((lower, 1 - lower))
+    assert found["padding"].lower95 == pytest.approx(0.025)

@@ -82,3 +82,13 @@ def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(tmp_path: Path, held_out: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_campaign(watched(tmp_path, *held_out))
+
+
+def test_a_kl_that_is_not_estimated_is_warned_of(tmp_path: Path) -> None:
+    folder = watched(tmp_path, {"name": "kind", "judge": CLOZE})
+    assert not any("KL" in line for line in warnings(folder))
+    edit(folder / "campaign.yaml", "alarms.kl_prompts", 0)
+    assert [line for line in warnings(folder) if "KL" in line] == [
+        "campaign.yaml: alarms.kl_prompts: 0, so the KL to base is not estimated and kl_warn and kl_stop do nothing; "
+        "set e.g. 32"
+    ]

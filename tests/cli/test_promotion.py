@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 
@@ -10,6 +11,7 @@ from assets.checks import a_round_is_promoted
 from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline import export as exporting
+from rft_pipeline.pipeline import watching
 from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, assert_one_message
@@ -70,9 +72,12 @@ def test_a_campaign_that_never_ran_has_nothing_to_promote_or_to_go_back_from(tin
     assert_one_message(rft("rollback", "tiny"), "tiny has no champion")
 
 
-def test_a_round_that_an_alarm_stopped_is_refused_for_that(finished_copy: Path, rft: Rft) -> None:
-    stops = {"resamples": 100, "kl_warn": 1e-9, "kl_stop": 1e-9}
-    edit(finished_copy / "campaign.yaml", "alarms", stops)
+def test_a_round_that_an_alarm_stopped_is_refused_for_that(
+    finished_copy: Path, rft: Rft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = pl.lit(20.0).alias("kl")
+    monkeypatch.setattr(watching, "sequence_kl", lambda rows, base: rows.select("rollout_id", told))
+    edit(finished_copy / "campaign.yaml", "alarms", {"resamples": 100})
     champions.path_of(Home.find().root, "tiny").unlink()
     edit(finished_copy / "campaign.yaml", "rounds", 1)
     run(finished_copy)

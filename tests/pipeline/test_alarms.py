@@ -1,18 +1,24 @@
 """The alarms in the pipeline: what a report says, what a stop changes, and that nothing changes without them."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from rft_pipeline import models
 from rft_pipeline import plan as planning
+from rft_pipeline.addresses import sampling_fingerprint
 from rft_pipeline.alarms import Phrase
-from rft_pipeline.campaign import load_campaign
+from rft_pipeline.campaign import Sampling, load_campaign
+from rft_pipeline.engines import ScoreRequest, load
 from rft_pipeline.graph import node, nodes
+from rft_pipeline.lineage.index import Index
+from rft_pipeline.lineage.rows import find_rollouts, rollout_facts
 from rft_pipeline.pipeline import watching
-from rft_pipeline.store import Home, Record, RecordStore, judgements_table
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
@@ -27,8 +33,6 @@ WATCHES = {
     },
 }
 ALARMS: dict[str, Any] = {"held_out": [WATCHES], "resamples": 100}
-STOPS: dict[str, Any] = {**ALARMS, "kl_warn": 1e-9, "kl_stop": 1e-9}
-"""Any policy that moved at all lies beyond this."""
 ANCHORS = [
     {"prompt": f"Where is parcel {i}?", "completion": text, "labels": {"polite": label, "relevant": label}}
     for i in range(8)
@@ -44,6 +48,13 @@ def watched(finished_copy: Path) -> Path:
     edit(finished_copy / "campaign.yaml", "anchors", "anchors.jsonl")
     edit(finished_copy / "campaign.yaml", "alarms", ALARMS)
     return finished_copy
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reply says that its policy is 20 nats from base, which the alarms stop."""
+    told = pl.lit(20.0).alias("kl")
+    monkeypatch.setattr(watching, "sequence_kl", lambda rows, base: rows.select("rollout_id", told))
 
 
 def alarms_of(record: Record) -> dict[str, Any]:
@@ -66,9 +77,56 @@ def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_fo
     assert {"alarm_level", "start_round", "held_out", "held_out_delta", "held_out_lower95", "kl"} <= metrics.keys()
     rows = pl.read_parquet(records["round_2/eval_reports"].path("eval_reports.parquet"))
     assert rows["held_out"].null_count() == 0
-    assert rows.filter(round=2)["kl"].mean() == pytest.approx(metrics["kl"])
     assert made(run(watched)) == []
     assert verified().findings == []
+
+
+def test_kl_to_base_is_estimated_on_replies_drawn_at_temperature_1_and_kept_like_all_rollouts(watched: Path) -> None:
+    """The evaluation itself samples at another temperature: one more reply to each of two prompts is drawn."""
+    edit(watched / "campaign.yaml", "alarms.kl_prompts", 2)
+    campaign, home = load_campaign(watched), Home.find()
+    report = run(watched)["round_2/eval_reports"]
+    rows = pl.read_parquet(report.path("kl.parquet"))
+    assert rows["round"].to_list() == [1, 1, 2, 2]
+    held_out = pl.read_parquet(report.path("eval_reports.parquet"))
+    assert not set(rows["rollout_id"]) & set(held_out["rollout_id"])
+    there = rollouts_table(home.store).rows(pl.col("rollout_id").is_in(rows["rollout_id"].to_list())).collect()
+    drawn = sampling_fingerprint(Sampling(max_new_tokens=8), campaign.policy.system, campaign.seed)
+    assert there["sampling"].to_list() == [drawn] * 4
+    own = there.filter(policy=rows.filter(round=2)["policy"][0])
+    folder = models.resolve(campaign.policy.model, home.models, campaign.folder).folder
+    with closing(load.load_engine(folder, campaign.evaluation.runtime)) as base:
+        requests = [ScoreRequest(tuple(a), tuple(b)) for a, b in own.select("prompt_tokens", "tokens").iter_rows()]
+        scored = base.score(requests)
+    ratios = [sum(mine) - sum(each.token_logprobs) for mine, each in zip(own["logprobs"], scored, strict=True)]
+    assert report.metrics["kl"] == pytest.approx(sum(ratios) / 2, abs=1e-5)
+    assert report.metrics["kl_lower95"] <= report.metrics["kl"] <= report.metrics["kl_upper95"]
+    assert verified().findings == []
+    index = Index(home)
+    (facts,) = rollout_facts(index, find_rollouts(index, pl.col("rollout_id") == own["rollout_id"][0]))
+    assert report.address in facts.records
+    assert made(run(watched)) == []
+
+
+def test_a_plan_counts_the_replies_that_kl_is_estimated_on(watched: Path) -> None:
+    edit(watched / "campaign.yaml", "alarms.kl_prompts", 2)
+    steps = {step.key: step for step in planning.plan(load_campaign(watched), Home.find()).steps}
+    assert steps["tiny/round_1/eval_reports"].work["rollouts"] == 2
+
+
+def test_an_evaluation_at_temperature_1_is_what_kl_is_estimated_on(watched: Path) -> None:
+    edit(watched / "campaign.yaml", "evaluation.sampling", {"temperature": 1.0, "max_new_tokens": 8})
+    edit(watched / "campaign.yaml", "alarms.kl_prompts", 1)
+    report = run(watched, ["round_1/eval_reports"])["round_1/eval_reports"]
+    held_out = pl.read_parquet(report.path("eval_reports.parquet")).filter(round=1)
+    assert pl.read_parquet(report.path("kl.parquet"))["rollout_id"].to_list() == held_out["rollout_id"].to_list()
+
+
+def test_without_prompts_for_it_there_is_no_kl(watched: Path) -> None:
+    edit(watched / "campaign.yaml", "alarms.kl_prompts", 0)
+    report = run(watched, ["round_1/eval_reports"])["round_1/eval_reports"]
+    assert "kl" not in {each["cause"] for each in alarms_of(report)["verdicts"][0]["findings"]}
+    assert "kl" not in report.metrics
 
 
 def test_phrases_of_a_round_are_tried_on_bad_anchors(watched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +147,7 @@ def test_what_only_watches_trains_nothing(watched: Path) -> None:
     assert "kind" not in scores["criterion"].unique()
 
 
-def test_a_stop_sends_the_next_round_back_to_base(watched: Path) -> None:
-    edit(watched / "campaign.yaml", "alarms", STOPS)
+def test_a_stop_sends_the_next_round_back_to_base(watched: Path, far: None) -> None:
     records = run(watched)
     first = records["round_1/eval_reports"]
     (said,) = alarms_of(first)["verdicts"]
@@ -115,7 +172,6 @@ def test_without_a_stop_a_round_is_the_one_it_was_before_there_were_alarms(watch
 
 
 def test_a_plan_waits_for_the_report_that_chooses(watched: Path) -> None:
-    edit(watched / "campaign.yaml", "alarms", STOPS)
     steps = {step.key: step for step in planning.plan(load_campaign(watched), Home.find()).steps}
     assert steps["tiny/round_2/rollouts"].reasons == ["round_1/eval_reports will be made"]
     assert steps["tiny/round_1/eval_reports"].work["judgements of kind"] > 0

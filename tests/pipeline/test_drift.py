@@ -10,12 +10,17 @@ import pytest
 import yaml
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cycles import load_in_force
 from rft_pipeline.engines.judging import JudgeEngines
+from rft_pipeline.graph import nodes
+from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.plan import plan
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, Record
 from tests.judges.engines import Told
+from tests.logs.test_cycle import begun, log, set_up
 from tests.pipeline.test_alarms import alarms_of
 from tests.runs import edit, run
+from tests.upkeep.small import verified
 
 FIRST, EVALUATED = "tiny/round_1/eval_reports", "tiny/round_2/eval_reports"
 RUBRIC: list[dict[str, Any]] = [
@@ -142,3 +147,46 @@ def test_a_report_made_again_of_the_same_rounds_asks_a_served_judge_nothing(tiny
     judge.swapped = True
     _, second = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"]
     assert second["anchors"]["kind"]["shift"]["mean"] == 0.0
+
+
+def test_the_evidence_goes_on_over_the_cycles_of_a_schedule(tiny_campaign: Path, judge: Judge) -> None:
+    """A cycle's first round goes on from the last report before the cycle, and finds the same again when run again."""
+    before = alarms_of(run(tiny_campaign)["round_2/eval_reports"])["verdicts"][-1]["anchors"]["kind"]
+    assert before["looks"] == 2
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    report = run_in_force("round_1/eval_reports")
+    scored = pl.read_parquet(report.path("anchors.parquet"))
+    assert scored["round"].unique().sort().to_list() == [-2, -1, 0, 1]
+    assert alarms_of(report)["verdicts"][-1]["anchors"]["kind"]["looks"] == 3
+    assert run_in_force("round_1/eval_reports").cached
+    assert verified().findings == []
+    judge.swapped = True
+    second = run_in_force("round_2/eval_reports")
+    verdict = alarms_of(second)["verdicts"][-1]
+    assert (verdict["anchors"]["kind"]["looks"], verdict["level"]) == (4, "stop")
+    (said,) = [each["sentence"] for each in verdict["findings"] if each["cause"] == "judge_drift"]
+    assert "after 4 rounds" in said
+
+
+def test_what_an_edit_changes_starts_anew_with_the_next_cycle(tiny_campaign: Path, judge: Judge) -> None:
+    run(tiny_campaign, rounds=1)
+    set_up(tiny_campaign)
+    log(tiny_campaign, "monday")
+    begun(tiny_campaign)
+    edit(tiny_campaign / "campaign.yaml", "alarms.max_anchor_noise", 0.2)
+    report = run_in_force("round_1/eval_reports")
+    assert pl.read_parquet(report.path("anchors.parquet"))["round"].unique().sort().to_list() == [0, 1]
+    assert alarms_of(report)["verdicts"][-1]["anchors"]["kind"]["looks"] == 1
+
+
+def run_in_force(name: str) -> Record:
+    """Run a stage of the cycle in force, and all that it needs."""
+    home = Home.find()
+    campaign = load_in_force(home, "tiny")
+    for each in nodes(campaign):
+        found = Pipeline(home).run(campaign, each.name)
+        if each.name == name:
+            return found
+    raise AssertionError(name)

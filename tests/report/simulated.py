@@ -9,6 +9,7 @@ import polars as pl
 from rft_pipeline.alarms import ANCHORS, assess, drift, judge_drift, moved_by, phrases
 from rft_pipeline.stages.alarms import entry, next_start, replies_of, scores_by_round
 from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.stats import Interval
 from tests.alarms.simulator import HOW, Bias, Policy, anchors, evaluated, train
 
 
@@ -20,7 +21,10 @@ def simulated(bias: Bias, rounds: int = 3, seed: int = 0) -> tuple[dict[str, Any
         policy = train(policy, bias, rng) if number else policy
         told.append(RoundRows(number, f"policy-{number}", _rows(number, policy, bias, rng)))
     report = compare_rounds(told, ["polite"], resamples=200, seed=seed)
-    replies = [replies_of(each, HOW.resamples, seed) for each in told]
+    replies = [
+        replies_of(each, Interval(2.0 * each.round, 1.5 * each.round, 2.5 * each.round) if each.round else None)
+        for each in told
+    ]
     scored = pl.concat([anchors(rounds, 3, seed), pl.DataFrame(schema=ANCHORS)])
     drifts = drift(scored, HOW, seed)
     verdicts: list[dict[str, Any]] = []
@@ -49,5 +53,4 @@ def _rows(number: int, policy: Policy, bias: Bias, rng: np.random.Generator) -> 
         pl.col("completion").str.split(" ").list.eval(pl.element().str.len_chars().cast(pl.Int64)).alias("tokens"),
         pl.struct(polite="reward").alias("scores"),
         pl.lit(False).alias("gated"),
-        pl.Series("kl", rng.normal(number * 2.0, 0.5, rows.height)),
     ).drop("length")

@@ -16,11 +16,11 @@ from rft_pipeline.stages.alarms import (
     held_out_scores,
     judges_changed,
     next_start,
-    sequence_kl,
     trials,
     tried,
 )
 from rft_pipeline.stages.audit_rows import audit_rows
+from rft_pipeline.stages.kl import kl_of, sequence_kl
 
 HOW = Alarms(resamples=100, tried_anchors=2)
 KIND = Criterion.model_validate({"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}})
@@ -45,6 +45,18 @@ def test_kl_is_summed_over_a_reply_and_unknown_without_tokens() -> None:
         }
     )
     assert sequence_kl(rows, Base).rows() == [("a", 3.0), ("b", 0.0)]  # type: ignore[arg-type]
+
+
+def test_the_kl_of_a_round_is_the_mean_of_its_own_replies_and_unknown_without_any() -> None:
+    rows = pl.DataFrame({"round": [1, 1, 2, 2], "prompt_id": ["p", "q", "p", "q"], "kl": [9.0, 7.0, 3.0, -1.0]})
+    found = kl_of(rows, 2, resamples=500, seed=0)
+    assert found is not None
+    assert (found.mean, found.lower95, found.upper95) == (
+        1.0,
+        -1.0,
+        3.0,
+    )  # one prompt twice: 1 of 4 resamples each
+    assert kl_of(rows, 3, resamples=500, seed=0) is None
 
 
 def test_the_held_out_score_is_the_weighted_mean_of_what_was_scored() -> None:
