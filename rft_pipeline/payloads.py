@@ -27,7 +27,7 @@ def payload(
 
     `upstream` holds the records by role; `sources` the hashes of files and models outside the graph.
     """
-    found = {
+    found: dict[str, Any] = {
         "stage": node.stage,
         "code_version": CODE_VERSIONS[node.stage],
         "settings": settings(campaign, node),

@@ -13,13 +13,13 @@ from rft_pipeline.stats import Interval, clustered_mean
 
 KL = pl.Schema(
     {
-        "rollout_id": pl.String,
-        "round": pl.Int64,
-        "policy": pl.String,
-        "prompt_id": pl.String,
-        "completion": pl.String,
-        "tokens": pl.List(pl.Int64),
-        "kl": pl.Float64,
+        "rollout_id": pl.String(),
+        "round": pl.Int64(),
+        "policy": pl.String(),
+        "prompt_id": pl.String(),
+        "completion": pl.String(),
+        "tokens": pl.List(pl.Int64()),
+        "kl": pl.Float64(),
     }
 )
 """The replies that each round's KL to base is estimated on, and what each says of it, in nats; rounds that hold base's

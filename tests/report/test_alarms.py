@@ -53,7 +53,7 @@ def test_a_warning_stands_beside_the_gain_and_nothing_where_nothing_fired(
         page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
         headline = page.split('<section class="headline ')[1].split("</section>")[0]
         assert "Better than base." in headline
-        assert ("Distance from base" in headline) == (level == "warn")
+        assert ("KL to base" in headline) == (level == "warn")
 
 
 def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
