@@ -91,7 +91,9 @@ def test_kl_to_base_is_estimated_on_replies_drawn_at_temperature_1_and_kept_like
     held_out = pl.read_parquet(report.path("eval_reports.parquet"))
     assert not set(rows["rollout_id"]) & set(held_out["rollout_id"])
     there = rollouts_table(home.store).rows(pl.col("rollout_id").is_in(rows["rollout_id"].to_list())).collect()
-    drawn = sampling_fingerprint(Sampling(max_new_tokens=8), campaign.policy.system, campaign.seed)
+    drawn = sampling_fingerprint(
+        Sampling(max_new_tokens=8), campaign.policy.system, campaign.seed, campaign.policy.system_in
+    )
     assert there["sampling"].to_list() == [drawn] * 4
     own = there.filter(policy=rows.filter(round=2)["policy"][0])
     folder = models.resolve(campaign.policy.model, home.models, campaign.folder).folder
