@@ -153,6 +153,7 @@ def test_a_round_with_the_champions_weights_is_left_out() -> None:
     champion = replies(2, 0.6)
     found = decided(replies(1, 0.7), replies(2, 0.6), champion=champion)
     assert [each.round for each in found.rounds] == [1]
+    assert found.level == pytest.approx(0.025)  # the one round that is compared has the whole level
     assert decided(champion, champion=champion).said == "no round is promoted: none holds other weights than round 2"
 
 
