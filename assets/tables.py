@@ -14,7 +14,7 @@ from rft_pipeline.store.records import STEPS
 
 def frame(record: Record) -> pl.DataFrame:
     """The table of a record."""
-    return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+    return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
 
 
 def steps(record: Record) -> pl.DataFrame:

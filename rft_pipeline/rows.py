@@ -125,7 +125,7 @@ def parquet_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: not a Parquet file, or a damaged one: {str(error).splitlines()[0]}") from error
     return numbered(frame.iter_rows(named=True))

@@ -97,14 +97,14 @@ def _input(record: Record, role: str) -> str:
 
 
 def _scored(records: RecordStore, record: Record) -> Scored:
-    frame = pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+    frame = pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
     if record.payload["stage"] == "reward_batches":
         settings = record.payload["settings"]
         weights = {name: settings["weights"][name] for name in frame["scores"].struct.fields}
         return Scored(frame, weights, settings["gates"])
     rollouts, rubric = _upstream(records, record, "rollouts"), _upstream(records, record, "rubric")
     asked = Rubric.model_validate(json.loads(rubric.path("rubric.json").read_text(encoding="utf-8")))
-    return by_rubric(pl.read_parquet(rollouts.path("rollouts.parquet")), frame, asked)
+    return by_rubric(pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False), frame, asked)
 
 
 def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> Scored:

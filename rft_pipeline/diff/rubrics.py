@@ -53,7 +53,7 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     """
     asked = with_rubric(campaign, a), with_rubric(campaign, b)
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
-    rows = pl.read_parquet(rollouts.path("rollouts.parquet"))
+    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
     sides, made = [], 0
     with closing(JudgeEngines(campaign, home.models)) as engines:
         for each in asked:

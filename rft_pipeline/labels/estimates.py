@@ -26,7 +26,9 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
     records = RecordStore(home.store)
     rounds = range(1, campaign.rounds + 1)
     found = [records.current(f"{campaign.name}/round_{round_}/judge_scores") for round_ in rounds]
-    scores = [pl.read_parquet(record.path("judge_scores.parquet")) for record in found if record is not None]
+    scores = [
+        pl.read_parquet(record.path("judge_scores.parquet"), glob=False) for record in found if record is not None
+    ]
     return estimated(campaign.name, campaign.rubric, labels_of(campaign, home.store), scores, home.store)
 
 

@@ -137,7 +137,7 @@ def export_at(path: Path) -> Export:
 def rows_of(export: Export, store: Path) -> pl.DataFrame:
     """All that could have been drawn: rollout_id, prompt_id, inclusion, place in the draw (−1: not drawn), and of the
     drawn messages, completion, finish_reason and fields."""
-    return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet")
+    return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet", glob=False)
 
 
 def drawn_rows(export: Export, store: Path) -> pl.DataFrame:

@@ -76,10 +76,10 @@ def _compared(campaign: Campaign, home: Home) -> pl.DataFrame:
             f"rft run {campaign.name}"
         )
     columns = ("rollout_id", "prompt_id", *REPLY)
-    replies = pl.read_parquet(report.path("eval_reports.parquet"))
+    replies = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
     found = [replies.filter((pl.col("round") > 0) | _is_champion(promotion), sample_index=0).select(columns)]
     if (champion := promotion.folder / CHAMPION).is_file():
-        found.append(pl.read_parquet(champion).filter(sample_index=0).select(columns))
+        found.append(pl.read_parquet(champion, glob=False).filter(sample_index=0).select(columns))
     return pl.concat(found).unique("rollout_id", maintain_order=True)
 
 

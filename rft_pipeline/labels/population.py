@@ -32,8 +32,8 @@ def population(campaign: Campaign, home: Home) -> pl.DataFrame:
         scores = store.current(f"{campaign.name}/round_{round_}/judge_scores")
         if batch is None or scores is None:
             continue
-        judged_by_models = pl.read_parquet(scores.path("judge_scores.parquet"))
-        rows = with_scores(pl.read_parquet(batch.path("reward_batches.parquet")), judged_by_models, names)
+        judged_by_models = pl.read_parquet(scores.path("judge_scores.parquet"), glob=False)
+        rows = with_scores(pl.read_parquet(batch.path("reward_batches.parquet"), glob=False), judged_by_models, names)
         rows = rows.select("rollout_id", "prompt_id", *REPLY, "scores", "reward")
         found.append(rows.with_columns(pl.Series("unsure", _unsure(rows, judged, _panels(rows, scores, home)))))
     if not found:

@@ -100,7 +100,7 @@ def _criteria(index: Index, what: str, campaign: str | None) -> list[_Hit]:
 def _prompts(index: Index, campaign: str | None) -> pl.DataFrame:
     """All prompts there are records of: campaign, in_force, prompt_id, id."""
     frames = [
-        pl.read_parquet(record.path("prompts.parquet"), columns=["prompt_id", "id"]).select(
+        pl.read_parquet(record.path("prompts.parquet"), columns=["prompt_id", "id"], glob=False).select(
             pl.lit(campaign_of(record)).alias("campaign"),
             pl.lit(record.address in index.in_force).alias("in_force"),
             "prompt_id",

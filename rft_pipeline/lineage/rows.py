@@ -224,7 +224,7 @@ def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[st
     """The judgements of a report's rows, looked up by what each judge was shown."""
     asked = [each for each in asked_in(report.payload) if each.name in report.payload["settings"]["criteria"]]
     wanted: dict[str, list[tuple[str, Asked]]] = defaultdict(list)
-    among = pl.scan_parquet(report.path("eval_reports.parquet")).select("rollout_id", *REPLY)
+    among = pl.scan_parquet(report.path("eval_reports.parquet"), glob=False).select("rollout_id", *REPLY)
     groups = among.filter(pl.col("messages").is_in(rows["messages"].unique().implode())).collect()
     views = [as_rollout(row) for row in groups.iter_rows(named=True)]
     for each in asked:
@@ -250,7 +250,7 @@ def _add_judgement(here: _Found, record: Record, asked: Asked, values: Mapping[s
 
 def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:
     path = record.path(f"{record.payload['stage']}.parquet")
-    return pl.scan_parquet(path).filter(pl.col("rollout_id").is_in(list(ids))).select(columns).collect()
+    return pl.scan_parquet(path, glob=False).filter(pl.col("rollout_id").is_in(list(ids))).select(columns).collect()
 
 
 def _lengths(index: Index, rows: pl.DataFrame) -> dict[str, int]:

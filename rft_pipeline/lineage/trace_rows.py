@@ -96,7 +96,7 @@ def prompt_facts(index: Index, prompt_id: str) -> PromptFacts:
     row: dict[str, str] = {}
     for record in index.of_stage("prompts"):
         path = record.path("prompts.parquet")
-        for row in pl.scan_parquet(path).filter(prompt_id=prompt_id).collect().iter_rows(named=True):
+        for row in pl.scan_parquet(path, glob=False).filter(prompt_id=prompt_id).collect().iter_rows(named=True):
             names.append(PromptName(record.address, record.address in index.in_force, row["id"], row["split"]))
     text = as_read(row["messages"]) if row else None
     return PromptFacts(prompt_id, text, row.get("messages"), row.get("fields"), tuple(names))

@@ -52,7 +52,7 @@ class Job:
     def frame(self, role: str) -> pl.DataFrame:
         """The table of an upstream record."""
         record = self.upstream[role]
-        return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
+        return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
 
     def write(self, frame: pl.DataFrame) -> None:
         """The table of this stage."""

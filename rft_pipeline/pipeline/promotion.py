@@ -29,7 +29,7 @@ def promotion(job: Job) -> Output:
     holds; the champion itself is moved by whoever runs the stage."""
     campaign, report = job.campaign, job.upstream["eval_reports"]
     told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
-    rows = pl.read_parquet(report.path("eval_reports.parquet"))
+    rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
     if not campaign.held_out:
         rows = rows.drop(HELD, strict=False)  # alarms write the column, of nulls where nobody was asked
     known = champions.history(job.home.root, campaign.name)

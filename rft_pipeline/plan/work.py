@@ -126,7 +126,7 @@ class _Counting:
         if rollouts is None:
             self._judged(None, how.prompts_per_round * how.group_size)
         else:
-            self._judged(pl.read_parquet(rollouts.path("rollouts.parquet")), 0)
+            self._judged(pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False), 0)
 
     def audit(self) -> None:
         """What the audit judges: the anchors, some of them edited or asked about twice, and what people labelled."""
@@ -244,7 +244,11 @@ class _Counting:
 
     def _prompts(self, split: str) -> pl.DataFrame | None:
         prompts = self.known.get("prompts")
-        return None if prompts is None else pl.read_parquet(prompts.path("prompts.parquet")).filter(split=split)
+        return (
+            None
+            if prompts is None
+            else pl.read_parquet(prompts.path("prompts.parquet"), glob=False).filter(split=split)
+        )
 
     def _content(self, role: str) -> str | None:
         return self.known[role].content_hash if role in self.known else None

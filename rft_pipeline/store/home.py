@@ -1,11 +1,15 @@
 """Where everything lies: one folder holds all state, another the campaigns."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rft_pipeline import postgres
 from rft_pipeline.errors import ConfigError
+
+_REFUSED = re.compile(r"%[0-9A-Fa-f]{2}|[?\[\]\\\x00-\x1f]")
+"""What deltalake 1.6 decodes once more, or refuses, in the address of a table; a `?` ends the address of a database."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,18 @@ class Home:
 
     @classmethod
     def find(cls) -> "Home":
-        """From RFT_HOME and RFT_DATA, the working directory, or the checkout this package lies in."""
+        """From RFT_HOME and RFT_DATA, the working directory, or the checkout this package lies in.
+
+        Raises `ConfigError` for a state folder that cannot hold tables or databases.
+        """
         here = Path.cwd()
         project = here if (here / "data").is_dir() else Path(__file__).resolve().parents[2]
         root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
+        if found := _REFUSED.search(str(root.resolve())):
+            raise ConfigError(
+                f"{root}: Delta Lake and SQLite cannot keep data below a folder whose name holds {found.group()!r}; "
+                "set RFT_HOME to a folder without ? [ ] \\, control characters, and % before two hex digits"
+            )
         return cls(root=root, data=Path(os.environ.get("RFT_DATA", project / "data")).absolute())
 
     @property

@@ -4,7 +4,9 @@ A row's key is known before the row is made, so what a killed run left is found 
 addresses: two campaigns that need the same row share it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
@@ -123,16 +125,16 @@ class Table:
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows for which all of `where` hold; each key once."""
-        return self._scan(*where).unique(self.key, keep="any")
+        return self.scan(*where).unique(self.key, keep="any")
 
     def doubled(self) -> pl.DataFrame:
         """The keys that stand more than once, and how often: columns key and len."""
-        keys = self._scan().group_by(self.key).len()
+        keys = self.scan().group_by(self.key).len()
         return keys.filter(pl.col("len") > 1).collect(engine="streaming")
 
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
         """The rows of `wanted` whose key the table lacks, in order; `where` narrows the table to be searched."""
-        have = self._scan(*where, self._is_wanted(wanted)).select(self.key).collect(engine="streaming")
+        have = self.scan(*where, self._is_wanted(wanted)).select(self.key).collect(engine="streaming")
         return wanted.join(have, on=self.key, how="anti", maintain_order="left")
 
     def read(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
@@ -142,11 +144,10 @@ class Table:
         """
         if not self._exists():
             return wanted.select(self.key).join(pl.DataFrame(schema=self.schema), on=self.key)
-        table = DeltaTable(self.path)
         narrowed = (*where, self._is_wanted(wanted))
-        keys = self._scan_files(table, table.file_uris()).filter(*narrowed)
+        keys = self._scan_files(self.files()).filter(*narrowed)
         files = keys.select(pl.col("file").unique()).collect(engine="streaming")["file"].to_list()
-        rows = self._scan_files(table, files).filter(*narrowed).drop("file").unique(self.key, keep="any")
+        rows = self._scan_files(files).filter(*narrowed).drop("file").unique(self.key, keep="any")
         found = rows.collect(engine="streaming")
         return wanted.select(self.key).join(found, on=self.key, how="inner", maintain_order="left")
 
@@ -193,20 +194,27 @@ class Table:
             self.path, rows, mode="append", schema_mode="merge", partition_by=self.partition_by, configuration=LOG
         )
 
-    def _scan(self, *where: pl.Expr) -> pl.LazyFrame:
+    def scan(self, *where: pl.Expr) -> pl.LazyFrame:
         """Rows as they were appended: a key may come twice."""
-        return pl.scan_delta(self.path).filter(*where) if self._exists() else pl.LazyFrame(schema=self.schema)
+        return self._scan_files(self.files() if self._exists() else []).drop("file").filter(*where)
 
-    def _scan_files(self, table: DeltaTable, files: list[str]) -> pl.LazyFrame:
+    def files(self) -> list[Path]:
+        """The table's files. `DeltaTable.file_uris` and `pl.scan_delta` percent-encode the folder of the table."""
+        added = pl.DataFrame(DeltaTable(self.path).get_add_actions())["path"]
+        return [Path(self.path) / unquote(path) for path in added]
+
+    def _scan_files(self, files: Sequence[Path | str]) -> pl.LazyFrame:
         """The rows of some files of the table, and the `file` each lies in."""
         if not files:
             return pl.LazyFrame(schema={**self.schema, "file": pl.String})
-        folders = {name: self.schema[name] for name in table.metadata().partition_columns}
+        folders = {name: self.schema[name] for name in self.partition_by or ()}
+        # Polars takes every folder `name=value` above a file for a partition, those above the table too.
+        others = {part.partition("=")[0]: pl.String() for part in Path(self.path).parts if "=" in part}
         rows = pl.scan_parquet(
-            files,
+            list(files),
             glob=False,
             hive_partitioning=bool(folders),
-            hive_schema=folders or None,
+            hive_schema={**others, **folders} if folders else None,
             include_file_paths="file",
             schema={name: kind for name, kind in self.schema.items() if name not in folders},
             missing_columns="insert",

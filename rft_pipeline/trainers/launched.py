@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
 
     job = TrainJob(
         **folders,
-        batch=pl.read_parquet(folder / BATCH),
+        batch=pl.read_parquet(folder / BATCH, glob=False),
         weights=handed["weights"],
         training=Training.model_validate(handed["training"]),
         sampling=Sampling.model_validate(handed["sampling"]),

@@ -67,7 +67,7 @@ def clean_tables(tables: list[Rows]) -> None:
             keys = ", ".join(f"'{key}'" for key in each.doubled[table.key])
             write_deltalake(table.path, once, mode="overwrite", predicate=f"{table.key} IN ({keys})")
         stored = DeltaTable(table.path)
-        if len(stored.file_uris()) > max(1, len(stored.partitions())):
+        if len(table.files()) > max(1, len(stored.partitions())):
             stored.optimize.compact()
             DeltaTable(table.path).create_checkpoint()
 
@@ -75,14 +75,14 @@ def clean_tables(tables: list[Rows]) -> None:
 def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
     held = pl.concat([pl.DataFrame(schema={table.key: pl.String}), *map(rollouts_of, staying)]).unique()
     again = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
-    rows = pl.scan_delta(table.path).select(table.key, "policy", "sampling").unique(table.key)
+    rows = table.scan().select(table.key, "policy", "sampling").unique(table.key)
     unheld = rows.join(held.lazy(), on=table.key, how="anti")
     return unheld.join(again.lazy(), on=["policy", "sampling"], how="anti").select(table.key).collect()
 
 
 def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
     needed = _subjects(store, staying)
-    rows = pl.scan_delta(table.path)
+    rows = table.scan()
     found = [pl.DataFrame(schema={table.key: pl.String})]
     there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect()
     for asked in (Question(*each) for each in there.iter_rows()):

@@ -104,6 +104,6 @@ def _views(replies: Path) -> list[Rollout]:
 
 def _read(path: Path, columns: list[str]) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path, columns=columns)
+        return pl.read_parquet(path, columns=columns, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"{path}: cannot be read: {error}; `rft verify` says what to do") from error

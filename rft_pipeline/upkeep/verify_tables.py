@@ -5,6 +5,7 @@ A table's files carry no hash: what can be read again counts as sound.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -50,7 +51,7 @@ def _unreadable(table: Table, track: Track) -> list[Finding]:
         added = pl.DataFrame(DeltaTable(table.path).get_add_actions(flatten=True))
     except (DeltaError, OSError) as unreadable:
         return [error(folder, "_delta_log", f"cannot be read: {unreadable}", _mend(table))]
-    sizes = {folder / path: size for path, size in added.select("path", "size_bytes").iter_rows()}
+    sizes = {folder / unquote(path): size for path, size in added.select("path", "size_bytes").iter_rows()}
     findings = []
     for path in track(sorted(sizes), f"files of the table {folder.name}"):
         if what := _unsound(path, sizes[path]):
@@ -68,7 +69,7 @@ def _unsound(path: Path, size: int) -> str | None:
     if (found := path.stat().st_size) != size:
         return f"was altered: has {found} bytes, had {size}"
     try:
-        for _ in pl.scan_parquet(path).collect_batches():
+        for _ in pl.scan_parquet(path, glob=False).collect_batches():
             pass
     except (pl.exceptions.PolarsError, OSError) as unreadable:
         return f"cannot be read: {unreadable}"
