@@ -150,7 +150,7 @@ class _Counting:
         if batch is None:
             self.work.add("steps", most_steps(training, how.prompts_per_round, how.group_size))
             return
-        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(READ))
+        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(READ), glob=False)
         try:
             steps = planned_steps(rows, training, self.campaign.rubric.weights())
         except GateError as error:

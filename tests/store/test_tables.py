@@ -265,3 +265,18 @@ def test_an_address_changes_with_each_of_its_parts() -> None:
     assert len({rollout_id(*address) for address in addresses}) == 5
     judged = [("c", "j", "s"), ("C", "j", "s"), ("c", "J", "s"), ("c", "j", "S"), ("cj", "", "s")]
     assert len({judgement_id(*address) for address in judged}) == 5
+
+
+@pytest.mark.parametrize("folder", ["a b", "ö", "#x", "50%", "a=b", "*{x}", "a:b'c\""])
+def test_a_table_lies_in_a_folder_of_any_usual_name(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "zzz").mkdir()
+    table = Table(tmp_path / folder / "scores", SCHEMA, key="id", partition_by=["kind"])
+    table.append(rows("x", "y"))
+    table.append(rows("z", kind="b 50% ö"))
+    assert table.missing(keys("w", "x"))["id"].to_list() == ["w"]
+    assert table.read(keys("z", "x")).rows() == [("z", "b 50% ö", 0.5), ("x", "a", 0.5)]
+    assert table.rows(pl.col("kind") == "b 50% ö").collect()["id"].to_list() == ["z"]
+    assert all(file.is_file() for file in table.files())
+    table.upsert(rows("x", score=0.25))
+    assert table.doubled().is_empty()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder, "zzz"])
