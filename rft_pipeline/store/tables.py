@@ -211,7 +211,7 @@ class Table:
         # Polars takes every folder `name=value` above a file for a partition, those above the table too.
         others = {part.partition("=")[0]: pl.String() for part in Path(self.path).parts if "=" in part}
         rows = pl.scan_parquet(
-            list(files),
+            [str(file) for file in files],
             glob=False,
             hive_partitioning=bool(folders),
             hive_schema={**others, **folders} if folders else None,
