@@ -214,7 +214,7 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
     if rows.height:
         _read_table(index, report, rows, found)
     if (path := report.folder / KL_FILE).is_file():
-        drawn = pl.scan_parquet(path).filter(pl.col("rollout_id").is_in(list(ids)))
+        drawn = pl.scan_parquet(path, glob=False).filter(pl.col("rollout_id").is_in(list(ids)))
         for rollout_id, count in drawn.select("rollout_id", pl.col("tokens").list.len()).collect().iter_rows():
             found[rollout_id].tokens = count
             found[rollout_id].records.append(report.address)

@@ -222,7 +222,7 @@ def _measured(before: Record | None) -> pl.DataFrame:
     """rollout_id and `kl`, as the report before measured them."""
     if before is None:
         return KL.to_frame().select("rollout_id", "kl")
-    rows = pl.read_parquet(before.path(KL_FILE), columns=["rollout_id", "kl"])
+    rows = pl.read_parquet(before.path(KL_FILE), columns=["rollout_id", "kl"], glob=False)
     return rows.drop_nulls().unique("rollout_id", maintain_order=True)
 
 

@@ -69,4 +69,4 @@ def over_cycles(past: pl.DataFrame, then: Mapping[str, Process], now: Mapping[st
 
 def read_scored(path: Path) -> pl.DataFrame:
     """A file of scored anchors; empty where there is none."""
-    return pl.read_parquet(path) if path.is_file() else ANCHORS.to_frame()
+    return pl.read_parquet(path, glob=False) if path.is_file() else ANCHORS.to_frame()
