@@ -16,7 +16,7 @@ from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
-from rft_pipeline.engines.weights import context_of
+from rft_pipeline.engines.weights import context_of, refusal_of
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.rubric import Criterion
@@ -183,6 +183,9 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
         tokenizer = plain(Tokenizer.from_file(str(file)), opens=False) if file.is_file() else None
     except Exception as error:  # the tokenizers package raises nothing narrower
         settings.errors.append(f"{where}: {folder}: not a model that can be read: {error}")
+        return None
+    if refusal := refusal_of(config):
+        settings.errors.append(f"{where}: {folder}: {refusal}")
         return None
     return Reader(name, context_of(config), tokenizer)
 

@@ -10,6 +10,9 @@ from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
 from rft_pipeline.merging import ADAPTER, base_of, generation_config
 
+_WITHOUT_PADDING = ("rwkv", "recurrent_gemma")
+"""Architectures whose state, as transformers computes it, counts padding in or cannot take rows of several lengths."""
+
 
 def pick_device(wanted: str) -> str:
     """`auto` means the GPU where there is one."""
@@ -66,6 +69,16 @@ def context_of(config: Mapping[str, Any]) -> int | None:
     return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
+def refusal_of(config: Mapping[str, Any]) -> str | None:
+    """Why a model with this config can be neither policy nor judge; None for a causal language model."""
+    kind = config.get("model_type")
+    if config.get("is_encoder_decoder"):
+        return f"model_type {kind!r} is an encoder-decoder model; use a causal (decoder-only) language model"
+    if kind in _WITHOUT_PADDING:
+        return f"model_type {kind!r} cannot read rows of several lengths at once; use another architecture"
+    return None
+
+
 def name_base(folder: Path, base: Path) -> None:
     """Let the adapter in `folder` name its base relative to itself, so that both may move together."""
     path = folder / ADAPTER
@@ -79,6 +92,9 @@ def _load(folder: Path, dtype: Any) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    config = folder / "config.json"
+    if config.is_file() and (refusal := refusal_of(json.loads(config.read_text(encoding="utf-8")))):
+        raise ModelError(f"{folder}: {refusal}")
     try:
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, generation_config=generation_config(folder)

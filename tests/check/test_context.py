@@ -1,8 +1,14 @@
-"""Prompts that do not fit, words of several tokens, models that are none."""
+"""Prompts that do not fit, words of several tokens, models that are none or of an architecture without support."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from rft_pipeline.engines.weights import load_weights
+from rft_pipeline.errors import ModelError
 from tests.check.small import CLOZE, TRAIN, campaign, errors
 
 
@@ -56,3 +62,27 @@ def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:
     (folder / "broken").mkdir()
     [error] = errors(folder)
     assert error.startswith("campaign.yaml: policy.model: broken: not a model that can be read: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (
+            {"model_type": "t5", "is_encoder_decoder": True},
+            "model_type 't5' is an encoder-decoder model; use a causal (decoder-only) language model",
+        ),
+        (
+            {"model_type": "rwkv"},
+            "model_type 'rwkv' cannot read rows of several lengths at once; use another architecture",
+        ),
+    ],
+)
+def test_an_architecture_that_cannot_be_sampled_from_is_refused_by_name(
+    tmp_path: Path, config: dict[str, Any], why: str
+) -> None:
+    folder = campaign(tmp_path, settings={"policy": {"model": "bytes"}})
+    small_model(folder / "bytes", context=99)
+    (folder / "bytes" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert errors(folder) == [f"campaign.yaml: policy.model: bytes: {why}"]
+    with pytest.raises(ModelError, match=re.escape(why)):
+        load_weights(folder / "bytes", "float32", "cpu")
