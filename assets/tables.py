@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from rft_pipeline.markdown import plain
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
 
@@ -24,8 +25,8 @@ def steps(record: Record) -> pl.DataFrame:
 
 
 def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table; pipes and line breaks in its texts are made harmless."""
-    lines = [" | ".join(table.columns), " | ".join("---" for _ in table.columns)]
+    """A small table whose texts are shown as they are: nothing in them is rendered as markup."""
+    lines = [" | ".join(map(plain, table.columns)), " | ".join("---" for _ in table.columns)]
     lines += [" | ".join(_cell(value) for value in row) for row in table.iter_rows()]
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
 
@@ -39,5 +40,5 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    text = str(value).replace("\n", " ").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-    return text if len(text) <= 160 else f"{text[:157]}…"
+    text = str(value)
+    return plain(text if len(text) <= 160 else f"{text[:157]}…")

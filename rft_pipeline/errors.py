@@ -1,8 +1,27 @@
 """One family of errors. A message says what was wrong, where, what is allowed, and what to do."""
 
+import re
+
+_LOGIN = re.compile(r"(?i)\b([a-z][a-z\d+.-]*://)[^\s/?#'\"]*@")
+_PARAMETER = re.compile(
+    r"(?i)([?&][\w.-]*(?:token|key|secret|sig|signature|password|passwd|pwd|credential)[\w.-]*=)[^&\s#'\"<>]+"
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text with the user and password of every address in it, and the values of query parameters that are named
+    like a key or token, replaced by "…"."""
+    return _PARAMETER.sub(r"\1…", _LOGIN.sub(r"\1…@", text))
+
 
 class RftError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it without a traceback."""
+    """Base of every error this package raises on purpose; the command line prints it without a traceback.
+
+    A message may quote addresses and the errors of libraries: passwords and tokens in them are replaced.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class ConfigError(RftError):

@@ -5,7 +5,6 @@ registry that was lost, or lost a version, is filled again. It points to the saf
 nothing is copied and nothing is pickled.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ def mirror(home: Home, campaign: str, aliases: Mapping[str, Named | None]) -> No
 
     Raises `TrackingError` when MLflow cannot be told.
     """
-    client = _client(home)
+    client = home.mlflow_client()
     from mlflow.exceptions import MlflowException
 
     try:
@@ -99,10 +98,3 @@ def _version(client: "MlflowClient", campaign: str, champion: Named, there: "Mod
     for name, value in tags.items():
         client.set_model_version_tag(campaign, there.version, name, value)
     return str(there.version)
-
-
-def _client(home: Home) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=home.mlflow_uri)

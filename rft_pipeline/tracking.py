@@ -20,6 +20,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.graph import CODE_VERSIONS, Node
+from rft_pipeline.markdown import plain
 from rft_pipeline.sources import DECIDING
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
@@ -45,8 +46,8 @@ def mlflow_url(home: Home) -> str:
     """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
     uri = urlsplit(home.mlflow_uri)
     if uri.scheme.startswith("http"):
-        without_password = uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()
-        return os.environ.get("RFT_MLFLOW_URL", without_password)
+        shown = uri._replace(netloc=uri.netloc.rpartition("@")[2], query="").geturl()
+        return os.environ.get("RFT_MLFLOW_URL", shown)
     return os.environ.get("RFT_MLFLOW_URL", "http://127.0.0.1:5000")
 
 
@@ -175,7 +176,7 @@ class Tracker:
         tags = self._client.get_run(self.run_id).data.tags
         made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
         lines = [
-            *([f"**{tags[DECISION]}**", ""] if DECISION in tags else []),
+            *([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []),
             f"Made{made_in} from stages that lead to their assets:",
             "",
             "| stage | record | made from |",
@@ -245,12 +246,9 @@ class Tracker:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
-
         self.home.root.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            client = MlflowClient(tracking_uri=self.home.mlflow_uri)
+            client = self.home.mlflow_client()
             client.search_experiments(max_results=1)
         return client
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import dagster_home, dead_runs
 from rft_pipeline.cli.console import err, output_to
@@ -41,7 +43,7 @@ def launch(
     nothing_to_make = all(step.action == "skip" for step in planned.steps if step.key in keys)
     for step in planned.steps:
         if step.key not in keys and step.reasons:
-            err.print(f"{step.key}: {'; '.join(step.reasons)}", highlight=False)
+            err.print(escape(f"{step.key}: {'; '.join(step.reasons)}"), highlight=False)
     with saying_so(campaign.name, home.root):
         instance = dagster_home.enter(home)
 

@@ -27,8 +27,8 @@ def rolled_back(campaign: str, left: Champion, now: Champion | None) -> None:
 
 
 def exported(record: Record, target: Path) -> None:
-    _line(f"[bold]{record.key}[/] ({record.content_hash}) → {target}")
-    err.print(f"to serve it: vllm serve {target}", highlight=False, soft_wrap=True)
+    _line(f"[bold]{record.key}[/] ({record.content_hash}) → {escape(str(target))}")
+    err.print(escape(f"to serve it: vllm serve {target}"), highlight=False, soft_wrap=True)
 
 
 def _named(champion: Champion) -> str:

@@ -77,7 +77,7 @@ def garbage(home: Home, found: Garbage, *, freed: bool, as_json: bool) -> None:
         out.print(f"left alone, since {stages} is being made: its campaign, and all rows", highlight=False)
     if not freed:
         out.print(
-            f"nothing was changed; `rft gc --yes` frees it. To keep more, name it in {home.store / KEEP}",
+            f"nothing was changed; `rft gc --yes` frees it. To keep more, name it in {escape(str(home.store / KEEP))}",
             soft_wrap=True,
             highlight=False,
         )

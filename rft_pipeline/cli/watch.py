@@ -64,13 +64,13 @@ class Watch:
         said = 0.0
         while not self.stop.wait(EVERY):
             for key in self._look():
-                self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
+                self.screen.print(escape(f"{key}: {self.done[key]}"), highlight=False, soft_wrap=True)
             if time.monotonic() - said >= LINE_EVERY:
                 said = time.monotonic()
                 for key, state in self._running().items():
-                    self.screen.print(f"{key}: {state}", highlight=False, soft_wrap=True)
+                    self.screen.print(escape(f"{key}: {state}"), highlight=False, soft_wrap=True)
         for key in self._look():
-            self.screen.print(f"{key}: {self.done[key]}", highlight=False, soft_wrap=True)
+            self.screen.print(escape(f"{key}: {self.done[key]}"), highlight=False, soft_wrap=True)
 
     def _look(self) -> list[str]:
         """Keys that were materialized since the last look."""

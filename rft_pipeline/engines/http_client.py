@@ -16,7 +16,7 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from rft_pipeline.campaign import Server
 from rft_pipeline.engines.chat_answer import read_answer
-from rft_pipeline.errors import ConfigError
+from rft_pipeline.errors import ConfigError, without_secrets
 
 NO_KEY = "none"
 """Sent as the key to a server that wants none."""
@@ -89,7 +89,7 @@ def _named(error: Exception, request: httpx2.Request) -> httpx2.RequestError:
 
 
 def in_words(error: APIError, server: Server, key: str) -> str:
-    """What went wrong, in one line without the key."""
+    """What went wrong, in one line without the key, and without passwords and tokens of an address."""
     match error:
         case APITimeoutError():
             what = f"no answer within {server.timeout_seconds:g} s, {server.attempts} tries"
@@ -104,7 +104,7 @@ def in_words(error: APIError, server: Server, key: str) -> str:
             what = f"HTTP {error.status_code}: {error.response.text or error.response.reason_phrase}"
         case _:
             what = str(error)
-    shown = what if key == NO_KEY else what.replace(key, "…")
+    shown = without_secrets(what if key == NO_KEY else what.replace(key, "…"))
     line = " ".join(shown.split()).rstrip(".")
     return line if len(line) <= _QUOTED else f"{line[:_QUOTED]}…"
 

@@ -22,7 +22,7 @@ from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
 from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_unreachable, open_client, says_server_is_ill
 from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
-from rft_pipeline.errors import EngineError
+from rft_pipeline.errors import EngineError, without_secrets
 from rft_pipeline.models import SERVED
 
 ROWS, SECONDS = 64, 5.0
@@ -249,7 +249,7 @@ class OpenAIEngine:
 
     @property
     def _named(self) -> tuple[str, str]:
-        return self.whose, self.server.url
+        return self.whose, without_secrets(self.server.url)
 
     def _failed(self, error: APIError) -> _Failure:
         why = in_words(error, self.server, self.key)

@@ -9,7 +9,7 @@ import polars as pl
 
 from rft_pipeline import champions, models
 from rft_pipeline.addresses import choose_prompts
-from rft_pipeline.errors import GateError
+from rft_pipeline.errors import GateError, without_secrets
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.labels.table import content_of, labels_of, left_out
@@ -52,7 +52,7 @@ def _policy(job: Job) -> Output:
     else:
         content = models.identify(policy.model, job.home.models, job.campaign.folder)
     where = (
-        f"server {policy.server.url}"
+        f"server {without_secrets(policy.server.url)}"
         if policy.server is not None
         else models.resolve(policy.model, job.home.models, job.campaign.folder).source
     )

@@ -4,9 +4,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from rft_pipeline import postgres
 from rft_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _REFUSED = re.compile(r"%[0-9A-Fa-f]{2}|[?\[\]\\\x00-\x1f]")
 """What deltalake 1.6 decodes once more, or refuses, in the address of a table; a `?` ends the address of a database."""
@@ -60,6 +65,20 @@ class Home:
     def progress(self) -> Path:
         """One small file a running stage, for whoever watches."""
         return self.root / "progress"
+
+    def mlflow_client(self) -> "MlflowClient":
+        """A client of `mlflow_uri`. The login of a tracking server goes into environment variables of MLflow's, since
+        MLflow's errors repeat the address."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        uri = self.mlflow_uri
+        address = urlsplit(uri)
+        if address.scheme.startswith("http") and address.username:
+            os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(address.username))
+            os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(address.password or ""))
+            uri = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        return MlflowClient(tracking_uri=uri)
 
     @property
     def mlflow_uri(self) -> str:
