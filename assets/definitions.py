@@ -16,8 +16,11 @@ from assets.resources import StageRunner
 from assets.reward_batches import reward_batches
 from assets.rollouts import rollouts
 from assets.rubric import rubric
+from assets.unreadable import unreadable
 from rft_pipeline import champions
-from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.cycles import load_all
+from rft_pipeline.errors import RftError
 from rft_pipeline.payloads import code_versions
 from rft_pipeline.store import Home
 
@@ -48,15 +51,31 @@ def _champion(campaign: Campaign) -> str | None:
     return found.content_hash if found else None
 
 
+def _assets_or_error(campaign: Campaign) -> list[dg.AssetsDefinition] | RftError:
+    try:
+        return campaign_assets(campaign)
+    except RftError as error:
+        return error
+
+
 def definitions(home: Home) -> dg.Definitions:
     """Assets, a job, a sensor and perhaps schedules for every campaign of a home.
 
     Campaigns are taken as written, without the newest cycle: its prompts and policy show in the data versions, and code
     versions that hold for all cycles agree between a server that has long been running and a run's own process.
+    A campaign that cannot be read is a single asset that says why.
     """
-    campaigns = [load_campaign(home.data / name) for name in home.campaigns()]
+    campaigns: list[Campaign] = []
+    assets: list[dg.AssetsDefinition] = []
+    for name, found in load_all(home).items():
+        made = found if isinstance(found, RftError) else _assets_or_error(found)
+        if isinstance(found, Campaign) and not isinstance(made, RftError):
+            campaigns.append(found)
+            assets += made
+        elif isinstance(made, RftError):
+            assets.append(unreadable(name, made))
     return dg.Definitions(
-        assets=[asset for campaign in campaigns for asset in campaign_assets(campaign)],
+        assets=assets,
         jobs=[campaign_job(campaign) for campaign in campaigns],
         sensors=[changes_sensor(campaign) for campaign in campaigns],
         schedules=[schedule for campaign in campaigns for schedule in campaign_schedules(campaign)],

@@ -18,7 +18,7 @@ from typing import Any
 
 from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
-from rft_pipeline.errors import StoreError
+from rft_pipeline.errors import RftError, StoreError
 from rft_pipeline.store import Home, RecordStore
 
 FOLDER = "cycles"
@@ -153,6 +153,18 @@ def load_in_force(home: Home, name: str) -> Campaign:
     Everything that plans or runs stages loads campaigns here. Raises `ConfigError`, `StoreError` for a damaged cycle.
     """
     return in_force(load_campaign(home.campaign_folder(name)), home)
+
+
+def load_all(home: Home) -> dict[str, Campaign | RftError]:
+    """Every campaign of a home as written, by folder; where one cannot be read, the error that says why."""
+    return {name: _campaign_or_error(home.data / name) for name in home.campaigns()}
+
+
+def _campaign_or_error(folder: Path) -> Campaign | RftError:
+    try:
+        return load_campaign(folder)
+    except RftError as error:
+        return error
 
 
 def in_force(campaign: Campaign, home: Home) -> Campaign:

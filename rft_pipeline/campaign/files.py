@@ -32,6 +32,8 @@ def load_campaign(folder: Path) -> Campaign:
         return Campaign.model_validate(named, context={"folder": folder})
     except ValidationError as error:
         raise ConfigError(explain(path, error)) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
 
 
 def load_rubric(path: Path) -> Rubric:
@@ -41,6 +43,8 @@ def load_rubric(path: Path) -> Rubric:
         return Rubric.model_validate(raw, context={"folder": path.parent})
     except ValidationError as error:
         raise ConfigError(explain(path, error)) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
 
 
 def with_rubric(campaign: Campaign, path: Path) -> Campaign:
@@ -58,11 +62,13 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds one mapping. Raises `ConfigError`."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-45
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, holds {type(raw).__name__}")

@@ -40,14 +40,17 @@ def main() -> None:
 
 
 @app.command(epilog="Example: rft check support_reply")
-def check(campaign: Name) -> None:
+def check(
+    campaign: Annotated[str | None, typer.Argument(help="One campaign; all when left out.", show_default=False)] = None,
+) -> None:
     """Validate a campaign's settings, rubric, prompts, anchors and interaction logs, without a model."""
-    from rft_pipeline.check import check_campaign
-    from rft_pipeline.logs.checking import check_logs
-
     home = Home.find()
-    found = check_campaign(_folder(home, campaign), home.models, home.store)
-    show.checked(found, check_logs(found.campaign, home))
+    if campaign is not None:
+        _check(home, campaign)
+        return
+    sound = [_is_sound(home, name) for name in home.campaigns()]
+    if not all(sound):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: rft plan support_reply --rubric stricter.yaml")
@@ -309,6 +312,24 @@ def _round(name: str | None) -> int | None:
     if not number.isdecimal():
         raise ConfigError(f"--from {name}: must be round_1, round_2, …")
     return int(number)
+
+
+def _check(home: Home, campaign: str) -> None:
+    from rft_pipeline.check import check_campaign
+    from rft_pipeline.logs.checking import check_logs
+
+    found = check_campaign(_folder(home, campaign), home.models, home.store)
+    show.checked(found, check_logs(found.campaign, home))
+
+
+def _is_sound(home: Home, campaign: str) -> bool:
+    """Check one campaign of several: what is wrong is printed, and the next one follows."""
+    try:
+        _check(home, campaign)
+    except RftError as error:
+        console.fail(f"{campaign}: {error}")
+        return False
+    return True
 
 
 def _load(home: Home, campaign: str) -> Campaign:

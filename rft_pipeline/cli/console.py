@@ -19,6 +19,11 @@ def fail(message: str) -> None:
     err.print(f"[bold red]error[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Print a warning; its text is data, not markup."""
+    err.print(f"[yellow]warning[/] {escape(message)}", highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_lines() -> Iterator[None]:
     """Show on stderr what this package logs, e.g. the progress of a stage that runs in this process."""

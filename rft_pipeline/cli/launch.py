@@ -10,8 +10,9 @@ from rich.markup import escape
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import dagster_home, dead_runs
-from rft_pipeline.cli.console import err, output_to
+from rft_pipeline.cli.console import err, output_to, warn
 from rft_pipeline.cli.watch import CACHED, Watch
+from rft_pipeline.cycles import load_all
 from rft_pipeline.errors import RftError
 from rft_pipeline.full_disk import message, saying_so, says_so
 from rft_pipeline.graph import nodes
@@ -36,6 +37,9 @@ def launch(
     Models are fetched first, so that a missing one stops everything before it begins. When the plan has nothing to
     make, the stages are confirmed in this process; otherwise each runs in its own. Raises `RunFailedError`.
     """
+    for name, found in load_all(home).items():
+        if isinstance(found, RftError):
+            warn(f"campaign {name} cannot be read, see `rft check {name}`: {str(found).splitlines()[0]}")
     source_hashes(campaign, home, fetch=True)
     planned = plan(campaign, home, start)
     wanted = [node for node in nodes(campaign) if node.round == 0 or planned.first_round <= node.round <= rounds]

@@ -90,13 +90,24 @@ class Home:
         return (self.root / "mlartifacts").as_uri()
 
     def campaigns(self) -> list[str]:
-        """Names of the folders that hold a campaign."""
-        return sorted(path.parent.name for path in self.data.glob("*/campaign.yaml"))
+        """Names of the folders that hold a campaign.yaml, readable or not, and of those that cannot be looked into."""
+        return sorted(folder.name for folder in self.data.glob("*") if _may_hold_campaign(folder))
 
     def campaign_folder(self, name: str) -> Path:
         """Where a campaign lies. Raises `ConfigError` naming those there are."""
         folder = self.data / name
-        if not (folder / "campaign.yaml").is_file():
+        if not _may_hold_campaign(folder):
             there = ", ".join(self.campaigns()) or "none"
             raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
         return folder
+
+
+def _may_hold_campaign(folder: Path) -> bool:
+    """False only where there is certainly no campaign.yaml: a folder without permission, or a link to itself, may."""
+    try:
+        (folder / "campaign.yaml").lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

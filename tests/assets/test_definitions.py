@@ -1,8 +1,10 @@
 """The code location: what Dagster sees before anything runs."""
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +12,7 @@ import pytest
 
 from assets.definitions import campaign_assets, definitions
 from assets.jobs import ALL_IN_ONE_PROCESS, EACH_STEP_A_PROCESS
+from assets.unreadable import unreadable
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.graph import nodes
@@ -99,8 +102,6 @@ def test_definitions_are_sound_for_dagster(tiny_campaign: Path) -> None:
 
 
 def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) -> None:
-    import shutil
-
     other = tiny_campaign.with_name("other")
     shutil.copytree(tiny_campaign, other)
     edit(other / "campaign.yaml", "name", "other")
@@ -112,7 +113,73 @@ def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) ->
     assert len(list(defs.resolve_job_def("other").asset_layer.executable_asset_keys)) == 10
 
 
-def test_a_campaign_that_cannot_be_read_is_named(tiny_campaign: Path) -> None:
-    edit(tiny_campaign / "campaign.yaml", "seed", "seven")
-    with pytest.raises(ConfigError, match=r"tiny/campaign.yaml: seed"):
-        definitions(Home.find())
+def no_number(folder: Path) -> None:
+    edit(folder / "campaign.yaml", "seed", "seven")
+
+
+def no_rubric(folder: Path) -> None:
+    (folder / "rubric.yaml").unlink()
+
+
+def bad_cron(folder: Path) -> None:
+    edit(folder / "campaign.yaml", "schedule", {"cron": "at noon"})
+
+
+def bad_module(folder: Path) -> None:
+    edit(folder / "campaign.yaml", "rollouts", {"engine": {"type": "custom", "path": "nowhere:engine"}})
+
+
+def no_text(folder: Path) -> None:
+    (folder / "campaign.yaml").write_bytes(b"name: \xff\xfe")
+
+
+def no_date(folder: Path) -> None:
+    (folder / "rubric.yaml").write_text("criteria: 2026-13-45\n")
+
+
+def another_name(folder: Path) -> None:
+    edit(folder / "campaign.yaml", "name", "tiny")
+
+
+def link_to_itself(folder: Path) -> None:
+    (folder / "campaign.yaml").unlink()
+    (folder / "campaign.yaml").symlink_to("campaign.yaml")
+
+
+def a_folder(folder: Path) -> None:
+    (folder / "campaign.yaml").unlink()
+    (folder / "campaign.yaml").mkdir()
+
+
+BROKEN = [no_number, no_rubric, bad_cron, bad_module, no_text, no_date, another_name, link_to_itself, a_folder]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("name", ["other", "my other-campaign"])
+def test_a_campaign_that_cannot_be_read_is_one_asset_that_says_why(
+    tiny_campaign: Path, broken: Callable[[Path], None], name: str
+) -> None:
+    other = tiny_campaign.with_name(name)
+    shutil.copytree(tiny_campaign, other)
+    edit(other / "campaign.yaml", "name", name)
+    broken(other)
+    defs = definitions(Home.find())
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    (key,) = [key for key in graph.get_all_asset_keys() if key.path[0] != "tiny"]
+    assert key.path == [name, "unreadable"]
+    assert str(other) in (graph.get(key).description or "")
+    assert len(list(defs.resolve_job_def("tiny").asset_layer.executable_asset_keys)) == 15
+    assert [sensor.name for sensor in defs.sensors or []] == ["tiny_changes"]
+
+
+def test_materializing_what_cannot_be_read_fails_with_the_error() -> None:
+    made = unreadable("other", ConfigError("other/campaign.yaml: seed: must be an integer"))
+    with pytest.raises(dg.Failure, match="seed: must be an integer"):
+        dg.materialize([made])
+
+
+def test_a_folder_without_a_campaign_file_is_no_campaign(tiny_campaign: Path) -> None:
+    (tiny_campaign.parent / "notes").mkdir()
+    (tiny_campaign.parent / "README").write_text("words")
+    assert Home.find().campaigns() == ["tiny"]
