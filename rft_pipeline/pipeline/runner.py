@@ -19,6 +19,7 @@ from rft_pipeline.pipeline.bodies import BODIES
 from rft_pipeline.pipeline.crowning import crown_decided, end_cycle
 from rft_pipeline.pipeline.job import Job
 from rft_pipeline.pipeline.promotion import PAGE
+from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
@@ -40,17 +41,18 @@ class Pipeline:
     def run(self, campaign: Campaign, name: str, dagster_run_id: str | None = None) -> Record:
         """The record of stage `name`: found when it was made from the same things before, made otherwise.
 
-        Raises `StoreError` when an upstream stage has not run, and whatever the stage raises; rows it made stay.
+        Files count as they are once nobody else makes the stage. Raises `StoreError` when an upstream stage has not
+        run, `DataError` when a file changes while the stage is made, and whatever the stage raises; rows it made stay.
         """
         here = node(campaign, name)
-        sources = source_hashes(campaign, self.home, fetch=True)
-        upstream = {role: self._upstream(campaign, here, role) for role in self._roles(campaign, here, sources)}
-        made_from = payload(campaign, here, upstream, sources)
-        tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
         with saying_so(here.key, self.home.root), closing(progress):
             with self.records.holding(here.key, dagster_run_id, progress.wait_for):
                 forget(self.home.progress, here.key)
+                sources = source_hashes(campaign, self.home, fetch=True)
+                upstream = {role: self._upstream(campaign, here, role) for role in self._roles(campaign, here, sources)}
+                made_from = payload(campaign, here, upstream, sources)
+                tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
                 found = self.records.find(here.key, fingerprint(made_from))
                 if found is not None:
                     self.records.make_current(found)
@@ -87,6 +89,7 @@ class Pipeline:
                 job = Job(
                     campaign, here, upstream, sources, self.home, workdir, kept, progress, tracker.log_step, engines
                 )
+                refuse_other_weights(job)
                 output = BODIES[here.stage](job)
             record = Record(
                 key=here.key,
@@ -104,6 +107,7 @@ class Pipeline:
                 dagster_run_id=tracker.dagster_run_id,
                 mlflow_run_id=tracker.run_id,
             )
+            refuse_changed_sources(job)
             made = self.records.commit(record, workdir)
         if here.stage in APPENDING:
             for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):
