@@ -28,7 +28,7 @@ CODE_VERSIONS = {
     "judge_scores": "3",
     "reward_batches": "3",
     "checkpoints": "3",
-    "eval_reports": "5",
+    "eval_reports": "6",
     "promotion": "3",
 }
 """Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""

@@ -4,14 +4,13 @@ Axes: N values, K clusters, R resamples. Replies to one prompt resemble each oth
 never the reply.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+from rft_pipeline.words import words
 
 
 class Interval(NamedTuple):
@@ -102,5 +101,5 @@ def _bootstrap(sum_K: np.ndarray, count_K: np.ndarray, resamples: int, seed: int
 
 
 def _ngrams(text: str, n: int) -> Iterator[tuple[str, ...]]:
-    words = WORD.findall(text.lower())
-    return zip(*(words[start:] for start in range(n)), strict=False)
+    said = words(text.lower())
+    return zip(*(said[start:] for start in range(n)), strict=False)

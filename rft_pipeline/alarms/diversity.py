@@ -8,7 +8,8 @@ import polars as pl
 from rft_pipeline.alarms.replies import Replies, change, rises
 from rft_pipeline.alarms.verdict import Finding, Level, number, spelled
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.stats import WORD, distinct_n, repetition
+from rft_pipeline.stats import distinct_n, repetition
+from rft_pipeline.words import words
 
 NO_RISE = 0.02
 """A rise in repetition that is none, however many times base's it is."""
@@ -70,10 +71,10 @@ def similarity(rows: pl.DataFrame) -> float:
 
     texts = rows.sort("prompt_id", "sample_index").unique("prompt_id", keep="first", maintain_order=True)["completion"]
     count = len(texts)
-    if count < 2 or not any(WORD.search(text) for text in texts):
+    if count < 2 or not any(words(text) for text in texts):
         return 0.0
     # no inverse document frequencies: words that all replies share are what is looked for
-    vector_NW = TfidfVectorizer(token_pattern=WORD.pattern, use_idf=False).fit_transform(texts.to_list())
+    vector_NW = TfidfVectorizer(tokenizer=words, token_pattern=None, use_idf=False).fit_transform(texts.to_list())
     summed_W = np.asarray(vector_NW.sum(axis=0)).ravel()
     own = float(vector_NW.multiply(vector_NW).sum())
     total = float(summed_W @ summed_W)
@@ -88,8 +89,8 @@ def _equally_long(now: Replies, base: Replies) -> tuple[list[str], list[str]]:
     )
     mine, theirs = [], []
     for text, other in pairs.select("completion", "other").iter_rows():
-        words, others = WORD.findall(text), WORD.findall(other)
-        shorter = min(len(words), len(others))
-        mine.append(" ".join(words[:shorter]))
+        own, others = words(text), words(other)
+        shorter = min(len(own), len(others))
+        mine.append(" ".join(own[:shorter]))
         theirs.append(" ".join(others[:shorter]))
     return mine, theirs

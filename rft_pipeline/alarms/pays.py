@@ -24,6 +24,7 @@ from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval
+from rft_pipeline.words import words
 
 MARKUP = re.compile(r"(?m)^\s*(?:#{1,6} |[-*+] |\d+\. |\|.*\|\s*$|```)|\*\*[^*\n]+\*\*|__[^_\n]+__")
 """Headings, lists, tables, code fences, bold."""
@@ -54,7 +55,7 @@ def pays(
     both = Both.of(now, base, how, seed_of(seed, "pays", now.round))
     pooled = both.rows
     texts = pooled["completion"].to_list()
-    length_N = np.array([len(text.split()) for text in texts], dtype=float)
+    length_N = np.array([len(words(text)) for text in texts], dtype=float)
     markup_N = np.array([float(bool(MARKUP.search(text))) for text in texts])
     unit = float(length_N.std()) or 1.0
     features = {"length": length_N / unit, "markdown": markup_N}

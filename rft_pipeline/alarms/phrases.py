@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.alarms.replies import Replies
-from rft_pipeline.stats import WORD, Interval
+from rft_pipeline.stats import Interval
+from rft_pipeline.words import words
 
 LONGEST = 4
 """Words of the longest n-gram."""
@@ -111,8 +112,8 @@ def counts(texts: Sequence[str]) -> Counter[str]:
 
 
 def grams(text: str) -> set[str]:
-    words = WORD.findall(text.lower())
-    return {" ".join(words[place : place + n]) for n in range(1, LONGEST + 1) for place in range(len(words) - n + 1)}
+    said = words(text.lower())
+    return {" ".join(said[place : place + n]) for n in range(1, LONGEST + 1) for place in range(len(said) - n + 1)}
 
 
 def said_in(texts: Sequence[str], gram: str) -> list[bool]:
@@ -123,7 +124,7 @@ def said_in(texts: Sequence[str], gram: str) -> list[bool]:
 @functools.lru_cache(maxsize=4096)
 def _plainly(text: str) -> str:
     """The words of a text between single blanks."""
-    return f" {' '.join(WORD.findall(text.lower()))} "
+    return f" {' '.join(words(text.lower()))} "
 
 
 def put_into(completion: str, phrase: str) -> str:
@@ -137,7 +138,7 @@ def control(now: Replies, base: Replies, phrase: str) -> str:
     The n-gram of that length whose log-odds lie the fewest standard deviations from 0, of several the first in the
     alphabet; the phrase's own words are not among them. Falls back to "and so on" repeated.
     """
-    words = phrase.split()
+    own = phrase.split()
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
     median = pl.col("reward").median().over("prompt_id")
     high = counts(rows.filter(pl.col("reward") > median)["completion"].to_list())
@@ -145,6 +146,6 @@ def control(now: Replies, base: Replies, phrase: str) -> str:
     fitting = [
         (abs(z), gram)
         for gram, (_, z) in log_odds(high, low).items()
-        if len(gram.split()) == len(words) and not set(gram.split()) & set(words)
+        if len(gram.split()) == len(own) and not set(gram.split()) & set(own)
     ]
-    return min(fitting)[1] if fitting else " ".join((["and", "so", "on"] * len(words))[: len(words)])
+    return min(fitting)[1] if fitting else " ".join((["and", "so", "on"] * len(own))[: len(own)])

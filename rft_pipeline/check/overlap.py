@@ -16,6 +16,7 @@ import polars as pl
 
 from rft_pipeline.addresses import own_system
 from rft_pipeline.check.result import Findings
+from rft_pipeline.words import pieces
 
 NEAR = 0.6
 """Two prompts more alike than this are one prompt reworded."""
@@ -80,7 +81,7 @@ class Known:
 def words(text: str) -> list[str]:
     """A text's words after case folding, without punctuation; the text itself when it is nothing but punctuation."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return folded.translate(_SPACES).split() or [folded]
+    return [piece for piece in pieces(folded.translate(_SPACES)) if not piece.isspace()] or [folded]
 
 
 class _Prompt(NamedTuple):

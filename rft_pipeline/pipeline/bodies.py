@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,7 @@ from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
 from rft_pipeline.stages.group_noise import count_damped
 from rft_pipeline.stages.prompts import content_hash, read_prompts
 from rft_pipeline.stages.reward_batches import make_batch
+from rft_pipeline.words import words
 
 
 def _prompts(job: Job) -> Output:
@@ -98,9 +100,9 @@ def _said(job: Job) -> str:
 
 def _lengths(job: Job, rows: pl.DataFrame) -> dict[str, float]:
     """The mean length in tokens, or in words where tokens are not told."""
-    words = pl.col("completion").str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
-    name, lengths = ("length_words_mean", words) if job.campaign.policy.is_served else ("length_mean", pl.col("tokens"))
-    return {name: float(rows.select(lengths.list.len().cast(pl.Float64).mean()).item())}
+    if job.campaign.policy.is_served:
+        return {"length_words_mean": fmean(len(words(text)) for text in rows["completion"])}
+    return {"length_mean": float(rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item())}
 
 
 def _judge_scores(job: Job) -> Output:

@@ -1,14 +1,11 @@
 """A rule about how hard a reply is to read."""
 
-import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import Rollout, Rule, Verdict
-
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_SENTENCE_END = re.compile(r"[.!?…]+(?=\W*(?:\s|$))")
+from rft_pipeline.words import sentence_ends, words
 
 
 class Readability(Rule):
@@ -21,6 +18,7 @@ class Readability(Rule):
     """
 
     name: Literal["readability"] = "readability"
+    version: int = 2
     min_grade: float | None = None
     max_grade: float | None = None
     falls_over: float = Field(default=5.0, gt=0)
@@ -34,11 +32,11 @@ class Readability(Rule):
         return self
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        words = _WORD.findall(rollout.completion)
-        if not words:
+        said = words(rollout.completion)
+        if not said:
             return Verdict(0.0, "holds no words")
-        sentences = max(1, len(_SENTENCE_END.findall(rollout.completion)))
-        grade = 4.71 * sum(map(len, words)) / len(words) + 0.5 * len(words) / sentences - 21.43
+        sentences = max(1, sentence_ends(rollout.completion))
+        grade = 4.71 * sum(map(len, said)) / len(said) + 0.5 * len(said) / sentences - 21.43
         low = grade if self.min_grade is None else self.min_grade
         high = grade if self.max_grade is None else self.max_grade
         outside = max(low - grade, grade - high, 0.0)

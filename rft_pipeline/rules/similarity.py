@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
 from rft_pipeline.values import text_of
+from rft_pipeline.words import words
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF
@@ -19,7 +20,7 @@ class Similarity(Rule):
     """
 
     name: Literal["similarity"] = "similarity"
-    version: int = 2
+    version: int = 3
     column: ColumnName = "reference"
     how: Literal["chrf", "token_sort", "exact"] = "chrf"
 
@@ -44,7 +45,8 @@ class Similarity(Rule):
             return float(_chrf().sentence_score(reply, [reference]).score) / 100
         from rapidfuzz import fuzz, utils
 
-        return fuzz.token_sort_ratio(reply, reference, processor=utils.default_process) / 100
+        spaced = (" ".join(words(text)) for text in (reply, reference))
+        return fuzz.token_sort_ratio(*spaced, processor=utils.default_process) / 100
 
 
 def _are_references(value: Any) -> bool:

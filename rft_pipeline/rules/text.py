@@ -8,26 +8,27 @@ from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, Verdict
 from rft_pipeline.values import yes_or_no
+from rft_pipeline.words import ends_as_a_sentence, words
 
 _MARKDOWN = re.compile(
     r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE
 )
-_SENTENCE_END = re.compile(r"[.!?…][\"')\]]*\s*$")
 
 
 class Finishes(Rule):
     """The reply ends by itself, within the budget, as a sentence, and says something."""
 
     name: Literal["finishes"] = "finishes"
+    version: int = 2
     min_words: int = Field(default=4, ge=1)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         if rollout.finish_reason != "stop":
             return Verdict(0.0, "cut off by the token budget")
-        words = len(rollout.completion.split())
-        if words < self.min_words:
-            return Verdict(0.0, f"{words} words, fewer than {self.min_words}")
-        if not _SENTENCE_END.search(rollout.completion):
+        count = len(words(rollout.completion))
+        if count < self.min_words:
+            return Verdict(0.0, f"{count} words, fewer than {self.min_words}")
+        if not ends_as_a_sentence(rollout.completion):
             return Verdict(0.0, "does not end as a sentence")
         return Verdict(1.0, "ends by itself")
 
@@ -67,6 +68,7 @@ class Length(Rule):
     """
 
     name: Literal["length"] = "length"
+    version: int = 2
     min_words: int = Field(default=1, ge=0)
     max_words: int = Field(default=80, ge=1)
 
@@ -77,12 +79,12 @@ class Length(Rule):
         return self
 
     def __call__(self, rollout: Rollout) -> Verdict:
-        words = len(rollout.completion.split())
-        if words < self.min_words:
-            return Verdict(words / self.min_words, f"{words} words, fewer than {self.min_words}")
-        if words > self.max_words:
-            return Verdict(max(0.0, 2 - words / self.max_words), f"{words} words, more than {self.max_words}")
-        return Verdict(1.0, f"{words} words")
+        count = len(words(rollout.completion))
+        if count < self.min_words:
+            return Verdict(count / self.min_words, f"{count} words, fewer than {self.min_words}")
+        if count > self.max_words:
+            return Verdict(max(0.0, 2 - count / self.max_words), f"{count} words, more than {self.max_words}")
+        return Verdict(1.0, f"{count} words")
 
 
 class Regex(Rule):

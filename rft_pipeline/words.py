@@ -1,0 +1,59 @@
+"""Words and sentence ends of texts in any script: the one way in which both are found.
+
+Word boundaries are those of Unicode Standard Annex 29 as ICU sets them, with its dictionaries for Chinese, Japanese,
+Thai, Lao, Khmer and Burmese, whose words stand without white space between them.
+"""
+
+from collections.abc import Iterator
+
+import regex
+from icu4py.breakers import WordBreaker
+
+_JOINS = frozenset("-‐‑'’")
+_STOP = r"\p{Sentence_Terminal}…‥\u037E"
+_CLOSING = (
+    r"""\p{Pe}\p{Pf}\p{Pi}"'*_`~\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\uFE0E\uFE0F\u200D"""
+)
+_UNMARKED = r"[\p{Thai}\p{Lao}]"
+_LAST = regex.compile(rf"(?:[{_STOP}]|{_UNMARKED})[{_CLOSING}\s]*+\Z")
+_ENDS = regex.compile(rf"[{_STOP}]+(?=[{_CLOSING}]*+(?:\s|\Z))|[。！？｡]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as they are written, in order: what holds a letter or a digit, without punctuation around it.
+
+    Pieces that a hyphen or an apostrophe joins are one word: "don't", "well-kept".
+    """
+    found: list[str] = []
+    joint: str | None = None
+    """The hyphen or apostrophe right after the last word; empty right after the word itself."""
+    for piece in pieces(text):
+        if any(char.isalnum() for char in piece):
+            if joint and found:
+                found[-1] += joint + piece
+            else:
+                found.append(piece)
+            joint = ""
+        else:
+            joint = piece if piece in _JOINS and joint == "" else None
+    return found
+
+
+def pieces(text: str) -> Iterator[str]:
+    """All between two word boundaries of a text, white space and punctuation too; lone surrogates become "?"."""
+    # ICU takes a narrow no-break space for a part of the word before it
+    return iter(WordBreaker(text.encode("utf-8", "replace").decode().replace("\u202f", " "), "root"))
+
+
+def ends_as_a_sentence(text: str) -> bool:
+    """Whether a text ends in a full stop, question mark, exclamation mark or ellipsis of any script.
+
+    Closing quotes and brackets, the marks of bold and code, emoji and white space may follow it. Thai and Lao have no
+    mark for the end of a sentence: each of their letters can be one.
+    """
+    return _LAST.search(text) is not None
+
+
+def sentence_ends(text: str) -> int:
+    """How many marks of a sentence's end a text has, a run of them (?!) being one."""
+    return len(_ENDS.findall(text))
