@@ -2,7 +2,8 @@
 
 import re
 
-_LOGIN = re.compile(r"(?i)\b([a-z][a-z\d+.-]*://)[^\s/?#'\"]*@")
+_LOGIN = re.compile(r"(?i)\b(https?://)[^\s/?#'\"]*@|\b((?!https?:)[a-z][a-z\d+.-]*://)(?!user:password@)[^\s'\"]*@")
+"""Of a database's address everything up to the last @: its password may hold a / that nobody escaped."""
 _PARAMETER = re.compile(
     r"(?i)([?&][\w.-]*(?:token|key|secret|sig|signature|password|passwd|pwd|credential)[\w.-]*=)[^&\s#'\"<>]+"
 )
@@ -11,7 +12,7 @@ _PARAMETER = re.compile(
 def without_secrets(text: str) -> str:
     """The text with the user and password of every address in it, and the values of query parameters that are named
     like a key or token, replaced by "…"."""
-    return _PARAMETER.sub(r"\1…", _LOGIN.sub(r"\1…@", text))
+    return _PARAMETER.sub(r"\1…", _LOGIN.sub(r"\1\2…@", text))
 
 
 class RftError(Exception):

@@ -39,16 +39,19 @@ TRAIN = "train/"
 
 def dagster_url() -> str:
     """Where links to Dagster point: RFT_DAGSTER_URL, or the address `rft ui` serves."""
-    return os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000")
+    return _without_login(os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000"))
 
 
 def mlflow_url(home: Home) -> str:
     """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
-    uri = urlsplit(home.mlflow_uri)
-    if uri.scheme.startswith("http"):
-        shown = uri._replace(netloc=uri.netloc.rpartition("@")[2], query="").geturl()
-        return os.environ.get("RFT_MLFLOW_URL", shown)
-    return os.environ.get("RFT_MLFLOW_URL", "http://127.0.0.1:5000")
+    uri = home.mlflow_uri
+    return _without_login(os.environ.get("RFT_MLFLOW_URL", uri if uri.startswith("http") else "http://127.0.0.1:5000"))
+
+
+def _without_login(address: str) -> str:
+    """An address that anyone may see: without user, password and query."""
+    url = urlsplit(address)
+    return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
 
 
 def asset_url(key: str) -> str:

@@ -11,6 +11,8 @@ from rft_pipeline.errors import EngineError, TrackingError, without_secrets
     ("address", "shown"),
     [
         ("postgresql+psycopg2://rft:s3cret@db:5432/rft", "postgresql+psycopg2://…@db:5432/rft"),
+        ("postgresql://rft:a/b?c#d@db/rft", "postgresql://…@db/rft"),
+        ("postgresql://user:password@host:port/database", "postgresql://user:password@host:port/database"),
         ("https://user:p:a@ss@mlflow.example/x?run=7", "https://…@mlflow.example/x?run=7"),
         (
             "https://s3.example/a?X-Amz-Signature=ab12&X-Amz-Date=1",

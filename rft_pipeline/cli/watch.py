@@ -119,11 +119,11 @@ class Watch:
         table = Table("stage", "state", box=None, header_style="bold")
         for key in self.keys:
             if key in self.done:
-                table.add_row(key, f"[green]{self.done[key]}[/]")
+                table.add_row(escape(key), f"[green]{self.done[key]}[/]")
             elif key in running:
-                table.add_row(key, f"[yellow]{escape(running[key])}[/]")
+                table.add_row(escape(key), f"[yellow]{escape(running[key])}[/]")
             else:
-                table.add_row(f"[dim]{key}[/]", "")
+                table.add_row(f"[dim]{escape(key)}[/]", "")
         return table
 
 

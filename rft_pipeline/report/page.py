@@ -10,6 +10,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rft_pipeline.markdown import plain
 from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarms import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarms import alarm_charts
@@ -72,6 +73,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
+    made.filters |= {"plain": plain}
     return made
 
 
