@@ -7,7 +7,7 @@ import regex
 from pydantic import Field
 
 from rft_pipeline.rules.base import SECONDS, Column, ColumnName, RegexText, Rollout, Rule, Verdict
-from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers
+from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers, only_number
 
 _BOX = "\\boxed{"
 
@@ -15,10 +15,11 @@ _BOX = "\\boxed{"
 class NumericAnswer(Rule):
     r"""The reply's number is the one in the prompt column `column`.
 
-    The reply's number is the first one after the last match of `after`; without `after`, the last one in its last
-    \boxed{}; without a box, its last one. A reply without a number is wrong. A prompt without one is unscored. A
-    percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5. The power of a unit (cm^2) is no
-    number. A multiple of a root or of π is an expression, and unscored.
+    The reply's number is the first one after the last match of `after`; without `after`, the one in its last \boxed{},
+    behind the last equals sign there; without a box, its last one. A reply without a number is wrong. A prompt without
+    one is unscored. A percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5. The power of a
+    unit (cm^2) is no number. A multiple of a root or of π is an expression, and unscored, and so is a box that holds
+    anything but one number and its unit.
     """
 
     name: Literal["numeric_answer"] = "numeric_answer"
@@ -57,9 +58,10 @@ class NumericAnswer(Rule):
             if end is None:
                 return f"marked by {self.after!r}", None
             return f"after {self.after!r}", next(numbers(reply[end:], self.decimal), None)
-        place, where = ("in the reply", reply) if (boxed := _last_box(reply)) is None else ("in the box", boxed)
-        *_, last = [None, *numbers(where, self.decimal)]
-        return place, last
+        if (boxed := _last_box(reply)) is not None:
+            return "in the box", only_number(boxed, self.decimal)
+        *_, last = [None, *numbers(reply, self.decimal)]
+        return "in the reply", last
 
     def _close(self, mine: Decimal, wanted: Decimal) -> bool:
         relative = EXACT.multiply(Decimal(repr(self.relative_tolerance)), wanted.copy_abs())

@@ -45,6 +45,9 @@ _NUMBER = re.compile(
 _LATEX = {"{,}": ",", r"\,": "\u2009", r"\!": "", r"\$": "$", r"\%": "%"}
 _FRAC = re.compile(r"\\[dt]?frac(?:(\d)(\d)|\{\s*([^{}]{1,40})\s*\}\s?\{\s*([^{}]{1,40})\s*\})")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]{0,200})\}")
+_CALCULATES = re.compile(
+    r"\\[dt]?frac|\\(?:sqrt|log|ln|exp|sin|cos|tan|sum|int|prod|lim|binom|pm|mp|cup|cap|infty)\b|[A-Za-z)\]}]\s?/\s?\d"
+)
 _BEFORE_POWER = re.compile(r"\s+(?=[\^_])")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _SUPERSCRIPT = re.compile("(?<=[0-9])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
@@ -82,6 +85,20 @@ def number_of(value: Any, mark: DecimalMark) -> Number | None:
         return None
     alone = found[0].text.strip(_CURRENCIES) == _plain(value).strip(_CURRENCIES + " \n")
     return found[0] if alone else None
+
+
+def only_number(text: str, mark: DecimalMark) -> Number | None:
+    r"""The number of a text that holds one and at most a unit, behind its last equals sign; None when it holds none.
+
+    More than one number, or a command of LaTeX that calculates (\frac{x}{2}, \log 5), make it an expression.
+    """
+    text = text.rpartition("=")[2]
+    found = list(numbers(text, mark))
+    if not found:
+        return None
+    if len(found) > 1 or _CALCULATES.search(_plain(text)):
+        return Number(text.strip(), None, False, expression=True)
+    return found[0]
 
 
 def _plain(text: str) -> str:

@@ -38,6 +38,9 @@ def answered(completion: str, reference: Any, **settings: Any) -> float | None:
         (r"\boxed{-\dfrac{1}{2}}", -0.5),
         (r"\boxed{12\%}", "12%"),
         (r"\$12", 12),
+        (r"\boxed{1\frac{3}{4}\text{ cups}}", 1.75),
+        (r"\boxed{x = 3 + 4 = 7}", 7),
+        (r"\boxed{90^\circ}", 90),
         ("12345678901234567890", "12345678901234567890"),
     ],
 )
@@ -66,6 +69,11 @@ def test_a_wrong_number_or_none_scores_zero(completion: str, reference: Any) -> 
 @pytest.mark.parametrize("completion", [r"\boxed{5\sqrt{2}}", r"\boxed{\sqrt{2}}", "5√2", r"\boxed{2\pi}"])
 def test_a_root_or_a_multiple_of_pi_is_not_read_as_the_number_in_it(completion: str) -> None:
     assert [answered(completion, reference) for reference in (2, 5)] == [None, None]
+
+
+@pytest.mark.parametrize("box", [r"\frac{\sqrt{3}}{2}", "3x+2", r"\frac{x}{2}", r"\log 2", "2 or 3", "(2, 3)", "2-3"])
+def test_a_box_that_holds_more_than_a_number_and_its_unit_is_not_read_as_a_number_in_it(box: str) -> None:
+    assert [answered(rf"\boxed{{{box}}}", reference) for reference in (2, 3)] == [None, None]
 
 
 def test_the_decimal_mark_says_what_point_and_comma_mean() -> None:
