@@ -56,6 +56,15 @@ def with_rubric(campaign: Campaign, path: Path) -> Campaign:
         raise ConfigError(explain(path, error)) from error
 
 
+def _in_one_line(error: Exception) -> str:
+    """What a parser says, and where."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        context = "" if error.context is None else f" {error.context}"
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{context}"
+    return " ".join(str(error).split())
+
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where PyYAML was built with it, several times as fast."""
 
@@ -69,7 +78,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-45
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{path}: not YAML: {_in_one_line(error)}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, holds {type(raw).__name__}")
     return raw
