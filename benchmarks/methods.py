@@ -66,7 +66,7 @@ class Bench:
         self.base = models.resolve(campaign.policy.model, home.models, campaign.folder).folder
         self.prompts = read_prompts(campaign).rows.filter(split="eval")
         self.sources = source_hashes(campaign, home, fetch=False)
-        self.judges = JudgeEngines(campaign, home.models)
+        self.judges = JudgeEngines(campaign, home.models, self.sources)
 
     def answers(self, folder: Path, count: int) -> pl.DataFrame:
         """`count` judged replies of a policy to every held-out prompt."""

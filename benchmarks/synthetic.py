@@ -114,7 +114,7 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
         upstream = {role: made[name] for role, name in here.upstream.items()}
         made_from = payload(campaign, here, upstream, sources)
         with records.workdir(here.key) as workdir:
-            engines = JudgeEngines(campaign, home.models)  # none is loaded: all rows are there
+            engines = JudgeEngines(campaign, home.models, sources)  # none is loaded: all rows are there
             kept, progress = records.kept(here.key, fingerprint(made_from)), Progress(here.name)
             job = Job(campaign, here, upstream, sources, home, workdir, kept, progress, lambda *_: None, engines)
             if here.stage == "rollouts":

@@ -94,6 +94,13 @@ def identify(name: str, models: Path, campaign_folder: Path) -> str:
     return _served(name) or resolve(name, models, campaign_folder).content_hash
 
 
+def refuse_changed(name: str, hashed: str, now: str) -> None:
+    """Raises `ModelError` when the model called `name` is another one than was hashed. Call right after it was loaded:
+    what it says from then on is kept under the hash."""
+    if now != hashed:
+        raise ModelError(f"model {name} changed while it was being loaded, so it is not used; run again")
+
+
 def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     """The same without fetching: None for a model that is not here."""
     if served := _served(name):
@@ -213,13 +220,15 @@ def _sha256_at(path: Path, *_: int) -> str:
 
 
 def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
-    """Put a whole checkpoint in the place of `folder`, which no process uses: it is not whole, or not there. Call while
-    alone with it."""
+    """Put a whole checkpoint at `folder`, alone with it. Raises `ModelError` when something else is there."""
+    if folder.exists():
+        raise ModelError(
+            f"{folder}: holds files but no {MANIFEST}, so it is no installed model; move it away, or name its "
+            "path as the model"
+        )
     model = Model(name, folder, content_hash(checkpoint), source)
     manifest = {"source": source, "content_hash": model.content_hash}
     (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
     checkpoint.rename(folder)
     return model
 

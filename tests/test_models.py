@@ -202,3 +202,15 @@ def test_processes_that_install_a_model_at_once_share_one_folder(checkpoint: Pat
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(inodes) == 1
     assert [path.name for path in target.glob("[!.]*")] == ["org--name"]
+
+
+def test_files_that_a_person_put_where_a_model_would_go_are_never_removed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, checkpoint)
+    own = tmp_path / "models" / "org--name"
+    own.mkdir(parents=True)
+    (own / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"org--name: holds files but no rft_model\.json.*move it away"):
+        models.resolve("org/name", tmp_path / "models", tmp_path)
+    assert (own / "notes.txt").read_text(encoding="utf-8") == "mine"

@@ -55,9 +55,10 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
     rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
     sides, made = [], 0
-    with closing(JudgeEngines(campaign, home.models)) as engines:
-        for each in asked:
-            rubric, judges = each.rubric, source_hashes(each, home, fetch=True)
+    sources = [source_hashes(each, home, fetch=True) for each in asked]
+    with closing(JudgeEngines(campaign, home.models, {**sources[0], **sources[1]})) as engines:
+        for each, judges in zip(asked, sources, strict=True):
+            rubric = each.rubric
             scores, made_now = judge_rollouts(
                 rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
             )

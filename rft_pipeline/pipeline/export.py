@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError, StoreError
@@ -20,8 +22,7 @@ def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> 
 
     Raises `ConfigError` for a folder that holds something, `StoreError` when there is nothing to export.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"{target}: holds something already; name a new or empty folder")
+    _refuse_filled(target)
     records = RecordStore(home.store)
     champion = champions.champion(home.root, campaign.name)
     if round_ is None:
@@ -45,12 +46,22 @@ def export(campaign: Campaign, home: Home, round_: int | None, target: Path) -> 
         report = records.current(f"{campaign.name}/round_{round_}/eval_reports")
         why, forced = "It is not the champion of its campaign: exported by its round.", False
     facts = card_facts(campaign, home, checkpoint, report, why, forced=forced)
-    _write(checkpoint.path("checkpoint"), render_card(facts), target.resolve())
+    with FileLock(home.root / "exporting.lock"):
+        _write(checkpoint.path("checkpoint"), render_card(facts), target.resolve())
     return checkpoint
 
 
+def _refuse_filled(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target}: holds something already; name a new or empty folder")
+
+
 def _write(weights: Path, card: str, target: Path) -> None:
-    """All or nothing: what a killed export left lies beside, and the next one begins by removing it."""
+    """All or nothing: what a killed export left is next to the target, and the next one begins by removing it.
+
+    Call while no other process exports.
+    """
+    _refuse_filled(target)
     beside = target.with_name(f".{target.name}.exporting")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

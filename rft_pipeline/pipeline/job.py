@@ -13,6 +13,7 @@ from rft_pipeline import models
 from rft_pipeline.addresses import again, with_prompts
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.engines import Generator, load
+from rft_pipeline.engines.base import Engine
 from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import ConfigError, EngineError, GateError
 from rft_pipeline.graph import Node
@@ -118,7 +119,23 @@ class Job:
         policy = self.campaign.policy
         if policy.server is not None and self.upstream[role].payload["stage"] == "policy":
             return load.load_server(policy.model, policy.server, "policy")
-        return load.load_engine(self.policy_folder(role), runtime)
+        return self.load_policy(role, runtime)
+
+    def load_policy(self, role: str, runtime: EngineRuntime) -> Engine:
+        """The weights an upstream record stands for, loaded.
+
+        Raises `ModelError` when their folder holds others by now: what these say would be kept as the record's.
+        """
+        record, named = self.upstream[role], self.campaign.policy.model
+        engine = load.load_engine(self.policy_folder(role), runtime)
+        try:
+            if record.payload["stage"] == "policy" and "champion" not in record.upstream:
+                now = models.identify(named, self.home.models, self.campaign.folder)
+                models.refuse_changed(named, record.content_hash, now)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
 
     def sample(
         self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime

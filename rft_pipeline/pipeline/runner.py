@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from rft_pipeline import looks, models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.engines.judging import JudgeEngines
-from rft_pipeline.errors import StoreError
+from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
 from rft_pipeline.graph import Node, chosen, node
@@ -70,7 +70,10 @@ class Pipeline:
     def _publish(self, campaign: Campaign, record: Record, page: str, ending: str) -> None:
         """The page in force, where a person finds it."""
         self.home.reports.mkdir(parents=True, exist_ok=True)
-        shutil.copy(record.path(page), self.home.reports / f"{campaign.name}{ending}")
+        page_file = self.home.reports / f"{campaign.name}{ending}"
+        beside = page_file.with_name(f".{page_file.name}-{os.getpid()}")
+        shutil.copy(record.path(page), beside)
+        beside.replace(page_file)
 
     def _make(
         self,
@@ -84,7 +87,7 @@ class Pipeline:
     ) -> Record:
         began = time.monotonic()
         with self.records.workdir(here.key) as workdir:
-            with closing(JudgeEngines(campaign, self.home.models)) as engines:
+            with closing(JudgeEngines(campaign, self.home.models, sources)) as engines:
                 kept = self.records.kept(here.key, fingerprint(made_from))
                 job = Job(
                     campaign, here, upstream, sources, self.home, workdir, kept, progress, tracker.log_step, engines
@@ -107,7 +110,11 @@ class Pipeline:
                 dagster_run_id=tracker.dagster_run_id,
                 mlflow_run_id=tracker.run_id,
             )
-            refuse_changed_sources(job)
+            try:
+                refuse_changed_sources(job)
+            except DataError:
+                shutil.rmtree(kept, ignore_errors=True)  # a training that goes on from it would go on from other files
+                raise
             made = self.records.commit(record, workdir)
         if here.stage in APPENDING:
             for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):

@@ -24,7 +24,7 @@ from rft_pipeline.alarms import (
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.cycles import ANCHORS as CYCLE_ANCHORS
 from rft_pipeline.cycles import DRIFT, cycle_of
-from rft_pipeline.engines import Scorer, load
+from rft_pipeline.engines import Scorer
 from rft_pipeline.graph import START
 from rft_pipeline.payloads import payload
 from rft_pipeline.pipeline.job import Job
@@ -86,7 +86,7 @@ def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.D
     with ExitStack() as engines:
 
         def load_base() -> Scorer:
-            loaded = load.load_engine(job.policy_folder("base"), runtime)
+            loaded = job.load_policy("base", runtime)
             return engines.enter_context(closing(loaded))
 
         scored = pl.concat([known, sequence_kl(missing, load_base)])

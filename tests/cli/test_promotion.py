@@ -1,6 +1,8 @@
 """`rft promote`, `rft rollback` and `rft export` on the finished tiny campaign, of which round 1 is the champion."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -181,6 +183,20 @@ def test_an_export_that_is_killed_leaves_nothing_in_its_place_and_the_next_one_i
 
 def killed(path: Path, target: Path) -> None:
     raise KeyboardInterrupt
+
+
+def test_of_two_exports_to_one_folder_at_once_one_is_whole_and_the_other_is_refused(
+    finished_home: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "both" / "model"
+    command = [sys.executable, "-m", "rft_pipeline.cli", "export", "tiny", str(target)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    refused = said[[process.returncode for process in both].index(1)]
+    assert "holds something already; name a new or empty folder" in " ".join(refused.split())
+    assert "Traceback" not in refused
+    assert (target / "model.safetensors").is_file()
 
 
 def test_an_exported_adapter_is_merged(tiny_campaign: Path, tmp_path: Path, rft: Rft) -> None:

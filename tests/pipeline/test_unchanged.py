@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from rft_pipeline import models
-from rft_pipeline.campaign import load_campaign
-from rft_pipeline.errors import DataError, StoreError
+from rft_pipeline.campaign import EngineRuntime, load_campaign
+from rft_pipeline.engines import load
+from rft_pipeline.errors import DataError, ModelError, StoreError
 from rft_pipeline.pipeline import runner
 from rft_pipeline.pipeline.job import Job, Output
-from rft_pipeline.store import Home, RecordStore, rollouts_table
+from rft_pipeline.store import Home, RecordStore, judgements_table, rollouts_table
 from tests.runs import edit, run
 
 SOURCES = ["prompts", "rubric", "policy"]
@@ -77,6 +78,43 @@ def test_a_policy_folder_that_changes_while_it_samples_is_refused_and_its_rollou
     with pytest.raises(StoreError, match="holds other weights than when tiny/policy was made; run tiny/policy first"):
         run(tiny_campaign, ["round_1/rollouts"])
     assert run(tiny_campaign, ["policy", "round_1/rollouts"])["round_1/rollouts"].rows["rollouts"] == 16
+
+
+def edited_before_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let `change` happen once, between the hash of a model and its loading."""
+    load_engine, pending = load.load_engine, [change]
+
+    def loading(folder: Path, runtime: EngineRuntime) -> Any:
+        if pending:
+            pending.pop()()
+        return load_engine(folder, runtime)
+
+    monkeypatch.setattr(load, "load_engine", loading)
+
+
+def test_a_policy_that_is_another_one_once_it_is_loaded_leaves_no_rollout(
+    tiny_campaign: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = own_policy(tiny_campaign, tiny_model)
+    run(tiny_campaign, SOURCES)
+    edited_before_loading(monkeypatch, lambda: touch_weights(policy))
+    with pytest.raises(ModelError, match="model policy changed while it was being loaded"):
+        run(tiny_campaign, ["round_1/rollouts"])
+    assert rollouts_table(Home.find().store).rows().collect().height == 0
+
+
+def test_a_judge_that_is_another_one_once_it_is_loaded_leaves_no_judgement(
+    tiny_campaign: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Path(shutil.copytree(tiny_model, tiny_campaign / "judge"))
+    edit(tiny_campaign / "campaign.yaml", "judge.model", "judge")
+    run(tiny_campaign, [*SOURCES, "round_1/rollouts"])
+    edited_before_loading(monkeypatch, lambda: touch_weights(judge))
+    with pytest.raises(ModelError, match="model judge changed while it was being loaded"):
+        run(tiny_campaign, ["round_1/judge_scores"])
+    stored = judgements_table(Home.find().store).rows().collect()
+    rules = load_campaign(tiny_campaign).rubric.criteria[2:]
+    assert set(stored["criterion"]) <= {criterion.fingerprint for criterion in rules}
 
 
 def test_a_source_that_a_stage_is_not_made_from_may_change_meanwhile(
