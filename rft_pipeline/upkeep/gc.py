@@ -14,6 +14,7 @@ from pathlib import Path
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.graph import nodes
+from rft_pipeline.models import alone
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS
@@ -78,7 +79,8 @@ def free(found: Garbage) -> None:
         else:
             path.unlink()
     for folder in found.models:
-        shutil.rmtree(folder)
+        with alone(folder):
+            shutil.rmtree(folder)
     for folder in found.records:
         shutil.rmtree(folder.rename(folder.with_name(f"{MAKING}{folder.name}")))
     clean_tables(found.tables)
