@@ -8,14 +8,14 @@ from functools import cached_property
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign.cycles import cycle_of, load_in_force, newest
 from rft_pipeline.cli import dead_runs
-from rft_pipeline.cycles import cycle_of, load_in_force, newest
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import node, nodes
 from rft_pipeline.labels.table import HELD_OUT_LABELS
-from rft_pipeline.payloads import NO_LABELS, payload
-from rft_pipeline.plan import Settled, settle
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.pipeline.plan import Settled, settle
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages.graph import node, nodes
+from rft_pipeline.stages.payloads import NO_LABELS, payload
 from rft_pipeline.store import Home, RecordStore
 
 LOOK_EVERY = 30
@@ -108,7 +108,7 @@ def _run_what_is_to_be_made(campaign: str, key: str) -> dg.RunRequest | dg.SkipR
 def _run_a_cycle(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
     """Draws prompts from fresh logs and runs the campaign on them from its champion. Where nothing is new, goes on with
     a cycle that was interrupted, or rests."""
-    from rft_pipeline.logs.cycle import begin
+    from rft_pipeline.pipeline.retraining import begin
 
     home = Home.find()
     logs = begin(load_campaign(home.campaign_folder(campaign)), home)

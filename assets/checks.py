@@ -8,9 +8,9 @@ import polars as pl
 
 from assets.tables import frame, markdown, steps
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.check.overlap import overlaps
 from rft_pipeline.pipeline.outcomes import outcome
-from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.prompts.overlap import overlaps
+from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record
 
 SHOWN = 5

@@ -17,12 +17,11 @@ from assets.reward_batches import reward_batches
 from assets.rollouts import rollouts
 from assets.rubric import rubric
 from assets.unreadable import unreadable
-from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.cycles import load_all
+from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.errors import RftError
-from rft_pipeline.payloads import code_versions
-from rft_pipeline.store import Home
+from rft_pipeline.stages.payloads import code_versions
+from rft_pipeline.store import Home, champions
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:

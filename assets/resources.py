@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.orphans import end_with_parent
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.cycles import cycle_of, load_in_force
+from rft_pipeline.campaign.cycles import cycle_of, load_in_force
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.store import Home, Record
 
@@ -26,6 +26,6 @@ class StageRunner(dg.ConfigurableResource[None]):
 
     def mlflow_page(self, record: Record) -> str:
         """The address of the record's MLflow run."""
-        from rft_pipeline.tracking import run_url
+        from rft_pipeline.pipeline.tracking import run_url
 
         return run_url(Home.find(), record.mlflow_run_id or "")

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from rft_pipeline.markdown import plain
+from rft_pipeline.report.markdown import plain
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
 

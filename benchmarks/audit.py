@@ -26,8 +26,8 @@ from benchmarks.common import Goal, conclude, run, say
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ChatReply, ChatRequest
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home, Record
 
 GOAL = 20.0

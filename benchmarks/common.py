@@ -24,7 +24,7 @@ from rft_pipeline.cli import console
 from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.errors import RftError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stages.prompts import read_prompts
+from rft_pipeline.prompts.reading import read_prompts
 from rft_pipeline.stages.rollouts import conversation
 from rft_pipeline.store import Home
 

@@ -30,15 +30,16 @@ from benchmarks.common import (
     runtime_of,
     say,
 )
-from rft_pipeline.addresses import as_rollout
 from rft_pipeline.audit import Agreement, Labelled, Resamples, agreement, auc
 from rft_pipeline.campaign import Campaign, read_yaml
+from rft_pipeline.campaign.addresses import as_rollout
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import Judge, make_judge
-from rft_pipeline.protocols import (
+from rft_pipeline.judges.protocols import (
     AnyJudge,
     BinaryJudge,
     ClozeJudge,
@@ -47,8 +48,7 @@ from rft_pipeline.protocols import (
     RelevanceJudge,
     RuleJudge,
 )
-from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.prompts import read_anchors
+from rft_pipeline.prompts.reading import read_anchors
 from rft_pipeline.stats import Interval
 from rft_pipeline.strict import explain
 

@@ -16,7 +16,7 @@ from scipy.stats import t
 from benchmarks.common import Goal, conclude, run
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.cli import console
-from rft_pipeline.looks import spent
+from rft_pipeline.promotion.looks import spent
 
 FIXED = 0.025
 

@@ -24,18 +24,18 @@ from benchmarks.common import CampaignName, find_campaign, run, say
 from benchmarks.online import refuse_what_differs, train_online
 from benchmarks.partial import Subject
 from rft_pipeline import models
-from rft_pipeline.addresses import with_prompts
 from rft_pipeline.campaign import Campaign, Sampling, load_campaign
+from rft_pipeline.campaign.addresses import with_prompts
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ScoreRequest
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.prompts.reading import read_prompts
+from rft_pipeline.rewards.batch import make_batch
+from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.judge_scores import judge_rollouts
-from rft_pipeline.stages.prompts import read_prompts
-from rft_pipeline.stages.reward_batches import make_batch
 from rft_pipeline.stages.rollouts import sample_rollouts
 from rft_pipeline.stats import Interval, clustered_mean, paired_difference
 from rft_pipeline.store import Home, judgements_table, rollouts_table

@@ -42,8 +42,8 @@ from benchmarks.common import (
     speed_table,
     train_prompts,
 )
-from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import transcript
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
@@ -51,7 +51,7 @@ from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges import make_judge
 from rft_pipeline.judges.likelihood import mean_logprob
-from rft_pipeline.protocols import ClozeJudge, ContrastJudge, RelevanceJudge
+from rft_pipeline.judges.protocols import ClozeJudge, ContrastJudge, RelevanceJudge
 from rft_pipeline.rules import Rollout
 
 SPEED_GOAL = 1.6

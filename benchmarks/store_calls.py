@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.synthetic import COMMIT, COMMITS, NAME, ROUND, hexes
-from rft_pipeline.addresses import judge_of
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.plan import plan
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.campaign.addresses import judge_of
+from rft_pipeline.pipeline.plan import plan
+from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import asked_of_judge
 

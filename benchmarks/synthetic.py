@@ -18,7 +18,8 @@ import polars as pl
 import yaml
 from safetensors.numpy import save_file
 
-from rft_pipeline.addresses import (
+from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign.addresses import (
     as_rollout,
     choose_prompts,
     judge_of,
@@ -26,15 +27,14 @@ from rft_pipeline.addresses import (
     rollout_addresses,
     sampling_fingerprint,
 )
-from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.graph import nodes
-from rft_pipeline.payloads import payload
-from rft_pipeline.pipeline.bodies import BODIES
-from rft_pipeline.pipeline.job import Job, Output
+from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.stages.bodies import BODIES
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.stages.job import Job, Output
+from rft_pipeline.stages.judge_engines import JudgeEngines
+from rft_pipeline.stages.payloads import payload
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 
 NAME = "scale"

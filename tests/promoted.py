@@ -1,7 +1,6 @@
 """A champion, as a promotion leaves it."""
 
-from rft_pipeline import champions
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.store import Home, RecordStore, champions
 
 
 def promote(key: str) -> str:

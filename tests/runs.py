@@ -10,8 +10,8 @@ import yaml
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines import load
-from rft_pipeline.graph import nodes
 from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record
 
 

@@ -8,8 +8,8 @@ import polars as pl
 from rft_pipeline.alarms.replies import Replies, change, rises
 from rft_pipeline.alarms.verdict import Finding, Level, number, spelled
 from rft_pipeline.campaign import Alarms
+from rft_pipeline.rules.words import words
 from rft_pipeline.stats import distinct_n, repetition
-from rft_pipeline.words import words
 
 NO_RISE = 0.02
 """A rise in repetition that is none, however many times base's it is."""

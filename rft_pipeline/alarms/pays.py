@@ -23,8 +23,8 @@ from rft_pipeline.audit import Resamples
 from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.rules.words import words
 from rft_pipeline.stats import Interval
-from rft_pipeline.words import words
 
 MARKUP = re.compile(r"(?m)^\s*(?:#{1,6} |[-*+] |\d+\. |\|.*\|\s*$|```)|\*\*[^*\n]+\*\*|__[^_\n]+__")
 """Headings, lists, tables, code fences, bold."""

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.alarms.replies import Replies
+from rft_pipeline.rules.words import words
 from rft_pipeline.stats import Interval
-from rft_pipeline.words import words
 
 LONGEST = 4
 """Words of the longest n-gram."""

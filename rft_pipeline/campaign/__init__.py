@@ -8,20 +8,13 @@ from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
-from rft_pipeline.campaign.promotion import Promotion
-from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts, Sampling
+from rft_pipeline.campaign.promotion_bounds import Promotion
+from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts
 from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
-from rft_pipeline.campaign.serving import (
-    Answering,
-    EngineRuntime,
-    JudgeModel,
-    Policy,
-    Served,
-    Server,
-    SystemIn,
-    TokenPrices,
-)
-from rft_pipeline.campaign.training import ALL_LINEAR, Dpo, Lora, Raft, Reward, Training, TrainRuntime
+from rft_pipeline.campaign.serving import JudgeModel, Policy, Served
+from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, TokenPrices
+from rft_pipeline.rewards.settings import Reward
+from rft_pipeline.trainers.settings import ALL_LINEAR, Dpo, Lora, Raft, Training, TrainRuntime
 
 __all__ = [
     "ALL_LINEAR",

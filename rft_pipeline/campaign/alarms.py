@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from rft_pipeline.rubric import Criterion
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.strict import Strict
 
 

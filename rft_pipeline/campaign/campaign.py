@@ -8,14 +8,15 @@ from pydantic import Field, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
-from rft_pipeline.campaign.promotion import Promotion
+from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
+from rft_pipeline.campaign.rubric import Criterion, Rubric
 from rft_pipeline.campaign.running import Checks, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
-from rft_pipeline.campaign.training import Reward, Training
-from rft_pipeline.protocols import DEFAULT_JUDGE, ModelProtocol
-from rft_pipeline.rubric import Criterion, Rubric
+from rft_pipeline.judges.protocols import DEFAULT_JUDGE, ModelProtocol
+from rft_pipeline.rewards.settings import Reward
 from rft_pipeline.strict import Strict
+from rft_pipeline.trainers.settings import Training
 
 
 class Campaign(Strict):

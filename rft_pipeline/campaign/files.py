@@ -7,8 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from rft_pipeline.campaign.campaign import Campaign
+from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.rubric import Rubric
 from rft_pipeline.strict import explain
 
 

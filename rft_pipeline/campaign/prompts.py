@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from rft_pipeline.campaign.serving import EngineRuntime
+from rft_pipeline.engines.settings import EngineRuntime, Sampling
 from rft_pipeline.strict import Strict
 
 Format = Literal["jsonl", "csv", "parquet", "chat_log", "hub"]
@@ -43,17 +43,6 @@ class Prompts(Strict):
     @classmethod
     def _from_path(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
-
-
-class Sampling(Strict):
-    """How a completion is drawn."""
-
-    temperature: float = Field(default=1.0, ge=0)
-    """0 is greedy."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    """0 keeps every token."""
-    max_new_tokens: int = Field(default=48, ge=1)
 
 
 class Rollouts(Strict):

@@ -9,8 +9,8 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 
-from rft_pipeline.imports import Code
 from rft_pipeline.strict import Strict
+from rft_pipeline.user_code import Code
 
 
 class Checks(Strict):

@@ -8,7 +8,7 @@ from typing import Any
 from rft_pipeline.campaign import ALL_LINEAR, Campaign
 from rft_pipeline.check.context import folder_of
 from rft_pipeline.check.result import Findings
-from rft_pipeline.merging import CONFIG, is_adapter
+from rft_pipeline.models.merging import CONFIG, is_adapter
 
 HEADS = {"lm_head", "embed_out"}
 """Modules that turn hidden states into logits. Training multiplies by their weights itself, so that an adapter of them

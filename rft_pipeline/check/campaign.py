@@ -6,9 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.champions import PREFIX
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
@@ -20,13 +19,14 @@ from rft_pipeline.check.served import check_served
 from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
+from rft_pipeline.judges.protocols import RuleJudge
 from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
-from rft_pipeline.protocols import RuleJudge
-from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.prompts import merge_duplicates, read_anchors, read_source, source_name
+from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
+from rft_pipeline.rules.base import REFERENCE
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.store.champions import PREFIX
 from rft_pipeline.trainers.steps import most_examples
-from rft_pipeline.values import text_of
 
 FEW_TRAIN = 32
 """Train prompts below which rounds soon repeat themselves."""

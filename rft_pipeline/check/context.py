@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rft_pipeline.addresses import transcript
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import transcript
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.engines.weights import context_of, refusal_of
+from rft_pipeline.judges.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
-from rft_pipeline.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
-from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.rollouts import conversation
 
 if TYPE_CHECKING:

@@ -9,21 +9,22 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import REFERENCE, as_rollout, as_they_answer, judge_models, judge_of
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.check.overlap import words
+from rft_pipeline.campaign.addresses import as_rollout, as_they_answer, judge_models, judge_of
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.check.scores import reads_likelihoods
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.imports import Code
+from rft_pipeline.judges.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
 from rft_pipeline.judges.python import own_judge
-from rft_pipeline.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
-from rft_pipeline.rows import shown
-from rft_pipeline.rubric import Criterion
+from rft_pipeline.prompts.overlap import words
+from rft_pipeline.prompts.rows import shown
 from rft_pipeline.rules import Column
+from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.python import Python as PythonRule
 from rft_pipeline.rules.text import Finishes, Length
-from rft_pipeline.values import text_of
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.user_code import Code
 
 _REFERENCE = Column(
     "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"

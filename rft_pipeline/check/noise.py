@@ -4,11 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
+from rft_pipeline.audit.rows import MEASURE, compares
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.check.scores import may_say_0_or_1
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.stages.audit_rows import MEASURE, compares
 
 OF_FLIPS = " (one, where the judge says 0 or 1)"
 

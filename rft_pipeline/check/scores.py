@@ -1,7 +1,7 @@
 """Which scores a judge can give, as far as its settings tell."""
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.protocols import (
+from rft_pipeline.judges.protocols import (
     AnyJudge,
     BinaryJudge,
     ClozeJudge,

@@ -3,8 +3,8 @@
 import os
 
 from rft_pipeline.campaign import Campaign, Served
-from rft_pipeline.campaign.serving import REASONING_TOKENS, reasons_by_name
 from rft_pipeline.check.result import Findings
+from rft_pipeline.engines.settings import REASONING_TOKENS, reasons_by_name
 
 FEW_TOKENS = 512
 """Budget below which the reasoning of a model often leaves nothing for its answer."""

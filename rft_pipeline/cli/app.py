@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rft_pipeline.campaign import Audit, Campaign, with_rubric
+from rft_pipeline.campaign.cycles import load_in_force
 from rft_pipeline.cli import console, labels, show
-from rft_pipeline.cycles import load_in_force
 from rft_pipeline.errors import ConfigError, RftError
 from rft_pipeline.store import Home
 
@@ -61,7 +61,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell what `rft run` would make and what it would skip, why, and about how long it takes."""
-    from rft_pipeline import plan as planning
+    from rft_pipeline.pipeline import plan as planning
 
     home = Home.find()
     loaded = _load(home, campaign)
@@ -147,7 +147,7 @@ def promote(
     why: Annotated[str, typer.Option(help="The reason, kept with the champion and in its model card.")] = "",
 ) -> None:
     """Make a round the campaign's champion; refuses, and says by how much, when it failed a bound."""
-    from rft_pipeline.cli import promotion
+    from rft_pipeline.cli import champion as promotion
 
     home = Home.find()
     promotion.promote(home, _load(home, campaign), round_, force=force, why=why)
@@ -158,7 +158,7 @@ def rollback(
     campaign: Name, why: Annotated[str, typer.Option(help="The reason, kept with the champion.")] = "rolled back"
 ) -> None:
     """Make the champion before the one in force the champion again, or base where there was none before."""
-    from rft_pipeline.cli import promotion
+    from rft_pipeline.cli import champion as promotion
 
     home = Home.find()
     promotion.rollback(home, _load(home, campaign), why)
@@ -171,7 +171,7 @@ def export(
     round_: Annotated[int | None, typer.Option("--round", min=1, help="This round, champion or not.")] = None,
 ) -> None:
     """Write the champion as a folder that transformers and `vllm serve` load, with its model card."""
-    from rft_pipeline.cli import promotion
+    from rft_pipeline.cli import champion as promotion
 
     home = Home.find()
     promotion.export_to(home, _load(home, campaign), directory, round_)
@@ -194,8 +194,8 @@ def diff(
     A record goes by its key (support_reply/round_1/judge_scores, the one in force; with @previous the one before it),
     its address (key/fingerprint), or the first six or more digits of its fingerprint.
     """
-    from rft_pipeline import diff as diffing
     from rft_pipeline.cli import show_diff
+    from rft_pipeline.lineage import diff as diffing
     from rft_pipeline.store import RecordStore
 
     home = Home.find()
@@ -316,7 +316,7 @@ def _round(name: str | None) -> int | None:
 
 def _check(home: Home, campaign: str) -> None:
     from rft_pipeline.check import check_campaign
-    from rft_pipeline.logs.checking import check_logs
+    from rft_pipeline.pipeline.log_checks import check_logs
 
     found = check_campaign(_folder(home, campaign), home.models, home.store)
     show.checked(found, check_logs(found.campaign, home))

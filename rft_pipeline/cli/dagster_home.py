@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import yaml
 from filelock import FileLock
 
-from rft_pipeline import postgres
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, postgres
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -7,11 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.campaign.cycles import Cycle, load_in_force, newest
 from rft_pipeline.cli import show
 from rft_pipeline.cli.console import out
-from rft_pipeline.cycles import Cycle, load_in_force, newest
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.logs.cycle import Look, begin, look
+from rft_pipeline.pipeline.retraining import Look, begin, look
 from rft_pipeline.store import Home
 
 

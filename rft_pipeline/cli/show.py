@@ -11,11 +11,11 @@ from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.errors import StoreError
-from rft_pipeline.logs.checking import CheckedLogs
 from rft_pipeline.models import Model
+from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
-from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.plan import Plan
+from rft_pipeline.pipeline.plan import Plan
+from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record, RecordStore
 
 LONGEST_REASON = 1000

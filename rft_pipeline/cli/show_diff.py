@@ -6,7 +6,7 @@ from rich.text import Text
 
 from rft_pipeline.cli.console import out
 from rft_pipeline.cli.words import change, plain, score
-from rft_pipeline.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
+from rft_pipeline.lineage.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
 
 TEXT = 400
 """Characters of a prompt or completion that are shown; --json has the whole."""

@@ -13,9 +13,9 @@ from rft_pipeline.cli.console import err, out
 from rft_pipeline.cli.words import printable
 from rft_pipeline.labels.exports import Export
 from rft_pipeline.labels.importing import Imported
-from rft_pipeline.ppi import Estimates
-from rft_pipeline.rows import SHOWN
+from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.stats import Interval
+from rft_pipeline.stats.ppi import Estimates
 
 
 def exported(export: Export, path: Path, *, as_json: bool) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from rft_pipeline.champions import Champion
 from rft_pipeline.cli.console import err, out
 from rft_pipeline.store import Record
+from rft_pipeline.store.champions import Champion
 
 
 def promoted(campaign: str, now: Champion, before: Champion | None) -> None:

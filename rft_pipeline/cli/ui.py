@@ -8,8 +8,8 @@ import time
 from rft_pipeline.cli import dagster_home
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
+from rft_pipeline.pipeline.tracking import mlflow_url
 from rft_pipeline.store import Home
-from rft_pipeline.tracking import mlflow_url
 
 
 def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rft_pipeline.campaign import Sampling
 from rft_pipeline.engines.base import (
     ChatReply,
     ChatRequest,
@@ -15,6 +14,7 @@ from rft_pipeline.engines.base import (
     ScoreResult,
 )
 from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, opening_tokens, reply_tokens, text_tokens
+from rft_pipeline.engines.settings import Sampling
 
 
 class AnswersItself(ABC):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rft_pipeline.campaign import Sampling
+from rft_pipeline.engines.settings import Sampling
 
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import ModelError
-from rft_pipeline.merging import base_of, is_adapter
+from rft_pipeline.models.merging import base_of, is_adapter
 
 _USER, _REPLY = "\ue000user\ue001", "\ue000reply\ue001"
 """Stand for the contents of a user's and an assistant's message while the chat template is rendered."""

@@ -14,8 +14,8 @@ import aiohttp
 import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI, DefaultAioHttpClient
 
-from rft_pipeline.campaign import Server
 from rft_pipeline.engines.chat_answer import read_answer
+from rft_pipeline.engines.settings import Server
 from rft_pipeline.errors import ConfigError, without_secrets
 
 NO_KEY = "none"

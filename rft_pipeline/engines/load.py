@@ -4,8 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rft_pipeline.campaign import Answering, EngineRuntime, Server
 from rft_pipeline.engines.base import Engine
+from rft_pipeline.engines.settings import Answering, EngineRuntime, Server
 from rft_pipeline.errors import EngineError
 
 if TYPE_CHECKING:

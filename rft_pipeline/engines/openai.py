@@ -14,14 +14,13 @@ from typing import NamedTuple
 import httpx2
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from rft_pipeline.campaign import Answering, Sampling, Server
-from rft_pipeline.campaign.serving import REASONING_TOKENS, reasons_by_name
 from rft_pipeline.engines.background import as_they_finish
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
 from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_unreachable, open_client, says_server_is_ill
 from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
+from rft_pipeline.engines.settings import REASONING_TOKENS, Answering, Sampling, Server, reasons_by_name
 from rft_pipeline.errors import EngineError, without_secrets
 from rft_pipeline.models import SERVED
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rft_pipeline.campaign import EngineRuntime
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import chat_tokens
+from rft_pipeline.engines.settings import EngineRuntime
 from rft_pipeline.engines.weights import load_tokenizer, pick_device
 from rft_pipeline.errors import ModelError
 

@@ -22,11 +22,11 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.own_head import Hidden
+from rft_pipeline.engines.settings import EngineRuntime, Sampling
 from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device
 from rft_pipeline.errors import EngineError
 

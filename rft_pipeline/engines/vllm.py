@@ -20,13 +20,13 @@ from vllm.exceptions import VLLMError
 from vllm.platforms import current_platform
 from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 
-from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines.answers import AnswersItself
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
+from rft_pipeline.engines.settings import EngineRuntime, Sampling
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import EngineError
-from rft_pipeline.merging import is_adapter
+from rft_pipeline.models.merging import is_adapter
 
 _SECONDS = 3.0
 """Completions that finished within so many seconds are yielded together."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
-from rft_pipeline.merging import ADAPTER, base_of, generation_config
+from rft_pipeline.models.merging import ADAPTER, base_of, generation_config
 
 _WITHOUT_PADDING = ("rwkv", "recurrent_gemma")
 """Architectures whose state, as transformers computes it, counts padding in or cannot take rows of several lengths."""

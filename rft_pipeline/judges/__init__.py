@@ -10,13 +10,7 @@ from rft_pipeline.judges.contrast import Contrast
 from rft_pipeline.judges.graded import Graded
 from rft_pipeline.judges.listwise import Listwise
 from rft_pipeline.judges.pairwise import Pairwise
-from rft_pipeline.judges.python import Python
-from rft_pipeline.judges.relevance import Relevance
-from rft_pipeline.judges.reward_model import RewardModel
-from rft_pipeline.judges.rule import Rule
-from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import own_object, own_word
-from rft_pipeline.protocols import (
+from rft_pipeline.judges.protocols import (
     BinaryJudge,
     ClozeJudge,
     ContrastJudge,
@@ -29,6 +23,12 @@ from rft_pipeline.protocols import (
     RuleJudge,
     Single,
 )
+from rft_pipeline.judges.python import Python
+from rft_pipeline.judges.relevance import Relevance
+from rft_pipeline.judges.reward_model import RewardModel
+from rft_pipeline.judges.rule import Rule
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.verdict import own_object, own_word
 
 __all__ = ["Engines", "Judge", "Judged", "Judgement", "Status", "fenced", "make_judge", "own_object", "own_word"]
 

@@ -7,7 +7,7 @@ from rft_pipeline.engines import Asker, ChatReply, ChatRequest, Rewarder, Scorer
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import Engines, Judge, make_judge
 from rft_pipeline.judges.comparing import Comparing
-from rft_pipeline.protocols import Single
+from rft_pipeline.judges.protocols import Single
 
 
 def make_judge_again(config: Single, engines: Engines) -> Judge:

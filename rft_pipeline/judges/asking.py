@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rft_pipeline.addresses import REFERENCE
 from rft_pipeline.engines import Asker, ChatReply, ChatRequest
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, failed, is_empty, unscored
+from rft_pipeline.judges.protocols import AskingProtocol
 from rft_pipeline.judges.template import fill
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError
-from rft_pipeline.protocols import AskingProtocol
 from rft_pipeline.rules import Rollout
-from rft_pipeline.values import text_of
+from rft_pipeline.rules.base import REFERENCE
+from rft_pipeline.rules.values import text_of
 
 NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
 

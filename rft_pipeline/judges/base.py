@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from rft_pipeline.protocols import Squash
+from rft_pipeline.judges.protocols import Squash
 from rft_pipeline.rules import Rollout
 
 

@@ -9,7 +9,7 @@ import re
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges.likelihood import LikelihoodJudge, Measured
-from rft_pipeline.protocols import ClozeJudge
+from rft_pipeline.judges.protocols import ClozeJudge
 from rft_pipeline.rules import Rollout
 
 

@@ -2,7 +2,7 @@
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.judges.likelihood import LikelihoodJudge, Measured, mean_logprob
-from rft_pipeline.protocols import ContrastJudge
+from rft_pipeline.judges.protocols import ContrastJudge
 from rft_pipeline.rules import Rollout
 
 

@@ -7,9 +7,9 @@ from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
 from rft_pipeline.judges.base import Judgement, scored
+from rft_pipeline.judges.protocols import GradedJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
-from rft_pipeline.protocols import GradedJudge
 from rft_pipeline.rules import Rollout
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, squash, unscored
-from rft_pipeline.protocols import Squash
+from rft_pipeline.judges.protocols import Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64

@@ -15,9 +15,9 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
+from rft_pipeline.judges.protocols import ListwiseJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object
-from rft_pipeline.protocols import ListwiseJudge
 from rft_pipeline.rules import Rollout
 
 _PLACE = re.compile(r"R[0-9A-F]{4}(\d+) is \d+ of \d+\.")

@@ -8,9 +8,9 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
 from rft_pipeline.judges.base import Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
+from rft_pipeline.judges.protocols import PairwiseJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
-from rft_pipeline.protocols import PairwiseJudge
 from rft_pipeline.rules import Rollout
 
 FIRST, SECOND, TIE = "A", "B", "tie"

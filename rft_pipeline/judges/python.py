@@ -15,8 +15,8 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges.asking import SingleAsking
 from rft_pipeline.judges.base import Judgement, scored
+from rft_pipeline.judges.protocols import PythonJudge
 from rft_pipeline.judges.verdict import NoVerdictError
-from rft_pipeline.protocols import PythonJudge
 from rft_pipeline.rules import Rollout
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rft_pipeline.engines import Rewarder
 from rft_pipeline.judges.base import Judged, empty_reply, is_empty, scored, squash
-from rft_pipeline.protocols import RewardModelJudge
+from rft_pipeline.judges.protocols import RewardModelJudge
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rft_pipeline.judges.base import Judged, scored, unscored
-from rft_pipeline.protocols import RuleJudge
+from rft_pipeline.judges.protocols import RuleJudge
 from rft_pipeline.rules import Rollout
 
 

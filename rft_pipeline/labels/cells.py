@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from rft_pipeline.labels.exports import Asked
-from rft_pipeline.rows import shown
+from rft_pipeline.prompts.rows import shown
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

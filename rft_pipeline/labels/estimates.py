@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.labels.exports import exports_of, inclusions
 from rft_pipeline.labels.population import with_scores
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.ppi import Estimates, prediction_powered
-from rft_pipeline.rubric import Rubric
 from rft_pipeline.stats import Interval
+from rft_pipeline.stats.ppi import Estimates, prediction_powered
 from rft_pipeline.store import Home, RecordStore
 
 REWARD = "reward"

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import REPLY
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import REPLY
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.judges.protocols import GradedJudge
 from rft_pipeline.labels.draw import drawn, with_inclusion
 from rft_pipeline.labels.population import population
-from rft_pipeline.protocols import GradedJudge
-from rft_pipeline.rubric import Criterion
 from rft_pipeline.store import Home, labels_table
 
 FOLDER = "label_exports"

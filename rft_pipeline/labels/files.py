@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from rft_pipeline.addresses import as_read
+from rft_pipeline.campaign.addresses import as_read
 from rft_pipeline.labels.cells import escaped
 from rft_pipeline.labels.exports import FIXED, Export, drawn_rows
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import polars as pl
 
-from rft_pipeline.addresses import REPLY
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.exports import Export, asked_of_people, came_back, drawn_rows, kept

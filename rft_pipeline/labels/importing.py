@@ -20,7 +20,7 @@ from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.cells import restored, value_of
 from rft_pipeline.labels.exports import FIXED, Asked, Export, as_asked, drawn_rows, exports_of
-from rft_pipeline.rows import Row, csv_rows, jsonl_rows, refuse, shown
+from rft_pipeline.prompts.rows import Row, csv_rows, jsonl_rows, refuse, shown
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS, label_id
 

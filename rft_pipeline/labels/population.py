@@ -8,8 +8,8 @@ from collections import defaultdict
 import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import REPLY, as_rollout, asked_in, subjects_of
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import REPLY, as_rollout, asked_in, subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 from rft_pipeline.store.tables import judgement_id

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.addresses import REPLY
+from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.labels.exports import drawn_rows, exports_of
 
 

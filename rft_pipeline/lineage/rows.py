@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from rft_pipeline.addresses import REPLY, Asked, as_rollout, asked_in, kl_sampling_of, sampling_of, subjects_of
+from rft_pipeline.campaign.addresses import REPLY, Asked, as_rollout, asked_in, kl_sampling_of, sampling_of, subjects_of
+from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.lineage.index import Index, campaign_of
-from rft_pipeline.stages.kl import KL_FILE
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.addresses import asked_in
+from rft_pipeline.campaign.addresses import asked_in
 from rft_pipeline.lineage.index import EQUAL, READ, Index, campaign_of
 from rft_pipeline.store import Record
 

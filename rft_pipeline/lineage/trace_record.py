@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.addresses import BY_RULE, asked_in
+from rft_pipeline.campaign.addresses import BY_RULE, asked_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
+from rft_pipeline.pipeline.tracking import asset_url, dagster_run_url, run_url
 from rft_pipeline.store import Record
-from rft_pipeline.tracking import asset_url, dagster_run_url, run_url
 
 
 @dataclass(frozen=True)

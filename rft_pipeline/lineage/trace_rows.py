@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rft_pipeline.addresses import as_read
+from rft_pipeline.campaign.addresses import as_read
 from rft_pipeline.lineage.index import Index, campaign_of, round_of
 from rft_pipeline.lineage.rows import RolloutFacts, find_rollouts, mean, rollout_facts
 

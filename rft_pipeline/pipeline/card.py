@@ -7,8 +7,8 @@ from typing import Any
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.pipeline.promotion import decision_of
 from rft_pipeline.report.card import Facts
+from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record, RecordStore
 
 _NO_SETTING = ("temperature", "seed", "runtime", "lora")

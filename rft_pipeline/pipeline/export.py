@@ -5,14 +5,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.merging import write_whole
+from rft_pipeline.models.merging import write_whole
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.crowning import checkpoint_of
+from rft_pipeline.pipeline.champion import checkpoint_of
 from rft_pipeline.report.card import render_card
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store import Home, Record, RecordStore, champions
 
 CARD = "README.md"
 

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from rft_pipeline import champions
-from rft_pipeline.champions import Champion, History
-from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.store import Home, Record
+from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.store import Home, Record, champions
+from rft_pipeline.store.champions import Champion, History
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,24 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from rft_pipeline import looks, models
+from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.full_disk import saying_so
-from rft_pipeline.graph import Node, chosen, node
-from rft_pipeline.payloads import payload
-from rft_pipeline.pipeline.bodies import BODIES
-from rft_pipeline.pipeline.crowning import crown_decided, end_cycle
-from rft_pipeline.pipeline.job import Job
-from rft_pipeline.pipeline.promotion import PAGE
+from rft_pipeline.pipeline.champion import crown_decided, end_cycle
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
 from rft_pipeline.progress import Progress, forget, progress_file
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.promotion import looks
+from rft_pipeline.stages.bodies import BODIES
+from rft_pipeline.stages.graph import Node, chosen, node
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.judge_engines import JudgeEngines
+from rft_pipeline.stages.payloads import payload
+from rft_pipeline.stages.promotion import PAGE
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.tracking import Tracker
 
 APPENDING = ("rollouts", "judge_scores", "eval_reports")
 """Stages that leave many small files in the row tables."""

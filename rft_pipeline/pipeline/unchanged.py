@@ -1,9 +1,9 @@
 """What a stage reads is what its record is made from: sources that change in between are refused."""
 
 from rft_pipeline.errors import DataError, StoreError
-from rft_pipeline.payloads import payload
-from rft_pipeline.pipeline.job import Job
-from rft_pipeline.sources import source_hashes, where_from
+from rft_pipeline.pipeline.sources import source_hashes, where_from
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.payloads import payload
 from rft_pipeline.store import Record
 
 _POLICY = "policy"

@@ -10,11 +10,11 @@ import polars as pl
 from markupsafe import Markup
 
 from rft_pipeline.audit import reliability
+from rft_pipeline.audit.judge import Audited
+from rft_pipeline.audit.numbers import as_plain
+from rft_pipeline.audit.rows import FIT, WHOLE
 from rft_pipeline.report.page import environment
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
-from rft_pipeline.stages.audit_numbers import as_plain
-from rft_pipeline.stages.audit_rows import FIT, WHOLE
-from rft_pipeline.stages.judge_audit import Audited
 
 SIDE = 220
 """Pixels of a reliability diagram's side."""

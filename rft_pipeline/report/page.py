@@ -10,10 +10,10 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rft_pipeline.markdown import plain
 from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarms import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarms import alarm_charts
+from rft_pipeline.report.markdown import plain
 from rft_pipeline.report.plots import charts, round_name, to_svg
 from rft_pipeline.report.timeline import last_alarm, timeline
 

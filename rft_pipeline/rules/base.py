@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field
 from rft_pipeline.errors import RftError
 from rft_pipeline.strict import Strict
 
+REFERENCE = "reference"
+"""The prompt column that holds a good answer."""
 SECONDS = 2.0
 """What one search with a pattern of the rubric may take; some patterns take years on some replies."""
 

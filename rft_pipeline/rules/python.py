@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rft_pipeline.imports import Code
 from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.user_code import Code
 
 
 class Python(Rule):

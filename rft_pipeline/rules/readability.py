@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import Rollout, Rule, Verdict
-from rft_pipeline.words import sentence_ends, words
+from rft_pipeline.rules.words import sentence_ends, words
 
 
 class Readability(Rule):

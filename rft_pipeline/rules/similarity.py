@@ -4,8 +4,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
-from rft_pipeline.values import text_of
-from rft_pipeline.words import words
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.rules.words import words
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF

@@ -7,8 +7,8 @@ import regex
 from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, Verdict
-from rft_pipeline.values import yes_or_no
-from rft_pipeline.words import ends_as_a_sentence, words
+from rft_pipeline.rules.values import yes_or_no
+from rft_pipeline.rules.words import ends_as_a_sentence, words
 
 _MARKDOWN = re.compile(
     r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE

@@ -1,294 +1,53 @@
-"""Judge audit: how far each judge agrees with people on the anchors, what else moves it, and how far it may train.
+"""The audit stage: each criterion's judge asked about the anchors and about what people labelled."""
 
-The anchors are judged as they are and as the probes edit some of them. Replies that people labelled join them: those of
-the split `audit` are measured beside the anchors, those of the split `calibration` fit the judge's scale.
-"""
+import json
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 import polars as pl
 
-from rft_pipeline.addresses import as_read
-from rft_pipeline.audit import (
-    Agreement,
-    Calibration,
-    Evidence,
-    Labelled,
-    Noise,
-    Order,
-    People,
-    Power,
-    Resamples,
-    Retest,
-    Verdict,
-    agreement,
-    calibration,
-    calibration_on,
-    effects,
-    length_correlation,
-    people,
-    retest,
-    verdict,
-)
-from rft_pipeline.campaign import Audit
-from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.protocols import GradedJudge, ModelProtocol
-from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.audit_comparing import numbers, order_of, own_family
-from rft_pipeline.stages.audit_noise import noise_of
-from rft_pipeline.stages.audit_rows import ANCHOR, FIT, MEASURE, WHOLE
-from rft_pipeline.stats import Interval
-
-EXAMPLES = 3
-"""Worst disagreements shown of each criterion."""
+from rft_pipeline.audit.judge import audit_judge, refused
+from rft_pipeline.audit.numbers import as_numbers, as_plain, noises
+from rft_pipeline.audit.rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.replies import labelled_replies
+from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.stages.job import Job, Output
 
 
-@dataclass(frozen=True)
-class FromPeople:
-    """What people's labels of rollouts tell of one criterion."""
+def judge_audit(job: Job) -> Output:
+    """Judge anchors, their edits and what people labelled; write the numbers, the table and the page."""
+    campaign = job.campaign
+    assert campaign.anchors_path is not None
+    assert campaign.audit is not None
+    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    labels = job.labels()
+    people = people_rows(labels, labelled_replies(campaign.name, job.home.store, labels), campaign.rubric.names)
+    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
+    audited, made = [], 0
+    for criterion in campaign.rubric.judged:
+        asked = asked_about(rows, criterion)
+        scores, counts = job.judge(asked, [criterion])
+        repeated = asked_again(asked, rows, criterion)
+        again, more = job.judge(repeated, [criterion], second_time=True) if repeated.height else (None, {})
+        made += sum(counts.values()) + sum(more.values())
+        judged = judgements_of(criterion, rows, scores, again)
+        audited.append(audit_judge(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion)))
+    job.write(pl.concat([each.judged for each in audited]))
+    plain = [as_plain(each) for each in audited]
+    (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    from rft_pipeline.report.audit import render_audit
 
-    measured: int
-    """Labelled rollouts of the split `audit`."""
-    fitted: int
-    """Labelled rollouts of the split `calibration`."""
-    before: Verdict
-    """The verdict that the anchors alone give."""
-    before_agreement: Agreement
-    agreement: Agreement
-    """Of the judge with people on the rollouts of the split `audit` alone."""
-    people: People | None
-    """How far people agree with one another; None where nobody labelled what another did."""
-
-
-@dataclass(frozen=True)
-class Audited:
-    """One criterion's judge, measured and weighed."""
-
-    criterion: Criterion
-    judged: pl.DataFrame
-    """What `judgements_of` returns."""
-    verdict: Verdict
-    agreement: Agreement
-    calibration: Calibration | None
-    """None where labels of one kind only are there."""
-    calibrated_on: str
-    """In words, on what the calibration was measured."""
-    worst: tuple[dict[str, Any], ...]
-    """Replies on which judge and label are furthest apart: prompt, completion, label, score, reason."""
-    retest: Retest | None = None
-    """None where nothing was asked twice."""
-    order: Order | None = None
-    """None for judges that do not compare."""
-    from_people: FromPeople | None = None
-    """None without people's labels of rollouts for the criterion."""
-    noise: Noise | None = None
-    """Only with `audit.by_group`, where the labels can say."""
-    not_measured: Mapping[str, str] = field(default_factory=dict)
-    """What could not be measured, and why."""
-
-
-def audit_judge(
-    criterion: Criterion,
-    judged: pl.DataFrame,
-    settings: Audit,
-    seed: int,
-    labels: pl.DataFrame | None = None,
-    families: frozenset[str] = frozenset(),
-) -> Audited:
-    """Weigh one criterion's judge.
-
-    `judged` is what `judgements_of` returns; `labels` the people's labels behind its rows that are no anchors, with
-    rollout_id, criterion, value and annotator; `families` the families of the judge's models.
-    """
-    measured_rows = judged.filter(pl.col("split") != FIT, probe=WHOLE)
-    anchors = judged.filter(split=ANCHOR)
-    highest = _highest(criterion, judged)
-    labelled, resamples = _drawn(measured_rows, highest, settings, seed_of(seed, "audit", criterion.name))
-    measured = agreement(labelled, resamples)
-    order = order_of(criterion, measured_rows, resamples)
-    own = own_family(measured_rows, labelled, resamples, families)
-    evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
-    found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
-    how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings, seed)
-    second_N = numbers(measured_rows["again"])
-    unknown = _not_measured(criterion, judged, order, own)
-    spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
-    if why_not:
-        unknown["noise"] = why_not
-    return Audited(
-        criterion,
-        judged,
-        found,
-        measured,
-        how,
-        measured_on,
-        _worst(measured_rows),
-        retest=retest(labelled.score_N, second_N, measured.at_cut.threshold, resamples),
-        order=order,
-        from_people=_from_people(criterion, judged, labels, highest, settings, seed),
-        noise=spread,
-        not_measured=unknown,
+    (job.workdir / "judge_audit.html").write_text(
+        render_audit(audited, job.title, campaign.description), encoding="utf-8"
     )
-
-
-def _drawn(rows: pl.DataFrame, highest: int, settings: Audit, seed: int) -> tuple[Labelled, Resamples]:
-    labelled = _labelled(rows, highest)
-    return labelled, Resamples.draw(labelled.prompt_N, settings.resamples, seed)
-
-
-def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
-    return Labelled.of(rows.with_columns(pl.col("label") * highest), 0, highest)
-
-
-def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
-    """Labels count from 0 to this: to 1, or by grades where labels lie between."""
-    between = judged.filter((pl.col("label") > 0) & (pl.col("label") < 1)).height
-    return len(criterion.judge.grades) - 1 if isinstance(criterion.judge, GradedJudge) and between else 1
-
-
-def _evidence(
-    measured: Agreement,
-    labelled: Labelled,
-    rows: pl.DataFrame,
-    resamples: Resamples,
-    anchors: pl.DataFrame,
-    highest: int,
-    settings: Audit,
-    seed: int,
-    criterion: Criterion,
-) -> dict[str, Any]:
-    """Agreement and length on all that is measured, the probes' effects on the anchors, which alone they edit."""
-    whole = anchors.filter(probe=WHOLE)
-    names = [name for name in anchors["probe"].unique(maintain_order=True) if name != WHOLE]
-    probed = {
-        name: numbers(
-            whole.select("id").join(
-                anchors.filter(probe=name).select("id", "score"), on="id", how="left", maintain_order="left"
-            )["score"]
-        )
-        for name in names
-    }
-    edited, drawn = _drawn(whole, highest, settings, seed_of(seed, "audit", criterion.name))
-    length_N = rows["completion"].str.len_chars().cast(pl.Float64).to_numpy()
-    return {
-        "agreement": measured,
-        "length": length_correlation(labelled, length_N, resamples),
-        "effects": effects(edited, probed, drawn, measured.at_cut.threshold) if probed else (),
-    }
-
-
-def _calibration(
-    criterion: Criterion,
-    judged: pl.DataFrame,
-    labelled: Labelled,
-    resamples: Resamples,
-    highest: int,
-    settings: Audit,
-    seed: int,
-) -> tuple[Calibration | None, str]:
-    """Fitted on the anchors and the labels for it and measured on those for the audit, where these are enough;
-    otherwise cross-fitted over all but the latter."""
-    squash = getattr(criterion.judge, "squash", None)
-    whole = judged.filter(probe=WHOLE)
-    fitted = _labelled(whole.filter(pl.col("split") != MEASURE), highest)
-    tested_N = (whole.filter(pl.col("split") != FIT)["split"] == MEASURE).to_numpy()
-    tested = labelled.take(tested_N)
-    sides = tested.scored.good_N
-    if len(np.unique(fitted.scored.label_N)) < 2:
-        return None, "nothing: labels of one kind only"
-    if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
-        found = calibration_on(fitted, tested, resamples.take(tested_N), squash)
-        return found, f"{len(sides)} rollouts that people labelled, fitted on {len(fitted.scored.score_N)} others"
-    drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(seed, "calibration", criterion.name))
-    return calibration(fitted, drawn, squash), "the replies it was fitted on, by parts (cross-fitted)"
-
-
-def _from_people(
-    criterion: Criterion,
-    judged: pl.DataFrame,
-    labels: pl.DataFrame | None,
-    highest: int,
-    settings: Audit,
-    seed: int,
-) -> FromPeople | None:
-    whole = judged.filter(probe=WHOLE)
-    measured, fitted = whole.filter(split=MEASURE), whole.filter(split=FIT)
-    if labels is None or not measured.height + fitted.height:
-        return None
-    anchors = audit_judge(criterion, judged.filter(split=ANCHOR), settings, seed)
-    labelled, resamples = _drawn(measured, highest, settings, seed_of(seed, "rollouts", criterion.name))
-    mine = labels.filter(pl.col("rollout_id").is_in(whole["rollout_id"].implode()), criterion=criterion.name)
-    return FromPeople(
-        measured.height,
-        fitted.height,
-        anchors.verdict,
-        anchors.agreement,
-        agreement(labelled, resamples),
-        _people(mine, highest, settings, seed),
-    )
-
-
-def _people(labels: pl.DataFrame, highest: int, settings: Audit, seed: int) -> People | None:
-    """Agreement of annotators on one criterion's rollouts, in whole grades; None where no two labelled the same."""
-    names = tuple(sorted(labels["annotator"].unique()))
-    if labels.group_by("rollout_id").len().filter(pl.col("len") > 1).is_empty():
-        return None
-    wide = labels.pivot(on="annotator", index=["rollout_id", "prompt_id"], values="value").sort("rollout_id")
-    label_NA = np.floor(wide.select(pl.col(names).cast(pl.Float64)).to_numpy() * highest + 0.5)
-    resamples = Resamples.draw(wide["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "people"))
-    return people(names, label_NA, "ordinal", resamples)
-
-
-def _not_measured(
-    criterion: Criterion, judged: pl.DataFrame, order: Order | None, own: Interval | None
-) -> dict[str, str]:
-    found = {}
-    if criterion.members:
-        found["retest"] = "a panel is as steady as its members; audit them as criteria of their own"
-    elif not judged["repeated"].any():
-        found["retest"] = "no anchor was asked about twice (audit.probed_anchors)"
-    if criterion.judge.protocol in ("pairwise", "listwise") and order is None:
-        found["order"] = "no judgement tells in which order its replies were shown"
-    if judged["by"].null_count() == judged.height:
-        found["own_family"] = "the anchors do not say who wrote the replies (`by`)"
-    elif own is None:
-        found["own_family"] = "the anchors have no label that both the judge's family and others earned"
-    return found
-
-
-def is_deterministic(criterion: Criterion) -> bool:
-    """Whether a judge reads its score off a forward pass, with nothing written or sampled."""
-    judge = criterion.judge
-    return isinstance(judge, ModelProtocol) and judge.NEEDS != "asker"
-
-
-def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
-    apart = (pl.col("score") - pl.col("label")).abs().alias("apart")
-    shown = whole.drop_nulls("score").with_columns(apart).sort("apart", "id", descending=[True, False]).head(EXAMPLES)
-    return tuple(
-        {
-            "id": row["id"],
-            "prompt": as_read(row["messages"]),
-            "completion": row["completion"],
-            "label": row["label"],
-            "score": row["score"],
-            "reason": row["reason"],
+    return Output(
+        content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
+        parts={"noise": fingerprint(noises(plain))} if campaign.audit.by_group else {},
+        rows={
+            "anchors": anchors.height,
+            "labelled": people.height,
+            "judgements": sum(each.judged.height for each in audited),
+            "made": made,
         }
-        for row in shown.iter_rows(named=True)
-        if row["apart"] > 0.5
+        | {"refused": len(refused(audited))},
+        metrics=as_numbers(audited),
     )
-
-
-def training_weights(rubric: dict[str, float], earned: dict[str, float]) -> dict[str, float]:
-    """The rubric's weights times what the judges have earned, summing to 1 again; all 0 when nothing is left."""
-    weights = {name: weight * earned.get(name, 1.0) for name, weight in rubric.items()}
-    total = sum(weights.values())
-    return {name: weight / total if total else 0.0 for name, weight in weights.items()}
-
-
-def refused(audited: Sequence[Audited]) -> list[Verdict]:
-    """Criteria that may not train."""
-    return [each.verdict for each in audited if each.verdict.power is Power.MONITOR]

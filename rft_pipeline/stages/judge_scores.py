@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import polars as pl
 
-from rft_pipeline.addresses import as_rollout, judge_of, judgement_addresses
+from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.judges import Engines, Judge, Judgement, Status, make_judge
 from rft_pipeline.judges.panel import together
+from rft_pipeline.judges.protocols import GROUPED, PanelJudge, Single
 from rft_pipeline.progress import Progress
-from rft_pipeline.protocols import GROUPED, PanelJudge, Single
-from rft_pipeline.rubric import Criterion
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, asked_of_judge
 

@@ -1,256 +1,137 @@
-"""Promotion: which round, if any, becomes the champion.
+"""The promotion stage: the rounds' held-out replies beside the champion's, and what follows from them."""
 
-Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes when its lower
-bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse; when
-enough prompts have scores, and no alarm says stop. Of those that pass, the one with the best lower bound of the reward
-is promoted, not the last round; of two with the same bound, the earlier. Where people labelled held-out replies of both
-sides, their labels correct the judges' differences.
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
-Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with a chance of at most
-error / (k(k+1)R). So the chance that any decision on them ever promotes a round that fails a bound in truth is at most
-`promotion.error`, however many rounds and cycles there are (see `looks`). A round must pass all its bounds, so these
-need not share the level (intersection–union test, Berger 1982).
-"""
-
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import polars as pl
 
-from rft_pipeline.campaign import Promotion
-from rft_pipeline.looks import confidence, left, spent
-from rft_pipeline.ppi import prediction_powered, unanimous
-from rft_pipeline.stats import Interval, paired_bounds
+from rft_pipeline.alarms.watch import held_out_scores
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.estimates import by_people
+from rft_pipeline.labels.held_out import DECISION
+from rft_pipeline.labels.table import labels_of
+from rft_pipeline.promotion.decide import HELD, Replies, decide_promotion
+from rft_pipeline.rewards.batch import make_batch
+from rft_pipeline.stages.job import Job, Output
+from rft_pipeline.stages.payloads import look_of
+from rft_pipeline.store import Record, RecordStore, champions
+from rft_pipeline.store.champions import Champion
 
-STOP = "stop"
-REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
-HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
-"""Columns that replies may have."""
-
-
-@dataclass(frozen=True)
-class Replies:
-    """The scored replies of one policy to the held-out prompts."""
-
-    name: str
-    """`base`, `round 2`, `the champion`."""
-    policy: str
-    """Content hash of the weights."""
-    rows: pl.DataFrame
-    """prompt_id, scores (struct by criterion), reward; perhaps held_out, the held-out judge's score, and human and
-    human_scores, reward and scores by people. All in [0, 1], null where unknown."""
-    round: int = 0
-    alarm: str = "ok"
-    """The round's verdict: ok, warn or stop."""
+PAGE = "promotion.html"
 
 
-@dataclass(frozen=True)
-class Bound:
-    """One thing a round must show."""
-
-    name: str
-    found: float | None
-    """The lower bound of the round minus the champion, or a number of prompts; None where the replies cannot tell."""
-    needed: float | None
-    """What a bound must lie above, and a number must reach; None for a verdict."""
-    passed: bool
-    said: str
-    """In words: what was found, and when it failed by how much."""
-    mean: float | None = None
-    """Of the difference, and its upper bound; None with `found`."""
-    upper: float | None = None
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One round beside the champion."""
-
-    round: int
-    policy: str
-    alarm: str
-    bounds: tuple[Bound, ...]
-
-    @property
-    def passed(self) -> bool:
-        return all(bound.passed for bound in self.bounds)
-
-    @property
-    def lower(self) -> float | None:
-        """The reward's lower bound."""
-        return self.bounds[0].found
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided, and on what."""
-
-    promoted: int | None
-    """The round that becomes the champion."""
-    champion: str
-    """Whom the rounds were compared with, in words."""
-    champion_policy: str
-    rounds: tuple[Compared, ...]
-    said: str
-    look: int
-    """The decision's number among those on the same held-out prompts, from 1."""
-    error: float
-    """The chance that any of these decisions is wrong, at most."""
-    level: float
-    """The chance that one bound of this decision is wrong, at most."""
-    left: float
-    """The part of `error` that is left for later decisions."""
-
-    def of_round(self, round_: int) -> Compared | None:
-        return next((each for each in self.rounds if each.round == round_), None)
-
-
-def decide_promotion(
-    rounds: Sequence[Replies],
-    champion: Replies,
-    gates: Sequence[str],
-    needs: Promotion,
-    look: int,
-) -> Decision:
-    """Compare `rounds` with `champion`; a round that holds the champion's weights is left out. `look` is the number of
-    this decision among those on the same held-out prompts, from 1."""
-    others = [each for each in rounds if each.policy != champion.policy]
-    level = spent(needs.error, look) / max(len(others), 1)
-    compared = tuple(_compare(each, champion, gates, needs, level) for each in others)
-    passed = [(each.lower, -each.round, each) for each in compared if each.passed and each.lower is not None]
-    best = max(passed, key=lambda each: each[:2])[2] if passed else None
-    return Decision(
-        promoted=None if best is None else best.round,
-        champion=champion.name,
-        champion_policy=champion.policy,
-        rounds=compared,
-        said=_promoted(best, champion) if best else _refused(compared, champion),
-        look=look,
-        error=needs.error,
-        level=level,
-        left=left(needs.error, look),
+def promotion(job: Job) -> Output:
+    """Decide, and write `promotion.json` and its page, beside them the replies of a champion that no eval report
+    holds; the champion itself is moved by whoever runs the stage."""
+    campaign, report = job.campaign, job.upstream["eval_reports"]
+    told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
+    if not campaign.held_out:
+        rows = rows.drop(HELD, strict=False)  # alarms write the column, of nulls where nobody was asked
+    known = champions.history(job.home.root, campaign.name)
+    champion = champions.against(known, report.content_hash)
+    policies = [("base", job.upstream["base"].content_hash)]
+    policies += [
+        (f"round {number}", job.upstream[f"checkpoints_{number}"].content_hash)
+        for number in range(1, campaign.rounds + 1)
+    ]
+    sides = [
+        Replies(name, policy, _with_people(job, rows.filter(round=number)), number, alarm_level(told, number))
+        for number, (name, policy) in enumerate(policies)
+    ]
+    against, made, read = sides[0], 0, {}
+    if champion is not None:
+        same = [side for side in sides if side.policy == champion.content_hash]
+        if same:
+            against = same[0] if same[0].round else replace(same[0], name="the champion")
+        else:
+            against, made = _champion(job, champion)
+            read = {"champion": champion.record}
+    decision = decide_promotion(
+        sides[1:],
+        against,
+        list(campaign.rubric.gates()),
+        campaign.promotion,
+        look_of(job.campaign, job.node, job.upstream, job.sources),
+    )
+    plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
+    (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    _write_page(job, plain)
+    policy = None if decision.promoted is None else policies[decision.promoted][1]
+    bounds = {f"reward_lower_round_{each.round}": each.lower for each in decision.rounds}
+    return Output(
+        content_hash=fingerprint({"promoted": policy, "over": decision.champion_policy}),
+        rows={"rounds": len(decision.rounds), "passed": sum(each.passed for each in decision.rounds), "made": made},
+        metrics={"promoted_round": float(decision.promoted or 0), "look": float(decision.look), "level": decision.level}
+        | {name: bound for name, bound in bounds.items() if bound is not None},
+        upstream=read,
     )
 
 
-def why_not(compared: Compared) -> str:
-    """The bounds a round failed, in words."""
-    return "; ".join(bound.said for bound in compared.bounds if not bound.passed)
+def decision_of(record: Record) -> dict[str, Any]:
+    """What a promotion's record decided."""
+    found: dict[str, Any] = json.loads(record.path(DECISION).read_text(encoding="utf-8"))
+    return found
 
 
-def _promoted(best: Compared, champion: Replies) -> str:
-    return f"round {best.round} is promoted over {champion.name}: {best.bounds[0].said}"
+def trained_on(record: Record, records: RecordStore) -> set[str]:
+    """Content of the train prompts that the rounds of a promotion's record were made from; empty for a round whose
+    records are gone."""
+    found = set()
+    for role, address in record.upstream.items():
+        if role.startswith("checkpoints_"):
+            checkpoint = records.at(address)
+            batch = checkpoint and records.at(checkpoint.upstream["reward_batches"])
+            rollouts = batch and records.at(batch.upstream["rollouts"])
+            found.add("" if rollouts is None else rollouts.payload["inputs"]["prompts"])
+    return found
 
 
-def _refused(compared: Sequence[Compared], champion: Replies) -> str:
-    if not compared:
-        return f"no round is promoted: none holds other weights than {champion.name}"
-    return f"no round is promoted over {champion.name}. " + ". ".join(
-        f"Round {each.round}: {why_not(each)}" for each in compared
-    )
+def alarm_level(report: Mapping[str, Any], round_: int) -> str:
+    """What the alarms of an eval report say of a round; ok where nothing watches."""
+    verdicts = report.get("alarms", {}).get("verdicts", [])
+    return next((str(each["level"]) for each in verdicts if each["round"] == round_), "ok")
 
 
-def _compare(replies: Replies, champion: Replies, gates: Sequence[str], needs: Promotion, level: float) -> Compared:
-    def differ(what: pl.Expr) -> Interval:
-        ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
-        return paired_bounds(ours, theirs, level)
+def _write_page(job: Job, decided: dict[str, Any]) -> None:
+    """The page, and its plot as a picture."""
+    from rft_pipeline.report.plots import to_png
+    from rft_pipeline.report.promotion_page import forest, render_promotion
 
-    def corrected(judge: pl.Expr, people: pl.Expr, *, even_is_fine: bool = False) -> tuple[Interval, str]:
-        if any(HUMAN not in each.rows.columns for each in (replies, champion)):
-            return differ(judge), ""
-        found = _by_people(replies.rows, champion.rows, judge, people, needs.min_labelled_prompts, even_is_fine, level)
-        return (differ(judge), found) if isinstance(found, str) else found
-
-    reward, how = corrected(pl.col("reward"), pl.col(HUMAN))
-    asked = [HELD in each.rows.columns for each in (replies, champion)]
-    scored = {"rewards": pl.col("reward")}
-    scored |= {f"{name} scores": pl.col("scores").struct.field(name) for name in gates}
-    scored |= {"scores by the held-out judge": pl.col(HELD)} if all(asked) else {}
-    bounds = [_bound(REWARD, reward, needs.margin, level, how), _enough(replies, champion, scored, needs.min_prompts)]
-    for name in gates:
-        scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
-        gate, how = corrected(*scores, even_is_fine=True)
-        bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, level, how))
-    if all(asked):
-        bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin, level))
-    elif any(asked):
-        said = f"{HELD_OUT}: it judged one side only, so that nothing tells whether the round is worse"
-        bounds.append(Bound(HELD_OUT, None, -needs.held_out_margin, passed=False, said=said))
-    stopped = replies.alarm == STOP
-    said = f"{ALARMS}: {replies.alarm}" + (", and nothing that was stopped is promoted" if stopped else "")
-    bounds.append(Bound(ALARMS, None, None, not stopped, said))
-    return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
+    page = render_promotion(decided, job.title, job.campaign.description, job.upstream["eval_reports"].address)
+    (job.workdir / PAGE).write_text(page, encoding="utf-8")
+    if (chart := forest(decided)) is not None:
+        (job.workdir / "differences.png").write_bytes(to_png(chart))
 
 
-def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], least: int) -> Bound:
-    """Whether enough prompts have all that decides on both sides, each for an interval of its own to be trusted; the
-    one that the fewest have is told."""
-    sides = {
-        name: [_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
-    }
-    counts = {name: len(ours & theirs) for name, (ours, theirs) in sides.items()}
-    fewest, there = min(counts.items(), key=lambda each: each[1])
-    said = f"{PROMPTS}: {there} have {fewest} on both sides"
-    if there < least:
-        said += f", promotion.min_prompts asks for {least}: {least - there} too few for an interval to be trusted"
-    return Bound(PROMPTS, float(there), float(least), there >= least, said)
+def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
+    """With what people say, where they labelled replies to held-out prompts."""
+    labels = labels_of(job.campaign, job.home.store, held_out=True)
+    if labels.is_empty():
+        return rows
+    return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())
 
 
-def _bound(name: str, difference: Interval, above: float, level: float, how: str = "") -> Bound:
-    found = _known(difference.lower95)
-    if found is None:
-        said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides"
-        return Bound(name, None, above, passed=False, said=said)
-    said = f"{name} {difference.mean:+.4f} ({confidence(level)} from {found:+.4f} to {difference.upper95:+.4f}{how})"
-    passed = found > above
-    short = f": the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}"
-    said += f", above {above:+.4f}" if passed else short
-    return Bound(name, found, above, passed, said, difference.mean, difference.upper95)
-
-
-def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
-    """Each prompt's mean over its scored replies, sorted; prompts without one are left out."""
-    table = rows.select("prompt_id", what.cast(pl.Float64).alias("value")).drop_nulls()
-    means: Mapping[str, float] = dict(
-        table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id").iter_rows()
-    )
-    return dict(means)
-
-
-def _by_people(
-    ours: pl.DataFrame,
-    theirs: pl.DataFrame,
-    judge: pl.Expr,
-    people: pl.Expr,
-    least: int,
-    even_is_fine: bool,
-    level: float,
-) -> tuple[Interval, str] | str:
-    """A difference as people's labels correct it, and how that was done; what to say where the judge decides alone: as
-    people labelled replies of both sides to fewer than `least` prompts, or see no difference and `even_is_fine`.
-
-    The unit is the prompt: the judge's difference there, and people's where they labelled both. Prompts that they
-    labelled are taken to be drawn by chance, each as likely as any other.
-    """
-    judges, humans = ([_by_prompt(rows, what) for rows in (ours, theirs)] for what in (judge, people))
-    prompts = sorted(judges[0].keys() & judges[1].keys())
-    judge_K, human_K = (np.array([_difference(pair, prompt) for prompt in prompts]) for pair in (judges, humans))
-    labelled = int((~np.isnan(human_K)).sum())
-    if labelled < least:
-        few = f", by the judge alone: people labelled both sides of {labelled} prompts, {least} are needed"
-        return few if labelled else ""
-    found = prediction_powered(judge_K, human_K, np.ones(len(prompts)), np.array(prompts), level)
-    if not math.isnan(found.powered.lower95):
-        return found.powered, f", corrected by people's labels on {labelled} prompts"
-    if even_is_fine and found.human.mean == 0:
-        return ""
-    alike = f", by people's labels on {labelled} prompts, which all say the same: the more are labelled, the closer"
-    return unanimous(found.human.mean, labelled, -1.0, 1.0, level), f"{alike} the bounds"
-
-
-def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:
-    return pair[0].get(prompt, math.nan) - pair[1].get(prompt, math.nan)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
+    """The replies of a champion that is neither base nor a round of this campaign, and how many were sampled."""
+    record = RecordStore(job.home.store).at(champion.record)
+    if record is None:
+        raise StoreError(
+            f"{job.node.key}: the champion's record {champion.record} is gone, so that no round can be compared with "
+            f"it; `rft rollback {job.campaign.name}`, or promote a round with --force"
+        )
+    how, rubric = job.campaign.evaluation, job.campaign.rubric
+    prompts = job.frame("prompts").filter(split="eval")
+    beside = replace(job, upstream={**job.upstream, "champion": record})
+    rows, made = beside.sample(prompts, "champion", how.samples_per_prompt, how.sampling, how.runtime)
+    scores, _ = beside.judge(rows)
+    batch = make_batch(rows, scores, job.weights(), rubric.gates(), job.campaign.reward).rows
+    alarms = job.campaign.alarms
+    if alarms is not None and alarms.held_out:
+        seen = held_out_scores(beside.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
+        batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
+    job.write(batch)
+    return Replies("the champion", champion.content_hash, _with_people(job, batch)), made

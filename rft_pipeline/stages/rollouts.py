@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.addresses import rollout_addresses, sampling_fingerprint
 from rft_pipeline.campaign import Sampling, SystemIn
+from rft_pipeline.campaign.addresses import rollout_addresses, sampling_fingerprint
 from rft_pipeline.engines import Completion, GenerateRequest, Generator
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.system_turn import in_user_turn

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from rft_pipeline import postgres
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.store import postgres
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

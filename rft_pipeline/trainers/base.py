@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.campaign import Sampling, Training
+from rft_pipeline.engines.settings import Sampling
+from rft_pipeline.trainers.settings import Training
 
 LogStep = Callable[[int, dict[str, float]], None]
 """Called after each optimiser step with its number (from 1) and its metrics by name."""

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from rft_pipeline.addresses import REFERENCE
-from rft_pipeline.campaign import Training
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.values import text_of
+from rft_pipeline.rules.base import REFERENCE
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.trainers.settings import Training
 
 HALF = 0.5
 """What a reply that people judged must be worth more than to be imitated: they said yes rather than no."""

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.campaign import Training
 from rft_pipeline.fingerprint import file_sha256
+from rft_pipeline.trainers.settings import Training
 
 SLICES, DONE = "slices.json", "steps.jsonl"
 """In the kept folder: how the work was cut into pieces and shared out, and a line for each step that was taken."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import polars as pl
 from accelerate import PartialState
 
-from rft_pipeline.campaign import Sampling, Training
+from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.launching import BATCH, JOB, RESULT, TOLD
 from rft_pipeline.trainers.methods import METHODS
+from rft_pipeline.trainers.settings import Training
 
 
 def main(folder: Path) -> None:

@@ -12,13 +12,13 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.campaign import ALL_LINEAR
 from rft_pipeline.engines.weights import load_adapter, load_weights, name_base, pick_device
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.merging import ADAPTER, copy_tokenizer, write_model
+from rft_pipeline.models.merging import ADAPTER, copy_tokenizer, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
+from rft_pipeline.trainers.settings import ALL_LINEAR
 from rft_pipeline.trainers.steps import planned_steps
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from rft_pipeline.campaign import Training
 from rft_pipeline.trainers.examples import best_and_worst, best_of_groups, good_answers, steps
 from rft_pipeline.trainers.replay import fillers, replayed_groups
+from rft_pipeline.trainers.settings import Training
 
 READ = (
     "prompt_id",

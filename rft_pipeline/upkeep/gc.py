@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import StoreError
-from rft_pipeline.graph import nodes
 from rft_pipeline.models import alone
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from rft_pipeline.addresses import Question
+from rft_pipeline.campaign.addresses import Question
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rft_pipeline.champions import FOLDER as CHAMPIONS
-from rft_pipeline.champions import Champion, chain, read
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
+from rft_pipeline.store.champions import FOLDER as CHAMPIONS
+from rft_pipeline.store.champions import Champion, chain, read
 from rft_pipeline.store.lock import LOCK
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD, TRAINING, Record, RecordStore
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rft_pipeline.addresses import REPLY, Asked, Question, again, as_rollout, asked_in, subjects_of
+from rft_pipeline.alarms.watch import ASKED, ASKED_FILE
+from rft_pipeline.campaign.addresses import REPLY, Asked, Question, again, as_rollout, asked_in, subjects_of
 from rft_pipeline.errors import StoreError
+from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.rules import Rollout
-from rft_pipeline.stages.alarms import ASKED, ASKED_FILE
-from rft_pipeline.stages.kl import KL_FILE
 from rft_pipeline.store import Record
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rft_pipeline import champions
-from rft_pipeline.addresses import Question, again, asked_anew, asked_of, sampling_fingerprint
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import Question, again, asked_anew, asked_of, sampling_fingerprint
 from rft_pipeline.errors import StoreError
-from rft_pipeline.graph import nodes
-from rft_pipeline.plan import settle
-from rft_pipeline.sources import source_hashes
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.pipeline.plan import settle
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, crowned, is_record, kept_by, pointed_to
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rft_pipeline import looks
-from rft_pipeline.cycles import FOLDER as CYCLES
+from rft_pipeline.campaign.cycles import FOLDER as CYCLES
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.promotion import looks
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import RECORD, TRAINING
 from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning

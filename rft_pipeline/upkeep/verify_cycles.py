@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rft_pipeline.cycles import ANCHORS, CYCLE, PROMPTS, SEEN
+from rft_pipeline.campaign.cycles import ANCHORS, CYCLE, PROMPTS, SEEN
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.upkeep.findings import Finding, error
 

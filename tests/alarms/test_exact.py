@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from rft_pipeline.alarms import ANCHORS, Phrase, drift
+from rft_pipeline.alarms.history import Process, following, over_cycles
 from rft_pipeline.alarms.pays import Both, paid_for, pays
 from rft_pipeline.alarms.replies import does_not_rise, rises
 from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.stages.drift_history import Process, following, over_cycles
 from rft_pipeline.stats import Interval
 from tests.alarms.test_verdicts import BASE, HOW, RISING, replies
 

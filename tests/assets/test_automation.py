@@ -12,8 +12,8 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from assets.definitions import definitions
 from rft_pipeline.store import Home, RecordStore
 from tests.assets.small import instance, materialize
-from tests.logs.test_cycle import ended, log, set_up
 from tests.promoted import promote
+from tests.prompts.test_cycle import ended, log, set_up
 from tests.runs import edit
 
 ROUND_2 = {f"tiny/round_2/{s}" for s in ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")}

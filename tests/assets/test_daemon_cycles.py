@@ -7,11 +7,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rft_pipeline import champions
-from rft_pipeline.cycles import newest
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.campaign.cycles import newest
+from rft_pipeline.store import Home, RecordStore, champions
 from tests.assets.daemon import daemon, finished, runs, ticks_of, wait_for
-from tests.logs.test_cycle import log, set_up
+from tests.prompts.test_cycle import log, set_up
 from tests.runs import edit
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.graph import nodes
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.small import instance, materialize
 from tests.runs import edit

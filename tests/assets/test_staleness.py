@@ -10,7 +10,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from assets.definitions import definitions
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.pipeline.crowning import crown
+from rft_pipeline.pipeline.champion import crown
 from rft_pipeline.store import Home
 from tests.assets.small import instance, materialize
 from tests.promotion.test_stage import started_from_champion

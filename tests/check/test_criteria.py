@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rft_pipeline.values import text_of
+from rft_pipeline.rules.values import text_of
 from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, errors, rule, warnings
 
 

@@ -7,8 +7,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rft_pipeline.check.overlap import Pair, overlaps, words
 from rft_pipeline.errors import DataError
+from rft_pipeline.prompts.overlap import Pair, overlaps, words
 from tests.check.small import EVAL, TRAIN, campaign, errors
 
 

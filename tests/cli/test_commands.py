@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.graph import nodes
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, Said, assert_one_message
 from tests.runs import edit, run

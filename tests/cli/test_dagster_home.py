@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rft_pipeline import postgres
 from rft_pipeline.cli import dagster_home
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, postgres
 from tests.cli.small import Rft, assert_one_message
 
 URL = "postgresql://rft:s3cret@127.0.0.1:1/rft_dagster"

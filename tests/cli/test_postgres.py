@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
-from rft_pipeline.postgres import with_driver
 from rft_pipeline.store import Home
+from rft_pipeline.store.postgres import with_driver
 from tests.cli.small import Rft, assert_one_message, rft_process
 
 SERVER = os.environ.get("RFT_TEST_POSTGRES", "")

@@ -10,12 +10,11 @@ import pytest
 from mlflow import MlflowClient
 
 from assets.checks import a_round_is_promoted
-from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline import export as exporting
-from rft_pipeline.pipeline import watching
-from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.stages import watching
+from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.store import Home, RecordStore, champions
 from tests.cli.small import Rft, assert_one_message
 from tests.promoted import promote
 from tests.runs import edit, run
@@ -205,7 +204,7 @@ def test_an_exported_adapter_is_merged(tiny_campaign: Path, tmp_path: Path, rft:
 
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.engines.weights import load_weights
-    from rft_pipeline.pipeline.crowning import checkpoint_of
+    from rft_pipeline.pipeline.champion import checkpoint_of
 
     edit(tiny_campaign / "campaign.yaml", "training.weights", "lora")
     edit(tiny_campaign / "campaign.yaml", "training.lora.target_modules", ["q_proj", "v_proj"])

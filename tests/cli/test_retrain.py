@@ -9,12 +9,12 @@ import pytest
 
 from assets.definitions import definitions
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.cycles import newest
+from rft_pipeline.campaign.cycles import newest
 from rft_pipeline.store import Home
 from tests.assets.small import instance
 from tests.cli.small import Rft, assert_one_message
-from tests.logs.test_cycle import log, set_up
 from tests.promoted import promote
+from tests.prompts.test_cycle import log, set_up
 
 
 def test_without_settings_it_says_what_is_missing(finished_home: Path, rft: Rft) -> None:

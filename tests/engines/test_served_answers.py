@@ -9,7 +9,7 @@ from rft_pipeline.campaign import Sampling
 from rft_pipeline.engines import ChatRequest, Completion, GenerateRequest
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import Status, make_judge
-from rft_pipeline.protocols import BinaryJudge
+from rft_pipeline.judges.protocols import BinaryJudge
 from rft_pipeline.rules import Rollout
 from tests.engines.serving import Serving, by_id, question, questions
 from tests.judges.engines import OneEngine, judgements

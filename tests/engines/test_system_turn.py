@@ -10,8 +10,8 @@ import yaml
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.engines import ChatReply, ChatRequest, load
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.engines.judging import JudgeEngines
-from rft_pipeline.sources import source_hashes
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home
 
 ASKED: Messages = (("system", "Be strict."), ("user", "Is it kind?"))

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges import Judge, Judgement, Status, make_judge
-from rft_pipeline.protocols import AnyJudge
+from rft_pipeline.judges.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
 
@@ -130,7 +130,7 @@ def test_a_judgement_bears_its_tokens_and_its_cost() -> None:
 
 
 def test_a_template_of_the_users_own_is_part_of_the_criterion(tmp_path: Path) -> None:
-    from rft_pipeline.rubric import Criterion
+    from rft_pipeline.campaign.rubric import Criterion
 
     path = tmp_path / "mine.txt"
     path.write_text("Be strict.\n---\nQ: {prompt}\nA: {reply}\n{question} {answer} {unknown}", encoding="utf-8")

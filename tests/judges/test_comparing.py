@@ -12,7 +12,7 @@ from rft_pipeline.judges import Judge, Status, make_judge
 from rft_pipeline.judges.again import make_judge_again
 from rft_pipeline.judges.listwise import place_told
 from rft_pipeline.judges.pairwise import orders_told
-from rft_pipeline.protocols import AnyJudge
+from rft_pipeline.judges.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
 

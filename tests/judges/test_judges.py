@@ -10,8 +10,8 @@ from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges import Judge, Status, make_judge
 from rft_pipeline.judges.base import scored, squash
+from rft_pipeline.judges.protocols import AnyJudge, RuleJudge, Squash
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.protocols import AnyJudge, RuleJudge, Squash
 from rft_pipeline.rules import Rollout
 from tests.engines.plain import picked, plain_logprobs
 from tests.judges.engines import Answering, Counting, OneEngine, judgements

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rft_pipeline.addresses import as_read, as_rollout, subjects_of
+from rft_pipeline.campaign.addresses import as_read, as_rollout, subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.judges import make_judge
-from rft_pipeline.protocols import AnyJudge
+from rft_pipeline.judges.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.facts import NoInventedFacts
 from tests.judges.engines import Counting, OneEngine, Told, judgements

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.fingerprint import file_sha256
-from rft_pipeline.graph import CODE_VERSIONS
 from rft_pipeline.lineage import RecordTrace, trace
 from rft_pipeline.lineage.index import EQUAL, READ
+from rft_pipeline.stages.graph import CODE_VERSIONS
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import RECORD
 from tests.lineage.small import POLITE_1, POLITE_1_FP, Store

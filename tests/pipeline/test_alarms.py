@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 
 from rft_pipeline import models
-from rft_pipeline import plan as planning
-from rft_pipeline.addresses import sampling_fingerprint
 from rft_pipeline.alarms import Phrase
 from rft_pipeline.campaign import Sampling, load_campaign
+from rft_pipeline.campaign.addresses import sampling_fingerprint
 from rft_pipeline.engines import ScoreRequest, load
-from rft_pipeline.graph import node, nodes
 from rft_pipeline.lineage.index import Index
 from rft_pipeline.lineage.rows import find_rollouts, rollout_facts
-from rft_pipeline.pipeline import watching
+from rft_pipeline.pipeline import plan as planning
+from rft_pipeline.stages import watching
+from rft_pipeline.stages.graph import node, nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 from tests.runs import edit, made, run

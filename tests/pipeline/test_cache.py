@@ -9,7 +9,7 @@ import yaml
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import StoreError
-from rft_pipeline.graph import nodes
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from tests.runs import edit, engines_counted, made, run
 

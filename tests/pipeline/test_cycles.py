@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.cycles import load_in_force, newest
-from rft_pipeline.graph import nodes
+from rft_pipeline.campaign.cycles import load_in_force, newest
 from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
-from tests.logs.test_cycle import begun, log, set_up
+from tests.prompts.test_cycle import begun, log, set_up
 from tests.runs import edit
 
 

@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.cycles import load_in_force
-from rft_pipeline.engines.judging import JudgeEngines
-from rft_pipeline.graph import nodes
+from rft_pipeline.campaign.cycles import load_in_force
 from rft_pipeline.pipeline import Pipeline
-from rft_pipeline.plan import plan
+from rft_pipeline.pipeline.plan import plan
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home, Record
 from tests.judges.engines import Told
-from tests.logs.test_cycle import begun, log, set_up
 from tests.pipeline.test_alarms import alarms_of
+from tests.prompts.test_cycle import begun, log, set_up
 from tests.runs import edit, run
 from tests.upkeep.small import verified
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.protocols import VERSIONS
+from rft_pipeline.judges.protocols import VERSIONS
 from rft_pipeline.store import Record
 from tests.pipeline.edits import ADDABLE_PROMPTS, NEW_TOKENS, SYSTEM, TEXTS, Content, Criterion
 from tests.pipeline.lab import Lab, assert_same_records

@@ -9,20 +9,20 @@ import polars as pl
 import pytest
 import yaml
 
-from rft_pipeline import plan as planning
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.cli import show_audit
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.errors import GateError
-from rft_pipeline.graph import nodes
 from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.lineage import RolloutTrace, trace
+from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.crowning import crown
-from rft_pipeline.pipeline.promotion import decision_of
+from rft_pipeline.pipeline.champion import crown
 from rft_pipeline.report.card import render_card
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.stages.judge_engines import JudgeEngines
+from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record
 from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told

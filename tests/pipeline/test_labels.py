@@ -6,13 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rft_pipeline import plan as planning
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.labels.exports import Export, draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_rows import RolloutTrace
+from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.test_automation import launched, look
 from tests.labels.sheets import filled, save

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import yaml
 
-from rft_pipeline import plan as planning
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.engines.judging import JudgeEngines
 from rft_pipeline.lineage import RolloutTrace, trace
+from rft_pipeline.pipeline import plan as planning
+from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home
 from tests.judges.engines import Told
 from tests.runs import edit, made, run

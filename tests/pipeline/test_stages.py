@@ -12,7 +12,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.engines.base import Engine
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import GateError, StoreError
-from rft_pipeline.pipeline.bodies import BODIES
+from rft_pipeline.stages.bodies import BODIES
 from rft_pipeline.store import Home, RecordStore
 from tests.runs import edit, made, run
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from rft_pipeline import models, rubric
-from rft_pipeline.campaign import load_campaign
+from rft_pipeline import models
+from rft_pipeline.campaign import load_campaign, rubric
 from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
-from rft_pipeline.graph import nodes
 from rft_pipeline.judges import likelihood
-from rft_pipeline.pipeline import Pipeline, bodies, job, promotion, runner
-from rft_pipeline.pipeline.job import Job
+from rft_pipeline.pipeline import Pipeline, runner
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import judge_scores
+from rft_pipeline.stages import bodies, job, judge_scores, promotion
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, Record, RecordStore, Table
 from tests.pipeline.stage_process import PRELOADED
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline import champions
-from rft_pipeline.champions import Champion, History
 from rft_pipeline.errors import StoreError
+from rft_pipeline.store import champions
+from rft_pipeline.store.champions import Champion, History
 
 
 def crowned(*names: str) -> History:

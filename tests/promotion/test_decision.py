@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Promotion
-from rft_pipeline.stages.promotion import Decision, Replies, decide_promotion, why_not
+from rft_pipeline.promotion.decide import Decision, Replies, decide_promotion, why_not
 
 PROMPTS = [f"p{number:02d}" for number in range(20)]
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rft_pipeline import looks
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.errors import StoreError
-from rft_pipeline.stages.promotion import Replies, decide_promotion
+from rft_pipeline.promotion import looks
+from rft_pipeline.promotion.decide import Replies, decide_promotion
 
 PAYLOAD: dict[str, Any] = {
     "stage": "promotion",

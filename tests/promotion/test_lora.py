@@ -9,9 +9,9 @@ import torch
 from rft_pipeline import models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines.weights import load_weights
-from rft_pipeline.merging import base_of, is_adapter
+from rft_pipeline.models.merging import base_of, is_adapter
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.crowning import crown
+from rft_pipeline.pipeline.champion import crown
 from rft_pipeline.report.card import Facts
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, run

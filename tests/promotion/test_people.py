@@ -6,7 +6,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rft_pipeline import champions
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import StoreError
 from rft_pipeline.labels.estimates import estimates
@@ -15,9 +14,9 @@ from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.held_out import draw_held_out, prompts_labelled
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.plan import plan
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.pipeline.plan import plan
+from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.store import Home, Record, RecordStore, champions
 from tests.assets.test_automation import launched, look
 from tests.labels.sheets import save, table
 from tests.runs import edit, run

@@ -9,19 +9,20 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from rft_pipeline import champions, looks, models
+from rft_pipeline import models
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.champions import Champion
 from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, GateError, ModelError, StoreError, TrackingError
-from rft_pipeline.graph import node
-from rft_pipeline.payloads import code_versions, payload
-from rft_pipeline.pipeline.crowning import crown, roll_back
-from rft_pipeline.pipeline.promotion import decision_of
-from rft_pipeline.plan import plan
+from rft_pipeline.pipeline.champion import crown, roll_back
+from rft_pipeline.pipeline.plan import plan
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.promotion import looks
 from rft_pipeline.report.page import signed
-from rft_pipeline.sources import source_hashes
-from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
+from rft_pipeline.stages.graph import node
+from rft_pipeline.stages.payloads import code_versions, payload
+from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.store import Home, Record, RecordStore, champions, rollouts_table
+from rft_pipeline.store.champions import Champion
 from tests.promoted import promote
 from tests.runs import edit, engines_counted, made, run
 from tests.upkeep.small import collected, counts, verified

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.alarms import ANCHORS, assess, drift, judge_drift, moved_by, phrases
-from rft_pipeline.stages.alarms import entry, next_start, replies_of, scores_by_round
-from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.alarms.watch import entry, next_start, replies_of, scores_by_round
+from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.stats import Interval
 from tests.alarms.simulator import HOW, Bias, Policy, anchors, evaluated, train
 

@@ -5,12 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from rft_pipeline.addresses import Asked
 from rft_pipeline.alarms import Phrase, Replies
-from rft_pipeline.campaign import Alarms
-from rft_pipeline.engines import ScoreRequest, ScoreResult
-from rft_pipeline.rubric import Criterion
-from rft_pipeline.stages.alarms import (
+from rft_pipeline.alarms.watch import (
     WITH_PHRASE,
     Trial,
     held_out_scores,
@@ -19,8 +15,12 @@ from rft_pipeline.stages.alarms import (
     trials,
     tried,
 )
-from rft_pipeline.stages.audit_rows import audit_rows
-from rft_pipeline.stages.kl import kl_of, sequence_kl
+from rft_pipeline.audit.rows import audit_rows
+from rft_pipeline.campaign import Alarms
+from rft_pipeline.campaign.addresses import Asked
+from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.engines import ScoreRequest, ScoreResult
+from rft_pipeline.evaluation.kl import kl_of, sequence_kl
 
 HOW = Alarms(resamples=100, tried_anchors=2)
 KIND = Criterion.model_validate({"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}})

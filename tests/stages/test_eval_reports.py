@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.errors import DataError
-from rft_pipeline.stages.eval_reports import RoundRows, compare_rounds
+from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 
 Rows = list[dict[str, Any]]
 SCHEMA = pl.Schema(

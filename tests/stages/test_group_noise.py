@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Reward
-from rft_pipeline.stages.group_noise import JudgeNoise, count_damped, group_weight
-from rft_pipeline.stages.reward_batches import Batch, advantages, make_batch
+from rft_pipeline.rewards.batch import Batch, advantages, make_batch
+from rft_pipeline.rewards.group_noise import JudgeNoise, count_damped, group_weight
 
 FLIPS = JudgeNoise(0.15 * 0.85, flips=True)
 SOFT = JudgeNoise(0.01, flips=False)

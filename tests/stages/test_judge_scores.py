@@ -5,12 +5,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rft_pipeline.addresses import transcript
+from rft_pipeline.campaign.addresses import transcript
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.progress import Progress
-from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages import judge_scores
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.store import Table, judgements_table

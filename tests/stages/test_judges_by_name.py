@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.progress import Progress
-from rft_pipeline.rubric import Criterion
 from rft_pipeline.stages.judge_scores import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Told

@@ -11,7 +11,7 @@ import pytest
 from rft_pipeline.campaign import PromptSource, load_campaign
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.stages.prompts import content_hash, merge_duplicates, read_prompts, read_source
+from rft_pipeline.prompts.reading import content_hash, merge_duplicates, read_prompts, read_source
 
 
 def write(path: Path, text: str | bytes) -> PromptSource:

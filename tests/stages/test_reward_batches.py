@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rft_pipeline.campaign import Reward
-from rft_pipeline.stages.reward_batches import Batch, advantages, make_batch
+from rft_pipeline.rewards.batch import Batch, advantages, make_batch
 
 PLAIN = Reward(damping=0, clip=100)
 Scores = Mapping[str, Sequence[Sequence[float | None]]]

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rft_pipeline.addresses import choose_prompts, rollout_addresses, sampling_fingerprint
 from rft_pipeline.campaign import Sampling
+from rft_pipeline.campaign.addresses import choose_prompts, rollout_addresses, sampling_fingerprint
 from rft_pipeline.engines import Completion, GenerateRequest, Generator
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError

@@ -13,8 +13,8 @@ from rft_pipeline.engines import ScoreRequest
 from rft_pipeline.engines.chat_tokens import chat_tokens
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
-from rft_pipeline.merging import write_whole
-from rft_pipeline.stages.reward_batches import make_batch
+from rft_pipeline.models.merging import write_whole
+from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.trainers import shared
 from tests.architectures import architecture, architecture_model
 from tests.trainers.watched import PROMPTS, Seen, job_of, run

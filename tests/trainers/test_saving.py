@@ -10,7 +10,7 @@ import pytest
 
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.errors import ModelError, StoreError
-from rft_pipeline.merging import saveable_generation, write_whole
+from rft_pipeline.models.merging import saveable_generation, write_whole
 from rft_pipeline.trainers.methods import METHODS
 from tests.trainers.test_examples import with_references
 from tests.trainers.watched import job_of

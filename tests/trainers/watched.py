@@ -18,7 +18,7 @@ from rft_pipeline.campaign import Reward, Sampling, Training
 from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stages.reward_batches import make_batch
+from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.trainers import LogStep, TrainJob, grpo
 
 ADAPTER = "adapter_model.safetensors"

@@ -5,12 +5,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rft_pipeline import champions
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.champions import Champion, History
 from rft_pipeline.fingerprint import file_sha256, fingerprint
-from rft_pipeline.plan import plan
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.pipeline.plan import plan
+from rft_pipeline.store import Home, Record, RecordStore, champions
+from rft_pipeline.store.champions import Champion, History
 from rft_pipeline.store.records import RECORD
 from rft_pipeline.upkeep.gc import Garbage, free, garbage
 from rft_pipeline.upkeep.verify import Verified, verify

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rft_pipeline.cycles import load_in_force
+from rft_pipeline.campaign.cycles import load_in_force
 from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.upkeep.gc import free, garbage
-from tests.logs.test_cycle import begun, log, set_up
+from tests.prompts.test_cycle import begun, log, set_up
 from tests.upkeep.small import crown, older, said, stored
 
 

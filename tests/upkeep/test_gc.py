@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.graph import nodes
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.lock import HOLDER
 from rft_pipeline.store.records import CURRENT, RECORD

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rft_pipeline import champions
-from rft_pipeline.champions import Champion, History
+from rft_pipeline.store import champions
+from rft_pipeline.store.champions import Champion, History
 from rft_pipeline.upkeep.gc_models import unneeded_models
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import psutil
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.graph import nodes
+from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, RecordStore
 from tests.assets.small import materialize
 from tests.runs import edit

@@ -11,7 +11,7 @@ from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.openai import OpenAIEngine
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.engines.weights import load_tokenizer, load_weights, name_base
-from rft_pipeline.merging import write_whole
+from rft_pipeline.models.merging import write_whole
 from tests.engines.real_server import running
 from tests.vllm import NEEDS_VLLM
 

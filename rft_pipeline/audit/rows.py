@@ -1,0 +1,109 @@
+"""What an audit judges: the anchors, what the probes make of them, and the replies that people labelled."""
+
+import polars as pl
+
+from rft_pipeline.audit import PROBES
+from rft_pipeline.campaign.addresses import REPLY, as_rollout
+from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.judges.protocols import GROUPED
+
+WHOLE = ""
+"""The probe of a reply as it is."""
+ANCHOR, FIT, MEASURE = "anchor", "calibration", "audit"
+"""Where a label comes from: an anchor, or people's label of a rollout whose prompt is for one of the two uses."""
+
+
+def audit_rows(anchors: pl.DataFrame, probed: int, seed: int, people: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The anchors, what each probe makes of `probed` of them, chosen by the seed, and the replies that people labelled.
+
+    `anchors` is what `read_anchors` returns, `people` what `people_rows` does. The rows have the anchors' columns,
+    `rollout_id`, `split`, and `probe`, empty for a reply as it is. A label is a number in [0, 1].
+    """
+    ranks = [seed_of(seed, "probed anchors", name) for name in anchors["id"]]
+    chosen = anchors.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank").head(probed).drop("rank")
+    views = [as_rollout(row) for row in chosen.iter_rows(named=True)]
+    edited = [
+        chosen.with_columns(
+            pl.Series("completion", [probe.edit(view) for view in views]), pl.lit(probe.name).alias("probe")
+        )
+        for probe in PROBES
+    ]
+    rows = pl.concat([anchors.with_columns(pl.lit(WHOLE).alias("probe")), *edited])
+    names = [field.name for field in rows.schema["labels"].fields]  # type: ignore[attr-defined]
+    rows = rows.with_columns(
+        pl.concat_str("id", "probe", separator="+").alias("rollout_id"),
+        pl.lit(ANCHOR).alias("split"),
+        pl.col("labels").cast(pl.Struct(dict.fromkeys(names, pl.Float64))),
+    )
+    return rows if people is None or people.is_empty() else pl.concat([rows, people.select(rows.columns)])
+
+
+def people_rows(labels: pl.DataFrame, replies: pl.DataFrame, criteria: list[str]) -> pl.DataFrame:
+    """A row a reply that people labelled for one of `criteria`, with the columns of `audit_rows`; of several
+    annotators the mean is its label.
+
+    `labels` has rollout_id, criterion, value and split; `replies` rollout_id, prompt_id and what a judge may see.
+    """
+    means = labels.group_by("rollout_id", "split", "criterion").agg(pl.col("value").mean())
+    wide = means.pivot(on="criterion", index=["rollout_id", "split"], values="value")
+    there = {name: pl.col(name) if name in wide.columns else pl.lit(None) for name in criteria}
+    named = wide.select(
+        "rollout_id",
+        "split",
+        pl.struct([expr.cast(pl.Float64).alias(name) for name, expr in there.items()]).alias("labels"),
+    )
+    return (
+        replies.select("rollout_id", "prompt_id", *REPLY)
+        .join(named, on="rollout_id", how="inner", maintain_order="left")
+        .with_columns(
+            pl.col("rollout_id").alias("id"),
+            pl.lit("people").alias("source"),
+            pl.lit(None, dtype=pl.String).alias("by"),
+            pl.lit(WHOLE).alias("probe"),
+        )
+    )
+
+
+def asked_about(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+    """The rows a criterion's judge is asked about: those with a label.
+
+    A judge that compares is asked of no edited replies, which would join the group of the reply they were made from,
+    and of no labelled rollout without another of its prompt.
+    """
+    labelled = rows.filter(pl.col("labels").struct.field(criterion.name).is_not_null())
+    if not compares(criterion):
+        return labelled
+    others = pl.col("completion").n_unique().over("messages") > 1
+    return labelled.filter(probe=WHOLE).filter((pl.col("split") == ANCHOR) | others)
+
+
+def asked_again(asked: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+    """Of the rows a judge is asked about those it is asked about twice, in the opposite order: the anchors that the
+    probes edit; of a judge that compares their whole groups, of a panel none."""
+    if criterion.members:
+        return asked.clear()
+    chosen = rows.filter(pl.col("probe") != WHOLE)
+    column = "messages" if compares(criterion) else "id"
+    return asked.filter(probe=WHOLE).join(chosen.select(column).unique(), on=column, how="semi").reverse()
+
+
+def compares(criterion: Criterion) -> bool:
+    return any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,))
+
+
+def judgements_of(
+    criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, again: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged; of those
+    it was asked about twice (`repeated`) also the score of the second time as `again`."""
+    label = pl.col("labels").struct.field(criterion.name).alias("label")
+    told = scores.select("rollout_id", "criterion", "score", "status", "reason")
+    second = told.clear() if again is None else again
+    repeated = second.select("rollout_id", pl.col("score").alias("again"), pl.lit(True).alias("repeated"))
+    return (
+        rows.join(told, on="rollout_id", how="inner", maintain_order="left")
+        .join(repeated, on="rollout_id", how="left", maintain_order="left")
+        .with_columns(label, pl.col("repeated").fill_null(False))
+        .drop("labels")
+    )

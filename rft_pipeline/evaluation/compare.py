@@ -1,0 +1,190 @@
+"""Eval reports: what each round changed on prompts it never trained on.
+
+Every mean carries a prompt-clustered 95 % interval, and every change against base is paired by prompt: the same
+question answered by both policies. A number that cannot be known (nothing scored, one prompt only) is null.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.errors import DataError
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.stats import Interval, clustered_mean, distinct_n, paired_difference, repetition
+
+EXAMPLES = 5
+"""Side-by-side replies shown of each kind."""
+
+
+@dataclass(frozen=True)
+class RoundRows:
+    """The scored replies of one policy to the held-out prompts."""
+
+    round: int
+    """0 is base."""
+    policy: str
+    rows: pl.DataFrame
+    """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, scores (struct by criterion; null
+    when unscored), gated, reward (in [0, 1], or null)."""
+
+
+def compare_rounds(
+    rounds: Sequence[RoundRows],
+    judged: Sequence[str],
+    resamples: int,
+    seed: int,
+    gates: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Compare every round with base, as plain data.
+
+    `judged` names the criteria a model decides, `gates` the thresholds of those that gate. `rounds` (each with reward,
+    criteria, gated, length in tokens, truncated, distinct2, repetition) stand in order; `delta` and `criteria_delta`
+    are round minus base, null for base. `delta` is the last round's. `examples` are the prompts whose first reply
+    gained most and lost most in reward between base and the last round.
+
+    Raises `DataError` unless the rounds start with base, rise, and answer the same prompts on the same criteria.
+    """
+    names = _check(rounds)
+    base, last = rounds[0], rounds[-1]
+    compared = [_summary(current, base, names, resamples, seed) for current in rounds]
+    return {
+        "rounds": compared,
+        "delta": compared[-1]["delta"],
+        "judged": list(judged),
+        "gates": dict(gates or {}),
+        "examples": [] if last is base else _examples(base.rows, last.rows),
+    }
+
+
+def _check(rounds: Sequence[RoundRows]) -> list[str]:
+    """The criteria's names, once the rounds are known to be comparable."""
+    numbers = [current.round for current in rounds]
+    if not numbers or numbers[0] != 0 or any(later <= earlier for earlier, later in pairwise(numbers)):
+        raise DataError(f"rounds to compare are {numbers}: must start with 0 (base) and rise")
+    prompts = set(rounds[0].rows["prompt_id"])
+    names = _criteria(rounds[0].rows)
+    if not prompts:
+        raise DataError("round 0: no replies to compare with; the held-out prompts are empty")
+    for current in rounds[1:]:
+        if differing := prompts ^ set(current.rows["prompt_id"]):
+            shown = ", ".join(sorted(differing)[:3])
+            raise DataError(
+                f"round {current.round}: prompts differ from base in {len(differing)} (e.g. {shown}); "
+                "evaluate every round on the same held-out prompts"
+            )
+        if (found := _criteria(current.rows)) != names:
+            raise DataError(f"round {current.round}: criteria {found}, base has {names}; judge all by one rubric")
+    return names
+
+
+def _criteria(rows: pl.DataFrame) -> list[str]:
+    return list(rows["scores"].struct.fields)
+
+
+def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: int, seed: int) -> dict[str, Any]:
+    rows = current.rows
+    tokens_N = rows["tokens"].list.len().to_numpy()
+    reward = _mean(rows, None, resamples, seed_of(seed, "reward", current.round))
+    delta, criteria_delta = None, None
+    if current is not base:
+        delta = _delta(rows, base.rows, None, resamples, seed_of(seed, "delta", current.round))
+        criteria_delta = {
+            name: _delta(rows, base.rows, name, resamples, seed_of(seed, "criterion delta", name, current.round))
+            for name in names
+        }
+    return {
+        "round": current.round,
+        "policy": current.policy,
+        "reward": reward["mean"],
+        "lower95": reward["lower95"],
+        "upper95": reward["upper95"],
+        "criteria": {
+            name: {
+                **_mean(rows, name, resamples, seed_of(seed, "criterion", name, current.round)),
+                "unscored": _values(rows, name).null_count() / rows.height,
+            }
+            for name in names
+        },
+        "delta": delta,
+        "criteria_delta": criteria_delta,
+        "gated": _share(rows["gated"]),
+        "length": {"mean": float(tokens_N.mean()), "p95": float(np.percentile(tokens_N, 95))},
+        "truncated": _share(rows["finish_reason"] == "length"),
+        "distinct2": _known(distinct_n(rows["completion"].to_list(), 2)),
+        "repetition": float(np.mean([repetition(text) for text in rows["completion"]])),
+    }
+
+
+def _values(rows: pl.DataFrame, name: str | None) -> pl.Series:
+    """A criterion's scores, or with no name the rewards."""
+    values = rows["reward"] if name is None else rows["scores"].struct.field(name)
+    return values.cast(pl.Float64)
+
+
+def _mean(rows: pl.DataFrame, name: str | None, resamples: int, seed: int) -> dict[str, float | None]:
+    value_N = _values(rows, name).to_numpy()
+    return _plain(clustered_mean(value_N, rows["prompt_id"].to_numpy(), resamples, seed))
+
+
+def _delta(
+    rows: pl.DataFrame, base: pl.DataFrame, name: str | None, resamples: int, seed: int
+) -> dict[str, float | None]:
+    return _plain(paired_difference(_by_prompt(rows, name), _by_prompt(base, name), resamples, seed))
+
+
+def _by_prompt(rows: pl.DataFrame, name: str | None) -> dict[str, float]:
+    """Each prompt's mean over its scored replies; prompts without one are left out. Sorted, so that row order is not
+    part of the result."""
+    table = pl.DataFrame({"prompt_id": rows["prompt_id"], "value": _values(rows, name)}).drop_nulls()
+    means = table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id")
+    return dict(means.iter_rows())
+
+
+def _share(flags: pl.Series) -> float:
+    return int(flags.sum()) / len(flags)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {name: _known(value) for name, value in interval._asdict().items()}
+
+
+def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
+    """The best gains, best first, then the worst losses, worst first; no prompt twice."""
+    columns = ["prompt_id", "messages", "completion", "reward", "scores"]
+    first = [rows.filter(pl.col("sample_index") == 0).select(columns) for rows in (base, tuned)]
+    pairs = (
+        first[0]
+        .join(first[1], on="prompt_id", suffix="_tuned")
+        .with_columns((pl.col("reward_tuned") - pl.col("reward")).alias("difference"))
+        .drop_nulls("difference")
+        .sort(["difference", "prompt_id"], descending=[True, False])
+    )
+    gains = min(EXAMPLES, (pairs.height + 1) // 2)
+    losses = min(EXAMPLES, pairs.height - gains)
+    return [_example("gain", row) for row in pairs.head(gains).iter_rows(named=True)] + [
+        _example("loss", row) for row in pairs.tail(losses).reverse().iter_rows(named=True)
+    ]
+
+
+def _example(kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "prompt": as_read(row["messages"]),
+        "difference": row["difference"],
+        "base": {"completion": row["completion"], "reward": row["reward"], "scores": row["scores"]},
+        "tuned": {
+            "completion": row["completion_tuned"],
+            "reward": row["reward_tuned"],
+            "scores": row["scores_tuned"],
+        },
+    }

@@ -1,0 +1,125 @@
+"""Two records of one stage: what they were made from, what came out, and for judged rollouts how the scores moved."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.campaign import Reward
+from rft_pipeline.campaign.rubric import Rubric
+from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.lineage.diff.scores import Scored, ScoreDiff, compare_scores
+from rft_pipeline.pipeline.plan import differences
+from rft_pipeline.rewards.batch import make_batch
+from rft_pipeline.store import Record, RecordStore
+
+LONGEST = 300
+"""Characters of a setting that are shown: what differs in a persona often stands at its end."""
+
+DIGITS = 12
+"""Of a hash, where it is only to be told from another."""
+
+
+@dataclass(frozen=True)
+class RecordDiff:
+    """A against B."""
+
+    a: Record
+    b: Record
+    same_content: bool
+    differences: list[str]
+    """In inputs, settings and code version, in words."""
+    rows: dict[str, tuple[int | None, int | None]]
+    metrics: dict[str, tuple[float | None, float | None]]
+    scores: ScoreDiff | None
+    """For judge_scores and reward_batches."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data; pairs become `a` and `b`."""
+        return {
+            "a": self.a.address,
+            "b": self.b.address,
+            "same_content": self.same_content,
+            "differences": self.differences,
+            "rows": {name: {"a": a, "b": b} for name, (a, b) in self.rows.items()},
+            "metrics": {name: {"a": a, "b": b} for name, (a, b) in self.metrics.items()},
+            "scores": None if self.scores is None else asdict(self.scores),
+        }
+
+
+def compare_records(records: RecordStore, a: Record, b: Record) -> RecordDiff:
+    """Compare two records of one stage.
+
+    Raises `ConfigError` for two stages, `StoreError` when rollouts or rubric behind judge scores are gone.
+    """
+    stage, other = a.payload["stage"], b.payload["stage"]
+    if stage != other:
+        raise ConfigError(f"{a.address} is of stage {stage}, {b.address} of {other}; name two records of one stage")
+    scores = None
+    if stage in ("judge_scores", "reward_batches"):
+        scores = compare_scores(_scored(records, a), _scored(records, b))
+    return RecordDiff(
+        a=a,
+        b=b,
+        same_content=a.content_hash == b.content_hash,
+        differences=[_in_words(line, a, b) for line in differences(a.payload, b.payload, longest=LONGEST)],
+        rows={name: (a.rows.get(name), b.rows.get(name)) for name in {**a.rows, **b.rows}},
+        metrics={name: (a.metrics.get(name), b.metrics.get(name)) for name in {**a.metrics, **b.metrics}},
+        scores=scores,
+    )
+
+
+def criterion_in_words(difference: str) -> str:
+    """A difference between two mappings of criteria by name."""
+    where, _, change = difference.partition(": ")
+    name, _, setting = where.partition(".")
+    return f'criterion "{name}": {setting} {change}' if setting else f'criterion "{name}": {change}'
+
+
+def _in_words(difference: str, a: Record, b: Record) -> str:
+    where, _, change = difference.partition(": ")
+    area, _, rest = where.partition(".")
+    if area == "inputs":
+        return f"input {rest}: {_input(a, rest)} → {_input(b, rest)}"
+    if area == "settings" and rest.startswith("criteria."):
+        return criterion_in_words(difference.removeprefix("settings.criteria."))
+    return f"{rest or where}: {change}"
+
+
+def _input(record: Record, role: str) -> str:
+    """An input as something to look up: the record that was read, or a hash where it is no record's."""
+    address = record.upstream.get(role)
+    if address is not None:
+        return address
+    digits: str | None = record.payload["inputs"].get(role)
+    return "none" if digits is None else digits[:DIGITS]
+
+
+def _scored(records: RecordStore, record: Record) -> Scored:
+    frame = pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
+    if record.payload["stage"] == "reward_batches":
+        settings = record.payload["settings"]
+        weights = {name: settings["weights"][name] for name in frame["scores"].struct.fields}
+        return Scored(frame, weights, settings["gates"])
+    rollouts, rubric = _upstream(records, record, "rollouts"), _upstream(records, record, "rubric")
+    asked = Rubric.model_validate(json.loads(rubric.path("rubric.json").read_text(encoding="utf-8")))
+    return by_rubric(pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False), frame, asked)
+
+
+def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> Scored:
+    """Rollouts with the reward a rubric gives them, which no setting under `reward:` changes."""
+    weights, gates = rubric.weights(), rubric.gates()
+    return Scored(make_batch(rollouts, scores, weights, gates, Reward()).rows, weights, gates)
+
+
+def _upstream(records: RecordStore, record: Record, role: str) -> Record:
+    address = record.upstream.get(role)
+    if address is None:
+        raise StoreError(f"{record.address}: does not say which {role} it was made from; remove its folder, run again")
+    found = records.at(address)
+    if found is None:
+        raise StoreError(
+            f"{record.address}: it was made from {address}, which is gone from the store: no reward to show"
+        )
+    return found

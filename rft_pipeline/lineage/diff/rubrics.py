@@ -1,0 +1,90 @@
+"""Two rubrics on the stored rollouts of one round: what another rubric would say, before anything is edited."""
+
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign, with_rubric
+from rft_pipeline.campaign.rubric import Rubric
+from rft_pipeline.errors import StoreError
+from rft_pipeline.lineage.diff.records import LONGEST, by_rubric, criterion_in_words
+from rft_pipeline.lineage.diff.scores import ScoreDiff, compare_scores
+from rft_pipeline.pipeline.plan import differences
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.progress import Progress
+from rft_pipeline.stages.judge_engines import JudgeEngines
+from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table
+
+
+@dataclass(frozen=True)
+class RubricDiff:
+    """Rubric A against rubric B on the rollouts of one record."""
+
+    a: Path
+    b: Path
+    rollouts: Record
+    differences: list[str]
+    """Criteria added, removed, asked otherwise, re-weighted or re-gated, in words."""
+    made: int
+    """Judgements that the store lacked and has now."""
+    scores: ScoreDiff
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "a": str(self.a),
+            "b": str(self.b),
+            "rollouts": self.rollouts.address,
+            "differences": self.differences,
+            "made": self.made,
+            "scores": asdict(self.scores),
+        }
+
+
+def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: int | None = None) -> RubricDiff:
+    """Judge a round's rollouts by both rubrics with the campaign's judge; judgements in the store are reused.
+
+    `round_` is the last finished one when left out. What is missing is made and kept; only then is a model loaded.
+    Raises `ConfigError` for a rubric that cannot be used, `StoreError` when there are no rollouts.
+    """
+    asked = with_rubric(campaign, a), with_rubric(campaign, b)
+    rollouts = _rollouts(campaign, RecordStore(home.store), round_)
+    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
+    sides, made = [], 0
+    sources = [source_hashes(each, home, fetch=True) for each in asked]
+    with closing(JudgeEngines(campaign, home.models, {**sources[0], **sources[1]})) as engines:
+        for each, judges in zip(asked, sources, strict=True):
+            rubric = each.rubric
+            scores, made_now = judge_rollouts(
+                rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
+            )
+            sides.append(by_rubric(rows, scores, rubric))
+            made += sum(made_now.values())
+    return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in asked)), made, compare_scores(*sides))
+
+
+def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> Record:
+    """The rollouts in force of a round, or of the last one that was evaluated."""
+    if round_ is None:
+        rounds = range(campaign.rounds, 0, -1)
+        finished = (each for each in rounds if records.current(f"{campaign.name}/round_{each}/eval_reports"))
+        round_ = next(finished, None)
+        if round_ is None:
+            raise StoreError(
+                f"campaign {campaign.name} has no finished round; run `rft run {campaign.name}`, "
+                "or name a round that has rollouts with --round"
+            )
+    found = records.current(f"{campaign.name}/round_{round_}/rollouts")
+    if found is None:
+        raise StoreError(f"{campaign.name}/round_{round_}/rollouts: nothing there; name a round that has rollouts")
+    return found
+
+
+def _in_words(a: Rubric, b: Rubric) -> list[str]:
+    """Criteria go by name; their order means nothing to a judge."""
+    old, new = ({each.name: each.identity for each in rubric.criteria} for rubric in (a, b))
+    return [criterion_in_words(line) for line in differences(old, new, longest=LONGEST)]

@@ -1,0 +1,37 @@
+"""Where weights come from: the embedded model, a hub, a folder, or a champion; and how checkpoints are written."""
+
+from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, HUB_ID
+from rft_pipeline.models.installed import Model, alone, content_hash
+from rft_pipeline.models.merging import MANIFEST
+from rft_pipeline.models.resolve import (
+    MERGED,
+    SERVED,
+    champion_of,
+    identify,
+    installed,
+    known,
+    promoted,
+    refuse_changed,
+    resolve,
+    versions,
+)
+
+__all__ = [
+    "EMBEDDED",
+    "EMBEDDED_FOLDER",
+    "HUB_ID",
+    "MANIFEST",
+    "MERGED",
+    "SERVED",
+    "Model",
+    "alone",
+    "champion_of",
+    "content_hash",
+    "identify",
+    "installed",
+    "known",
+    "promoted",
+    "refuse_changed",
+    "resolve",
+    "versions",
+]

@@ -1,0 +1,54 @@
+"""What `rft check` finds in the interaction logs: how much a cycle would draw, and what stops or weakens it."""
+
+from dataclasses import dataclass
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.pipeline.retraining import look
+from rft_pipeline.prompts.logs import unread_files
+from rft_pipeline.store import Home
+
+
+@dataclass(frozen=True)
+class CheckedLogs:
+    """Logs that can be read."""
+
+    summary: str
+    """What the next cycle would be made of."""
+    warnings: tuple[str, ...]
+
+
+def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
+    """Look into the logs as the next cycle would, and write nothing; None where the campaign does not retrain.
+
+    Raises what would keep the cycle from being drawn: `ConfigError`, `DataError` with a line for each row that cannot
+    be read, `StoreError` for a champion whose record is gone.
+    """
+    retrain = None if campaign.schedule is None else campaign.schedule.retrain
+    if retrain is None:
+        return None
+    where = campaign.folder / "campaign.yaml"
+    if retrain.redact_with is not None:
+        try:
+            retrain.redact_with.load()
+        except ConfigError as error:
+            raise ConfigError(f"{where}: schedule.retrain.redact_with: {error}") from error
+    found = look(campaign, home)
+    warnings = []
+    if found.waits is not None:
+        warnings.append(f"{where}: schedule.retrain: no cycle would begin now: {found.waits}")
+    elif len(found.drawn.rows) < (wanted := campaign.rollouts.prompts_per_round):
+        warnings.append(
+            f"{where}: schedule.retrain: a cycle would draw {len(found.drawn.rows)} prompts, fewer than a round's "
+            f"rollouts.prompts_per_round of {wanted}; each round takes all of them"
+        )
+    if found.unusable:
+        warnings.append(
+            f"{where}: schedule.retrain.logs: {len(found.unusable)} rows have no prompt that can be used "
+            f"(e.g. {found.unusable[0]})"
+        )
+    if unread := unread_files(campaign.folder, retrain.logs):
+        warnings.append(
+            f"{where}: schedule.retrain.logs: {len(unread)} files of other formats are not read (e.g. {unread[0]})"
+        )
+    return CheckedLogs(f"cycle {found.number} would draw {found.summary}", tuple(warnings))

@@ -1,0 +1,9 @@
+"""What would run, and why, and how long it will take: found out without running anything."""
+
+from rft_pipeline.pipeline.plan.decisions import Decision
+from rft_pipeline.pipeline.plan.first_round import Settled, settle
+from rft_pipeline.pipeline.plan.reasons import differences
+from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, plan
+from rft_pipeline.pipeline.plan.work import Rows
+
+__all__ = ["Decision", "Plan", "Rows", "Settled", "Step", "as_json", "differences", "plan", "settle"]

@@ -1,0 +1,67 @@
+"""Where a run begins after an edit of the rubric, and what becomes of each stage from there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.pipeline.plan.decisions import Decision, decide
+from rft_pipeline.store import RecordStore
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a run would do."""
+
+    first_round: int
+    """Rounds before it keep what they have."""
+    decisions: Sequence[Decision]
+    """One a node, upstream first, for a run from there."""
+    kept: frozenset[str]
+    """Names of the nodes that would run, if their round were not kept."""
+
+
+def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int | None = None) -> Settled:
+    """For a run from round `start`, or from where `on_rubric_change` lets one begin.
+
+    Raises `ConfigError` when rounds before `start` were never made.
+    """
+    if start is not None:
+        _check_start(campaign, records, start)
+    everything = decide(campaign, records, sources)
+    begins = first_round(campaign, everything) if start is None else start
+    if begins == 1:
+        return Settled(1, everything, frozenset())
+    kept = {each.node.name for each in everything if each.cause and 0 < each.node.round < begins}
+    return Settled(begins, decide(campaign, records, sources, begins), frozenset(kept))
+
+
+def first_round(campaign: Campaign, everything: Sequence[Decision]) -> int:
+    """The first round whose stages are to be made again where they differ; earlier rounds keep what they have.
+
+    `everything` are the decisions for a run from the first. 1, unless the rubric or labels were edited and nothing
+    else: then `on_rubric_change` decides. `last_round` keeps finished rounds before the last, `off` keeps all rounds
+    (one more than there are), `all_rounds` none.
+    """
+    if campaign.on_rubric_change == "all_rounds":
+        return 1
+    start = campaign.rounds if campaign.on_rubric_change == "last_round" else campaign.rounds + 1
+    kept = [each for each in everything if each.node.round < start and each.node.stage != "promotion"]
+    only_the_rubric = all(each.cause in (None, "rubric", "upstream") or each.node.stage == "labels" for each in kept)
+    edited = any(
+        (each.cause == "rubric" and (each.node.round > 0 or each.node.stage == "judge_audit"))
+        or (each.cause and each.node.stage == "labels")
+        for each in kept
+    )
+    return start if only_the_rubric and edited else 1
+
+
+def _check_start(campaign: Campaign, records: RecordStore, start: int) -> None:
+    """Raise `ConfigError` unless the rounds before `start` are there to be kept."""
+    if not 1 <= start <= campaign.rounds:
+        raise ConfigError(f"round_{start}: {campaign.name} has rounds 1 to {campaign.rounds}")
+    if start > 1 and records.current(f"{campaign.name}/round_{start - 1}/checkpoints") is None:
+        raise ConfigError(
+            f"round_{start} starts from {campaign.name}/round_{start - 1}/checkpoints, which was never made; "
+            "start from an earlier round"
+        )

@@ -1,0 +1,89 @@
+"""The plan of a campaign: one step a stage, with reasons, rows, and an estimate."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.pipeline.plan.decisions import Cause, Decision
+from rft_pipeline.pipeline.plan.estimate import Rates, rates
+from rft_pipeline.pipeline.plan.first_round import settle
+from rft_pipeline.pipeline.plan.work import Rows, rows_there, work_of
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.store import Home, RecordStore
+
+SECONDS_AN_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Step:
+    """What would happen to one stage."""
+
+    key: str
+    action: str
+    """`run` or `skip`."""
+    reasons: list[str]
+    rows: Rows
+    work: dict[str, int]
+    """What would be made, counted: `rollouts`, `judgements of polite`, `steps`."""
+    cause: Cause | None
+    seconds: float | None
+    """Estimated; null when something would be made that was never timed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `rft run` would do."""
+
+    steps: list[Step]
+    first_round: int
+    """Rounds before it keep what they have."""
+    seconds: float | None
+    """Of all stages that would run."""
+    cost: float | None
+    """At the price of a machine hour in campaign.yaml."""
+    currency: str
+
+
+def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
+    """Steps upstream first, for a run from round `start`, or from where `on_rubric_change` lets one begin.
+
+    Raises `DataError` for a missing prompts file, `ConfigError` when rounds before `start` were never made.
+    """
+    records = RecordStore(home.store)
+    sources = source_hashes(campaign, home, fetch=False)
+    settled = settle(campaign, records, sources, start)
+    why = f"on_rubric_change: {campaign.on_rubric_change}" if start is None else f"the run starts from round_{start}"
+    timed = rates(campaign, records.all(campaign.name))
+    steps = []
+    for decision in settled.decisions:
+        if decision.cause is not None:
+            steps.append(_running(campaign, decision, sources, home, timed))
+            continue
+        kept = [f"kept as it is ({why})"] if decision.node.name in settled.kept else []
+        steps.append(Step(decision.node.key, "skip", kept, rows_there(decision), {}, None, 0.0))
+    seconds = [step.seconds for step in steps]
+    total = None if None in seconds else sum(each for each in seconds if each is not None)
+    cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
+    return Plan(steps, settled.first_round, total, cost, campaign.prices.currency)
+
+
+def as_json(planned: Plan) -> dict[str, Any]:
+    """Plain data: `stages`, and what holds for all of them."""
+    plain = asdict(planned)
+    return {"stages": plain.pop("steps"), **plain}
+
+
+def _running(campaign: Campaign, decision: Decision, sources: dict[str, str], home: Home, timed: Rates) -> Step:
+    work = work_of(campaign, decision, sources, home)
+    seconds = timed.seconds(decision.node.stage, work)
+    later = [f"up to {work.later} judgements more, of phrases that pay"] if work.later else []
+    refusal = [f"it will refuse: {work.refusal}"] if work.refusal else []
+    return Step(
+        key=decision.node.key,
+        action="run",
+        reasons=[*decision.reasons, *later, *refusal],
+        rows=work.rows,
+        work=work.make,
+        cause=decision.cause,
+        seconds=None if seconds is None else round(seconds, 1),
+    )

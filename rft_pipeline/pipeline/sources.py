@@ -1,0 +1,96 @@
+"""Hashes of what lies outside the graph: prompt files, anchors, people's labels, models and the champion."""
+
+import json
+from pathlib import Path
+
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign, PromptSource
+from rft_pipeline.campaign.addresses import as_they_answer, judge_models
+from rft_pipeline.campaign.cycles import DRIFT, cycle_of
+from rft_pipeline.errors import DataError
+from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
+from rft_pipeline.promotion import looks
+from rft_pipeline.store import Home, champions
+
+DECIDING = "champion"
+"""Begins the names of sources that only the promotion reads."""
+ABSENT = "absent"
+"""Stands for the hash of a model that was not fetched yet: nothing made from it can be there."""
+
+
+def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
+    """Source → hash, and the looks of promotions as JSON. With `fetch`, models that are not there yet are fetched;
+    otherwise they are `absent`.
+
+    People's labels are a source once there are any. Raises `DataError` for a missing prompts file, `ModelError` for a
+    model that cannot be had.
+    """
+    wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
+    labels = {
+        "labels": source_of(campaign, home.store),
+        HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
+    }
+    find = models.identify if fetch else models.known
+    found = {name: find(model, home.models, campaign.folder) or ABSENT for name, model in wanted.items()}
+    return {
+        "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
+        "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
+        **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
+        **{name: content for name, content in labels.items() if content is not None},
+        **as_they_answer(campaign, found),
+        **_champions(home.root, campaign.name),
+        **_looks(home.root, campaign.name),
+        **_drift(campaign, home),
+    }
+
+
+def where_from(campaign: Campaign, source: str) -> str:
+    """A source as a person knows it: its name, and its file or model where it has one."""
+    places = {
+        "prompts.train": campaign.folder / campaign.prompts.train.source,
+        "prompts.eval": campaign.folder / campaign.prompts.eval.source,
+        "anchors": campaign.anchors_path,
+        "policy": f"model {campaign.policy.model}",
+        **{name: f"model {model}" for name, model in judge_models(campaign).items()},
+    }
+    place = places.get(source)
+    return source if place is None else f"{source} ({place})"
+
+
+def _champions(root: Path, campaign: str) -> dict[str, str]:
+    """The champion in force; and by the report it was promoted on, whom that had to beat, empty for nobody."""
+    known = champions.history(root, campaign)
+    now = champions.in_force(known)
+    if now is None:
+        return {}
+    evidence = champions.promotion_of(known, now).evidence
+    beaten = champions.against(known, evidence)
+    return {"champion": now.content_hash, f"champion.{evidence}": "" if beaten is None else beaten.content_hash}
+
+
+def _looks(root: Path, campaign: str) -> dict[str, str]:
+    """How often promotions looked at which held-out prompts; nothing before the first decision."""
+    found = looks.read(root, campaign)
+    return {looks.LOOKS: json.dumps(found)} if found else {}
+
+
+def _drift(campaign: Campaign, home: Home) -> dict[str, str]:
+    """How the judges had scored the anchors when the cycle began, where alarms go on from it."""
+    cycle = None if campaign.alarms is None or campaign.anchors_path is None else cycle_of(campaign, home)
+    return {} if cycle is None or cycle.drift is None else {DRIFT: fingerprint(cycle.drift)}
+
+
+def _anchors_hash(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; campaign.yaml names it as anchors")
+    return file_sha256(path)
+
+
+def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:
+    if source.kind == "hub":
+        return fingerprint({"hub": source.source, "split": source.split})
+    path = campaign.folder / source.source
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; campaign.yaml of {campaign.name} names it as prompts")
+    return file_sha256(path)

@@ -1,0 +1,282 @@
+"""MLflow: one experiment a campaign, a parent run a configuration, a child run a round.
+
+A configuration is all that results follow from: settings, prompts, models and code versions. A run is found again by
+its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage logs, it logs from its
+record; training steps are logged live as well. Weights stay in the store: MLflow gets a model that points to them.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.cycles import Cycle, cycle_of
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.pipeline.sources import DECIDING
+from rft_pipeline.report.markdown import plain
+from rft_pipeline.stages.graph import CODE_VERSIONS, Node
+from rft_pipeline.store import Home, Record
+from rft_pipeline.store.records import STEPS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MLFLOW_RUN_NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the run's description."""
+PROMOTED = "rft.promoted"
+DECISION = "rft.decision"
+"""Tags of a parent run: the round that is champion by its promotion, or none; and what was decided, in words."""
+TRAIN = "train/"
+"""Before the names of step metrics in MLflow."""
+
+
+def dagster_url() -> str:
+    """Where links to Dagster point: RFT_DAGSTER_URL, or the address `rft ui` serves."""
+    return _without_login(os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000"))
+
+
+def mlflow_url(home: Home) -> str:
+    """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
+    uri = home.mlflow_uri
+    return _without_login(os.environ.get("RFT_MLFLOW_URL", uri if uri.startswith("http") else "http://127.0.0.1:5000"))
+
+
+def _without_login(address: str) -> str:
+    """An address that anyone may see: without user, password and query."""
+    url = urlsplit(address)
+    return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
+
+
+def asset_url(key: str) -> str:
+    """The page of an asset."""
+    return f"{dagster_url()}/assets/{key}"
+
+
+def dagster_run_url(run_id: str) -> str:
+    """The page of a Dagster run."""
+    return f"{dagster_url()}/runs/{run_id}"
+
+
+def run_url(home: Home, run_id: str) -> str:
+    """The page of an MLflow run; MLflow finds the experiment itself."""
+    return f"{mlflow_url(home)}/#/runs/{run_id}"
+
+
+class Tracker:
+    """Logs one stage of one campaign."""
+
+    def __init__(
+        self, home: Home, campaign: Campaign, node: Node, sources: Mapping[str, str], dagster_run_id: str | None
+    ) -> None:
+        self.home = home
+        self.campaign = campaign
+        self.node = node
+        self.sources = sources
+        self.dagster_run_id = dagster_run_id
+
+    @cached_property
+    def run_id(self) -> str:
+        """The MLflow run of this node: its round's, or the parent for the sources."""
+        if self.node.round == 0 or self.node.stage == "promotion":
+            return self._parent
+        tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
+        return self._find_or_create(f"{self._cycle_name}round {self.node.round}", tags)
+
+    @cached_property
+    def _parent(self) -> str:
+        name = f"{self.campaign.name} {self._cycle_name}{self._config_id}"
+        return self._find_or_create(name, {"rft.config": self._config_id})
+
+    @cached_property
+    def _cycle(self) -> Cycle | None:
+        return cycle_of(self.campaign, self.home)
+
+    @property
+    def _cycle_name(self) -> str:
+        return "" if self._cycle is None else f"cycle {self._cycle.number} "
+
+    def log_step(self, step: int, metrics: dict[str, float]) -> None:
+        """Metrics of one optimiser step, unless a run that was killed logged them before."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        if step in self._steps_there:
+            return
+        now = get_current_time_millis()
+        self._client.log_batch(
+            self.run_id, metrics=[Metric(TRAIN + name, value, now, step) for name, value in metrics.items()]
+        )
+
+    @cached_property
+    def _steps_there(self) -> set[int]:
+        return {metric.step for metric in self._client.get_metric_history(self.run_id, f"{TRAIN}loss")}
+
+    def log_record(self, record: Record) -> str:
+        """Log a record's numbers and links into the node's run, once; returns the run's id."""
+        tag = f"rft.{self.node.stage}"
+        logged = self._client.get_run(self.run_id).data.tags.get(tag)
+        if logged != record.fingerprint:
+            self._log(record)
+            self._client.set_tag(self.run_id, tag, record.fingerprint)
+        return self.run_id
+
+    def log_outcome(self, promoted: str, said: str) -> None:
+        """What became of a promotion's decision. Without a new record it may be another than before: a person moves
+        champions too."""
+        there = self._client.get_run(self.run_id).data.tags
+        if (there.get(PROMOTED), there.get(DECISION)) == (promoted, said):
+            return
+        self._client.set_tag(self.run_id, PROMOTED, promoted)
+        self._client.set_tag(self.run_id, DECISION, said)
+        self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
+
+    def _log(self, record: Record) -> None:
+        client = self._client
+        numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
+        for name, number in numbers.items():
+            client.log_metric(self.run_id, f"{record.payload['stage']}/{name}", number)
+        client.set_tag(self.run_id, f"{record.payload['stage']}.folder", str(record.folder))
+        for name, value in self._links(record).items():
+            client.set_tag(self.run_id, name, value)
+        client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
+        match record.payload["stage"]:
+            case "reward_batches":
+                self._log_dataset(record)
+            case "checkpoints":
+                self._log_checkpoint(record)
+            case "eval_reports":
+                for name in ("report.html", "report.json"):
+                    client.log_artifact(self.run_id, str(record.path(name)))
+                client.set_terminated(self.run_id)
+                if self.node.round == self.campaign.rounds:
+                    client.set_terminated(self._parent)
+            case "promotion":
+                for name in ("promotion.html", "promotion.json"):
+                    client.log_artifact(self.run_id, str(record.path(name)))
+            case _:
+                pass
+
+    def _links(self, record: Record) -> dict[str, str]:
+        stage = record.payload["stage"]
+        links = {
+            f"dagster.{stage}.asset_key": record.key,
+            f"dagster.{stage}.url": asset_url(record.key),
+            f"rft.record.{stage}": record.address,
+        } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
+        if run := record.dagster_run_id or self.dagster_run_id:
+            links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
+        return links
+
+    def _description(self) -> str:
+        """The run's links as Markdown: MLflow shows the addresses in tags as plain text."""
+        tags = self._client.get_run(self.run_id).data.tags
+        made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
+        lines = [
+            *([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []),
+            f"Made{made_in} from stages that lead to their assets:",
+            "",
+            "| stage | record | made from |",
+            "|---|---|---|",
+        ]
+        for stage in (name for name in CODE_VERSIONS if f"rft.record.{name}" in tags):
+            above = [value for name, value in tags.items() if name.startswith(f"rft.upstream.{stage}.")]
+            made_from = "<br>".join(f"`{address}`" for address in above)
+            lines.append(
+                f"| [{stage}]({tags[f'dagster.{stage}.url']}) | `{tags[f'rft.record.{stage}']}` | {made_from} |"
+            )
+        return "\n".join(lines)
+
+    def _log_dataset(self, record: Record) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = {"uri": str(record.path("reward_batches.parquet"))}
+        dataset = Dataset(
+            name=record.key,
+            digest=record.content_hash,
+            source_type="local",
+            source=json.dumps(source),
+            profile=json.dumps(record.rows),
+        )
+        self._client.log_inputs(
+            self.run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])]
+        )
+
+    def _log_checkpoint(self, record: Record) -> None:
+        settings = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
+        for key, value in settings.items():
+            self._client.log_param(self.run_id, key, value)
+        if record.cached:
+            for line in record.path(STEPS).read_text(encoding="utf-8").splitlines():
+                metrics = json.loads(line)
+                self.log_step(metrics.pop("step"), metrics)
+        self._log_model(record, settings)
+
+    def _log_model(self, record: Record, settings: dict[str, str]) -> None:
+        """A model whose weights lie elsewhere. `mlflow.create_external_model` does the same, but sets the tracking URI
+        of the whole process and of its children."""
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.models.utils import get_external_mlflow_model_spec
+
+        model = self._client.create_logged_model(
+            self._experiment,
+            name=record.key.replace("/", "-"),
+            source_run_id=self.run_id,
+            tags={
+                "mlflow.model.isExternal": "true",
+                "rft.fingerprint": record.fingerprint,
+                "rft.folder": str(record.folder / "checkpoint"),
+            },
+            params=settings,
+            model_type=str(record.payload["settings"]["weights"]),
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            get_external_mlflow_model_spec(model).save(str(Path(scratch) / "MLmodel"))
+            self._client.log_model_artifacts(model.model_id, scratch)
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=record.rows["steps"])])
+
+    @cached_property
+    def _config_id(self) -> str:
+        sources = {name: content for name, content in self.sources.items() if not name.startswith(DECIDING)}
+        return fingerprint([self.campaign.identity, sources, CODE_VERSIONS])
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        self.home.root.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            client = self.home.mlflow_client()
+            client.search_experiments(max_results=1)
+        return client
+
+    def _alone(self) -> FileLock:
+        """Held while a database, experiment or run may have to be created: two steps of one run start together."""
+        return FileLock(self.home.root / "mlflow.lock")
+
+    @cached_property
+    def _experiment(self) -> str:
+        client = self._client
+        with self._alone():
+            found = client.get_experiment_by_name(self.campaign.name)
+            if found is not None:
+                return str(found.experiment_id)
+            return client.create_experiment(self.campaign.name, artifact_location=self.home.mlflow_artifacts)
+
+    def _find_or_create(self, name: str, tags: dict[str, str]) -> str:
+        where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        client, experiment = self._client, self._experiment
+        with self._alone():
+            found = client.search_runs([experiment], filter_string=where, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            about = {"rft.campaign": self.campaign.name}
+            if self._cycle is not None:
+                about |= {tag.replace("/", "."): value for tag, value in self._cycle.tags.items()}
+            run = client.create_run(experiment, tags={**tags, **about}, run_name=name)
+            return str(run.info.run_id)

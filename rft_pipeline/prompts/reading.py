@@ -1,0 +1,233 @@
+"""Prompts and anchors: rows of files as tables, each row checked once, here.
+
+A prompt's id is the fingerprint of its messages: a reworded prompt is another prompt, and whatever was sampled for the
+old wording stays with the old id. The id in the file only names the row for people.
+"""
+
+import typing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign, Format, PromptSource
+from rft_pipeline.campaign.rubric import Rubric
+from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.fingerprint import canonical_json, fingerprint
+from rft_pipeline.prompts.rows import Row, csv_rows, hub_rows, jsonl_rows, parquet_rows, refuse, shown
+
+ROLES = ("system", "user", "assistant")
+FINISH_REASONS = ("stop", "length")
+
+PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.String, "fields": pl.String})
+"""`messages` is a JSON list of {role, content}, `fields` a JSON object of the row's further columns."""
+
+_ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
+
+
+class Prompts(NamedTuple):
+    """Prompts of which no two are alike, and how many rows were left out for that."""
+
+    rows: pl.DataFrame
+    merged: int
+
+
+def read_prompts(campaign: Campaign) -> Prompts:
+    """Both splits of a campaign: prompt_id, id, split (`train` or `eval`), messages, fields.
+
+    Of rows with the same messages in one split the first stays. Raises what `read_source` raises.
+    """
+    found = []
+    for split, source in (("train", campaign.prompts.train), ("eval", campaign.prompts.eval)):
+        rows, merged = merge_duplicates(read_source(source, campaign.folder))
+        found.append((rows.with_columns(pl.lit(split).alias("split")), merged))
+    rows = pl.concat([rows for rows, _ in found])
+    return Prompts(rows.select("prompt_id", "id", "split", "messages", "fields"), sum(merged for _, merged in found))
+
+
+def merge_duplicates(rows: pl.DataFrame) -> Prompts:
+    """Of rows with the same prompt_id the first stays."""
+    unique = rows.unique("prompt_id", keep="first", maintain_order=True)
+    return Prompts(unique, rows.height - unique.height)
+
+
+def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
+    """All rows of one source, in order, with the columns of `PROMPTS`.
+
+    `id` is the row's own, or `<file name>:<row>` where it has none. A prompt is a text or a list of messages, of which
+    everything up to the last user turn counts.
+
+    Raises `ConfigError` for a format that is not known, `DataError` with a line for each row that cannot be used.
+    """
+    where = source_name(source, folder)
+    id_key = source.columns.get("id", "id")
+    prompt_key = source.columns.get("prompt", "messages" if source.kind == "chat_log" else "prompt")
+    findings: list[str] = []
+    rows = _rows(source, folder / source.source, findings)
+    if not rows and not findings:
+        raise DataError(f"{where}: holds no rows; at least one prompt is needed")
+    columns = {name: None for row in rows for name in row.values}
+    for ours, theirs in {"prompt": prompt_key, **source.columns}.items():
+        if rows and theirs not in columns:
+            there = f"it has: {', '.join(columns) or 'none'}"
+            raise DataError(f"{where}: no column {theirs!r} for our {ours!r}; {there} (map names under `columns`)")
+    prompts = []
+    for row in rows:
+        try:
+            prompts.append(_prompt(row, id_key, prompt_key, source))
+        except DataError as error:
+            findings.append(f"{where}: {row.place}: {error}")
+    refuse(findings)
+    return pl.DataFrame(prompts, schema=PROMPTS, orient="row")
+
+
+def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
+    """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source, by.
+
+    `prompt_id` names the group of anchors that share a prompt. `labels` is a struct with a field for each criterion of
+    the rubric: 0, 1, or null where nobody decided. `by` is the model that wrote the reply, or null. A completion may be
+    empty. `fields` holds the row's further keys.
+
+    Raises `DataError` with a line for each row that cannot be used.
+    """
+    findings: list[str] = []
+    anchors = []
+    for row in jsonl_rows(path, findings):
+        try:
+            anchors.append(_anchor(row, path.name, rubric.names))
+        except DataError as error:
+            findings.append(f"{path}: {row.place}: {error}")
+    refuse(findings)
+    if not anchors:
+        raise DataError(f"{path}: holds no anchors; leave `anchors` out of campaign.yaml to work without")
+    texts = dict.fromkeys(("id", "prompt_id", "messages", "completion", "finish_reason", "fields"), pl.String)
+    labels = pl.Struct(dict.fromkeys(rubric.names, pl.Int64))
+    return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String, "by": pl.String})
+
+
+def content_hash(frame: pl.DataFrame) -> str:
+    """Hash of a frame's rows in order, without the column `id`, which names rows for people and changes no result.
+
+    How a file was spelled (key order, white space, blank lines, JSON Lines or Parquet) does not show in it.
+    """
+    return fingerprint(frame.drop("id", strict=False).to_dicts())
+
+
+def source_name(source: PromptSource, folder: Path) -> str:
+    """A source as it stands in messages."""
+    return f"hub data set {source.source}" if source.kind == "hub" else str(folder / source.source)
+
+
+def _rows(source: PromptSource, path: Path, findings: list[str]) -> list[Row]:
+    match source.kind:
+        case "jsonl" | "chat_log":
+            return jsonl_rows(path, findings)
+        case "csv":
+            return csv_rows(path, findings)
+        case "parquet":
+            return parquet_rows(path)
+        case "hub":
+            return hub_rows(source.source, source.split)
+        case other:
+            allowed = ", ".join(typing.get_args(Format))
+            raise ConfigError(
+                f"{path}: format {other!r} is not known; allowed: {allowed} (set `format` for the source)"
+            )
+
+
+def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tuple[str, str, str, str]:
+    value = row.values.get(prompt_key)
+    if source.kind == "chat_log" and not isinstance(value, list):
+        raise DataError(f"{prompt_key}: must be a list of messages, is {shown(value)}")
+    messages = messages_of(value, prompt_key)
+    fields = {name: value for name, value in row.values.items() if name not in (id_key, prompt_key)}
+    name = name_of(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
+    text = _canonical(messages)
+    return fingerprint(messages), name, text, _canonical(fields)
+
+
+def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
+    values = row.values
+    messages = messages_of(values.get("prompt"), "prompt")
+    reason = values.get("finish_reason", "stop")
+    if reason not in FINISH_REASONS:
+        raise DataError(f"finish_reason: must be {' or '.join(FINISH_REASONS)}, is {shown(reason)}")
+    return {
+        "id": name_of(row, "id", file),
+        "prompt_id": _text(values.get("prompt_id", fingerprint(messages)), "prompt_id"),
+        "messages": _canonical(messages),
+        "completion": _text(values.get("completion"), "completion"),
+        "finish_reason": reason,
+        "fields": _canonical({key: value for key, value in values.items() if key not in _ANCHOR_KEYS}),
+        "labels": _labels(values.get("labels"), criteria),
+        **{key: None if values.get(key) is None else _text(values[key], key) for key in ("source", "by")},
+    }
+
+
+def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
+    if not isinstance(value, dict):
+        raise DataError(f"labels: must map criteria to 0, 1 or null, is {shown(value)}")
+    for name, label in value.items():
+        if name not in criteria:
+            raise DataError(f"labels.{name}: the rubric has no such criterion; it has: {', '.join(criteria)}")
+        if label is not None and (type(label) is not int or label not in (0, 1)):
+            raise DataError(f"labels.{name}: must be 0, 1 or null, is {shown(label)}")
+    return {name: value.get(name) for name in criteria}
+
+
+def messages_of(value: Any, key: str) -> list[dict[str, str]]:
+    """A text or a list of messages as the messages up to the last user turn; their further keys are left out.
+
+    What follows that turn, e.g. a call of a tool, is not read. Raises `DataError` naming the key.
+    """
+    if value is None:
+        raise DataError(f"{key}: is missing")
+    if isinstance(value, str):
+        turns = [{"role": "user", "content": value}]
+    elif isinstance(value, list):
+        users = [i for i, turn in enumerate(value) if isinstance(turn, dict) and turn.get("role") == "user"]
+        read = value[: users[-1] + 1] if users else value
+        turns = [_turn(turn, f"{key}[{i}]") for i, turn in enumerate(read)]
+        if not users:
+            raise DataError(f"{key}: no user turn among its {len(turns)} messages")
+    else:
+        raise DataError(f"{key}: must be a text or a list of messages, is {shown(value)}")
+    if not turns[-1]["content"].strip():
+        raise DataError(f"{key}: is empty")
+    return turns
+
+
+def _turn(turn: Any, key: str) -> dict[str, str]:
+    if not isinstance(turn, dict):
+        raise DataError(f"{key}: must be an object with role and content, is {shown(turn)}")
+    if turn.get("role") not in ROLES:
+        raise DataError(f"{key}.role: must be one of {', '.join(ROLES)}, is {shown(turn.get('role'))}")
+    content = turn.get("content")
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        content = "".join(_text(part.get("text"), f"{key}.content[{i}].text") for i, part in enumerate(content))
+    return {"role": turn["role"], "content": _text(content, f"{key}.content")}
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{key}: must be a text, is {shown(value)}")
+    return value
+
+
+def name_of(row: Row, key: str, file: str) -> str:
+    """A row's own name, or `<file>:<row>` where it has none. Raises `DataError`."""
+    value = row.values.get(key)
+    if value is None:
+        return f"{file}:{row.number}"
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{key}: must be a text or a whole number, is {shown(value)}")
+    if not str(value).strip():
+        raise DataError(f"{key}: is empty; leave it out and the row is named {file}:{row.number}")
+    return str(value)
+
+
+def _canonical(value: Any) -> str:
+    try:
+        return canonical_json(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(str(error).removeprefix("$.")) from error

@@ -1,0 +1,201 @@
+"""Personal data in what is trained on: e-mail addresses, phone and card numbers, and what a user's own code finds.
+
+Phone numbers are told by `phonenumbers` (the library behind Android's): it knows every country's numbering plan, so
+that prices and most order numbers stay, where a regular expression takes them or misses local spellings. Dates, decimal
+fractions, versions and ISBNs are kept from it: many are valid numbers somewhere. Cards are told by the lengths of their
+brands, the groups they are printed in, and their check digit.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rft_pipeline.campaign import PersonalData, Retrain
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.user_code import Code
+
+Finder = Callable[[str], list[tuple[int, int]]]
+"""Text → where it holds personal data: begin and end of each, none within another."""
+
+_MARKS = "".join(chr(point) for point in range(0x10000) if unicodedata.category(chr(point))[0] == "M")
+"""Characters that belong to the letter before them: accents, vowel signs."""
+_DOT = r"(?:\.|%2[Ee])"
+_LABEL = rf"[^\W_](?:[\w{_MARKS}-]*(?:[^\W_]|[{_MARKS}]))?"
+_DOMAIN = rf"(?:{_LABEL}{_DOT})+(?:xn--[\w-]*[^\W_]|(?:[^\W\d_][{_MARKS}]*){{2,}})"
+_LOCAL = rf"\w{_MARKS}.%+'/!#$*^`{{}}~-"
+_EMAIL = re.compile(rf"(?<![{_LOCAL}])[.'/!#*^`{{}}~]*+([{_LOCAL}]++[@＠]{_DOMAIN})")
+_EMAIL_IN_URL = re.compile(rf"(?<![\w.+%'-])((?:[\w.+'-]|%(?!40)[0-9A-Fa-f]{{2}})++%40{_DOMAIN})")
+
+_SPACE = r"[\s_\u00ad\u200b-\u200d\u2060\ufeff]{0,4}"
+_BETWEEN = rf"{_SPACE}[-\u2010-\u2015\u2212/.,]?{_SPACE}"
+_PRINTED = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4))
+"""Digits of the groups that card numbers are printed in."""
+_CARDS = [
+    re.compile(rf"(?<!\d)(?<!\d\.)(?=({digits})(?!\d))")
+    for digits in (*(_BETWEEN.join(rf"\d{{{count}}}" for count in groups) for groups in _PRINTED), r"\d{13,19}")
+]
+_LIST = re.compile(r"(?<!\d)\d{4}([\s,;]{1,2})\d{4}(?:\1\d{4}){7,}(?!\d)")
+"""Nine groups of four digits in a row, which are no two cards side by side."""
+_CLOCK = r"(?:,?\s+\d{1,2}[:.]\d\d(?:[:.]\d\d)?)?"
+_DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)\d\d"
+_DATES = rf"(?:{_DAY}([./-]){_MONTH}\1{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}|{_YEAR}([./-]){_MONTH}\2{_DAY}){_CLOCK}(?!\.?\d)"
+_NO_PHONE = re.compile(
+    rf"(?<!\d)(?<!\d[./-])(?:{_DATES}|\d{{1,2}}\.\d{{5,}}|\d+\.\d{{11,}})"
+    r"|\bISBN(?:-1[03])?:?\s*\d[\d -]{8,15}[\dX]\b"
+    r"|\b(?:v|ver|version)\.?\s*\d+(?:\.\d+)+",
+    re.IGNORECASE,
+)
+_NORTH_AMERICAN = re.compile(r"(?<!\d)\d{3}([ .-])\d{3}\1\d{4}(?!\d)")
+"""Two of these side by side look like one number of another country, which they are not."""
+_PHONE_DIGITS = 6
+"""No phone number has fewer."""
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """Replaces personal data in texts."""
+
+    finders: dict[PersonalData, Finder]
+    """Applied in this order: a card number holds what looks like a phone number."""
+    own: Code | None = None
+    """The user's function, text → text, applied first."""
+
+    @classmethod
+    def of(cls, retrain: Retrain) -> "Redactor":
+        """As the settings have it. Raises `ConfigError` for a region nobody knows."""
+        finders: dict[PersonalData, Finder] = {"email": emails, "card": cards, "phone": phones(retrain.phone_regions)}
+        wanted = {name: find for name, find in finders.items() if name in retrain.redact}
+        return cls(wanted, retrain.redact_with)
+
+    def clean(self, value: Any, found: Counter[str]) -> Any:
+        """Plain data with all its texts redacted, whole numbers that are personal data too; keys stay.
+
+        What was replaced is counted in `found`, for the user's function the texts it changed. Raises `ConfigError` when
+        that function fails or returns no text.
+        """
+        match value:
+            case str():
+                return self._text(value, found)
+            case bool():
+                return value
+            case int() | float() if value == value // 1:
+                text = self._text(str(int(value)), found)
+                return value if text == str(int(value)) else text
+            case dict():
+                return {key: self.clean(item, found) for key, item in value.items()}
+            case list():
+                return [self.clean(item, found) for item in value]
+            case _:
+                return value
+
+    def _text(self, text: str, found: Counter[str]) -> str:
+        if self.own is not None:
+            changed = _call(self.own, text)
+            found[self.own.path] += changed != text
+            text = changed
+        for name, find in self.finders.items():
+            spans = find(text)
+            found[name] += len(spans)
+            for begin, end in reversed(spans):
+                text = f"{text[:begin]}<{name}>{text[end:]}"
+        return text
+
+
+def emails(text: str) -> list[tuple[int, int]]:
+    """Where e-mail addresses stand, also as part of a URL."""
+    return _joined([match.span(1) for pattern in (_EMAIL, _EMAIL_IN_URL) for match in pattern.finditer(text)])
+
+
+def cards(text: str) -> list[tuple[int, int]]:
+    """Where the numbers of payment cards stand, in one piece or in printed groups: those of a brand's length that pass
+    the check of Luhn (1960). Digits beside them, e.g. an expiry date, are no part of the number."""
+    text = _LIST.sub(lambda match: "|" * len(match.group()), text)
+    found = [match.span(1) for pattern in _CARDS for match in pattern.finditer(text) if _is_card(match.group(1))]
+    return _joined(found)
+
+
+def phones(regions: Sequence[str]) -> Finder:
+    """Finds numbers with their country's prefix, and those that are valid in one of the regions without it.
+
+    Raises `ConfigError` for a region nobody knows.
+    """
+    import phonenumbers
+
+    if unknown := sorted(set(regions) - set(phonenumbers.SUPPORTED_REGIONS)):
+        raise ConfigError(
+            f"schedule.retrain.phone_regions: {', '.join(unknown)} is no region; use ISO codes like US, GB, DE"
+        )
+
+    def find(text: str) -> list[tuple[int, int]]:
+        if sum(map(str.isdigit, text)) < _PHONE_DIGITS:
+            return []
+        masked = _NO_PHONE.sub(lambda match: "|" * len(match.group()), text)
+        side_by_side = [match.span() for match in _NORTH_AMERICAN.finditer(masked) if is_valid(match.group())]
+        broken = [span for span in within(masked.replace("\n", " ")) if _broken(text, *span)]
+        return _joined([*within(masked), *side_by_side, *broken])
+
+    def is_valid(number: str) -> bool:
+        return "US" in regions and phonenumbers.is_valid_number(phonenumbers.parse(number, "US"))
+
+    def within(text: str) -> list[tuple[int, int]]:
+        return [
+            (match.start, match.end)
+            for region in regions or (None,)
+            for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.VALID)
+        ]
+
+    return find
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if joined and begin < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _broken(text: str, begin: int, end: int) -> bool:
+    """Whether a number runs over one line break, and is written as phone numbers are; lists of numbers are not."""
+    return text.count("\n", begin, end) == 1 and any(sign in text[begin:end] for sign in "+(-")
+
+
+def _is_card(text: str) -> bool:
+    digits = [int(each) for each in text if each.isdecimal()]
+    if len(digits) not in _lengths("".join(map(str, digits[:4]))):
+        return False
+    doubled = (digit * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
+    return sum(each // 10 + each % 10 for each in doubled) % 10 == 0
+
+
+def _lengths(first: str) -> Container[int]:
+    """How many digits a card has whose number begins so (ISO/IEC 7812): American Express and Diners, Visa, Mastercard,
+    Maestro and Discover."""
+    match first[0]:
+        case "3":
+            return range(14, 17)
+        case "4":
+            return (13, 16, 19)
+        case "6":
+            return range(16, 20)
+        case _:
+            return (16,) if first[0] == "5" or "2221" <= first <= "2720" else ()
+
+
+def _call(own: Code, text: str) -> str:
+    function = own.load()
+    try:
+        changed = function(text)
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(f"schedule.retrain.redact_with: {own.path} raised {type(error).__name__}: {error}") from error
+    if not isinstance(changed, str):
+        raise ConfigError(
+            f"schedule.retrain.redact_with: {own.path} must return the redacted text, returned {type(changed).__name__}"
+        )
+    return changed

@@ -1,0 +1,120 @@
+"""The promotion's page: which round became the champion, every round's bounds, and what was failed by how much."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+from markupsafe import Markup
+
+from rft_pipeline.promotion.decide import PROMPTS
+from rft_pipeline.promotion.looks import confidence
+from rft_pipeline.report.page import environment, signed
+from rft_pipeline.report.plots import FONT, GRID, INK, MUTED, round_name, to_svg
+
+PASSED, FAILED = "#0f7a5a", "#b4372f"
+WIDTH = 740
+
+
+def render_promotion(decided: Mapping[str, Any], title: str, description: str, report: str) -> str:
+    """The whole page, one HTML file that loads nothing; `decided` is what `promotion.json` holds, `report` the address
+    of the eval report it was decided on."""
+    chart = forest(decided)
+    rounds = decided["rounds"]
+    return (
+        environment()
+        .get_template("promotion.html.jinja")
+        .render(
+            title=title,
+            description=description,
+            report=report,
+            decided=decided,
+            promoted=next((each for each in rounds if each["round"] == decided["promoted"]), None),
+            passed=[each for each in rounds if each["passed"]],
+            failed=[each for each in rounds if not each["passed"]],
+            bounds=bound_lines(decided),
+            counted=PROMPTS,
+            confidence=confidence(decided["level"]),
+            chance=lambda share: f"{share:.2g}",
+            forest=None if chart is None else Markup(to_svg(chart)),
+            round_name=round_name,
+        )
+    )
+
+
+def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
+    """Name of each bound → what its lower bound must lie above, how many prompts must tell, what the alarms must
+    not say."""
+    found: dict[str, str] = {}
+    for each in decided["rounds"]:
+        for bound in each["bounds"]:
+            found.setdefault(bound["name"], _needed(bound))
+    return found
+
+
+def _needed(bound: Mapping[str, Any]) -> str:
+    if bound["needed"] is None:
+        return "not stop"
+    return f"at least {bound['needed']:.0f}" if bound["name"] == PROMPTS else f"above {signed(bound['needed'])}"
+
+
+def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
+    """Each round minus the champion with its interval, a panel a bound; None where no difference is known.
+
+    The lower end must lie right of the dashed line.
+    """
+    rows = [
+        {
+            "bound": bound["name"].replace("_", " "),
+            "round": round_name(each["round"]),
+            "mean": bound["mean"],
+            "lower": bound["found"],
+            "upper": bound["upper"],
+            "needed": bound["needed"],
+            "told": "passed" if bound["passed"] else "failed",
+        }
+        for each in decided["rounds"]
+        for bound in each["bounds"]
+        if bound["found"] is not None and bound["name"] != PROMPTS
+    ]
+    if not rows:
+        return None
+    told = alt.Color(
+        "told:N",
+        scale=alt.Scale(domain=["passed", "failed"], range=[PASSED, FAILED]),
+        legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
+    )
+    shape = alt.Shape("told:N", scale=alt.Scale(domain=["passed", "failed"], range=["circle", "diamond"]))
+    y = alt.Y("round:N", title=None, sort=list(dict.fromkeys(str(row["round"]) for row in rows)))
+    title = f"difference to {decided['champion']}"
+    x = alt.X("mean:Q", title=title, axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12))
+    chart = alt.Chart()
+    zero = chart.mark_rule(color=GRID, strokeWidth=1.5).encode(x=alt.datum(0))
+    needed = chart.mark_rule(color=INK, strokeDash=[4, 3], opacity=0.7).encode(x="needed:Q")
+    interval = chart.mark_rule(strokeWidth=2.5).encode(x="lower:Q", x2="upper:Q", y=y, color=told)
+    point = chart.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=told, shape=shape)
+    row = alt.Row(
+        "bound:N",
+        sort=list(dict.fromkeys(str(each["bound"]) for each in rows)),
+        title=None,
+        header=alt.Header(
+            labelAngle=0,
+            labelAlign="left",
+            labelOrient="top",
+            labelAnchor="start",
+            labelFontSize=13,
+            labelColor=INK,
+            labelPadding=3,
+        ),
+    )
+    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
+    drawn: alt.FacetChart = (
+        alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
+        .properties(width=WIDTH, height=alt.Step(22))
+        .facet(row=row, spacing=14)
+        .configure(font=FONT, background="white")
+        .configure_view(stroke=GRID)
+        .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
+        .configure_axisY(grid=False)
+        .configure_legend(labelFontSize=12, labelColor=INK, symbolSize=90)
+    )
+    return drawn

@@ -1,0 +1,193 @@
+"""One run of a stage: its inputs, and the sampling and judging that several stages share."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline import models
+from rft_pipeline.audit.comparing import family
+from rft_pipeline.audit.judge import training_weights
+from rft_pipeline.audit.numbers import noises
+from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
+from rft_pipeline.campaign.addresses import again, with_prompts
+from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.engines import Generator, load
+from rft_pipeline.engines.base import Engine
+from rft_pipeline.errors import ConfigError, EngineError, GateError
+from rft_pipeline.judges import make_judge
+from rft_pipeline.judges.again import make_judge_again
+from rft_pipeline.judges.protocols import ModelProtocol
+from rft_pipeline.progress import Progress
+from rft_pipeline.rewards.group_noise import JudgeNoise
+from rft_pipeline.stages.graph import Node
+from rft_pipeline.stages.judge_engines import JudgeEngines
+from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.rollouts import sample_rollouts
+from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
+from rft_pipeline.store.tables import LABELS
+from rft_pipeline.trainers import LogStep
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage."""
+
+    campaign: Campaign
+    node: Node
+    upstream: Mapping[str, Record]
+    sources: Mapping[str, str]
+    home: Home
+    workdir: Path
+    kept: Path
+    """Outlives a killed run of the same job; there only if the stage made it."""
+    progress: Progress
+    log_step: LogStep
+    engines: JudgeEngines
+    """The engines of the campaign's judges."""
+
+    def frame(self, role: str) -> pl.DataFrame:
+        """The table of an upstream record."""
+        record = self.upstream[role]
+        return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """The table of this stage."""
+        frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
+
+    def weights(self) -> dict[str, float]:
+        """The rubric's weights, less what its judges have not earned. Raises `GateError` when nothing is left."""
+        weights = self.campaign.rubric.weights()
+        if "judge_audit" not in self.upstream:
+            return weights
+        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in self._audited()})
+        if not any(earned.values()):
+            raise GateError(
+                f"{self.node.key}: no criterion has earned the right to train; `rft audit {self.campaign.name}` shows "
+                "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
+            )
+        return earned
+
+    def noise(self) -> dict[str, JudgeNoise] | None:
+        """The noise of the judges that train, by criterion; None unless `audit.by_group` asks for it."""
+        if self.campaign.audit is None or not self.campaign.audit.by_group:
+            return None
+        weights = self.weights()
+        return {name: each for name, each in noises(self._audited()).items() if weights[name]}
+
+    def _audited(self) -> list[dict[str, Any]]:
+        """What the audit says of each criterion."""
+        path = self.upstream["judge_audit"].path("judge_audit.json")
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def title(self) -> str:
+        """The campaign's name, as pages show it."""
+        return self.campaign.name.replace("_", " ").capitalize()
+
+    def labels(self) -> pl.DataFrame:
+        """What people said, a row a label."""
+        return self.frame("labels") if "labels" in self.upstream else LABELS.to_frame()
+
+    def families(self, criterion: Criterion) -> frozenset[str]:
+        """The families of the models that a criterion asks."""
+        asked = [each.judge for each in criterion.members or (criterion,)]
+        named = (self.campaign.all_judges[judge.by].model for judge in asked if isinstance(judge, ModelProtocol))
+        return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in named)
+
+    def policy_folder(self, role: str) -> Path:
+        """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
+        record = self.upstream[role]
+        if record.payload["stage"] == "policy":
+            if self.campaign.policy.is_served:
+                raise ConfigError(
+                    f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: a "
+                    "served policy gets no further than reward_batches; name an installed model as policy.model"
+                )
+            if (was_champion := record.upstream.get("champion")) is not None:
+                return models.promoted(was_champion, record.content_hash, self.home.models).folder
+            return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
+        return record.path("checkpoint")
+
+    def generator(self, role: str, runtime: EngineRuntime) -> Generator:
+        """What samples the policy that plays `role`."""
+        policy = self.campaign.policy
+        if policy.server is not None and self.upstream[role].payload["stage"] == "policy":
+            return load.load_server(policy.model, policy.server, "policy")
+        return self.load_policy(role, runtime)
+
+    def load_policy(self, role: str, runtime: EngineRuntime) -> Engine:
+        """The weights an upstream record stands for, loaded.
+
+        Raises `ModelError` when their folder holds others by now: what these say would be kept as the record's.
+        """
+        record, named = self.upstream[role], self.campaign.policy.model
+        engine = load.load_engine(self.policy_folder(role), runtime)
+        try:
+            if record.payload["stage"] == "policy" and "champion" not in record.upstream:
+                now = models.identify(named, self.home.models, self.campaign.folder)
+                models.refuse_changed(named, record.content_hash, now)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def sample(
+        self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
+    ) -> tuple[pl.DataFrame, int]:
+        """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
+        with ExitStack() as engines:
+            rows, made = sample_rollouts(
+                prompts=prompts,
+                policy=self.upstream[role].content_hash,
+                group_size=count,
+                sampling=sampling,
+                system=self.campaign.policy.system,
+                seed=self.campaign.seed,
+                table=rollouts_table(self.home.store),
+                engine=lambda: engines.enter_context(closing(self.generator(role, runtime))),
+                progress=self.progress,
+                system_in=self.campaign.policy.system_in,
+            )
+        return with_prompts(rows, prompts), made
+
+    def judge(
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, second_time: bool = False
+    ) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Judgements of rollouts that carry their prompts, by all criteria if none are named; and how many were made,
+        by criterion. A `second_time` stands at addresses of its own."""
+        criteria = self.campaign.rubric.criteria if criteria is None else criteria
+        scores, made = judge_rollouts(
+            rollouts=rollouts,
+            criteria=sorted(criteria, key=lambda criterion: criterion.name),
+            judges={name: again(judge) for name, judge in self.sources.items()} if second_time else self.sources,
+            table=judgements_table(self.home.store),
+            engines=self.engines,
+            progress=self.progress,
+            make=make_judge_again if second_time else make_judge,
+        )
+        failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
+        if failed > most * scores.height:
+            reason = scores.filter(status="failed")["reason"][0]
+            raise EngineError(
+                f"{self.node.key}: {failed} of {scores.height} judgements could not be asked for ({reason}); "
+                f"checks.max_unscored_share allows {most:g}. Those made are kept: run again to ask for the rest."
+            )
+        return scores, made
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made, beside its files."""
+
+    content_hash: str
+    parts: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)
+    """Role → address of records outside the graph that were read: a champion."""

@@ -1,0 +1,244 @@
+"""The alarms of an eval report: what is judged for them beside the report itself, and the verdict of its round."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline.alarms import (
+    ANCHORS,
+    Drift,
+    Finding,
+    Phrase,
+    Replies,
+    Tried,
+    assess,
+    drift,
+    judge_drift,
+    moved_by,
+    phrases,
+)
+from rft_pipeline.alarms.history import ANCHORS_FILE, Process, following, over_cycles, processes, read_scored
+from rft_pipeline.alarms.watch import (
+    ASKED,
+    ASKED_FILE,
+    alarms_in,
+    anchors_scored,
+    entry,
+    held_out_scores,
+    judges_changed,
+    next_start,
+    replies_of,
+    scores_by_round,
+    trials,
+    tried,
+)
+from rft_pipeline.audit.rows import asked_about, audit_rows, compares
+from rft_pipeline.campaign import Alarms
+from rft_pipeline.campaign.addresses import as_rollout, asked_anew, asked_in, asked_of, kl_draw, subjects_of
+from rft_pipeline.campaign.cycles import ANCHORS as CYCLE_ANCHORS
+from rft_pipeline.campaign.cycles import DRIFT, cycle_of
+from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.engines import Scorer
+from rft_pipeline.evaluation.compare import RoundRows
+from rft_pipeline.evaluation.kl import KL, KL_FILE, kl_of, sequence_kl
+from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.stages.graph import START
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.payloads import payload
+from rft_pipeline.stats import Interval
+from rft_pipeline.store import Record
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the alarms add to an eval report."""
+
+    rounds: list[RoundRows]
+    """With the column `held_out`."""
+    report: dict[str, Any]
+    metrics: dict[str, float | None]
+
+
+def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.DataFrame, int]:
+    """The replies that the KL of all rounds is estimated on, by the schema `KL`, and how many were sampled now.
+
+    What the report before measured is not measured again. `roles` holds base first, then a checkpoint for each round.
+    """
+    chosen, count, sampling = kl_draw(job.campaign, prompts)
+    base, runtime = job.upstream["base"].content_hash, job.campaign.evaluation.runtime
+    drawn, made = [], 0
+    for round_, role in enumerate(roles):
+        if chosen.is_empty() or job.upstream[role].content_hash == base:
+            continue
+        rows, sampled = job.sample(chosen, role, count, sampling, runtime)
+        drawn.append(rows.with_columns(pl.lit(round_, pl.Int64).alias("round")))
+        made += sampled
+    if not drawn:
+        return KL.to_frame(), 0
+    rows = pl.concat(drawn)
+    known = _measured(job.upstream.get("before"))
+    missing = rows.join(known, on="rollout_id", how="anti", maintain_order="left").unique(
+        "rollout_id", maintain_order=True
+    )
+    with ExitStack() as engines:
+
+        def load_base() -> Scorer:
+            loaded = job.load_policy("base", runtime)
+            return engines.enter_context(closing(loaded))
+
+        scored = pl.concat([known, sequence_kl(missing, load_base)])
+    found = rows.join(scored, on="rollout_id", how="left", maintain_order="left")
+    return found.select(pl.col(name).cast(kind) for name, kind in KL.items()), made
+
+
+def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
+    """Judge what only watches, score the anchors, and weigh the newest round; earlier verdicts stay as they were."""
+    rows = pl.concat([each.rows for each in rounds]).unique("rollout_id", maintain_order=True)
+    seen = pl.DataFrame(schema={"rollout_id": pl.String, "held_out": pl.Float64})
+    if how.held_out:
+        seen = held_out_scores(job.judge(rows, how.held_out)[0], how.held_out_weights())
+    told = [
+        replace(
+            each,
+            rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left"),
+        )
+        for each in rounds
+    ]
+    seed, number = job.campaign.seed, rounds[-1].round
+    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in told]
+    before = job.upstream.get("before")
+    earlier = [] if before is None else alarms_in(before)["verdicts"]
+    started = number - 1 if before is None else int(before.metrics.get(START, number - 1))
+    now, base, start = replies[-1], replies[0], replies[started]
+    found = phrases(now, base, how.phrases)
+    anchors, tries, asked = _anchors(job, how, found, now, base, before)
+    drifts = drift(anchors, how, seed)
+    weights = job.weights()
+    drifted = judge_drift(drifts, number, how, [name for name, weight in weights.items() if weight])
+    findings = [
+        *drifted.values(),
+        *_changed(job, before, anchors.filter(pl.col("round") < number)["criterion"].unique().to_list()),
+    ]
+    fired = next((each["causes"] for each in earlier if each["round"] == started), ())
+    verdict = assess(now, base, start, fired, how, seed, found, tries, findings)
+    training = [finding for name, finding in drifted.items() if weights.get(name)]
+    moved = moved_by(now, start, training, how, seed)
+    verdicts = [*earlier, entry(number, started, verdict, moved, found, drifts, tries)]
+    scores = scores_by_round(replies, how, seed)
+    chosen = next_start(verdicts, scores)
+    names = [criterion.name for criterion in how.held_out]
+    report = {"held_out": names, "scores": scores, "verdicts": verdicts, START: chosen}
+    anchors.write_parquet(job.workdir / ANCHORS_FILE)
+    asked.write_parquet(job.workdir / ASKED_FILE)
+    kl.write_parquet(job.workdir / KL_FILE)
+    return Watched(told, report, _metrics(scores[-1], verdict.level, chosen, drifts))
+
+
+def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed: int) -> Interval | None:
+    """A round's KL to base: exactly 0 for base's own weights."""
+    if each.round and each.policy == base.policy and how.kl_prompts:
+        return Interval(0.0, 0.0, 0.0)
+    return kl_of(rows, each.round, how.resamples, seed)
+
+
+def _anchors(
+    job: Job, how: Alarms, found: Sequence[Phrase], now: Replies, base: Replies, before: Record | None
+) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
+    """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
+
+    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
+    whenever the round is trained anew, and is held against what it said when it was asked first: in an earlier cycle,
+    whose rounds are counted back from 0, or else in the audit or now, which is round 0. One that only watches is asked
+    about all anchors: there are no labels for it.
+    """
+    campaign = job.campaign
+    past = _past(job, before)
+    unlabelled = [criterion for criterion in how.held_out if criterion.judged]
+    if campaign.anchors_path is None or not (campaign.rubric.judged or unlabelled):
+        return past, [], ASKED.to_frame()
+    weights = job.weights()
+    rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
+    trained = job.upstream[f"checkpoints_{now.round}"].content_hash
+    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
+    tables, scored, asked = [past], [], [ASKED.to_frame()]
+    seen = set(past["criterion"])
+
+    def score(criterion: Criterion, about: pl.DataFrame) -> None:
+        known = criterion.name in seen
+        for round_, whom in ((now.round, anew),) if known else ((0, job), (now.round, anew)):
+            scores, _ = whom.judge(about, [criterion])
+            asked.append(_asked(about, criterion, whom.sources))
+            tables.append(anchors_scored(about, scores, criterion, round_, job.sources))
+
+    for criterion in campaign.rubric.judged:
+        labelled = asked_about(rows, criterion)
+        if not labelled.height:
+            continue
+        score(criterion, labelled)
+        pays = weights[criterion.name] and not compares(criterion)
+        trial = None if not pays else trials(rows, criterion, found, now, base, how, campaign.seed)
+        if trial is not None:
+            scored.append((trial, job.judge(trial.rows, [criterion])[0]))
+            asked.append(_asked(trial.rows, criterion, job.sources))
+    for criterion in unlabelled:
+        score(criterion, rows)
+    return pl.concat(tables), tried(scored, weights, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
+
+
+def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> pl.DataFrame:
+    """What a criterion's judges are asked about rows, as the judgements table spells it."""
+    views = [as_rollout(row) for row in rows.iter_rows(named=True)]
+    found = [
+        pl.DataFrame({"subject": subjects_of(views, each.payload)}).select(
+            pl.lit(each.question.criterion).alias("criterion"), pl.lit(each.judge).alias("judge"), "subject"
+        )
+        for each in asked_of([criterion], judges)
+    ]
+    return pl.concat(found)
+
+
+def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Finding]:
+    if before is None:
+        return []
+    return judges_changed(asked_in(before.payload), asked_of(job.campaign.evaluated, job.sources), bridged)
+
+
+def _past(job: Job, before: Record | None) -> pl.DataFrame:
+    """The scored anchors that this round's drift goes on from: those of the report before, or of the cycle before."""
+    now = processes(payload(job.campaign, job.node, job.upstream, job.sources))
+    if before is not None:
+        return following(read_scored(before.folder / ANCHORS_FILE), processes(before.payload), now)
+    cycle = cycle_of(job.campaign, job.home) if DRIFT in job.sources else None
+    if cycle is None or cycle.drift is None:
+        return ANCHORS.to_frame()
+    then = {name: Process(**each) for name, each in cycle.drift["processes"].items()}
+    return over_cycles(read_scored(cycle.folder / CYCLE_ANCHORS), then, now)
+
+
+def _measured(before: Record | None) -> pl.DataFrame:
+    """rollout_id and `kl`, as the report before measured them."""
+    if before is None:
+        return KL.to_frame().select("rollout_id", "kl")
+    rows = pl.read_parquet(before.path(KL_FILE), columns=["rollout_id", "kl"], glob=False)
+    return rows.drop_nulls().unique("rollout_id", maintain_order=True)
+
+
+def _metrics(newest: Mapping[str, Any], level: int, chosen: int, drifts: Sequence[Drift]) -> dict[str, float | None]:
+    evidence = [each.evidence for each in drifts if each.round == newest["round"]]
+    return {
+        "alarm_level": float(level),
+        START: float(chosen),
+        "held_out": newest["held_out"]["mean"],
+        **{f"held_out_{name}": value for name, value in newest["held_out_delta"].items() if name != "mean"},
+        "held_out_delta": newest["held_out_delta"]["mean"],
+        **({} if newest["kl"] is None else _named("kl", newest["kl"])),
+        "judge_drift_evidence": max(evidence, default=None),
+    }
+
+
+def _named(name: str, interval: Mapping[str, float | None]) -> dict[str, float | None]:
+    """An interval's mean under a name, its bounds under the same name with theirs."""
+    return {name: interval["mean"], f"{name}_lower95": interval["lower95"], f"{name}_upper95": interval["upper95"]}

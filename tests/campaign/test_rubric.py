@@ -1,0 +1,163 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from rft_pipeline.campaign import load_rubric
+from rft_pipeline.campaign.rubric import Criterion, Rubric
+from rft_pipeline.errors import ConfigError
+
+CONTRAST: dict[str, Any] = {"protocol": "contrast", "positive": "You are kind.", "negative": "You are rude."}
+LENGTH: dict[str, Any] = {"protocol": "rule", "rule": {"name": "length", "max_words": 60}}
+CLOZE: dict[str, Any] = {
+    "protocol": "cloze",
+    "templates": ["A reply:\n{reply}\nThe tone is"],
+    "positive": ["warm"],
+    "negative": ["cold"],
+}
+
+
+def criterion(judge: dict[str, Any] = CONTRAST, **others: Any) -> Criterion:
+    return Criterion.model_validate({"name": "polite", "judge": judge, **others})
+
+
+def refusal(tmp_path: Path, *criteria: dict[str, Any]) -> str:
+    path = tmp_path / "rubric.yaml"
+    path.write_text(yaml.safe_dump({"criteria": list(criteria)}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(str(path))) as error:
+        load_rubric(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"weight": 3}, {"gate": 0.5}, {"name": "courteous"}, {"description": "Kind words."}]
+)
+def test_what_the_judge_does_not_see_leaves_the_fingerprint_alone(change: dict[str, Any]) -> None:
+    assert criterion(**change).fingerprint == criterion().fingerprint
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        {**CONTRAST, "positive": "You are very kind."},
+        {**CONTRAST, "negative": "You are very rude."},
+        {**CONTRAST, "squash": {"offset": 0.1}},
+        {**CONTRAST, "squash": {"scale": 0.4}},
+        LENGTH,
+        {"protocol": "relevance"},
+    ],
+)
+def test_what_the_judge_sees_changes_the_fingerprint(judge: dict[str, Any]) -> None:
+    assert criterion(judge).fingerprint != criterion().fingerprint
+
+
+def test_a_default_written_out_is_the_same_criterion() -> None:
+    assert criterion({**CONTRAST, "squash": {"offset": 0, "scale": 0.5}}).fingerprint == criterion().fingerprint
+
+
+def test_editing_a_rule_changes_its_fingerprint() -> None:
+    longer = {"protocol": "rule", "rule": {"name": "length", "max_words": 61}}
+    assert criterion(LENGTH).fingerprint != criterion(longer).fingerprint
+
+
+def test_weights_sum_to_one_and_gates_are_listed() -> None:
+    rubric = Rubric(criteria=(criterion(weight=3), criterion(LENGTH, name="short", gate=0.25)))
+    assert rubric.weights() == {"polite": 0.75, "short": 0.25}
+    assert rubric.gates() == {"short": 0.25}
+    assert rubric.names == ["polite", "short"]
+    assert [each.name for each in rubric.judged] == ["polite"]
+
+
+def test_a_criterion_of_weight_zero_is_kept_and_weighs_nothing() -> None:
+    rubric = Rubric(criteria=(criterion(), criterion(LENGTH, name="short", weight=0)))
+    assert rubric.weights() == {"polite": 1.0, "short": 0.0}
+
+
+def test_two_criteria_of_one_name_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "judge": CONTRAST}, {"name": "polite", "judge": LENGTH})
+    assert "criteria named twice: polite" in message
+
+
+def test_a_rubric_without_any_weight_is_refused(tmp_path: Path) -> None:
+    assert "all weights are 0" in refusal(tmp_path, {"name": "polite", "weight": 0, "judge": CONTRAST})
+
+
+def test_an_empty_rubric_is_refused(tmp_path: Path) -> None:
+    assert "criteria" in refusal(tmp_path)
+
+
+def test_an_unknown_protocol_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "judge": {"protocol": "vibes"}})
+    for protocol in ("vibes", "rule", "contrast", "relevance", "cloze", "binary"):
+        assert f"'{protocol}'" in message
+
+
+def test_an_unknown_rule_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "short", "judge": {"protocol": "rule", "rule": {"name": "lenght"}}})
+    for rule in ("lenght", "length", "regex", "json_schema", "no_markdown", "finishes"):
+        assert f"'{rule}'" in message
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "wieght": 2, "judge": CONTRAST})
+    assert "unknown key 'wieght' (did you mean 'weight'?)" in message
+    assert "allowed: name, description, weight, gate, judge" in message
+    assert "criteria.0" in message
+
+
+def test_an_unknown_key_of_a_judge_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "judge": {**CONTRAST, "negativ": "x"}})
+    assert "unknown key 'negativ' (did you mean 'negative'?)" in message
+
+
+@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan"), "much"])
+def test_a_weight_that_is_no_finite_number_above_zero_is_refused(tmp_path: Path, weight: object) -> None:
+    message = refusal(tmp_path, {"name": "polite", "weight": weight, "judge": CONTRAST})
+    assert "criteria.0.weight" in message
+    assert str(weight) in message
+
+
+@pytest.mark.parametrize("gate", [-0.1, 1.1, 50])
+def test_a_gate_outside_zero_and_one_is_refused(tmp_path: Path, gate: float) -> None:
+    assert "criteria.0.gate" in refusal(tmp_path, {"name": "polite", "gate": gate, "judge": CONTRAST})
+
+
+@pytest.mark.parametrize("name", ["Polite", "1st", "is polite", ""])
+def test_a_name_that_is_no_column_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "criteria.0.name" in refusal(tmp_path, {"name": name, "judge": CONTRAST})
+
+
+def test_two_equal_personas_are_refused(tmp_path: Path) -> None:
+    judge = {"protocol": "contrast", "positive": "Be kind.", "negative": " Be kind. "}
+    assert "the same text" in refusal(tmp_path, {"name": "polite", "judge": judge})
+
+
+@pytest.mark.parametrize("words", [["very warm"], [""], [" warm"]])
+def test_a_cloze_word_that_is_not_one_word_is_refused(tmp_path: Path, words: list[str]) -> None:
+    assert "positive.0" in refusal(tmp_path, {"name": "warm", "judge": {**CLOZE, "positive": words}})
+
+
+def test_a_cloze_word_on_both_sides_is_refused(tmp_path: Path) -> None:
+    judge = {**CLOZE, "positive": ["warm", "cold"]}
+    assert "words both positive and negative: cold" in refusal(tmp_path, {"name": "warm", "judge": judge})
+
+
+@pytest.mark.parametrize("template", ["The tone is", "They wrote {reply} and {reply}: the tone is"])
+def test_a_cloze_template_without_just_one_reply_is_refused(tmp_path: Path, template: str) -> None:
+    message = refusal(tmp_path, {"name": "warm", "judge": {**CLOZE, "templates": [template]}})
+    assert "must hold {reply} exactly once" in message
+    assert template in message
+
+
+@pytest.mark.parametrize("template", ["{reply}\nThe tone is", " \n{reply} is"])
+def test_a_cloze_template_that_begins_with_the_reply_is_refused(tmp_path: Path, template: str) -> None:
+    message = refusal(tmp_path, {"name": "warm", "judge": {**CLOZE, "templates": [template]}})
+    assert "must say something before {reply}, e.g. 'The reply:\\n{reply}'" in message
+
+
+def test_a_judge_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        criterion().weight = 2.0

@@ -1,0 +1,223 @@
+"""What MLflow shows of the finished tiny campaign, read through its own client from SQLite."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from rft_pipeline.pipeline.tracking import dagster_url, mlflow_url, run_url
+from rft_pipeline.store import Home, Record, RecordStore
+from tests.runs import edit, run
+
+STEP_METRICS = {
+    "train/loss",
+    "train/grad_norm",
+    "train/entropy",
+    "train/clip_ratio",
+    "train/kl_to_start",
+    "train/effective_share",
+    "train/learning_rate",
+    "train/tokens_per_second",
+}
+
+
+@pytest.fixture
+def client(finished_home: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=Home.find().mlflow_uri)
+
+
+def experiment(client: MlflowClient) -> str:
+    found = client.get_experiment_by_name("tiny")
+    assert found is not None
+    return str(found.experiment_id)
+
+
+def runs(client: MlflowClient) -> list[Run]:
+    return list(client.search_runs([experiment(client)]))
+
+
+def round_run(client: MlflowClient, round_: int) -> Run:
+    (found,) = client.search_runs([experiment(client)], filter_string=f"tags.`rft.round` = '{round_}'")
+    return found
+
+
+def record(name: str) -> Record:
+    found = RecordStore(Home.find().store).current(f"tiny/{name}")
+    assert found is not None
+    return found
+
+
+def snapshot(client: MlflowClient) -> str:
+    """Everything MLflow knows of the campaign, metric histories included, as text."""
+    everything = []
+    for each in sorted(runs(client), key=lambda run: run.info.run_id):
+        histories = [client.get_metric_history(each.info.run_id, name) for name in sorted(each.data.metrics)]
+        told = [
+            (metric.key, metric.step, metric.value, metric.timestamp) for metrics in histories for metric in metrics
+        ]
+        inputs = [entry.dataset.digest for entry in each.inputs.dataset_inputs]
+        artifacts = [artifact.path for artifact in client.list_artifacts(each.info.run_id)]
+        everything.append([each.data.params, each.data.tags, told, inputs, artifacts, each.info.status])
+    models = sorted(model.model_id for model in client.search_logged_models([experiment(client)]))
+    return json.dumps([everything, models], sort_keys=True, indent=1)
+
+
+def test_a_campaign_is_an_experiment_a_configuration_a_run_and_a_round_a_child_of_it(client: MlflowClient) -> None:
+    (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
+    children = [each for each in runs(client) if each is not parent and each.info.run_id != parent.info.run_id]
+    assert parent.info.run_name.startswith("tiny ")
+    assert sorted(child.info.run_name for child in children) == ["round 1", "round 2"]
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {child.data.tags["rft.campaign"] for child in [parent, *children]} == {"tiny"}
+
+
+def test_the_runs_of_a_finished_campaign_are_finished(client: MlflowClient) -> None:
+    assert {each.info.status for each in runs(client)} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(client: MlflowClient, round_: int) -> None:
+    run_ = round_run(client, round_)
+    assert {name for name in run_.data.metrics if name.startswith("train/")} == STEP_METRICS
+    lines = record(f"round_{round_}/checkpoints").path("steps.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = {line.pop("step"): line for line in map(json.loads, lines)}
+    assert list(steps) == [1, 2]
+    for name in STEP_METRICS:
+        history = {metric.step: metric.value for metric in client.get_metric_history(run_.info.run_id, name)}
+        assert history == {step: values[name.removeprefix("train/")] for step, values in steps.items()}
+        assert len(client.get_metric_history(run_.info.run_id, name)) == 2
+
+
+def test_a_records_numbers_are_metrics_of_its_round(client: MlflowClient) -> None:
+    metrics = round_run(client, 1).data.metrics
+    assert metrics["rollouts/rows/rollouts"] == 16
+    assert metrics["judge_scores/rows/made_polite"] == 16
+    assert metrics["reward_batches/reward_mean"] == record("round_1/reward_batches").metrics["reward_mean"]
+    assert metrics["eval_reports/eval_reward"] == record("round_1/eval_reports").metrics["eval_reward"]
+
+
+def test_the_reward_batch_is_the_dataset_that_a_round_trained_on(client: MlflowClient) -> None:
+    (entry,) = round_run(client, 1).inputs.dataset_inputs
+    batch = record("round_1/reward_batches")
+    assert entry.dataset.name == "tiny/round_1/reward_batches"
+    assert entry.dataset.digest == batch.content_hash
+    assert json.loads(entry.dataset.source)["uri"] == str(batch.path("reward_batches.parquet"))
+    assert json.loads(entry.dataset.profile)["groups_used"] == 4
+    assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "training")]
+
+
+def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_weights(client: MlflowClient) -> None:
+    models = {model.name: model for model in client.search_logged_models([experiment(client)])}
+    assert set(models) == {"tiny-round_1-checkpoints", "tiny-round_2-checkpoints"}
+    model, made = models["tiny-round_1-checkpoints"], record("round_1/checkpoints")
+    assert Path(model.tags["rft.folder"]) == made.folder / "checkpoint"
+    assert Path(model.tags["rft.folder"], "model.safetensors").is_file()
+    assert model.tags["rft.fingerprint"] == made.fingerprint
+    assert model.tags["mlflow.model.isExternal"] == "true"
+    assert model.source_run_id == round_run(client, 1).info.run_id
+    assert (str(model.status), model.model_type) == ("READY", "full")
+    assert model.params["training/learning_rate"] == "0.001"
+    artifacts = [path for path in (Home.find().root / "mlartifacts").rglob("*") if path.is_file()]
+    assert {path.name for path in artifacts} == {
+        "MLmodel",
+        "report.html",
+        "report.json",
+        "promotion.html",
+        "promotion.json",
+    }
+
+
+def test_tags_lead_to_the_dagster_run_the_asset_and_the_record(client: MlflowClient) -> None:
+    tags = round_run(client, 2).data.tags
+    made = record("round_2/checkpoints")
+    assert tags["rft.checkpoints"] == made.fingerprint
+    assert Path(tags["checkpoints.folder"]) == made.folder
+    assert tags["dagster.checkpoints.asset_key"] == "tiny/round_2/checkpoints"
+    assert tags["dagster.checkpoints.url"] == "http://127.0.0.1:3000/assets/tiny/round_2/checkpoints"
+    assert made.dagster_run_id is not None
+    assert tags["dagster.run_id"] == made.dagster_run_id
+    assert tags["dagster.run_url"] == f"http://127.0.0.1:3000/runs/{made.dagster_run_id}"
+    assert made.mlflow_run_id == round_run(client, 2).info.run_id
+
+
+def test_tags_name_the_record_and_those_it_was_made_from(client: MlflowClient) -> None:
+    tags = round_run(client, 2).data.tags
+    assert tags["rft.record.checkpoints"] == record("round_2/checkpoints").address
+    assert tags["rft.upstream.checkpoints.policy"] == record("round_1/checkpoints").address
+    assert tags["rft.upstream.checkpoints.reward_batches"] == record("round_2/reward_batches").address
+    followed = f"tags.`rft.upstream.checkpoints.policy` = '{record('round_1/checkpoints').address}'"
+    (found,) = client.search_runs([experiment(client)], filter_string=followed)
+    assert found.info.run_id == round_run(client, 2).info.run_id
+
+
+def test_the_report_is_an_artifact_of_its_round(client: MlflowClient) -> None:
+    for round_ in (1, 2):
+        names = {artifact.path for artifact in client.list_artifacts(round_run(client, round_).info.run_id)}
+        assert names == {"report.html", "report.json"}
+
+
+def test_running_cached_stages_again_adds_nothing(finished_copy: Path) -> None:
+    client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
+    before = snapshot(client)
+    records = run(finished_copy)
+    assert snapshot(client) == before
+    assert records["round_1/rollouts"].mlflow_run_id == round_run(client, 1).info.run_id
+
+
+def test_another_configuration_is_another_run_which_shows_what_it_shares(finished_copy: Path) -> None:
+    edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
+    client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
+    old = round_run(client, 1)
+    records = run(finished_copy, ["prompts", "policy", "round_1/rollouts", "round_1/checkpoints"])
+    assert all(made.cached for made in records.values())
+    new = client.get_run(str(records["round_1/checkpoints"].mlflow_run_id))
+    assert new.info.run_id != old.info.run_id
+    assert {name: new.data.metrics[name] for name in STEP_METRICS} == {
+        name: old.data.metrics[name] for name in STEP_METRICS
+    }
+    assert new.data.params == old.data.params
+    assert new.data.tags["dagster.run_id"] == old.data.tags["dagster.run_id"]
+
+
+def test_other_prompts_are_another_run(finished_copy: Path) -> None:
+    path = finished_copy / "prompts" / "train.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("lamp", "sofa"), encoding="utf-8")
+    client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
+    before = {each.info.run_id for each in runs(client)}
+    assert run(finished_copy, ["prompts"])["prompts"].mlflow_run_id not in before
+
+
+def test_nothing_secret_is_told(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "MY_SETTING"):
+        monkeypatch.setenv(name, f"hush-{name}")
+    run(tiny_campaign, ["prompts", "rubric", "policy", "round_1/rollouts"])
+    told = snapshot(MlflowClient(tracking_uri=Home.find().mlflow_uri))
+    assert "hush-" not in told
+    assert "tiny/round_1/rollouts" in told
+    for path in (Home.find().store / "tiny").rglob("record.json"):
+        assert "hush-" not in path.read_text(encoding="utf-8")
+
+
+def test_tracking_leaves_the_environment_as_it_was(finished: Path) -> None:
+    import mlflow
+
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert str(finished) not in mlflow.get_tracking_uri()
+
+
+def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, run_id = Home.find(), round_run(client, 1).info.run_id
+    page = f"/#/runs/{run_id}"
+    assert run_url(home, run_id) == f"http://127.0.0.1:5000{page}"
+    monkeypatch.setenv("RFT_MLFLOW_URL", "http://127.0.0.1:5001")
+    monkeypatch.setenv("RFT_DAGSTER_URL", "https://dagster.example")
+    assert run_url(home, run_id) == f"http://127.0.0.1:5001{page}"
+    assert dagster_url() == "https://dagster.example"
+    monkeypatch.delenv("RFT_MLFLOW_URL")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
+    assert mlflow_url(home) == "https://mlflow.example"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example:8080/base")
+    assert mlflow_url(home) == "https://mlflow.example:8080/base"
