@@ -9,11 +9,11 @@ import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.cycles import cycle_of, load_in_force, newest
-from rft_pipeline.cli import dead_runs
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.pipeline.plan import Settled, settle
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.runs import dead_runs
 from rft_pipeline.stages.graph import node, nodes
 from rft_pipeline.stages.payloads import NO_LABELS, payload
 from rft_pipeline.store import Home, RecordStore

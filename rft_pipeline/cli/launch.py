@@ -10,13 +10,13 @@ from rich.markup import escape
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
-from rft_pipeline.cli import dagster_home, dead_runs
 from rft_pipeline.cli.console import err, output_to, warn
 from rft_pipeline.cli.watch import CACHED, Watch
 from rft_pipeline.errors import RftError
 from rft_pipeline.full_disk import message, saying_so, says_so
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.runs import dagster_home, dead_runs
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
 

@@ -40,7 +40,7 @@ def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
 
 
 def _refuse_while_running(home: Home, campaign: str) -> None:
-    from rft_pipeline.cli import dagster_home, dead_runs
+    from rft_pipeline.runs import dagster_home, dead_runs
 
     instance = dagster_home.enter(home)
     dead_runs.bury(instance)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import time
 
-from rft_pipeline.cli import dagster_home
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
 from rft_pipeline.pipeline.tracking import mlflow_url
+from rft_pipeline.runs import dagster_home
 from rft_pipeline.store import Home
 
 

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from rft_pipeline.cli.queue import queued
 from rft_pipeline.progress import Report, read_progress
+from rft_pipeline.runs.queue import queued
 from rft_pipeline.store import Home
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorTick
 
-from rft_pipeline.cli import dagster_home
+from rft_pipeline.runs import dagster_home
 from rft_pipeline.store import Home
 from tests.assets.small import instance
 

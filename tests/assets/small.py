@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.cli import dagster_home
+from rft_pipeline.runs import dagster_home
 from rft_pipeline.store import Home, RecordStore
 
 

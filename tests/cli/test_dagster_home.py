@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rft_pipeline.cli import dagster_home
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.runs import dagster_home
 from rft_pipeline.store import Home, postgres
 from tests.cli.small import Rft, assert_one_message
 

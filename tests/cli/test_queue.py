@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from rft_pipeline.cli.dead_runs import tags
-from rft_pipeline.cli.queue import queued
+from rft_pipeline.runs.dead_runs import tags
+from rft_pipeline.runs.queue import queued
 from tests.assets.small import instance
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rft_pipeline.cli.dead_runs import HOST, PID
+from rft_pipeline.runs.dead_runs import HOST, PID
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
