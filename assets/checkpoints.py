@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import training_is_finite
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import markdown, steps
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import training_is_finite
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import markdown, steps
 
 
 def checkpoints(campaign: Campaign, round_: int) -> dg.AssetsDefinition:

@@ -6,12 +6,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.tables import frame, markdown, steps
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record
+
+from .tables import frame, markdown, steps
 
 SHOWN = 5
 """Eval prompts named in a message."""

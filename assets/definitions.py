@@ -2,26 +2,27 @@
 
 import dagster as dg
 
-from assets.automation import campaign_schedules, changes_sensor
-from assets.checkpoints import checkpoints
-from assets.eval_reports import eval_reports
-from assets.jobs import campaign_job
-from assets.judge_audit import judge_audit
-from assets.judge_scores import judge_scores
-from assets.labels import labels
-from assets.policy import policy
-from assets.promotion import promotion
-from assets.prompts import prompts
-from assets.resources import StageRunner
-from assets.reward_batches import reward_batches
-from assets.rollouts import rollouts
-from assets.rubric import rubric
-from assets.unreadable import unreadable
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.errors import RftError
 from rft_pipeline.stages.payloads import code_versions
 from rft_pipeline.store import Home, champions
+
+from .automation import campaign_schedules, changes_sensor
+from .checkpoints import checkpoints
+from .eval_reports import eval_reports
+from .jobs import campaign_job
+from .judge_audit import judge_audit
+from .judge_scores import judge_scores
+from .labels import labels
+from .policy import policy
+from .promotion import promotion
+from .prompts import prompts
+from .resources import StageRunner
+from .reward_batches import reward_batches
+from .rollouts import rollouts
+from .rubric import rubric
+from .unreadable import unreadable
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:

@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import replies_finish, rounds_gain_is_real
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import picture
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import replies_finish, rounds_gain_is_real
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import picture
 
 
 def eval_reports(campaign: Campaign, round_: int) -> dg.AssetsDefinition:

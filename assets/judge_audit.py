@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.checks import judges_earn_their_weight
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import markdown
 from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.store import Record
+
+from .checks import judges_earn_their_weight
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import markdown
 
 
 def judge_audit(campaign: Campaign, how: Audit) -> dg.AssetsDefinition:

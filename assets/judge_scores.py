@@ -5,11 +5,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.checks import judges_answer
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import frame, markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import judges_answer
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import frame, markdown
 
 
 def judge_scores(campaign: Campaign, round_: int) -> dg.AssetsDefinition:

@@ -5,10 +5,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.stage import stage_asset
-from assets.tables import frame, markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .stage import stage_asset
+from .tables import frame, markdown
 
 
 def labels(campaign: Campaign) -> dg.AssetsDefinition:

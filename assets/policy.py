@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import stage_asset
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .stage import stage_asset
 
 
 def policy(campaign: Campaign) -> dg.AssetsDefinition:

@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.checks import a_round_is_promoted
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import markdown, picture
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import a_round_is_promoted
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import markdown, picture
 
 
 def promotion(campaign: Campaign) -> dg.AssetsDefinition:

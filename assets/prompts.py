@@ -5,11 +5,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.checks import prompts_do_not_overlap
-from assets.stage import check_spec, stage_asset
-from assets.tables import frame, markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import prompts_do_not_overlap
+from .stage import check_spec, stage_asset
+from .tables import frame, markdown
 
 
 def prompts(campaign: Campaign) -> dg.AssetsDefinition:

@@ -5,11 +5,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.checks import groups_can_teach
-from assets.stage import check_spec, stage_asset
-from assets.tables import frame, markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import groups_can_teach
+from .stage import check_spec, stage_asset
+from .tables import frame, markdown
 
 
 def reward_batches(campaign: Campaign, round_: int) -> dg.AssetsDefinition:

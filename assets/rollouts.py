@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import replies_finish
-from assets.stage import ACCELERATOR, check_spec, stage_asset
-from assets.tables import frame, markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .checks import replies_finish
+from .stage import ACCELERATOR, check_spec, stage_asset
+from .tables import frame, markdown
 
 
 def rollouts(campaign: Campaign, round_: int) -> dg.AssetsDefinition:

@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.stage import stage_asset
-from assets.tables import markdown
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
+
+from .stage import stage_asset
+from .tables import markdown
 
 
 def rubric(campaign: Campaign) -> dg.AssetsDefinition:

@@ -5,13 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets.resources import StageRunner
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.tracking import asset_url
 from rft_pipeline.runs import dead_runs
 from rft_pipeline.stages.graph import node
 from rft_pipeline.store import Home, Record
+
+from .resources import StageRunner
 
 Metadata = Callable[[Record], dict[str, Any]]
 Check = Callable[[Record, Campaign], dg.AssetCheckResult]
