@@ -7,9 +7,9 @@ reply to everybody, `drift` the judge's scores of the anchors.
 
 from rft_pipeline.alarms.assess import assess, best_start
 from rft_pipeline.alarms.drift import ANCHORS, Drift, MovedBy, drift, judge_drift, moved_by
-from rft_pipeline.alarms.phrases import Phrase, Tried, control, phrases, put_into
+from rft_pipeline.alarms.findings import Finding, Level, RoundAlarms, as_plain, round_alarms
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, control, phrases, put_into
 from rft_pipeline.alarms.replies import Replies, change
-from rft_pipeline.alarms.verdict import Finding, Level, Verdict, as_plain, interval_of, number, plain_interval, verdict
 
 __all__ = [
     "ANCHORS",
@@ -18,21 +18,18 @@ __all__ = [
     "Level",
     "MovedBy",
     "Phrase",
+    "PhraseEffect",
     "Replies",
-    "Tried",
-    "Verdict",
+    "RoundAlarms",
     "as_plain",
     "assess",
     "best_start",
     "change",
     "control",
     "drift",
-    "interval_of",
     "judge_drift",
     "moved_by",
-    "number",
     "phrases",
-    "plain_interval",
     "put_into",
-    "verdict",
+    "round_alarms",
 ]

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.findings import Finding, RoundAlarms, round_alarms
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.pays import pays
-from rft_pipeline.alarms.phrases import Phrase, Tried
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect
 from rft_pipeline.alarms.replies import Replies, known
-from rft_pipeline.alarms.verdict import Finding, Verdict, verdict
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.stats import Interval
 
@@ -20,9 +20,9 @@ def assess(
     how: Alarms,
     seed: int,
     found: Sequence[Phrase] = (),
-    tried: Sequence[Tried] = (),
+    tried: Sequence[PhraseEffect] = (),
     drifted: Sequence[Finding] = (),
-) -> Verdict:
+) -> RoundAlarms:
     """The verdict of a round after base.
 
     `start` is the round that it started from and `before` what fired there; `found` are its phrases, `tried` what they
@@ -40,7 +40,7 @@ def assess(
     findings.append(length_growth(now, base, before, how, seed))
     findings += diversity(now, base, how, seed)
     findings += distance(now, how)
-    return verdict(findings)
+    return round_alarms(findings)
 
 
 def best_start(newest: int, stopped: Collection[int], changes: Mapping[int, Interval]) -> int:

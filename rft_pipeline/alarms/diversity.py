@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from rft_pipeline.alarms.findings import Finding, Level, spelled
 from rft_pipeline.alarms.replies import Replies, change, rises
-from rft_pipeline.alarms.verdict import Finding, Level, number, spelled
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.rules.words import words
-from rft_pipeline.stats import distinct_n, repetition
+from rft_pipeline.stats import Interval, distinct_n, repetition
 
 NO_RISE = 0.02
 """A rise in repetition that is none, however many times base's it is."""
@@ -24,7 +24,7 @@ def diversity(now: Replies, base: Replies, how: Alarms, seed: int) -> Iterator[F
         yield Finding(
             "distinct2",
             Level.STOP if share < how.min_distinct2 else Level.OK,
-            number(share),
+            Interval(share),
             how.min_distinct2,
             f"Distinct-2: replies hold {share:.2f} of base's distinct word pairs; {how.min_distinct2:g} is the least.",
         )
@@ -33,7 +33,7 @@ def diversity(now: Replies, base: Replies, how: Alarms, seed: int) -> Iterator[F
     yield Finding(
         "repetition",
         Level.STOP if fires else Level.OK,
-        number(repeats),
+        Interval(repeats),
         how.max_repetition * before,
         f"Repetition: a share of {repeats:.3f} of the word triples repeats within a reply, base's {before:.3f}; "
         f"{how.max_repetition:g} times that is allowed.",
@@ -43,7 +43,7 @@ def diversity(now: Replies, base: Replies, how: Alarms, seed: int) -> Iterator[F
     yield Finding(
         "similarity",
         Level.WARN if alike > how.max_similarity_rise and not gained else Level.OK,
-        number(alike),
+        Interval(alike),
         how.max_similarity_rise,
         f"Similarity: replies to different prompts are alike by {alike:.2f} more than base's; "
         f"{how.max_similarity_rise:g} is allowed without gain.",

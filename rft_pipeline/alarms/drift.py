@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from rft_pipeline.alarms.findings import Finding, Level
 from rft_pipeline.alarms.replies import Replies, change, known
-from rft_pipeline.alarms.verdict import Finding, Level, number
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, clustered_mean
@@ -147,7 +147,7 @@ def _finding(each: Drift, limit: float, trains: bool) -> Finding:
         f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
         f"({how_sure}).{less}"
     )
-    return Finding("judge_drift", level, number(each.evidence), limit, sentence)
+    return Finding("judge_drift", level, Interval(each.evidence), limit, sentence)
 
 
 def _mean(score_N: np.ndarray) -> float:

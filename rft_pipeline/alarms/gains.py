@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import polars as pl
 
+from rft_pipeline.alarms.findings import Finding, Level, repeated, spelled
 from rft_pipeline.alarms.replies import Replies, agreement, change, does_not_rise, known, rises, spread
-from rft_pipeline.alarms.verdict import Finding, Level, repeated, spelled
 from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import UNKNOWN, Interval
 
 CREDITED = 0.5
 """The score from which a judge credits a reply."""
@@ -94,7 +94,7 @@ def exploitation(now: Replies, base: Replies, before: Collection[str], how: Alar
             prompts.append(row["prompt_id"])
             newly.append(rejected if fresh else np.nan)
             then.append(np.nan if fresh else rejected)
-    found = Interval(float("nan"), float("nan"), float("nan"))
+    found = UNKNOWN
     if prompts:
         drawn = Resamples.draw(np.array(prompts), how.resamples, seed_of(seed, "exploitation", now.round))
         newly_N, then_N = np.array(newly), np.array(then)

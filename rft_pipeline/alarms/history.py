@@ -22,7 +22,7 @@ ANCHORS_FILE = "anchors.parquet"
 
 
 @dataclass(frozen=True)
-class Process:
+class DriftProcess:
     """What identifies the drift process of one criterion."""
 
     question: str
@@ -30,7 +30,7 @@ class Process:
     judge: str
 
 
-def processes(payload: Mapping[str, Any]) -> dict[str, Process]:
+def drift_processes(payload: Mapping[str, Any]) -> dict[str, DriftProcess]:
     """Criterion → its drift process, from the payload of an eval report with alarms."""
     settings = payload["settings"]
     alarms = settings["alarms"]
@@ -40,7 +40,8 @@ def processes(payload: Mapping[str, Any]) -> dict[str, Process]:
         settings["seed"],
     ]
     return {
-        each.name: Process(fingerprint([each.question.criterion, *shared]), each.judge) for each in asked_in(payload)
+        each.name: DriftProcess(fingerprint([each.question.criterion, *shared]), each.judge)
+        for each in asked_in(payload)
     }
 
 
@@ -52,14 +53,16 @@ def newest_report(records: RecordStore, campaign: str) -> Record | None:
     return max(scored, key=lambda each: (each.created, each.key), default=None)
 
 
-def following(past: pl.DataFrame, then: Mapping[str, Process], now: Mapping[str, Process]) -> pl.DataFrame:
+def within_cycle(past: pl.DataFrame, then: Mapping[str, DriftProcess], now: Mapping[str, DriftProcess]) -> pl.DataFrame:
     """The rows of `past` on which the processes of today go on within a cycle. A judge may be another one: that is
     what the anchors then show."""
     same = [name for name, each in then.items() if name in now and now[name].question == each.question]
     return past.filter(pl.col("criterion").is_in(same))
 
 
-def over_cycles(past: pl.DataFrame, then: Mapping[str, Process], now: Mapping[str, Process]) -> pl.DataFrame:
+def across_cycles(
+    past: pl.DataFrame, then: Mapping[str, DriftProcess], now: Mapping[str, DriftProcess]
+) -> pl.DataFrame:
     """The same of an earlier cycle, where the judge must be the same too. Rounds are counted back, so that the last is
     round 0."""
     same = [name for name, each in then.items() if now.get(name) == each]

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms.phrases import Phrase, Tried, said_in
+from rft_pipeline.alarms.findings import Finding, repeated, spelled
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, said_in
 from rft_pipeline.alarms.replies import Replies, agreement, spread
-from rft_pipeline.alarms.verdict import Finding, repeated, spelled
 from rft_pipeline.audit import Resamples
 from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
@@ -46,7 +46,7 @@ def pays(
     now: Replies,
     base: Replies,
     found: Sequence[Phrase],
-    tried: Sequence[Tried],
+    tried: Sequence[PhraseEffect],
     before: Collection[str],
     how: Alarms,
     seed: int,
@@ -150,7 +150,7 @@ def _finding(cause: str, paid: Paid, before: Collection[str], how: Alarms, unit:
     return Finding(cause, level, paid.unseen, 0.0, sentence)
 
 
-def _phrase(phrase: Phrase, paid: Paid, tried: Tried | None, before: Collection[str], how: Alarms) -> Finding:
+def _phrase(phrase: Phrase, paid: Paid, tried: PhraseEffect | None, before: Collection[str], how: Alarms) -> Finding:
     lifts = tried is not None and tried.shift.lower95 > how.max_phrase_shift
     level = repeated(paid.growth.lower95 > 0 and (lifts or _blamed(paid, how)), "phrase", before)
     sentence = (

@@ -45,7 +45,7 @@ class Phrase(NamedTuple):
     examples: tuple[str, ...]
 
 
-class Tried(NamedTuple):
+class PhraseEffect(NamedTuple):
     """What a phrase does to bad anchors."""
 
     phrase: str

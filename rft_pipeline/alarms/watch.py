@@ -17,16 +17,13 @@ from rft_pipeline.alarms import (
     Finding,
     Level,
     Phrase,
+    PhraseEffect,
     Replies,
-    Tried,
-    Verdict,
+    RoundAlarms,
     as_plain,
     best_start,
     change,
     control,
-    interval_of,
-    number,
-    plain_interval,
     put_into,
 )
 from rft_pipeline.audit import Resamples
@@ -37,7 +34,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import reward_of
-from rft_pipeline.stats import Interval, clustered_mean
+from rft_pipeline.stats import Interval, clustered_mean, null_if_nan
 from rft_pipeline.store import Record
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with others"
@@ -100,7 +97,7 @@ def judges_changed(before: Sequence[Asked], now: Sequence[Asked], bridged: Colle
         Finding(
             "judge_changed",
             Level.WARN,
-            number(0.0),
+            Interval(0.0),
             0.0,
             f"Judge of {each.name}: another judge answers than in the report before, and no labelled anchor shows how "
             "its scores compare. This report judges every round by the new one; label anchors to bridge the two.",
@@ -114,7 +111,7 @@ def judges_changed(before: Sequence[Asked], now: Sequence[Asked], bridged: Colle
 
 
 @dataclass(frozen=True)
-class Trial:
+class PhraseTrial:
     """Bad anchors of one criterion with words put into them."""
 
     criterion: Criterion
@@ -122,7 +119,7 @@ class Trial:
     """The anchors' columns, `phrase`, and `way`: whether those words are the phrase, or others as long."""
 
 
-def trials(
+def phrase_trials(
     anchors: pl.DataFrame,
     criterion: Criterion,
     found: Sequence[Phrase],
@@ -130,7 +127,7 @@ def trials(
     base: Replies,
     how: Alarms,
     seed: int,
-) -> Trial | None:
+) -> PhraseTrial | None:
     """The round's phrases put into anchors labelled bad; None when there are no such anchors or no phrases."""
     bad = anchors.filter(pl.col("labels").struct.field(criterion.name) == 0)
     if not bad.height or not found:
@@ -148,12 +145,12 @@ def trials(
                     pl.concat_str("rollout_id", pl.lit(f"{way} {phrase.text}"), separator="+").alias("rollout_id"),
                 )
             )
-    return Trial(criterion, pl.concat(edited))
+    return PhraseTrial(criterion, pl.concat(edited))
 
 
-def tried(
-    scored: Sequence[tuple[Trial, pl.DataFrame]], weights: Mapping[str, float], how: Alarms, seed: int
-) -> list[Tried]:
+def phrase_effects(
+    scored: Sequence[tuple[PhraseTrial, pl.DataFrame]], weights: Mapping[str, float], how: Alarms, seed: int
+) -> list[PhraseEffect]:
     """What each phrase adds to the scores of bad anchors beyond other words as long, by the criteria's weights."""
     if not scored:
         return []
@@ -173,7 +170,7 @@ def tried(
         drawn = Resamples.draw(rows["prompt_id"].to_numpy(), how.resamples, seed_of(seed, "tried", str(phrase)))
         lift_N = weight_N * np.nan_to_num(shift_N)
         shift = drawn.interval(ratio(drawn.sums(lift_N), drawn.sums(weight_N)))
-        found.append(Tried(str(phrase), shift, rows["id"].n_unique()))
+        found.append(PhraseEffect(str(phrase), shift, rows["id"].n_unique()))
     return found
 
 
@@ -183,26 +180,26 @@ def scores_by_round(replies: Sequence[Replies], how: Alarms, seed: int) -> list[
     found = []
     for each in replies:
         deltas = {
-            f"{name}_delta": None if each is base else plain_interval(change(each, base, name, how.resamples, seed))
+            f"{name}_delta": None if each is base else change(each, base, name, how.resamples, seed).as_plain()
             for name in ("reward", "held_out")
         }
-        means = {name: plain_interval(_mean(each, name, how, seed)) for name in ("reward", "held_out")}
-        kl = None if each.kl is None else plain_interval(each.kl)
+        means = {name: _mean(each, name, how, seed).as_plain() for name in ("reward", "held_out")}
+        kl = None if each.kl is None else each.kl.as_plain()
         found.append({"round": each.round, **means, **deltas, "kl": kl})
     return found
 
 
-def entry(
+def round_entry(
     round_: int,
     started_from: int,
-    found: Verdict,
+    found: RoundAlarms,
     moved: str,
     phrases: Sequence[Phrase],
     drifted: Sequence[Drift],
-    tries: Sequence[Tried],
+    tries: Sequence[PhraseEffect],
 ) -> dict[str, Any]:
     """One round's verdict and what it rests on, as plain data."""
-    shifts = {each.phrase: {"shift": plain_interval(each.shift), "anchors": each.anchors} for each in tries}
+    shifts = {each.phrase: {"shift": each.shift.as_plain(), "anchors": each.anchors} for each in tries}
     return {
         "round": round_,
         "started_from": started_from,
@@ -222,10 +219,10 @@ def entry(
         ],
         "anchors": {
             each.criterion: {
-                "shift": plain_interval(each.shift),
-                "gap": plain_interval(each.gap),
-                "good": plain_interval(number(each.good))["mean"],
-                "bad": plain_interval(number(each.bad))["mean"],
+                "shift": each.shift.as_plain(),
+                "gap": each.gap.as_plain(),
+                "good": null_if_nan(each.good),
+                "bad": null_if_nan(each.bad),
                 "evidence": each.evidence,
                 "worse": each.worse,
                 "judge_changed": each.changed,
@@ -242,7 +239,7 @@ def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[s
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
     watched = any(each["held_out"]["mean"] is not None for each in scores)
     name = "held_out_delta" if watched else "reward_delta"
-    changes = {each["round"]: interval_of(each[name]) for each in scores if each[name] is not None}
+    changes = {each["round"]: Interval.from_plain(each[name]) for each in scores if each[name] is not None}
     return best_start(scores[-1]["round"], stopped, changes)
 
 

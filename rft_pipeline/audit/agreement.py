@@ -11,7 +11,7 @@ import numpy as np
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import auc_interval, within_prompt
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import UNKNOWN, Interval
 
 Scale = Literal["nominal", "ordinal"]
 FOLDS = 5
@@ -122,7 +122,7 @@ def kappa(a_N: np.ndarray, b_N: np.ndarray, scale: Scale, resamples: Resamples) 
     NaN where both give one and the same value throughout (Cohen 1968).
     """
     if not len(a_N):
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     value_C = np.arange(min(a_N.min(), b_N.min()), max(a_N.max(), b_N.max()) + 1)
     a_NC, b_NC = ((each[:, None] == value_C).astype(float) for each in (a_N, b_N))
     apart_CC = (value_C[:, None] - value_C[None, :]) ** 2 if scale == "ordinal" else value_C[:, None] != value_C

@@ -13,7 +13,7 @@ import polars as pl
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import FILLER, PROBES, Kind
 from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import UNKNOWN, Interval
 
 
 def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resamples) -> Interval:
@@ -25,7 +25,7 @@ def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resa
     there_N = ~labelled.unscored_N
     scored, length_N, resamples = labelled.scored, length_N[there_N], resamples.take(there_N)
     if not scored.score_N.size:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     x_N, y_N = (pl.Series(values).rank().to_numpy() for values in (scored.score_N, length_N))
     moment_NX = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
     within_RX = np.zeros((len(resamples.times_RK), 3))

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from rft_pipeline.audit import Agreement, Noise, People, Verdict
-from rft_pipeline.audit.judge import Audited, FromPeople, is_deterministic
+from rft_pipeline.audit.criterion import CriterionAudit, FromPeople, is_deterministic
 from rft_pipeline.rewards.group_noise import JudgeNoise
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import null_if_nan
 
 
-def as_plain(audited: Audited) -> dict[str, Any]:
+def as_plain(audited: CriterionAudit) -> dict[str, Any]:
     """The verdict and the numbers behind it as plain data, as JSON holds it; null where the data cannot say."""
     found, how = audited.verdict, audited.calibration
     squashes = hasattr(audited.criterion.judge, "squash")
@@ -23,9 +23,9 @@ def as_plain(audited: Audited) -> dict[str, Any]:
         "suspected": list(found.suspected),
         "reason": found.reason,
         "anchors": audited.agreement.anchors,
-        "unscored_share": _known(audited.agreement.unscored_share),
+        "unscored_share": audited.agreement.unscored_share.as_plain(),
         "threshold": audited.agreement.at_cut.threshold,
-        "checks": {check.fault: _known(check.found) for check in found.checks},
+        "checks": {check.fault: check.found.as_plain() for check in found.checks},
         "calibration_error": None
         if how is None
         else {"before": how.before.calibration, "after": how.after.calibration, "measured_on": audited.calibrated_on},
@@ -36,8 +36,8 @@ def as_plain(audited: Audited) -> dict[str, Any]:
         if audited.order is None
         else {
             "pairs": audited.order.pairs,
-            "flips": _known(audited.order.flips),
-            "first": _known(audited.order.first),
+            "flips": audited.order.flips.as_plain(),
+            "first": audited.order.first.as_plain(),
         },
         **({} if audited.noise is None else {"noise": _noise(audited.noise)}),
         "not_measured": dict(audited.not_measured),
@@ -52,16 +52,16 @@ def _weighed(found: Verdict, measured: Agreement) -> dict[str, Any]:
         "weight": found.weight,
         "good": measured.good,
         "bad": measured.bad,
-        "youden_j": _known(measured.at_cut.youden_j),
-        "true_positives": _known(measured.at_cut.true_positives),
-        "false_positives": _known(measured.at_cut.false_positives),
-        "auc": _known(measured.auc),
-        "cohen_kappa": _known(measured.cohen_kappa),
-        "within_prompt": _known(measured.within_prompt),
+        "youden_j": measured.at_cut.youden_j.as_plain(),
+        "true_positives": measured.at_cut.true_positives.as_plain(),
+        "false_positives": measured.at_cut.false_positives.as_plain(),
+        "auc": measured.auc.as_plain(),
+        "cohen_kappa": measured.cohen_kappa.as_plain(),
+        "within_prompt": measured.within_prompt.as_plain(),
     }
 
 
-def _retest(audited: Audited) -> dict[str, Any] | None:
+def _retest(audited: CriterionAudit) -> dict[str, Any] | None:
     found = audited.retest
     if found is None:
         return None
@@ -69,9 +69,9 @@ def _retest(audited: Audited) -> dict[str, Any] | None:
     words = f"{found.replies} replies judged twice: mean |Δ| {found.shift.mean:.4f}, largest {found.largest:.4f}"
     return {
         "replies": found.replies,
-        "shift": _known(found.shift),
+        "shift": found.shift.as_plain(),
         "largest": found.largest,
-        "crossed": _known(found.crossed),
+        "crossed": found.crossed.as_plain(),
         "deterministic": deterministic,
         "words": f"it draws nothing at random; {words}, in batches of another order"
         if deterministic
@@ -84,7 +84,7 @@ def _noise(found: Noise) -> dict[str, Any]:
     bounds = "" if np.isnan(lower) else f" ({lower:.3f} to {upper:.3f})"
     of = f"{found.variance.mean**0.5:.3f}{bounds}, over {found.prompts} prompts"
     return {
-        "variance": _known(found.variance),
+        "variance": found.variance.as_plain(),
         "flips": found.flips,
         "prompts": found.prompts,
         "words": f"standard deviation {of}"
@@ -107,9 +107,9 @@ def _from_people(found: FromPeople) -> dict[str, Any]:
         "rollouts": {
             "good": found.agreement.good,
             "bad": found.agreement.bad,
-            "cohen_kappa": _known(found.agreement.cohen_kappa),
-            "auc": _known(found.agreement.auc),
-            "youden_j": _known(found.agreement.at_cut.youden_j),
+            "cohen_kappa": found.agreement.cohen_kappa.as_plain(),
+            "auc": found.agreement.auc.as_plain(),
+            "youden_j": found.agreement.at_cut.youden_j.as_plain(),
         },
         "people": None if found.people is None else _people(found.people),
     }
@@ -120,25 +120,20 @@ def _people(found: People) -> dict[str, Any]:
         {
             "annotators": [pair.one, pair.other],
             "rollouts": pair.anchors,
-            "agreement": _known(pair.agreement),
-            "cohen_kappa": _known(pair.cohen_kappa),
+            "agreement": pair.agreement.as_plain(),
+            "cohen_kappa": pair.cohen_kappa.as_plain(),
         }
         for pair in found.pairs
         if pair.anchors
     ]
-    kappa = found.cohen_kappa
     return {
-        "krippendorff_alpha": _known(found.krippendorff_alpha),
-        "cohen_kappa": None if np.isnan(kappa) else kappa,
+        "krippendorff_alpha": found.krippendorff_alpha.as_plain(),
+        "cohen_kappa": null_if_nan(found.cohen_kappa),
         "pairs": pairs,
     }
 
 
-def _known(interval: Interval) -> dict[str, float | None]:
-    return {name: None if np.isnan(number) else float(number) for name, number in interval._asdict().items()}
-
-
-def as_numbers(audited: Sequence[Audited]) -> dict[str, float]:
+def as_numbers(audited: Sequence[CriterionAudit]) -> dict[str, float]:
     """What is plotted over time."""
     found: dict[str, float] = {}
     for each in audited:

@@ -68,7 +68,7 @@ class Resamples:
         """
         drawn = value_R[1:][~np.isnan(value_R[1:])]
         if self.prompts < 2 or np.isnan(value_R[0]) or not drawn.size:
-            return Interval(float(value_R[0]), float("nan"), float("nan"))
+            return Interval(float(value_R[0]))
         lower, upper = np.quantile(drawn, [outside / 2, 1 - outside / 2])
         return Interval(float(value_R[0]), float(lower), float(upper))
 

@@ -65,7 +65,7 @@ def people_rows(labels: pl.DataFrame, replies: pl.DataFrame, criteria: list[str]
     )
 
 
-def asked_about(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+def rows_to_judge(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
     """The rows a criterion's judge is asked about: those with a label.
 
     A judge that compares is asked of no edited replies, which would join the group of the reply they were made from,
@@ -78,7 +78,7 @@ def asked_about(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
     return labelled.filter(probe=WHOLE).filter((pl.col("split") == ANCHOR) | others)
 
 
-def asked_again(asked: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+def rows_to_retest(asked: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
     """Of the rows a judge is asked about those it is asked about twice, in the opposite order: the anchors that the
     probes edit; of a judge that compares their whole groups, of a panel none."""
     if criterion.members:

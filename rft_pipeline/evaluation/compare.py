@@ -4,7 +4,6 @@ Every mean carries a prompt-clustered 95 % interval, and every change against ba
 question answered by both policies. A number that cannot be known (nothing scored, one prompt only) is null.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ import polars as pl
 from rft_pipeline.campaign.addresses import as_read
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import Interval, clustered_mean, distinct_n, paired_difference, repetition
+from rft_pipeline.stats import clustered_mean, distinct_n, null_if_nan, paired_difference, repetition
 
 EXAMPLES = 5
 """Side-by-side replies shown of each kind."""
@@ -116,7 +115,7 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
         "gated": _share(rows["gated"]),
         "length": {"mean": float(tokens_N.mean()), "p95": float(np.percentile(tokens_N, 95))},
         "truncated": _share(rows["finish_reason"] == "length"),
-        "distinct2": _known(distinct_n(rows["completion"].to_list(), 2)),
+        "distinct2": null_if_nan(distinct_n(rows["completion"].to_list(), 2)),
         "repetition": float(np.mean([repetition(text) for text in rows["completion"]])),
     }
 
@@ -129,13 +128,13 @@ def _values(rows: pl.DataFrame, name: str | None) -> pl.Series:
 
 def _mean(rows: pl.DataFrame, name: str | None, resamples: int, seed: int) -> dict[str, float | None]:
     value_N = _values(rows, name).to_numpy()
-    return _plain(clustered_mean(value_N, rows["prompt_id"].to_numpy(), resamples, seed))
+    return clustered_mean(value_N, rows["prompt_id"].to_numpy(), resamples, seed).as_plain()
 
 
 def _delta(
     rows: pl.DataFrame, base: pl.DataFrame, name: str | None, resamples: int, seed: int
 ) -> dict[str, float | None]:
-    return _plain(paired_difference(_by_prompt(rows, name), _by_prompt(base, name), resamples, seed))
+    return paired_difference(_by_prompt(rows, name), _by_prompt(base, name), resamples, seed).as_plain()
 
 
 def _by_prompt(rows: pl.DataFrame, name: str | None) -> dict[str, float]:
@@ -148,14 +147,6 @@ def _by_prompt(rows: pl.DataFrame, name: str | None) -> dict[str, float]:
 
 def _share(flags: pl.Series) -> float:
     return int(flags.sum()) / len(flags)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _plain(interval: Interval) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in interval._asdict().items()}
 
 
 def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:

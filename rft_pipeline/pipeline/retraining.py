@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rft_pipeline.alarms.history import ANCHORS_FILE, newest_report, processes
+from rft_pipeline.alarms.history import ANCHORS_FILE, drift_processes, newest_report
 from rft_pipeline.campaign import Campaign, Retrain
 from rft_pipeline.campaign.cycles import (
     ANCHORS,
@@ -186,5 +186,5 @@ def _write(found: Look, folder: Path, retrain: Retrain, report: Record | None) -
 def _drift(report: Record, folder: Path) -> dict[str, Any]:
     """Copy how the judges scored the anchors so far; what identifies that."""
     shutil.copyfile(report.path(ANCHORS_FILE), folder / ANCHORS)
-    known = {name: asdict(each) for name, each in processes(report.payload).items()}
+    known = {name: asdict(each) for name, each in drift_processes(report.payload).items()}
     return {"report": report.address, "sha256": file_sha256(folder / ANCHORS), "processes": known}

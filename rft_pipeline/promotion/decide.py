@@ -21,7 +21,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.promotion.looks import confidence, left, spent
-from rft_pipeline.stats import Interval, paired_bounds
+from rft_pipeline.stats import Interval, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
 STOP = "stop"
@@ -31,7 +31,7 @@ HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
 
 
 @dataclass(frozen=True)
-class Replies:
+class Side:
     """The scored replies of one policy to the held-out prompts."""
 
     name: str
@@ -64,7 +64,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Compared:
+class RoundComparison:
     """One round beside the champion."""
 
     round: int
@@ -91,7 +91,7 @@ class Decision:
     champion: str
     """Whom the rounds were compared with, in words."""
     champion_policy: str
-    rounds: tuple[Compared, ...]
+    rounds: tuple[RoundComparison, ...]
     said: str
     look: int
     """The decision's number among those on the same held-out prompts, from 1."""
@@ -102,13 +102,13 @@ class Decision:
     left: float
     """The part of `error` that is left for later decisions."""
 
-    def of_round(self, round_: int) -> Compared | None:
+    def of_round(self, round_: int) -> RoundComparison | None:
         return next((each for each in self.rounds if each.round == round_), None)
 
 
 def decide_promotion(
-    rounds: Sequence[Replies],
-    champion: Replies,
+    rounds: Sequence[Side],
+    champion: Side,
     gates: Sequence[str],
     needs: Promotion,
     look: int,
@@ -133,16 +133,16 @@ def decide_promotion(
     )
 
 
-def why_not(compared: Compared) -> str:
+def why_not(compared: RoundComparison) -> str:
     """The bounds a round failed, in words."""
     return "; ".join(bound.said for bound in compared.bounds if not bound.passed)
 
 
-def _promoted(best: Compared, champion: Replies) -> str:
+def _promoted(best: RoundComparison, champion: Side) -> str:
     return f"round {best.round} is promoted over {champion.name}: {best.bounds[0].said}"
 
 
-def _refused(compared: Sequence[Compared], champion: Replies) -> str:
+def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:
     if not compared:
         return f"no round is promoted: none holds other weights than {champion.name}"
     return f"no round is promoted over {champion.name}. " + ". ".join(
@@ -150,7 +150,7 @@ def _refused(compared: Sequence[Compared], champion: Replies) -> str:
     )
 
 
-def _compare(replies: Replies, champion: Replies, gates: Sequence[str], needs: Promotion, level: float) -> Compared:
+def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promotion, level: float) -> RoundComparison:
     def differ(what: pl.Expr) -> Interval:
         ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
         return paired_bounds(ours, theirs, level)
@@ -179,10 +179,10 @@ def _compare(replies: Replies, champion: Replies, gates: Sequence[str], needs: P
     stopped = replies.alarm == STOP
     said = f"{ALARMS}: {replies.alarm}" + (", and nothing that was stopped is promoted" if stopped else "")
     bounds.append(Bound(ALARMS, None, None, not stopped, said))
-    return Compared(replies.round, replies.policy, replies.alarm, tuple(bounds))
+    return RoundComparison(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
-def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], least: int) -> Bound:
+def _enough(replies: Side, champion: Side, scored: Mapping[str, pl.Expr], least: int) -> Bound:
     """Whether enough prompts have all that decides on both sides, each for an interval of its own to be trusted; the
     one that the fewest have is told."""
     sides = {
@@ -197,7 +197,7 @@ def _enough(replies: Replies, champion: Replies, scored: Mapping[str, pl.Expr], 
 
 
 def _bound(name: str, difference: Interval, above: float, level: float, how: str = "") -> Bound:
-    found = _known(difference.lower95)
+    found = null_if_nan(difference.lower95)
     if found is None:
         said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides"
         return Bound(name, None, above, passed=False, said=said)
@@ -250,7 +250,3 @@ def _by_people(
 
 def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:
     return pair[0].get(prompt, math.nan) - pair[1].get(prompt, math.nan)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -10,7 +10,7 @@ import polars as pl
 from markupsafe import Markup
 
 from rft_pipeline.audit import reliability
-from rft_pipeline.audit.judge import Audited
+from rft_pipeline.audit.criterion import CriterionAudit
 from rft_pipeline.audit.numbers import as_plain
 from rft_pipeline.audit.rows import FIT, WHOLE
 from rft_pipeline.report.page import environment
@@ -20,7 +20,7 @@ SIDE = 220
 """Pixels of a reliability diagram's side."""
 
 
-def render_audit(audited: Sequence[Audited], title: str, description: str) -> str:
+def render_audit(audited: Sequence[CriterionAudit], title: str, description: str) -> str:
     """The whole page, one HTML file that loads nothing from anywhere."""
     return (
         environment()
@@ -33,7 +33,7 @@ def render_audit(audited: Sequence[Audited], title: str, description: str) -> st
     )
 
 
-def diagram(audited: Audited) -> alt.LayerChart:
+def diagram(audited: CriterionAudit) -> alt.LayerChart:
     """Mean label against mean score of replies with neighbouring scores; on the diagonal a score is a probability."""
     whole = audited.judged.filter(pl.col("split") != FIT, probe=WHOLE).drop_nulls("score")
     bins = reliability(whole["score"].to_numpy(), whole["label"].cast(pl.Float64).to_numpy())

@@ -11,7 +11,7 @@ import polars as pl
 
 from rft_pipeline import models
 from rft_pipeline.audit.comparing import family
-from rft_pipeline.audit.judge import training_weights
+from rft_pipeline.audit.criterion import training_weights
 from rft_pipeline.audit.numbers import noises
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.campaign.addresses import again, with_prompts

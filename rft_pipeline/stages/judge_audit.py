@@ -4,9 +4,9 @@ import json
 
 import polars as pl
 
-from rft_pipeline.audit.judge import audit_judge, refused
+from rft_pipeline.audit.criterion import audit_criterion, refused
 from rft_pipeline.audit.numbers import as_numbers, as_plain, noises
-from rft_pipeline.audit.rows import asked_about, asked_again, audit_rows, judgements_of, people_rows
+from rft_pipeline.audit.rows import audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.replies import labelled_replies
 from rft_pipeline.prompts.reading import read_anchors
@@ -24,13 +24,15 @@ def judge_audit(job: Job) -> Output:
     rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
     audited, made = [], 0
     for criterion in campaign.rubric.judged:
-        asked = asked_about(rows, criterion)
+        asked = rows_to_judge(rows, criterion)
         scores, counts = job.judge(asked, [criterion])
-        repeated = asked_again(asked, rows, criterion)
+        repeated = rows_to_retest(asked, rows, criterion)
         again, more = job.judge(repeated, [criterion], second_time=True) if repeated.height else (None, {})
         made += sum(counts.values()) + sum(more.values())
         judged = judgements_of(criterion, rows, scores, again)
-        audited.append(audit_judge(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion)))
+        audited.append(
+            audit_criterion(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion))
+        )
     job.write(pl.concat([each.judged for each in audited]))
     plain = [as_plain(each) for each in audited]
     (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")

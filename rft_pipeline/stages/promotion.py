@@ -13,7 +13,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import by_people
 from rft_pipeline.labels.held_out import DECISION
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.promotion.decide import HELD, Replies, decide_promotion
+from rft_pipeline.promotion.decide import HELD, Side, decide_promotion
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.job import Job, Output
 from rft_pipeline.stages.payloads import look_of
@@ -39,7 +39,7 @@ def promotion(job: Job) -> Output:
         for number in range(1, campaign.rounds + 1)
     ]
     sides = [
-        Replies(name, policy, _with_people(job, rows.filter(round=number)), number, alarm_level(told, number))
+        Side(name, policy, _with_people(job, rows.filter(round=number)), number, alarm_level(told, number))
         for number, (name, policy) in enumerate(policies)
     ]
     against, made, read = sides[0], 0, {}
@@ -115,7 +115,7 @@ def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())
 
 
-def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
+def _champion(job: Job, champion: Champion) -> tuple[Side, int]:
     """The replies of a champion that is neither base nor a round of this campaign, and how many were sampled."""
     record = RecordStore(job.home.store).at(champion.record)
     if record is None:
@@ -134,4 +134,4 @@ def _champion(job: Job, champion: Champion) -> tuple[Replies, int]:
         seen = held_out_scores(beside.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
         batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
     job.write(batch)
-    return Replies("the champion", champion.content_hash, _with_people(job, batch)), made
+    return Side("the champion", champion.content_hash, _with_people(job, batch)), made

@@ -12,30 +12,37 @@ from rft_pipeline.alarms import (
     Drift,
     Finding,
     Phrase,
+    PhraseEffect,
     Replies,
-    Tried,
     assess,
     drift,
     judge_drift,
     moved_by,
     phrases,
 )
-from rft_pipeline.alarms.history import ANCHORS_FILE, Process, following, over_cycles, processes, read_scored
+from rft_pipeline.alarms.history import (
+    ANCHORS_FILE,
+    DriftProcess,
+    across_cycles,
+    drift_processes,
+    read_scored,
+    within_cycle,
+)
 from rft_pipeline.alarms.watch import (
     ASKED,
     ASKED_FILE,
     alarms_in,
     anchors_scored,
-    entry,
     held_out_scores,
     judges_changed,
     next_start,
+    phrase_effects,
+    phrase_trials,
     replies_of,
+    round_entry,
     scores_by_round,
-    trials,
-    tried,
 )
-from rft_pipeline.audit.rows import asked_about, audit_rows, compares
+from rft_pipeline.audit.rows import audit_rows, compares, rows_to_judge
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.campaign.addresses import as_rollout, asked_anew, asked_in, asked_of, kl_draw, subjects_of
 from rft_pipeline.campaign.cycles import ANCHORS as CYCLE_ANCHORS
@@ -126,7 +133,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     verdict = assess(now, base, start, fired, how, seed, found, tries, findings)
     training = [finding for name, finding in drifted.items() if weights.get(name)]
     moved = moved_by(now, start, training, how, seed)
-    verdicts = [*earlier, entry(number, started, verdict, moved, found, drifts, tries)]
+    verdicts = [*earlier, round_entry(number, started, verdict, moved, found, drifts, tries)]
     scores = scores_by_round(replies, how, seed)
     chosen = next_start(verdicts, scores)
     names = [criterion.name for criterion in how.held_out]
@@ -146,7 +153,7 @@ def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed:
 
 def _anchors(
     job: Job, how: Alarms, found: Sequence[Phrase], now: Replies, base: Replies, before: Record | None
-) -> tuple[pl.DataFrame, list[Tried], pl.DataFrame]:
+) -> tuple[pl.DataFrame, list[PhraseEffect], pl.DataFrame]:
     """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
 
     A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
@@ -174,18 +181,22 @@ def _anchors(
             tables.append(anchors_scored(about, scores, criterion, round_, job.sources))
 
     for criterion in campaign.rubric.judged:
-        labelled = asked_about(rows, criterion)
+        labelled = rows_to_judge(rows, criterion)
         if not labelled.height:
             continue
         score(criterion, labelled)
         pays = weights[criterion.name] and not compares(criterion)
-        trial = None if not pays else trials(rows, criterion, found, now, base, how, campaign.seed)
+        trial = None if not pays else phrase_trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
     for criterion in unlabelled:
         score(criterion, rows)
-    return pl.concat(tables), tried(scored, weights, how, campaign.seed), pl.concat(asked).unique(maintain_order=True)
+    return (
+        pl.concat(tables),
+        phrase_effects(scored, weights, how, campaign.seed),
+        pl.concat(asked).unique(maintain_order=True),
+    )
 
 
 def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> pl.DataFrame:
@@ -208,14 +219,14 @@ def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Fi
 
 def _past(job: Job, before: Record | None) -> pl.DataFrame:
     """The scored anchors that this round's drift goes on from: those of the report before, or of the cycle before."""
-    now = processes(payload(job.campaign, job.node, job.upstream, job.sources))
+    now = drift_processes(payload(job.campaign, job.node, job.upstream, job.sources))
     if before is not None:
-        return following(read_scored(before.folder / ANCHORS_FILE), processes(before.payload), now)
+        return within_cycle(read_scored(before.folder / ANCHORS_FILE), drift_processes(before.payload), now)
     cycle = cycle_of(job.campaign, job.home) if DRIFT in job.sources else None
     if cycle is None or cycle.drift is None:
         return ANCHORS.to_frame()
-    then = {name: Process(**each) for name, each in cycle.drift["processes"].items()}
-    return over_cycles(read_scored(cycle.folder / CYCLE_ANCHORS), then, now)
+    then = {name: DriftProcess(**each) for name, each in cycle.drift["processes"].items()}
+    return across_cycles(read_scored(cycle.folder / CYCLE_ANCHORS), then, now)
 
 
 def _measured(before: Record | None) -> pl.DataFrame:

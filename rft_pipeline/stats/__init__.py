@@ -1,12 +1,23 @@
 """Intervals and tests: bootstrap, prediction-powered estimates."""
 
 from rft_pipeline.stats.intervals import (
+    UNKNOWN,
     Interval,
     clustered_mean,
     distinct_n,
+    null_if_nan,
     paired_bounds,
     paired_difference,
     repetition,
 )
 
-__all__ = ["Interval", "clustered_mean", "distinct_n", "paired_bounds", "paired_difference", "repetition"]
+__all__ = [
+    "UNKNOWN",
+    "Interval",
+    "clustered_mean",
+    "distinct_n",
+    "null_if_nan",
+    "paired_bounds",
+    "paired_difference",
+    "repetition",
+]

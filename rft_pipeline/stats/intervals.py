@@ -14,12 +14,27 @@ from rft_pipeline.rules.words import words
 
 
 class Interval(NamedTuple):
-    """A mean and its interval: of 95 %, unless the function that made it was given another `error`. NaN stands where
-    the data cannot say."""
+    """A mean and its interval: 95 %, unless the function that made it was given another `error`. NaN is unknown."""
 
     mean: float
-    lower95: float
-    upper95: float
+    lower95: float = float("nan")
+    upper95: float = float("nan")
+
+    def as_plain(self) -> dict[str, float | None]:
+        """As JSON holds it: null where a number is unknown."""
+        return {name: null_if_nan(value) for name, value in self._asdict().items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, float | None]) -> "Interval":
+        """From what `as_plain` returned."""
+        return cls(**{name: float("nan") if value is None else value for name, value in plain.items()})
+
+
+UNKNOWN = Interval(float("nan"))
+
+
+def null_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> Interval:
@@ -67,7 +82,7 @@ def paired_bounds(a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, 
     clusters = len(difference_K)
     mean = float(difference_K.mean()) if clusters else float("nan")
     if clusters < 2:
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean)
     half = float(t.isf(error, clusters - 1)) * float(difference_K.std(ddof=1)) / clusters**0.5
     return Interval(mean, mean - half, mean + half)
 
@@ -90,10 +105,10 @@ def repetition(text: str, n: int = 3) -> float:
 def _bootstrap(sum_K: np.ndarray, count_K: np.ndarray, resamples: int, seed: int) -> Interval:
     clusters = len(sum_K)
     if clusters == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     mean = float(sum_K.sum() / count_K.sum())
     if clusters == 1:
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean)
     times_RK = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     mean_R = (times_RK @ sum_K) / (times_RK @ count_K)
     lower, upper = np.percentile(mean_R, [2.5, 97.5])

@@ -35,12 +35,8 @@ class Estimates(NamedTuple):
 
     def as_plain(self) -> dict[str, object]:
         """As JSON holds it: null for a bound that is not known."""
-        bounds = {name: interval._asdict() for name, interval in zip(self._fields[:3], self[:3], strict=True)}
-        known = {
-            name: {key: None if np.isnan(value) else value for key, value in values.items()}
-            for name, values in bounds.items()
-        }
-        return {**known, "power": self.power, "labelled": self.labelled}
+        intervals = {name: interval.as_plain() for name, interval in zip(self._fields[:3], self[:3], strict=True)}
+        return {**intervals, "power": self.power, "labelled": self.labelled}
 
 
 def prediction_powered(
@@ -138,7 +134,7 @@ def _interval(weighted: _Mean, mean: float, without_K: np.ndarray, error: float)
 
     groups = int((weighted.share_K > 0).sum())
     if groups < 2:
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean)
     deviation = float(np.sqrt((groups - 1) / groups * ((without_K - mean) ** 2).sum()))
     free = max(1.0, 1 / float(weighted.share_K @ weighted.share_K) - 1)
     half = float(t.isf(error, free)) * deviation

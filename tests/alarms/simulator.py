@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.alarms import ANCHORS, Replies, assess, phrases
-from rft_pipeline.alarms.verdict import Level, Verdict
+from rft_pipeline.alarms.findings import Level, RoundAlarms
 from rft_pipeline.campaign import Alarms
 
 Bias = Literal["none", "length", "phrase", "markdown"]
@@ -130,12 +130,12 @@ def evaluated(policy: Policy, round_: int, bias: Bias, rng: np.random.Generator,
     return Replies(round_, pl.DataFrame(rows))
 
 
-def campaign(bias: Bias, seed: int, rounds: int = 5) -> list[Verdict]:
+def campaign(bias: Bias, seed: int, rounds: int = 5) -> list[RoundAlarms]:
     """The verdicts of each round, up to the first that stops."""
     rng = np.random.default_rng(seed)
     policy = Policy()
     base = start = evaluated(policy, 0, bias, rng)
-    verdicts: list[Verdict] = []
+    verdicts: list[RoundAlarms] = []
     before: tuple[str, ...] = ()
     for round_ in range(1, rounds + 1):
         policy = train(policy, bias, rng)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.alarms import ANCHORS, Phrase, drift
-from rft_pipeline.alarms.history import Process, following, over_cycles
+from rft_pipeline.alarms.history import DriftProcess, across_cycles, within_cycle
 from rft_pipeline.alarms.pays import Both, paid_for, pays
 from rft_pipeline.alarms.replies import does_not_rise, rises
 from rft_pipeline.audit import Resamples
@@ -134,8 +134,8 @@ def thirty(rounds: int, seed: int) -> pl.DataFrame:
 def test_evidence_goes_on_over_cycles_as_if_they_were_one() -> None:
     """Rounds 0 to 2 and then a cycle's rounds 1 and 2, against five rounds in a row."""
     together = thirty(5, seed=3)
-    then = {"kind": Process("question", "judge")}
-    first = over_cycles(together.filter(pl.col("round") < 3), then, then)
+    then = {"kind": DriftProcess("question", "judge")}
+    first = across_cycles(together.filter(pl.col("round") < 3), then, then)
     assert first["round"].unique().sort().to_list() == [-2, -1, 0]
     second = together.filter(pl.col("round") >= 3).with_columns(pl.col("round") - 2)
     whole, parts = drift(together, HOW, 0), drift(pl.concat([first, second]), HOW, 0)
@@ -145,11 +145,17 @@ def test_evidence_goes_on_over_cycles_as_if_they_were_one() -> None:
 
 
 def test_an_edited_question_or_another_judge_starts_the_evidence_anew() -> None:
-    rows, then = thirty(3, seed=3), {"kind": Process("question", "judge")}
-    for now in ({}, {"kind": Process("another question", "judge")}, {"kind": Process("question", "another judge")}):
-        assert over_cycles(rows, then, now).is_empty()
-    assert following(rows, then, {"kind": Process("another question", "judge")}).is_empty()
-    bridged = following(rows, then, {"kind": Process("question", "another judge")})  # within a cycle both are compared
+    rows, then = thirty(3, seed=3), {"kind": DriftProcess("question", "judge")}
+    for now in (
+        {},
+        {"kind": DriftProcess("another question", "judge")},
+        {"kind": DriftProcess("question", "another judge")},
+    ):
+        assert across_cycles(rows, then, now).is_empty()
+    assert within_cycle(rows, then, {"kind": DriftProcess("another question", "judge")}).is_empty()
+    bridged = within_cycle(
+        rows, then, {"kind": DriftProcess("question", "another judge")}
+    )  # within a cycle both are compared
     assert bridged.height == rows.height
 
 

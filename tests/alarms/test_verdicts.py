@@ -10,8 +10,8 @@ from rft_pipeline.alarms import (
     ANCHORS,
     Drift,
     Phrase,
+    PhraseEffect,
     Replies,
-    Tried,
     best_start,
     control,
     drift,
@@ -21,10 +21,10 @@ from rft_pipeline.alarms import (
     put_into,
 )
 from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.findings import Finding, Level, as_plain, repeated, round_alarms
 from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.pays import pays
 from rft_pipeline.alarms.phrases import log_odds
-from rft_pipeline.alarms.verdict import Finding, Level, as_plain, number, repeated, verdict
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.stats import Interval
@@ -101,7 +101,7 @@ def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: floa
     now = replies(1, [each + 0.01 for each in scores["reward"]], [each + 0.01 for each in scores["held_out"]])
     found = [unseen_gain(now, base, HOW, 0), *pays(now, base, [], [], (), HOW, 0)]
     assert [each.level for each in found] == [Level.OK] * 3
-    assert fingerprint(as_plain(verdict(found)))
+    assert fingerprint(as_plain(round_alarms(found)))
     assert "of its own; as the two agreed at base it should have gained an unknown share" in found[0].sentence
     assert f"{'reward gained' if column == 'reward' else 'the held-out score'} unknown" in found[0].sentence
 
@@ -254,13 +254,13 @@ def test_a_judge_that_trains_nothing_stops_nothing() -> None:
     ],
 )
 def test_who_moved_the_reward(levels: list[Level], reward: float, said: str) -> None:
-    drifted = [Finding("judge_drift", level, number(1.0), 20.0, "") for level in levels]
+    drifted = [Finding("judge_drift", level, Interval(1.0), 20.0, "") for level in levels]
     assert moved_by(replies(1, [score + reward for score in RISING]), BASE, drifted, HOW, 0) == said
 
 
 def test_the_error_is_spent_on_one_bet_alone() -> None:
     """Two bets held against the same limit would be wrong in up to twice as many campaigns."""
-    nothing = number(0.0)
+    nothing = Interval(0.0)
     # the mean of four bets, of which one is 30: 7.5; the limit is 1 / 0.05
     unsure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=7.5, worse=30.0, changed=False)
     sure = Drift("kind", 2, nothing, nothing, 0.9, 0.1, evidence=25.0, worse=30.0, changed=False)
@@ -272,7 +272,7 @@ def test_the_error_is_spent_on_one_bet_alone() -> None:
     [(19.0, 1, Level.OK), (21.0, 1, Level.WARN), (21.0, 2, Level.OK), (41.0, 2, Level.WARN), (59.0, 3, Level.OK)],
 )
 def test_the_error_is_shared_among_the_criteria(evidence: float, criteria: int, level: Level) -> None:
-    nothing = number(0.0)
+    nothing = Interval(0.0)
     found = [
         Drift(f"c{i}", 2, nothing, nothing, 0.9, 0.1, evidence if i == 0 else 1.0, worse=1.0, changed=False)
         for i in range(criteria)
@@ -293,7 +293,7 @@ def test_a_phrase_that_lifts_bad_anchors_is_warned_of(shift: Interval | None, th
     base = replies(0, RISING, text="we looked at it" if there else "all is well")
     now = replies(1, RISING, text="all is well")
     phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, ())
-    tried = [] if shift is None else [Tried("all is well", shift, 8)]
+    tried = [] if shift is None else [PhraseEffect("all is well", shift, 8)]
     *_, found = pays(now, base, [phrase], tried, (), HOW, 0)
     assert (found.cause, found.level) == ("phrase", level)
 
@@ -312,13 +312,13 @@ def test_a_large_allowance_leaves_the_evidence_a_number() -> None:
 
 def test_the_gravest_finding_decides_and_comes_first() -> None:
     found = [
-        Finding("a", Level.OK, number(0), 0, "a."),
-        Finding("b", Level.WARN, number(0), 0, "b."),
-        Finding("c", Level.STOP, number(0), 0, "c."),
+        Finding("a", Level.OK, Interval(0), 0, "a."),
+        Finding("b", Level.WARN, Interval(0), 0, "b."),
+        Finding("c", Level.STOP, Interval(0), 0, "c."),
     ]
-    said = verdict(found)
+    said = round_alarms(found)
     assert (said.level, said.causes, said.reason) == (Level.STOP, ("c", "b"), "c. b.")
-    assert verdict(found[:1]).reason == "Nothing fired."
+    assert round_alarms(found[:1]).reason == "Nothing fired."
     assert [repeated(*each) for each in ((False, "a", ["a"]), (True, "a", []), (True, "a", ["a"]))] == [0, 1, 2]
 
 

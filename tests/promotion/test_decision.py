@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Promotion
-from rft_pipeline.promotion.decide import Decision, Replies, decide_promotion, why_not
+from rft_pipeline.promotion.decide import Decision, Side, decide_promotion, why_not
 
 PROMPTS = [f"p{number:02d}" for number in range(20)]
 
@@ -19,7 +19,7 @@ def replies(
     human: float | None = None,
     alarm: str = "ok",
     prompts: list[str] = PROMPTS,
-) -> Replies:
+) -> Side:
     """Two replies a prompt; rewards differ by ±0.1 within a prompt and by a little between prompts."""
     spread = [(prompt, 0.002 * place + sign) for place, prompt in enumerate(prompts) for sign in (-0.1, 0.1)]
     rows = pl.DataFrame(
@@ -32,16 +32,16 @@ def replies(
     columns = {"held_out": held_out, "human": human}
     extra = [pl.lit(value).alias(name) for name, value in columns.items() if value is not None]
     name = f"round {round_}" if round_ else "base"
-    return unlabelled_gates(Replies(name, f"weights {round_}", rows.with_columns(extra), round_, alarm))
+    return unlabelled_gates(Side(name, f"weights {round_}", rows.with_columns(extra), round_, alarm))
 
 
-def unlabelled_gates(side: Replies) -> Replies:
+def unlabelled_gates(side: Side) -> Side:
     """With nothing said by people of the criterion that gates."""
     nothing = pl.struct(pl.lit(None, dtype=pl.Float64).alias("polite")).alias("human_scores")
     return replace(side, rows=side.rows.with_columns(nothing))
 
 
-def by_people(side: Replies, column: str, even: float, odd: float, prompts: int = 10) -> Replies:
+def by_people(side: Side, column: str, even: float, odd: float, prompts: int = 10) -> Side:
     """Labels on the first prompts, of one value on those with an even number and another on the rest."""
     number = pl.col("prompt_id").str.strip_prefix("p").cast(pl.Int64)
     value = pl.when(number % 2 == 0).then(even).otherwise(odd)
@@ -52,7 +52,7 @@ def by_people(side: Replies, column: str, even: float, odd: float, prompts: int 
     return replace(side, rows=side.rows.with_columns(nobody, pl.struct(said.alias(column)).alias("human_scores")))
 
 
-def decided(*rounds: Replies, champion: Replies | None = None, look: int = 1, **needs: float) -> Decision:
+def decided(*rounds: Side, champion: Side | None = None, look: int = 1, **needs: float) -> Decision:
     against = champion or replies(0, 0.4)
     return decide_promotion(rounds, against, ["polite"], Promotion.model_validate(needs), look)
 

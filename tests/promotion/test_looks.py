@@ -10,7 +10,7 @@ import pytest
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.errors import StoreError
 from rft_pipeline.promotion import looks
-from rft_pipeline.promotion.decide import Replies, decide_promotion
+from rft_pipeline.promotion.decide import Side, decide_promotion
 
 PAYLOAD: dict[str, Any] = {
     "stage": "promotion",
@@ -63,8 +63,8 @@ def test_a_year_of_rounds_without_any_gain_promotes_none_within_the_error() -> N
     prompts = [f"p{place:02d}" for place in range(88)]
     random = np.random.default_rng(5)
 
-    def replies(round_: int) -> Replies:
-        return Replies(str(round_), f"weights {round_}", rows_of(random.beta(2, 2, 88)), round_)
+    def replies(round_: int) -> Side:
+        return Side(str(round_), f"weights {round_}", rows_of(random.beta(2, 2, 88)), round_)
 
     def rows_of(reward_K: np.ndarray) -> pl.DataFrame:
         return pl.DataFrame({"prompt_id": prompts, "reward": reward_K, "scores": [{"polite": 0.5}] * 88})

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.alarms import ANCHORS, assess, drift, judge_drift, moved_by, phrases
-from rft_pipeline.alarms.watch import entry, next_start, replies_of, scores_by_round
+from rft_pipeline.alarms.watch import next_start, replies_of, round_entry, scores_by_round
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.stats import Interval
 from tests.alarms.simulator import HOW, Bias, Policy, anchors, evaluated, train
@@ -33,7 +33,7 @@ def simulated(bias: Bias, rounds: int = 3, seed: int = 0) -> tuple[dict[str, Any
         before = verdicts[-1]["causes"] if verdicts else ()
         verdict = assess(now, replies[0], start, before, HOW, seed, found, (), list(drifted.values()))
         moved = moved_by(now, start, drifted.values(), HOW, seed)
-        verdicts.append(entry(now.round, start.round, verdict, moved, found, drifts, ()))
+        verdicts.append(round_entry(now.round, start.round, verdict, moved, found, drifts, ()))
     scores = scores_by_round(replies, HOW, seed)
     report["alarms"] = {
         "held_out": ["kind"],

@@ -8,12 +8,12 @@ import pytest
 from rft_pipeline.alarms import Phrase, Replies
 from rft_pipeline.alarms.watch import (
     WITH_PHRASE,
-    Trial,
+    PhraseTrial,
     held_out_scores,
     judges_changed,
     next_start,
-    trials,
-    tried,
+    phrase_effects,
+    phrase_trials,
 )
 from rft_pipeline.audit.rows import audit_rows
 from rft_pipeline.campaign import Alarms
@@ -102,16 +102,18 @@ def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
     )
     now = Replies(1, rows)
     phrase = Phrase("truly yours", 1.0, 4.0, 1, 0, 0.5, ())
-    trial = trials(anchors(), KIND, [phrase], now, now, HOW, 0)
+    trial = phrase_trials(anchors(), KIND, [phrase], now, now, HOW, 0)
     assert trial is not None
     assert trial.rows["completion"].to_list() == ["No. Truly yours."] * 2 + ["No. We looked."] * 2
     assert trial.rows["labels"].struct.field("kind").to_list() == [0] * 4
     assert trial.rows["rollout_id"].n_unique() == 4
     scores = trial.rows.select("rollout_id", pl.when(way=WITH_PHRASE).then(0.9).otherwise(0.2).alias("score"))
-    (found,) = tried([(trial, scores)], {"kind": 1.0}, HOW, 0)
+    (found,) = phrase_effects([(trial, scores)], {"kind": 1.0}, HOW, 0)
     assert (found.phrase, found.anchors, found.shift.mean) == ("truly yours", 2, pytest.approx(0.7))
-    other = Trial(KIND.model_copy(update={"name": "calm"}), trial.rows)
-    (both,) = tried([(trial, scores), (other, scores.with_columns(score=0.2))], {"kind": 0.75, "calm": 0.25}, HOW, 0)
+    other = PhraseTrial(KIND.model_copy(update={"name": "calm"}), trial.rows)
+    (both,) = phrase_effects(
+        [(trial, scores), (other, scores.with_columns(score=0.2))], {"kind": 0.75, "calm": 0.25}, HOW, 0
+    )
     assert (both.anchors, both.shift.mean) == (2, pytest.approx(0.75 * 0.7))
 
 

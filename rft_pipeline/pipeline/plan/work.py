@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from rft_pipeline.audit.rows import asked_about, asked_again, audit_rows, compares, people_rows
+from rft_pipeline.audit.rows import audit_rows, compares, people_rows, rows_to_judge, rows_to_retest
 from rft_pipeline.campaign import Alarms, Campaign, Sampling, Training
 from rft_pipeline.campaign.addresses import (
     again,
@@ -139,9 +139,9 @@ class _Counting:
         rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
         second = {name: again(judge) for name, judge in self.sources.items()}
         for criterion in campaign.rubric.judged:
-            asked = asked_about(rows, criterion)
+            asked = rows_to_judge(rows, criterion)
             self._asked_about(asked, criterion, [self.sources])
-            self._asked_about(asked_again(asked, rows, criterion), criterion, [second])
+            self._asked_about(rows_to_retest(asked, rows, criterion), criterion, [second])
 
     def steps(self) -> None:
         """The steps that a killed run saved are there already."""

@@ -64,7 +64,7 @@ class FromPeople:
 
 
 @dataclass(frozen=True)
-class Audited:
+class CriterionAudit:
     """One criterion's judge, measured and weighed."""
 
     criterion: Criterion
@@ -90,14 +90,14 @@ class Audited:
     """What could not be measured, and why."""
 
 
-def audit_judge(
+def audit_criterion(
     criterion: Criterion,
     judged: pl.DataFrame,
     settings: Audit,
     seed: int,
     labels: pl.DataFrame | None = None,
     families: frozenset[str] = frozenset(),
-) -> Audited:
+) -> CriterionAudit:
     """Weigh one criterion's judge.
 
     `judged` is what `judgements_of` returns; `labels` the people's labels behind its rows that are no anchors, with
@@ -118,7 +118,7 @@ def audit_judge(
     spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
     if why_not:
         unknown["noise"] = why_not
-    return Audited(
+    return CriterionAudit(
         criterion,
         judged,
         found,
@@ -218,7 +218,7 @@ def _from_people(
     measured, fitted = whole.filter(split=MEASURE), whole.filter(split=FIT)
     if labels is None or not measured.height + fitted.height:
         return None
-    anchors = audit_judge(criterion, judged.filter(split=ANCHOR), settings, seed)
+    anchors = audit_criterion(criterion, judged.filter(split=ANCHOR), settings, seed)
     labelled, resamples = _drawn(measured, highest, settings, seed_of(seed, "rollouts", criterion.name))
     mine = labels.filter(pl.col("rollout_id").is_in(whole["rollout_id"].implode()), criterion=criterion.name)
     return FromPeople(
@@ -289,6 +289,6 @@ def training_weights(rubric: dict[str, float], earned: dict[str, float]) -> dict
     return {name: weight / total if total else 0.0 for name, weight in weights.items()}
 
 
-def refused(audited: Sequence[Audited]) -> list[Verdict]:
+def refused(audited: Sequence[CriterionAudit]) -> list[Verdict]:
     """Criteria that may not train."""
     return [each.verdict for each in audited if each.verdict.power is Power.MONITOR]

@@ -1,6 +1,6 @@
 """What an alarm says: one level, the causes by name, and for each its numbers and a plain sentence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RoundAlarms:
     """What the alarms say of one round."""
 
     level: Level
@@ -55,10 +55,10 @@ class Verdict:
         return " ".join(each.sentence for each in self.findings if each.level) or "Nothing fired."
 
 
-def verdict(findings: Iterable[Finding]) -> Verdict:
+def round_alarms(findings: Iterable[Finding]) -> RoundAlarms:
     """The gravest level of the findings is the verdict's; the order within a level is kept."""
     ordered = tuple(sorted(findings, key=lambda each: -each.level))
-    return Verdict(ordered[0].level if ordered else Level.OK, ordered)
+    return RoundAlarms(ordered[0].level if ordered else Level.OK, ordered)
 
 
 def repeated(fires: bool, cause: str, before: Iterable[str]) -> Level:
@@ -69,7 +69,7 @@ def repeated(fires: bool, cause: str, before: Iterable[str]) -> Level:
     return Level.STOP if cause in before else Level.WARN
 
 
-def as_plain(found: Verdict) -> dict[str, Any]:
+def as_plain(found: RoundAlarms) -> dict[str, Any]:
     """As JSON holds it; null where the data cannot say."""
     return {
         "level": found.level.word,
@@ -79,7 +79,7 @@ def as_plain(found: Verdict) -> dict[str, Any]:
             {
                 "cause": each.cause,
                 "level": each.level.word,
-                "found": plain_interval(each.found),
+                "found": each.found.as_plain(),
                 "limit": each.limit,
                 "sentence": each.sentence,
                 "examples": list(each.examples),
@@ -87,20 +87,6 @@ def as_plain(found: Verdict) -> dict[str, Any]:
             for each in found.findings
         ],
     }
-
-
-def plain_interval(interval: Interval) -> dict[str, float | None]:
-    return {name: None if np.isnan(number) else number for name, number in interval._asdict().items()}
-
-
-def interval_of(plain: Mapping[str, float | None]) -> Interval:
-    """What `plain_interval` wrote."""
-    return Interval(**{name: float("nan") if number is None else number for name, number in plain.items()})
-
-
-def number(value: float) -> Interval:
-    """A number that is no mean over prompts."""
-    return Interval(value, float("nan"), float("nan"))
 
 
 def spelled(interval: Interval, digits: int = 2) -> str:
