@@ -41,7 +41,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         description="Runs what an edited rubric, prompts file or label makes necessary, once an edit.",
     )
     def _changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        dead_runs.bury(context.instance)
+        dead_runs.mark_failed(context.instance)
         look = _Look(campaign.name)
         content, in_force = look.content(), look.in_force()
         seen = _Seen.read(context.cursor) or _Seen(in_force or content, 0)
@@ -52,7 +52,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _nothing(f"{watched} are as they were{first}", _Seen(content, seen.changes))
         if {*changed} <= {"rubric", "labels"} and look.campaign.on_rubric_change == "off":
             return _nothing(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
-        if dead_runs.going_on(context.instance, campaign.name):
+        if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} goes on first")
         now = _Seen(content, seen.changes + 1)
         request = look.request(f"{now.changes}:{fingerprint(content)}", f"{' and '.join(changed)} changed")
@@ -87,8 +87,8 @@ def _cron_schedule(campaign: Campaign, what: str, cron: str, time_zone: str, tic
         description=tick.__doc__,
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        dead_runs.bury(context.instance)
-        if dead_runs.going_on(context.instance, campaign.name):
+        dead_runs.mark_failed(context.instance)
+        if dead_runs.is_running(context.instance, campaign.name):
             return dg.SkipReason(f"a run of {campaign.name} is going on")
         return tick(campaign.name, context.scheduled_execution_time.isoformat())
 

@@ -5,19 +5,7 @@ from typing import Any
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign
-
-PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.methods"]
-"""Imported once into the server each step is forked from: a step frees its memory by ending, yet starts at once."""
-
-EACH_STEP_A_PROCESS: dict[str, Any] = {
-    "execution": {
-        "config": {
-            "multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED}}}
-        }
-    }
-}
-ALL_IN_ONE_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
-"""For a run in which every stage is cached: nothing is loaded, so nothing has to be freed."""
+from rft_pipeline.runs.execute import EACH_STEP_A_PROCESS
 
 
 def campaign_job(campaign: Campaign) -> Any:

@@ -5,9 +5,8 @@ import dagster as dg
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import cycle_of, load_in_force
 from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.runs.orphans import end_with_parent
 from rft_pipeline.store import Home, Record
-
-from .orphans import end_with_parent
 
 
 class StageRunner(dg.ConfigurableResource[None]):

@@ -46,7 +46,7 @@ def stage_asset(
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
     def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
-        dead_runs.claim(context.instance, context.run, stages.about(campaign.name))
+        dead_runs.tag_run(context.instance, context.run, stages.about(campaign.name))
         record = stages.run(campaign.name, name, context.run_id)
         if here.stage == "promotion":
             promoted = outcome(Home.find(), record).round_in_words

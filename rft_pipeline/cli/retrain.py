@@ -43,8 +43,8 @@ def _refuse_while_running(home: Home, campaign: str) -> None:
     from rft_pipeline.runs import dagster_home, dead_runs
 
     instance = dagster_home.enter(home)
-    dead_runs.bury(instance)
-    if dead_runs.going_on(instance, campaign):
+    dead_runs.mark_failed(instance)
+    if dead_runs.is_running(instance, campaign):
         raise ConfigError(
             f"a run of {campaign} is going on and would change its prompts midway; wait for it, or cancel it"
         )

@@ -1,7 +1,8 @@
-"""Dagster's own folder, set up so that stages which load a model run one at a time.
+"""DAGSTER_HOME: its settings, storage and workspace.
 
-`dagster.yaml` in it is the user's. With RFT_DAGSTER_POSTGRES set, Dagster is pointed to the folder `postgres` below it,
-whose dagster.yaml is made anew each time: the user's, and a storage that reads the address from that variable.
+`dagster.yaml` is written once; after that it is the user's. When RFT_DAGSTER_POSTGRES is set, DAGSTER_HOME is the
+folder `postgres` in it. The dagster.yaml there is written each time: the user's settings, and a storage that reads the
+address from that variable.
 """
 
 import os
@@ -12,6 +13,7 @@ import yaml
 from filelock import FileLock
 
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.runs import code_location
 from rft_pipeline.store import Home, postgres
 
 if TYPE_CHECKING:
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 POSTGRES = "RFT_DAGSTER_POSTGRES"
 TICK_LIMIT = "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS"
 TICK_SECONDS = 1800
-"""How long a schedule's tick may take: one that retrains reads all logs and draws. Dagster's own limit is 60."""
+"""The time limit of a schedule's tick: a retraining tick reads all logs and draws prompts. Dagster's default is 60."""
 
 SETTINGS = """\
-# Written by rft; edit freely, it is not overwritten.
+# Written by rft once; edit freely, it is not overwritten.
 telemetry:
   enabled: false
 nux:
@@ -38,14 +40,19 @@ run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 30
 """
+"""A pool's limit of 1 lets stages that load a model run one at a time."""
 
 
 def prepare(home: Home) -> dict[str, str]:
-    """Create DAGSTER_HOME when it is not there; return the environment Dagster needs. Raises `ConfigError`."""
+    """Write the settings (when there are none) and the workspace; return the environment that Dagster needs.
+
+    Raises `ConfigError` for a database that cannot be used.
+    """
     home.dagster.mkdir(parents=True, exist_ok=True)
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
         _write(settings, SETTINGS)
+    _write(workspace_file(home), f"# Written by rft on each start.\n{code_location.workspace(home)}")
     if home.mlflow_uri.startswith(postgres.WITH_DRIVER):
         postgres.require(home.mlflow_uri, "MLFLOW_TRACKING_URI", "psycopg2")
     return {
@@ -59,13 +66,18 @@ def prepare(home: Home) -> dict[str, str]:
     }
 
 
+def workspace_file(home: Home) -> Path:
+    """The file that tells `dagster dev` and `dagster-daemon run` where the code location is."""
+    return home.dagster / "workspace.yaml"
+
+
 def _storage(settings: Path) -> dict[str, str]:
-    """Where Dagster keeps runs and events: SQLite in its folder, or the database RFT_DAGSTER_POSTGRES names."""
+    """Where Dagster keeps runs and events: SQLite in its folder, or the database that RFT_DAGSTER_POSTGRES names."""
     url = postgres.with_driver(os.environ.get(POSTGRES, ""))
     if not url:
         return {"DAGSTER_HOME": str(settings.parent)}
     if not url.startswith(postgres.WITH_DRIVER):
-        raise ConfigError(f"{POSTGRES}: must read {postgres.PLAIN}user:password@host:port/database")
+        raise ConfigError(f"{POSTGRES}: must have the form {postgres.PLAIN}user:password@host:port/database")
     postgres.require(url, POSTGRES, "dagster_postgres", "psycopg2")
     folder = settings.parent / "postgres"
     folder.mkdir(exist_ok=True)
@@ -74,30 +86,27 @@ def _storage(settings: Path) -> dict[str, str]:
 
 
 def _with_postgres(settings: Path) -> str:
-    """The user's settings with the storage of the variable, which is named and not written."""
+    """The user's settings with a storage that names the variable, so that the password is not written to the file."""
     content = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
     if own := sorted({"storage", "run_storage", "event_log_storage", "schedule_storage"} & set(content)):
-        raise ConfigError(f"{settings}: has {', '.join(own)} already; remove it, or unset {POSTGRES}")
+        raise ConfigError(f"{settings}: sets {', '.join(own)}, and {POSTGRES} is set too; remove one of them")
     content["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES}}}
-    return f"# Made by rft from {settings}; edit that one.\n" + yaml.safe_dump(content, sort_keys=False)
+    return f"# Written by rft from {settings} on each start; edit that file.\n" + yaml.safe_dump(
+        content, sort_keys=False
+    )
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing: another `rft` may be reading it."""
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    """Replace the whole file at once: another `rft` may be reading it."""
+    new = path.with_name(f".{path.name}-{os.getpid()}")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 def enter(home: Home) -> "DagsterInstance":
-    """Make this process, and those it starts, use that folder; open it."""
+    """Make this process and its children use this DAGSTER_HOME, and open its instance."""
     os.environ.update(prepare(home))
     import dagster as dg
 
-    with FileLock(home.dagster / ".opening.lock"):  # the first to open it creates tables, and only one may
+    with FileLock(home.dagster / ".opening.lock"):  # the first process to open it creates tables; only one may
         return dg.DagsterInstance.get()
-
-
-def project_root() -> Path:
-    """The folder that holds the packages `rft_pipeline` and `assets`."""
-    return Path(__file__).resolve().parents[2]

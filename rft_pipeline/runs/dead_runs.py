@@ -1,7 +1,4 @@
-"""Runs that are going on, and those whose process was killed.
-
-Dagster still believes in the latter, and they hold the pool's slot for ever.
-"""
+"""Unfinished runs, and those among them whose process died: Dagster does not notice, and they keep the pool's slot."""
 
 import os
 import socket
@@ -16,39 +13,42 @@ PID = "rft/pid"
 HOST = "rft/host"
 
 
-def tags() -> dict[str, str]:
-    """Who runs this: enough to find out later whether it still does."""
-    return {PID: str(os.getpid()), HOST: socket.gethostname()}
+def process_tags(pid: int | None = None) -> dict[str, str]:
+    """Tags that say which process executes a run: this one, unless `pid` is given."""
+    return {PID: str(pid or os.getpid()), HOST: socket.gethostname()}
 
 
-def claim(instance: "DagsterInstance", run: "DagsterRun", about: Mapping[str, str]) -> None:
-    """Leave word what a run is about, where it does not say so yet, and which process executes one that a daemon or the
-    UI launched: the parent of a step's own process."""
-    missing = {name: value for name, value in about.items() if name not in run.tags}
+def tag_run(instance: "DagsterInstance", run: "DagsterRun", tags: Mapping[str, str]) -> None:
+    """Add the tags that a run lacks. Called by a step.
+
+    A run that the daemon or the UI launched has no tags of its process yet; that is the parent of the step's process.
+    """
+    missing = {name: value for name, value in tags.items() if name not in run.tags}
     if PID not in run.tags:
         parent = parent_process()
-        pid = os.getpid() if parent is None else parent.pid
-        missing |= {PID: str(pid), HOST: socket.gethostname()}
+        missing |= process_tags(None if parent is None else parent.pid)
     if missing:
         instance.add_run_tags(run.run_id, missing)
 
 
-def bury(instance: "DagsterInstance") -> list[str]:
-    """Mark runs of killed processes of this machine as failed and free their slots; returns their ids."""
+def mark_failed(instance: "DagsterInstance") -> list[str]:
+    """Mark this machine's runs whose process died as failed, and free their slots. Returns their ids."""
     import dagster as dg
 
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    buried = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})):
-        if not _alive(int(run.tags[PID])):
-            instance.report_run_failed(run, "its process was killed; what it finished is kept")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            buried.append(run.run_id)
-    return buried
+    dead = [
+        run
+        for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()}))
+        if not _is_alive(int(run.tags[PID]))
+    ]
+    for run in dead:
+        instance.report_run_failed(run, "its process was killed; finished stages are kept")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
 
 
-def going_on(instance: "DagsterInstance", campaign: str) -> bool:
-    """Whether a run of the campaign is unfinished: it may have read files before they were edited."""
+def is_running(instance: "DagsterInstance", campaign: str) -> bool:
+    """Whether the campaign has an unfinished run, which may have read files before they were edited."""
     import dagster as dg
     from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
@@ -56,11 +56,11 @@ def going_on(instance: "DagsterInstance", campaign: str) -> bool:
     return instance.get_runs_count(unfinished) > 0
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it belongs to another user
         return True
     return True

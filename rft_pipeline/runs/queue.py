@@ -1,4 +1,4 @@
-"""Which steps of a run wait for a slot of one of Dagster's pools, and who has it."""
+"""Which steps of a run wait for a slot of a Dagster pool, and which steps hold the slots."""
 
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,15 @@ def queued(instance: "DagsterInstance", run_id: str) -> dict[str, str]:
     waiting: dict[str, str] = {}
     for pool in storage.get_concurrency_keys():
         info = storage.get_concurrency_info(pool)
-        mine = [step for step in info.pending_steps if step.run_id == run_id and step.assigned_timestamp is None]
-        if mine and info.claimed_slots:
-            holders = ", ".join(_named(instance, slot.run_id, slot.step_key, run_id) for slot in info.claimed_slots)
-            waiting |= {_key(step.step_key): f"waiting for the {pool}: {holders}" for step in mine}
+        steps = [step for step in info.pending_steps if step.run_id == run_id and step.assigned_timestamp is None]
+        if steps and info.claimed_slots:
+            holders = ", ".join(_holder(instance, slot.run_id, slot.step_key, run_id) for slot in info.claimed_slots)
+            waiting |= {_key(step.step_key): f"waiting for the {pool}: {holders}" for step in steps}
     return waiting
 
 
-def _named(instance: "DagsterInstance", holder: str, step_key: str, run_id: str) -> str:
-    """`other/round_1/rollouts of run 1a2b3c4d (process 71 on host)`."""
+def _holder(instance: "DagsterInstance", holder: str, step_key: str, run_id: str) -> str:
+    """`other/round_1/rollouts of run 1a2b3c4d (process 71 on host)`; only the key for a step of the same run."""
     if holder == run_id:
         return _key(step_key)
     run = instance.get_run_by_id(holder)

@@ -27,12 +27,12 @@ class Home:
 
     @classmethod
     def find(cls) -> "Home":
-        """From RFT_HOME and RFT_DATA, the working directory, or the checkout this package lies in.
+        """From RFT_HOME and RFT_DATA; else the working directory, or, when it has no `data`, the checkout (if any).
 
         Raises `ConfigError` for a state folder that cannot hold tables or databases.
         """
         here = Path.cwd()
-        project = here if (here / "data").is_dir() else Path(__file__).resolve().parents[2]
+        project = here if (here / "data").is_dir() else checkout() or here
         root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
         if found := _REFUSED.search(str(root.resolve())):
             raise ConfigError(
@@ -100,6 +100,12 @@ class Home:
             there = ", ".join(self.campaigns()) or "none"
             raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
         return folder
+
+
+def checkout() -> Path | None:
+    """The folder of the checkout that this package is in, or None for an installed wheel, which holds the assets."""
+    package = Path(__file__).resolve().parents[1]
+    return None if (package / "dagster_assets").is_dir() else package.parent
 
 
 def _may_hold_campaign(folder: Path) -> bool:

@@ -33,7 +33,7 @@ def test_it_ends_leaves_nothing_and_the_next_goes_on_from_its_rows(tiny_campaign
         said = ended(process)
         assert running.get_run_by_id(cancelled.run_id).status == dg.DagsterRunStatus.CANCELED  # type: ignore[union-attr]
     assert said.code == 1
-    assert f"run {cancelled.run_id} was cancelled; what was finished is kept" in said.err
+    assert f"run {cancelled.run_id} was cancelled; finished stages are kept" in said.err
     assert left_behind() == []
     sampled = rollouts_table(Home.find().store).rows().collect().height
     assert 0 < sampled < ROLLOUTS

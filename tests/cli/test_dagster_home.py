@@ -64,7 +64,7 @@ def test_a_storage_of_the_users_own_is_not_replaced(home: Home, monkeypatch: pyt
         file.write("storage:\n  sqlite:\n    base_dir: /elsewhere\n")
     monkeypatch.setenv(dagster_home.POSTGRES, URL)
     with pytest.raises(
-        ConfigError, match=r"dagster\.yaml: has storage already; remove it, or unset RFT_DAGSTER_POSTGRES"
+        ConfigError, match=r"dagster\.yaml: sets storage, and RFT_DAGSTER_POSTGRES is set too; remove one"
     ):
         dagster_home.prepare(home)
 
@@ -74,7 +74,7 @@ def test_another_kind_of_address_is_refused_without_being_repeated(
     home: Home, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv(dagster_home.POSTGRES, url)
-    with pytest.raises(ConfigError, match="RFT_DAGSTER_POSTGRES: must read postgresql://user:password@host") as refused:
+    with pytest.raises(ConfigError, match="POSTGRES: must have the form postgresql://user:password@host") as refused:
         dagster_home.prepare(home)
     assert "s3cret" not in str(refused.value)
 

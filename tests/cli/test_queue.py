@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from rft_pipeline.runs.dead_runs import tags
+from rft_pipeline.runs.dead_runs import process_tags
 from rft_pipeline.runs.queue import queued
 from tests.assets.small import instance
 
@@ -13,11 +13,11 @@ def test_a_step_that_waits_for_the_accelerator_names_the_stage_and_run_that_has_
     with instance() as running:
         storage = running.event_log_storage
         storage.initialize_concurrency_limit_to_default("accelerator")
-        first, second = (running.create_run_for_job(_job(), tags=tags()).run_id for _ in range(2))
+        first, second = (running.create_run_for_job(_job(), tags=process_tags()).run_id for _ in range(2))
         assert storage.claim_concurrency_slot("accelerator", first, "other__round_1__rollouts").is_claimed
         assert queued(running, first) == {}
         assert not storage.claim_concurrency_slot("accelerator", second, "tiny__round_1__rollouts").is_claimed
-        own = tags()
+        own = process_tags()
         holder = f"run {first[:8]} (process {own['rft/pid']} on {own['rft/host']})"
         assert queued(running, second) == {
             "tiny/round_1/rollouts": f"waiting for the accelerator: other/round_1/rollouts of {holder}"

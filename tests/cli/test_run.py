@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline.cli import launch
+from rft_pipeline.runs import execute
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, assert_one_message, rft_process
 from tests.runs import edit
@@ -16,9 +16,8 @@ from tests.runs import edit
 def in_this_process(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `rft run` execute its steps here, on the campaigns of the home in force."""
     import assets.definitions
-    from assets.jobs import ALL_IN_ONE_PROCESS
 
-    monkeypatch.setattr(launch, "_run_config", lambda **_: {**ALL_IN_ONE_PROCESS, **launch.QUIET})
+    monkeypatch.setattr(execute, "EACH_STEP_A_PROCESS", execute.ALL_IN_ONE_PROCESS)
     monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
@@ -67,7 +66,7 @@ def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
         said,
         "tiny/round_1/judge_scores: ",
         f"{broken}: cannot be loaded",
-        "what was finished is kept, `rft run` goes on from there",
+        "finished stages are kept, and `rft run` continues from there",
     )
     assert RecordStore(Home.find().store).current("tiny/round_1/rollouts") is not None
 

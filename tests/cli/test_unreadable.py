@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline.cli import launch
+from rft_pipeline.runs import execute
 from rft_pipeline.store import Home
 from tests.cli.small import Rft, assert_one_message
 from tests.upkeep.small import tree
@@ -18,9 +18,8 @@ def other(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "campaign.yaml").write_bytes(b"name: \xff")
     import assets.definitions
-    from assets.jobs import ALL_IN_ONE_PROCESS
 
-    monkeypatch.setattr(launch, "_run_config", lambda **_: {**ALL_IN_ONE_PROCESS, **launch.QUIET})
+    monkeypatch.setattr(execute, "EACH_STEP_A_PROCESS", execute.ALL_IN_ONE_PROCESS)
     monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
     monkeypatch.setattr(os, "environ", os.environ.copy())
     return folder

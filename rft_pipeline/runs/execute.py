@@ -1,0 +1,95 @@
+"""Execute a campaign's Dagster job in this process, and word the errors of a run that failed."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rft_pipeline.errors import RftError
+from rft_pipeline.full_disk import message, says_so
+from rft_pipeline.runs import code_location
+from rft_pipeline.runs.dead_runs import process_tags
+from rft_pipeline.runs.state import LAUNCH, RunState
+
+if TYPE_CHECKING:
+    from dagster import ExecuteJobResult
+
+PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.methods"]
+"""Modules that the server of steps imports once. Each step is forked from it: it starts fast and frees its memory when
+it ends."""
+
+EACH_STEP_A_PROCESS: dict[str, Any] = {
+    "execution": {
+        "config": {
+            "multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED}}}
+        }
+    }
+}
+ALL_IN_ONE_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
+"""For a run whose stages are all cached: no step loads a model."""
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+_OUR_ERROR = re.compile(r"^rft_pipeline\.errors\.\w+: ")
+
+
+class RunFailedError(RftError):
+    """A Dagster run that failed or was cancelled; the message holds the errors of its steps."""
+
+
+def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "ExecuteJobResult":
+    """Run the campaign's job in this process: each step in its own process, or in this one when all are cached."""
+    import dagster as dg
+
+    module, folder = code_location.find(run.home)
+    return dg.execute_job(
+        dg.build_reconstructable_job(
+            module, "job", reconstructable_args=(run.campaign,), reconstructor_working_directory=str(folder)
+        ),
+        instance=run.instance,
+        run_config={**(ALL_IN_ONE_PROCESS if all_cached else EACH_STEP_A_PROCESS), **QUIET},
+        asset_selection=[dg.AssetKey(key.split("/")) for key in run.keys],
+        tags={LAUNCH: run.launch, "rft/campaign": run.campaign, **process_tags(), **tags},
+    )
+
+
+def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
+    """Raise `RunFailedError` for a run that was cancelled or has failed steps.
+
+    The message holds a failed step's own error when it is one of this package, else its failed checks or Dagster's
+    error.
+    """
+    if result.success:
+        return
+    if run.cancelled:
+        raise RunFailedError(
+            f"run {result.run_id} was cancelled; finished stages are kept, and `rft run` continues from there"
+        )
+    lines = []
+    for event in result.get_step_failure_events():
+        assert event.step_key is not None
+        key = event.step_key.replace("__", "/")
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
+            error = error.cause
+        text = "" if error is None else error.message.strip()
+        if says_so(text, run.home.root):
+            lines.append(message(key, run.home.root))
+            continue
+        errors = _failed_checks(result, event.step_key) or [_OUR_ERROR.sub("", text)]
+        lines += [each if each.startswith(f"{key}: ") else f"{key}: {each}" for each in errors]
+    lines.append(f"Dagster run {result.run_id} failed; finished stages are kept, and `rft run` continues from there.")
+    raise RunFailedError("\n".join(lines))
+
+
+def _failed_checks(result: "ExecuteJobResult", step_key: str) -> list[str]:
+    """The blocking checks that a step failed."""
+    evaluations = [
+        event.asset_check_evaluation_data
+        for event in result.filter_events(lambda event: event.event_type_value == "ASSET_CHECK_EVALUATION")
+        if event.step_key == step_key
+    ]
+    return [
+        f"check {each.check_name}: {each.description}"
+        for each in evaluations
+        if not each.passed and each.severity.value == "ERROR"
+    ]

@@ -1,0 +1,81 @@
+"""The state of a run that this process executes: which stages are finished, and what the others do or wait for."""
+
+import os
+import signal
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rft_pipeline.progress import Report, read_progress
+from rft_pipeline.runs.queue import queued
+from rft_pipeline.store import Home
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+CACHED = "cached"
+LAUNCH = "rft/launch"
+"""The tag by which a process finds the run that it executes."""
+
+
+class RunState:
+    """A campaign's run: what it makes, and how far it is after the last `update`."""
+
+    def __init__(self, home: Home, instance: "DagsterInstance", campaign: str, keys: Sequence[str]) -> None:
+        self.home = home
+        self.instance = instance
+        self.campaign = campaign
+        self.keys = keys
+        self.launch = uuid.uuid4().hex
+        self.run_id: str | None = None
+        self.cancelled = False
+        self.finished: dict[str, str] = {}
+        """Asset key → `cached` or `made in 4 s`."""
+
+    def update(self) -> list[str]:
+        """Return the keys that were materialized since the last call.
+
+        Dagster's launcher cannot end a run that it did not start: it only sets the run's status. So when the run is
+        being cancelled, e.g. in the UI, this interrupts the process, as Ctrl-C does.
+        """
+        import dagster as dg
+
+        if self.run_id is None:
+            runs = self.instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH: self.launch}), limit=1)
+            if not runs:
+                return []
+            self.run_id = runs[0].run_id
+        run = self.instance.get_run_by_id(self.run_id)
+        ending = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+        if run is not None and run.status in ending and not self.cancelled:
+            self.cancelled = True
+            os.kill(os.getpid(), signal.SIGINT)
+        new = []
+        for entry in self.instance.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.dagster_event
+            if event is None or event.asset_key is None:
+                continue
+            key = "/".join(event.asset_key.path)
+            if key not in self.finished:
+                metadata = event.step_materialization_data.materialization.metadata
+                seconds = metadata["seconds"].value
+                self.finished[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
+                new.append(key)
+        return new
+
+    def unfinished(self) -> dict[str, str]:
+        """Asset key → the progress of a stage, or what it waits for."""
+        if self.run_id is None:
+            return {}
+        reports = read_progress(self.home.progress, self.run_id)
+        at_work = {f"{self.campaign}/{report.stage}": in_words(report) for report in reports}
+        return queued(self.instance, self.run_id) | at_work
+
+
+def in_words(report: Report) -> str:
+    """`64/192 rollouts, 7.9/s, 16 s left`, or what the stage waits for."""
+    if report.waits_for:
+        return f"waiting for {report.waits_for}"
+    left = report.seconds_left
+    rest = "" if left is None else f", {report.rate:.1f}/s, {left:.0f} s left"
+    return f"{report.done}/{report.total} {report.what}{rest}"
