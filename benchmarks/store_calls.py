@@ -17,7 +17,7 @@ from rft_pipeline.campaign.addresses import judge_of
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import asked_of_judge
+from rft_pipeline.store.tables import judged_by
 
 APPENDS = 5
 
@@ -61,7 +61,7 @@ def missing_judgements(home: Home) -> float:
     table = judgements_table(home.store)
     asked = []
     for criterion in campaign.rubric.criteria:
-        where = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))
+        where = judged_by(criterion.fingerprint, judge_of(criterion, judges))
         there = table.rows(*where).select("judgement_id").collect()["judgement_id"]
         asked.append((half_known(there.head(ROUND)).rename({"key": "judgement_id"}), where))
     began = time.perf_counter()

@@ -45,7 +45,7 @@ def test_the_served_judge_in_the_readme_is_a_valid_campaign(tmp_path: Path) -> N
         "rubric": load_rubric(tmp_path / "rubric.yaml"),
         "folder": tmp_path,
     }
-    assert Campaign.model_validate(campaign).asked_judges["strong"].is_served
+    assert Campaign.model_validate(campaign).used_judges["strong"].is_served
 
 
 def test_the_readme_names_every_rule_and_its_parameters() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.alarms import ANCHORS
-from rft_pipeline.campaign.addresses import asked_in
+from rft_pipeline.campaign.addresses import judged_criteria_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store import Record, RecordStore
 
@@ -40,8 +40,8 @@ def drift_processes(payload: Mapping[str, Any]) -> dict[str, DriftProcess]:
         settings["seed"],
     ]
     return {
-        each.name: DriftProcess(fingerprint([each.question.criterion, *shared]), each.judge)
-        for each in asked_in(payload)
+        each.name: DriftProcess(fingerprint([each.key.criterion, *shared]), each.judge)
+        for each in judged_criteria_in(payload)
     }
 
 

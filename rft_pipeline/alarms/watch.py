@@ -29,7 +29,7 @@ from rft_pipeline.alarms import (
 from rft_pipeline.audit import Resamples
 from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.campaign.addresses import Asked, judge_of
+from rft_pipeline.campaign.addresses import JudgedCriterion, judge_of
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.fingerprint import seed_of
@@ -89,10 +89,12 @@ def anchors_scored(
     ).match_to_schema(ANCHORS)
 
 
-def judges_changed(before: Sequence[Asked], now: Sequence[Asked], bridged: Collection[str]) -> list[Finding]:
+def judges_changed(
+    before: Sequence[JudgedCriterion], now: Sequence[JudgedCriterion], bridged: Collection[str]
+) -> list[Finding]:
     """A warning for each question that another judge answers than in the report before, unless anchors that both
     answered bridge the two (`bridged` names those criteria): then `judge_drift` says how far they differ."""
-    then = {each.name: each.question for each in before}
+    then = {each.name: each.key for each in before}
     return [
         Finding(
             "judge_changed",
@@ -105,7 +107,7 @@ def judges_changed(before: Sequence[Asked], now: Sequence[Asked], bridged: Colle
         for each in now
         if each.name not in bridged
         and each.name in then
-        and then[each.name].criterion == each.question.criterion
+        and then[each.name].criterion == each.key.criterion
         and then[each.name].judge != each.judge
     ]
 

@@ -36,7 +36,7 @@ from rft_pipeline.audit.comparing import numbers, order_of, own_family
 from rft_pipeline.audit.noise_measured import noise_of
 from rft_pipeline.audit.rows import ANCHOR, FIT, MEASURE, WHOLE
 from rft_pipeline.campaign import Audit
-from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.protocols import GradedJudge, ModelProtocol
@@ -271,7 +271,7 @@ def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "id": row["id"],
-            "prompt": as_read(row["messages"]),
+            "prompt": readable_prompt(row["messages"]),
             "completion": row["completion"],
             "label": row["label"],
             "score": row["score"],

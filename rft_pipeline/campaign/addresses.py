@@ -122,18 +122,18 @@ def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
     return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelProtocol) else BY_RULE
 
 
-def again(judge: str) -> str:
+def retest_judge_id(judge: str) -> str:
     """Who decides when a judge is asked the same a second time: its answers stand beside the first ones."""
     return fingerprint([judge, "again"])
 
 
-def asked_anew(campaign: Campaign, judges: Mapping[str, str], round_: int, checkpoint: str) -> dict[str, str]:
+def judges_for_alarms(campaign: Campaign, judges: Mapping[str, str], round_: int, checkpoint: str) -> dict[str, str]:
     """The judges' hashes, other ones for those behind a server each time that a round is trained: nothing tells from
     outside whether one is what it was, and so alarms ask it about the anchors again.
 
     `checkpoint` is the content hash of the round's checkpoint: other rounds of the same number ask again as well.
     """
-    served = {judge_source(name) for name, judge in campaign.asked_judges.items() if judge.is_served}
+    served = {judge_source(name) for name, judge in campaign.used_judges.items() if judge.is_served}
     return {
         name: fingerprint([content, round_, checkpoint]) if name in served else content
         for name, content in judges.items()
@@ -147,12 +147,12 @@ def judge_source(name: str) -> str:
 
 def judge_models(campaign: Campaign) -> dict[str, str]:
     """The models of the judges that the rubric asks, by the names under which sources are hashed."""
-    return {judge_source(name): judge.model for name, judge in campaign.asked_judges.items()}
+    return {judge_source(name): judge.model for name, judge in campaign.used_judges.items()}
 
 
-def as_they_answer(campaign: Campaign, judges: Mapping[str, str]) -> dict[str, str]:
+def with_answer_settings(campaign: Campaign, judges: Mapping[str, str]) -> dict[str, str]:
     """What stands for each judge's model, together with the settings that change its answers."""
-    settings = {judge_source(name): judge.changes_answers for name, judge in campaign.asked_judges.items()}
+    settings = {judge_source(name): judge.changes_answers for name, judge in campaign.used_judges.items()}
     return {
         name: fingerprint([content, settings[name]]) if settings.get(name) else content
         for name, content in judges.items()
@@ -177,14 +177,14 @@ def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> di
     return found
 
 
-class Question(NamedTuple):
+class JudgementKey(NamedTuple):
     """A criterion and who decides it, as the judgements table spells them."""
 
     criterion: str
     judge: str
 
 
-class Asked(NamedTuple):
+class JudgedCriterion(NamedTuple):
     """A criterion as a record holds it: what was asked, and who answered."""
 
     name: str
@@ -192,17 +192,17 @@ class Asked(NamedTuple):
     judge: str
 
     @property
-    def question(self) -> Question:
-        return Question(fingerprint(self.payload), self.judge)
+    def key(self) -> JudgementKey:
+        return JudgementKey(fingerprint(self.payload), self.judge)
 
 
-def asked_of(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[Asked]:
+def judged_criteria(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[JudgedCriterion]:
     """What these criteria ask; a panel's members after the panel."""
     every = [each for criterion in criteria for each in (criterion, *criterion.members)]
-    return [Asked(each.name, each.payload, judge_of(each, judges)) for each in every]
+    return [JudgedCriterion(each.name, each.payload, judge_of(each, judges)) for each in every]
 
 
-def asked_in(payload: Mapping[str, Any]) -> list[Asked]:
+def judged_criteria_in(payload: Mapping[str, Any]) -> list[JudgedCriterion]:
     """What a record's judgements were asked, from the record's payload; a panel's members after the panel."""
     inputs = payload["inputs"]
     found = []
@@ -212,7 +212,7 @@ def asked_in(payload: Mapping[str, Any]) -> list[Asked]:
             full = f"{name}.{place}" if place else name
             by_rule = asked["judge"]["protocol"] == "rule"
             judge = BY_RULE if by_rule else inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, ""))
-            found.append(Asked(full, asked, judge))
+            found.append(JudgedCriterion(full, asked, judge))
     return found
 
 
@@ -240,7 +240,7 @@ def own_system(messages: str) -> str:
     return "\n\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] == "system")
 
 
-def as_read(messages: str) -> str:
+def readable_prompt(messages: str) -> str:
     """A prompt as people read it: what was asked, after the prompt's own system turn where it has one."""
     system, asked = own_system(messages), transcript(messages)
     return f"system: {system}\n\n{asked}" if system else asked
@@ -266,8 +266,8 @@ def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[st
     if any(judge["protocol"] in GROUPED for judge in asked):
         replies: dict[tuple[str, str], set[str]] = defaultdict(set)
         for view in views:
-            replies[view.asked].add(view.completion)
+            replies[view.group_key].add(view.completion)
         groups = {asked: fingerprint(sorted(group)) for asked, group in replies.items()}
         for part, view in zip(parts, views, strict=True):
-            part.append({"group": groups[view.asked]})
+            part.append({"group": groups[view.group_key]})
     return [fingerprint(part) for part in parts]

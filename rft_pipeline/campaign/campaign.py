@@ -71,7 +71,7 @@ class Campaign(Strict):
     @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:
         judges = self.all_judges
-        for each in self.asked:
+        for each in self.single_criteria:
             if not isinstance(each.judge, ModelProtocol):
                 continue
             if each.judge.by not in judges:
@@ -106,14 +106,14 @@ class Campaign(Strict):
         return (*self.rubric.criteria, *self.held_out)
 
     @property
-    def asked(self) -> list[Criterion]:
+    def single_criteria(self) -> list[Criterion]:
         """All criteria as judges are asked them: in place of a panel, its members."""
         return [each for criterion in self.evaluated for each in criterion.members or (criterion,)]
 
     @property
-    def asked_judges(self) -> dict[str, JudgeModel]:
+    def used_judges(self) -> dict[str, JudgeModel]:
         """Those that a criterion asks."""
-        wanted = {each.judge.by for each in self.asked if isinstance(each.judge, ModelProtocol)}
+        wanted = {each.judge.by for each in self.single_criteria if isinstance(each.judge, ModelProtocol)}
         return {name: judge for name, judge in self.all_judges.items() if name in wanted}
 
     @cached_property

@@ -75,7 +75,7 @@ class Rubric(Strict):
         return [criterion.name for criterion in self.criteria]
 
     @property
-    def asked(self) -> list[Criterion]:
+    def single_criteria(self) -> list[Criterion]:
         """The criteria as judges are asked them: in place of a panel, its members."""
         return [each for criterion in self.criteria for each in criterion.members or (criterion,)]
 

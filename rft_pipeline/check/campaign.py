@@ -183,7 +183,7 @@ def _check_promotion(campaign: Campaign, held_out: pl.DataFrame | None, settings
 
 def _check_engines(campaign: Campaign, settings: Findings) -> None:
     runtimes = {"rollouts": campaign.rollouts.runtime, "evaluation": campaign.evaluation.runtime}
-    runtimes |= {campaign.judge_key(name): judge.runtime for name, judge in campaign.asked_judges.items()}
+    runtimes |= {campaign.judge_key(name): judge.runtime for name, judge in campaign.used_judges.items()}
     for key, runtime in runtimes.items():
         if missing := load.not_installed(runtime):
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")

@@ -61,7 +61,7 @@ def check_context(
     policy = reader(campaign.policy.model, "policy.model")
     judges = {
         name: reader(judge.model, "judge.model" if name == DEFAULT_JUDGE else f"judges.{name}.model")
-        for name, judge in campaign.asked_judges.items()
+        for name, judge in campaign.used_judges.items()
     }
     budgets = {
         "train": campaign.rollouts.sampling.max_new_tokens,
@@ -80,7 +80,9 @@ def check_context(
 
 def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
     """The criteria, members of panels among them, that a judge is asked."""
-    return [each for each in campaign.asked if isinstance(each.judge, ModelProtocol) and each.judge.by == judge]
+    return [
+        each for each in campaign.single_criteria if isinstance(each.judge, ModelProtocol) and each.judge.by == judge
+    ]
 
 
 def _check_policy(

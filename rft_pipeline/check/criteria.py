@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import as_rollout, as_they_answer, judge_models, judge_of
+from rft_pipeline.campaign.addresses import as_rollout, judge_models, judge_of, with_answer_settings
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.check.scores import reads_likelihoods
@@ -42,7 +42,7 @@ def check_criteria(
     """Check every criterion against the others, the prompts by split, and the anchors."""
     _check_doubled(campaign, rubric, settings)
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
-    for each in campaign.rubric.asked:
+    for each in campaign.rubric.single_criteria:
         _check_judge(f"{rubric}: {each.name}", each, rows, settings)
     _check_held_out(campaign, rows, settings)
     for criterion in campaign.rubric.criteria:
@@ -53,8 +53,8 @@ def check_criteria(
 def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
     """A criterion that only watches asks something else, or asks somebody else, than every criterion that trains."""
     where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
-    judges = as_they_answer(campaign, judge_models(campaign))
-    training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.asked]
+    judges = with_answer_settings(campaign, judge_models(campaign))
+    training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.single_criteria]
     for criterion in campaign.held_out:
         for each in criterion.members or (criterion,):
             _check_judge(f"{where}: {each.name}", each, rows, settings)

@@ -20,7 +20,7 @@ def reads_likelihoods(judge: AnyJudge, campaign: Campaign) -> bool:
         case ContrastJudge() | RelevanceJudge() | ClozeJudge() | RewardModelJudge():
             return True
         case BinaryJudge(answer="word", by=by) | GradedJudge(answer="word", by=by):
-            return not campaign.asked_judges[by].is_served
+            return not campaign.used_judges[by].is_served
         case PanelJudge(members=members):
             return any(reads_likelihoods(member, campaign) for member in members)
         case _:

@@ -18,7 +18,7 @@ def check_served(campaign: Campaign, settings: Findings) -> None:
             f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
             "to round 1's reward_batches can run; checkpoints will refuse"
         )
-    judges = {campaign.judge_key(name): judge for name, judge in campaign.asked_judges.items()}
+    judges = {campaign.judge_key(name): judge for name, judge in campaign.used_judges.items()}
     for key, served in {"policy": campaign.policy, **judges}.items():
         variable = served.server.api_key_env if served.server else None
         if variable and not os.environ.get(variable):

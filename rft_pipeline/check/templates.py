@@ -53,8 +53,10 @@ def check_templates(
     template = _template(campaign, policy.model, models)
     _check(f"{campaign.folder / 'campaign.yaml'}: policy", policy.model, policy.system_in, template, asked, settings)
     rollouts = _one_of_each_kind(prompts)
-    for name, judge in campaign.asked_judges.items():
-        criteria = (each for each in campaign.asked if isinstance(each.judge, ModelProtocol) and each.judge.by == name)
+    for name, judge in campaign.used_judges.items():
+        criteria = (
+            each for each in campaign.single_criteria if isinstance(each.judge, ModelProtocol) and each.judge.by == name
+        )
         asked = [each for criterion in criteria for each in _asked_by(criterion, rollouts)]
         if judge.system_in == "user_turn":
             asked = [each._replace(messages=in_user_turn(each.messages)) for each in asked]

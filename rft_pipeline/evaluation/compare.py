@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import clustered_mean, distinct_n, null_if_nan, paired_difference, repetition
@@ -170,7 +170,7 @@ def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
 def _example(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": kind,
-        "prompt": as_read(row["messages"]),
+        "prompt": readable_prompt(row["messages"]),
         "difference": row["difference"],
         "base": {"completion": row["completion"], "reward": row["reward"], "scores": row["scores"]},
         "tuned": {

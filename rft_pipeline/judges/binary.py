@@ -33,7 +33,7 @@ class Binary(SingleAsking):
         return filled(self.config, rollout, values, self.asker.control_tokens)
 
     def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
-        shown = (*rollout.asked, rollout.completion)
+        shown = (*rollout.group_key, rollout.completion)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
         if reply.words is not None:

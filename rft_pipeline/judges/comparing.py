@@ -70,7 +70,7 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
     """Places by prompt."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, rollout in enumerate(rollouts):
-        groups[rollout.asked].append(place)
+        groups[rollout.group_key].append(place)
     return list(groups.values())
 
 

@@ -79,7 +79,7 @@ class Listwise(Comparing):
 def _ranking(group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
     if why := no_answer(reply):
         raise NoVerdictError(why)
-    shown = [*group[0].asked, *(rollout.completion for rollout in group), _example(ids)]
+    shown = [*group[0].group_key, *(rollout.completion for rollout in group), _example(ids)]
     found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
     if not isinstance(found["ranking"], list):
         raise NoVerdictError("its ranking is no list")

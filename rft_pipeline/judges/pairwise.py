@@ -61,7 +61,7 @@ class Pairwise(Comparing):
             for place, opponent in ((i, j), (j, i)):
                 seen[place] += pair
                 said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
-            shown = (*group[i].asked, group[i].completion, group[j].completion)
+            shown = (*group[i].group_key, group[i].completion, group[j].completion)
             try:
                 first, second = (self._read(reply, shown) for reply in pair)
             except NoVerdictError as error:

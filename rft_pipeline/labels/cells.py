@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from rft_pipeline.labels.exports import Asked
+from rft_pipeline.labels.exports import LabelQuestion
 from rft_pipeline.prompts.rows import shown
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
@@ -28,7 +28,7 @@ def restored(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and is_escaped else cell
 
 
-def value_of(cell: Any, asked: Asked) -> float:
+def value_of(cell: Any, asked: LabelQuestion) -> float:
     """A label in [0, 1]; of grades 1 … k, (grade − 1) / (k − 1). Raises `ValueError` saying what is allowed."""
     number = _number(cell)
     if asked.grades:

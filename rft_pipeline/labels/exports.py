@@ -30,7 +30,7 @@ FIXED = ("rollout_id", "prompt", "reply", "annotator", "note", "export")
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelQuestion:
     """A criterion as people are asked about it."""
 
     description: str
@@ -55,7 +55,7 @@ class Export:
     campaign: str
     number: int
     """0 for the first; a new draw is made once labels of the one before are there."""
-    criteria: dict[str, Asked]
+    criteria: dict[str, LabelQuestion]
     population: int
     drawn: int
     prompts: int
@@ -64,7 +64,7 @@ class Export:
     held_out: bool = False
     """Whether the replies are to held-out prompts: then their labels speak in the promotion, and nowhere else."""
 
-    def asks(self, criteria: Mapping[str, Asked]) -> bool:
+    def asks(self, criteria: Mapping[str, LabelQuestion]) -> bool:
         """Whether it asked people all of `criteria` in these words."""
         asked = {name: each.hint for name, each in self.criteria.items()}
         return all(asked.get(name) == each.hint for name, each in criteria.items())
@@ -76,7 +76,7 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
     The draw follows from the campaign's seed, the rollouts there are, n and the draw's number.
     Raises `StoreError` when no round is finished, `ConfigError` for a criterion called like another column.
     """
-    asked = asked_of_people(campaign)
+    asked = label_questions(campaign)
     rows = population(campaign, home)
     number = len(came_back(campaign.name, home.store))
     count = min(n, rows.height)
@@ -100,7 +100,7 @@ def kept(
     campaign: str,
     id_: str,
     number: int,
-    asked: dict[str, Asked],
+    asked: dict[str, LabelQuestion],
     rows: pl.DataFrame,
     *,
     held_out: bool = False,
@@ -130,7 +130,9 @@ def exports_of(campaign: str, store: Path) -> list[Export]:
 def export_at(path: Path) -> Export:
     """The export that a JSON file tells of."""
     stored = json.loads(path.read_text(encoding="utf-8"))
-    asked = {name: Asked(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()}
+    asked = {
+        name: LabelQuestion(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()
+    }
     return Export(**{**stored, "criteria": asked})
 
 
@@ -160,20 +162,20 @@ def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
     )
 
 
-def asked_of_people(campaign: Campaign) -> dict[str, Asked]:
+def label_questions(campaign: Campaign) -> dict[str, LabelQuestion]:
     """The rubric's criteria, as people are asked about them. Raises `ConfigError` for one called like a column."""
     if taken := set(campaign.rubric.names) & set(FIXED):
         raise ConfigError(
             f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
             "criterion of that name another one in rubric.yaml"
         )
-    return {criterion.name: as_asked(criterion) for criterion in campaign.rubric.criteria}
+    return {criterion.name: label_question(criterion) for criterion in campaign.rubric.criteria}
 
 
-def as_asked(criterion: Criterion) -> Asked:
+def label_question(criterion: Criterion) -> LabelQuestion:
     """What the file for people would say of a criterion now."""
     grades = criterion.judge.grades if isinstance(criterion.judge, GradedJudge) else ()
-    return Asked(criterion.description or str(getattr(criterion.judge, "question", "")), grades)
+    return LabelQuestion(criterion.description or str(getattr(criterion.judge, "question", "")), grades)
 
 
 def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.labels.cells import escaped
 from rft_pipeline.labels.exports import FIXED, Export, drawn_rows
 
@@ -49,4 +49,4 @@ def _said(export: Export, store: Path) -> Iterator[tuple[str, str, str]]:
     for rollout_id, messages, completion in (
         drawn_rows(export, store).select("rollout_id", "messages", "completion").iter_rows()
     ):
-        yield rollout_id, as_read(messages), completion
+        yield rollout_id, readable_prompt(messages), completion

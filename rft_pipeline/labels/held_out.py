@@ -11,7 +11,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint, seed_of
-from rft_pipeline.labels.exports import Export, asked_of_people, came_back, drawn_rows, kept
+from rft_pipeline.labels.exports import Export, came_back, drawn_rows, kept, label_questions
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -28,7 +28,7 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
     rubric does now do not count.
     Raises `StoreError` when no promotion was decided, or when people were asked about all that it compares.
     """
-    asked = asked_of_people(campaign)
+    asked = label_questions(campaign)
     rows = _compared(campaign, home)
     returned = came_back(campaign.name, home.store, held_out=True)
     earlier = [export for export in returned if export.asks(asked)]

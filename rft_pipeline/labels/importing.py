@@ -19,7 +19,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.cells import restored, value_of
-from rft_pipeline.labels.exports import FIXED, Asked, Export, as_asked, drawn_rows, exports_of
+from rft_pipeline.labels.exports import FIXED, Export, LabelQuestion, drawn_rows, exports_of, label_question
 from rft_pipeline.prompts.rows import Row, csv_rows, jsonl_rows, refuse, shown
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS, label_id
@@ -85,7 +85,7 @@ class _Reader:
         self.wrong = wrong
         self.empty = 0
         self.campaign = exports[0].campaign
-        self.asked: dict[tuple[str, str], Asked] = {}
+        self.asked: dict[tuple[str, str], LabelQuestion] = {}
         self.drawn: dict[tuple[str, str], dict[str, Any]] = {}
         for export in exports:
             self.asked |= {(export.id, name): asked for name, asked in export.criteria.items()}
@@ -197,12 +197,12 @@ def _is_empty(cell: Any) -> bool:
 
 
 def _to_write(
-    rows: pl.DataFrame, store: Path, asked: Mapping[tuple[str, str], Asked], campaign: Campaign
+    rows: pl.DataFrame, store: Path, asked: Mapping[tuple[str, str], LabelQuestion], campaign: Campaign
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Those of `rows` that are new, those that take the place of what is stored or stands there more than once, and
     how many may not; `asked` is what each export asked about each criterion."""
     table = labels_table(store)
-    now = {criterion.name: as_asked(criterion).hint for criterion in campaign.rubric.criteria}
+    now = {criterion.name: label_question(criterion).hint for criterion in campaign.rubric.criteria}
     hints = pl.DataFrame(
         [(*where, each.hint, each.hint == now.get(where[1])) for where, each in asked.items()],
         schema={"batch": pl.String, "criterion": pl.String, "hint": pl.String, "counts": pl.Boolean},

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import REPLY, as_rollout, asked_in, subjects_of
+from rft_pipeline.campaign.addresses import REPLY, as_rollout, judged_criteria_in, subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 from rft_pipeline.store.tables import judgement_id
@@ -62,11 +62,11 @@ def _panels(rows: pl.DataFrame, scores: Record, home: Home) -> list[np.ndarray]:
     """Of each panel, the standard deviation of its members' scores on each rollout."""
     views = [as_rollout(row) for row in rows.select(REPLY).iter_rows(named=True)]
     opinions: dict[str, list[np.ndarray]] = defaultdict(list)
-    for asked in asked_in(scores.payload):
+    for asked in judged_criteria_in(scores.payload):
         panel, dot, _ = asked.name.partition(".")
         if dot:
             subjects = subjects_of(views, asked.payload)
-            keys = pl.DataFrame({"judgement_id": [judgement_id(*asked.question, subject) for subject in subjects]})
+            keys = pl.DataFrame({"judgement_id": [judgement_id(*asked.key, subject) for subject in subjects]})
             kept = judgements_table(home.store).read(keys.unique()).select("judgement_id", "score")
             known = keys.join(kept, on="judgement_id", how="left", maintain_order="left")["score"]
             opinions[panel].append(known.fill_null(0.5).to_numpy())

@@ -11,7 +11,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.labels.exports import as_asked, exports_of
+from rft_pipeline.labels.exports import exports_of, label_question
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS
 
@@ -87,7 +87,7 @@ def _labels(campaign: Campaign, store: Path, held_out: bool) -> pl.DataFrame:
     """All labels, ordered by id; where they answer something else than is asked now, what they answer as `asked`, and
     what is asked as `asks`."""
     exports = [export for export in exports_of(campaign.name, store) if export.held_out == held_out]
-    asks = {criterion.name: as_asked(criterion).hint for criterion in campaign.rubric.criteria}
+    asks = {criterion.name: label_question(criterion).hint for criterion in campaign.rubric.criteria}
     others = [
         (export.id, name, asked, hint)
         for export in exports

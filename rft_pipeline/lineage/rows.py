@@ -12,7 +12,15 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from rft_pipeline.campaign.addresses import REPLY, Asked, as_rollout, asked_in, kl_sampling_of, sampling_of, subjects_of
+from rft_pipeline.campaign.addresses import (
+    REPLY,
+    JudgedCriterion,
+    as_rollout,
+    judged_criteria_in,
+    kl_sampling_of,
+    sampling_of,
+    subjects_of,
+)
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.store import Record, judgements_table, rollouts_table
@@ -187,7 +195,7 @@ def _read_training(
         return
     for scores, _ in index.made_into_stage(record, "judge_scores"):
         if campaign in (None, campaign_of(scores)):
-            asked = {each.name: each for each in asked_in(scores.payload)}
+            asked = {each.name: each for each in judged_criteria_in(scores.payload)}
             for row in _rows(scores, list(lengths), "rollout_id", "criterion", *_TOLD).iter_rows(named=True):
                 here = found[row.pop("rollout_id")]
                 _add_judgement(here, scores, asked[row.pop("criterion")], row)
@@ -222,17 +230,17 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
 
 def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:
     """The judgements of a report's rows, looked up by what each judge was shown."""
-    asked = [each for each in asked_in(report.payload) if each.name in report.payload["settings"]["criteria"]]
-    wanted: dict[str, list[tuple[str, Asked]]] = defaultdict(list)
+    asked = [each for each in judged_criteria_in(report.payload) if each.name in report.payload["settings"]["criteria"]]
+    wanted: dict[str, list[tuple[str, JudgedCriterion]]] = defaultdict(list)
     among = pl.scan_parquet(report.path("eval_reports.parquet"), glob=False).select("rollout_id", *REPLY)
     groups = among.filter(pl.col("messages").is_in(rows["messages"].unique().implode())).collect()
     views = [as_rollout(row) for row in groups.iter_rows(named=True)]
     for each in asked:
         for rollout_id, subject in zip(groups["rollout_id"], subjects_of(views, each.payload), strict=True):
             if rollout_id in found:
-                wanted[judgement_id(*each.question, subject)].append((rollout_id, each))
+                wanted[judgement_id(*each.key, subject)].append((rollout_id, each))
     table = judgements_table(index.home.store).rows(
-        pl.col("criterion").is_in([each.question.criterion for each in asked]),
+        pl.col("criterion").is_in([each.key.criterion for each in asked]),
         pl.col("judgement_id").is_in(list(wanted)),
     )
     for told in table.select("judgement_id", *_TOLD).collect().iter_rows(named=True):
@@ -240,9 +248,9 @@ def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[st
             _add_judgement(found[rollout_id], report, asked_here, told)
 
 
-def _add_judgement(here: _Found, record: Record, asked: Asked, values: Mapping[str, Any]) -> None:
+def _add_judgement(here: _Found, record: Record, asked: JudgedCriterion, values: Mapping[str, Any]) -> None:
     """One entry a criterion, wording and judge, with all the records that hold it."""
-    key = (asked.name, *asked.question)
+    key = (asked.name, *asked.key)
     protocol = asked.payload["judge"]["protocol"]
     told = here.judgements.setdefault(key, {**values, "protocol": protocol, "records": []})
     told["records"].append(record.address)

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.campaign.addresses import asked_in
+from rft_pipeline.campaign.addresses import judged_criteria_in
 from rft_pipeline.lineage.index import EQUAL, READ, Index, campaign_of
 from rft_pipeline.store import Record
 
@@ -86,7 +86,7 @@ def _version(index: Index, criterion: str, asked: list[tuple[Record, str]]) -> C
                 address=record.address,
                 in_force=record.address in index.in_force,
                 created=record.created,
-                judge=next(each.judge for each in asked_in(record.payload) if each.name == name),
+                judge=next(each.judge for each in judged_criteria_in(record.payload) if each.name == name),
                 mean=record.metrics.get(f"score_{name}"),
             )
             for record, name in scores

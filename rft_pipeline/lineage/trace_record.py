@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.campaign.addresses import BY_RULE, asked_in
+from rft_pipeline.campaign.addresses import BY_RULE, judged_criteria_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
 from rft_pipeline.pipeline.tracking import asset_url, dagster_run_url, run_url
@@ -133,7 +133,7 @@ def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
 def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
     """The models whose judgements a record rests on; empty when rules decide everything."""
     if "criteria" in record.payload["settings"]:
-        asked = asked_in(record.payload)
+        asked = judged_criteria_in(record.payload)
         contents = dict.fromkeys(
             each.judge for each in asked if each.judge != BY_RULE and "members" not in each.payload["judge"]
         )

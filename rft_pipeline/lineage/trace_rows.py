@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.lineage.index import Index, campaign_of, round_of
 from rft_pipeline.lineage.rows import RolloutFacts, find_rollouts, mean, rollout_facts
 
@@ -98,7 +98,7 @@ def prompt_facts(index: Index, prompt_id: str) -> PromptFacts:
         path = record.path("prompts.parquet")
         for row in pl.scan_parquet(path, glob=False).filter(prompt_id=prompt_id).collect().iter_rows(named=True):
             names.append(PromptName(record.address, record.address in index.in_force, row["id"], row["split"]))
-    text = as_read(row["messages"]) if row else None
+    text = readable_prompt(row["messages"]) if row else None
     return PromptFacts(prompt_id, text, row.get("messages"), row.get("fields"), tuple(names))
 
 

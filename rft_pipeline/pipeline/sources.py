@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign, PromptSource
-from rft_pipeline.campaign.addresses import as_they_answer, judge_models
+from rft_pipeline.campaign.addresses import judge_models, with_answer_settings
 from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
@@ -38,7 +38,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **{name: content for name, content in labels.items() if content is not None},
-        **as_they_answer(campaign, found),
+        **with_answer_settings(campaign, found),
         **_champions(home.root, campaign.name),
         **_looks(home.root, campaign.name),
         **_drift(campaign, home),

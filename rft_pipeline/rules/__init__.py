@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rft_pipeline.rules.answer import NumericAnswer
-from rft_pipeline.rules.base import Column, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Column, Rollout, Rule, RuleScore
 from rft_pipeline.rules.citation import CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts
 from rft_pipeline.rules.json_schema import JsonSchema
@@ -33,4 +33,4 @@ AnyRule = Annotated[
     Field(discriminator="name"),
 ]
 
-__all__ = ["AnyRule", "Column", "Rollout", "Rule", "Verdict"]
+__all__ = ["AnyRule", "Column", "Rollout", "Rule", "RuleScore"]

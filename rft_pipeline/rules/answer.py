@@ -6,7 +6,7 @@ from typing import Literal
 import regex
 from pydantic import Field
 
-from rft_pipeline.rules.base import SECONDS, Column, ColumnName, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import SECONDS, Column, ColumnName, RegexText, Rollout, Rule, RuleScore
 from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers, only_number
 
 _BOX = "\\boxed{"
@@ -37,19 +37,19 @@ class NumericAnswer(Rule):
         allowed = f"a number, or a text that is one (like {style}, 3/4, 50%)"
         return (Column("column", self.column, self._is_number, "not one number", allowed),)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         wanted = number_of(rollout.fields.get(self.column), self.decimal)
         if wanted is None or wanted.value is None:
-            return Verdict(None, f"no number in the prompt's column {self.column!r} to compare with")
+            return RuleScore(None, f"no number in the prompt's column {self.column!r} to compare with")
         place, found = self._answer(rollout.completion)
         if found is None:
-            return Verdict(0.0, f"no number {place}")
+            return RuleScore(0.0, f"no number {place}")
         if found.expression:
-            return Verdict(None, f"{found.text[:40]!r} is an expression, not a number that can be read")
+            return RuleScore(None, f"{found.text[:40]!r} is an expression, not a number that can be read")
         if found.value is None:
-            return Verdict(0.0, f"{found.text[:40]!r} cannot be read with {self.decimal!r} as the decimal mark")
+            return RuleScore(0.0, f"{found.text[:40]!r} cannot be read with {self.decimal!r} as the decimal mark")
         right = any(self._close(mine, theirs) for mine, theirs in _readings(found, wanted))
-        return Verdict(float(right), f"{found.text[:40]} {'is' if right else 'is not'} {wanted.text[:40]}")
+        return RuleScore(float(right), f"{found.text[:40]} {'is' if right else 'is not'} {wanted.text[:40]}")
 
     def _answer(self, reply: str) -> tuple[str, Number | None]:
         """Where the number was looked for, and the number."""

@@ -45,14 +45,14 @@ class Rollout:
     one."""
 
     @property
-    def asked(self) -> tuple[str, str]:
+    def group_key(self) -> tuple[str, str]:
         """What replies must share to answer the same prompt."""
         return self.system, self.prompt
 
     @property
     def given(self) -> str:
         """All that the reply may draw on, as one text."""
-        return "\n\n".join(part for part in self.asked if part)
+        return "\n\n".join(part for part in self.group_key if part)
 
     def conversation(self, system: str = "") -> tuple[tuple[str, str], ...]:
         """The prompt as (role, content) turns; `system` stands in front of its own system turn."""
@@ -60,7 +60,7 @@ class Rollout:
         return turns if turns[0][1] else turns[1:]
 
 
-class Verdict(NamedTuple):
+class RuleScore(NamedTuple):
     """A score in [0, 1] and the reason in words; the score is None where the rule cannot decide."""
 
     score: float | None
@@ -96,10 +96,10 @@ class Rule(Strict):
         """The columns of the prompts it reads. Without one a rule makes no score up: its verdict is None."""
         return ()
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         raise NotImplementedError
 
-    def decide(self, rollout: Rollout) -> Verdict:
+    def decide(self, rollout: Rollout) -> RuleScore:
         """The verdict, which no reply can prevent: what cannot be decided is unscored, with the reason.
 
         Raises `RftError` alone, which says that the rule itself cannot be used.
@@ -109,6 +109,6 @@ class Rule(Strict):
         except RftError:
             raise
         except TimeoutError:
-            return Verdict(None, f"the pattern takes more than {SECONDS:g} s on this reply; write it more simply")
+            return RuleScore(None, f"the pattern takes more than {SECONDS:g} s on this reply; write it more simply")
         except Exception as error:  # whatever a library raises on an untrusted text
-            return Verdict(None, f"{type(error).__name__}: {str(error)[:200]}")
+            return RuleScore(None, f"{type(error).__name__}: {str(error)[:200]}")

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pydantic import Field
 
-from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
 
 _MARKER = re.compile(r"[\[【]\s*(\d{1,9}(?:\s*[-–,;]\s*\d{1,9}){0,50}+)\s*[\]】]")
 _NUMBERED = re.compile(r"^\s*\[(\d{1,9})\]", re.MULTILINE)
@@ -45,17 +45,17 @@ class CitesContext(Rule):
         allowed = "a text that is not empty, or a list of texts (an empty list: nothing was found to cite)"
         return (Column("column", self.column, _is_context, "no passages", allowed),)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         context = rollout.fields.get(self.column)
         if not _is_context(context):
-            return Verdict(None, f"no context in the prompt's column {self.column!r}")
+            return RuleScore(None, f"no context in the prompt's column {self.column!r}")
         citations = list(self._citations(rollout.completion, context))
         if not citations:
             needed = self.required and context != []
-            return Verdict(float(not needed), "cites nothing" if needed else "cites nothing, which may be")
+            return RuleScore(float(not needed), "cites nothing" if needed else "cites nothing, which may be")
         wrong = [citation.text for citation in citations if not citation.valid]
         counted = f"{len(citations) - len(wrong)} of {len(citations)} citations valid"
-        return Verdict(1 - len(wrong) / len(citations), f"{counted}; not {wrong[0][:60]!r}" if wrong else counted)
+        return RuleScore(1 - len(wrong) / len(citations), f"{counted}; not {wrong[0][:60]!r}" if wrong else counted)
 
     def _citations(self, reply: str, context: str | list[str]) -> Iterator[Citation]:
         if self.how != "quotes":

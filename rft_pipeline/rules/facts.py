@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Rollout, Rule, RuleScore
 
 _DIGITS = {
     "two": "2",
@@ -45,14 +45,14 @@ class NoInventedFacts(Rule):
     name: Literal["no_invented_facts"] = "no_invented_facts"
     version: int = 3
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         known = _in_digits(rollout.given)
         for kind, pattern in _CLAIMS.items():
             for found in pattern.findall(rollout.completion):
                 claim = re.escape(_in_digits(found.rstrip(".,:/-")))
                 if kind == "placeholder" or not re.search(rf"(?<!\d){claim}(?!\d)", known):
-                    return Verdict(0.0, f"{kind} {found!r} is not in the prompt")
-        return Verdict(1.0, "nothing invented")
+                    return RuleScore(0.0, f"{kind} {found!r} is not in the prompt")
+        return RuleScore(1.0, "nothing invented")
 
 
 def _in_digits(text: str) -> str:

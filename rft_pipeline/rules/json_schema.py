@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import regex
 from pydantic import Field, PrivateAttr, field_validator
 
-from rft_pipeline.rules.base import SECONDS, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import SECONDS, Rollout, Rule, RuleScore
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -53,22 +53,22 @@ class JsonSchema(Rule):
             raise ValueError("a $ref of the schema leads back to itself without end") from error
         return value
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         try:
             document = json.loads(rollout.completion, parse_constant=_no_constant)
         except RecursionError:
-            return Verdict(None, "nested too deep to be read")
+            return RuleScore(None, "nested too deep to be read")
         except json.JSONDecodeError as error:
-            return Verdict(0.0, f"not JSON: {error}")
+            return RuleScore(0.0, f"not JSON: {error}")
         except ValueError as error:
-            return Verdict(None, f"cannot be read: {error}")
+            return RuleScore(None, f"cannot be read: {error}")
         if self._validator is None:
             self._validator = _validator_of(self.json_schema)
         try:
             first = next(self._validator.iter_errors(document), None)
         except RecursionError:
-            return Verdict(None, "nested too deep to be held against the schema")
-        return Verdict(1.0, "valid") if first is None else Verdict(0.0, first.message)
+            return RuleScore(None, "nested too deep to be held against the schema")
+        return RuleScore(1.0, "valid") if first is None else RuleScore(0.0, first.message)
 
 
 def _no_constant(name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Rollout, Rule, RuleScore
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -45,13 +45,13 @@ class Language(Rule):
             raise ValueError(f"not a known language; allowed (ISO 639-1): {', '.join(sorted(LANGUAGES))}")
         return value
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         if not rollout.completion.strip():
-            return Verdict(0.0, "empty reply")
+            return RuleScore(0.0, "empty reply")
         pieces = _pieces(_NOT_PROSE.sub(" ", rollout.completion), self.min_letters)
         if not pieces:
             score = {"unscored": None, "good": 1.0, "bad": 0.0}[self.short]
-            return Verdict(score, f"fewer than {self.min_letters} letters: too short to tell its language")
+            return RuleScore(score, f"fewer than {self.min_letters} letters: too short to tell its language")
         total, other = 0.0, ""
         for piece in pieces:
             ranked: dict[str, float] = dict(_identifier().rank(piece))
@@ -60,7 +60,7 @@ class Language(Rule):
             if best != self.language and not other:
                 other = f"{best}: {piece.strip()[:60]!r}"
         score = min(1.0, total / sum(map(_letters, pieces)))
-        return Verdict(score, f"reads as {other}" if other else f"reads as {self.language}")
+        return RuleScore(score, f"reads as {other}" if other else f"reads as {self.language}")
 
 
 def _pieces(text: str, least: int) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Rollout, Rule, RuleScore
 from rft_pipeline.user_code import Code
 
 
@@ -21,11 +21,11 @@ class Python(Rule):
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the function by keyword."""
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         function = self.function.load()
         try:
             found = function(rollout, **self.settings)
             score, reason = found if isinstance(found, tuple) else (found, "")
-            return Verdict(None if score is None else float(score), str(reason))
+            return RuleScore(None if score is None else float(score), str(reason))
         except Exception as error:  # whatever the user's code raises, this rollout could not be scored
-            return Verdict(None, f"{type(error).__name__}: {error}")
+            return RuleScore(None, f"{type(error).__name__}: {error}")

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rft_pipeline.rules.base import Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Rollout, Rule, RuleScore
 from rft_pipeline.rules.words import sentence_ends, words
 
 
@@ -31,13 +31,13 @@ class Readability(Rule):
             raise ValueError(f"min_grade {self.min_grade} is above max_grade {self.max_grade}: nothing can pass")
         return self
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         said = words(rollout.completion)
         if not said:
-            return Verdict(0.0, "holds no words")
+            return RuleScore(0.0, "holds no words")
         sentences = max(1, sentence_ends(rollout.completion))
         grade = 4.71 * sum(map(len, said)) / len(said) + 0.5 * len(said) / sentences - 21.43
         low = grade if self.min_grade is None else self.min_grade
         high = grade if self.max_grade is None else self.max_grade
         outside = max(low - grade, grade - high, 0.0)
-        return Verdict(max(0.0, 1 - outside / self.falls_over), f"grade {grade:.1f}")
+        return RuleScore(max(0.0, 1 - outside / self.falls_over), f"grade {grade:.1f}")

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.rules.words import words
 
@@ -28,13 +28,13 @@ class Similarity(Rule):
         allowed = "a text or a number, or a list of them of which the likest counts; none of them empty"
         return (Column("column", self.column, _are_references, "no text to compare with", allowed),)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         given = rollout.fields.get(self.column)
         references = [text for text in map(text_of, given if isinstance(given, list) else [given]) if text is not None]
         if not _are_references(given):
-            return Verdict(None, f"no reference in the prompt's column {self.column!r}")
+            return RuleScore(None, f"no reference in the prompt's column {self.column!r}")
         score = max(self._like(_encodable(rollout.completion), _encodable(reference)) for reference in references)
-        return Verdict(min(1.0, max(0.0, score)), f"{self.how} {score:.2f}")
+        return RuleScore(min(1.0, max(0.0, score)), f"{self.how} {score:.2f}")
 
     def _like(self, reply: str, reference: str) -> float:
         if not reply.strip():

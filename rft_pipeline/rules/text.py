@@ -6,7 +6,7 @@ from typing import Any, Literal
 import regex
 from pydantic import Field, model_validator
 
-from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, Verdict
+from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, RuleScore
 from rft_pipeline.rules.values import yes_or_no
 from rft_pipeline.rules.words import ends_as_a_sentence, words
 
@@ -22,15 +22,15 @@ class Finishes(Rule):
     version: int = 2
     min_words: int = Field(default=4, ge=1)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         if rollout.finish_reason != "stop":
-            return Verdict(0.0, "cut off by the token budget")
+            return RuleScore(0.0, "cut off by the token budget")
         count = len(words(rollout.completion))
         if count < self.min_words:
-            return Verdict(0.0, f"{count} words, fewer than {self.min_words}")
+            return RuleScore(0.0, f"{count} words, fewer than {self.min_words}")
         if not ends_as_a_sentence(rollout.completion):
-            return Verdict(0.0, "does not end as a sentence")
-        return Verdict(1.0, "ends by itself")
+            return RuleScore(0.0, "does not end as a sentence")
+        return RuleScore(1.0, "ends by itself")
 
 
 class AsksFor(Rule):
@@ -54,11 +54,11 @@ class AsksFor(Rule):
         )
         return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         asks = regex.search(self.pattern, rollout.completion, regex.IGNORECASE, timeout=SECONDS) is not None
         needed = True if self.when is None else yes_or_no(rollout.fields.get(self.when)) is True
         reason = f"{'asks' if asks else 'does not ask'}, {'needed' if needed else 'not needed'}"
-        return Verdict(float(asks == needed), reason)
+        return RuleScore(float(asks == needed), reason)
 
 
 class Length(Rule):
@@ -78,13 +78,13 @@ class Length(Rule):
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}: nothing can pass")
         return self
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         count = len(words(rollout.completion))
         if count < self.min_words:
-            return Verdict(count / self.min_words, f"{count} words, fewer than {self.min_words}")
+            return RuleScore(count / self.min_words, f"{count} words, fewer than {self.min_words}")
         if count > self.max_words:
-            return Verdict(max(0.0, 2 - count / self.max_words), f"{count} words, more than {self.max_words}")
-        return Verdict(1.0, f"{count} words")
+            return RuleScore(max(0.0, 2 - count / self.max_words), f"{count} words, more than {self.max_words}")
+        return RuleScore(1.0, f"{count} words")
 
 
 class Regex(Rule):
@@ -95,9 +95,9 @@ class Regex(Rule):
     pattern: RegexText
     forbid: bool = False
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         found = regex.search(self.pattern, rollout.completion, timeout=SECONDS)
-        return Verdict(float((found is None) == self.forbid), f"found {found.group(0)!r}" if found else "not found")
+        return RuleScore(float((found is None) == self.forbid), f"found {found.group(0)!r}" if found else "not found")
 
 
 class RequiredParts(Rule):
@@ -106,10 +106,12 @@ class RequiredParts(Rule):
     name: Literal["required_parts"] = "required_parts"
     parts: tuple[str, ...] = Field(min_length=1)
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         text = rollout.completion.casefold()
         missing = [part for part in self.parts if part.casefold() not in text]
-        return Verdict(1 - len(missing) / len(self.parts), f"missing: {', '.join(missing)}" if missing else "all there")
+        return RuleScore(
+            1 - len(missing) / len(self.parts), f"missing: {', '.join(missing)}" if missing else "all there"
+        )
 
 
 class NoMarkdown(Rule):
@@ -118,9 +120,9 @@ class NoMarkdown(Rule):
     name: Literal["no_markdown"] = "no_markdown"
     version: int = 2
 
-    def __call__(self, rollout: Rollout) -> Verdict:
+    def __call__(self, rollout: Rollout) -> RuleScore:
         found = _MARKDOWN.search(rollout.completion)
-        return Verdict(0.0, f"markdown: {found.group(0).strip()!r}") if found else Verdict(1.0, "plain text")
+        return RuleScore(0.0, f"markdown: {found.group(0).strip()!r}") if found else RuleScore(1.0, "plain text")
 
 
 def _is_yes_or_no(value: Any) -> bool:

@@ -14,7 +14,7 @@ from rft_pipeline.audit.comparing import family
 from rft_pipeline.audit.criterion import training_weights
 from rft_pipeline.audit.numbers import noises
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
-from rft_pipeline.campaign.addresses import again, with_prompts
+from rft_pipeline.campaign.addresses import retest_judge_id, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines import Generator, load
 from rft_pipeline.engines.base import Engine
@@ -165,7 +165,9 @@ class Job:
         scores, made = judge_rollouts(
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
-            judges={name: again(judge) for name, judge in self.sources.items()} if second_time else self.sources,
+            judges={name: retest_judge_id(judge) for name, judge in self.sources.items()}
+            if second_time
+            else self.sources,
             table=judgements_table(self.home.store),
             engines=self.engines,
             progress=self.progress,

@@ -6,7 +6,7 @@ from typing import Any
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import as_they_answer, judge_source
+from rft_pipeline.campaign.addresses import judge_source, with_answer_settings
 from rft_pipeline.engines import Asker, Rewarder, Scorer, load
 from rft_pipeline.engines.system_turn import SystemInUserTurn
 
@@ -69,7 +69,9 @@ class JudgeEngines:
         """The engine, closed and refused with `ModelError` when its weights are not those that were hashed."""
         name, model = judge_source(by), self.campaign.all_judges[by].model
         try:
-            now = as_they_answer(self.campaign, {name: models.identify(model, self.fetched, self.campaign.folder)})
+            now = with_answer_settings(
+                self.campaign, {name: models.identify(model, self.fetched, self.campaign.folder)}
+            )
             models.refuse_changed(model, self.sources[name], now[name])
         except BaseException:
             engine.close()

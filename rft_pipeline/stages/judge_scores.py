@@ -13,7 +13,7 @@ from rft_pipeline.judges.panel import together
 from rft_pipeline.judges.protocols import GROUPED, PanelJudge, Single
 from rft_pipeline.progress import Progress
 from rft_pipeline.rules import Rollout
-from rft_pipeline.store.tables import Table, asked_of_judge
+from rft_pipeline.store.tables import Table, judged_by
 
 ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
@@ -74,7 +74,7 @@ class _Stage:
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
-        missing = self.table.missing(once, *asked_of_judge(*question))
+        missing = self.table.missing(once, *judged_by(*question))
         self.made[criterion.name] = missing.height
         failures: list[Row] = []
         if missing.height:
@@ -93,15 +93,17 @@ class _Stage:
         found = wanted.with_columns(
             pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object)
         )
-        missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
+        missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
         rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]
         self._keep([row for row in rows if row["status"] != Status.FAILED])
         return self._rows(wanted, question, [row for row in rows if row["status"] == Status.FAILED])
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
         """All different replies to the prompts of which one lacks its judgement."""
-        prompts = {self.views[place].asked for place in missing["place"]}
-        return once.filter(pl.Series([self.views[place].asked in prompts for place in once["place"]], dtype=pl.Boolean))
+        prompts = {self.views[place].group_key for place in missing["place"]}
+        return once.filter(
+            pl.Series([self.views[place].group_key in prompts for place in once["place"]], dtype=pl.Boolean)
+        )
 
     def _judge(
         self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str
@@ -130,7 +132,7 @@ class _Stage:
             self.table.append(pl.DataFrame(rows, schema=self.table.schema))
 
     def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: list[Row]) -> pl.DataFrame:
-        kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *asked_of_judge(*question))
+        kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *judged_by(*question))
         failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
         scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made what failed
         return wanted.join(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import as_they_answer, judge_inputs, judge_models
+from rft_pipeline.campaign.addresses import judge_inputs, judge_models, with_answer_settings
 from rft_pipeline.campaign.cycles import DRIFT
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import fingerprint
@@ -58,7 +58,7 @@ def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, 
     """
     found: dict[str, str] = {}
     asked = dict.fromkeys(("judge_audit", "judge_scores"), campaign.rubric.criteria)
-    judges = as_they_answer(campaign, judge_models(campaign))
+    judges = with_answer_settings(campaign, judge_models(campaign))
     asked |= dict.fromkeys(("eval_reports", "promotion"), campaign.evaluated)
     for here in nodes(campaign):
         above = {role: found[name] for role, name in here.upstream.items() if role not in CONFIGURED}
@@ -83,7 +83,7 @@ _Sources = Mapping[str, str]
 
 
 def _rubric_settings(campaign: Campaign, node: Node) -> dict[str, Any]:
-    every = (*campaign.rubric.criteria, *campaign.rubric.asked)
+    every = (*campaign.rubric.criteria, *campaign.rubric.single_criteria)
     versions = {each.judge.protocol: each.payload["protocol_version"] for each in every}
     return {**campaign.rubric.identity, "protocol_versions": versions}
 

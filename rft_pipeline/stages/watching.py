@@ -44,7 +44,14 @@ from rft_pipeline.alarms.watch import (
 )
 from rft_pipeline.audit.rows import audit_rows, compares, rows_to_judge
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.campaign.addresses import as_rollout, asked_anew, asked_in, asked_of, kl_draw, subjects_of
+from rft_pipeline.campaign.addresses import (
+    as_rollout,
+    judged_criteria,
+    judged_criteria_in,
+    judges_for_alarms,
+    kl_draw,
+    subjects_of,
+)
 from rft_pipeline.campaign.cycles import ANCHORS as CYCLE_ANCHORS
 from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.campaign.rubric import Criterion
@@ -169,7 +176,7 @@ def _anchors(
     weights = job.weights()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
     trained = job.upstream[f"checkpoints_{now.round}"].content_hash
-    anew = replace(job, sources=asked_anew(campaign, job.sources, now.round, trained))
+    anew = replace(job, sources=judges_for_alarms(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
     seen = set(past["criterion"])
 
@@ -204,9 +211,9 @@ def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) 
     views = [as_rollout(row) for row in rows.iter_rows(named=True)]
     found = [
         pl.DataFrame({"subject": subjects_of(views, each.payload)}).select(
-            pl.lit(each.question.criterion).alias("criterion"), pl.lit(each.judge).alias("judge"), "subject"
+            pl.lit(each.key.criterion).alias("criterion"), pl.lit(each.judge).alias("judge"), "subject"
         )
-        for each in asked_of([criterion], judges)
+        for each in judged_criteria([criterion], judges)
     ]
     return pl.concat(found)
 
@@ -214,7 +221,9 @@ def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) 
 def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Finding]:
     if before is None:
         return []
-    return judges_changed(asked_in(before.payload), asked_of(job.campaign.evaluated, job.sources), bridged)
+    return judges_changed(
+        judged_criteria_in(before.payload), judged_criteria(job.campaign.evaluated, job.sources), bridged
+    )
 
 
 def _past(job: Job, before: Record | None) -> pl.DataFrame:

@@ -89,7 +89,7 @@ def label_id(rollout_id: str, criterion: str, annotator: str) -> str:
     return fingerprint([rollout_id, criterion, annotator])
 
 
-def asked_of_judge(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
+def judged_by(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
     """Narrows the judgements to those of one criterion by one judge."""
     return pl.col("criterion") == criterion, pl.col("judge") == judge
 

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from rft_pipeline.campaign.addresses import Question
+from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS
@@ -85,7 +85,7 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
     rows = table.scan()
     found = [pl.DataFrame(schema={table.key: pl.String})]
     there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect()
-    for asked in (Question(*each) for each in there.iter_rows()):
+    for asked in (JudgementKey(*each) for each in there.iter_rows()):
         subjects = needed.get(asked, pl.DataFrame(schema={"subject": pl.String}))
         if asked in reused.judgements or subjects is None:
             continue
@@ -94,9 +94,9 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
     return pl.concat(found)
 
 
-def _subjects(store: Path, staying: list[Record]) -> dict[Question, pl.DataFrame | None]:
+def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataFrame | None]:
     """What each criterion was asked about; None where a record's replies are gone, so that nobody can tell."""
-    needed: dict[Question, pl.DataFrame | None] = {}
+    needed: dict[JudgementKey, pl.DataFrame | None] = {}
     for record in staying:
         for asked, subjects in judgements_of(record, RecordStore(store).at):
             known = needed.get(asked, subjects)

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import polars as pl
 
 from rft_pipeline.alarms.watch import ASKED, ASKED_FILE
-from rft_pipeline.campaign.addresses import REPLY, Asked, Question, again, as_rollout, asked_in, subjects_of
+from rft_pipeline.campaign.addresses import (
+    REPLY,
+    JudgedCriterion,
+    JudgementKey,
+    as_rollout,
+    judged_criteria_in,
+    retest_judge_id,
+    subjects_of,
+)
 from rft_pipeline.errors import StoreError
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.rules import Rollout
@@ -18,7 +26,7 @@ from rft_pipeline.store import Record
 class Judged(NamedTuple):
     """What one criterion was asked about."""
 
-    asked: Question
+    key: JudgementKey
     subjects: pl.DataFrame | None
     """One column, subject; None when the replies are gone or were not named, so that nobody can tell."""
 
@@ -49,8 +57,8 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
             return
         case _:
             return
-    for asked in asked_in(record.payload):
-        yield Judged(asked.question, None if replies is None else _subjects(replies, asked))
+    for asked in judged_criteria_in(record.payload):
+        yield Judged(asked.key, None if replies is None else _subjects(replies, asked))
 
 
 def _samples_a_champion(record: Record) -> bool:
@@ -64,18 +72,20 @@ def _of_alarms(record: Record) -> Iterator[Judged]:
     if not path.is_file():
         return
     for (criterion, judge), rows in _read(path, ASKED.names()).group_by("criterion", "judge", maintain_order=True):
-        yield Judged(Question(str(criterion), str(judge)), rows.select("subject"))
+        yield Judged(JudgementKey(str(criterion), str(judge)), rows.select("subject"))
 
 
 def _of_anchors(record: Record) -> Iterator[Judged]:
     """Each judge was asked about the replies labelled for its criterion and their edits, some of them twice."""
     rows = _read(record.path("judge_audit.parquet"), [*REPLY, "criterion"])
     repeated = _repeated(record, rows)
-    for asked in asked_in(record.payload):
+    for asked in judged_criteria_in(record.payload):
         mine = pl.col("criterion") == asked.name.partition(".")[0]
-        yield Judged(asked.question, _shown(rows.filter(mine), asked))
+        yield Judged(asked.key, _shown(rows.filter(mine), asked))
         if not repeated.filter(mine).is_empty():
-            yield Judged(Question(asked.question.criterion, again(asked.judge)), _shown(repeated.filter(mine), asked))
+            yield Judged(
+                JudgementKey(asked.key.criterion, retest_judge_id(asked.judge)), _shown(repeated.filter(mine), asked)
+            )
 
 
 def _repeated(record: Record, rows: pl.DataFrame) -> pl.DataFrame:
@@ -86,12 +96,12 @@ def _repeated(record: Record, rows: pl.DataFrame) -> pl.DataFrame:
     return _read(path, [*REPLY, "criterion", "repeated"]).filter("repeated").drop("repeated")
 
 
-def _shown(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+def _shown(rows: pl.DataFrame, asked: JudgedCriterion) -> pl.DataFrame:
     views = [as_rollout(row) for row in rows.drop("criterion").unique().iter_rows(named=True)]
     return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
 
 
-def _subjects(replies: Path, asked: Asked) -> pl.DataFrame:
+def _subjects(replies: Path, asked: JudgedCriterion) -> pl.DataFrame:
     views = _views(replies)
     return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
 

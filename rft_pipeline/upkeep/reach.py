@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import Question, again, asked_anew, asked_of, sampling_fingerprint
+from rft_pipeline.campaign.addresses import (
+    JudgementKey,
+    judged_criteria,
+    judges_for_alarms,
+    retest_judge_id,
+    sampling_fingerprint,
+)
 from rft_pipeline.errors import StoreError
 from rft_pipeline.pipeline.plan import settle
 from rft_pipeline.pipeline.sources import source_hashes
@@ -21,7 +27,7 @@ class Reuse:
 
     rollouts: list[tuple[str, str]] = field(default_factory=list)
     """Policy and sampling."""
-    judgements: set[Question] = field(default_factory=set)
+    judgements: set[JudgementKey] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -113,13 +119,13 @@ def reuse(states: Iterable[State]) -> Reuse:
             rows.rollouts.extend((policy, drawn) for policy in sorted(policies))
         rounds = {round_: state.settled.get(f"round_{round_}/checkpoints") for round_ in range(1, campaign.rounds + 1)}
         anew = [
-            asked_anew(campaign, state.sources, round_, made.content_hash)
+            judges_for_alarms(campaign, state.sources, round_, made.content_hash)
             for round_, made in rounds.items()
             if made is not None
         ]
         for judges in [state.sources] if campaign.alarms is None else [state.sources, *anew]:
-            for each in asked_of(campaign.evaluated, judges):
-                rows.judgements.update({each.question, Question(each.question.criterion, again(each.judge))})
+            for each in judged_criteria(campaign.evaluated, judges):
+                rows.judgements.update({each.key, JudgementKey(each.key.criterion, retest_judge_id(each.judge))})
     return rows
 
 

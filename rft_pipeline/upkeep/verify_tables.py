@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, rollouts_table
-from rft_pipeline.store.tables import asked_of_judge
+from rft_pipeline.store.tables import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
 from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 
@@ -97,7 +97,7 @@ def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str,
     table, lacking = judgements_table(store), 0
     for asked, subjects in judgements_of(record, sound.get):
         if subjects is not None:
-            have = table.rows(*asked_of_judge(*asked)).select("subject").collect()
+            have = table.rows(*judged_by(*asked)).select("subject").collect()
             lacking += subjects.join(have, on="subject", how="anti").height
     if lacking:
         found["judgements"] = lacking

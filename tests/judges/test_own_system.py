@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rft_pipeline.campaign.addresses import as_read, as_rollout, subjects_of
+from rft_pipeline.campaign.addresses import as_rollout, readable_prompt, subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.judges import make_judge
 from rft_pipeline.judges.protocols import AnyJudge
@@ -114,5 +114,5 @@ def test_a_fact_that_it_states_is_not_invented() -> None:
 
 def test_people_read_it_before_the_question() -> None:
     turns = [{"role": "system", "content": THIRTY}, {"role": "user", "content": QUESTION}]
-    assert as_read(json.dumps(turns)) == f"system: {THIRTY}\n\n{QUESTION}"
-    assert as_read(json.dumps(turns[1:])) == QUESTION
+    assert readable_prompt(json.dumps(turns)) == f"system: {THIRTY}\n\n{QUESTION}"
+    assert readable_prompt(json.dumps(turns[1:])) == QUESTION

@@ -3,10 +3,10 @@
 import pytest
 
 from rft_pipeline.labels.cells import escaped, restored, value_of
-from rft_pipeline.labels.exports import Asked
+from rft_pipeline.labels.exports import LabelQuestion
 
-YES_NO = Asked("courteous")
-GRADED = Asked("helpful", ("bad", "fair", "good"))
+YES_NO = LabelQuestion("courteous")
+GRADED = LabelQuestion("helpful", ("bad", "fair", "good"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from rft_pipeline.rules import AnyRule, Rollout, Verdict
+from rft_pipeline.rules import AnyRule, Rollout, RuleScore
 from rft_pipeline.rules.json_schema import JsonSchema
 from rft_pipeline.rules.text import AsksFor, Finishes, Length, NoMarkdown, Regex, RequiredParts
 
@@ -216,6 +216,6 @@ ALL_RULES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("config", ALL_RULES, ids=lambda config: str(config["name"]))
 @pytest.mark.parametrize("completion", ["", " \n ", "\x00\ud800", "{prompt}", "a" * 10_000, json.dumps({"x": 1})])
 def test_every_rule_gives_a_score_between_0_and_1_whatever_it_is_shown(config: dict[str, Any], completion: str) -> None:
-    verdict: Verdict = TypeAdapter(AnyRule).validate_python(config)(reply(completion))
+    verdict: RuleScore = TypeAdapter(AnyRule).validate_python(config)(reply(completion))
     assert 0 <= verdict.score <= 1
     assert verdict.reason

@@ -17,7 +17,7 @@ from rft_pipeline.alarms.watch import (
 )
 from rft_pipeline.audit.rows import audit_rows
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.campaign.addresses import Asked
+from rft_pipeline.campaign.addresses import JudgedCriterion
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.evaluation.kl import kl_of, sequence_kl
@@ -118,13 +118,13 @@ def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
 
 
 def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
-    before, now = Asked("kind", {"q": 1}, "old"), Asked("kind", {"q": 1}, "new")
+    before, now = JudgedCriterion("kind", {"q": 1}, "old"), JudgedCriterion("kind", {"q": 1}, "new")
     (found,) = judges_changed([before], [now], [])
     assert (found.cause, found.level) == ("judge_changed", 1)
     assert "label anchors to bridge the two" in found.sentence
     assert judges_changed([before], [now], ["kind"]) == []
     assert judges_changed([before], [before], []) == []
-    assert judges_changed([before], [Asked("kind", {"q": 2}, "new")], []) == []
+    assert judges_changed([before], [JudgedCriterion("kind", {"q": 2}, "new")], []) == []
 
 
 def test_the_next_start_goes_by_the_held_out_score_or_without_one_by_the_reward() -> None:

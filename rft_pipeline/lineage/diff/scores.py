@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import spearmanr
 
-from rft_pipeline.campaign.addresses import as_read
+from rft_pipeline.campaign.addresses import readable_prompt
 
 MOVED = 10
 """Rollouts shown of those whose reward moved."""
@@ -205,7 +205,7 @@ def _move(a: _Side, b: _Side, names: Sequence[str], i: int) -> Move:
     return Move(
         rollout_id=row["rollout_id"],
         prompt_id=row["prompt_id"],
-        prompt=as_read(row["messages"]),
+        prompt=readable_prompt(row["messages"]),
         completion=row["completion"],
         reward_a=reward_a,
         reward_b=reward_b,

@@ -8,13 +8,13 @@ import polars as pl
 from rft_pipeline.audit.rows import audit_rows, compares, people_rows, rows_to_judge, rows_to_retest
 from rft_pipeline.campaign import Alarms, Campaign, Sampling, Training
 from rft_pipeline.campaign.addresses import (
-    again,
     as_rollout,
-    asked_anew,
     choose_prompts,
     judge_of,
     judgement_addresses,
+    judges_for_alarms,
     kl_draw,
+    retest_judge_id,
     rollout_addresses,
     sampling_fingerprint,
     with_prompts,
@@ -30,7 +30,7 @@ from rft_pipeline.prompts.reading import read_anchors
 from rft_pipeline.stages.graph import Node
 from rft_pipeline.stages.payloads import payload
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import asked_of_judge
+from rft_pipeline.store.tables import judged_by
 from rft_pipeline.trainers.kept import steps_done
 from rft_pipeline.trainers.steps import READ, most_steps, planned_steps
 
@@ -137,7 +137,7 @@ class _Counting:
         people = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
         anchors = read_anchors(campaign.anchors_path, campaign.rubric)
         rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
-        second = {name: again(judge) for name, judge in self.sources.items()}
+        second = {name: retest_judge_id(judge) for name, judge in self.sources.items()}
         for criterion in campaign.rubric.judged:
             asked = rows_to_judge(rows, criterion)
             self._asked_about(asked, criterion, [self.sources])
@@ -209,7 +209,7 @@ class _Counting:
         """What alarms ask about the anchors in this round. Phrases that turn out to pay will be tried on bad ones,
         which nothing tells before."""
         path, trained = self.campaign.anchors_path, self._content(f"checkpoints_{self.node.round}")
-        anew = asked_anew(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
+        anew = judges_for_alarms(self.campaign, self.sources, self.node.round, trained or UNKNOWN)
         judges = [self.sources, anew] if self.node.round == 1 else [anew]
         if path is None:
             return
@@ -233,7 +233,7 @@ class _Counting:
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
-        narrow = asked_of_judge(criterion.fingerprint, judge_of(criterion, judges))
+        narrow = judged_by(criterion.fingerprint, judge_of(criterion, judges))
         missing = judgements_table(self.home.store).missing(wanted, *narrow).height
         self.work.add(f"judgements of {criterion.name}", missing, wanted.height - missing)
 
@@ -285,7 +285,11 @@ class _Counting:
     def _judged(self, rollouts: pl.DataFrame | None, unknown: int) -> None:
         """Count the judgements of rollouts that are there, and of a number of rollouts that are not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-        asked = self.campaign.asked if self.node.stage in ("eval_reports", "promotion") else self.campaign.rubric.asked
+        asked = (
+            self.campaign.single_criteria
+            if self.node.stage in ("eval_reports", "promotion")
+            else self.campaign.rubric.single_criteria
+        )
         for criterion in asked:
             what = f"judgements of {criterion.name}"
             self.work.add(what, unknown)
