@@ -212,6 +212,9 @@ def random_judgements(criteria: list[str], each: int) -> pl.DataFrame:
         status=pl.lit("scored"),
         raw=pl.format("{} nats", pl.col("score").round(4)),
         reason=pl.lit(""),
+        tokens_out=pl.lit(0),
+        cost=pl.lit(0.0),
+        details=pl.lit(None, dtype=pl.String),
     )
 
 

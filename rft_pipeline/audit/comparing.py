@@ -1,14 +1,12 @@
 """What an audit asks of order and of authorship: does it matter who is shown first, and who wrote a reply."""
 
+import json
 import re
 
 import numpy as np
 import polars as pl
 
 from rft_pipeline.audit import Labelled, Order, Resamples, order_of_pairs, order_of_rankings, own_family_gap
-from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.judges.listwise import place_told
-from rft_pipeline.judges.pairwise import orders_told
 from rft_pipeline.stats import Interval
 
 _FAMILY = re.compile(r"[a-z]+")
@@ -19,19 +17,18 @@ def numbers(column: pl.Series) -> np.ndarray:
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def order_of(criterion: Criterion, rows: pl.DataFrame, resamples: Resamples) -> Order | None:
+def order_of(rows: pl.DataFrame, resamples: Resamples) -> Order | None:
     """How a judge that compares depends on the order it is shown; None for one that does not compare."""
-    match criterion.judge.protocol:
-        case "pairwise":
-            told = [orders_told(reason or "") or (np.nan,) * 4 for reason in rows["reason"]]
-            return order_of_pairs(np.array(told, dtype=float).reshape(-1, 4), resamples)
-        case "listwise":
-            places = [place_told(reason or "") for reason in rows["reason"]]
-            place_N = np.array([np.nan if place is None else place for place in places], dtype=float)
-            _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
-            return order_of_rankings(group_N, place_N, numbers(rows["score"]), numbers(rows["again"]), resamples)
-        case _:
-            return None
+    details = [json.loads(text) if text else {} for text in rows["details"]]
+    if any("pairs" in each for each in details):
+        columns = ("pairs", "changed", "first_won", "second_won")
+        count_NX = np.array([[each.get(name, np.nan) for name in columns] for each in details], dtype=float)
+        return order_of_pairs(count_NX, resamples)
+    if any("shown_at" in each for each in details):
+        place_N = np.array([each.get("shown_at", np.nan) for each in details], dtype=float)
+        _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
+        return order_of_rankings(group_N, place_N, numbers(rows["score"]), numbers(rows["again"]), resamples)
+    return None
 
 
 def family(model: str) -> str:

@@ -108,7 +108,7 @@ def audit_criterion(
     highest = _highest(criterion, judged)
     labelled, resamples = _drawn(measured_rows, highest, settings, seed_of(seed, "audit", criterion.name))
     measured = agreement(labelled, resamples)
-    order = order_of(criterion, measured_rows, resamples)
+    order = order_of(measured_rows, resamples)
     own = own_family(measured_rows, labelled, resamples, families)
     evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
     found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
@@ -251,7 +251,7 @@ def _not_measured(
     elif not judged["repeated"].any():
         found["retest"] = "no anchor was asked about twice (audit.probed_anchors)"
     if criterion.judge.protocol in ("pairwise", "listwise") and order is None:
-        found["order"] = "no judgement tells in which order its replies were shown"
+        found["order"] = "no judgement holds the order in which its replies were shown"
     if judged["by"].null_count() == judged.height:
         found["own_family"] = "the anchors do not say who wrote the replies (`by`)"
     elif own is None:

@@ -98,7 +98,7 @@ def judgements_of(
     """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged; of those
     it was asked about twice (`repeated`) also the score of the second time as `again`."""
     label = pl.col("labels").struct.field(criterion.name).alias("label")
-    told = scores.select("rollout_id", "criterion", "score", "status", "reason")
+    told = scores.select("rollout_id", "criterion", "score", "status", "reason", "details")
     second = told.clear() if again is None else again
     repeated = second.select("rollout_id", pl.col("score").alias("again"), pl.lit(True).alias("repeated"))
     return (

@@ -1,8 +1,8 @@
 """What a judge gets, and what it answers."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -34,6 +34,8 @@ class Judgement:
     """Tokens the judge wrote."""
     cost: float = 0.0
     """Money, in the currency of the campaign's prices."""
+    details: Mapping[str, int] = field(default_factory=dict)
+    """Numbers for the audit, by name: e.g. the place at which the reply was shown."""
 
 
 Judged = list[tuple[int, Judgement]]
@@ -52,11 +54,11 @@ class Judge(Protocol):
         ...
 
 
-def scored(score: float, raw: str, reason: str, tokens: int = 0) -> Judgement:
+def scored(score: float, raw: str, reason: str, tokens: int = 0, details: Mapping[str, int] | None = None) -> Judgement:
     """A judgement with a score, or unscored when the score is not a number in [0, 1]."""
     if not math.isfinite(score) or not 0 <= score <= 1:
         return unscored(raw, f"score {score} is not in [0, 1]", tokens)
-    return Judgement(score, Status.SCORED, raw, reason, tokens)
+    return Judgement(score, Status.SCORED, raw, reason, tokens, details=details or {})
 
 
 def unscored(raw: str, reason: str, tokens: int = 0) -> Judgement:

@@ -4,7 +4,6 @@ An id that is missing or stands twice leaves its reply unscored; the others are 
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,14 +18,6 @@ from rft_pipeline.judges.protocols import ListwiseJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object
 from rft_pipeline.rules import Rollout
-
-_PLACE = re.compile(r"R[0-9A-F]{4}(\d+) is \d+ of \d+\.")
-
-
-def place_told(reason: str) -> int | None:
-    """The place at which a judgement's reply was shown; None when it does not say."""
-    found = _PLACE.match(reason)
-    return int(found[1]) if found else None
 
 
 class Listwise(Comparing):
@@ -61,7 +52,7 @@ class Listwise(Comparing):
         times = Counter(name for name in ranking if isinstance(name, str))
         ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]
         judgements = []
-        for name in ids:
+        for shown_at, name in enumerate(ids):
             if name not in ranked:
                 times_in_words = "is missing from" if not times[name] else f"stands {times[name]} times in"
                 judgement = unscored(reply.text, f"its id {name} {times_in_words} the ranking")
@@ -71,7 +62,7 @@ class Listwise(Comparing):
                 place = ranked.index(name)
                 share = 1 - place / (len(ranked) - 1)
                 reason = f"{name} is {place + 1} of {len(ranked)}. {as_text(found.get('reason'))}".strip()
-                judgement = scored(share, reply.text, reason)
+                judgement = scored(share, reply.text, reason, details={"shown_at": shown_at})
             judgements.append(paid(judgement, reply, shared_by=len(group)))
         return judgements
 

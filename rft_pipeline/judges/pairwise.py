@@ -1,6 +1,5 @@
 """`pairwise`: which of two replies is better, in both orders; an answer that flips with the order is a tie."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from rft_pipeline.engines import Asker, ChatReply
@@ -15,20 +14,14 @@ from rft_pipeline.rules import Rollout
 
 FIRST, SECOND, TIE = "A", "B", "tie"
 _POINTS = {FIRST: 1.0, SECOND: -1.0, TIE: 0.0}
-_ORDERS = re.compile(r"of (\d+); (\d+) changed with the order, (\d+) times the first shown won, (\d+) the second")
 
 
-def orders_told(reason: str) -> tuple[int, ...] | None:
-    """What a judgement says of the order: pairs, those whose verdict changed with it, how often the reply shown first
-    won, and how often the other; None when it says nothing."""
-    found = _ORDERS.search(reason)
-    return tuple(map(int, found.groups())) if found else None
-
-
-def _orders_told(orders: list[tuple[float, float]]) -> str:
-    changed = sum(one != -other for one, other in orders)
+def _by_order(orders: list[tuple[float, float]]) -> dict[str, int]:
+    """Of a reply's pairs: how many there are, how many changed their winner with the order, and how often the reply
+    that was shown first won, or the one shown second."""
     first, second = (sum(points == side for pair in orders for points in pair) for side in (1, -1))
-    return f"{changed} changed with the order, {first} times the first shown won, {second} the second"
+    changed = sum(one != -other for one, other in orders)
+    return {"pairs": len(orders), "changed": changed, "first_won": first, "second_won": second}
 
 
 class Pairwise(Comparing):
@@ -88,9 +81,12 @@ class Pairwise(Comparing):
         if unread:
             why = f"{len(unread)} comparisons could not be read: {unread[0]}"
             return paid(unscored(raw, why), *seen, shared_by=2)
-        tied = sum(each == 0.5 for each in won)
-        reason = f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {_orders_told(orders)}"
-        return paid(scored(sum(won) / len(won), raw, reason), *seen, shared_by=2)
+        tied, by_order = sum(each == 0.5 for each in won), _by_order(orders)
+        reason = (
+            f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {by_order['changed']} changed with the "
+            f"order; the reply shown first won {by_order['first_won']} times, the second {by_order['second_won']} times"
+        )
+        return paid(scored(sum(won) / len(won), raw, reason, details=by_order), *seen, shared_by=2)
 
     def _read(self, reply: ChatReply, shown: Sequence[str]) -> float:
         try:

@@ -245,8 +245,8 @@ VERSIONS = {
     "reward_model": 2,
     "binary": 4,
     "graded": 3,
-    "listwise": 3,
-    "pairwise": 3,
+    "listwise": 4,
+    "pairwise": 4,
     "python": 3,
     "panel": 1,
 }

@@ -1,5 +1,6 @@
 """Judge scores: one judgement a rollout and criterion, made once and kept."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +20,7 @@ ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
 Row = dict[str, object]
 MakeJudge = Callable[[Single, Engines], Judge]
-_COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost")
+_COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")
 
 
 def judge_rollouts(
@@ -35,8 +36,8 @@ def judge_rollouts(
 
     `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
     judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason, tokens,
-    tokens_out, cost), ordered as the rollouts, and how many judgements were made, by criterion. Raises `EngineError`;
-    what was judged stays.
+    tokens_out, cost, details), ordered as the rollouts, and how many judgements were made, by criterion.
+    Raises `EngineError`; what was judged stays.
     """
     stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress, make)
     found = []
@@ -143,4 +144,6 @@ class _Stage:
 def _row(address: Row, judgement: Judgement, question: tuple[str, str]) -> Row:
     criterion, judge = question
     named = {"judgement_id": address["judgement_id"], "subject": address["subject"]}
-    return {**named, "criterion": criterion, "judge": judge, **asdict(judgement), "status": judgement.status.value}
+    details = json.dumps(dict(judgement.details)) if judgement.details else None
+    plain = {**asdict(judgement), "status": judgement.status.value, "details": details}
+    return {**named, "criterion": criterion, "judge": judge, **plain}

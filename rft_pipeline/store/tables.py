@@ -41,8 +41,10 @@ JUDGEMENTS = pl.Schema(
         ("tokens", pl.Int64()),
         ("tokens_out", pl.Int64()),
         ("cost", pl.Float64()),
+        ("details", pl.String()),
     ]
 )
+"""`details` is a JSON object with the numbers that a judge that compares found; null where there are none."""
 LABELS = pl.Schema(
     [
         ("label_id", pl.String()),

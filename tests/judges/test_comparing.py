@@ -10,8 +10,6 @@ from pydantic import TypeAdapter
 
 from rft_pipeline.judges import Judge, Status, make_judge
 from rft_pipeline.judges.again import make_judge_again
-from rft_pipeline.judges.listwise import place_told
-from rft_pipeline.judges.pairwise import orders_told
 from rft_pipeline.judges.protocols import AnyJudge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
@@ -46,7 +44,7 @@ def test_listwise_scores_the_share_of_the_others_a_reply_beats() -> None:
     assert [each.score for each in found] == pytest.approx([2 / 3, 0, 1, 1 / 3])
     assert len(asker.asked) == 1
     assert found[2].reason.endswith("is 1 of 4. by length")
-    assert sorted(place_told(each.reason) or 0 for each in found) == [0, 1, 2, 3]
+    assert sorted(each.details["shown_at"] for each in found) == [0, 1, 2, 3]
     assert sum(each.cost for each in found) == pytest.approx(0.5)
 
 
@@ -101,9 +99,9 @@ def test_pairwise_scores_the_mean_over_the_opponents() -> None:
     found = judgements(judge(PAIRWISE, asker), GROUP)
     assert [each.score for each in found] == pytest.approx([2 / 3, 0, 1, 1 / 3])
     assert len(asker.asked) == 6 * 2
-    told = "0 changed with the order, 3 times the first shown won, 3 the second"
-    assert found[2].reason == f"won 3, tied 0, of 3; {told}"
-    assert orders_told(found[2].reason) == (3, 0, 3, 3)
+    by_order = "0 changed with the order; the reply shown first won 3 times, the second 3 times"
+    assert found[2].reason == f"won 3, tied 0, of 3; {by_order}"
+    assert found[2].details == {"pairs": 3, "changed": 0, "first_won": 3, "second_won": 3}
     assert sum(each.cost for each in found) == pytest.approx(0.5 * 12)
 
 
@@ -111,8 +109,8 @@ def test_pairwise_scores_the_mean_over_the_opponents() -> None:
 def test_a_judge_that_prefers_a_place_ties_every_pair(answer: Any) -> None:
     found = judgements(judge(PAIRWISE, Told(lambda _: answer)), GROUP)
     assert [each.score for each in found] == [0.5] * 4
-    told = (3, 3, 0, 6) if answer == "B" else (3, 3, 6, 0)
-    assert {orders_told(each.reason) for each in found} == {told}
+    won = {"first_won": 0, "second_won": 6} if answer == "B" else {"first_won": 6, "second_won": 0}
+    assert [each.details for each in found] == [{"pairs": 3, "changed": 3, **won}] * 4
 
 
 def test_a_second_time_the_seeds_are_others_and_groups_are_shown_the_other_way_round() -> None:

@@ -88,18 +88,7 @@ def test_what_could_not_be_asked_for_is_not_kept_and_is_asked_again(table: Table
 
 def test_a_judgement_keeps_what_it_cost(table: Table) -> None:
     scores, _ = judged(rollouts("Hello."), criterion("kind", **KIND), table, Named(judge=Told(lambda _: "Yes")))
-    assert scores.select("tokens", "tokens_out", "cost").rows() == [(10, 4, 0.5)]
-
-
-def test_rows_of_a_table_made_before_costs_were_kept_still_count(tmp_path: Path) -> None:
-    table, now = judgements_table(tmp_path / "old"), judgements_table(tmp_path / "now")
-    judged(rollouts("Hello."), criterion("kind", **KIND), now, Named(judge=Told(lambda _: "Yes")))
-    before = pl.Schema(list(table.schema.items())[:-2])
-    Table(table.path, before, "judgement_id", ["criterion"]).append(now.rows().collect().drop("tokens_out", "cost"))
-    new = Told(lambda _: "No")
-    scores, made = judged(rollouts("Hello.", "Bye."), criterion("kind", **KIND), table, Named(judge=new))
-    assert scores.select("score", "cost").rows() == [(1.0, None), (0.0, 0.5)]
-    assert made == {"kind": 1}
+    assert scores.select("tokens", "tokens_out", "cost", "details").rows() == [(10, 4, 0.5, None)]
 
 
 def test_a_group_is_compared_once_and_another_group_is_another_question(table: Table) -> None:
