@@ -14,9 +14,6 @@ class Strict(BaseModel):
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime"})
     """Fields that never change a result."""
-    LATER: ClassVar[frozenset[str]] = frozenset()
-    """Fields younger than records that were made without them. At their default, which does what was done before there
-    was a choice, they stay out of the identity: else a new setting would make everything of old campaigns again."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,11 +29,8 @@ class Strict(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that change a result, as plain data: everything but `RUNTIME` and the `LATER` at
-        their default, here and in nested models."""
-        fields = type(self).model_fields
-        unused = {name for name in self.LATER if getattr(self, name) == fields[name].get_default()}
-        plain = self.model_dump(mode="json", exclude=set(self.RUNTIME) | unused)
+        """The settings that change a result, as plain data: everything but `RUNTIME`, here and in nested models."""
+        plain = self.model_dump(mode="json", exclude=set(self.RUNTIME))
         nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
         return {**plain, **nested}
 

@@ -30,7 +30,6 @@ class Audit(Strict):
     """
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"blocking"})
-    LATER: ClassVar[frozenset[str]] = frozenset({"by_group"})
 
     full_power: float = Field(default=0.6, gt=0, le=1)
     """Youden J from which a criterion trains with its whole weight."""

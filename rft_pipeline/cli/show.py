@@ -112,7 +112,7 @@ def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any]
     if record is None or record.upstream["eval_reports"] != report.address:
         return None
     decided, became = decision_of(record), outcome(home, record)
-    page = record.folder / "promotion.html"  # records of earlier versions have none
+    page = record.folder / "promotion.html"
     found = {name: decided[name] for name in ("promoted", "champion", "said")}
     return found | {
         "stays": became.stays,

@@ -39,7 +39,11 @@ def card_facts(
         content_hash=checkpoint.content_hash,
         base=_base(by_stage.get("policy", []), campaign),
         prompts=_prompts(trained_on, read.get("prompts")),
-        training={name: value for name, value in checkpoint.payload["settings"].items() if name not in _NO_SETTING},
+        training={
+            name: value
+            for name, value in checkpoint.payload["settings"].items()
+            if name not in _NO_SETTING and value is not None
+        },
         trained=[_round(each, above) for each in by_stage["checkpoints"]],
         rubric=[] if rubric is None else _rubric(rubric),
         judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},

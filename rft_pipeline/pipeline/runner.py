@@ -11,7 +11,6 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.full_disk import saying_so
 from rft_pipeline.pipeline.champion import crown_decided, end_cycle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.pipeline.tracking import Tracker
@@ -47,7 +46,7 @@ class Pipeline:
         """
         here = node(campaign, name)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
-        with saying_so(here.key, self.home.root), closing(progress):
+        with closing(progress):
             with self.records.holding(here.key, dagster_run_id, progress.wait_for):
                 forget(self.home.progress, here.key)
                 sources = source_hashes(campaign, self.home, fetch=True)

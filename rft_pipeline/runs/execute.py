@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.errors import RftError
-from rft_pipeline.full_disk import message, says_so
 from rft_pipeline.runs import code_location
 from rft_pipeline.runs.dead_runs import process_tags
 from rft_pipeline.runs.state import LAUNCH, RunState
@@ -72,9 +71,6 @@ def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
         while error is not None and error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
             error = error.cause
         text = "" if error is None else error.message.strip()
-        if says_so(text, run.home.root):
-            lines.append(message(key, run.home.root))
-            continue
         errors = _failed_checks(result, event.step_key) or [_OUR_ERROR.sub("", text)]
         lines += [each if each.startswith(f"{key}: ") else f"{key}: {each}" for each in errors]
     lines.append(f"Dagster run {result.run_id} failed; finished stages are kept, and `rft run` continues from there.")

@@ -1,7 +1,7 @@
 """Settings of training: the methods, and how they run."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -52,10 +52,6 @@ class Training(Strict):
     each group's best; `dpo` learns to prefer each group's best over its worst; `sft` imitates good answers from people,
     as a start for the others: of each prompt the best reply that people judged, else the prompt's reference.
     """
-
-    LATER: ClassVar[frozenset[str]] = frozenset(
-        {"loss_type", "max_negative_ratio", "min_effective_share", "mask_truncated"}
-    )
 
     method: Literal["grpo", "raft", "dpo", "sft"] = "grpo"
     weights: Literal["full", "lora"] = "full"

@@ -45,7 +45,7 @@ def judgements_of(record: Record, at: Callable[[str], Record | None]) -> Iterato
     """The judgements a record was made with; `at` finds an upstream record by its address."""
     match record.payload["stage"]:
         case "judge_scores":
-            rollouts = at(record.upstream["rollouts"]) if record.upstream else None
+            rollouts = at(record.upstream["rollouts"])
             replies = None if rollouts is None else rollouts.path("rollouts.parquet")
         case "eval_reports":
             replies = record.path("eval_reports.parquet")
@@ -67,7 +67,7 @@ def _samples_a_champion(record: Record) -> bool:
 
 
 def _of_alarms(record: Record) -> Iterator[Judged]:
-    """What the alarms asked about anchors; nothing of records made before they wrote it down."""
+    """What the alarms asked about anchors."""
     path = record.folder / ASKED_FILE
     if not path.is_file():
         return
@@ -77,8 +77,9 @@ def _of_alarms(record: Record) -> Iterator[Judged]:
 
 def _of_anchors(record: Record) -> Iterator[Judged]:
     """Each judge was asked about the replies labelled for its criterion and their edits, some of them twice."""
-    rows = _read(record.path("judge_audit.parquet"), [*REPLY, "criterion"])
-    repeated = _repeated(record, rows)
+    rows = _read(record.path("judge_audit.parquet"), [*REPLY, "criterion", "repeated"])
+    repeated = rows.filter("repeated").drop("repeated")
+    rows = rows.drop("repeated")
     for asked in judged_criteria_in(record.payload):
         mine = pl.col("criterion") == asked.name.partition(".")[0]
         yield Judged(asked.key, _shown(rows.filter(mine), asked))
@@ -86,14 +87,6 @@ def _of_anchors(record: Record) -> Iterator[Judged]:
             yield Judged(
                 JudgementKey(asked.key.criterion, retest_judge_id(asked.judge)), _shown(repeated.filter(mine), asked)
             )
-
-
-def _repeated(record: Record, rows: pl.DataFrame) -> pl.DataFrame:
-    """The replies a judge was asked about twice: none in records made before it was."""
-    path = record.path("judge_audit.parquet")
-    if "repeated" not in pl.read_parquet_schema(path):
-        return rows.clear()
-    return _read(path, [*REPLY, "criterion", "repeated"]).filter("repeated").drop("repeated")
 
 
 def _shown(rows: pl.DataFrame, asked: JudgedCriterion) -> pl.DataFrame:

@@ -91,7 +91,7 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
         record = records.read(home.store / address)
         if record.upstream:
             return record.upstream.values()
-        contents = record.payload["inputs"].values()  # made before records named what they read
+        contents = record.payload["inputs"].values()  # a policy names no record: its weights may be a checkpoint
         return [each for content in contents for each in by_content.get(content, [])]
 
     return closure(roots, upstream)

@@ -324,4 +324,3 @@ def test_by_group_a_judges_noise_weighs_its_criterion_and_asking_for_it_asks_no_
     back = run(audited, REWARDED)
     assert made(back) == []
     assert [each.fingerprint for each in back.values()] == [each.fingerprint for each in before.values()]
-    assert "by_group" not in json.dumps([each.payload for each in back.values()])

@@ -1,6 +1,5 @@
 """What single stages make of their inputs, beyond the plain case."""
 
-import errno
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rft_pipeline.campaign import EngineRuntime
 from rft_pipeline.engines import load
 from rft_pipeline.engines.base import Engine
 from rft_pipeline.engines.transformers import TransformersEngine
-from rft_pipeline.errors import GateError, StoreError
+from rft_pipeline.errors import GateError
 from rft_pipeline.stages.bodies import BODIES
 from rft_pipeline.store import Home, RecordStore
 from tests.runs import edit, made, run
@@ -51,19 +50,6 @@ def test_a_rubric_that_cannot_tell_replies_apart_stops_before_training(finished_
         run(finished_copy, ["round_1/checkpoints"])
 
 
-def test_a_full_disk_is_said_in_words(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(job: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setitem(BODIES, "prompts", full)
-    with pytest.raises(StoreError, match="tiny/prompts: no space left on the disk of"):
-        run(tiny_campaign, ["prompts"])
-    home = Home.find()
-    assert RecordStore(home.store).current("tiny/prompts") is None
-    assert not list((home.store / "tiny" / "prompts").glob(".making-*"))
-    assert not list(home.progress.glob("*.json"))
-
-
 def test_what_a_stage_raises_travels_on_and_leaves_nothing_half_made(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +61,7 @@ def test_what_a_stage_raises_travels_on_and_leaves_nothing_half_made(
         run(tiny_campaign, ["prompts"])
     folder = Home.find().store / "tiny" / "prompts"
     assert {path.name for path in folder.iterdir()} <= {".lock"}
+    assert not list(Home.find().progress.glob("*.json"))
 
 
 def test_one_engine_at_a_time_is_open_and_none_when_its_stage_is_done(

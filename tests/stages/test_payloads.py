@@ -101,8 +101,7 @@ def test_the_rank_of_an_adapter_counts_when_there_is_one(tiny_campaign: Path) ->
     assert changed(tiny_campaign, "campaign.yaml", "training.lora.rank", 2) == every_round("checkpoints")
 
 
-def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: Path) -> None:
-    # newer settings at their default stay out: all checkpoints of older campaigns would be made again
+def test_a_training_by_grpo_is_identified_by_the_settings_that_grpo_reads(tiny_campaign: Path) -> None:
     campaign = load_campaign(tiny_campaign)
     assert payload_settings(campaign) == {
         "method": "grpo",
@@ -112,8 +111,12 @@ def test_the_settings_of_a_training_by_grpo_are_spelled_as_ever(tiny_campaign: P
         "epochs": 1,
         "batch_size": 8,
         "clip_low": 0.2,
+        "mask_truncated": False,
         "clip_high": 0.28,
         "kl_beta": 0.0,
+        "loss_type": "dapo",
+        "max_negative_ratio": None,
+        "min_effective_share": None,
         "max_grad_norm": 1.0,
         "temperature": 1.0,
         "seed": 7,

@@ -1,6 +1,5 @@
 """What `rft gc` frees, and what it leaves."""
 
-import json
 import os
 import shutil
 import time
@@ -18,7 +17,6 @@ from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.lock import HOLDER
-from rft_pipeline.store.records import CURRENT, RECORD
 from rft_pipeline.store.tables import Table
 from rft_pipeline.upkeep.gc import Garbage, garbage
 from rft_pipeline.upkeep.reach import closure
@@ -300,16 +298,3 @@ def test_what_a_killed_holder_wrote_of_itself_does_not_make_a_stage_look_at_work
     folder = Home.find().store / "tiny" / "round_1" / "rollouts"
     (folder / HOLDER).write_text("{}", encoding="utf-8")
     assert collected(yes=False).being_made == []
-
-
-def test_records_that_do_not_name_what_they_read_keep_what_has_its_content(finished_copy: Path) -> None:
-    for record in RecordStore(Home.find().store).all("tiny"):
-        content = json.loads((record.folder / RECORD).read_text(encoding="utf-8"))
-        (record.folder / RECORD).write_text(json.dumps(content | {"upstream": {}}), encoding="utf-8")
-    pointer = Home.find().store / "tiny" / "round_1" / "rollouts" / CURRENT
-    pointer.unlink()
-    edit(finished_copy / "campaign.yaml", "rollouts.group_size", 5)
-    before = rows()
-    assert collected(yes=True).records == []
-    assert rows() == before
-    assert [each for each in said() if each[0] == "error"] == []
