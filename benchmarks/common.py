@@ -25,7 +25,7 @@ from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.errors import RftError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.prompts.reading import read_prompts
-from rft_pipeline.stages.rollouts import conversation
+from rft_pipeline.stages.sampling import conversation
 from rft_pipeline.store import Home
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.prompts.reading import read_prompts
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judge_scores import judge_rollouts
-from rft_pipeline.stages.rollouts import sample_rollouts
+from rft_pipeline.stages.judging import judge_rollouts
+from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.stats import Interval, clustered_mean, paired_difference
 from rft_pipeline.store import Home, judgements_table, rollouts_table
 

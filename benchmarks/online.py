@@ -14,7 +14,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stages.rollouts import conversation
+from rft_pipeline.stages.sampling import conversation
 
 
 def train_online(

@@ -20,7 +20,7 @@ from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.engines.weights import context_of, refusal_of
 from rft_pipeline.judges.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
-from rft_pipeline.stages.rollouts import conversation
+from rft_pipeline.stages.sampling import conversation
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

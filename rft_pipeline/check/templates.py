@@ -25,7 +25,7 @@ from rft_pipeline.judges.protocols import AskingProtocol, ContrastJudge, ModelPr
 from rft_pipeline.judges.template import fill
 from rft_pipeline.models import SERVED
 from rft_pipeline.rules import Rollout
-from rft_pipeline.stages.rollouts import conversation
+from rft_pipeline.stages.sampling import conversation
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 

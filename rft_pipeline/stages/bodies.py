@@ -24,7 +24,7 @@ from rft_pipeline.stages.job import Job, Output
 from rft_pipeline.stages.judge_audit import judge_audit
 from rft_pipeline.stages.payloads import criteria
 from rft_pipeline.stages.promotion import promotion
-from rft_pipeline.stages.watching import kl_rows, watch
+from rft_pipeline.stages.round_alarms import kl_rows, watch
 from rft_pipeline.store import champions
 
 

@@ -26,8 +26,8 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stages.graph import Node
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judge_scores import judge_rollouts
-from rft_pipeline.stages.rollouts import sample_rollouts
+from rft_pipeline.stages.judging import judge_rollouts
+from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import LABELS
 from rft_pipeline.trainers import LogStep

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from assets.checks import a_round_is_promoted
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline import export as exporting
-from rft_pipeline.stages import watching
+from rft_pipeline.stages import round_alarms as watching
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore, champions
 from tests.cli.small import Rft, assert_one_message

@@ -11,7 +11,7 @@ import pytest
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines.openai import OpenAIEngine
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import judgements_table
 from tests.engines.faulty_server import FAILING, ODD, fault_of, verdict_of
 from tests.engines.serving import Serving, serving

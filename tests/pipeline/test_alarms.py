@@ -16,7 +16,7 @@ from rft_pipeline.engines import ScoreRequest, load
 from rft_pipeline.lineage.index import Index
 from rft_pipeline.lineage.rows import find_rollouts, rollout_facts
 from rft_pipeline.pipeline import plan as planning
-from rft_pipeline.stages import watching
+from rft_pipeline.stages import round_alarms as watching
 from rft_pipeline.stages.graph import node, nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id

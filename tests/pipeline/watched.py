@@ -23,7 +23,8 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.pipeline import Pipeline, runner
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import bodies, job, judge_scores, promotion
+from rft_pipeline.stages import bodies, job, promotion
+from rft_pipeline.stages import judging as judge_scores
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, Record, RecordStore, Table

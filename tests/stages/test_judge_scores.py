@@ -11,8 +11,8 @@ from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import judge_scores
-from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages import judging as judge_scores
+from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Answering, Counting, OneEngine, Told
 

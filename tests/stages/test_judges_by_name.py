@@ -9,7 +9,7 @@ import pytest
 
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Told
 from tests.judges.test_comparing import longer, ranking

@@ -11,7 +11,7 @@ from rft_pipeline.engines import Completion, GenerateRequest, Generator
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.rollouts import conversation, sample_rollouts
+from rft_pipeline.stages.sampling import conversation, sample_rollouts
 from rft_pipeline.store import Table, rollouts_table
 from rft_pipeline.store.tables import ROLLOUTS
 

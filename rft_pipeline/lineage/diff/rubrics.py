@@ -16,7 +16,7 @@ from rft_pipeline.pipeline.plan import differences
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judge_scores import judge_rollouts
+from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 
 

@@ -4,6 +4,6 @@ from rft_pipeline.pipeline.plan.decisions import Decision
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
 from rft_pipeline.pipeline.plan.reasons import differences
 from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, plan
-from rft_pipeline.pipeline.plan.work import Rows
+from rft_pipeline.stages.counting import Rows
 
 __all__ = ["Decision", "Plan", "Rows", "Settled", "Step", "as_json", "differences", "plan", "settle"]

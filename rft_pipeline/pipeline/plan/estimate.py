@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.pipeline.plan.work import Work
+from rft_pipeline.stages.counting import Work
 from rft_pipeline.store import Record
 
 JUDGEMENTS_OF = "judgements of "

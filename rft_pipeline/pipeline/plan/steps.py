@@ -7,8 +7,8 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.plan.decisions import Cause, Decision
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
 from rft_pipeline.pipeline.plan.first_round import settle
-from rft_pipeline.pipeline.plan.work import Rows, rows_there, work_of
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages.counting import Rows, rows_there, work_of
 from rft_pipeline.store import Home, RecordStore
 
 SECONDS_AN_HOUR = 3600
