@@ -14,8 +14,8 @@ from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.pipeline.plan import Settled, settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dead_runs
-from rft_pipeline.stages.graph import node, nodes
-from rft_pipeline.stages.payloads import NO_LABELS, payload
+from rft_pipeline.stages.graph import node, nodes, payload
+from rft_pipeline.stages.labels import NO_LABELS
 from rft_pipeline.store import Home, RecordStore
 
 LOOK_EVERY = 30
@@ -157,7 +157,7 @@ class _Look:
         return settle(self.campaign, self.records, self.sources)
 
     def something_to_make(self) -> bool:
-        return any(each.cause for each in self.settled.decisions)
+        return any(each.cause for each in self.settled.plans)
 
     def request(self, key: str, reason: str) -> dg.RunRequest:
         """A run of the sources and of the rounds that are not kept."""

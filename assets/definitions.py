@@ -5,7 +5,7 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.errors import RftError
-from rft_pipeline.stages.payloads import code_versions
+from rft_pipeline.stages.graph import code_versions
 from rft_pipeline.store import Home, champions
 
 from .automation import campaign_schedules, changes_sensor

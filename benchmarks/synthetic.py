@@ -30,11 +30,11 @@ from rft_pipeline.campaign.addresses import (
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.bodies import BODIES
-from rft_pipeline.stages.graph import nodes
-from rft_pipeline.stages.job import Job, Output
+from rft_pipeline.stages import STAGES
+from rft_pipeline.stages.base import Output
+from rft_pipeline.stages.graph import nodes, payload
+from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.payloads import payload
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 
 NAME = "scale"
@@ -116,14 +116,16 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
         with records.workdir(here.key) as workdir:
             engines = JudgeEngines(campaign, home.models, sources)  # none is loaded: all rows are there
             kept, progress = records.kept(here.key, fingerprint(made_from)), Progress(here.name)
-            job = Job(campaign, here, upstream, sources, home, workdir, kept, progress, lambda *_: None, engines)
+            job = Job(
+                campaign, here, upstream, sources, made_from, home, workdir, kept, progress, lambda *_: None, engines
+            )
             if here.stage == "rollouts":
                 addressed = addresses(campaign, upstream, here.round)
                 rollouts_table(home.store).append(pl.concat([rows, addressed], how="horizontal"))
             if here.stage == "judge_scores":
                 judgements_table(home.store).append(judgements_of(job))
             trains = here.stage in ("checkpoints", "eval_reports")
-            output = Output(fingerprint(here.key)) if trains else BODIES[here.stage](job)
+            output = Output(fingerprint(here.key)) if trains else STAGES[here.stage].run(job)
             record = Record(
                 key=here.key,
                 fingerprint=fingerprint(made_from),

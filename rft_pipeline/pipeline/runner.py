@@ -17,18 +17,12 @@ from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
 from rft_pipeline.progress import Progress, forget, progress_file
 from rft_pipeline.promotion import looks
-from rft_pipeline.stages.bodies import BODIES
-from rft_pipeline.stages.graph import Node, chosen, node
+from rft_pipeline.stages import STAGES
+from rft_pipeline.stages.base import Node, Payload
+from rft_pipeline.stages.graph import node, payload, resolve
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.payloads import payload
-from rft_pipeline.stages.promotion import PAGE
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-
-APPENDING = ("rollouts", "judge_scores", "eval_reports")
-"""Stages that leave many small files in the row tables."""
-PAGES = {"eval_reports": ("report.html", ".html"), "promotion": (PAGE, ".promotion.html")}
-"""Stage → its page, and how the copy's name ends in the folder of reports."""
 
 
 class Pipeline:
@@ -50,7 +44,7 @@ class Pipeline:
             with self.records.holding(here.key, dagster_run_id, progress.wait_for):
                 forget(self.home.progress, here.key)
                 sources = source_hashes(campaign, self.home, fetch=True)
-                upstream = {role: self._upstream(campaign, here, role) for role in self._roles(campaign, here, sources)}
+                upstream = self._upstream(here, sources)
                 made_from = payload(campaign, here, upstream, sources)
                 tracker = Tracker(self.home, campaign, here, sources, dagster_run_id)
                 found = self.records.find(here.key, fingerprint(made_from))
@@ -63,17 +57,20 @@ class Pipeline:
                     outcome = crown_decided(campaign, self.home, found)
                     end_cycle(campaign, self.home, found, outcome, sources["prompts.train"])
                     tracker.log_outcome(outcome.round_in_words, outcome.in_words)
-            if here.stage in PAGES:
-                self._publish(campaign, found, *PAGES[here.stage])
+            self._publish(here, found)
             return replace(found, mlflow_run_id=tracker.log_record(found))
 
-    def _publish(self, campaign: Campaign, record: Record, page: str, ending: str) -> None:
-        """The page in force, where a person finds it."""
+    def _publish(self, here: Node, record: Record) -> None:
+        """Copy the stage's page, if it has one, to the folder of reports."""
+        page = STAGES[here.stage].page
+        if page is None:
+            return
+        file, ending = page
         self.home.reports.mkdir(parents=True, exist_ok=True)
-        page_file = self.home.reports / f"{campaign.name}{ending}"
-        beside = page_file.with_name(f".{page_file.name}-{os.getpid()}")
-        shutil.copy(record.path(page), beside)
-        beside.replace(page_file)
+        target = self.home.reports / f"{here.campaign}{ending}"
+        copy = target.with_name(f".{target.name}-{os.getpid()}")
+        shutil.copy(record.path(file), copy)
+        copy.replace(target)
 
     def _make(
         self,
@@ -81,28 +78,39 @@ class Pipeline:
         here: Node,
         upstream: dict[str, Record],
         sources: dict[str, str],
-        made_from: dict[str, object],
+        made_from: Payload,
         tracker: Tracker,
         progress: Progress,
     ) -> Record:
         began = time.monotonic()
+        stage, named = STAGES[here.stage], fingerprint(made_from)
         with self.records.workdir(here.key) as workdir:
             with closing(JudgeEngines(campaign, self.home.models, sources)) as engines:
-                kept = self.records.kept(here.key, fingerprint(made_from))
                 job = Job(
-                    campaign, here, upstream, sources, self.home, workdir, kept, progress, tracker.log_step, engines
+                    campaign=campaign,
+                    node=here,
+                    upstream=upstream,
+                    sources=sources,
+                    made_from=made_from,
+                    home=self.home,
+                    workdir=workdir,
+                    kept=self.records.kept(here.key, named),
+                    progress=progress,
+                    log_step=tracker.log_step,
+                    engines=engines,
                 )
                 refuse_other_weights(job)
-                output = BODIES[here.stage](job)
+                output = stage.run(job)
             record = Record(
                 key=here.key,
-                fingerprint=fingerprint(made_from),
+                fingerprint=named,
                 payload=made_from,
                 content_hash=output.content_hash,
                 upstream={role: record.address for role, record in upstream.items()} | output.upstream,
                 parts=output.parts,
                 rows=output.rows,
                 metrics=output.metrics,
+                next_start=output.next_start,
                 seconds=round(time.monotonic() - began, 3),
                 spent=progress.spent,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,24 +121,16 @@ class Pipeline:
             try:
                 refuse_changed_sources(job)
             except DataError:
-                shutil.rmtree(kept, ignore_errors=True)  # a training that goes on from it would go on from other files
+                shutil.rmtree(job.kept, ignore_errors=True)  # a resumed training would mix old and new files
                 raise
             made = self.records.commit(record, workdir)
-        if here.stage in APPENDING:
+        if stage.appends:
             for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):
                 table.tidy()
         return made
 
-    def _roles(self, campaign: Campaign, here: Node, sources: dict[str, str]) -> list[str]:
-        """The roles to fill: labels that nobody gave need not have been looked for."""
-        nobody = "labels" not in sources and self.records.current(f"{campaign.name}/labels") is None
-        return [role for role in here.upstream if not (nobody and role == "labels")]
-
-    def _upstream(self, campaign: Campaign, here: Node, role: str) -> Record:
-        above = here.upstream[role]
-        record = self.records.current(f"{campaign.name}/{above}")
-        if record is not None and role == "policy" and (weights := chosen(record)):
-            above, record = weights, self.records.current(f"{campaign.name}/{weights}")
-        if record is None:
-            raise StoreError(f"{here.key} needs {campaign.name}/{above}, which has not run; run it first")
-        return record
+    def _upstream(self, here: Node, sources: dict[str, str]) -> dict[str, Record]:
+        found = resolve(here, sources, lambda name: self.records.current(f"{here.campaign}/{name}"))
+        if found.missing:
+            raise StoreError(f"{here.key} needs {here.campaign}/{found.missing[0]}, which has not run; run it first")
+        return dict(found.records)

@@ -21,7 +21,7 @@ from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
-from rft_pipeline.stages.graph import CODE_VERSIONS, Node
+from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
 
@@ -146,22 +146,18 @@ class Tracker:
         for name, value in self._links(record).items():
             client.set_tag(self.run_id, name, value)
         client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
-        match record.payload["stage"]:
-            case "reward_batches":
-                self._log_dataset(record)
-            case "checkpoints":
-                self._log_checkpoint(record)
-            case "eval_reports":
-                for name in ("report.html", "report.json"):
-                    client.log_artifact(self.run_id, str(record.path(name)))
-                client.set_terminated(self.run_id)
-                if self.node.round == self.campaign.rounds:
-                    client.set_terminated(self._parent)
-            case "promotion":
-                for name in ("promotion.html", "promotion.json"):
-                    client.log_artifact(self.run_id, str(record.path(name)))
-            case _:
-                pass
+        STAGES[record.payload["stage"]].track(record, self)
+
+    def artifacts(self, record: Record, *names: str) -> None:
+        """Log files of a record."""
+        for name in names:
+            self._client.log_artifact(self.run_id, str(record.path(name)))
+
+    def finish(self) -> None:
+        """End the round's run, and with the last round the campaign's."""
+        self._client.set_terminated(self.run_id)
+        if self.node.round == self.campaign.rounds:
+            self._client.set_terminated(self._parent)
 
     def _links(self, record: Record) -> dict[str, str]:
         stage = record.payload["stage"]
@@ -185,7 +181,7 @@ class Tracker:
             "| stage | record | made from |",
             "|---|---|---|",
         ]
-        for stage in (name for name in CODE_VERSIONS if f"rft.record.{name}" in tags):
+        for stage in (name for name in STAGES if f"rft.record.{name}" in tags):
             above = [value for name, value in tags.items() if name.startswith(f"rft.upstream.{stage}.")]
             made_from = "<br>".join(f"`{address}`" for address in above)
             lines.append(
@@ -193,10 +189,11 @@ class Tracker:
             )
         return "\n".join(lines)
 
-    def _log_dataset(self, record: Record) -> None:
+    def dataset(self, record: Record, file: str) -> None:
+        """Log a table of a record as the data that is trained on."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = {"uri": str(record.path("reward_batches.parquet"))}
+        source = {"uri": str(record.path(file))}
         dataset = Dataset(
             name=record.key,
             digest=record.content_hash,
@@ -208,7 +205,8 @@ class Tracker:
             self.run_id, datasets=[DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])]
         )
 
-    def _log_checkpoint(self, record: Record) -> None:
+    def checkpoint(self, record: Record) -> None:
+        """Log the settings, the steps and the model of a checkpoint."""
         settings = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
         for key, value in settings.items():
             self._client.log_param(self.run_id, key, value)
@@ -245,7 +243,7 @@ class Tracker:
     @cached_property
     def _config_id(self) -> str:
         sources = {name: content for name, content in self.sources.items() if not name.startswith(DECIDING)}
-        return fingerprint([self.campaign.identity, sources, CODE_VERSIONS])
+        return fingerprint([self.campaign.identity, sources, {name: stage.version for name, stage in STAGES.items()}])
 
     @cached_property
     def _client(self) -> "MlflowClient":

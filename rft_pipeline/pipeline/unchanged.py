@@ -2,8 +2,8 @@
 
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.pipeline.sources import source_hashes, where_from
+from rft_pipeline.stages.graph import payload
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.payloads import payload
 from rft_pipeline.store import Record
 
 _POLICY = "policy"
@@ -27,8 +27,7 @@ def refuse_changed_sources(job: Job) -> None:
     changed = [name for name in sorted({*now, *job.sources}) if now.get(name) != job.sources.get(name)]
     if not changed:
         return
-    made_from = payload(job.campaign, job.node, job.upstream, job.sources)
-    counts = [name for name in changed if _counts(job, made_from, name, now)]
+    counts = [name for name in changed if _counts(job, name, now)]
     if counts:
         named = ", ".join(where_from(job.campaign, name) for name in counts)
         raise DataError(
@@ -43,7 +42,7 @@ def _policy_in_a_folder(job: Job) -> Record | None:
     return next((each for each in records if "champion" not in each.upstream), None)
 
 
-def _counts(job: Job, made_from: dict[str, object], name: str, now: dict[str, str]) -> bool:
+def _counts(job: Job, name: str, now: dict[str, str]) -> bool:
     """Whether the stage would be made from something else by this source alone, or has loaded it."""
     if name == _POLICY and _policy_in_a_folder(job) is not None:
         return True
@@ -51,6 +50,6 @@ def _counts(job: Job, made_from: dict[str, object], name: str, now: dict[str, st
     if name not in now:
         del mixed[name]
     try:
-        return payload(job.campaign, job.node, job.upstream, mixed) != made_from
+        return payload(job.campaign, job.node, job.upstream, mixed) != job.made_from
     except KeyError:  # the stage is made from a source that is gone
         return True

@@ -1,1 +1,34 @@
-"""The six stages, one public function each. They take plain values and know nothing of records, Dagster or MLflow."""
+"""The pipeline: one file a stage holds its version, what it depends on, what it is made from, and how it runs."""
+
+from rft_pipeline.stages.base import Node, Stage
+from rft_pipeline.stages.checkpoints import Checkpoints
+from rft_pipeline.stages.eval_reports import EvalReports
+from rft_pipeline.stages.judge_audit import JudgeAudit
+from rft_pipeline.stages.judge_scores import JudgeScores
+from rft_pipeline.stages.labels import Labels
+from rft_pipeline.stages.policy import Policy
+from rft_pipeline.stages.promotion import Promotion
+from rft_pipeline.stages.prompts import Prompts
+from rft_pipeline.stages.reward_batches import RewardBatches
+from rft_pipeline.stages.rollouts import Rollouts
+from rft_pipeline.stages.rubric import Rubric
+
+__all__ = ["STAGES", "Node", "Stage"]
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Prompts(),
+        Rubric(),
+        Policy(),
+        Labels(),
+        JudgeAudit(),
+        Rollouts(),
+        JudgeScores(),
+        RewardBatches(),
+        Checkpoints(),
+        EvalReports(),
+        Promotion(),
+    )
+}
+"""All stages by name, each after those it depends on."""

@@ -1,17 +1,125 @@
-"""Checkpoints: train the policy on a round's reward batch."""
+"""The stage `checkpoints`: the policy trained on a round's reward batch."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from rft_pipeline.campaign import Sampling, Training
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign, Sampling, Training
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.progress import Progress
+from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, policy_role
+from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.job import Job
+from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
 from rft_pipeline.trainers.kept import steps_done
-from rft_pipeline.trainers.steps import planned_steps
+from rft_pipeline.trainers.steps import READ, most_steps, planned_steps
+
+
+class Checkpoints(Stage):
+    """Train the policy on a round's reward batch: safetensors, full weights or a LoRA adapter."""
+
+    name = "checkpoints"
+    version = 3
+    counted = "steps"
+
+    def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
+        policy = policy_role(campaign, round_)
+        return {"base": "policy", "policy": policy, "reward_batches": f"round_{round_}/reward_batches"}
+
+    def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
+        training, sampling = campaign.training, campaign.rollouts.sampling
+        settings = {**training.identity, "seed": campaign.seed}
+        if training.method == "grpo":  # the ratio is that of the tempered distribution; other methods have none
+            settings["temperature"] = sampling.temperature
+        if training.weights != "lora":
+            del settings["lora"]
+        if training.method == "grpo" and training.loss_type == "dr_grpo":
+            settings["max_new_tokens"] = sampling.max_new_tokens
+        if training.method == "sft":
+            settings["weights"] = campaign.rubric.weights()
+        return settings
+
+    def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
+        """grpo reads the batch's content; other methods choose by reward or by people, and look at references."""
+        batch = upstream["reward_batches"]
+        inputs = {"policy": upstream["policy"].content_hash, "reward_batches": batch.content_hash}
+        if campaign.training.held_to_base:
+            inputs["base"] = upstream["base"].content_hash
+        if campaign.training.method != "grpo":
+            inputs["choices"] = batch.parts["choices"]
+        if campaign.training.method == "sft" and "people" in batch.parts:
+            inputs["people"] = batch.parts["people"]
+        return inputs
+
+    def run(self, job: Job) -> Output:
+        start, base = job.policy_folder("policy"), job.policy_folder("base")
+        batch = job.upstream["reward_batches"]
+        _refuse_few_groups(job, batch)
+        metrics = train_checkpoint(
+            start=start,
+            base=base,
+            batch=job.frame("reward_batches"),
+            weights=job.campaign.rubric.weights(),
+            training=job.campaign.training.from_folder(job.campaign.folder),
+            sampling=job.campaign.rollouts.sampling,
+            seed=job.campaign.seed,
+            workdir=job.workdir,
+            kept=job.kept,
+            log_step=job.log_step,
+            progress=job.progress,
+        )
+        return Output(
+            content_hash=models.content_hash(job.workdir / "checkpoint"),
+            rows={"steps": int(metrics.pop("steps")), "rollouts": batch.rows["rollouts"]},
+            metrics=metrics,
+        )
+
+    def count(self, counting: Counting) -> None:
+        """Steps that a killed run saved need not be taken again."""
+        how, batch = counting.campaign.rollouts, counting.known.get("reward_batches")
+        training = counting.campaign.training.from_folder(counting.campaign.folder)
+        if batch is None:
+            counting.work.add("steps", most_steps(training, how.prompts_per_round, how.group_size))
+            return
+        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(READ), glob=False)
+        try:
+            steps = planned_steps(rows, training, counting.campaign.rubric.weights())
+        except GateError as error:
+            counting.work.refusal = str(error)
+            return
+        done = min(steps, self._steps_done(counting, training))
+        counting.work.add("steps", steps - done, done)
+
+    def _steps_done(self, counting: Counting, training: Training) -> int:
+        if not counting.node.upstream.keys() <= counting.known.keys():
+            return 0
+        made_from = self.made_from(counting.campaign, counting.node, counting.known, counting.sources)
+        kept = RecordStore(counting.home.store).kept(counting.node.key, fingerprint(made_from))
+        return steps_done(kept, training)
+
+    def track(self, record: Record, run: MlflowRun) -> None:
+        run.checkpoint(record)
+
+
+def _refuse_few_groups(job: Job, batch: Record) -> None:
+    """Raise `GateError` when too few groups hold better and worse replies."""
+    share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
+    if share >= least or not job.campaign.training.needs_differences:
+        return
+    lost = batch.rows.get("groups_within_noise", 0)
+    noisy = f" ({lost} are within the judge's noise, audit.by_group)" if lost else ""
+    raise GateError(
+        f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything{noisy}, a "
+        f"share of {share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell "
+        "replies apart."
+    )
 
 
 def train_checkpoint(

@@ -1,122 +1,113 @@
-"""The graph of a campaign: its nodes, and what each depends on; `payloads` says what each is made from.
+"""The graph of a campaign: every stage of every round, and the record that plays each role.
 
-Rounds are unrolled, since a pipeline of assets knows no loops: round n starts from the checkpoint of round n − 1.
+Rounds are unrolled, since a graph of assets has no loops: round n starts from the checkpoint of round n - 1, or with
+alarms from the checkpoint that the eval report of round n - 1 names.
 
-    prompts  rubric  policy  labels
+    prompts  rubric  policy  labels  judge_audit
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
     round_2/rollouts ← round_1/checkpoints …
     promotion ← the last round's eval_reports
-
-With alarms a round follows the eval report of the one before, which names the checkpoint to start from (`chosen`).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import judge_inputs, judge_models, with_answer_settings
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.store.records import Record
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.stages import STAGES
+from rft_pipeline.stages.base import ORDER_ONLY, Node, Payload, Sources, Upstream
+from rft_pipeline.store import Record
 
-ROUND_STAGES = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")
-
-CODE_VERSIONS = {
-    "prompts": "2",
-    "rubric": "2",
-    "policy": "1",
-    "labels": "1",
-    "judge_audit": "3",
-    "rollouts": "2",
-    "judge_scores": "3",
-    "reward_batches": "3",
-    "checkpoints": "3",
-    "eval_reports": "6",
-    "promotion": "3",
-}
-"""Grows when a stage's code gives another result for the same inputs; part of every fingerprint."""
-
-START = "start_round"
-"""The metric of an eval report with alarms that names the round whose checkpoint the next starts from; 0 is base."""
-
-CONFIGURED = ("rubric",)
-"""Roles whose content stages read in the campaign itself: they order the graph and enter no payload."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One stage of one round, or a source of the campaign."""
-
-    campaign: str
-    name: str
-    """`prompts`, or `round_2/rollouts`."""
-    stage: str
-    round: int
-    """0 for the sources; of the promotion the last, without which there is none."""
-    upstream: dict[str, str]
-    """Role → name of the node that plays it."""
-
-    @property
-    def key(self) -> str:
-        """The key of the node's records, and of its Dagster asset."""
-        return f"{self.campaign}/{self.name}"
+ROUND_STAGES = tuple(stage.name for stage in STAGES.values() if stage.scope == "round")
 
 
 def nodes(campaign: Campaign) -> list[Node]:
     """All nodes, upstream first."""
-    found = [Node(campaign.name, source, source, 0, {}) for source in ("prompts", "rubric", "policy", "labels")]
-    audit = {} if campaign.audit is None else {"judge_audit": "judge_audit"}
-    if audit:
-        found.append(Node(campaign.name, "judge_audit", "judge_audit", 0, {"rubric": "rubric", "labels": "labels"}))
-    for round_ in range(1, campaign.rounds + 1):
-        here = {stage: f"round_{round_}/{stage}" for stage in ROUND_STAGES}
-        follows = "checkpoints" if campaign.alarms is None else "eval_reports"
-        policy = "policy" if round_ == 1 else f"round_{round_ - 1}/{follows}"
-        before = {} if campaign.alarms is None or round_ == 1 else {"before": f"round_{round_ - 1}/eval_reports"}
-        earlier = {f"checkpoints_{r}": f"round_{r}/checkpoints" for r in range(1, round_ + 1)}
-        judged = {f"judge_scores_{r}": f"round_{r}/judge_scores" for r in range(1, round_ + 1)}
-        upstreams = {
-            "rollouts": {"prompts": "prompts", "policy": policy},
-            "judge_scores": {"rubric": "rubric", "prompts": "prompts", "rollouts": here["rollouts"]},
-            "reward_batches": {
-                "rubric": "rubric",
-                "rollouts": here["rollouts"],
-                "judge_scores": here["judge_scores"],
-                "labels": "labels",
-                **audit,
-            },
-            "checkpoints": {"base": "policy", "policy": policy, "reward_batches": here["reward_batches"]},
-            "eval_reports": {
-                "prompts": "prompts",
-                "rubric": "rubric",
-                **audit,
-                "base": "policy",
-                **earlier,
-                **before,
-                "labels": "labels",
-                **judged,
-            },
-        }
-        for stage in ROUND_STAGES:
-            found.append(Node(campaign.name, here[stage], stage, round_, upstreams[stage]))
-    above = {"eval_reports": here["eval_reports"], "prompts": "prompts", "rubric": "rubric", **audit}
-    above |= {"base": "policy", **earlier}
-    found.append(Node(campaign.name, "promotion", "promotion", campaign.rounds, above))
-    return found
+    there = [stage for stage in STAGES.values() if stage.exists(campaign)]
+    places = [
+        *((stage, stage.name, 0) for stage in there if stage.scope == "campaign"),
+        *(
+            (stage, f"round_{round_}/{stage.name}", round_)
+            for round_ in range(1, campaign.rounds + 1)
+            for stage in there
+            if stage.scope == "round"
+        ),
+        *((stage, stage.name, campaign.rounds) for stage in there if stage.scope == "end"),
+    ]
+    return [
+        Node(campaign.name, name, stage.name, round_, stage.upstream(campaign, round_))
+        for stage, name, round_ in places
+    ]
 
 
 def node(campaign: Campaign, name: str) -> Node:
-    """The node called `name`. Raises `ConfigError` listing those there are."""
+    """The node called `name`. Raises `ConfigError` that lists all nodes."""
     by_name = {found.name: found for found in nodes(campaign)}
     if name not in by_name:
         raise ConfigError(f"campaign {campaign.name} has no stage {name!r}; it has: {', '.join(by_name)}")
     return by_name[name]
 
 
-def chosen(record: Record) -> str | None:
-    """The node whose weights follow from an eval report; None for any other record.
+def payload(campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> Payload:
+    """What a node's result is made from: the readable form of its record's fingerprint."""
+    return STAGES[node.stage].made_from(campaign, node, upstream, sources)
 
-    Who plays `policy` is this node's record, so that nothing is made again when another way led to the same weights.
+
+def settings(campaign: Campaign, node: Node) -> dict[str, Any]:
+    """The settings that change a node's result."""
+    return STAGES[node.stage].settings(campaign, node)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The records that a node reads, as far as they exist."""
+
+    records: Mapping[str, Record]
+    """By role."""
+    missing: tuple[str, ...]
+    """Names of the nodes that must run first."""
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The missing nodes whose content the node's fingerprint needs."""
+        return tuple(name for name in self.missing if name not in ORDER_ONLY)
+
+
+def resolve(node: Node, sources: Sources, record_of: Callable[[str], Record | None]) -> Resolved:
+    """Which record plays which role of a node; `record_of` finds the record of a node by its name.
+
+    Where an eval report plays the policy, the record of the weights that it chose does. Labels are optional: as long as
+    nobody gave any, they need no record.
     """
-    if record.payload.get("stage") != "eval_reports":
-        return None
-    here = record.key.split("/")[1]
-    start = int(record.metrics.get(START, here.removeprefix("round_")))
-    return f"round_{start}/checkpoints" if start else "policy"
+    records, missing = {}, []
+    for role, above in node.upstream.items():
+        record = record_of(above)
+        if record is not None and role == "policy":
+            weights = STAGES[record.payload["stage"]].policy_node(record)
+            above, record = (above, record) if weights is None else (weights, record_of(weights))
+        if record is not None:
+            records[role] = record
+        elif role != "labels" or "labels" in sources:
+            missing.append(above)
+    return Resolved(records, tuple(dict.fromkeys(missing)))
+
+
+def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, str]:
+    """Node → a version that changes with the code or the settings of the node, or of any node upstream.
+
+    Dagster looks one step up only; with these versions, everything downstream of an edit shows as unsynced at once.
+    `champion` is the content hash of the champion that the campaign starts from, if any: another one makes everything
+    stale.
+    """
+    found: dict[str, str] = {}
+    judges = with_answer_settings(campaign, judge_models(campaign))
+    for here in nodes(campaign):
+        stage = STAGES[here.stage]
+        above = {role: found[name] for role, name in here.upstream.items() if role not in ORDER_ONLY}
+        judge = judge_inputs(stage.criteria(campaign), judges)
+        start = [champion] if champion and here.stage == "policy" else []
+        found[here.name] = fingerprint([stage.version, stage.settings(campaign, here), judge, above, *start])
+    return found

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from rft_pipeline.judges.again import make_judge_again
 from rft_pipeline.judges.protocols import ModelProtocol
 from rft_pipeline.progress import Progress
 from rft_pipeline.rewards.group_noise import JudgeNoise
-from rft_pipeline.stages.graph import Node
+from rft_pipeline.stages.base import Node, Payload
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.stages.sampling import sample_rollouts
@@ -41,6 +41,8 @@ class Job:
     node: Node
     upstream: Mapping[str, Record]
     sources: Mapping[str, str]
+    made_from: Payload
+    """What the result is made from."""
     home: Home
     workdir: Path
     kept: Path
@@ -84,6 +86,11 @@ class Job:
         path = self.upstream["judge_audit"].path("judge_audit.json")
         found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+    @property
+    def reply_column(self) -> str:
+        """The column that holds what the policy wrote: a served policy returns no tokens."""
+        return "completion" if self.campaign.policy.is_served else "tokens"
 
     @property
     def title(self) -> str:
@@ -181,15 +188,3 @@ class Job:
                 f"checks.max_unscored_share allows {most:g}. Those made are kept: run again to ask for the rest."
             )
         return scores, made
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a stage made, beside its files."""
-
-    content_hash: str
-    parts: dict[str, str] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    upstream: dict[str, str] = field(default_factory=dict)
-    """Role → address of records outside the graph that were read: a champion."""

@@ -59,9 +59,7 @@ from rft_pipeline.engines import Scorer
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.evaluation.kl import KL, KL_FILE, kl_of, sequence_kl
 from rft_pipeline.prompts.reading import read_anchors
-from rft_pipeline.stages.graph import START
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.payloads import payload
 from rft_pipeline.stats import Interval
 from rft_pipeline.store import Record
 
@@ -74,6 +72,8 @@ class Watched:
     """With the column `held_out`."""
     report: dict[str, Any]
     metrics: dict[str, float | None]
+    next_start: int
+    """The round whose checkpoint the next round starts from; 0 for base."""
 
 
 def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.DataFrame, int]:
@@ -125,7 +125,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in told]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
-    started = number - 1 if before is None else int(before.metrics.get(START, number - 1))
+    started = number - 1 if before is None or before.next_start is None else before.next_start
     now, base, start = replies[-1], replies[0], replies[started]
     found = phrases(now, base, how.phrases)
     anchors, tries, asked = _anchors(job, how, found, now, base, before)
@@ -144,11 +144,11 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     scores = scores_by_round(replies, how, seed)
     chosen = next_start(verdicts, scores)
     names = [criterion.name for criterion in how.held_out]
-    report = {"held_out": names, "scores": scores, "verdicts": verdicts, START: chosen}
+    report = {"held_out": names, "scores": scores, "verdicts": verdicts, "start_round": chosen}
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
     asked.write_parquet(job.workdir / ASKED_FILE)
     kl.write_parquet(job.workdir / KL_FILE)
-    return Watched(told, report, _metrics(scores[-1], verdict.level, chosen, drifts))
+    return Watched(told, report, _metrics(scores[-1], verdict.level, drifts), chosen)
 
 
 def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed: int) -> Interval | None:
@@ -228,7 +228,7 @@ def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Fi
 
 def _past(job: Job, before: Record | None) -> pl.DataFrame:
     """The scored anchors that this round's drift goes on from: those of the report before, or of the cycle before."""
-    now = drift_processes(payload(job.campaign, job.node, job.upstream, job.sources))
+    now = drift_processes(job.made_from)
     if before is not None:
         return within_cycle(read_scored(before.folder / ANCHORS_FILE), drift_processes(before.payload), now)
     cycle = cycle_of(job.campaign, job.home) if DRIFT in job.sources else None
@@ -246,11 +246,10 @@ def _measured(before: Record | None) -> pl.DataFrame:
     return rows.drop_nulls().unique("rollout_id", maintain_order=True)
 
 
-def _metrics(newest: Mapping[str, Any], level: int, chosen: int, drifts: Sequence[Drift]) -> dict[str, float | None]:
+def _metrics(newest: Mapping[str, Any], level: int, drifts: Sequence[Drift]) -> dict[str, float | None]:
     evidence = [each.evidence for each in drifts if each.round == newest["round"]]
     return {
         "alarm_level": float(level),
-        START: float(chosen),
         "held_out": newest["held_out"]["mean"],
         **{f"held_out_{name}": value for name, value in newest["held_out_delta"].items() if name != "mean"},
         "held_out_delta": newest["held_out_delta"]["mean"],

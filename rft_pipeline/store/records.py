@@ -47,6 +47,8 @@ class Record:
     """Content hashes of named parts, for those who depend on one part only."""
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    next_start: int | None = None
+    """Of an eval report with alarms: the round whose checkpoint the next round starts from, 0 for base."""
     seconds: float = 0.0
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
     """Piece of work, e.g. `rollouts` → its `count` and `seconds`: the rates that plans are made with."""

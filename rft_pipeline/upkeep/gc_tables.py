@@ -13,9 +13,9 @@ from deltalake.exceptions import DeltaError
 
 from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.errors import StoreError
+from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS
-from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 from rft_pipeline.upkeep.reach import Reuse
 
 
@@ -73,7 +73,12 @@ def clean_tables(tables: list[Rows]) -> None:
 
 
 def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
-    held = pl.concat([pl.DataFrame(schema={table.key: pl.String}), *map(rollouts_of, staying)]).unique()
+    held = pl.concat(
+        [
+            pl.DataFrame(schema={table.key: pl.String}),
+            *(STAGES[each.payload["stage"]].rollouts_in(each) for each in staying),
+        ]
+    ).unique()
     again = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
     rows = table.scan().select(table.key, "policy", "sampling").unique(table.key)
     unheld = rows.join(held.lazy(), on=table.key, how="anti")
@@ -98,7 +103,7 @@ def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataF
     """What each criterion was asked about; None where a record's replies are gone, so that nobody can tell."""
     needed: dict[JudgementKey, pl.DataFrame | None] = {}
     for record in staying:
-        for asked, subjects in judgements_of(record, RecordStore(store).at):
+        for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, RecordStore(store).at):
             known = needed.get(asked, subjects)
             needed[asked] = None if subjects is None or known is None else pl.concat([known, subjects]).unique()
     return needed

@@ -100,8 +100,8 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
 def state_of(campaign: Campaign, home: Home) -> State:
     """Raises `DataError` for a missing prompts file."""
     sources = source_hashes(campaign, home, fetch=False)
-    decisions = settle(campaign, RecordStore(home.store), sources).decisions
-    return State(campaign, sources, {each.node.name: each.found for each in decisions if each.found is not None})
+    plans = settle(campaign, RecordStore(home.store), sources).plans
+    return State(campaign, sources, {each.node.name: each.found for each in plans if each.found is not None})
 
 
 def reuse(states: Iterable[State]) -> Reuse:

@@ -11,10 +11,10 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
-from rft_pipeline.upkeep.needs import judgements_of, rollouts_of
 
 Track = Callable[[list[Path], str], Iterable[Path]]
 """Yields the paths one by one while somebody watches; the text says what they are."""
@@ -91,11 +91,11 @@ def _doubled(table: Table) -> list[Finding]:
 
 def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str, int]:
     found = {}
-    rollouts = rollouts_of(record)
+    rollouts = STAGES[record.payload["stage"]].rollouts_in(record)
     if rollouts.height and (count := rollouts_table(store).missing(rollouts).height):
         found["rollouts"] = count
     table, lacking = judgements_table(store), 0
-    for asked, subjects in judgements_of(record, sound.get):
+    for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, sound.get):
         if subjects is not None:
             have = table.rows(*judged_by(*asked)).select("subject").collect()
             lacking += subjects.join(have, on="subject", how="anti").height

@@ -15,8 +15,7 @@ from assets.unreadable import unreadable
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.runs.execute import ALL_IN_ONE_PROCESS, EACH_STEP_A_PROCESS
-from rft_pipeline.stages.graph import nodes
-from rft_pipeline.stages.payloads import code_versions
+from rft_pipeline.stages.graph import code_versions, nodes
 from rft_pipeline.store import Home
 from tests.runs import edit
 

@@ -9,7 +9,7 @@ import pytest
 from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.lineage import RecordTrace, trace
 from rft_pipeline.lineage.index import EQUAL, READ
-from rft_pipeline.stages.graph import CODE_VERSIONS
+from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import RECORD
 from tests.lineage.small import POLITE_1, POLITE_1_FP, Store
@@ -63,7 +63,7 @@ def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> N
     assert facts.in_force
     assert facts.settings["learning_rate"] == 1e-3
     assert facts.software == made.software
-    assert facts.code_version == CODE_VERSIONS["checkpoints"]
+    assert facts.code_version == str(STAGES["checkpoints"].version)
     assert facts.dagster_asset_url == "http://127.0.0.1:3000/assets/tiny/round_1/checkpoints"
     assert facts.dagster_run_url == f"http://127.0.0.1:3000/runs/{made.dagster_run_id}"
     assert facts.mlflow_run_url == f"http://127.0.0.1:5000/#/runs/{made.mlflow_run_id}"

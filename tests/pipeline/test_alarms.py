@@ -74,7 +74,7 @@ def test_alarms_make_only_eval_reports_again_and_say_what_each_round_was_paid_fo
     assert {"distinct2", "repetition", "similarity", "kl", "judge_drift"} <= looked_at
     assert found["verdicts"][1]["anchors"]["polite"]["evidence"] == 1.0
     metrics = records["round_2/eval_reports"].metrics
-    assert {"alarm_level", "start_round", "held_out", "held_out_delta", "held_out_lower95", "kl"} <= metrics.keys()
+    assert {"alarm_level", "held_out", "held_out_delta", "held_out_lower95", "kl"} <= metrics.keys()
     rows = pl.read_parquet(records["round_2/eval_reports"].path("eval_reports.parquet"))
     assert rows["held_out"].null_count() == 0
     assert made(run(watched)) == []
@@ -154,7 +154,7 @@ def test_a_stop_sends_the_next_round_back_to_base(watched: Path, far: None) -> N
     first = records["round_1/eval_reports"]
     (said,) = alarms_of(first)["verdicts"]
     assert (said["level"], said["causes"][0]) == ("stop", "kl")
-    assert first.metrics["start_round"] == 0
+    assert first.next_start == 0
     assert records["round_2/rollouts"].upstream["policy"] == records["policy"].address
     assert records["round_2/rollouts"].payload["inputs"]["policy"] == records["policy"].content_hash
     assert records["round_2/checkpoints"].upstream["policy"] == records["policy"].address

@@ -11,7 +11,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.engines.base import Engine
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import GateError
-from rft_pipeline.stages.bodies import BODIES
+from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Home, RecordStore
 from tests.runs import edit, made, run
 
@@ -56,7 +56,7 @@ def test_what_a_stage_raises_travels_on_and_leaves_nothing_half_made(
     def broken(job: object) -> None:
         raise ZeroDivisionError("one by nothing")
 
-    monkeypatch.setitem(BODIES, "prompts", broken)
+    monkeypatch.setattr(STAGES["prompts"], "run", broken)
     with pytest.raises(ZeroDivisionError):
         run(tiny_campaign, ["prompts"])
     folder = Home.find().store / "tiny" / "prompts"

@@ -18,8 +18,7 @@ from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.promotion import looks
 from rft_pipeline.report.page import signed
-from rft_pipeline.stages.graph import node
-from rft_pipeline.stages.payloads import code_versions, payload
+from rft_pipeline.stages.graph import code_versions, node, payload
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record, RecordStore, champions, rollouts_table
 from rft_pipeline.store.champions import Champion

@@ -7,10 +7,10 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.stages.graph import ROUND_STAGES, chosen, node, nodes
+from rft_pipeline.stages.graph import ROUND_STAGES, Node, node, nodes, resolve
 from rft_pipeline.store import Record
 
-SOURCES = {"prompts.train": "t", "prompts.eval": "e", "policy": "p", "judge": "j"}
+MADE = ("policy", "round_1/checkpoints", "round_2/checkpoints", "round_2/eval_reports")
 
 
 def test_rounds_are_unrolled_upstream_first(tiny_campaign: Path) -> None:
@@ -51,10 +51,29 @@ def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign:
         node(load_campaign(tiny_campaign), "round_3/rollouts")
 
 
-def test_a_round_takes_the_weights_that_the_report_before_chose(tiny_campaign: Path) -> None:
-    report = {"stage": "eval_reports"}
-    stopped = Record("tiny/round_2/eval_reports", "f", report, "c", metrics={"start_round": 1.0})
-    assert chosen(stopped) == "round_1/checkpoints"
-    assert chosen(replace(stopped, metrics={"start_round": 0.0})) == "policy"
-    assert chosen(replace(stopped, metrics={})) == "round_2/checkpoints"
-    assert chosen(Record("tiny/round_1/checkpoints", "f", {"stage": "checkpoints"}, "c")) is None
+def test_a_round_takes_the_weights_that_the_report_before_chose() -> None:
+    here = Node("tiny", "round_3/rollouts", "rollouts", 3, {"policy": "round_2/eval_reports"})
+    records = {name: Record(f"tiny/{name}", "f", {"stage": name.split("/")[-1]}, "c") for name in MADE}
+
+    def policy(start: int | None) -> str:
+        there = {**records, "round_2/eval_reports": replace(records["round_2/eval_reports"], next_start=start)}
+        return resolve(here, {}, there.get).records["policy"].key
+
+    assert policy(1) == "tiny/round_1/checkpoints"
+    assert policy(0) == "tiny/policy"
+    assert policy(None) == "tiny/round_2/checkpoints"
+
+
+def test_what_has_not_run_is_missing_and_a_rubric_alone_is_not_waited_for() -> None:
+    upstream = {"rubric": "rubric", "policy": "round_1/eval_reports", "base": "policy"}
+    here = Node("tiny", "round_2/rollouts", "rollouts", 2, upstream)
+    report = Record("tiny/round_1/eval_reports", "f", {"stage": "eval_reports"}, "c", next_start=1)
+    found = resolve(here, {}, {"round_1/eval_reports": report}.get)
+    assert found.missing == ("rubric", "round_1/checkpoints", "policy")
+    assert found.waits_for == ("round_1/checkpoints", "policy")
+
+
+@pytest.mark.parametrize(("sources", "missing"), [({}, ()), ({"labels": "given"}, ("labels",))])
+def test_labels_are_waited_for_once_somebody_gave_some(sources: dict[str, str], missing: tuple[str, ...]) -> None:
+    here = Node("tiny", "round_1/reward_batches", "reward_batches", 1, {"labels": "labels"})
+    assert resolve(here, sources, {}.get).missing == missing

@@ -7,8 +7,17 @@ import pytest
 
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.stages.graph import CODE_VERSIONS, CONFIGURED, ROUND_STAGES, node, nodes
-from rft_pipeline.stages.payloads import code_versions, payload, settings
+from rft_pipeline.stages import STAGES
+from rft_pipeline.stages.base import ORDER_ONLY
+from rft_pipeline.stages.graph import (
+    ROUND_STAGES,
+    code_versions,
+    node,
+    nodes,
+    payload,
+    settings,
+)
+from rft_pipeline.stages.rollouts import Rollouts
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -19,7 +28,7 @@ class OnlyUsed(dict[str, Record]):
     """Records by role, which remembers what was looked at."""
 
     def __init__(self, roles: dict[str, str]) -> None:
-        parts = {"train": "train-hash", "eval": "eval-hash"}
+        parts = {"train": "train-hash", "eval": "eval-hash", "choices": "choices-hash", "noise": "noise-hash"}
         super().__init__(
             {
                 role: Record(f"tiny/{name}", "f", {}, f"hash of {name}", parts=parts, rows={"labels": 0})
@@ -56,9 +65,9 @@ def every_round(*stages: str) -> set[str]:
 def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(CODE_VERSIONS) == {"prompts", "rubric", "policy", "labels", "judge_audit", *ROUND_STAGES, "promotion"}
+    assert STAGES.keys() == {"prompts", "rubric", "policy", "labels", "judge_audit", *ROUND_STAGES, "promotion"}
     before = made_from(tiny_campaign, "round_1/rollouts")
-    monkeypatch.setitem(CODE_VERSIONS, "rollouts", "next")
+    monkeypatch.setattr(Rollouts, "version", 99)
     after = made_from(tiny_campaign, "round_1/rollouts")
     assert {key for key in before if before[key] != after[key]} == {"code_version"}
 
@@ -68,7 +77,7 @@ def test_no_payload_looks_at_what_comes_with_the_settings(tiny_campaign: Path) -
     for here in nodes(campaign):
         upstream = OnlyUsed(here.upstream)
         payload(campaign, here, upstream, SOURCES)
-        assert not upstream.used & set(CONFIGURED)
+        assert not upstream.used & ORDER_ONLY
 
 
 @pytest.mark.parametrize(
@@ -130,15 +139,6 @@ def test_the_token_budget_counts_for_the_loss_that_divides_by_it(
     edit(tiny_campaign / "campaign.yaml", "training.loss_type", loss_type)
     remade = changed(tiny_campaign, "campaign.yaml", "rollouts.sampling.max_new_tokens", 9)
     assert remade == every_round("rollouts", *(["checkpoints"] if counts else []))
-
-
-def test_reward_batches_without_damping_are_made_again(tiny_campaign: Path) -> None:
-    """Equal scores counted as spread there, by rounding; those with damping keep their identity."""
-    before = load_campaign(tiny_campaign)
-    assert "equal" not in settings(before, node(before, "round_1/reward_batches"))
-    edit(tiny_campaign / "campaign.yaml", "reward.damping", 0)
-    after = load_campaign(tiny_campaign)
-    assert settings(after, node(after, "round_1/reward_batches"))["equal"] == 2
 
 
 def payload_settings(campaign: Campaign) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Two records of one stage: what they were made from, what came out, and for judged rollouts how the scores moved."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from rft_pipeline.campaign import Reward
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.lineage.diff.scores import Scored, ScoreDiff, compare_scores
-from rft_pipeline.pipeline.plan import differences
+from rft_pipeline.pipeline.plan import Change, changes
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.store import Record, RecordStore
 
@@ -63,28 +63,30 @@ def compare_records(records: RecordStore, a: Record, b: Record) -> RecordDiff:
         a=a,
         b=b,
         same_content=a.content_hash == b.content_hash,
-        differences=[_in_words(line, a, b) for line in differences(a.payload, b.payload, longest=LONGEST)],
+        differences=[_in_words(change, a, b) for change in changes(a.payload, b.payload)],
         rows={name: (a.rows.get(name), b.rows.get(name)) for name in {**a.rows, **b.rows}},
         metrics={name: (a.metrics.get(name), b.metrics.get(name)) for name in {**a.metrics, **b.metrics}},
         scores=scores,
     )
 
 
-def criterion_in_words(difference: str) -> str:
-    """A difference between two mappings of criteria by name."""
-    where, _, change = difference.partition(": ")
-    name, _, setting = where.partition(".")
-    return f'criterion "{name}": {setting} {change}' if setting else f'criterion "{name}": {change}'
+def criterion_in_words(change: Change) -> str:
+    """A change between two mappings of criteria by name."""
+    name, *setting = change.path
+    what = change.what(LONGEST)
+    return f'criterion "{name}": {".".join(setting)} {what}' if setting else f'criterion "{name}": {what}'
 
 
-def _in_words(difference: str, a: Record, b: Record) -> str:
-    where, _, change = difference.partition(": ")
-    area, _, rest = where.partition(".")
-    if area == "inputs":
-        return f"input {rest}: {_input(a, rest)} → {_input(b, rest)}"
-    if area == "settings" and rest.startswith("criteria."):
-        return criterion_in_words(difference.removeprefix("settings.criteria."))
-    return f"{rest or where}: {change}"
+def _in_words(change: Change, a: Record, b: Record) -> str:
+    match change.path:
+        case ("inputs", *rest):
+            role = ".".join(rest)
+            return f"input {role}: {_input(a, role)} → {_input(b, role)}"
+        case ("settings", "criteria", *rest) if rest:
+            return criterion_in_words(replace(change, path=tuple(rest)))
+        case (area, *rest):
+            return f"{'.'.join(rest) or area}: {change.what(LONGEST)}"
+    raise AssertionError("a change has a path")
 
 
 def _input(record: Record, role: str) -> str:

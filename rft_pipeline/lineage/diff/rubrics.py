@@ -10,9 +10,9 @@ import polars as pl
 from rft_pipeline.campaign import Campaign, with_rubric
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import StoreError
-from rft_pipeline.lineage.diff.records import LONGEST, by_rubric, criterion_in_words
+from rft_pipeline.lineage.diff.records import by_rubric, criterion_in_words
 from rft_pipeline.lineage.diff.scores import ScoreDiff, compare_scores
-from rft_pipeline.pipeline.plan import differences
+from rft_pipeline.pipeline.plan import changes
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.judge_engines import JudgeEngines
@@ -87,4 +87,4 @@ def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> R
 def _in_words(a: Rubric, b: Rubric) -> list[str]:
     """Criteria go by name; their order means nothing to a judge."""
     old, new = ({each.name: each.identity for each in rubric.criteria} for rubric in (a, b))
-    return [criterion_in_words(line) for line in differences(old, new, longest=LONGEST)]
+    return [criterion_in_words(change) for change in changes(old, new)]

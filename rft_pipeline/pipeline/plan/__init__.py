@@ -1,9 +1,9 @@
 """What would run, and why, and how long it will take: found out without running anything."""
 
-from rft_pipeline.pipeline.plan.decisions import Decision
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
-from rft_pipeline.pipeline.plan.reasons import differences
+from rft_pipeline.pipeline.plan.node_plans import NodePlan
+from rft_pipeline.pipeline.plan.reasons import Change, changes
 from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, plan
 from rft_pipeline.stages.counting import Rows
 
-__all__ = ["Decision", "Plan", "Rows", "Settled", "Step", "as_json", "differences", "plan", "settle"]
+__all__ = ["Change", "NodePlan", "Plan", "Rows", "Settled", "Step", "as_json", "changes", "plan", "settle"]

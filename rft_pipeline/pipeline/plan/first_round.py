@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline.plan.decisions import Decision, decide
+from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.store import RecordStore
 
 
@@ -15,7 +15,7 @@ class Settled:
 
     first_round: int
     """Rounds before it keep what they have."""
-    decisions: Sequence[Decision]
+    plans: Sequence[NodePlan]
     """One a node, upstream first, for a run from there."""
     kept: frozenset[str]
     """Names of the nodes that would run, if their round were not kept."""
@@ -28,18 +28,18 @@ def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
     """
     if start is not None:
         _check_start(campaign, records, start)
-    everything = decide(campaign, records, sources)
+    everything = node_plans(campaign, records, sources)
     begins = first_round(campaign, everything) if start is None else start
     if begins == 1:
         return Settled(1, everything, frozenset())
     kept = {each.node.name for each in everything if each.cause and 0 < each.node.round < begins}
-    return Settled(begins, decide(campaign, records, sources, begins), frozenset(kept))
+    return Settled(begins, node_plans(campaign, records, sources, begins), frozenset(kept))
 
 
-def first_round(campaign: Campaign, everything: Sequence[Decision]) -> int:
+def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
     """The first round whose stages are to be made again where they differ; earlier rounds keep what they have.
 
-    `everything` are the decisions for a run from the first. 1, unless the rubric or labels were edited and nothing
+    `everything` are the plans for a run from the first. 1, unless the rubric or labels were edited and nothing
     else: then `on_rubric_change` decides. `last_round` keeps finished rounds before the last, `off` keeps all rounds
     (one more than there are), `all_rounds` none.
     """

@@ -1,69 +1,110 @@
-"""Why a stage has to run, in words: what its result would be made from beside what the one in force was made from."""
+"""Why a stage has to run: how what its result would be made from differs from what the current result was made from."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-RUBRIC = ("criteria.", "weights.", "gates.", "shown_in_order")
-"""Settings of stages that come from the rubric."""
+RUBRIC = ("criteria", "weights", "gates")
+"""Settings of stages that come from the rubric, by criterion."""
+OPINIONS = ("judge_audit", "noise", "labels")
+"""Inputs that come from the rubric or from what people said."""
+LONGEST = 40
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "", longest: int = 40) -> list[str]:
-    """The keys in which two payloads differ, with both values cut at `longest`; things in a list go by name."""
-    found = []
+@dataclass(frozen=True)
+class Change:
+    """One key in which two payloads differ."""
+
+    path: tuple[str, ...]
+    kind: Literal["new", "gone", "changed"]
+    before: Any = None
+    after: Any = None
+
+    @property
+    def of_rubric(self) -> bool:
+        """Whether it comes from the rubric or from what people said of replies. A rubric whose criteria are all rules
+        needs no judge, so a judge that comes or goes is of the rubric too."""
+        area, *rest = self.path
+        if not rest:
+            return False
+        if area == "settings":
+            return rest[0] == "shown_in_order" or (len(rest) > 1 and rest[0] in RUBRIC)
+        return rest[0] in OPINIONS or (rest[0].startswith("judge") and self.kind != "changed")
+
+    def in_words(self) -> str:
+        """As a person would say it."""
+        match self.path:
+            case ("inputs", *rest):
+                return f"input {'.'.join(rest)} changed"
+            case ("settings", "criteria", name, *setting):
+                return f'criterion "{name}": {self._of_criterion(setting)}'
+            case (_, *rest):
+                return f"{'.'.join(rest or self.path)}: {self.what(LONGEST)}"
+        raise AssertionError("a change has a path")
+
+    def _of_criterion(self, setting: list[str]) -> str:
+        what = self.what(LONGEST)
+        match setting:
+            case []:
+                return what
+            case ["judge", *within]:
+                short = _is_short_value(self.before) and _is_short_value(self.after)
+                return f"{'.'.join(within)} {what}" if self.kind != "changed" or short else "text changed"
+            case _:
+                return f"{'.'.join(setting)} {what}"
+
+    def what(self, longest: int) -> str:
+        """Both values, each cut at `longest`; or that the key is new or gone."""
+        if self.kind != "changed":
+            return self.kind
+        return f"{_short(self.before, longest)} → {_short(self.after, longest)}"
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A stage above has to run first."""
+
+    node: str
+
+    def in_words(self) -> str:
+        return f"{self.node} will be made"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """There is no current result."""
+
+    was_made: bool
+    """Whether there was one, whose files are missing now."""
+
+    def in_words(self) -> str:
+        return "files of its record are missing" if self.was_made else "never made"
+
+
+Reason = Change | Waits | Absent
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Change]:
+    """The keys in which two payloads differ; lists of things with names are compared by name."""
+    found: list[Change] = []
     for key in sorted(old.keys() | new.keys()):
-        name = f"{where}{key}"
+        here = (*path, key)
         if key not in old:
-            found.append(f"{name}: new")
+            found.append(Change(here, "new", after=new[key]))
         elif key not in new:
-            found.append(f"{name}: gone")
+            found.append(Change(here, "gone", before=old[key]))
         elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
-            found += differences(old[key], new[key], f"{name}.", longest)
+            found += changes(old[key], new[key], here)
         elif old[key] != new[key]:
             before, after = _by_name(old[key]), _by_name(new[key])
-            within = differences(before, after, f"{name}.", longest) if before and after else []
-            found += within or [f"{name}: {_short(old[key], longest)} → {_short(new[key], longest)}"]
+            within = changes(before, after, here) if before and after else []
+            found += within or [Change(here, "changed", old[key], new[key])]
     return found
 
 
-def in_words(difference: str) -> str:
-    """One line of `differences` between two payloads, as a person would say it."""
-    where, _, change = difference.partition(": ")
-    area, _, rest = where.partition(".")
-    if area == "inputs":
-        return f"input {rest} changed"
-    if area == "settings" and rest.startswith("criteria."):
-        _, name, *setting = rest.split(".")
-        return f'criterion "{name}": {_of_criterion(setting, change)}'
-    return f"{rest or where}: {change}"
-
-
-def is_rubric(stage: str, difference: str) -> bool:
-    """Whether a difference comes from an edit of the rubric (a rubric without model judges needs no judge model), or
-    of what people said of replies."""
-    where = difference.partition(": ")[0]
-    return (
-        stage in ("rubric", "judge_audit", "labels")
-        or where.removeprefix("settings.").startswith(RUBRIC)
-        or where in ("inputs.judge_audit", "inputs.noise", "inputs.labels")
-        or (difference.startswith("inputs.judge") and difference.endswith((": new", ": gone")))
-    )
-
-
-def _of_criterion(setting: list[str], change: str) -> str:
-    match setting:
-        case []:
-            return change
-        case ["judge", *within]:
-            before, arrow, after = change.partition(" → ")
-            if not arrow or (_is_short_value(before) and _is_short_value(after)):
-                return f"{'.'.join(within)} {change}"
-            return "text changed"
-        case _:
-            return f"{'.'.join(setting)} {change}"
-
-
-def _is_short_value(text: str) -> bool:
+def _is_short_value(value: Any) -> bool:
     """A number or one word, rather than a text or a list."""
+    text = _short(value, LONGEST)
     return len(text) <= 20 and " " not in text and not text.startswith(("[", "{"))
 
 

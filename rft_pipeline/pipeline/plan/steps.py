@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.pipeline.plan.decisions import Cause, Decision
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
 from rft_pipeline.pipeline.plan.first_round import settle
+from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.stages.counting import Rows, rows_there, work_of
+from rft_pipeline.stages import STAGES
+from rft_pipeline.stages.counting import Counting, Rows
 from rft_pipeline.store import Home, RecordStore
 
 SECONDS_AN_HOUR = 3600
@@ -55,12 +56,12 @@ def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
     why = f"on_rubric_change: {campaign.on_rubric_change}" if start is None else f"the run starts from round_{start}"
     timed = rates(campaign, records.all(campaign.name))
     steps = []
-    for decision in settled.decisions:
-        if decision.cause is not None:
-            steps.append(_running(campaign, decision, sources, home, timed))
+    for here in settled.plans:
+        if here.cause is not None:
+            steps.append(_running(campaign, here, sources, home, timed))
             continue
-        kept = [f"kept as it is ({why})"] if decision.node.name in settled.kept else []
-        steps.append(Step(decision.node.key, "skip", kept, rows_there(decision), {}, None, 0.0))
+        kept = [f"kept as it is ({why})"] if here.node.name in settled.kept else []
+        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, None, 0.0))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
@@ -73,17 +74,27 @@ def as_json(planned: Plan) -> dict[str, Any]:
     return {"stages": plain.pop("steps"), **plain}
 
 
-def _running(campaign: Campaign, decision: Decision, sources: dict[str, str], home: Home, timed: Rates) -> Step:
-    work = work_of(campaign, decision, sources, home)
-    seconds = timed.seconds(decision.node.stage, work)
+def _rows_kept(plan: NodePlan) -> Rows:
+    """The rows of a node that does not run; none in a kept round that was never made."""
+    if plan.found is None:
+        return Rows(make=0, have=0)
+    counted = STAGES[plan.node.stage].counted
+    return Rows(make=0, have=1 if counted is None else plan.found.rows.get(counted, 1))
+
+
+def _running(campaign: Campaign, plan: NodePlan, sources: dict[str, str], home: Home, timed: Rates) -> Step:
+    counting = Counting(campaign, plan.node, plan.known, sources, home)
+    STAGES[plan.node.stage].count(counting)
+    work = counting.work
+    seconds = timed.seconds(plan.node.stage, work)
     later = [f"up to {work.later} judgements more, of phrases that pay"] if work.later else []
     refusal = [f"it will refuse: {work.refusal}"] if work.refusal else []
     return Step(
-        key=decision.node.key,
+        key=plan.node.key,
         action="run",
-        reasons=[*decision.reasons, *later, *refusal],
+        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *later, *refusal],
         rows=work.rows,
         work=work.make,
-        cause=decision.cause,
+        cause=plan.cause,
         seconds=None if seconds is None else round(seconds, 1),
     )

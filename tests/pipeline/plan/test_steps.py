@@ -5,16 +5,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.plan import Rows, Step, as_json, differences, plan
-from rft_pipeline.pipeline.plan.decisions import decide
+from rft_pipeline.pipeline.plan import Rows, Step, as_json, changes, plan
+from rft_pipeline.pipeline.plan.node_plans import node_plans
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.stages.payloads import payload
+from rft_pipeline.stages.graph import payload
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
 from rft_pipeline.trainers.kept import prepare
 from tests.runs import edit, run
@@ -188,7 +189,7 @@ def round_1_to_be_trained(folder: Path) -> tuple[Record, Path]:
     edit(folder / "campaign.yaml", "training.epochs", 8)
     campaign, home = load_campaign(folder), Home.find()
     records = RecordStore(home.store)
-    settled = decide(campaign, records, source_hashes(campaign, home, fetch=False))
+    settled = node_plans(campaign, records, source_hashes(campaign, home, fetch=False))
     (found,) = (each for each in settled if each.node.name == "round_1/checkpoints")
     made_from = payload(campaign, found.node, found.known, source_hashes(campaign, home, fetch=False))
     return found.known["reward_batches"], records.kept(found.node.key, fingerprint(made_from))
@@ -212,10 +213,14 @@ def test_a_batch_that_training_will_refuse_is_named(finished_copy: Path) -> None
     assert step.reasons[-1] == "it will refuse: the reward batch has no group with variance: nothing to learn from"
 
 
-def test_differences_name_the_path_and_both_values() -> None:
+def lines(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [f"{'.'.join(each.path)}: {each.what(40)}" for each in changes(old, new)]
+
+
+def test_changes_name_the_path_and_both_values() -> None:
     old = {"a": 1, "b": {"c": "x", "d": 0.123456}, "gone": 1, "list": [1, 2], "text": "y" * 50}
     new = {"a": 1, "b": {"c": "z", "d": 0.2}, "new": 1, "list": [1], "text": "z" * 50}
-    assert differences(old, new) == [
+    assert lines(old, new) == [
         "b.c: x → z",
         "b.d: 0.1235 → 0.2",
         "gone: gone",
@@ -227,5 +232,5 @@ def test_differences_name_the_path_and_both_values() -> None:
 
 def test_things_with_names_are_compared_by_name_and_their_order_counts() -> None:
     a, b = {"name": "a", "x": 1}, {"name": "b", "x": 2}
-    assert differences({"all": [a, b]}, {"all": [a, {"name": "b", "x": 3}]}) == ["all.b.x: 2 → 3"]
-    assert len(differences({"all": [a, b]}, {"all": [b, a]})) == 1
+    assert lines({"all": [a, b]}, {"all": [a, {"name": "b", "x": 3}]}) == ["all.b.x: 2 → 3"]
+    assert len(changes({"all": [a, b]}, {"all": [b, a]})) == 1

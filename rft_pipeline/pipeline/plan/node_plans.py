@@ -1,0 +1,68 @@
+"""Which stages have to run: what each would be made from is compared with what its current record was made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.pipeline.plan.reasons import Absent, Reason, Waits, changes
+from rft_pipeline.stages import STAGES, Node
+from rft_pipeline.stages.graph import nodes, payload, resolve, settings
+from rft_pipeline.store import Record, RecordStore
+
+Cause = Literal["absent", "edit", "rubric", "upstream"]
+"""Never made (or its files are gone); settings or sources changed; only the rubric did; only what is upstream did."""
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What would happen to one node."""
+
+    node: Node
+    known: Mapping[str, Record]
+    """Upstream records by role, as far as they exist."""
+    found: Record | None
+    """The result that exists; None when the node has to run."""
+    cause: Cause | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+def node_plans(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int = 1) -> list[NodePlan]:
+    """One plan a node, upstream first. Rounds before `start` keep what they have."""
+    settled: dict[str, Record | None] = {}
+    plans = []
+    for here in nodes(campaign):
+        if 0 < here.round < start:
+            known = resolve(here, sources, settled.get).records
+            plan = NodePlan(here, known, records.current(here.key))
+        else:
+            plan = _plan(campaign, records, sources, here, settled)
+        settled[here.name] = plan.found
+        plans.append(plan)
+    return plans
+
+
+def _plan(
+    campaign: Campaign,
+    records: RecordStore,
+    sources: Mapping[str, str],
+    here: Node,
+    settled: Mapping[str, Record | None],
+) -> NodePlan:
+    resolved = resolve(here, sources, settled.get)
+    known = resolved.records
+    made_from: dict[str, Any] = {"settings": settings(campaign, here)}
+    if not resolved.waits_for:
+        made_from = payload(campaign, here, known, sources)
+        found = records.find(here.key, fingerprint(made_from))
+        if found is not None:
+            return NodePlan(here, known, found)
+    waits = tuple(Waits(name) for name in resolved.waits_for)
+    current = records.current(here.key)
+    if current is None:
+        return NodePlan(here, known, None, "absent", waits or (Absent(records.was_made(here.key)),))
+    changed = changes({key: current.payload[key] for key in made_from}, made_from)
+    edited = not STAGES[here.stage].of_people and any(not change.of_rubric for change in changed)
+    cause: Cause = "edit" if edited else "rubric" if changed else "upstream"
+    return NodePlan(here, known, None, cause, (*changed, *waits))

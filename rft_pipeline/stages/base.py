@@ -1,0 +1,173 @@
+"""What a stage is, and the node that it becomes in the graph of a campaign."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import polars as pl
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.store import Record
+
+if TYPE_CHECKING:
+    from rft_pipeline.stages.counting import Counting
+    from rft_pipeline.stages.job import Job
+    from rft_pipeline.stages.rows_used import FindRecord, JudgedRows
+
+Upstream = Mapping[str, Record]
+"""Records by role."""
+Sources = Mapping[str, str]
+"""Hashes of what is outside the graph: files, models, labels, the champion."""
+Payload = dict[str, Any]
+
+ORDER_ONLY = frozenset({"rubric"})
+"""Roles that only order the graph: their content is read from the campaign and enters no payload."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of one round, or of the campaign."""
+
+    campaign: str
+    name: str
+    """`prompts`, or `round_2/rollouts`."""
+    stage: str
+    round: int
+    """0 for stages that belong to no round; for the promotion, the last round."""
+    upstream: dict[str, str]
+    """Role → name of the node that plays it."""
+
+    @property
+    def key(self) -> str:
+        """The key of the node's records, and of its Dagster asset."""
+        return f"{self.campaign}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made, in addition to its files."""
+
+    content_hash: str
+    parts: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)
+    """Role → address of records outside the graph that were read: a champion."""
+    next_start: int | None = None
+    """Of an eval report with alarms: the round whose checkpoint the next round starts from, 0 for base."""
+
+
+class MlflowRun(Protocol):
+    """What a stage can log in addition to its numbers and links."""
+
+    def artifacts(self, record: Record, *names: str) -> None: ...
+
+    def dataset(self, record: Record, file: str) -> None: ...
+
+    def checkpoint(self, record: Record) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Stage:
+    """One stage of the pipeline. The runner, the plan, `rft verify`, `rft gc` and the assets ask it.
+
+    A new stage is a subclass in a file of its own and a line in `stages.STAGES`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Grows when the stage gives another result for the same inputs; part of every fingerprint."""
+    scope: ClassVar[Literal["campaign", "round", "end"]] = "round"
+    """`campaign`: once, before the rounds. `round`: once a round. `end`: once, after the last round."""
+    appends: ClassVar[bool] = False
+    """Whether it appends to the tables of rollouts and judgements."""
+    page: ClassVar[tuple[str, str] | None] = None
+    """Its page in the record, and the end of the page's name in the folder of reports."""
+    counted: ClassVar[str | None] = None
+    """The entry of a record's `rows` that plans show; None counts the record as one."""
+    of_people: ClassVar[bool] = False
+    """Whether all that it is made from is the rubric, or what people said of replies."""
+
+    def exists(self, campaign: Campaign) -> bool:
+        """Whether a campaign has this stage."""
+        return True
+
+    def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
+        """Role → name of the node that plays it."""
+        return {}
+
+    def criteria(self, campaign: Campaign) -> tuple[Criterion, ...]:
+        """The criteria that it judges by."""
+        return ()
+
+    def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
+        """The settings that change its result."""
+        return {}
+
+    def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
+        """The content hashes of what it reads."""
+        raise NotImplementedError
+
+    def made_from(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> Payload:
+        """What its result is made from: the readable form of its record's fingerprint."""
+        return {
+            "stage": self.name,
+            "code_version": str(self.version),
+            "settings": self.settings(campaign, node),
+            "inputs": self.inputs(campaign, node, upstream, sources),
+        }
+
+    def run(self, job: "Job") -> Output:
+        """Make the result: read upstream records, call the work, write files into `job.workdir`."""
+        raise NotImplementedError
+
+    def count(self, counting: "Counting") -> None:
+        """Count the work of a run, for plans."""
+        counting.work.add(self.name, 1)
+
+    def policy_node(self, record: Record) -> str | None:
+        """The node whose weights a record stands for as a policy; None for the record's own."""
+        return None
+
+    def rollouts_in(self, record: Record) -> pl.DataFrame:
+        """The rollout_id of every rollout that a record holds."""
+        return pl.DataFrame(schema={"rollout_id": pl.String})
+
+    def judgements_in(self, record: Record, at: "FindRecord") -> "Iterator[JudgedRows]":
+        """The judgements that a record was made with; `at` finds an upstream record by its address."""
+        return iter(())
+
+    def track(self, record: Record, run: MlflowRun) -> None:
+        """Log what MLflow shows in addition to numbers and links."""
+
+
+def policy_role(campaign: Campaign, round_: int) -> str:
+    """The node that a round's policy comes from. With alarms, the eval report of the round before names the weights."""
+    if round_ == 1:
+        return "policy"
+    return f"round_{round_ - 1}/{'checkpoints' if campaign.alarms is None else 'eval_reports'}"
+
+
+def checkpoint_roles(round_: int) -> dict[str, str]:
+    """The checkpoints of all rounds up to this one."""
+    return {f"checkpoints_{each}": f"round_{each}/checkpoints" for each in range(1, round_ + 1)}
+
+
+def audit_role(campaign: Campaign) -> dict[str, str]:
+    return {} if campaign.audit is None else {"judge_audit": "judge_audit"}
+
+
+def what_judges_see(criteria: tuple[Criterion, ...]) -> dict[str, Any]:
+    """The settings of criteria that judges see, by criterion."""
+    return {criterion.name: criterion.payload for criterion in criteria}
+
+
+def content_read(upstream: Upstream) -> dict[str, str]:
+    """Content hashes by role, without roles that only order the graph and without labels that nobody gave."""
+    return {
+        role: record.content_hash
+        for role, record in upstream.items()
+        if role not in ORDER_ONLY and (role != "labels" or record.rows["labels"])
+    }

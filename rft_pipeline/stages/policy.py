@@ -1,0 +1,42 @@
+"""The stage `policy`: the model that the campaign starts from."""
+
+import json
+from typing import Any
+
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import without_secrets
+from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
+from rft_pipeline.stages.job import Job
+from rft_pipeline.store import champions
+
+
+class Policy(Stage):
+    """Identify the weights by their content; fetch them if they are not here yet."""
+
+    name = "policy"
+    version = 1
+    scope = "campaign"
+
+    def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
+        return {"model": campaign.policy.model}
+
+    def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
+        return {"weights": sources["policy"]}
+
+    def run(self, job: Job) -> Output:
+        policy = job.campaign.policy
+        upstream = {}
+        if policy.model.startswith(champions.PREFIX):
+            champion = models.champion_of(policy.model, job.home.models)
+            content, upstream = champion.content_hash, {"champion": champion.record}
+        else:
+            content = models.identify(policy.model, job.home.models, job.campaign.folder)
+        where = (
+            f"server {without_secrets(policy.server.url)}"
+            if policy.server is not None
+            else models.resolve(policy.model, job.home.models, job.campaign.folder).source
+        )
+        described = {"name": policy.model, "content_hash": content, "source": where}
+        (job.workdir / "policy.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        return Output(content_hash=content, upstream=upstream)

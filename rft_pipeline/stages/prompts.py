@@ -1,0 +1,32 @@
+"""The stage `prompts`: the training and held-out prompts of a campaign."""
+
+from typing import Any
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.prompts.reading import content_hash, read_prompts
+from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
+from rft_pipeline.stages.job import Job
+
+
+class Prompts(Stage):
+    """Read the prompts, merge duplicates, and split them into train and eval."""
+
+    name = "prompts"
+    version = 2
+    scope = "campaign"
+
+    def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
+        return campaign.prompts.identity
+
+    def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
+        return {split: sources[f"prompts.{split}"] for split in ("train", "eval")}
+
+    def run(self, job: Job) -> Output:
+        read = read_prompts(job.campaign)
+        job.write(read.rows)
+        splits = {split: read.rows.filter(split=split) for split in ("train", "eval")}
+        return Output(
+            content_hash=content_hash(read.rows),
+            parts={split: content_hash(rows) for split, rows in splits.items()},
+            rows={split: rows.height for split, rows in splits.items()} | {"merged": read.merged},
+        )

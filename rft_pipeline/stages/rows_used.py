@@ -1,0 +1,56 @@
+"""Which rows of the tables a record uses: rollouts by id, judgements by criterion, judge and subject."""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from rft_pipeline.campaign.addresses import (
+    REPLY,
+    JudgedCriterion,
+    JudgementKey,
+    as_rollout,
+    judged_criteria_in,
+    subjects_of,
+)
+from rft_pipeline.errors import StoreError
+from rft_pipeline.rules import Rollout
+from rft_pipeline.store import Record
+
+FindRecord = Callable[[str], Record | None]
+"""Finds a record by its address."""
+
+
+class JudgedRows(NamedTuple):
+    """What one criterion's judge was asked about."""
+
+    asked: JudgementKey
+    subjects: pl.DataFrame | None
+    """One column, subject; None when the replies are gone."""
+
+
+def read_columns(path: Path, columns: list[str]) -> pl.DataFrame:
+    """Columns of a record's table. Raises `StoreError` when it cannot be read."""
+    try:
+        return pl.read_parquet(path, columns=columns, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}; `rft verify` says what to do") from error
+
+
+def judged_replies(record: Record, replies: Path | None) -> Iterator[JudgedRows]:
+    """Every criterion of a record's settings, asked about the replies in a table."""
+    for asked in judged_criteria_in(record.payload):
+        yield JudgedRows(asked.key, None if replies is None else subjects_shown(_views(replies), asked))
+
+
+def subjects_shown(views: list[Rollout], asked: JudgedCriterion) -> pl.DataFrame:
+    """The different subjects of replies for one criterion."""
+    return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
+
+
+@functools.lru_cache(maxsize=2)
+def _views(replies: Path) -> list[Rollout]:
+    """The different replies of a record."""
+    return [as_rollout(row) for row in read_columns(replies, list(REPLY)).unique().iter_rows(named=True)]
