@@ -16,7 +16,8 @@ from rft_pipeline.campaign import EngineRuntime, load_campaign
 from rft_pipeline.engines import load
 from rft_pipeline.errors import DataError, ModelError, StoreError
 from rft_pipeline.pipeline import runner
-from rft_pipeline.stages.job import Job, Output
+from rft_pipeline.stages.base import Output
+from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, RecordStore, judgements_table, rollouts_table
 from tests.runs import edit, run
 

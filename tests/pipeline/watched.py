@@ -23,7 +23,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.pipeline import Pipeline, runner
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import bodies, job, promotion
+from rft_pipeline.stages import eval_reports, job, promotion
 from rft_pipeline.stages import judging as judge_scores
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.job import Job
@@ -229,7 +229,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
     patch.setattr(RecordStore, "commit", commit_between_points)
     patch.setattr(RecordStore, "make_current", make_current_between_points)
     patch.setattr(Progress, "advance", advance_and_point)
-    patch.setattr(bodies, "_write_report", write_report)
+    patch.setattr(eval_reports, "_write_report", write_report)
     patch.setattr(promotion, "_write_page", lambda job, decided: (job.workdir / promotion.PAGE).touch())
     patch.setattr(runner, "Tracker", _NoTracker)
 
