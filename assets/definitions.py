@@ -5,40 +5,56 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.errors import RftError
-from rft_pipeline.stages.graph import code_versions
+from rft_pipeline.stages.graph import code_versions, nodes
 from rft_pipeline.store import Home, champions
 
+from . import (
+    checkpoints,
+    eval_reports,
+    judge_audit,
+    judge_scores,
+    labels,
+    policy,
+    promotion,
+    prompts,
+    reward_batches,
+    rollouts,
+    rubric,
+)
 from .automation import campaign_schedules, changes_sensor
-from .checkpoints import checkpoints
-from .eval_reports import eval_reports
 from .jobs import campaign_job
-from .judge_audit import judge_audit
-from .judge_scores import judge_scores
-from .labels import labels
-from .policy import policy
-from .promotion import promotion
-from .prompts import prompts
 from .resources import StageRunner
-from .reward_batches import reward_batches
-from .rollouts import rollouts
-from .rubric import rubric
+from .stage import stage_asset
 from .unreadable import unreadable
+
+BINDINGS = {
+    each.BINDING.stage: each.BINDING
+    for each in (
+        prompts,
+        rubric,
+        policy,
+        labels,
+        judge_audit,
+        rollouts,
+        judge_scores,
+        reward_batches,
+        checkpoints,
+        eval_reports,
+        promotion,
+    )
+}
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
-    """The unrolled graph of one campaign, each asset with the version of the settings it follows from."""
-    sources = [prompts(campaign), rubric(campaign), policy(campaign), labels(campaign)]
-    if campaign.audit is not None:
-        sources.append(judge_audit(campaign, campaign.audit))
-    stages = (rollouts, judge_scores, reward_batches, checkpoints, eval_reports)
-    rounds = [stage(campaign, round_) for round_ in range(1, campaign.rounds + 1) for stage in stages]
+    """The unrolled graph of one campaign; each asset has the version of the settings that its result depends on."""
+    found = [stage_asset(campaign, node, BINDINGS[node.stage]) for node in nodes(campaign)]
     named = code_versions(campaign, _champion(campaign))
     versions = {(campaign.name, *name.split("/")): code for name, code in named.items()}
 
     def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
         return spec.replace_attributes(code_version=versions[tuple(spec.key.path)])
 
-    return [asset.map_asset_specs(versioned) for asset in [*sources, *rounds, promotion(campaign)]]
+    return [asset.map_asset_specs(versioned) for asset in found]
 
 
 def _champion(campaign: Campaign) -> str | None:

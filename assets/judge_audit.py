@@ -6,31 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.store import Record
 
 from .checks import judges_earn_their_weight
-from .stage import ACCELERATOR, check_spec, stage_asset
+from .stage import Binding, Check
 from .tables import markdown
-
-
-def judge_audit(campaign: Campaign, how: Audit) -> dg.AssetsDefinition:
-    earned = check_spec(
-        campaign,
-        "judge_audit",
-        "judges_earn_their_weight",
-        "Every judge tells good from bad well enough to train.",
-        blocking=how.blocking,
-    )
-    return stage_asset(
-        campaign,
-        "judge_audit",
-        description="Each judge against labels of anchors and rollouts, and against replies edited to mislead it.",
-        kinds={"pytorch", "scikitlearn"},
-        metadata=_metadata,
-        checks=[(earned, judges_earn_their_weight)],
-        pool=ACCELERATOR,
-    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -50,3 +30,20 @@ def _metadata(record: Record) -> dict[str, Any]:
         ]
     )
     return {"verdicts": markdown(table), "page": dg.MetadataValue.path(str(record.path("judge_audit.html")))}
+
+
+BINDING = Binding(
+    stage="judge_audit",
+    description="Each judge against labels of anchors and rollouts, and against replies edited to mislead it.",
+    kinds=frozenset({"pytorch", "scikitlearn"}),
+    metadata=_metadata,
+    checks=(
+        Check(
+            "judges_earn_their_weight",
+            "Every judge tells good from bad well enough to train.",
+            judges_earn_their_weight,
+            blocking=lambda campaign: campaign.audit is not None and campaign.audit.blocking,
+        ),
+    ),
+    loads_models=True,
+)

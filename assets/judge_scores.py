@@ -2,29 +2,13 @@
 
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
-from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
 
 from .checks import judges_answer
-from .stage import ACCELERATOR, check_spec, stage_asset
+from .stage import Binding, Check
 from .tables import frame, markdown
-
-
-def judge_scores(campaign: Campaign, round_: int) -> dg.AssetsDefinition:
-    name = f"round_{round_}/judge_scores"
-    unscored = check_spec(campaign, name, "unscored_share", "Few enough judgements failed.")
-    return stage_asset(
-        campaign,
-        name,
-        description="One judgement a rollout and criterion; what failed is unscored, never a number.",
-        kinds={"pytorch", "huggingface", "deltalake"},
-        metadata=_metadata,
-        checks=[(unscored, judges_answer)],
-        pool=ACCELERATOR,
-    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -38,3 +22,13 @@ def _metadata(record: Record) -> dict[str, Any]:
         (pl.col("status") != "scored").mean().alias("unscored share"),
     )
     return {"dagster/row_count": rows.height, "scores": markdown(table)}
+
+
+BINDING = Binding(
+    stage="judge_scores",
+    description="One judgement a rollout and criterion; what failed is unscored, never a number.",
+    kinds=frozenset({"pytorch", "huggingface", "deltalake"}),
+    metadata=_metadata,
+    checks=(Check("unscored_share", "Few enough judgements failed.", judges_answer),),
+    loads_models=True,
+)

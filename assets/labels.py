@@ -2,24 +2,12 @@
 
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
-from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
 
-from .stage import stage_asset
+from .stage import Binding
 from .tables import frame, markdown
-
-
-def labels(campaign: Campaign) -> dg.AssetsDefinition:
-    return stage_asset(
-        campaign,
-        "labels",
-        description="What people said of rollouts; it takes the place of the judge's score.",
-        kinds={"deltalake", "polars"},
-        metadata=_metadata,
-    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -31,3 +19,11 @@ def _metadata(record: Record) -> dict[str, Any]:
         pl.col("value").mean().alias("mean"),
     )
     return {"dagster/row_count": rows.height, "labels": markdown(table)}
+
+
+BINDING = Binding(
+    stage="labels",
+    description="What people said of rollouts; it replaces the judge's score.",
+    kinds=frozenset({"deltalake", "polars"}),
+    metadata=_metadata,
+)

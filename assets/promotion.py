@@ -6,25 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
 
 from .checks import a_round_is_promoted
-from .stage import ACCELERATOR, check_spec, stage_asset
+from .stage import Binding, Check
 from .tables import markdown, picture
-
-
-def promotion(campaign: Campaign) -> dg.AssetsDefinition:
-    promoted = check_spec(campaign, "promotion", "promoted", "A round passed every bound and is the champion.")
-    return stage_asset(
-        campaign,
-        "promotion",
-        description="Every round against the champion on held-out prompts; of those that pass, the best lower bound.",
-        kinds={"polars", "mlflow", "altair"},
-        metadata=_metadata,
-        checks=[(promoted, a_round_is_promoted)],
-        pool=ACCELERATOR,
-    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -52,3 +38,13 @@ def _metadata(record: Record) -> dict[str, Any]:
         "page": dg.MetadataValue.path(str(record.path("promotion.html"))),
         **pictures,
     }
+
+
+BINDING = Binding(
+    stage="promotion",
+    description="Every round against the champion on held-out prompts; of those that pass, the best lower bound.",
+    kinds=frozenset({"polars", "mlflow", "altair"}),
+    metadata=_metadata,
+    checks=(Check("promoted", "A round passed every bound and is the champion.", a_round_is_promoted),),
+    loads_models=True,
+)

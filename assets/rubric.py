@@ -3,24 +3,12 @@
 import json
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
-from rft_pipeline.campaign import Campaign
 from rft_pipeline.store import Record
 
-from .stage import stage_asset
+from .stage import Binding
 from .tables import markdown
-
-
-def rubric(campaign: Campaign) -> dg.AssetsDefinition:
-    return stage_asset(
-        campaign,
-        "rubric",
-        description="The criteria of a good answer: what decides each, its weight, and which are gates.",
-        kinds={"yaml"},
-        metadata=_metadata,
-    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -38,3 +26,11 @@ def _metadata(record: Record) -> dict[str, Any]:
         ]
     )
     return {"criteria": markdown(table)}
+
+
+BINDING = Binding(
+    stage="rubric",
+    description="The criteria of a good answer: what decides each, its weight, and which are gates.",
+    kinds=frozenset({"yaml"}),
+    metadata=_metadata,
+)

@@ -1,6 +1,7 @@
 """What every asset of a campaign shares: its body is one call of the pipeline, its metadata a reading of the record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -9,65 +10,80 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.tracking import asset_url
 from rft_pipeline.runs import dead_runs
-from rft_pipeline.stages.graph import node
+from rft_pipeline.stages import Node
 from rft_pipeline.store import Home, Record
 
 from .resources import StageRunner
-
-Metadata = Callable[[Record], dict[str, Any]]
-Check = Callable[[Record, Campaign], dg.AssetCheckResult]
 
 ACCELERATOR = "accelerator"
 """The pool of stages that load a model: one at a time on a machine."""
 
 
-def stage_asset(
-    campaign: Campaign,
-    name: str,
-    *,
-    description: str,
-    kinds: set[str],
-    metadata: Metadata,
-    checks: Sequence[tuple[dg.AssetCheckSpec, Check]] = (),
-    pool: str | None = None,
-) -> dg.AssetsDefinition:
+def always(campaign: Campaign) -> bool:
+    return True
+
+
+def never(campaign: Campaign) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Check:
+    """An asset check on a stage's record."""
+
+    name: str
+    description: str
+    read: Callable[[Record, Campaign], dg.AssetCheckResult]
+    blocking: Callable[[Campaign], bool] = never
+    """Whether assets downstream wait for it."""
+    applies: Callable[[Campaign], bool] = always
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How Dagster shows a stage: what its record holds as metadata, and which checks read it."""
+
+    stage: str
+    description: str
+    kinds: frozenset[str]
+    metadata: Callable[[Record], dict[str, Any]]
+    checks: tuple[Check, ...] = ()
+    loads_models: bool = False
+
+
+def stage_asset(campaign: Campaign, here: Node, binding: Binding) -> dg.AssetsDefinition:
     """The asset of one node: runs the stage through the pipeline and shows its record."""
-    here = node(campaign, name)
     round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
+    key = dg.AssetKey(here.key.split("/"))
+    checks = [check for check in binding.checks if check.applies(campaign)]
 
     @dg.asset(
-        key=here.key.split("/"),
+        key=key,
         deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in here.upstream.values()],
         group_name=f"{campaign.name}{round_}",
-        description=description,
-        kinds=kinds,
-        pool=pool,
-        check_specs=[spec for spec, _ in checks],
+        description=binding.description,
+        kinds=set(binding.kinds),
+        pool=ACCELERATOR if binding.loads_models else None,
+        check_specs=[
+            dg.AssetCheckSpec(each.name, asset=key, description=each.description, blocking=each.blocking(campaign))
+            for each in checks
+        ],
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
     def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
         dead_runs.tag_run(context.instance, context.run, stages.about(campaign.name))
-        record = stages.run(campaign.name, name, context.run_id)
+        record = stages.run(campaign.name, here.name, context.run_id)
         if here.stage == "promotion":
             promoted = outcome(Home.find(), record).round_in_words
             context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(record.content_hash),
-            metadata={**metadata(record), **_numbers(record), **_links(record, stages)},
-            check_results=[check(record, campaign) for _, check in checks],
+            metadata={**binding.metadata(record), **_numbers(record), **_links(record, stages)},
+            check_results=[check.read(record, campaign) for check in checks],
         )
 
     return _asset
-
-
-def check_spec(
-    campaign: Campaign, name: str, check: str, description: str, *, blocking: bool = False
-) -> dg.AssetCheckSpec:
-    """A check on the asset of a node."""
-    return dg.AssetCheckSpec(
-        name=check, asset=dg.AssetKey([campaign.name, *name.split("/")]), description=description, blocking=blocking
-    )
 
 
 def _numbers(record: Record) -> dict[str, Any]:
