@@ -16,6 +16,7 @@ from rft_pipeline.campaign import EngineRuntime, load_campaign
 from rft_pipeline.engines import load
 from rft_pipeline.errors import DataError, ModelError, StoreError
 from rft_pipeline.pipeline import runner
+from rft_pipeline.stages import STAGES
 from rft_pipeline.stages.base import Output
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, RecordStore, judgements_table, rollouts_table
@@ -44,15 +45,15 @@ def own_policy(campaign: Path, tiny_model: Path) -> Path:
 
 def edited_while_made(monkeypatch: pytest.MonkeyPatch, stage: str, change: Callable[[], None]) -> None:
     """Let `change` happen once, after the stage has done its work."""
-    body, pending = runner.BODIES[stage], [change]
+    run_stage, pending = STAGES[stage].run, [change]
 
     def then_edited(job: Job) -> Output:
-        output = body(job)
+        output = run_stage(job)
         if pending:
             pending.pop()()
         return output
 
-    monkeypatch.setitem(runner.BODIES, stage, then_edited)
+    monkeypatch.setattr(STAGES[stage], "run", then_edited)
 
 
 def test_prompts_that_change_while_they_are_read_are_refused_and_read_anew_by_the_next_run(
