@@ -8,8 +8,10 @@ import dagster as dg
 import pytest
 
 from assets.checks import rounds_gain_is_real
-from assets.eval_reports import eval_reports
+from assets.eval_reports import BINDING
+from assets.stage import stage_asset
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.stages.graph import node
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -47,7 +49,8 @@ def test_a_warning_warns_and_a_stop_is_an_error_with_its_reason(
 
 def test_only_a_campaign_with_alarms_has_the_check_and_it_blocks_nothing(tiny_campaign: Path) -> None:
     def checks() -> dict[str, bool]:
-        asset = eval_reports(load_campaign(tiny_campaign), 1)
+        campaign = load_campaign(tiny_campaign)
+        asset = stage_asset(campaign, node(campaign, "round_1/eval_reports"), BINDING)
         return {spec.name: spec.blocking for spec in asset.check_specs}
 
     assert checks() == {"truncation_share": False}
