@@ -40,13 +40,3 @@ def test_every_file_and_function_that_the_page_names_exists() -> None:
             }
             assert name in inside or name in targets, f"{file}: {function}"
             tree = inside.get(name, tree)
-
-
-def test_no_file_of_the_package_passes_300_lines() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for folder in ("rft_pipeline", "assets")
-        for path in (ROOT / folder).rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 300
-    }
-    assert long == {}
