@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import made_once, write_tiny_tokenizer
+from tests.conftest import made_once
+from tests.tiny_model import write_tiny_tokenizer
 
 _SIZES = {
     "hidden_size": 32,

@@ -15,7 +15,6 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 import gc
-import json
 import platform
 import re
 import shutil
@@ -24,8 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from filelock import FileLock
+
+from tests.tiny_campaign import write_campaign
+from tests.tiny_model import write_tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,60 +36,6 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.architectures"]
 
-SENTENCES = (
-    "Yes, we are very sorry about the late parcel and we will help you today.",
-    "No, the lamp is not good and the chair is bad.",
-    "Please send your order number and the desk will be repaired.",
-    "Thank you for the kind words, the table looks good and the price is not bad.",
-    "The tone of this message is warm, not cold, and the answer is good.",
-    "You are a polite and helpful support agent. You are a rude and cold person.",
-)
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-TOPICS = (
-    "lamp",
-    "chair",
-    "desk",
-    "table",
-    "parcel",
-    "order",
-    "price",
-    "message",
-    "answer",
-    "tone",
-    "number",
-    "agent",
-    "person",
-    "words",
-    "day",
-    "good lamp",
-    "late parcel",
-    "bad chair",
-)
-
-RUBRIC: dict[str, Any] = {
-    "criteria": [
-        {
-            "name": "polite",
-            "judge": {
-                "protocol": "contrast",
-                "positive": "You are a polite and helpful support agent.",
-                "negative": "You are a rude and cold person.",
-                "squash": {"scale": 0.05},
-            },
-        },
-        {"name": "relevant", "judge": {"protocol": "relevance", "system": "You are a support agent."}},
-        {"name": "says_enough", "judge": {"protocol": "rule", "rule": {"name": "length", "min_words": 6}}},
-        {"name": "has_an_e", "weight": 0.5, "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
-    ]
-}
-
-
-MODEL_SEED = int(os.environ.get("RFT_TEST_MODEL_SEED", "0"))
-"""Seed of the tiny model's random weights. No test may depend on it: with another seed the model samples other replies,
-as it does on another CPU, whose kernels round differently."""
 
 _frozen_at = 0
 
@@ -149,55 +96,6 @@ def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: "Callab
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of two layers with a tokenizer trained on six sentences and the ChatML template."""
     return made_once("tiny_model", tmp_path_factory, write_tiny_model)
-
-
-def write_tiny_model(folder: Path, hidden_size: int = 64) -> Path:
-    """Write the tiny model into `folder` and return it; it has four heads, whatever its width."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = write_tiny_tokenizer(folder)
-    torch.manual_seed(MODEL_SEED)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.1,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
-
-
-def write_tiny_tokenizer(folder: Path) -> Any:
-    """Write the tiny model's tokenizer into `folder` and return it: 500 tokens, `<|im_end|>` (2) ends a turn."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(SENTENCES, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=["<|im_start|>"]
-    )
-    tokenizer.chat_template = CHATML
-    tokenizer.save_pretrained(folder)
-    return tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -275,48 +173,3 @@ def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RFT_DATA", str(folder / "data"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("RFT_DAGSTER_POSTGRES", raising=False)
-
-
-def write_campaign(root: Path, model: Path) -> Path:
-    """Write the tiny campaign below `root / "data"`; returns its folder."""
-    folder = root / "data" / "tiny"
-    (folder / "prompts").mkdir(parents=True)
-    runtime = {"batch_size": 16, "dtype": "float32", "device": "cpu"}
-    campaign = {
-        "name": "tiny",
-        "seed": 7,
-        "rounds": 2,
-        "policy": {"model": str(model), "system": "You are a support agent."},
-        "prompts": {"train": "prompts/train.jsonl", "eval": "prompts/eval.jsonl"},
-        "rollouts": {
-            "prompts_per_round": 4,
-            "group_size": 4,
-            "sampling": {"max_new_tokens": 8},
-            "runtime": runtime,
-        },
-        "judge": {"model": str(model), "runtime": runtime},
-        "training": {
-            "learning_rate": 1e-3,
-            "batch_size": 8,
-            "runtime": {"micro_batch_size": 8, "device": "cpu"},
-        },
-        "evaluation": {
-            "sampling": {"temperature": 0.7, "max_new_tokens": 8},
-            "resamples": 100,
-            "runtime": runtime,
-        },
-        "promotion": {"min_prompts": 6, "error": 0.45},
-    }
-    _write_yaml(folder / "campaign.yaml", campaign)
-    _write_yaml(folder / "rubric.yaml", RUBRIC)
-    for split, topics in (("train", TOPICS[:12]), ("eval", TOPICS[12:])):
-        rows = [
-            {"id": f"{split}-{i:02d}", "prompt": f"Please help with the {topic}."} for i, topic in enumerate(topics, 1)
-        ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / "prompts" / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    return folder
-
-
-def _write_yaml(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

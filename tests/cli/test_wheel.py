@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.small import ROOT
-from tests.conftest import write_campaign
+from tests.tiny_campaign import write_campaign
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import Home
 from tests.assets.small import materialize
 from tests.cli.small import Rft, assert_one_message
-from tests.conftest import write_campaign
 from tests.runs import edit
+from tests.tiny_campaign import write_campaign
 
 HOME = "a b=c#ö 50%*{x}'\""
 """What a state folder may be called."""

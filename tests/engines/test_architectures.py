@@ -7,8 +7,8 @@ import pytest
 from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines import GenerateRequest, ScoreRequest
 from rft_pipeline.engines.transformers import TransformersEngine
-from tests.conftest import TOPICS
 from tests.engines.plain import picked, plain_logprobs
+from tests.tiny_campaign import TOPICS
 
 CANDIDATES = (3, 200, 5)
 

@@ -9,7 +9,7 @@ import pytest
 from rft_pipeline.engines.end_tokens import end_of_turn, end_tokens
 from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.errors import ModelError
-from tests.conftest import CHATML
+from tests.tiny_model import CHATML
 
 ENDOFTEXT, IM_START, IM_END = 0, 1, 2
 

@@ -16,8 +16,8 @@ from rft_pipeline.campaign import EngineRuntime, Sampling
 from rft_pipeline.engines import Completion, GenerateRequest, ScoreRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
-from tests.conftest import TOPICS
 from tests.engines.plain import picked, plain_logprobs
+from tests.tiny_campaign import TOPICS
 
 IM_END = 2
 SHORT = Sampling(max_new_tokens=12)

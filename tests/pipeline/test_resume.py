@@ -13,9 +13,9 @@ import pytest
 
 from rft_pipeline.progress import read_progress
 from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
-from tests.conftest import write_campaign
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, run
+from tests.tiny_campaign import write_campaign
 
 SOURCES = ["prompts", "rubric", "policy"]
 STAGES = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]

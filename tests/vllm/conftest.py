@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rft_pipeline.campaign import EngineRuntime
-from tests.conftest import write_tiny_model
+from tests.tiny_model import write_tiny_model
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.transformers import TransformersEngine

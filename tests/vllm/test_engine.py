@@ -13,7 +13,7 @@ from rft_pipeline.engines import Completion, GenerateRequest, ScoreRequest
 from rft_pipeline.engines.base import Generator
 from rft_pipeline.errors import EngineError
 from rft_pipeline.store import Home
-from tests.conftest import TOPICS
+from tests.tiny_campaign import TOPICS
 from tests.vllm import NEEDS_VLLM
 from tests.vllm.conftest import RUNTIME
 

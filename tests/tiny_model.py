@@ -1,0 +1,71 @@
+"""The tiny random model: a Llama of two layers with a tokenizer trained on six sentences."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+SENTENCES = (
+    "Yes, we are very sorry about the late parcel and we will help you today.",
+    "No, the lamp is not good and the chair is bad.",
+    "Please send your order number and the desk will be repaired.",
+    "Thank you for the kind words, the table looks good and the price is not bad.",
+    "The tone of this message is warm, not cold, and the answer is good.",
+    "You are a polite and helpful support agent. You are a rude and cold person.",
+)
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+MODEL_SEED = int(os.environ.get("RFT_TEST_MODEL_SEED", "0"))
+"""Seed of the tiny model's random weights. No test may depend on it: with another seed the model samples other replies,
+as it does on another CPU, whose kernels round differently."""
+
+
+def write_tiny_model(folder: Path, hidden_size: int = 64) -> Path:
+    """Write the tiny model into `folder` and return it; it has four heads, whatever its width."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = write_tiny_tokenizer(folder)
+    torch.manual_seed(MODEL_SEED)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_tiny_tokenizer(folder: Path) -> Any:
+    """Write the tiny model's tokenizer into `folder` and return it: 500 tokens, `<|im_end|>` (2) ends a turn."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(SENTENCES, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
+    return tokenizer
