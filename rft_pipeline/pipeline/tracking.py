@@ -35,6 +35,8 @@ DECISION = "rft.decision"
 """Tags of a parent run: the round that is champion by its promotion, or none; and what was decided, in words."""
 TRAIN = "train/"
 """Before the names of step metrics in MLflow."""
+BATCH = 1000
+"""Metrics that MLflow takes at once."""
 
 
 def dagster_url() -> str:
@@ -104,15 +106,8 @@ class Tracker:
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
         """Metrics of one optimiser step, unless a run that was killed logged them before."""
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
-
-        if step in self._steps_there:
-            return
-        now = get_current_time_millis()
-        self._client.log_batch(
-            self.run_id, metrics=[Metric(TRAIN + name, value, now, step) for name, value in metrics.items()]
-        )
+        if step not in self._steps_there:
+            self._log_numbers({TRAIN + name: value for name, value in metrics.items()}, step)
 
     @cached_property
     def _steps_there(self) -> set[int]:
@@ -133,20 +128,31 @@ class Tracker:
         there = self._client.get_run(self.run_id).data.tags
         if (there.get(PROMOTED), there.get(DECISION)) == (promoted, said):
             return
-        self._client.set_tag(self.run_id, PROMOTED, promoted)
-        self._client.set_tag(self.run_id, DECISION, said)
+        self._log_tags({PROMOTED: promoted, DECISION: said})
+
+    def _log_tags(self, tags: Mapping[str, str]) -> None:
+        """Log tags, and the description made from all tags of the run."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
 
+    def _log_numbers(self, numbers: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics together: each call is a write to the disk, or a request to the server."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        metrics = [Metric(name, number, now, step) for name, number in numbers.items()]
+        for start in range(0, len(metrics), BATCH):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
+
     def _log(self, record: Record) -> None:
-        client = self._client
+        stage = record.payload["stage"]
         numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
-        for name, number in numbers.items():
-            client.log_metric(self.run_id, f"{record.payload['stage']}/{name}", number)
-        client.set_tag(self.run_id, f"{record.payload['stage']}.folder", str(record.folder))
-        for name, value in self._links(record).items():
-            client.set_tag(self.run_id, name, value)
-        client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
-        STAGES[record.payload["stage"]].track(record, self)
+        self._log_numbers({f"{stage}/{name}": number for name, number in numbers.items()})
+        self._log_tags({f"{stage}.folder": str(record.folder), **self._links(record)})
+        STAGES[stage].track(record, self)
 
     def artifacts(self, record: Record, *names: str) -> None:
         """Log files of a record."""
@@ -207,9 +213,10 @@ class Tracker:
 
     def checkpoint(self, record: Record) -> None:
         """Log the settings, the steps and the model of a checkpoint."""
+        from mlflow.entities import Param
+
         settings = {f"training/{key}": str(value) for key, value in record.payload["settings"].items()}
-        for key, value in settings.items():
-            self._client.log_param(self.run_id, key, value)
+        self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in settings.items()])
         if record.cached:
             for line in record.path(STEPS).read_text(encoding="utf-8").splitlines():
                 metrics = json.loads(line)

@@ -12,7 +12,16 @@ from rft_pipeline.runs.state import LAUNCH, RunState
 if TYPE_CHECKING:
     from dagster import ExecuteJobResult
 
-PRELOADED = ["torch", "transformers", "mlflow", "rft_pipeline.engines.transformers", "rft_pipeline.trainers.methods"]
+PRELOADED = [
+    "torch",
+    "transformers",
+    "dagster._core.storage.sqlite_storage",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "rft_pipeline.engines.transformers",
+    "rft_pipeline.trainers.methods",
+    "rft_pipeline.pipeline.runner",
+    "rft_pipeline.report.page",
+]
 """Modules that the server of steps imports once. Each step is forked from it: it starts fast and frees its memory when
 it ends."""
 

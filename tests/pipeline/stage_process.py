@@ -15,7 +15,7 @@ from rft_pipeline.store import Home
 from tests.runs import run
 
 PRELOADED = [
-    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
     "rft_pipeline.trainers.methods",
     "tests.runs",
