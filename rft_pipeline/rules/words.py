@@ -28,7 +28,7 @@ def words(text: str) -> list[str]:
     joint: str | None = None
     """The hyphen or apostrophe right after the last word; empty right after the word itself."""
     for piece in pieces(text):
-        if any(char.isalnum() for char in piece):
+        if any(map(str.isalnum, piece)):
             if joint and found:
                 found[-1] += joint + piece
             else:
