@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.architectures"]
 
+LONG = ("e2e", "waits")
+"""Marks of tests that take minutes, mostly waiting: their files start first, so that none is left alone at the end."""
 
 _frozen_at = 0
 
@@ -61,10 +63,12 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that sample, score or train with the tiny model: `make test-avx2` runs them on other kernels."""
+    """Mark the tests that use a tiny model, and start with the files that take long."""
     for item in items:
-        if "tiny_model" in getattr(item, "fixturenames", ()):
+        if {"tiny_model", "architecture"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
+    first = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,10 +111,26 @@ def tiny_engine(tiny_model: Path) -> "TransformersEngine":
     return TransformersEngine(tiny_model, EngineRuntime(batch_size=4, dtype="float32", device="cpu"))
 
 
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without experiments: MLflow takes seconds to create one."""
+    from mlflow import MlflowClient
+
+    def make(folder: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_experiments(max_results=1)
+
+    return made_once("empty_mlflow", tmp_path_factory, make) / "mlflow.db"
+
+
 @pytest.fixture
-def tiny_campaign(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a campaign of two rounds of 4 prompts × 4 rollouts × 8 tokens, with RFT_HOME and RFT_DATA set."""
+def tiny_campaign(tiny_model: Path, empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a campaign of two rounds of 4 prompts × 4 rollouts × 8 tokens, with RFT_HOME and RFT_DATA set.
+
+    The home has an empty MLflow database and nothing else.
+    """
     _live_in(tmp_path, monkeypatch)
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_mlflow, tmp_path / "home" / "mlflow.db")
     return write_campaign(tmp_path, tiny_model)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -12,6 +13,8 @@ from rft_pipeline.store import Home, RecordStore, champions
 from tests.assets.daemon import daemon, finished, runs, ticks_of, wait_for
 from tests.prompts.test_cycle import log, set_up
 from tests.runs import edit
+
+pytestmark = pytest.mark.waits
 
 
 def test_a_good_cycle_is_promoted_one_that_gains_too_little_is_not_and_between_them_is_rest(

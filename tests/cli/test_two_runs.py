@@ -17,6 +17,7 @@ def test_two_campaigns_run_side_by_side_on_one_sqlite_home(tiny_campaign: Path) 
     shutil.copytree(tiny_campaign, tiny_campaign.with_name("other"))
     for key, value in {"name": "other", "seed": 8}.items():
         edit(tiny_campaign.with_name("other") / "campaign.yaml", key, value)
+    (Home.find().root / "mlflow.db").unlink()  # so that both have to create it
     running = {name: started("run", name, "--rounds", "1") for name in ("tiny", "other")}
     for name, process in running.items():
         said = ended(process)
