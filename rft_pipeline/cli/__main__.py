@@ -1,4 +1,4 @@
-"""`python -m rft_pipeline.cli` is the command `rft`."""
+"""`python -m rft_pipeline.cli` runs the command `rft`."""
 
 from rft_pipeline.cli.app import main
 

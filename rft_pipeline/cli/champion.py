@@ -1,34 +1,60 @@
-"""`rft promote`, `rft rollback` and `rft export`: what they ask for before anything is moved."""
+"""`rft promote`, `rft rollback` and `rft export`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from rft_pipeline.campaign import Campaign
-from rft_pipeline.cli import show_promotion
+import typer
+
+from rft_pipeline.cli.options import Name, load, require_round
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline import champion as crowning
-from rft_pipeline.pipeline.export import export
 from rft_pipeline.store import Home, champions
 
 
-def promote(home: Home, campaign: Campaign, round_: int | None, *, force: bool, why: str) -> None:
-    """Raises `ConfigError` for a round there is not, and for force without a round or a reason."""
-    if round_ is not None and round_ > campaign.rounds:
-        raise ConfigError(f"--round {round_}: {campaign.name} has rounds 1 to {campaign.rounds}")
+def promote(
+    campaign: Name,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=1, help="Default: the round with the best lower bound.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote a round that failed a bound; needs --round and --why.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="The reason; kept with the champion and in its model card.")] = "",
+) -> None:
+    """Make a round the campaign's champion. A round that failed a bound is refused, with its shortfall."""
+    from rft_pipeline.cli import show_promotion
+    from rft_pipeline.pipeline import champion as moving
+
+    home = Home.find()
+    loaded = load(home, campaign)
+    require_round(loaded, round_)
     if force and (round_ is None or not why.strip()):
-        raise ConfigError(
-            "--force promotes against the evidence: name the round (--round N) and the reason (--why ...)"
-        )
-    known = champions.champion(home.root, campaign.name)
-    show_promotion.promoted(campaign.name, crowning.crown(campaign, home, round_, force=force, why=why), known)
+        raise ConfigError("--force promotes against the evidence: add the round (--round N) and the reason (--why ...)")
+    before = champions.champion(home.root, campaign)
+    show_promotion.promoted(campaign, moving.crown(loaded, home, round_, force=force, why=why), before)
 
 
-def rollback(home: Home, campaign: Campaign, why: str) -> None:
-    left, now = crowning.roll_back(campaign, home, why)
-    show_promotion.rolled_back(campaign.name, left, now)
+def rollback(
+    campaign: Name, why: Annotated[str, typer.Option(help="The reason; kept with the champion.")] = "rolled back"
+) -> None:
+    """Make the previous champion the champion again, or the base policy if there was none."""
+    from rft_pipeline.cli import show_promotion
+    from rft_pipeline.pipeline import champion as moving
+
+    home = Home.find()
+    left, now = moving.roll_back(load(home, campaign), home, why)
+    show_promotion.rolled_back(campaign, left, now)
 
 
-def export_to(home: Home, campaign: Campaign, target: Path, round_: int | None) -> None:
-    if round_ is not None and round_ > campaign.rounds:
-        raise ConfigError(f"--round {round_}: {campaign.name} has rounds 1 to {campaign.rounds}")
-    record = export(campaign, home, round_, target)
-    show_promotion.exported(record, target)
+def export(
+    campaign: Name,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    round_: Annotated[int | None, typer.Option("--round", min=1, help="This round instead of the champion.")] = None,
+) -> None:
+    """Write the champion and its model card to a folder that transformers and `vllm serve` load."""
+    from rft_pipeline.cli import show_promotion
+    from rft_pipeline.pipeline.export import export as export_round
+
+    home = Home.find()
+    loaded = load(home, campaign)
+    require_round(loaded, round_)
+    show_promotion.exported(export_round(loaded, home, round_, directory), directory)

@@ -1,27 +1,52 @@
 """Where the command line writes: results to stdout, progress and errors to stderr."""
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-out = Console()
-err = Console(stderr=True)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
 
 
-def fail(message: str) -> None:
-    """Print an error; its text is data, not markup."""
-    err.print(f"[bold red]error[/] {escape(message)}", highlight=False, soft_wrap=True)
+def line(markup: str) -> None:
+    """Print a line to stdout; it is not wrapped."""
+    out.print(markup, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print a line to stderr; markup in it is printed as text."""
+    err.print(escape(message), soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Print a warning; its text is data, not markup."""
-    err.print(f"[yellow]warning[/] {escape(message)}", highlight=False, soft_wrap=True)
+    """Print a warning to stderr; markup in it is printed as text."""
+    err.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Print an error to stderr; markup in it is printed as text."""
+    err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+
+
+def table(*heads: str, numbers: tuple[str, ...] = ()) -> Table:
+    """A table without a frame; columns of `numbers` follow those of `heads` and are aligned to the right."""
+    made = Table(*heads, box=None, header_style="bold")
+    for head in numbers:
+        made.add_column(head, justify="right")
+    return made
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
 
 
 @contextmanager
@@ -40,7 +65,7 @@ def progress_lines() -> Iterator[None]:
 
 @contextmanager
 def output_to(log: Path) -> Iterator[Console]:
-    """Send what this process and its children print to a file; yields a console that still reaches the screen."""
+    """Send what this process and its children print to a file; yield a console that still writes to the screen."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept_out, kept_err = os.dup(1), os.dup(2)
@@ -49,7 +74,7 @@ def output_to(log: Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            yield Console(file=screen)
+            yield Console(file=screen, highlight=False)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

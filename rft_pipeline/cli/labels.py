@@ -1,33 +1,32 @@
-"""`rft labels`: rollouts go out to people, and their labels come back."""
+"""`rft labels`: export rollouts for people to label, and import their labels."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from rft_pipeline.cli.options import AsJson, Name
 from rft_pipeline.store import Home
 
-app = typer.Typer(no_args_is_help=True, help="Have people label rollouts: export, fill in, import.")
-
-Name = Annotated[str, typer.Argument(help="A folder below data/ that holds campaign.yaml.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+app = typer.Typer(no_args_is_help=True, help="Have people label rollouts: export a file, fill it in, import it.")
 
 
 @app.command(epilog="Example: rft labels export support_reply --n 60")
 def export(
     campaign: Name,
-    n: Annotated[int, typer.Option("--n", min=1, help="Rollouts to draw.")] = 60,
-    out: Annotated[Path, typer.Option(help="Folder to write the file into.")] = Path("."),
+    n: Annotated[int, typer.Option("--n", min=1, help="How many rollouts to draw.")] = 60,
+    out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path("."),
     file_format: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="csv is for spreadsheets.")] = "csv",
     held_out: Annotated[
-        bool, typer.Option("--held-out", help="Of the replies that the promotion compares, those to the same prompts.")
+        bool, typer.Option("--held-out", help="Draw held-out replies that the promotion compares.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw rollouts for people: half at random, 3 in 10 where judges are unsure, 2 in 10 of the highest rewards.
+    """Draw rollouts for people to label: 50 % at random, 30 % where judges are unsure, 20 % with the highest rewards.
 
-    With --held-out, replies of every policy that the promotion compares, to held-out prompts drawn at random: their
-    labels correct the judges there. The same command draws the same until labels of it are imported.
+    With --held-out, draw held-out prompts at random, with the replies of every policy that the promotion compares.
+    Their labels correct the judges in the promotion. The same command draws the same rollouts until labels of them are
+    imported.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
@@ -45,10 +44,10 @@ def export(
 def import_(
     campaign: Name,
     file: Annotated[Path, typer.Argument(help="A filled-in export, CSV or JSON Lines.", show_default=False)],
-    skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Leave out rows that are wrong.")] = False,
+    skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Import only the valid rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring labels back: all rows or, when one is wrong, none. Importing twice adds nothing."""
+    """Import labels: all rows, or none if a row is wrong. Importing a file twice adds nothing."""
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.estimates import estimates

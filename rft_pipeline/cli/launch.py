@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-from rich.markup import escape
-
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
-from rft_pipeline.cli.console import err, output_to, warn
+from rft_pipeline.cli.console import note, output_to, warn
 from rft_pipeline.cli.watch import watching
 from rft_pipeline.errors import RftError
 from rft_pipeline.pipeline.plan import plan
@@ -35,14 +33,14 @@ def launch(
     keys = [node.key for node in wanted]
     for step in planned.steps:
         if step.key not in keys and step.reasons:
-            err.print(escape(f"{step.key}: {'; '.join(step.reasons)}"), highlight=False)
+            note(f"{step.key}: {'; '.join(step.reasons)}")
     instance = dagster_home.enter(home)
     for run_id in dead_runs.mark_failed(instance):
-        err.print(f"run {run_id} was killed; this run continues from its finished stages", highlight=False)
+        note(f"run {run_id} was killed; this run continues from its finished stages")
     run = RunState(home, instance, campaign.name, keys)
     all_cached = all(step.action == "skip" for step in planned.steps if step.key in keys)
     with output_to(home.dagster / "rft_run.log") as screen, watching(run, screen):
         result = execute(run, tags or {}, all_cached=all_cached)
     raise_on_failure(result, run)
     cached = sum(state == CACHED for state in run.finished.values())
-    err.print(f"{cached} of {len(keys)} stages cached, {len(run.finished) - cached} made", highlight=False)
+    note(f"{cached} of {len(keys)} stages cached, {len(run.finished) - cached} made")

@@ -1,25 +1,36 @@
-"""`rft retrain`: one cycle by hand, as the schedule would run it."""
+"""`rft retrain`: start one retraining cycle by hand, as the schedule does."""
 
-import json
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.markup import escape
-from rich.table import Table
 
-from rft_pipeline.campaign import load_campaign
-from rft_pipeline.campaign.cycles import Cycle, load_in_force, newest
-from rft_pipeline.cli import show
-from rft_pipeline.cli.console import out
+from rft_pipeline.cli import console
+from rft_pipeline.cli.options import AsJson, Name
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline.retraining import Look, begin, look
 from rft_pipeline.store import Home
 
+if TYPE_CHECKING:
+    from rft_pipeline.campaign.cycles import Cycle
+    from rft_pipeline.pipeline.retraining import Look
 
-def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
-    """Begin the next cycle, or go on with the newest where nothing is new, and run it. Raises `RftError`."""
+
+def retrain(
+    campaign: Name,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be drawn; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw prompts from new interaction logs and run the campaign on them from its champion.
+
+    If the logs hold nothing new, an interrupted cycle is continued; otherwise nothing runs.
+    """
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.campaign.cycles import load_in_force, newest
     from rft_pipeline.check import check_campaign
-    from rft_pipeline.cli.launch import launch
+    from rft_pipeline.cli import launch, show
+    from rft_pipeline.pipeline.retraining import begin, look
 
+    home = Home.find()
     folder = home.campaign_folder(campaign)
     check_campaign(folder, home.models, home.store)
     loaded = load_campaign(folder)
@@ -34,7 +45,7 @@ def retrained(home: Home, campaign: str, *, plan: bool, as_json: bool) -> None:
         return
     running = load_in_force(home, campaign)
     if found.waits is None or not cycle.finished:
-        launch(home, running, running.rounds, tags=cycle.tags)
+        launch.launch(home, running, running.rounds, tags=cycle.tags)
         if not as_json:
             show.rounds(home, running)
 
@@ -46,32 +57,32 @@ def _refuse_while_running(home: Home, campaign: str) -> None:
     dead_runs.mark_failed(instance)
     if dead_runs.is_running(instance, campaign):
         raise ConfigError(
-            f"a run of {campaign} is going on and would change its prompts midway; wait for it, or cancel it"
+            f"{campaign} has an unfinished run, whose prompts a new cycle would change; wait for the run or cancel it"
         )
 
 
-def _show(found: Look, cycle: Cycle | None, *, as_json: bool) -> None:
+def _show(found: "Look", cycle: "Cycle | None", *, as_json: bool) -> None:
     if as_json:
-        plain = found.as_json() | ({} if cycle is None else {"folder": str(cycle.folder)})
-        print(json.dumps(plain, indent=2))
+        console.print_json(found.as_json() | ({} if cycle is None else {"folder": str(cycle.folder)}))
         return
-    start = "campaign.yaml's policy: there is no champion" if found.policy is None else found.policy.address
+    drawn = found.drawn
+    start = "the policy in campaign.yaml (there is no champion)" if found.policy is None else found.policy.address
     rows: list[tuple[str, Any]] = [
         ("starts from", start),
-        ("rows in the logs", found.drawn.logged),
-        ("opted out", found.drawn.opted_out),
-        *([("without a prompt that can be used", len(found.unusable))] if found.unusable else []),
-        ("new prompts", len(found.drawn.unseen)),
-        ("like held-out prompts", found.drawn.like_held_out),
-        ("drawn", f"{found.drawn.new} new, {found.drawn.old} old"),
-        *((f"redacted: {kind}", count) for kind, count in found.drawn.redacted.items()),
+        ("rows in the logs", drawn.logged),
+        ("opted out", drawn.opted_out),
+        *([("without a usable prompt", len(found.unusable))] if found.unusable else []),
+        ("new prompts", len(drawn.unseen)),
+        ("similar to held-out prompts", drawn.like_held_out),
+        ("drawn", f"{drawn.new} new, {drawn.old} old"),
+        *((f"redacted: {kind}", count) for kind, count in drawn.redacted.items()),
         *([(f"opted out since cycle {found.number - 1}", found.withdrawn)] if found.withdrawn else []),
     ]
-    table = Table(f"cycle {found.number}", "", box=None, header_style="bold", show_header=True)
+    table = console.table(f"cycle {found.number}", "")
     for name, value in rows:
         table.add_row(name, escape(str(value)))
-    out.print(table)
+    console.out.print(table)
     if found.waits is not None:
-        out.print(f"[yellow]no cycle begins[/]: {escape(found.waits)}", highlight=False, soft_wrap=True)
+        console.line(f"[yellow]no new cycle[/]: {escape(found.waits)}")
     if cycle is not None:
-        out.print(f"cycle {cycle.number} is in force: {escape(str(cycle.folder))}", highlight=False, soft_wrap=True)
+        console.line(f"current cycle: {cycle.number}, {escape(str(cycle.folder))}")

@@ -1,17 +1,15 @@
-"""Tables on the terminal."""
+"""What `rft check`, `rft plan`, `rft run` and `rft report` print."""
 
 import json
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
-from rft_pipeline.cli.console import err, out
-from rft_pipeline.cli.words import change, plain, score
+from rft_pipeline.cli.console import line, out, table, warn
+from rft_pipeline.cli.words import change, gate, plain, score
 from rft_pipeline.errors import StoreError
-from rft_pipeline.models import Model
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan
@@ -22,44 +20,41 @@ LONGEST_REASON = 1000
 
 
 def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
-    """What a campaign consists of, what its next cycle would draw, and what may be wrong with them."""
-    out.print(
+    """The campaign's prompts and criteria, what its next retraining cycle would draw, and warnings."""
+    line(
         f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
-        f"{result.anchors} anchors, {result.campaign.rounds} rounds",
-        highlight=False,
+        f"{result.anchors} anchors, {result.campaign.rounds} rounds"
     )
-    table = Table("criterion", "decided by", "weight", "gate", "anchors good/bad", box=None, header_style="bold")
+    criteria = table("criterion", "scored by", "weight", "gate", "anchors good/bad")
     for each in result.criteria:
         labels = result.labels.get(each.name)
-        gate = "" if each.gate is None else f"≥ {each.gate}"
-        table.add_row(
-            each.name, each.kind, f"{each.weight:.2f}", gate, f"{labels.good}/{labels.bad}" if labels else "–"
-        )
-    out.print(table)
+        anchors = f"{labels.good}/{labels.bad}" if labels else "–"
+        criteria.add_row(each.name, each.kind, f"{each.weight:.2f}", gate(each.gate), anchors)
+    out.print(criteria)
     if logs is not None:
-        out.print(f"logs: {escape(logs.summary)}", highlight=False, soft_wrap=True)
+        line(f"logs: {escape(logs.summary)}")
     for warning in (*result.warnings, *(() if logs is None else logs.warnings)):
-        err.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
-    out.print("[green]ok[/]")
+        warn(warning)
+    line("[green]ok[/]")
 
 
 def planned(plan: Plan) -> None:
-    """One row a stage: run or skip, rows, an estimate, reasons; and what all of it takes."""
-    table = Table("stage", "action", "make", "have", "about", "why", box=None, header_style="bold")
+    """For each stage: run or skip, its rows, an estimate and the reasons; then the total."""
+    stages = table("stage", "action", "make", "have", "time", "why")
     for step in plan.steps:
         runs = step.action == "run"
         action = "[yellow]run[/]" if runs else "[green]skip[/]"
-        about = _duration(step.seconds) if runs else ""
+        seconds = _duration(step.seconds) if runs else ""
         why = escape("; ".join(step.reasons))
-        table.add_row(step.key, action, str(step.rows.make), str(step.rows.have), about, why)
-    out.print(table)
+        stages.add_row(step.key, action, str(step.rows.make), str(step.rows.have), seconds, why)
+    out.print(stages)
     if any(step.action == "run" for step in plan.steps):
         cost = f", {plan.cost:.2f} {plan.currency}" if plan.cost else ""
-        out.print(f"about {_duration(plan.seconds)}{cost}, at the rates measured last", highlight=False)
+        line(f"about {_duration(plan.seconds)}{cost}, at the rates measured last")
 
 
 def _duration(seconds: float | None) -> str:
-    """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when nobody knows."""
+    """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when there is no estimate."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -69,60 +64,44 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def model(found: Model) -> None:
-    out.print(f"{found.name}: {found.folder}", highlight=False, soft_wrap=True)
-    out.print(f"  from {found.source}, content {found.content_hash}", highlight=False)
-
-
 def rounds(home: Home, campaign: Campaign) -> None:
-    """The table of rounds, and the change of the held-out reward."""
+    """The table of rounds, the change of the held-out reward, alarms, the promotion, and the paths of the pages."""
     summary = report_summary(home, campaign)
     found = summary["rounds"]
     heads = ["base" if each["round"] == 0 else f"round {each['round']}" for each in found]
-    table = Table("held-out prompts", *heads, box=None, header_style="bold")
-    table.add_row("[bold]reward[/]", *(f"[bold]{score(each['reward'])}[/]" for each in found))
-    table.add_row("  95 % interval", *(f"{score(each['lower95'])} … {score(each['upper95'])}" for each in found))
+    rewards = table("held-out prompts", *heads)
+    rewards.add_row("[bold]reward[/]", *(f"[bold]{score(each['reward'])}[/]" for each in found))
+    rewards.add_row("  95 % interval", *(f"{score(each['lower95'])} … {score(each['upper95'])}" for each in found))
     for name in found[0]["criteria"]:
-        table.add_row(name, *(score(each["criteria"][name]) for each in found))
-    out.print(table)
+        rewards.add_row(name, *(score(each["criteria"][name]) for each in found))
+    out.print(rewards)
     delta = summary["delta"]
-    out.print(
+    line(
         f"held-out reward, last round minus base: [bold]{change(delta['mean'])}[/] "
-        f"({change(delta['lower95'])} … {change(delta['upper95'])})",
-        highlight=False,
+        f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
     for each in summary["alarms"]:
-        out.print(
-            f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
     if promotion := summary["promotion"]:
-        out.print(f"promotion: {escape(promotion['said'])}", highlight=False, soft_wrap=True)
+        line(f"promotion: {escape(promotion['said'])}")
         if promotion["stays"]:
-            out.print(escape(promotion["stays"]), highlight=False, soft_wrap=True)
-        if promotion["page"]:
-            out.print(f"promotion page: {promotion['page']}", highlight=False, soft_wrap=True)
-    out.print(f"report: {summary['report']}", highlight=False, soft_wrap=True)
+            line(escape(promotion["stays"]))
+        line(f"promotion page: {promotion['page']}")
+    line(f"report: {summary['report']}")
 
 
 def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any] | None:
-    """What was decided on a report, if anything was."""
+    """What the promotion decided about a report, or None when it has not been decided."""
     record = RecordStore(home.store).current(f"{campaign.name}/promotion")
     if record is None or record.upstream["eval_reports"] != report.address:
         return None
     decided, became = decision_of(record), outcome(home, record)
-    page = record.folder / "promotion.html"
     found = {name: decided[name] for name in ("promoted", "champion", "said")}
-    return found | {
-        "stays": became.stays,
-        "page": str(page) if page.is_file() else None,
-    }
+    return found | {"stays": became.stays, "page": str(record.path("promotion.html"))}
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
-    """Rounds, the last round's change against base, what the alarms said, the page, and what was decided on it (null
-    when nothing was).
+    """The report as plain values: rounds, the last round's change from base, alarms, its promotion and its page.
 
     Raises `StoreError` when nothing was evaluated.
     """

@@ -7,59 +7,51 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from rft_pipeline.cli.console import err, out
+from rft_pipeline.cli.console import line, note, out, print_json, table
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.store import Home, RecordStore
 
+NUMBERS = ("kept", "good/bad", "Youden J", "AUC")
 COLOURS = {"trains": "green", "noise": "yellow", "monitor": "red", "unaudited": "dim"}
 
 
 def audited(home: Home, campaign: str, *, as_json: bool) -> None:
-    """A line a criterion, then the reason of each verdict."""
+    """A table of verdicts, then the reason of each and what else was measured."""
     record = RecordStore(home.store).current(f"{campaign}/judge_audit")
     if record is None:
-        raise StoreError(f"{campaign}/judge_audit: nothing there; run `rft audit {campaign}`")
+        raise StoreError(f"{campaign}/judge_audit: no record; run `rft audit {campaign}`")
     found: list[dict[str, Any]] = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return
     out.print(_verdicts(found))
     if any(each["from_people"] for each in found):
         out.print(_before_and_after(found))
     for each in found:
-        out.print(f"[bold]{each['criterion']}[/]: {escape(each['reason'])}", highlight=False)
-        for line in _further(each):
-            out.print(f"  {escape(line)}", highlight=False)
-    err.print(f"page: {record.path('judge_audit.html')}", highlight=False, soft_wrap=True)
+        line(f"[bold]{each['criterion']}[/]: {escape(each['reason'])}")
+        for text in _measurements(each):
+            line(f"  {escape(text)}")
+    note(f"page: {record.path('judge_audit.html')}")
 
 
 def _verdicts(found: list[dict[str, Any]]) -> Table:
-    table = _table(("criterion", "judge", "verdict"), ("kept", "good/bad", "Youden J", "AUC"))
+    verdicts = table("criterion", "judge", "verdict", numbers=NUMBERS)
     for each in found:
-        table.add_row(each["criterion"], each["protocol"], *_weighed(each))
-    return table
+        verdicts.add_row(each["criterion"], each["protocol"], *_cells(each))
+    return verdicts
 
 
 def _before_and_after(found: list[dict[str, Any]]) -> Table:
-    """Each verdict by the anchors alone, and with the rollouts that people labelled."""
-    table = _table(("", "labels", "verdict"), ("kept", "good/bad", "Youden J", "AUC"))
+    """Each verdict from the anchors alone, and from the anchors and the rollouts that people labelled."""
+    verdicts = table("", "labels", "verdict", numbers=NUMBERS)
     for each in found:
         if people := each["from_people"]:
-            table.add_row(f"[bold]{each['criterion']}[/]", "anchors", *_weighed(people["before"]))
-            table.add_row("", f"and {people['measured']} rollouts", *_weighed(each))
-    return table
+            verdicts.add_row(f"[bold]{each['criterion']}[/]", "anchors", *_cells(people["before"]))
+            verdicts.add_row("", f"and {people['measured']} rollouts", *_cells(each))
+    return verdicts
 
 
-def _table(left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(box=None, header_style="bold")
-    for column in left:
-        table.add_column(column)
-    for column in right:
-        table.add_column(column, justify="right")
-    return table
-
-
-def _weighed(each: dict[str, Any]) -> tuple[str, ...]:
+def _cells(each: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"[{COLOURS[each['power']]}]{each['power']}[/]",
         f"{each['weight']:.2f}",
@@ -68,14 +60,14 @@ def _weighed(each: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _further(each: dict[str, Any]) -> Iterator[str]:
-    """What else was measured, a line each."""
+def _measurements(each: dict[str, Any]) -> Iterator[str]:
+    """What else was measured, one line each."""
     if people := each["from_people"]:
-        line = f"with people on {people['measured']} rollouts: κ {_interval(people['rollouts']['cohen_kappa'])}"
+        text = f"with people on {people['measured']} rollouts: κ {_interval(people['rollouts']['cohen_kappa'])}"
         if among := people["people"]:
             kappa = "–" if among["cohen_kappa"] is None else f"{among['cohen_kappa']:.2f}"
-            line += f"; people among themselves: κ {kappa}, Krippendorff α {_interval(among['krippendorff_alpha'])}"
-        yield line
+            text += f"; between people: κ {kappa}, Krippendorff α {_interval(among['krippendorff_alpha'])}"
+        yield text
     if each["calibration_error"]:
         error = each["calibration_error"]
         yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']})"
@@ -84,20 +76,21 @@ def _further(each: dict[str, Any]) -> Iterator[str]:
     if noise := each.get("noise"):
         yield f"noise within a group: {noise['words']}"
     elif why := each["not_measured"].get("noise"):
-        yield f"noise within a group: not measured, so it damps nothing: {why}"
+        yield f"noise within a group: not measured, so it reduces no weight: {why}"
     if each["retest"]:
         yield f"test–retest: {each['retest']['words']}"
     if each["order"]:
         order = each["order"]
-        first = f"the first shown wins {_interval(order['first'])} above one half"
-        yield f"order, of {order['pairs']} pairs: {_interval(order['flips'])} flip; {first}"
+        first = f"the reply shown first wins {_interval(order['first'])} more often than half"
+        yield f"order: {_interval(order['flips'])} of {order['pairs']} pairs flip when swapped; {first}"
 
 
-def refuse_without_anchors(campaign: str, anchors: str | None) -> None:
+def require_anchors(campaign: str, anchors: str | None) -> None:
+    """Raise `ConfigError` for a campaign without anchors."""
     if anchors is None:
         raise ConfigError(
-            f"campaign {campaign} has no anchors, so nothing tells how far its judges can be trusted; label some "
-            "replies and name their file as `anchors` in campaign.yaml"
+            f"campaign {campaign} has no anchors, so its judges cannot be audited; label some replies and name their "
+            "file as `anchors` in campaign.yaml"
         )
 
 

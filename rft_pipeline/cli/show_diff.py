@@ -1,22 +1,21 @@
-"""A comparison on the terminal. Prompts and completions are untrusted: shown as plain text, and cut."""
+"""What `rft diff` prints. Prompts and completions are untrusted: they are printed as plain text, and cut."""
 
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from rft_pipeline.cli.console import out
+from rft_pipeline.cli.console import out, table
 from rft_pipeline.cli.words import change, plain, score
 from rft_pipeline.lineage.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
 
 TEXT = 400
-"""Characters of a prompt or completion that are shown; --json has the whole."""
+"""Longest prompt or completion that is printed in full, in characters; --json has all of it."""
 
 LINE = 1000
-"""Of a difference: two settings, cut already."""
+"""The same for a difference: two settings, already cut."""
 
 
 def show(diff: RecordDiff | RubricDiff) -> None:
-    """What differs, what came of it, and the rollouts that moved most."""
+    """The settings that differ, the results that differ, and the rollouts whose rewards differ most."""
     if isinstance(diff, RecordDiff):
         _line(f"A  {diff.a.address}  {diff.a.created}")
         _line(f"B  {diff.b.address}  {diff.b.created}")
@@ -37,30 +36,30 @@ def show(diff: RecordDiff | RubricDiff) -> None:
 
 
 def _outcome(diff: RecordDiff) -> None:
-    _head("came out")
+    _head("results")
     if diff.same_content:
         _line("  the same content")
     changed = {name: pair for name, pair in {**diff.rows, **diff.metrics}.items() if pair[0] != pair[1]}
     if not changed:
         _line("  the same rows and metrics")
         return
-    table = _table("", "A", "B", "B − A")
+    results = table("", numbers=("A", "B", "B − A"))
     for name, (a, b) in changed.items():
-        change = "–" if a is None or b is None else f"{b - a:+.4g}"
-        table.add_row(name, _number(a), _number(b), change)
-    _print(table)
+        results.add_row(name, _number(a), _number(b), "–" if a is None or b is None else f"{b - a:+.4g}")
+    out.print(results)
 
 
 def _scores(scores: ScoreDiff) -> None:
-    table = _table("", "weight A", "B", "scored in both", "rank corr.", "mean A", "B", "shift", "newly unscored")
+    heads = ("weight A", "B", "scored in both", "rank corr.", "mean A", "B", "shift", "newly unscored")
+    criteria = table("", numbers=heads)
     for name, shift in scores.criteria.items():
-        table.add_row(*_cells(name, shift))
-    table.add_row(*(f"[bold]{cell}[/]" if cell else "" for cell in _cells("reward", scores.reward)))
-    _print(table)
+        criteria.add_row(*_cells(name, shift))
+    criteria.add_row(*(f"[bold]{cell}[/]" if cell else "" for cell in _cells("reward", scores.reward)))
+    out.print(criteria)
     if not scores.moved:
-        _line("\nno reward moved")
+        _line("\nno reward differs")
         return
-    _head(f"rewards that moved: {scores.moved_count}" + ("; those that moved most" if scores.moved_count > 1 else ""))
+    _head(f"rewards that differ: {scores.moved_count}" + (", largest first" if scores.moved_count > 1 else ""))
     for place, move in enumerate(scores.moved, start=1):
         _move(place, move)
 
@@ -98,19 +97,8 @@ def _head(text: str) -> None:
 
 
 def _line(text: str) -> None:
-    """As it is: what looks like markup in a rubric or a path is text."""
+    """Print a text as it is; markup in a rubric or a path is printed as text."""
     out.print(Text(text), soft_wrap=True)
-
-
-def _table(*heads: str) -> Table:
-    table = Table(box=None, header_style="bold")
-    for head in heads:
-        table.add_column(head, justify="left" if not head else "right")
-    return table
-
-
-def _print(table: Table) -> None:
-    out.print(Padding(table, (0, 0, 0, 1), expand=False))
 
 
 def _number(value: float | None) -> str:

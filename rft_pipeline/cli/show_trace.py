@@ -1,4 +1,4 @@
-"""Traces on the terminal."""
+"""What `rft trace` prints."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from rft_pipeline.cli.console import out
-from rft_pipeline.cli.words import plain, printable, score
+from rft_pipeline.cli.console import line, out, table
+from rft_pipeline.cli.words import gate, plain, printable, score
 from rft_pipeline.lineage import CriterionTrace, PromptTrace, RecordTrace, RolloutTrace
 from rft_pipeline.lineage.index import EQUAL
 from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, JudgementFacts, RolloutFacts
@@ -18,11 +18,11 @@ from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeMode
 from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound
 
 SHORT = 300
-"""Characters of a text that are shown; `--json` holds all of it."""
+"""Longest text that is printed in full, in characters; `--json` has all of it."""
 
 
 def traced(found: RecordTrace | RolloutTrace | PromptTrace | CriterionTrace) -> None:
-    """A trace in words; `--json` holds more."""
+    """Print a trace; `--json` has more."""
     match found:
         case RecordTrace():
             _record(found)
@@ -37,7 +37,7 @@ def traced(found: RecordTrace | RolloutTrace | PromptTrace | CriterionTrace) -> 
 
 def _record(found: RecordTrace) -> None:
     here = found.records[found.address]
-    out.print(f"[bold]{here.address}[/] {_force(here.in_force)}", highlight=False, soft_wrap=True)
+    line(f"[bold]{here.address}[/] {_state(here.in_force)}")
     _facts(
         {
             "made": f"{here.created}, in {here.seconds:.1f} s",
@@ -57,7 +57,7 @@ def _record(found: RecordTrace) -> None:
     if found.criteria:
         out.print("\n[bold]rubric[/]")
         out.print(_criteria_table(found.criteria))
-        out.print(f"judge: {_judges(found.judges)}", highlight=False, soft_wrap=True)
+        line(f"judge: {_judges(found.judges)}")
     if found.chain:
         out.print()
         out.print(_chain(found.chain))
@@ -70,18 +70,20 @@ def _record(found: RecordTrace) -> None:
 
 
 def _above(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -> None:
-    """What a record was made from, and that from: each record's sources once, those of the chain not again."""
+    """Add what a record was made from, recursively: each record once, and none that the chain shows."""
     deeper = here.stage != "checkpoints"
     for source in here.made_from:
         address = source.address if source.there else next(iter(source.equal), None)
-        gone = "" if source.there or source.address is None else f" [red]{source.address} is gone; equal content:[/]"
-        below = tree.add(f"{source.role}{gone} {_named(found, address)}" if address else f"{source.role}{gone}")
+        deleted = None if source.there else source.address
+        instead = f" [red]{deleted} was deleted; a record with equal content:[/]" if deleted else ""
+        below = tree.add(f"{source.role}{instead} {_named(found, address)}" if address else f"{source.role}{instead}")
         if deeper and address in found.records and address not in shown:
             shown.add(address)
             _above(found, found.records[address], below, shown)
 
 
 def _below(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -> None:
+    """Add what was made from a record, recursively."""
     for use in here.made_into:
         if use.address in shown:
             continue
@@ -92,19 +94,17 @@ def _below(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -
 
 def _named(found: RecordTrace, address: str) -> str:
     here = found.records.get(address)
-    return escape(address) if here is None else f"{escape(address)} {_force(here.in_force)}"
+    return escape(address) if here is None else f"{escape(address)} {_state(here.in_force)}"
 
 
 def _chain(chain: Sequence[ChainLink]) -> Tree:
-    """One branch a checkpoint, newest first, down to the base policy."""
+    """One branch for each checkpoint, newest first, down to the base policy."""
     tree = Tree("[bold]checkpoints, back to the base policy[/]")
     for link in chain:
         branch = tree.add(f"[bold]{link.checkpoint}[/]")
         files = ", ".join(f"{split} {sha[:12]}" for split, sha in link.prompts_files.items())
         criteria = ", ".join(
-            f"{each.name} {each.fingerprint[:8]} × {score(each.weight)}"
-            + ("" if each.gate is None else f" gate ≥ {each.gate}")
-            for each in link.criteria
+            f"{each.name} {each.fingerprint[:8]} × {score(each.weight)}{_gate(each.gate)}" for each in link.criteria
         )
         for name, value in (
             ("policy", link.policy),
@@ -116,30 +116,29 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
             ("judge", _judges(link.judges)),
             ("prompts", f"{link.prompts} (files: {files})" if link.prompts else None),
         ):
-            branch.add(Text(f"{name:<12} {value or 'gone'}"))
-    tree.add(f"[bold]{chain[-1].policy or 'gone'}[/]")
+            branch.add(Text(f"{name:<12} {value or 'deleted'}"))
+    tree.add(f"[bold]{chain[-1].policy or 'deleted'}[/]")
     return tree
 
 
 def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:
-    table = Table("criterion", "fingerprint", "protocol", "weight", "gate", "asks", box=None, header_style="bold")
+    made = table("criterion", "fingerprint", "protocol", "weight", "gate", "asks")
     for each in criteria:
-        gate = "" if each.gate is None else f"≥ {each.gate}"
         asks = {name: value for name, value in each.asks["judge"].items() if name != "protocol"}
-        row = (each.name, each.fingerprint, each.protocol, score(each.weight), gate, escape(plain(_pairs(asks), 160)))
-        table.add_row(*row)
-    return table
+        identity = (each.name, each.fingerprint, each.protocol)
+        made.add_row(*identity, score(each.weight), gate(each.gate), escape(plain(_pairs(asks), 160)))
+    return made
 
 
 def _rollout(found: RolloutTrace) -> None:
     here = found.rollout
-    out.print(f"[bold]rollout {here.rollout_id}[/]", highlight=False)
+    line(f"[bold]rollout {here.rollout_id}[/]")
     _prompt_head(found.prompt)
     _facts(
         {
             "policy": _policy(here),
             "sampling": f"{here.sampling}, sample {here.sample_index}",
-            "tokens": f"{here.tokens or 'not told'}, finish reason {here.finish_reason}",
+            "tokens": f"{here.tokens or 'unknown'}, finish reason {here.finish_reason}",
             "records": ", ".join(here.records) or "none",
         }
     )
@@ -149,56 +148,54 @@ def _rollout(found: RolloutTrace) -> None:
     out.print(_judgements(here.judgements) if here.judgements else "no judgements")
     _batches(here)
     trained = ", ".join(found.trained) or "none"
-    out.print(f"\n[bold]checkpoints it trained[/]: {trained}", highlight=False, soft_wrap=True)
+    line(f"\n[bold]checkpoints trained on it[/]: {trained}")
 
 
 def _policy(here: RolloutFacts) -> str:
-    return f"{', '.join(here.policy_records) or 'no record of it any more'} (content {here.policy})"
+    return f"{', '.join(here.policy_records) or 'its record was deleted'} (content {here.policy})"
 
 
 def _judgements(judgements: Iterable[JudgementFacts]) -> Table:
-    table = Table("criterion", "version", "judge", "score", "status", "reason", "raw", box=None, header_style="bold")
+    made = table("criterion", "version", "judge", "score", "status", "reason", "raw")
     for each in judgements:
         texts = [escape(plain(text or "", 160)) for text in (each.reason, each.raw)]
         judge = each.judge if each.judge == "rule" else f"{each.protocol} {each.judge[:8]}"
-        table.add_row(each.criterion, each.fingerprint[:8], judge, score(each.score), each.status, *texts)
-    return table
+        made.add_row(each.criterion, each.fingerprint[:8], judge, score(each.score), each.status, *texts)
+    return made
 
 
 def _batches(here: RolloutFacts) -> None:
-    table = Table("record", "reward", "advantage", "excluded", "labelled by people", "", box=None, header_style="bold")
+    made = table("record", "reward", "advantage", "excluded", "labelled by people", "")
     for batch in here.batches:
-        told = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no", ", ".join(batch.labelled))
-        table.add_row(batch.address, *told, f"{'gated ' if batch.gated else ''}{_force(batch.in_force)}")
+        facts = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no", ", ".join(batch.labelled))
+        made.add_row(batch.address, *facts, f"{'gated ' if batch.gated else ''}{_state(batch.in_force)}")
     for report in here.evaluations:
-        told = (score(report.reward), "", "held out", "")
-        table.add_row(report.address, *told, f"{'gated ' if report.gated else ''}{_force(report.in_force)}")
+        state = f"{'gated ' if report.gated else ''}{_state(report.in_force)}"
+        made.add_row(report.address, score(report.reward), "", "held out", "", state)
     out.print()
-    out.print(table if table.row_count else "in no reward batch or eval report")
+    out.print(made if made.row_count else "in no reward batch or eval report")
     for batch in here.batches:
         if batch.group_weights:
-            left = _pairs({name: score(weight) for name, weight in batch.group_weights.items()})
-            line = f"{batch.address}: the judge's noise leaves of each criterion in this group: {left}"
-            out.print(line, highlight=False, soft_wrap=True)
+            kept = _pairs({name: score(weight) for name, weight in batch.group_weights.items()})
+            line(f"{batch.address}: weights kept in this group, because of the judge's noise: {kept}")
 
 
 def _prompt(found: PromptTrace) -> None:
-    out.print(f"[bold]prompt {found.prompt.prompt_id}[/]", highlight=False)
+    line(f"[bold]prompt {found.prompt.prompt_id}[/]")
     _prompt_head(found.prompt)
     out.print()
     out.print(_rounds_table(found.rounds) if found.rounds else "in no reward batch or eval report")
-    heads = ("rollout", "policy", "tokens", "scores", "reward", "advantage", "completion")
-    table = Table(*heads, box=None, header_style="bold")
+    rollouts = table("rollout", "policy", "tokens", "scores", "reward", "advantage", "completion")
     for each in found.rollouts:
         policy = each.policy_records[0] if each.policy_records else each.policy
-        texts = (escape(plain(each.completion, 80)),)
-        table.add_row(each.rollout_id, policy, str(each.tokens), *_judged(each), *texts)
+        completion = escape(plain(each.completion, 80))
+        rollouts.add_row(each.rollout_id, policy, str(each.tokens), *_judged(each), completion)
     out.print()
-    out.print(table if table.row_count else "no rollouts")
+    out.print(rollouts if rollouts.row_count else "no rollouts")
 
 
 def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
-    """Scores, reward and advantage in the record in force, else in the newest."""
+    """Scores, reward and advantage in the current record, or in the newest if none is current."""
     found: list[BatchFacts | EvaluationFacts] = [*rollout.batches, *rollout.evaluations]
     if not found:
         return "", "", ""
@@ -208,35 +205,37 @@ def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
 
 
 def _rounds_table(rounds: Iterable[PromptRound]) -> Table:
-    heads = ("campaign", "round", "split", "rollouts", "mean reward", "record", "trained")
-    table = Table(*heads, box=None, header_style="bold")
+    made = table("campaign", "round", "split", "rollouts", "mean reward", "record", "trained")
     for each in rounds:
-        record = f"{each.record} {_force(each.in_force)}"
+        record = f"{each.record} {_state(each.in_force)}"
         counts = (str(each.rollouts), score(each.mean_reward))
-        table.add_row(each.campaign, str(each.round), each.split, *counts, record, ", ".join(each.checkpoints))
-    return table
+        made.add_row(each.campaign, str(each.round), each.split, *counts, record, ", ".join(each.checkpoints))
+    return made
 
 
 def _prompt_head(prompt: PromptFacts) -> None:
     names = dict.fromkeys(f"{each.record.partition('/')[0]}: {each.id} ({each.split})" for each in prompt.names)
-    text = "gone: no record of prompts holds it" if prompt.text is None else plain(prompt.text, SHORT)
+    text = "deleted: no prompts record has it" if prompt.text is None else plain(prompt.text, SHORT)
     _facts({"prompt": f"{prompt.prompt_id} {', '.join(names)}", "text": text})
 
 
 def _criterion(version: CriterionVersion) -> None:
-    out.print(f"[bold]criterion {version.fingerprint}[/] {', '.join(version.names)}", highlight=False)
+    line(f"[bold]criterion {version.fingerprint}[/] {', '.join(version.names)}")
     asks = {"first used": version.created, **version.asks["judge"]}
     _facts({name: value if isinstance(value, str) else _pairs({"": value}) for name, value in asks.items()})
     judged = Tree("[bold]judged in[/]")
     for each in version.judge_scores:
         by = each.judge if each.judge == "rule" else f"judge {each.judge}"
-        judged.add(f"{each.address} {_force(each.in_force)} mean {score(each.mean)}, {by}")
+        judged.add(f"{each.address} {_state(each.in_force)} mean {score(each.mean)}, {by}")
     for address in version.eval_reports:
         judged.add(f"{address} [dim]held out[/]")
     out.print(judged)
     if version.unweighted:
-        out.print(f"without weight in {', '.join(version.unweighted)}", highlight=False, soft_wrap=True)
-    for title, influences in (("trained on it", version.direct), ("trained on from those", version.by_descent)):
+        line(f"without weight in {', '.join(version.unweighted)}")
+    for title, influences in (
+        ("trained on it", version.direct),
+        ("trained from these", version.by_descent),
+    ):
         tree = Tree(f"[bold]{title}[/]")
         for influence in influences:
             tree.add(_influence(influence))
@@ -246,16 +245,19 @@ def _criterion(version: CriterionVersion) -> None:
 
 def _influence(each: Influence) -> str:
     share = "" if each.weight is None else f", weight {each.weight:.3f}"
-    gate = "" if each.gate is None else f", gate ≥ {each.gate}"
     by = f" [dim](by {EQUAL})[/]" if each.by == EQUAL else ""
-    return f"{each.address} {_force(each.in_force)} from {each.via}{share}{gate}{by}"
+    return f"{each.address} {_state(each.in_force)} from {each.via}{share}{_gate(each.gate)}{by}"
 
 
 def _facts(facts: dict[str, str | None]) -> None:
-    """Names and values one below the other; those that are empty are left out."""
+    """Names and values, one a line, without empty values."""
     for name, value in facts.items():
         if value:
             out.print(Text(f"  {name:<14} {value}"), soft_wrap=True)
+
+
+def _gate(bound: float | None) -> str:
+    return "" if bound is None else f", gate {gate(bound)}"
 
 
 def _judges(judges: Iterable[JudgeModel]) -> str:
@@ -266,8 +268,8 @@ def _judges(judges: Iterable[JudgeModel]) -> str:
     return ", ".join(shown) or "rules only"
 
 
-def _force(in_force: bool) -> str:
-    return "[green]in force[/]" if in_force else "[dim]not in force[/]"
+def _state(current: bool) -> str:
+    return "[green]current[/]" if current else "[dim]not current[/]"
 
 
 def _pairs(values: dict[str, Any]) -> str:

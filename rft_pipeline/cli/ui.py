@@ -1,22 +1,31 @@
-"""`rft ui`: serve the Dagster UI (with its daemon) and the MLflow UI until interrupted."""
+"""`rft ui`."""
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
 
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
-from rft_pipeline.pipeline.tracking import mlflow_url
-from rft_pipeline.runs import code_location, dagster_home
 from rft_pipeline.store import Home
 
 
-def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
-    """Start both servers and print their addresses. When one ends, stop the other and raise `RftError`.
+def ui(
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Serve the Dagster UI (with its daemon) and the MLflow UI on this machine until interrupted.
 
-    When MLFLOW_TRACKING_URI names a tracking server, its UI is used, and no MLflow server is started.
+    If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is started.
     """
+    from rft_pipeline.pipeline.tracking import mlflow_url
+    from rft_pipeline.runs import code_location, dagster_home
+
+    home = Home.find()
     remote = home.mlflow_uri.startswith("http")
     addresses = {
         "RFT_DAGSTER_URL": f"http://127.0.0.1:{dagster_port}",
@@ -40,17 +49,10 @@ def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
         name: subprocess.Popen([sys.executable, *arguments], env=environment, cwd=folder)
         for name, arguments in commands.items()
     }
-    out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}", highlight=False)
-    out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}", highlight=False)
+    out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}")
+    out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}")
     try:
-        while not any(process.poll() is not None for process in running.values()):
-            time.sleep(0.5)
-        ended = [
-            f"{name} ended with exit code {process.returncode}"
-            for name, process in running.items()
-            if process.poll() is not None
-        ]
-        raise RftError(f"{', '.join(ended)}; is its port in use?")
+        _wait_until_one_ends(running)
     except KeyboardInterrupt:
         out.print("stopping")
     finally:
@@ -58,3 +60,12 @@ def serve(home: Home, dagster_port: int, mlflow_port: int) -> None:
             process.terminate()
         for process in running.values():
             process.wait()
+
+
+def _wait_until_one_ends(running: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
+    """Raise `RftError` when a server ends; both run until they are interrupted."""
+    while True:
+        for name, process in running.items():
+            if process.poll() is not None:
+                raise RftError(f"{name} ended with exit code {process.returncode}; is its port in use?")
+        time.sleep(0.5)

@@ -62,4 +62,4 @@ def _lines(run: RunState, screen: Console, stop: threading.Event) -> None:
             printed = time.monotonic()
             states |= run.unfinished()
         for key, state in states.items():
-            screen.print(escape(f"{key}: {state}"), highlight=False, soft_wrap=True)
+            screen.print(escape(f"{key}: {state}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Numbers and untrusted texts as they stand on the terminal."""
+"""Numbers and untrusted texts, as the terminal shows them."""
 
 
 def score(value: float | None) -> str:
@@ -9,12 +9,16 @@ def change(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}"
 
 
+def gate(value: float | None) -> str:
+    return "" if value is None else f"≥ {value}"
+
+
 def printable(text: str) -> str:
-    """Without control characters: a completion must not steer the terminal."""
+    """The text without control characters, which could change the terminal."""
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def plain(text: str, longest: int) -> str:
-    """A text that nobody vouches for, printable, on one line and cut."""
+    """An untrusted text: printable, on one line, and cut to `longest` characters."""
     shown = printable(" ".join(text.split()))
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

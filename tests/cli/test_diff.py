@@ -21,7 +21,7 @@ def test_two_records_are_shown_with_inputs_criteria_and_rollouts(rft: Rft, finis
     said = rft("diff", f"{SCORES}@previous", SCORES)
     assert said.code == 0
     assert 'criterion "says_enough": judge.rule.min_words 6 → 3' in said.out
-    table, moved = said.out.split("rewards that moved")
+    table, moved = said.out.split("rewards that differ")
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines() if line.strip()}
     assert rows["has_an_e"][:4] == ["0.14", "0.14", "16", "1.000"]
     assert rows["says_enough"][:3] == ["0.29", "0.29", "16"]

@@ -32,7 +32,7 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     said = rft("labels", "import", "tiny", str(path))
     assert said.code == 0
     counts, heading, *rows = said.out.splitlines()
-    assert counts == "24 new labels, 0 changed, 0 as they were by [bold]Anna; 0 rows without a label, 0 left out"
+    assert counts == "24 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert heading.split("  ")[0].strip() == "mean"
     assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
     again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
@@ -74,7 +74,7 @@ def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy:
     said = rft("labels", "import", "tiny", drawn["file"], "--skip-wrong")
     assert said.code == 0
     assert said.err.count("left out") == 4
-    assert said.out == "0 new labels, 0 changed, 0 as they were; 0 rows without a label, 4 left out\n"
+    assert said.out == "0 new labels, 0 changed, 0 unchanged; 0 rows without a label, 4 left out\n"
 
 
 def test_a_campaign_that_is_not_there_is_one_message(rft: Rft, finished_home: Path) -> None:

@@ -53,8 +53,8 @@ def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: 
     assert in_force() == 1
     said = rft("rollback", "tiny")
     assert said.code == 0
-    assert "no round is the champion and base is in force again, instead of round 1 (tiny/round_1/" in said.out
-    assert "`rft promote tiny` brings it back" in said.out
+    assert "there is no champion; base replaces round 1 (tiny/round_1/" in said.out
+    assert "`rft promote tiny` promotes it again" in said.out
     assert_one_message(rft("rollback", "tiny"), "tiny has no champion")
     assert rft("promote", "tiny").code == 0
     assert in_force() == 1

@@ -36,7 +36,7 @@ def test_nothing_new_runs_nothing_and_says_so(finished_copy: Path, rft: Rft) -> 
     set_up(finished_copy)
     said = rft("retrain", "tiny")
     assert said.code == 0
-    assert "no cycle begins: nothing new: no file matches" in said.out
+    assert "no new cycle: nothing new: no file matches" in said.out
     assert not (finished_copy.parents[1] / "home" / "dagster" / "rft_run.log").exists()
 
 
@@ -54,7 +54,7 @@ def test_a_cycle_is_launched_from_the_champion_on_the_drawn_prompts(
     monkeypatch.setattr("rft_pipeline.cli.launch.launch", launch)
     said = rft("retrain", "tiny")
     assert said.code == 0, said.err
-    assert "cycle 1 is in force" in said.out
+    assert "current cycle: 1, " in said.out
     tags = {"rft/cycle": "1", "rft/champion": champion}
     assert launched == [(f"champion:tiny@{champion}", "../../home/cycles/tiny/1/prompts.jsonl", tags)]
 
@@ -72,5 +72,5 @@ def test_a_run_that_goes_on_keeps_its_prompts(finished_copy: Path, rft: Rft) -> 
             tags={"rft/campaign": "tiny"},
             status=dg.DagsterRunStatus.NOT_STARTED,
         )
-    assert_one_message(rft("retrain", "tiny"), "a run of tiny is going on and would change its prompts midway")
+    assert_one_message(rft("retrain", "tiny"), "tiny has an unfinished run, whose prompts a new cycle would change")
     assert newest(Home.find(), "tiny") is None

@@ -20,7 +20,7 @@ def first_rollout() -> str:
 def test_a_checkpoint_is_shown_with_its_chain(rft: Rft, finished_home: Path) -> None:
     said = rft("trace", "tiny/round_2/checkpoints")
     assert said.code == 0
-    for part in ("in force", "learning_rate 0.001", "MLflow run", "checkpoints, back to the base policy", "0.286"):
+    for part in ("current", "learning_rate 0.001", "MLflow run", "checkpoints, back to the base policy", "0.286"):
         assert part in said.out
     assert said.out.index("├── tiny/round_2/checkpoints/") < said.out.index("├── tiny/round_1/checkpoints/")
     assert "└── tiny/policy/" in said.out

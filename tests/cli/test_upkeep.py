@@ -41,7 +41,7 @@ def test_the_command_says_what_it_would_free_and_frees_it(rft: Rft, finished_cop
     assert line.strip().split("  ")[0] == "records that nothing reaches"
     assert line.split()[-4:] == ["1", "records", "1.5", "kB"]
     assert total.split() == ["total", "1.5", "kB"]
-    assert last.startswith("nothing was changed; `rft gc --yes` frees it.")
+    assert last.startswith("nothing was deleted; `rft gc --yes` deletes it.")
     assert folder.exists()
     freed = json.loads(rft("gc", "--yes", "--json").out)
     assert (freed["freed"], freed["bytes"]) == (True, 1500)

@@ -233,7 +233,7 @@ def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
     said = " ".join(capsys.readouterr().out.split())
     assert "kind anchors trains 1.00 24/24 1.00 (1.00–1.00)" in said
     assert f"and {people['measured']} rollouts" in said
-    assert "people among themselves: κ 0.88, Krippendorff α 0.88" in said
+    assert "between people: κ 0.88, Krippendorff α 0.88" in said
     assert "test–retest: 6 replies judged twice: mean |Δ| 0.0000, largest 0.0000" in said
 
 

@@ -1,0 +1,84 @@
+"""`rft report`, `rft diff` and `rft trace`: they only read the store (a diff of rubrics may judge rollouts)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rft_pipeline.cli import console
+from rft_pipeline.cli.options import AsJson, Name, load
+from rft_pipeline.store import Home
+
+
+def report(campaign: Name, as_json: AsJson = False) -> None:
+    """Show the held-out reward of the base policy and of every round, and the path of the report page."""
+    from rft_pipeline.cli import show
+
+    home = Home.find()
+    loaded = load(home, campaign)
+    if as_json:
+        console.print_json(show.report_summary(home, loaded))
+    else:
+        show.rounds(home, loaded)
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="RECORD_A|CAMPAIGN", help="A record, or a campaign with --rubric.")],
+    b: Annotated[str | None, typer.Argument(metavar="RECORD_B", help="A record of the same stage.")] = None,
+    rubric: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Two rubric files to score stored rollouts by.")
+    ] = None,
+    round_: Annotated[
+        int | None,
+        typer.Option("--round", min=1, help="With --rubric: the round of the rollouts; default: the last finished."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two records of a stage, or two rubrics on the same rollouts.
+
+    A record is named by its key (the current record of support_reply/round_1/judge_scores; add @previous for the one
+    before), its address (key/fingerprint), or at least six digits of its fingerprint.
+    """
+    from rft_pipeline.cli import show_diff
+    from rft_pipeline.lineage import diff as diffing
+    from rft_pipeline.store import RecordStore
+
+    home = Home.find()
+    found: diffing.RecordDiff | diffing.RubricDiff
+    if rubric is not None and b is None:
+        with console.progress_lines():
+            found = diffing.compare_rubrics(load(home, a), home, *rubric, round_)
+    elif rubric is None and b is not None and round_ is None:
+        records = RecordStore(home.store)
+        found = diffing.compare_records(records, diffing.named(records, a), diffing.named(records, b))
+    else:
+        raise typer.BadParameter("name two records, or one campaign with --rubric OLD NEW (and optionally --round)")
+    if as_json:
+        console.print_json(found.as_json())
+    else:
+        show_diff.show(found)
+
+
+def trace(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A record (key, address, or 6 digits of its fingerprint), a rollout_id, a prompt (prompt_id, or its "
+            "id in your file), or a criterion (campaign:name, or 6 digits of its fingerprint).",
+            show_default=False,
+        ),
+    ],
+    campaign: Annotated[str | None, typer.Option(help="Search only this campaign.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what something was made from and what was made from it."""
+    from dataclasses import asdict
+
+    from rft_pipeline import lineage
+    from rft_pipeline.cli.show_trace import traced
+
+    found = lineage.trace(Home.find(), what, campaign)
+    if as_json:
+        console.print_json(asdict(found))
+    else:
+        traced(found)

@@ -1,0 +1,101 @@
+"""`rft check`, `rft plan`, `rft run` and `rft audit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rft_pipeline.cli import console
+from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, load, require_round, round_number
+from rft_pipeline.errors import RftError
+from rft_pipeline.store import Home
+
+
+def check(campaign: MaybeName = None) -> None:
+    """Validate a campaign's settings, rubric, prompts, anchors and interaction logs. No model is loaded."""
+    home = Home.find()
+    if campaign is not None:
+        _check(home, campaign)
+        return
+    valid = [_is_valid(home, name) for name in home.campaigns()]
+    if not all(valid):
+        raise typer.Exit(1)
+
+
+def _check(home: Home, campaign: str) -> None:
+    from rft_pipeline.check import check_campaign
+    from rft_pipeline.cli import show
+    from rft_pipeline.pipeline.log_checks import check_logs
+
+    found = check_campaign(home.campaign_folder(campaign), home.models, home.store)
+    show.checked(found, check_logs(found.campaign, home))
+
+
+def _is_valid(home: Home, campaign: str) -> bool:
+    """Check one of several campaigns: print its error, if any, so that the next one is checked too."""
+    try:
+        _check(home, campaign)
+    except RftError as error:
+        console.fail(f"{campaign}: {error}")
+        return False
+    return True
+
+
+def plan(
+    campaign: Name,
+    rubric: Annotated[Path | None, typer.Option(help="Plan with this file as the rubric.")] = None,
+    start: Start = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what `rft run` would make and skip, why, and how long it would take. Nothing is run."""
+    from rft_pipeline.campaign import with_rubric
+    from rft_pipeline.cli import show
+    from rft_pipeline.pipeline import plan as planning
+
+    home = Home.find()
+    loaded = load(home, campaign)
+    if rubric is not None:
+        loaded = with_rubric(loaded, rubric)
+    planned = planning.plan(loaded, home, round_number(start))
+    if as_json:
+        console.print_json(planning.as_json(planned))
+    else:
+        show.planned(planned)
+
+
+def run(
+    campaign: Name,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Last round to make; default: all rounds.")] = None,
+    start: Start = None,
+) -> None:
+    """Run a campaign's Dagster job. Unchanged stages come from the store."""
+    from rft_pipeline.cli import show
+    from rft_pipeline.cli.launch import launch
+
+    home = Home.find()
+    loaded = check_and_load(home, campaign)
+    require_round(loaded, rounds, "--rounds")
+    launch(home, loaded, rounds or loaded.rounds, round_number(start))
+    show.rounds(home, loaded)
+
+
+def audit(campaign: Name, as_json: AsJson = False) -> None:
+    """Judge the anchors and show how far each judge can be trusted.
+
+    If campaign.yaml has an `audit` block, also show the weight that each criterion keeps in training.
+    """
+    from rft_pipeline.campaign import Audit
+    from rft_pipeline.cli import show_audit
+    from rft_pipeline.cli.launch import launch
+    from rft_pipeline.pipeline import Pipeline
+
+    home = Home.find()
+    loaded = check_and_load(home, campaign)
+    show_audit.require_anchors(campaign, loaded.anchors)
+    if loaded.audit is not None:
+        launch(home, loaded, rounds=0)
+    else:  # the campaign's graph has no audit: run the stage alone; nothing reads its record
+        audited = loaded.model_copy(update={"audit": Audit()})
+        for stage in ("rubric", "labels", "judge_audit"):
+            Pipeline(home).run(audited, stage)
+    show_audit.audited(home, campaign, as_json=as_json)
