@@ -13,7 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Reinforcement fine-tuning with LLM judges: versioned, cacheable stages on Dagster and MLflow.",
 )
 

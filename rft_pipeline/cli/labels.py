@@ -8,7 +8,11 @@ import typer
 from rft_pipeline.cli.options import AsJson, Name
 from rft_pipeline.store import Home
 
-app = typer.Typer(no_args_is_help=True, help="Have people label rollouts: export a file, fill it in, import it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Have people label rollouts: export a file, fill it in, import it.",
+)
 
 
 @app.command(epilog="Example: rft labels export support_reply --n 60")

@@ -189,7 +189,7 @@ def test_an_eval_prompt_that_was_trained_on_is_refused(rft: Rft, tiny_campaign: 
 
 
 def test_more_rounds_than_the_campaign_has_are_refused(rft: Rft, tiny_campaign: Path) -> None:
-    assert_one_message(rft("run", "tiny", "--rounds", "3"), "--rounds 3: tiny has 2", "campaign.yaml")
+    assert_one_message(rft("run", "tiny", "--rounds", "3"), "--rounds 3: tiny has rounds 1 to 2", "campaign.yaml")
 
 
 def test_errors_before_a_run_leave_every_record_as_it_was(rft: Rft, finished_copy: Path) -> None:
