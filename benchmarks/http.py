@@ -27,8 +27,7 @@ from rft_pipeline.campaign import Server
 from rft_pipeline.cli import console
 from rft_pipeline.engines import ChatReply, ChatRequest
 from rft_pipeline.engines.openai import OpenAIEngine
-from rft_pipeline.judges import Status, make_judge
-from rft_pipeline.judges.protocols import BinaryJudge
+from rft_pipeline.judges import BinaryJudge, Status, make_judge
 from rft_pipeline.rules import Rollout
 
 GOAL = 0.9

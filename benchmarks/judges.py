@@ -38,15 +38,16 @@ from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges import Judge, make_judge
-from rft_pipeline.judges.protocols import (
+from rft_pipeline.judges import (
     AnyJudge,
     BinaryJudge,
     ClozeJudge,
     ContrastJudge,
+    Judge,
     PanelJudge,
     RelevanceJudge,
     RuleJudge,
+    make_judge,
 )
 from rft_pipeline.prompts.reading import read_anchors
 from rft_pipeline.stats import Interval

@@ -27,7 +27,7 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import console
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges.protocols import ContrastJudge
+from rft_pipeline.judges import ContrastJudge
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.records import RECORD
 

@@ -49,9 +49,8 @@ from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import make_judge
+from rft_pipeline.judges import ClozeJudge, ContrastJudge, RelevanceJudge, make_judge
 from rft_pipeline.judges.likelihood import mean_logprob
-from rft_pipeline.judges.protocols import ClozeJudge, ContrastJudge, RelevanceJudge
 from rft_pipeline.rules import Rollout
 
 SPEED_GOAL = 1.6

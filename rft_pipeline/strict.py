@@ -1,10 +1,13 @@
 """The base of every config model: frozen, and a key it does not know is an error that lists those it does."""
 
 import difflib
+import operator
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Strict(BaseModel):
@@ -33,6 +36,11 @@ class Strict(BaseModel):
         plain = self.model_dump(mode="json", exclude=set(self.RUNTIME))
         nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
         return {**plain, **nested}
+
+
+def tagged_union(models: Iterable[type[BaseModel]], tag: str) -> Any:
+    """The union of these models as the type of a field; the value of the field `tag` says which one is meant."""
+    return Annotated[reduce(operator.or_, models), Field(discriminator=tag)]
 
 
 def explain(path: Path, error: ValidationError) -> str:

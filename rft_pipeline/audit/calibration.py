@@ -12,7 +12,7 @@ import numpy as np
 from rft_pipeline.audit.agreement import folds
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.resample import Resamples
-from rft_pipeline.judges.protocols import Squash
+from rft_pipeline.judges import Squash
 from rft_pipeline.stats import Interval
 
 Method = Literal["platt", "isotonic"]

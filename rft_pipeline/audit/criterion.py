@@ -39,7 +39,6 @@ from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges.protocols import GradedJudge, ModelProtocol
 from rft_pipeline.stats import Interval
 
 EXAMPLES = 3
@@ -146,7 +145,7 @@ def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
 def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
     """Labels count from 0 to this: to 1, or by grades where labels lie between."""
     between = judged.filter((pl.col("label") > 0) & (pl.col("label") < 1)).height
-    return len(criterion.judge.grades) - 1 if isinstance(criterion.judge, GradedJudge) and between else 1
+    return len(criterion.judge.levels) - 1 if criterion.judge.levels and between else 1
 
 
 def _evidence(
@@ -250,7 +249,7 @@ def _not_measured(
         found["retest"] = "a panel is as steady as its members; audit them as criteria of their own"
     elif not judged["repeated"].any():
         found["retest"] = "no anchor was asked about twice (audit.probed_anchors)"
-    if criterion.judge.protocol in ("pairwise", "listwise") and order is None:
+    if criterion.judge.COMPARES_GROUP and order is None:
         found["order"] = "no judgement holds the order in which its replies were shown"
     if judged["by"].null_count() == judged.height:
         found["own_family"] = "the anchors do not say who wrote the replies (`by`)"
@@ -261,8 +260,7 @@ def _not_measured(
 
 def is_deterministic(criterion: Criterion) -> bool:
     """Whether a judge reads its score off a forward pass, with nothing written or sampled."""
-    judge = criterion.judge
-    return isinstance(judge, ModelProtocol) and judge.NEEDS != "asker"
+    return criterion.judge.ENGINE in ("scorer", "rewarder")
 
 
 def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:

@@ -6,7 +6,6 @@ from rft_pipeline.audit import PROBES
 from rft_pipeline.campaign.addresses import REPLY, as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges.protocols import GROUPED
 
 WHOLE = ""
 """The probe of a reply as it is."""
@@ -89,7 +88,7 @@ def rows_to_retest(asked: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion
 
 
 def compares(criterion: Criterion) -> bool:
-    return any(each.judge.protocol in GROUPED for each in criterion.members or (criterion,))
+    return any(each.judge.COMPARES_GROUP for each in criterion.members or (criterion,))
 
 
 def judgements_of(

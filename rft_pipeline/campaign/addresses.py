@@ -15,15 +15,13 @@ import polars as pl
 from rft_pipeline.campaign import Campaign, Sampling, SystemIn
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import fingerprint, seed_of
-from rft_pipeline.judges.protocols import DEFAULT_JUDGE, GROUPED, ModelProtocol, RuleJudge
+from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.store.tables import judgement_id, rollout_id
 
 BY_RULE = "rule"
 """The judge of a criterion that no model decides."""
-SEE_ALL = frozenset({"rule", "python"})
-"""Protocols of functions, which see all that is known of a rollout."""
 REPLY = ("messages", "completion", "finish_reason", "fields")
 """The columns of a reply that its judges may see."""
 
@@ -119,7 +117,7 @@ def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
         return BY_RULE
     if criterion.members:
         return fingerprint([judge_of(member, judges) for member in criterion.members])
-    return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelProtocol) else BY_RULE
+    return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelJudge) else BY_RULE
 
 
 def retest_judge_id(judge: str) -> str:
@@ -133,7 +131,7 @@ def judges_for_alarms(campaign: Campaign, judges: Mapping[str, str], round_: int
 
     `checkpoint` is the content hash of the round's checkpoint: other rounds of the same number ask again as well.
     """
-    served = {judge_source(name) for name, judge in campaign.used_judges.items() if judge.is_served}
+    served = {judge_source(name) for name in campaign.served_judges}
     return {
         name: fingerprint([content, round_, checkpoint]) if name in served else content
         for name, content in judges.items()
@@ -166,14 +164,11 @@ def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> di
     """
     found: dict[str, str] = {}
     for criterion in criteria:
-        match criterion.judge:
-            case RuleJudge():
-                continue
-            case ModelProtocol(by=by) if by == DEFAULT_JUDGE:
-                found[DEFAULT_JUDGE] = judge_of(criterion, judges)
-            case _:
-                found[f"judge.{criterion.name}"] = judge_of(criterion, judges)
-                found |= judge_inputs(criterion.members, judges)
+        if isinstance(criterion.judge, ModelJudge) and criterion.judge.by == DEFAULT_JUDGE:
+            found[DEFAULT_JUDGE] = judge_of(criterion, judges)
+        elif isinstance(criterion.judge, ModelJudge) or criterion.members:
+            found[f"judge.{criterion.name}"] = judge_of(criterion, judges)
+            found |= judge_inputs(criterion.members, judges)
     return found
 
 
@@ -210,8 +205,8 @@ def judged_criteria_in(payload: Mapping[str, Any]) -> list[JudgedCriterion]:
         members = criterion["judge"].get("members", ())
         for place, asked in enumerate((criterion, *members)):
             full = f"{name}.{place}" if place else name
-            by_rule = asked["judge"]["protocol"] == "rule"
-            judge = BY_RULE if by_rule else inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, ""))
+            asks_model = PROTOCOLS[asked["judge"]["protocol"]].ENGINE is not None
+            judge = inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, "") if asks_model else BY_RULE)
             found.append(JudgedCriterion(full, asked, judge))
     return found
 
@@ -249,25 +244,26 @@ def readable_prompt(messages: str) -> str:
 def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
     """What a criterion's judge is shown of each rollout.
 
-    All see the texts, the prompt's own system turn among them; a model a good answer where the criterion says so; a
-    rule also how the reply ended and the prompt's fields; a protocol that compares, all different replies to the same
-    prompt among `views`.
+    Every judge sees the texts and the prompt's own system turn. A model also sees a good answer if the criterion says
+    so. A protocol that sees all also sees how the reply ended and the prompt's fields. A protocol that compares also
+    sees all different replies to the same prompt among `views`.
     """
-    asked = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
+    judges = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
+    protocols = [PROTOCOLS[judge["protocol"]] for judge in judges]
     parts: list[list[Any]] = [
         [view.prompt, view.completion, *([{"system": view.system}] if view.system else [])] for view in views
     ]
-    if any(judge["protocol"] in SEE_ALL for judge in asked):
+    if any(protocol.SEES_ALL for protocol in protocols):
         for part, view in zip(parts, views, strict=True):
             part += [view.finish_reason, dict(view.fields)]
-    elif any(judge.get("reference") for judge in asked):
+    elif any(judge.get("reference") for judge in judges):
         for part, view in zip(parts, views, strict=True):
             part.append({REFERENCE: view.fields.get(REFERENCE)})
-    if any(judge["protocol"] in GROUPED for judge in asked):
+    if any(protocol.COMPARES_GROUP for protocol in protocols):
         replies: dict[tuple[str, str], set[str]] = defaultdict(set)
         for view in views:
             replies[view.group_key].add(view.completion)
-        groups = {asked: fingerprint(sorted(group)) for asked, group in replies.items()}
+        groups = {key: fingerprint(sorted(group)) for key, group in replies.items()}
         for part, view in zip(parts, views, strict=True):
             part.append({"group": groups[view.group_key]})
     return [fingerprint(part) for part in parts]

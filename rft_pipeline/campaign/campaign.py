@@ -13,7 +13,7 @@ from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
 from rft_pipeline.campaign.rubric import Criterion, Rubric
 from rft_pipeline.campaign.running import Checks, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
-from rft_pipeline.judges.protocols import DEFAULT_JUDGE, ModelProtocol
+from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rewards.settings import Reward
 from rft_pipeline.strict import Strict
 from rft_pipeline.trainers.settings import Training
@@ -72,17 +72,18 @@ class Campaign(Strict):
     def _judges_can_judge(self) -> Self:
         judges = self.all_judges
         for each in self.single_criteria:
-            if not isinstance(each.judge, ModelProtocol):
+            if not isinstance(each.judge, ModelJudge):
                 continue
             if each.judge.by not in judges:
                 raise ValueError(
                     f"criterion {each.name} is judged by {each.judge.by!r}; the judges are {', '.join(judges)}"
                 )
-            if judges[each.judge.by].is_served and each.judge.NEEDS != "asker":
+            if judges[each.judge.by].is_served and each.judge.ENGINE != "asker":
+                in_words = ", ".join(name for name, protocol in PROTOCOLS.items() if protocol.ENGINE == "asker")
                 raise ValueError(
                     f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, and "
-                    f"{each.judge.by!r} is served, so that it only answers in words; use binary, graded, "
-                    "listwise or pairwise, or a judge with weights here"
+                    f"{each.judge.by!r} is served, so that it only answers in words; use one of {in_words}, "
+                    "or a judge with weights here"
                 )
         return self
 
@@ -113,8 +114,13 @@ class Campaign(Strict):
     @property
     def used_judges(self) -> dict[str, JudgeModel]:
         """Those that a criterion asks."""
-        wanted = {each.judge.by for each in self.single_criteria if isinstance(each.judge, ModelProtocol)}
+        wanted = {each.judge.by for each in self.single_criteria if isinstance(each.judge, ModelJudge)}
         return {name: judge for name, judge in self.all_judges.items() if name in wanted}
+
+    @property
+    def served_judges(self) -> frozenset[str]:
+        """The names of those that a server holds."""
+        return frozenset(name for name, judge in self.all_judges.items() if judge.is_served)
 
     @cached_property
     def anchors_path(self) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges.protocols import VERSIONS, AnyJudge, PanelJudge, RuleJudge
+from rft_pipeline.judges import AnyJudge, PanelJudge
 from rft_pipeline.strict import Strict
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -38,18 +38,12 @@ class Criterion(Strict):
     @property
     def judged(self) -> bool:
         """Whether a model decides it, or has a say in it (a rule decides otherwise)."""
-        return any(not isinstance(each.judge, RuleJudge) for each in self.members or (self,))
+        return any(each.judge.ENGINE is not None for each in self.members or (self,))
 
     @property
     def payload(self) -> dict[str, Any]:
         """What the judge sees: the readable form of the fingerprint."""
-        version = VERSIONS[self.judge.protocol]
-        if isinstance(self.judge, PanelJudge):
-            asked = [member.payload for member in self.members]
-            judge = {"protocol": "panel", "members": asked, "penalty": self.judge.penalty}
-        else:
-            judge = self.judge.identity
-        return {"protocol_version": version, "judge": judge}
+        return self.judge.payload
 
     @property
     def fingerprint(self) -> str:

@@ -19,7 +19,6 @@ from rft_pipeline.check.served import check_served
 from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
-from rft_pipeline.judges.protocols import RuleJudge
 from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
@@ -226,9 +225,7 @@ def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> Non
 
 
 def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:
-    judge = criterion.judge
-    kind = f"rule: {judge.rule.name}" if isinstance(judge, RuleJudge) else judge.protocol
-    return CriterionSummary(criterion.name, kind, weights[criterion.name], criterion.gate)
+    return CriterionSummary(criterion.name, criterion.judge.kind, weights[criterion.name], criterion.gate)
 
 
 def _file(source: PromptSource) -> str:

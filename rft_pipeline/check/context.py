@@ -18,7 +18,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.engines.weights import context_of, refusal_of
-from rft_pipeline.judges.protocols import DEFAULT_JUDGE, ClozeJudge, ModelProtocol
+from rft_pipeline.judges import DEFAULT_JUDGE, ModelJudge
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.stages.sampling import conversation
 
@@ -80,9 +80,7 @@ def check_context(
 
 def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
     """The criteria, members of panels among them, that a judge is asked."""
-    return [
-        each for each in campaign.single_criteria if isinstance(each.judge, ModelProtocol) and each.judge.by == judge
-    ]
+    return [each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == judge]
 
 
 def _check_policy(
@@ -113,7 +111,7 @@ def _check_judge(
     """The criterion's own text, the prompt and the reply share the judge's context."""
     if judge is not None and judge.limit is not None:
         longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
-        shows_prompt = any(_shows_prompt(criterion) for criterion in criteria)
+        shows_prompt = any(criterion.judge.shows_prompt for criterion in criteria)
         lengths = [
             longest + budget + (judge.tokens(transcript(messages)) if shows_prompt else 0)
             for messages in rows["messages"]
@@ -142,12 +140,7 @@ def _report(
 
 
 def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Findings) -> None:
-    match criterion.judge:
-        case ClozeJudge(positive=positive, negative=negative):
-            asked = [f" {word}" for word in (*positive, *negative)]
-        case _:
-            return
-    for word in asked:
+    for word in criterion.judge.single_tokens():
         if (count := judge.tokens(word)) != 1:
             settings.errors.append(
                 f"{where}: word {word.strip()!r} is {count} tokens for judge.model {judge.name}; allowed: words of one"
@@ -155,15 +148,9 @@ def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Find
 
 
 def _texts(criterion: Criterion) -> list[str]:
-    """What a model reads beside prompt and reply: one text a request."""
-    judge = criterion.judge.model_dump()
-    texts = [judge.get(key) for key in ("positive", "negative", "system", "question", "template")]
-    return [*judge.get("templates", ()), *(text for text in texts if isinstance(text, str))]
-
-
-def _shows_prompt(criterion: Criterion) -> bool:
-    judge = criterion.judge
-    return not isinstance(judge, ClozeJudge) or any("{prompt}" in template for template in judge.templates)
+    """The texts of the settings: a model reads each of them with at least the reply."""
+    settings = [getattr(criterion.judge, name) for name in type(criterion.judge).model_fields]
+    return [text for each in settings for text in (each if isinstance(each, tuple) else (each,)) if type(text) is str]
 
 
 def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:

@@ -1,7 +1,6 @@
 """Whether each criterion can do its work: its gate can be passed, its columns exist, its texts can be told apart."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,23 +12,9 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import as_rollout, judge_models, judge_of, with_answer_settings
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
-from rft_pipeline.check.scores import reads_likelihoods
-from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges.protocols import AskingProtocol, ClozeJudge, ContrastJudge, PythonJudge, RuleJudge
-from rft_pipeline.judges.python import own_judge
-from rft_pipeline.prompts.overlap import words
+from rft_pipeline.judges import RuleJudge, Scores
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.rules import Column
-from rft_pipeline.rules.base import REFERENCE
-from rft_pipeline.rules.python import Python as PythonRule
-from rft_pipeline.rules.text import Finishes, Length
-from rft_pipeline.rules.values import text_of
-from rft_pipeline.user_code import Code
-
-_REFERENCE = Column(
-    "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
-)
-_SLOT = re.compile(r"\{(\w*)\}")
 
 
 def check_criteria(
@@ -91,44 +76,9 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
 
 
 def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
-    match criterion.judge:
-        case RuleJudge(rule=rule):
-            for column in rule.columns():
-                _check_column(where, column, rows, settings)
-            if isinstance(rule, PythonRule):
-                _check_code(where, rule.function, settings)
-        case PythonJudge() as judge:
-            try:
-                own_judge(judge)
-            except ConfigError as error:
-                settings.errors.append(f"{where}: {error}")
-        case AskingProtocol(reference=True):
-            _check_column(where, _REFERENCE, rows, settings)
-        case ClozeJudge() as judge:
-            _check_templates(where, judge, settings)
-        case ContrastJudge(positive=positive, negative=negative) if words(positive) == words(negative):
-            settings.errors.append(
-                f"{where}: personas {positive!r} and {negative!r} differ only in case or punctuation; "
-                "describe two opposite ways to reply"
-            )
-
-
-def _check_code(where: str, code: Code, settings: Findings) -> None:
-    try:
-        code.load()
-    except ConfigError as error:
-        settings.errors.append(f"{where}: {error}")
-
-
-def best_score(criterion: Criterion, max_new_tokens: int) -> float:
-    """The highest score a reply of `max_new_tokens` can get: a word takes at least one token."""
-    match criterion.judge:
-        case RuleJudge(rule=Length(min_words=least)) if least > max_new_tokens:
-            return max_new_tokens / least
-        case RuleJudge(rule=Finishes(min_words=least)) if least >= max_new_tokens:
-            return 0.0  # the end of the turn is a token too
-        case _:
-            return 1.0
+    settings.errors += [f"{where}: {fault}" for fault in criterion.judge.faults()]
+    for column in criterion.judge.columns():
+        _check_column(where, column, rows, settings)
 
 
 def _check_doubled(campaign: Campaign, rubric: Path, settings: Findings) -> None:
@@ -149,13 +99,13 @@ def _check_gate(
     if gate == 0:
         settings.warnings.append(f"{where}: gate 0 stops nothing, since no score is below 0; remove it or raise it")
         return
-    best = best_score(criterion, campaign.rollouts.sampling.max_new_tokens)
+    best = criterion.judge.best_score(campaign.rollouts.sampling.max_new_tokens)
     if best < gate:
         settings.errors.append(
             f"{where}: gate {gate:g} cannot be passed: with rollouts.sampling.max_new_tokens "
             f"{campaign.rollouts.sampling.max_new_tokens} the best score is {best:.2f}"
         )
-    elif gate == 1 and reads_likelihoods(criterion.judge, campaign):
+    elif gate == 1 and criterion.judge.scores(campaign.served_judges) is Scores.INSIDE:
         settings.errors.append(
             f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge stay below 1; "
             "allowed: 0 to 1, both left out"
@@ -199,23 +149,4 @@ def _check_column(where: str, column: Column, tables: Mapping[str, pl.DataFrame]
             settings.errors.append(
                 f"{place}: {len(odd)} {what}s hold something in {column.name!r} that is {column.not_one} "
                 f"(e.g. {odd[0]}); allowed: {column.allowed}"
-            )
-
-
-def _check_templates(where: str, judge: ClozeJudge, settings: Findings) -> None:
-    for template in judge.templates:
-        if unknown := sorted(set(_SLOT.findall(template)) - {"prompt", "reply"}):
-            slots = ", ".join(f"{{{name}}}" for name in unknown)
-            settings.errors.append(
-                f"{where}: template {template!r} holds {slots}, which nothing fills; allowed: {{prompt}}, {{reply}}"
-            )
-        after = template.partition("{reply}")[2]
-        if not after.strip():
-            settings.errors.append(
-                f"{where}: template {template!r} ends with the reply, so the words would be read as its continuation; "
-                "let a sentence follow that one of the words completes"
-            )
-        elif template != template.rstrip():
-            settings.errors.append(
-                f"{where}: template {template!r} ends in white space; the words bring their own: remove it"
             )

@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.audit.rows import MEASURE, compares
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
-from rft_pipeline.check.scores import may_say_0_or_1
+from rft_pipeline.judges import Scores
 from rft_pipeline.labels.table import labels_of
 
 OF_FLIPS = " (one, where the judge says 0 or 1)"
@@ -26,13 +26,14 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, s
     single = [each.name for each in campaign.rubric.judged if not compares(each)]
     if not single:
         settings.errors.append(
-            f"{where}: every judge compares the replies of a group (pairwise, listwise), so that none has a noise of "
-            "its own; leave it out, or ask by a protocol that scores one reply"
+            f"{where}: every judge compares the replies of a group so that none has a noise of its own; "
+            " leave it out, or ask by a protocol that scores one reply"
         )
     if anchors is None or not single:
         return
     replies = _labelled(campaign, anchors, store)
-    flips = {each.name: may_say_0_or_1(each.judge, campaign) for each in campaign.rubric.judged}
+    served = campaign.served_judges
+    flips = {each.name: each.judge.scores(served) is Scores.ENDS for each in campaign.rubric.judged}
     prompts = {name: _prompts(replies, name, 1 if flips[name] else 2) for name in single}
     measured = f"is measured on prompts with two labelled replies or more{OF_FLIPS if any(flips.values()) else ''}"
     if max(prompts.values()) < least:

@@ -21,8 +21,7 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import dropped, render_chat
 from rft_pipeline.engines.system_turn import in_user_turn
 from rft_pipeline.errors import EngineError
-from rft_pipeline.judges.protocols import AskingProtocol, ContrastJudge, ModelProtocol, RelevanceJudge, RewardModelJudge
-from rft_pipeline.judges.template import fill
+from rft_pipeline.judges import ModelJudge
 from rft_pipeline.models import SERVED
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.sampling import conversation
@@ -55,7 +54,7 @@ def check_templates(
     rollouts = _one_of_each_kind(prompts)
     for name, judge in campaign.used_judges.items():
         criteria = (
-            each for each in campaign.single_criteria if isinstance(each.judge, ModelProtocol) and each.judge.by == name
+            each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == name
         )
         asked = [each for criterion in criteria for each in _asked_by(criterion, rollouts)]
         if judge.system_in == "user_turn":
@@ -110,19 +109,11 @@ def _one_of_each_kind(prompts: Mapping[str, pl.DataFrame | None]) -> dict[str, R
 
 
 def _asked_by(criterion: Criterion, rollouts: Mapping[str, Rollout]) -> Iterator[Asked]:
-    """What a criterion's judge is asked as a conversation; of a judge of the user's own nothing is known."""
+    """The conversations that a criterion's judge is asked; those of a judge of the user's own are not known."""
     for name, rollout in rollouts.items():
-        what = f"criterion {criterion.name}, {name}"
-        match criterion.judge:
-            case ContrastJudge(positive=persona):
-                yield Asked(what, rollout.conversation(persona))
-            case RelevanceJudge(system=system):
-                yield Asked(what, rollout.conversation(system))
-                yield Asked(f"criterion {criterion.name}, an empty prompt", Rollout("", "").conversation(system))
-            case RewardModelJudge():
-                yield Asked(what, (*rollout.conversation(), ("assistant", rollout.completion)), reply_follows=False)
-            case AskingProtocol(template=text):
-                yield Asked(what, fill(text, {"prompt": rollout.prompt}))
+        for messages in criterion.judge.conversations(rollout):
+            reply_follows = messages[-1][0] != "assistant"
+            yield Asked(f"criterion {criterion.name}, {name}", messages, reply_follows)
 
 
 @dataclass(frozen=True)

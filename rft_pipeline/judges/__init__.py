@@ -1,71 +1,69 @@
-"""Judges: one file a protocol. A judge is its config, and an engine when a model decides."""
+"""Judges: one file a protocol, with its settings and its scoring.
 
-from typing import Protocol
+To add a judge, write its file and import its settings here: the settings that this module imports are the protocols.
+"""
 
-from rft_pipeline.engines import Asker, Rewarder, Scorer
+from typing import TYPE_CHECKING, get_args
+
+from rft_pipeline.judges.answers import own_object, own_word
 from rft_pipeline.judges.base import Judge, Judged, Judgement, Status
-from rft_pipeline.judges.binary import Binary
-from rft_pipeline.judges.cloze import Cloze
-from rft_pipeline.judges.contrast import Contrast
-from rft_pipeline.judges.graded import Graded
-from rft_pipeline.judges.listwise import Listwise
-from rft_pipeline.judges.pairwise import Pairwise
-from rft_pipeline.judges.protocols import (
-    BinaryJudge,
-    ClozeJudge,
-    ContrastJudge,
-    GradedJudge,
-    ListwiseJudge,
-    PairwiseJudge,
-    PythonJudge,
-    RelevanceJudge,
-    RewardModelJudge,
-    RuleJudge,
-    Single,
-)
-from rft_pipeline.judges.python import Python
-from rft_pipeline.judges.relevance import Relevance
-from rft_pipeline.judges.reward_model import RewardModel
-from rft_pipeline.judges.rule import Rule
+from rft_pipeline.judges.binary import BinaryJudge as BinaryJudge
+from rft_pipeline.judges.cloze import ClozeJudge as ClozeJudge
+from rft_pipeline.judges.contrast import ContrastJudge as ContrastJudge
+from rft_pipeline.judges.graded import GradedJudge as GradedJudge
+from rft_pipeline.judges.listwise import ListwiseJudge as ListwiseJudge
+from rft_pipeline.judges.pairwise import PairwiseJudge as PairwiseJudge
+from rft_pipeline.judges.panel import PanelJudge as PanelJudge
+from rft_pipeline.judges.python import PythonJudge as PythonJudge
+from rft_pipeline.judges.relevance import RelevanceJudge as RelevanceJudge
+from rft_pipeline.judges.reward_model import RewardModelJudge as RewardModelJudge
+from rft_pipeline.judges.rule import RuleJudge as RuleJudge
+from rft_pipeline.judges.settings import DEFAULT_JUDGE, Engines, JudgeSettings, ModelJudge, Scores, Squash
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import own_object, own_word
+from rft_pipeline.strict import tagged_union
 
-__all__ = ["Engines", "Judge", "Judged", "Judgement", "Status", "fenced", "make_judge", "own_object", "own_word"]
+__all__ = [
+    "DEFAULT_JUDGE",
+    "PROTOCOLS",
+    "AnyJudge",
+    "Engines",
+    "Judge",
+    "JudgeSettings",
+    "Judged",
+    "Judgement",
+    "ModelJudge",
+    "Scores",
+    "Squash",
+    "Status",
+    "fenced",
+    "make_judge",
+    "own_object",
+    "own_word",
+]
+
+PROTOCOLS: dict[str, type[JudgeSettings]] = {
+    name: each
+    for each in list(globals().values())
+    if isinstance(each, type) and issubclass(each, JudgeSettings)
+    for name in get_args(each.model_fields["protocol"].annotation)
+}
+"""The settings of each protocol, by its name."""
+
+PanelJudge.model_rebuild(
+    _types_namespace={
+        "SingleJudge": tagged_union((each for each in PROTOCOLS.values() if each is not PanelJudge), "protocol")
+    }
+)
+
+if TYPE_CHECKING:
+    AnyJudge = JudgeSettings
+else:
+    AnyJudge = tagged_union(PROTOCOLS.values(), "protocol")
 
 
-class Engines(Protocol):
-    """The engines of a campaign's judges by the judge's name, loaded when they are first asked for."""
-
-    def scorer(self, by: str) -> Scorer: ...
-
-    def asker(self, by: str) -> Asker: ...
-
-    def rewarder(self, by: str) -> Rewarder: ...
-
-
-def make_judge(config: Single, engines: Engines) -> Judge:
-    """The judge that these settings ask for.
+def make_judge(config: JudgeSettings, engines: Engines) -> Judge:
+    """The judge of these settings.
 
     Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when it cannot be loaded.
     """
-    match config:
-        case RuleJudge():
-            return Rule(config)
-        case ContrastJudge():
-            return Contrast(config, engines.scorer(config.by))
-        case RelevanceJudge():
-            return Relevance(config, engines.scorer(config.by))
-        case ClozeJudge():
-            return Cloze(config, engines.scorer(config.by))
-        case RewardModelJudge():
-            return RewardModel(config, engines.rewarder(config.by))
-        case BinaryJudge():
-            return Binary(config, engines.asker(config.by))
-        case GradedJudge():
-            return Graded(config, engines.asker(config.by))
-        case ListwiseJudge():
-            return Listwise(config, engines.asker(config.by))
-        case PairwiseJudge():
-            return Pairwise(config, engines.asker(config.by))
-        case PythonJudge():
-            return Python(config, engines.asker(config.by))
+    return config.make(engines)

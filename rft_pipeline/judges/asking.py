@@ -1,26 +1,85 @@
-"""What the protocols that ask in words share: what is shown, who is asked together, and how money is counted."""
+"""What the protocols that ask in words share: their settings, how a reply is shown, and how usage is counted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
 
 from rft_pipeline.engines import Asker, ChatReply, ChatRequest
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.judges.answers import UnreadableError
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, failed, is_empty, unscored
-from rft_pipeline.judges.protocols import AskingProtocol
+from rft_pipeline.judges.settings import ModelJudge
 from rft_pipeline.judges.template import fill
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import NoVerdictError
-from rft_pipeline.rules import Rollout
+from rft_pipeline.rules import Column, Rollout
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 
+TEMPLATES = Path(__file__).parent / "templates"
+"""The prompts of the protocols that ask in words."""
+_REFERENCE = Column(
+    "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
+)
 NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
 
 
+class AskingSettings(ModelJudge):
+    """The settings of a protocol that asks in words.
+
+    The question is put in a template: a file next to the rubric, or the protocol's own. Its content is part of the
+    criterion.
+    """
+
+    ENGINE = "asker"
+    TEMPLATE: ClassVar[str]
+    """The protocol's own template."""
+    SLOTS: ClassVar[frozenset[str]]
+    """What a template must show, in braces."""
+
+    question: str = Field(min_length=1)
+    template: str = Field(default="", validate_default=True)
+    """In the rubric the name of a file next to it; here that file's content."""
+    reference: bool = False
+    """Whether the judge is shown the prompt's column `reference`, a good answer; without one there is no score."""
+    answer: Literal["word", "json"] = "word"
+    """`word`: one word, by its log-probs if the judge gives them. `json`: a reason, then the verdict."""
+    max_tokens: int = Field(default=256, ge=8)
+    """Budget of an answer that is written out: a `json` one, or the word of a served judge that reasons first."""
+    max_chars: int = Field(default=16000, ge=200)
+    """Of a longer text only the first and last parts are shown."""
+
+    @field_validator("template", mode="after")
+    @classmethod
+    def _read(cls, name: str, info: ValidationInfo) -> str:
+        path = (info.context or {}).get("folder", Path.cwd()) / name if name else TEMPLATES / cls.TEMPLATE
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; leave `template` out for the protocol's own")
+        content = path.read_text(encoding="utf-8")
+        if lacking := sorted(slot for slot in cls.SLOTS if f"{{{slot}}}" not in content):
+            raise ValueError(f"{path}: must hold {', '.join(f'{{{slot}}}' for slot in lacking)}")
+        return content
+
+    @property
+    def asks(self) -> str:
+        return self.question
+
+    def reads_logprobs(self, served: Collection[str]) -> bool:
+        """Whether answers are sure to be read by log-probs; a server may give none."""
+        return self.answer == "word" and self.by not in served
+
+    def columns(self) -> tuple[Column, ...]:
+        return (_REFERENCE,) if self.reference else ()
+
+    def conversations(self, rollout: Rollout) -> tuple[Messages, ...]:
+        return (fill(self.template, {"prompt": rollout.prompt}),)
+
+
 class SingleAsking:
-    """A judge of one reply at a time: two hooks, build the messages and read the verdict."""
+    """A judge of one reply at a time, with two hooks: build the messages, and read the answer."""
 
     words: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
@@ -30,11 +89,11 @@ class SingleAsking:
         self.max_tokens = max_tokens
 
     def messages(self, rollout: Rollout) -> Messages | None:
-        """What the judge is asked; None without the reference it needs. Raises `NoVerdictError` if nothing can be."""
+        """What the judge is asked; None without the reference it needs. Raises `UnreadableError` if it cannot ask."""
         raise NotImplementedError
 
-    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
-        """What its answer means. Raises `NoVerdictError` when it cannot be read."""
+    def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+        """What its answer means. Raises `UnreadableError` when it cannot be read."""
         raise NotImplementedError
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
@@ -45,7 +104,7 @@ class SingleAsking:
                 continue
             try:
                 messages = self.messages(rollout)
-            except NoVerdictError as error:
+            except UnreadableError as error:
                 yield [(place, unscored("", str(error)))]
                 continue
             if messages is None:
@@ -60,14 +119,14 @@ class SingleAsking:
         if reply.error:
             return failed(reply.error)
         try:
-            judgement = unscored("", why) if (why := no_answer(reply)) else self.verdict(rollout, reply)
-        except NoVerdictError as error:
+            judgement = unscored("", why) if (why := no_answer(reply)) else self.read(rollout, reply)
+        except UnreadableError as error:
             judgement = unscored(reply.text, why_unread(error, reply))
-        return paid(judgement, reply)
+        return with_usage(judgement, reply)
 
 
 def no_answer(reply: ChatReply) -> str:
-    """Why there is nothing to read in a reply that is no error; empty when there is an answer."""
+    """Why a reply without an error holds nothing to read; empty when there is an answer."""
     if reply.unanswerable or reply.text.strip() or reply.words is not None or not reply.cut_at:
         return reply.unanswerable
     return (
@@ -76,8 +135,8 @@ def no_answer(reply: ChatReply) -> str:
     )
 
 
-def why_unread(error: NoVerdictError, reply: ChatReply) -> str:
-    """Why an answer could not be read, and whether its budget is to blame."""
+def why_unread(error: UnreadableError, reply: ChatReply) -> str:
+    """Why an answer could not be read, and whether its token budget is the cause."""
     cut = f"; its budget of {reply.cut_at} tokens (`max_tokens`) ran out before it ended" if reply.cut_at else ""
     return f"{error}{cut if reply.text.strip() else ''}"
 
@@ -85,13 +144,13 @@ def why_unread(error: NoVerdictError, reply: ChatReply) -> str:
 def request(
     name: str, messages: Messages, max_tokens: int, words: tuple[str, ...], schema: Mapping[str, Any] | None
 ) -> ChatRequest:
-    """A request whose seed follows from what is asked."""
+    """A request with a seed that depends only on what is asked."""
     seed = seed_of(0, "judge", *(text for message in messages for text in message)) % 2**31
     return ChatRequest(name, messages, seed, max_tokens, words, schema)
 
 
-def paid(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) -> Judgement:
-    """The judgement with what its answers took, or its share of it where they served several judgements."""
+def with_usage(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) -> Judgement:
+    """The judgement with the tokens and cost of its answers, or with its share where several judgements used them."""
     return replace(
         judgement,
         tokens=sum(reply.prompt_tokens for reply in replies) // shared_by,
@@ -100,10 +159,10 @@ def paid(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) -> Judge
     )
 
 
-def filled(config: AskingProtocol, prompt: Rollout, values: Mapping[str, str], own: frozenset[str]) -> Messages | None:
+def filled(config: AskingSettings, prompt: Rollout, values: Mapping[str, str], own: frozenset[str]) -> Messages | None:
     """The template with the prompt, the reference and `values` in it; None when a reference is wanted and missing.
 
-    `own` holds the control tokens of the judge's tokenizer.
+    `own`: the control tokens of the judge's tokenizer.
     """
     reference = text_of(prompt.fields.get(REFERENCE))
     if config.reference and reference is None:
@@ -113,7 +172,7 @@ def filled(config: AskingProtocol, prompt: Rollout, values: Mapping[str, str], o
 
 
 def _prompt(prompt: Rollout, max_chars: int, own: frozenset[str]) -> str:
-    """The user's side between fences; after it, of a prompt that has a system turn of its own, that turn."""
+    """The user's side between fences; after it the prompt's own system turn, if it has one."""
     asked = fenced(prompt.prompt, max_chars, own)
     if not prompt.system:
         return asked
@@ -121,6 +180,6 @@ def _prompt(prompt: Rollout, max_chars: int, own: frozenset[str]) -> str:
 
 
 def schema_of(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of an answer: a reason first, so that the verdict follows from it, then `properties`."""
+    """The JSON schema of an answer: first a reason, on which the verdict can build, then `properties`."""
     every = {"reason": {"type": "string"}, **properties}
     return {"type": "object", "properties": every, "required": list(every), "additionalProperties": False}

@@ -1,4 +1,4 @@
-"""What a judge gets, and what it answers."""
+"""What a judge is given, and what it returns."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,21 +6,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from rft_pipeline.judges.protocols import Squash
 from rft_pipeline.rules import Rollout
 
 
 class Status(StrEnum):
     SCORED = "scored"
     UNSCORED = "unscored"
-    """The judge could not decide, or its answer could not be read: there is no score, and none is made up."""
+    """The judge could not decide, or its answer could not be read."""
     FAILED = "failed"
-    """The judge could not be asked. Such a judgement is not kept: the next run asks again."""
+    """The judge could not be asked. Such a judgement is not stored: the next run asks again."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One criterion's verdict on one rollout."""
+    """What one criterion's judge found about one rollout."""
 
     score: float | None
     """In [0, 1]; None unless scored."""
@@ -39,17 +38,17 @@ class Judgement:
 
 
 Judged = list[tuple[int, Judgement]]
-"""Judgements by the place of their rollout; those of one list belong together and are kept together."""
+"""Judgements, each with the index of its rollout; those of one list are stored together."""
 
 
 class Judge(Protocol):
     """Decides one criterion."""
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
-        """One judgement a rollout, in any order, as soon as they are there.
+        """One judgement for each rollout, in any order, each as soon as it is made.
 
-        A judge that compares is given all different replies to a prompt. Raises `EngineError` when the engine is gone
-        altogether or has reached a limit.
+        A judge that compares must be given all different replies to a prompt. Raises `EngineError` when the engine no
+        longer works or has reached a limit.
         """
         ...
 
@@ -76,10 +75,3 @@ def is_empty(rollout: Rollout) -> bool:
 def empty_reply() -> Judgement:
     """An empty reply does nothing well; leaving it unscored would take it out of its group's baseline."""
     return Judgement(0.0, Status.SCORED, "", "empty reply")
-
-
-def squash(nats: float, how: Squash) -> float:
-    """A log-likelihood difference as a score in (0, 1); NaN stays NaN."""
-    if math.isnan(nats):
-        return nats  # min and max would turn it into a number
-    return 1 / (1 + math.exp(-max(-700.0, min(700.0, (nats - how.offset) / how.scale))))

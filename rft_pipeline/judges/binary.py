@@ -1,17 +1,36 @@
 """`binary`: a yes/no question, answered by the log-probs of the first answer token or by a JSON verdict."""
 
+from collections.abc import Collection
+from typing import Literal
+
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
-from rft_pipeline.judges.base import Judgement, scored, squash
-from rft_pipeline.judges.protocols import BinaryJudge, Squash
+from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, filled, schema_of
+from rft_pipeline.judges.base import Judge, Judgement, scored
+from rft_pipeline.judges.settings import Engines, Scores, Squash
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.rules import Rollout
 
 YES, NO = "Yes", "No"
 _NATS = Squash(offset=0, scale=1)
-"""p(yes) / (p(yes) + p(no)) is the sigmoid of the log-odds as they are."""
+"""p(yes) / (p(yes) + p(no)) is the sigmoid of the log-odds."""
+
+
+class BinaryJudge(AskingSettings):
+    """A yes/no question about the reply: p(yes) / (p(yes) + p(no)), or the verdict of a JSON answer."""
+
+    VERSION = 4
+    TEMPLATE = "binary.txt"
+    SLOTS = frozenset({"prompt", "reply", "question", "answer"})
+
+    protocol: Literal["binary"]
+
+    def make(self, engines: Engines) -> Judge:
+        return Binary(self, engines.asker(self.by))
+
+    def scores(self, served: Collection[str]) -> Scores:
+        return Scores.INSIDE if self.reads_logprobs(served) else Scores.ENDS
 
 
 class Binary(SingleAsking):
@@ -32,18 +51,18 @@ class Binary(SingleAsking):
         values = {"reply": reply, "question": self.config.question, "answer": self.how}
         return filled(self.config, rollout, values, self.asker.control_tokens)
 
-    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+    def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         shown = (*rollout.group_key, rollout.completion)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
         if reply.words is not None:
             yes, no = reply.words[YES], reply.words[NO]
-            return scored(squash(yes - no, _NATS), f"yes {yes:.3f}, no {no:.3f} nats", "")
+            return scored(_NATS.score(yes - no), f"yes {yes:.3f}, no {no:.3f} nats", "")
         return scored(float(own_word(reply.text, (YES, NO), shown) == YES), reply.text, "")
 
     def _of_json(self, reply: ChatReply, shown: tuple[str, ...]) -> Judgement:
         found = own_object(reply.text, ("reason", "verdict"), shown, cut=reply.cut_at > 0)
         verdict = as_text(found["verdict"]).lower()
         if verdict not in ("yes", "no"):
-            raise NoVerdictError("its verdict is neither yes nor no")
+            raise UnreadableError("its verdict is neither yes nor no")
         return scored(float(verdict == "yes"), reply.text, as_text(found.get("reason")))

@@ -5,12 +5,71 @@ The template's `{prompt}` and `{reply}` are filled in one pass, so nothing a com
 
 import math
 import re
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges.likelihood import LikelihoodJudge, Measured
-from rft_pipeline.judges.protocols import ClozeJudge
+from rft_pipeline.judges.base import Judge
+from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings, Measured
+from rft_pipeline.judges.settings import Engines
 from rft_pipeline.rules import Rollout
+
+Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+_SLOT = re.compile(r"\{(\w*)\}")
+
+
+class ClozeJudge(LikelihoodSettings):
+    """Log-likelihood of positive words minus negative words after templates that show the reply.
+
+    Each template holds `{reply}` and may hold `{prompt}`. The words' prior, under an empty reply, is subtracted.
+    Templates are averaged.
+    """
+
+    VERSION = 2
+
+    protocol: Literal["cloze"]
+    templates: tuple[str, ...] = Field(min_length=1)
+    positive: tuple[Word, ...] = Field(min_length=1)
+    negative: tuple[Word, ...] = Field(min_length=1)
+
+    def make(self, engines: Engines) -> Judge:
+        return Cloze(self, engines.scorer(self.by))
+
+    @property
+    def shows_prompt(self) -> bool:
+        return any("{prompt}" in template for template in self.templates)
+
+    def single_tokens(self) -> tuple[str, ...]:
+        return tuple(f" {word}" for word in (*self.positive, *self.negative))
+
+    def faults(self) -> Iterable[str]:
+        for template in self.templates:
+            if unknown := sorted(set(_SLOT.findall(template)) - {"prompt", "reply"}):
+                slots = ", ".join(f"{{{name}}}" for name in unknown)
+                yield f"template {template!r} holds {slots}, which nothing fills; allowed: {{prompt}}, {{reply}}"
+            if not template.partition("{reply}")[2].strip():
+                yield (
+                    f"template {template!r} ends with the reply, so the words would be read as its continuation; "
+                    "add a sentence after it that one of the words completes"
+                )
+            elif template != template.rstrip():
+                yield f"template {template!r} ends in white space; the words bring their own: remove it"
+
+    @model_validator(mode="after")
+    def _templates_show_the_reply(self) -> Self:
+        for template in self.templates:
+            if template.count("{reply}") != 1:
+                raise ValueError(f"template {template!r} must hold {{reply}} exactly once")
+            if not template.partition("{reply}")[0].strip():
+                raise ValueError(
+                    f"template {template!r} must say something before {{reply}}, e.g. 'The reply:\\n{{reply}}'"
+                )
+        if both := set(self.positive) & set(self.negative):
+            raise ValueError(f"words both positive and negative: {', '.join(sorted(both))}")
+        return self
 
 
 class Cloze(LikelihoodJudge):
@@ -19,7 +78,7 @@ class Cloze(LikelihoodJudge):
     def __init__(self, config: ClozeJudge, engine: Scorer) -> None:
         super().__init__(engine, config.squash)
         self.templates = config.templates
-        self.words = [self._one_token(word) for word in (*config.positive, *config.negative)]
+        self.words = [self._one_token(word) for word in config.single_tokens()]
         self.positives = len(config.positive)
         self.prior: dict[ScoreRequest, float] = {}
 
@@ -34,15 +93,13 @@ class Cloze(LikelihoodJudge):
         return Measured(nats, reason)
 
     def _prior(self, empty: ScoreRequest) -> float:
-        """The words' log-odds after an empty reply; a template that shows no prompt has one for all."""
+        """The words' log-odds after an empty reply; all prompts share it where the template shows no prompt."""
         if empty not in self.prior:
             self.prior[empty] = self._log_odds(self.engine.score([empty])[0])
         return self.prior[empty]
 
     def _request(self, template: str, prompt: str, reply: str) -> ScoreRequest:
-        head, tail = template.split("{reply}")
-        fill = {"{prompt}": prompt}
-        head, tail = (re.sub(r"\{prompt\}", lambda slot: fill[slot.group()], part) for part in (head, tail))
+        head, tail = (re.sub(r"\{prompt\}", lambda _: prompt, part) for part in template.split("{reply}"))
         return ScoreRequest(
             prefix=tuple(self.engine.opening_tokens(head)),
             continuation=tuple(self.engine.text_tokens(reply + tail)),
@@ -55,9 +112,11 @@ class Cloze(LikelihoodJudge):
         return _log_sum(logprobs[: self.positives]) - _log_sum(logprobs[self.positives :])
 
     def _one_token(self, word: str) -> int:
-        tokens = self.engine.text_tokens(f" {word}")
+        tokens = self.engine.text_tokens(word)
         if len(tokens) != 1:
-            raise ConfigError(f"cloze word {word!r} is {len(tokens)} tokens for this judge; choose a word of one token")
+            raise ConfigError(
+                f"cloze word {word.strip()!r} is {len(tokens)} tokens for this judge; choose a word of one token"
+            )
         return tokens[0]
 
 

@@ -18,7 +18,7 @@ class Comparing:
 
     words: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
-    turned = False
+    reversed = False
     """Whether groups are shown in the opposite order."""
 
     def __init__(self, asker: Asker, max_tokens: int) -> None:
@@ -26,18 +26,18 @@ class Comparing:
         self.max_tokens = max_tokens
 
     def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
-        """What is asked of a group of at least two different replies; None when it cannot be asked."""
+        """What is asked about a group of at least two different replies; None without the reference it needs."""
         raise NotImplementedError
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
-        """Of each reply of the group the share of the others it beats, from the answers to `questions`."""
+        """For each reply of the group the share of the others that it beats, from the answers to `questions`."""
         raise NotImplementedError
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         requests, waiting = [], {}
         for name, places in enumerate(_groups(rollouts)):
-            there = (place for place in places if not is_empty(rollouts[place]))
-            shown = sorted(there, key=_shuffled(rollouts), reverse=self.turned)
+            not_empty = (place for place in places if not is_empty(rollouts[place]))
+            shown = sorted(not_empty, key=_shuffled(rollouts), reverse=self.reversed)
             asked = self.questions([rollouts[place] for place in shown]) if len(shown) > 1 else []
             if not asked:
                 yield [(place, _alone(rollouts[place], len(places), asked is None)) for place in places]
@@ -50,7 +50,7 @@ class Comparing:
         yield from self._answered(rollouts, requests, waiting)
 
     def _answered(self, rollouts: Sequence[Rollout], requests: list[Any], waiting: dict[str, Any]) -> Iterator[Judged]:
-        """The judgements of each group, once all its questions are answered."""
+        """The judgements of each group, as soon as all its questions are answered."""
         for reply in self.asker.ask(requests):
             name, _, number = reply.request_id.partition(".")
             places, shown, replies = waiting[name]
@@ -67,7 +67,7 @@ class Comparing:
 
 
 def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
-    """Places by prompt."""
+    """The indices of rollouts, grouped by prompt."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, rollout in enumerate(rollouts):
         groups[rollout.group_key].append(place)
@@ -75,12 +75,12 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
 
 
 def _shuffled(rollouts: Sequence[Rollout]) -> Any:
-    """An order that follows from the texts alone: not from who wrote them, nor from the campaign."""
+    """A sort key that depends on the texts alone: not on who wrote them, nor on the campaign."""
     return lambda place: seed_of(0, "shown to the judge", rollouts[place].given, rollouts[place].completion)
 
 
 def _alone(rollout: Rollout, group: int, lacks_reference: bool) -> Judgement:
-    """The judgement of a reply that is compared with none, or only with empty ones."""
+    """The judgement of a reply that has no other, or only empty ones, to be compared with."""
     if is_empty(rollout):
         return empty_reply()
     if lacks_reference:
@@ -89,7 +89,7 @@ def _alone(rollout: Rollout, group: int, lacks_reference: bool) -> Judgement:
 
 
 def _with_empty(judgement: Judgement, shown: int, empty: int) -> Judgement:
-    """An empty reply is one more that is beaten."""
+    """A reply also beats every empty one."""
     if judgement.score is None or not empty:
         return judgement
     share = (judgement.score * (shown - 1) + empty) / (shown - 1 + empty)

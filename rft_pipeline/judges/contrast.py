@@ -1,25 +1,43 @@
-"""`contrast`: is this rather what the good persona would say, or the bad one?"""
+"""`contrast`: would the good persona rather say this, or the bad one?"""
 
-from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
-from rft_pipeline.judges.likelihood import LikelihoodJudge, Measured, mean_logprob
-from rft_pipeline.judges.protocols import ContrastJudge
+import unicodedata
+from collections.abc import Iterable
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.likelihood import DifferenceSettings
 from rft_pipeline.rules import Rollout
+from rft_pipeline.rules.words import words
 
 
-class Contrast(LikelihoodJudge):
-    """Mean token log-likelihood of the reply under the positive persona minus under the negative one."""
+class ContrastJudge(DifferenceSettings):
+    """Mean token log-likelihood of the reply under a positive persona minus under a negative one."""
 
-    def __init__(self, config: ContrastJudge, engine: Scorer) -> None:
-        super().__init__(engine, config.squash)
-        self.personas = (config.positive, config.negative)
+    VERSION = 2
+    SIDES = ("as the positive", "as the negative persona")
 
-    def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        reply = tuple(self.engine.reply_tokens(rollout.completion))
-        return [
-            ScoreRequest(tuple(self.engine.chat_tokens(rollout.conversation(persona))), reply)
-            for persona in self.personas
-        ]
+    protocol: Literal["contrast"]
+    positive: str = Field(min_length=1)
+    negative: str = Field(min_length=1)
 
-    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
-        positive, negative = map(mean_logprob, results)
-        return Measured(positive - negative, f"{positive:.3f} as the positive, {negative:.3f} as the negative persona")
+    def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
+        return rollout.conversation(self.positive), rollout.conversation(self.negative)
+
+    def faults(self) -> Iterable[str]:
+        if _words(self.positive) == _words(self.negative):
+            yield (
+                f"personas {self.positive!r} and {self.negative!r} differ only in case or punctuation; "
+                "describe two opposite ways to reply"
+            )
+
+    @model_validator(mode="after")
+    def _personas_differ(self) -> Self:
+        if self.positive.strip() == self.negative.strip():
+            raise ValueError("positive and negative persona are the same text: every reply would score alike")
+        return self
+
+
+def _words(text: str) -> list[str]:
+    return words(unicodedata.normalize("NFKC", text).casefold())

@@ -2,15 +2,43 @@
 
 import math
 import re
+from collections.abc import Collection
+from typing import Literal
+
+from pydantic import Field
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.asking import SingleAsking, filled, schema_of
-from rft_pipeline.judges.base import Judgement, scored
-from rft_pipeline.judges.protocols import GradedJudge
+from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, filled, schema_of
+from rft_pipeline.judges.base import Judge, Judgement, scored
+from rft_pipeline.judges.settings import Engines, Scores
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.rules import Rollout
+
+
+class GradedJudge(AskingSettings):
+    """A grade from 1 to k, each described: the expected grade by the log-probs, or the one of a JSON answer."""
+
+    VERSION = 3
+    TEMPLATE = "graded.txt"
+    SLOTS = frozenset({"prompt", "reply", "question", "grades", "answer"})
+
+    protocol: Literal["graded"]
+    grades: tuple[str, ...] = Field(min_length=2, max_length=9)
+    """What a reply of grade 1, 2, … k is like, the worst first."""
+
+    def make(self, engines: Engines) -> Judge:
+        return Graded(self, engines.asker(self.by))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return self.grades
+
+    def scores(self, served: Collection[str]) -> Scores:
+        if self.reads_logprobs(served):
+            return Scores.INSIDE
+        return Scores.ENDS if len(self.grades) == 2 else Scores.ANY
 
 
 class Graded(SingleAsking):
@@ -33,7 +61,7 @@ class Graded(SingleAsking):
         values = {"reply": reply, "question": self.config.question, "grades": described, "answer": self.how}
         return filled(self.config, rollout, values, self.asker.control_tokens)
 
-    def verdict(self, rollout: Rollout, reply: ChatReply) -> Judgement:
+    def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         shown = (*rollout.group_key, rollout.completion)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
@@ -55,5 +83,5 @@ class Graded(SingleAsking):
 
     def _score(self, grade: str, raw: str, reason: str) -> Judgement:
         if grade not in self.grades:
-            raise NoVerdictError(f"its grade is none from 1 to {len(self.grades)}")
+            raise UnreadableError(f"its grade is not one of 1 to {len(self.grades)}")
         return scored((int(grade) - 1) / (len(self.grades) - 1), raw, reason)

@@ -1,20 +1,35 @@
 """What the likelihood protocols share: skip empty replies, score requests, turn nats into judgements."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
-from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored, squash, unscored
-from rft_pipeline.judges.protocols import Squash
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored, unscored
+from rft_pipeline.judges.settings import Engines, ModelJudge, Scores, Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
 """Rollouts whose requests are scored together."""
 
 
+class LikelihoodSettings(ModelJudge):
+    """The settings of a protocol that turns log-likelihoods into a score."""
+
+    ENGINE = "scorer"
+
+    squash: Squash = Squash()
+
+    def scores(self, served: Collection[str]) -> Scores:
+        return Scores.INSIDE
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What a protocol found out about one reply."""
+    """What a protocol measured on one reply."""
 
     nats: float
     reason: str
@@ -23,12 +38,13 @@ class Measured:
 class LikelihoodJudge:
     """Measures each reply by a fixed number of scored requests.
 
-    A protocol says which requests a rollout needs and how to read their results; empty replies are never sent.
+    A protocol says which requests a rollout needs and how to read their results. Empty replies are never sent, and
+    requests that are the same for several rollouts are sent once.
     """
 
-    def __init__(self, engine: Scorer, how: Squash) -> None:
+    def __init__(self, engine: Scorer, squash: Squash) -> None:
         self.engine = engine
-        self.how = how
+        self.squash = squash
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         raise NotImplementedError
@@ -43,10 +59,11 @@ class LikelihoodJudge:
     def _score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
         requests = [[] if is_empty(rollout) else self.requests(rollout) for rollout in rollouts]
         fitting = [wanted if max(map(_length, wanted), default=0) <= self.engine.context else [] for wanted in requests]
-        results = iter(self.engine.score([request for wanted in fitting for request in wanted]))
+        sent = list(dict.fromkeys(request for wanted in fitting for request in wanted))
+        results = dict(zip(sent, self.engine.score(sent), strict=True))
         return [
-            self._judge(rollout, wanted, [next(results) for _ in sent])
-            for rollout, wanted, sent in zip(rollouts, requests, fitting, strict=True)
+            self._judge(rollout, wanted, [results[request] for request in fits])
+            for rollout, wanted, fits in zip(rollouts, requests, fitting, strict=True)
         ]
 
     def _judge(self, rollout: Rollout, wanted: list[ScoreRequest], results: list[ScoreResult]) -> Judgement:
@@ -57,7 +74,42 @@ class LikelihoodJudge:
             return unscored("", f"{longest} tokens; the judge reads at most {self.engine.context}")
         measured = self.measure(rollout, results)
         tokens = sum(map(_length, wanted))
-        return scored(squash(measured.nats, self.how), f"{measured.nats:.4f} nats", measured.reason, tokens)
+        return scored(self.squash.score(measured.nats), f"{measured.nats:.4f} nats", measured.reason, tokens)
+
+
+class DifferenceSettings(LikelihoodSettings):
+    """The settings of a protocol that weighs one text after two conversations, those that `conversations` returns."""
+
+    SIDES: ClassVar[tuple[str, str]]
+    """The two conversations in words, for the reason."""
+
+    def weighed(self, rollout: Rollout) -> str:
+        """The text whose likelihood is taken."""
+        return rollout.completion
+
+    def make(self, engines: Engines) -> Judge:
+        return Difference(self, engines.scorer(self.by))
+
+
+class Difference(LikelihoodJudge):
+    """Mean token log-likelihood of a text after the first of two conversations minus after the second."""
+
+    def __init__(self, config: DifferenceSettings, engine: Scorer) -> None:
+        super().__init__(engine, config.squash)
+        self.config = config
+        self.tokens = lru_cache(maxsize=2 * CHUNK)(self._tokens)
+
+    def requests(self, rollout: Rollout) -> list[ScoreRequest]:
+        text = tuple(self.engine.reply_tokens(self.config.weighed(rollout)))
+        return [ScoreRequest(self.tokens(messages), text) for messages in self.config.conversations(rollout)]
+
+    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
+        first, second = map(mean_logprob, results)
+        one, other = self.config.SIDES
+        return Measured(first - second, f"{first:.3f} {one}, {second:.3f} {other}")
+
+    def _tokens(self, messages: Messages) -> tuple[int, ...]:
+        return tuple(self.engine.chat_tokens(messages))
 
 
 def _length(request: ScoreRequest) -> int:
@@ -65,5 +117,5 @@ def _length(request: ScoreRequest) -> int:
 
 
 def mean_logprob(result: ScoreResult) -> float:
-    """Mean log-likelihood of a continuation, nats a token."""
-    return sum(result.token_logprobs) / len(result.token_logprobs)
+    """Mean log-likelihood of a continuation, nats per token; NaN for an empty one."""
+    return sum(result.token_logprobs) / len(result.token_logprobs) if result.token_logprobs else math.nan

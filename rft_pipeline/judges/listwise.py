@@ -1,23 +1,38 @@
-"""`listwise`: ranks the replies to one prompt, shown in an order of chance, answered by id.
+"""`listwise`: ranks the replies to one prompt, which are shown in a random order and answered by id.
 
-An id that is missing or stands twice leaves its reply unscored; the others are ranked among themselves.
+An id that is missing or given twice leaves its reply unscored; the others are ranked among themselves.
 """
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
-from rft_pipeline.judges.base import Judgement, failed, scored, unscored
+from rft_pipeline.judges.answers import UnreadableError, as_text, own_object
+from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, why_unread, with_usage
+from rft_pipeline.judges.base import Judge, Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
-from rft_pipeline.judges.protocols import ListwiseJudge
+from rft_pipeline.judges.settings import Engines
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object
 from rft_pipeline.rules import Rollout
+
+
+class ListwiseJudge(AskingSettings):
+    """Ranks the replies to one prompt, shuffled; a reply's score is the share of the others it beats."""
+
+    VERSION = 4
+    COMPARES_GROUP = True
+    TEMPLATE = "listwise.txt"
+    SLOTS = frozenset({"prompt", "replies", "question"})
+
+    protocol: Literal["listwise"]
+    answer: Literal["json"] = "json"
+
+    def make(self, engines: Engines) -> Judge:
+        return Listwise(self, engines.asker(self.by))
 
 
 class Listwise(Comparing):
@@ -46,15 +61,16 @@ class Listwise(Comparing):
         ids = _ids(group)
         try:
             found = _ranking(group, ids, reply)
-        except NoVerdictError as error:
-            return [paid(unscored(reply.text, why_unread(error, reply)), reply, shared_by=len(group)) for _ in group]
+        except UnreadableError as error:
+            judgement = unscored(reply.text, why_unread(error, reply))
+            return [with_usage(judgement, reply, shared_by=len(group))] * len(group)
         ranking = found["ranking"]
         times = Counter(name for name in ranking if isinstance(name, str))
         ranked = [name for name in ranking if isinstance(name, str) and name in ids and times[name] == 1]
         judgements = []
         for shown_at, name in enumerate(ids):
             if name not in ranked:
-                times_in_words = "is missing from" if not times[name] else f"stands {times[name]} times in"
+                times_in_words = "is missing from" if not times[name] else f"is {times[name]} times in"
                 judgement = unscored(reply.text, f"its id {name} {times_in_words} the ranking")
             elif len(ranked) == 1:
                 judgement = unscored(reply.text, "no other reply was ranked")
@@ -63,17 +79,17 @@ class Listwise(Comparing):
                 share = 1 - place / (len(ranked) - 1)
                 reason = f"{name} is {place + 1} of {len(ranked)}. {as_text(found.get('reason'))}".strip()
                 judgement = scored(share, reply.text, reason, details={"shown_at": shown_at})
-            judgements.append(paid(judgement, reply, shared_by=len(group)))
+            judgements.append(with_usage(judgement, reply, shared_by=len(group)))
         return judgements
 
 
 def _ranking(group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
     if why := no_answer(reply):
-        raise NoVerdictError(why)
+        raise UnreadableError(why)
     shown = [*group[0].group_key, *(rollout.completion for rollout in group), _example(ids)]
     found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
     if not isinstance(found["ranking"], list):
-        raise NoVerdictError("its ranking is no list")
+        raise UnreadableError("its ranking is not a list")
     return found
 
 
@@ -82,6 +98,6 @@ def _example(ids: list[str]) -> str:
 
 
 def _ids(group: Sequence[Rollout]) -> list[str]:
-    """One id a reply, that tells nothing of its place and cannot be guessed by who wrote it."""
+    """One id for each reply, which neither a judge can read a quality from nor the author of a reply can guess."""
     named = fingerprint([[rollout.given, rollout.completion] for rollout in group])
     return [f"R{fingerprint([named, place])[:4].upper()}{place}" for place in range(len(group))]

@@ -1,15 +1,18 @@
 """`pairwise`: which of two replies is better, in both orders; an answer that flips with the order is a tie."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.asking import filled, no_answer, paid, schema_of, why_unread
-from rft_pipeline.judges.base import Judgement, failed, scored, unscored
+from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
+from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, why_unread, with_usage
+from rft_pipeline.judges.base import Judge, Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
-from rft_pipeline.judges.protocols import PairwiseJudge
+from rft_pipeline.judges.settings import Engines
 from rft_pipeline.judges.untrusted import fenced
-from rft_pipeline.judges.verdict import NoVerdictError, as_text, own_object, own_word
 from rft_pipeline.rules import Rollout
 
 FIRST, SECOND, TIE = "A", "B", "tie"
@@ -22,6 +25,26 @@ def _by_order(orders: list[tuple[float, float]]) -> dict[str, int]:
     first, second = (sum(points == side for pair in orders for points in pair) for side in (1, -1))
     changed = sum(one != -other for one, other in orders)
     return {"pairs": len(orders), "changed": changed, "first_won": first, "second_won": second}
+
+
+class PairwiseJudge(AskingSettings):
+    """Which of two replies is better, asked in both orders: an answer that flips is a tie.
+
+    A reply's score is the mean over its opponents: 1 won, 0.5 tied, 0 lost.
+    """
+
+    VERSION = 4
+    COMPARES_GROUP = True
+    TEMPLATE = "pairwise.txt"
+    SLOTS = frozenset({"prompt", "first", "second", "question", "answer"})
+
+    protocol: Literal["pairwise"]
+    opponents: int = Field(default=4, ge=2)
+    """Other replies to the same prompt that each is compared with, an odd number rounded up; all when there are no
+    more."""
+
+    def make(self, engines: Engines) -> Judge:
+        return Pairwise(self, engines.asker(self.by))
 
 
 class Pairwise(Comparing):
@@ -38,26 +61,26 @@ class Pairwise(Comparing):
             self.how = "Answer A or B."
 
     def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
-        asked = [self._messages(group[i], group[j]) for i, j in self._orders(len(group))]
-        known = [messages for messages in asked if messages is not None]
-        return known if len(known) == len(asked) else None
+        messages = [self._messages(group[i], group[j]) for i, j in self._orders(len(group))]
+        known = [each for each in messages if each is not None]
+        return known if len(known) == len(messages) else None
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
         won: list[list[float]] = [[] for _ in group]
         orders_of: list[list[tuple[float, float]]] = [[] for _ in group]
         seen: list[list[ChatReply]] = [[] for _ in group]
-        said: list[list[str]] = [[] for _ in group]
+        raw: list[list[str]] = [[] for _ in group]
         unread: list[list[str]] = [[] for _ in group]
         orders = list(self._orders(len(group)))
         for number in range(0, len(replies), 2):
             (i, j), pair = orders[number], replies[number : number + 2]
             for place, opponent in ((i, j), (j, i)):
                 seen[place] += pair
-                said[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
+                raw[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
             shown = (*group[i].group_key, group[i].completion, group[j].completion)
             try:
                 first, second = (self._read(reply, shown) for reply in pair)
-            except NoVerdictError as error:
+            except UnreadableError as error:
                 unread[i].append(str(error))
                 unread[j].append(str(error))
                 continue
@@ -65,39 +88,39 @@ class Pairwise(Comparing):
                 mine = (first - second) * sign  # the second question shows them the other way round
                 won[place].append(0.5 + 0.5 * ((mine > 1) - (mine < -1)))
                 orders_of[place].append((first, second))
-        return [self._judge(*told) for told in zip(won, orders_of, seen, said, unread, strict=True)]
+        return [self._judge(*each) for each in zip(won, orders_of, seen, raw, unread, strict=True)]
 
     def _judge(
         self,
         won: list[float],
         orders: list[tuple[float, float]],
         seen: list[ChatReply],
-        said: list[str],
+        raw: list[str],
         unread: list[str],
     ) -> Judgement:
         if errors := [reply.error for reply in seen if reply.error]:
             return failed(errors[0])
-        raw = "\n".join(said)
+        answers = "\n".join(raw)
         if unread:
             why = f"{len(unread)} comparisons could not be read: {unread[0]}"
-            return paid(unscored(raw, why), *seen, shared_by=2)
+            return with_usage(unscored(answers, why), *seen, shared_by=2)
         tied, by_order = sum(each == 0.5 for each in won), _by_order(orders)
         reason = (
             f"won {sum(each == 1 for each in won)}, tied {tied}, of {len(won)}; {by_order['changed']} changed with the "
             f"order; the reply shown first won {by_order['first_won']} times, the second {by_order['second_won']} times"
         )
-        return paid(scored(sum(won) / len(won), raw, reason, details=by_order), *seen, shared_by=2)
+        return with_usage(scored(sum(won) / len(won), answers, reason, details=by_order), *seen, shared_by=2)
 
     def _read(self, reply: ChatReply, shown: Sequence[str]) -> float:
         try:
             return self._points(reply, shown)
-        except NoVerdictError as error:
-            raise NoVerdictError(why_unread(error, reply)) from error
+        except UnreadableError as error:
+            raise UnreadableError(why_unread(error, reply)) from error
 
     def _points(self, reply: ChatReply, shown: Sequence[str]) -> float:
-        """1 for the reply shown first, −1 for the other, 0 for neither. Raises `NoVerdictError`."""
+        """1 if the reply shown first is better, −1 if the other is, 0 for a tie. Raises `UnreadableError`."""
         if why := reply.error or no_answer(reply):
-            raise NoVerdictError(why)
+            raise UnreadableError(why)
         if self.config.answer == "json":
             found = own_object(reply.text, ("reason", "better"), shown, cut=reply.cut_at > 0)
             better = as_text(found["better"])
@@ -107,7 +130,7 @@ class Pairwise(Comparing):
         else:
             better = own_word(reply.text, (FIRST, SECOND), shown, cased=True)
         if better not in _POINTS:
-            raise NoVerdictError("its verdict is none of A, B and tie")
+            raise UnreadableError("its verdict is not one of A, B and tie")
         return _POINTS[better]
 
     def _messages(self, first: Rollout, second: Rollout) -> Messages | None:
@@ -121,7 +144,7 @@ class Pairwise(Comparing):
         return filled(self.config, first, values, own)
 
     def _orders(self, count: int) -> Iterator[tuple[int, int]]:
-        """Each pair in both orders, one after the other: on a circle, a reply meets its nearest neighbours."""
+        """Each pair in both orders, one after the other: on a circle of replies, each meets its nearest neighbours."""
         reach = min(self.config.opponents, count - 1)
         pairs = {
             tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, (reach + 1) // 2 + 1)

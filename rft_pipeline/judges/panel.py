@@ -1,15 +1,46 @@
-"""`panel`: what several judges say together, and what their disagreement costs."""
+"""`panel`: the mean of several judges, less a penalty for their disagreement."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from rft_pipeline.judges.base import Judgement, Status, scored
+from rft_pipeline.judges.settings import JudgeSettings, Scores
+
+if TYPE_CHECKING:
+    SingleJudge = JudgeSettings
 
 Opinion = tuple[float | None, str]
 """A member's score and status."""
 
 
-def together(opinions: Sequence[Opinion], penalty: float) -> Judgement:
+class PanelJudge(JudgeSettings):
+    """Several judges: mean − penalty · standard deviation of their scores, at least 0.
+
+    Each member is judged as a criterion of its own, so a panel makes no judge.
+    """
+
+    VERSION = 1
+
+    protocol: Literal["panel"]
+    members: "tuple[SingleJudge, ...]" = Field(min_length=2)
+    penalty: float = Field(default=0.0, ge=0)
+    """What disagreement costs."""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        members = [member.payload for member in self.members]
+        judge = {"protocol": self.protocol, "members": members, "penalty": self.penalty}
+        return {"protocol_version": self.VERSION, "judge": judge}
+
+    def scores(self, served: Collection[str]) -> Scores:
+        inside = any(member.scores(served) is Scores.INSIDE for member in self.members)
+        return Scores.INSIDE if inside else Scores.ANY
+
+
+def combined(opinions: Sequence[Opinion], penalty: float) -> Judgement:
     """mean − penalty · standard deviation, at least 0; without a score when a member has none."""
     scores = [score for score, _ in opinions if score is not None]
     raw = ", ".join("none" if score is None else f"{score:.4f}" for score, _ in opinions)

@@ -1,34 +1,54 @@
 """`reward_model`: the scalar head of a sequence classifier, read on the conversation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal
 
 from rft_pipeline.engines import Rewarder
-from rft_pipeline.judges.base import Judged, empty_reply, is_empty, scored, squash
-from rft_pipeline.judges.protocols import RewardModelJudge
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.base import Judge, Judged, empty_reply, is_empty, scored
+from rft_pipeline.judges.settings import Engines, ModelJudge, Scores, Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
-"""Rollouts asked about at once."""
+"""Rollouts whose rewards are read together."""
+
+
+class RewardModelJudge(ModelJudge):
+    """The reward of a sequence classifier, as a score."""
+
+    VERSION = 2
+    ENGINE = "rewarder"
+
+    protocol: Literal["reward_model"]
+    squash: Squash = Squash(scale=1.0)
+
+    def make(self, engines: Engines) -> Judge:
+        return RewardModel(self, engines.rewarder(self.by))
+
+    def scores(self, served: Collection[str]) -> Scores:
+        return Scores.INSIDE
+
+    def conversations(self, rollout: Rollout) -> tuple[Messages, ...]:
+        return ((*rollout.conversation(), ("assistant", rollout.completion)),)
 
 
 class RewardModel:
     """sigmoid((reward − offset) / scale)."""
 
     def __init__(self, config: RewardModelJudge, rewarder: Rewarder) -> None:
-        self.how = config.squash
+        self.config = config
         self.rewarder = rewarder
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         for start in range(0, len(rollouts), CHUNK):
             chunk = rollouts[start : start + CHUNK]
             shown = [rollout for rollout in chunk if not is_empty(rollout)]
-            asked = [(*rollout.conversation(), ("assistant", rollout.completion)) for rollout in shown]
-            rewards = iter(self.rewarder.reward(asked))
+            rewards = iter(self.rewarder.reward([self.config.conversations(rollout)[0] for rollout in shown]))
             judgements = []
             for rollout in chunk:
                 if is_empty(rollout):
                     judgements.append(empty_reply())
                 else:
                     reward = next(rewards)
-                    judgements.append(scored(squash(reward, self.how), f"reward {reward:.4f}", ""))
+                    judgements.append(scored(self.config.squash.score(reward), f"reward {reward:.4f}", ""))
             yield list(enumerate(judgements, start=start))

@@ -1,10 +1,37 @@
 """`rule`: a plain function decides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
-from rft_pipeline.judges.base import Judged, scored, unscored
-from rft_pipeline.judges.protocols import RuleJudge
-from rft_pipeline.rules import Rollout
+from rft_pipeline.judges.base import Judge, Judged, scored, unscored
+from rft_pipeline.judges.settings import Engines, JudgeSettings
+from rft_pipeline.rules import AnyRule, Column, Rollout
+
+
+class RuleJudge(JudgeSettings):
+    """Decided by a function, without a model."""
+
+    VERSION = 1
+    SEES_ALL = True
+
+    protocol: Literal["rule"]
+    rule: AnyRule
+
+    def make(self, engines: Engines) -> Judge:
+        return Rule(self)
+
+    @property
+    def kind(self) -> str:
+        return f"rule: {self.rule.name}"
+
+    def best_score(self, max_new_tokens: int) -> float:
+        return self.rule.best_score(max_new_tokens)
+
+    def columns(self) -> tuple[Column, ...]:
+        return self.rule.columns()
+
+    def faults(self) -> Iterable[str]:
+        return self.rule.faults()
 
 
 class Rule:

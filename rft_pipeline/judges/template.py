@@ -1,4 +1,4 @@
-"""Filling a judge's template, in one pass: nothing that is filled in is read as a slot again."""
+"""Filling a judge's template in one pass: what is filled in is never read as a slot."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from rft_pipeline.engines.base import Messages
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _SYSTEM = "---\n"
-"""A line of three dashes ends the system message, where a template has one."""
+"""A line of three dashes ends the system message of a template that has one."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> Messages:
-    """The messages of a filled template. A slot that has no value stays as it stands."""
+    """The messages of a filled template. A slot without a value is left as it is."""
     system, found, user = template.partition(_SYSTEM)
     parts = (("system", system), ("user", user)) if found else (("user", system),)
     return tuple((role, _SLOT.sub(lambda slot: values.get(slot[1], slot[0]), text).strip()) for role, text in parts)

@@ -1,7 +1,7 @@
-"""How a text that nobody vouches for is shown to a judge: shortened, without control tokens, between fences.
+"""How an untrusted text is shown to a judge: shortened, without control tokens, between fences.
 
-A completion is data. It may hold a fence, a verdict, an order to the judge, or what looks like a chat template's
-special tokens; none of it may be read as anything but the text that is judged.
+A completion is data. It may hold a fence, a verdict, an order to the judge, or what looks like the special tokens of a
+chat template. The judge must read all of it as the text that is judged.
 """
 
 import re
@@ -26,13 +26,13 @@ _SHAPES = (
     rf"\[/?(?:{_BRACKETED})\]|<</?SYS>>",
     r"\]~!?b[\[\]]|\[e~\[",
 )
-"""What chat templates of common models mark turns with. A server may read them as such wherever they stand."""
+"""The marks of turns in chat templates of common models. A server may read them as such anywhere in a text."""
 
 
 def fenced(text: str, max_chars: int = 16000, own: frozenset[str] = frozenset()) -> str:
-    """Text between two fences longer than any run of backticks in it; of a longer one its first and last parts.
+    """Text between two fences longer than any run of backticks in it; a longer text by its first and last parts.
 
-    `own` holds the control tokens of the judge's tokenizer, where it is known.
+    `own`: the control tokens of the judge's tokenizer, if it is known.
     """
     shown = defused(shortened(text, max_chars), own)
     fence = "`" * max(3, max(map(len, re.findall("`+", shown)), default=0) + 1)
@@ -40,7 +40,7 @@ def fenced(text: str, max_chars: int = 16000, own: frozenset[str] = frozenset())
 
 
 def defused(text: str, own: frozenset[str] = frozenset()) -> str:
-    """The text with every control token broken in two: those that common models have, and a tokenizer's own."""
+    """The text with every control token broken in two: those of common models, and those in `own`."""
     control = _control(own)
     while control.search(text):
         text = control.sub(lambda found: found.group()[0] + BREAK + found.group()[1:], text)
@@ -54,7 +54,7 @@ def _control(own: frozenset[str]) -> re.Pattern[str]:
 
 
 def shortened(text: str, max_chars: int) -> str:
-    """At most `max_chars` of the text, its middle left out."""
+    """At most `max_chars` characters of the text, without its middle."""
     if len(text) <= max_chars:
         return text
     head = max_chars * 2 // 3

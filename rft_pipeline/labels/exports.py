@@ -19,7 +19,6 @@ from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint, seed_of
-from rft_pipeline.judges.protocols import GradedJudge
 from rft_pipeline.labels.draw import drawn, with_inclusion
 from rft_pipeline.labels.population import population
 from rft_pipeline.store import Home, labels_table
@@ -174,8 +173,7 @@ def label_questions(campaign: Campaign) -> dict[str, LabelQuestion]:
 
 def label_question(criterion: Criterion) -> LabelQuestion:
     """What the file for people would say of a criterion now."""
-    grades = criterion.judge.grades if isinstance(criterion.judge, GradedJudge) else ()
-    return LabelQuestion(criterion.description or str(getattr(criterion.judge, "question", "")), grades)
+    return LabelQuestion(criterion.description or criterion.judge.asks, criterion.judge.levels)
 
 
 def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:

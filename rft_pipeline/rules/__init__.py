@@ -1,36 +1,34 @@
-"""Deterministic rewards: a rule is a frozen config that scores one rollout without a model."""
+"""Deterministic rewards: a rule is a frozen config that scores one rollout without a model.
 
-from typing import Annotated
+To add a rule, write its class in the file of its family and import it here: the rules that this module imports are
+those that a rubric can name.
+"""
 
-from pydantic import Field
+from typing import TYPE_CHECKING
 
-from rft_pipeline.rules.answer import NumericAnswer
+from rft_pipeline.rules.answer import NumericAnswer as NumericAnswer
 from rft_pipeline.rules.base import Column, Rollout, Rule, RuleScore
-from rft_pipeline.rules.citation import CitesContext
-from rft_pipeline.rules.facts import NoInventedFacts
-from rft_pipeline.rules.json_schema import JsonSchema
-from rft_pipeline.rules.language import Language
-from rft_pipeline.rules.python import Python
-from rft_pipeline.rules.readability import Readability
-from rft_pipeline.rules.similarity import Similarity
-from rft_pipeline.rules.text import AsksFor, Finishes, Length, NoMarkdown, Regex, RequiredParts
-
-AnyRule = Annotated[
-    AsksFor
-    | CitesContext
-    | Finishes
-    | JsonSchema
-    | Language
-    | Length
-    | NoInventedFacts
-    | NoMarkdown
-    | NumericAnswer
-    | Python
-    | Readability
-    | Regex
-    | RequiredParts
-    | Similarity,
-    Field(discriminator="name"),
-]
+from rft_pipeline.rules.citation import CitesContext as CitesContext
+from rft_pipeline.rules.facts import NoInventedFacts as NoInventedFacts
+from rft_pipeline.rules.json_schema import JsonSchema as JsonSchema
+from rft_pipeline.rules.language import Language as Language
+from rft_pipeline.rules.python import Python as Python
+from rft_pipeline.rules.readability import Readability as Readability
+from rft_pipeline.rules.similarity import Similarity as Similarity
+from rft_pipeline.rules.text import AsksFor as AsksFor
+from rft_pipeline.rules.text import Finishes as Finishes
+from rft_pipeline.rules.text import Length as Length
+from rft_pipeline.rules.text import NoMarkdown as NoMarkdown
+from rft_pipeline.rules.text import Regex as Regex
+from rft_pipeline.rules.text import RequiredParts as RequiredParts
+from rft_pipeline.strict import tagged_union
 
 __all__ = ["AnyRule", "Column", "Rollout", "Rule", "RuleScore"]
+
+if TYPE_CHECKING:
+    AnyRule = Rule
+else:
+    AnyRule = tagged_union(
+        (each for each in globals().values() if isinstance(each, type) and issubclass(each, Rule) and each is not Rule),
+        "name",
+    )

@@ -1,6 +1,6 @@
 """What a rule sees, and what it says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -88,13 +88,22 @@ class Column(NamedTuple):
 
 
 class Rule(Strict):
-    """A rule's parameters; calling it scores a rollout. `version` grows when its verdicts may change."""
+    """A rule's parameters; calling it scores a rollout. `version` grows when its scores may change."""
 
+    name: str
     version: int = 1
 
     def columns(self) -> tuple[Column, ...]:
         """The columns of the prompts it reads. Without one a rule makes no score up: its verdict is None."""
         return ()
+
+    def faults(self) -> Iterable[str]:
+        """What is wrong with the parameters themselves."""
+        return ()
+
+    def best_score(self, max_new_tokens: int) -> float:
+        """The highest score that a reply of so many tokens can get; a word takes at least one token."""
+        return 1.0
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         raise NotImplementedError

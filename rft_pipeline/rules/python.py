@@ -1,9 +1,11 @@
 """A rule of the user's own."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
 
+from rft_pipeline.errors import ConfigError
 from rft_pipeline.rules.base import Rollout, Rule, RuleScore
 from rft_pipeline.user_code import Code
 
@@ -20,6 +22,12 @@ class Python(Rule):
     """`module:function`; a module beside the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the function by keyword."""
+
+    def faults(self) -> Iterable[str]:
+        try:
+            self.function.load()
+        except ConfigError as error:
+            yield str(error)
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         function = self.function.load()

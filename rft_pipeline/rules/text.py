@@ -22,6 +22,9 @@ class Finishes(Rule):
     version: int = 2
     min_words: int = Field(default=4, ge=1)
 
+    def best_score(self, max_new_tokens: int) -> float:
+        return 1.0 if self.min_words < max_new_tokens else 0.0  # the end of the turn is a token too
+
     def __call__(self, rollout: Rollout) -> RuleScore:
         if rollout.finish_reason != "stop":
             return RuleScore(0.0, "cut off by the token budget")
@@ -77,6 +80,9 @@ class Length(Rule):
         if self.min_words > self.max_words:
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}: nothing can pass")
         return self
+
+    def best_score(self, max_new_tokens: int) -> float:
+        return min(1.0, max_new_tokens / self.min_words) if self.min_words else 1.0
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         count = len(words(rollout.completion))

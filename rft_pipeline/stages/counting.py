@@ -14,7 +14,6 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.judges.protocols import GROUPED
 from rft_pipeline.stages.base import Node
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
@@ -129,7 +128,7 @@ class Counting:
                 continue
             wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)
             wanted = wanted.unique("judgement_id", maintain_order=True)
-            if unknown and criterion.judge.protocol in GROUPED:
+            if unknown and criterion.judge.COMPARES_GROUP:
                 self.work.add(what, wanted.height)  # groups that will be other groups
                 continue
             self._missing(criterion, wanted, self.sources)

@@ -19,9 +19,8 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines import Generator, load
 from rft_pipeline.engines.base import Engine
 from rft_pipeline.errors import ConfigError, EngineError, GateError
-from rft_pipeline.judges import make_judge
-from rft_pipeline.judges.again import make_judge_again
-from rft_pipeline.judges.protocols import ModelProtocol
+from rft_pipeline.judges import ModelJudge, make_judge
+from rft_pipeline.judges.retest import make_retest_judge
 from rft_pipeline.progress import Progress
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stages.base import Node, Payload
@@ -104,7 +103,7 @@ class Job:
     def families(self, criterion: Criterion) -> frozenset[str]:
         """The families of the models that a criterion asks."""
         asked = [each.judge for each in criterion.members or (criterion,)]
-        named = (self.campaign.all_judges[judge.by].model for judge in asked if isinstance(judge, ModelProtocol))
+        named = (self.campaign.all_judges[judge.by].model for judge in asked if isinstance(judge, ModelJudge))
         return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in named)
 
     def policy_folder(self, role: str) -> Path:
@@ -178,7 +177,7 @@ class Job:
             table=judgements_table(self.home.store),
             engines=self.engines,
             progress=self.progress,
-            make=make_judge_again if second_time else make_judge,
+            make=make_retest_judge if second_time else make_judge,
         )
         failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
         if failed > most * scores.height:

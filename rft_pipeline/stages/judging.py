@@ -9,9 +9,8 @@ import polars as pl
 
 from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.judges import Engines, Judge, Judgement, Status, make_judge
-from rft_pipeline.judges.panel import together
-from rft_pipeline.judges.protocols import GROUPED, PanelJudge, Single
+from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, PanelJudge, Status, make_judge
+from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, judged_by
@@ -19,7 +18,7 @@ from rft_pipeline.store.tables import Table, judged_by
 ROWS, SECONDS = 64, 5.0
 """Judgements that wait to be kept: at most so many, at most so long."""
 Row = dict[str, object]
-MakeJudge = Callable[[Single, Engines], Judge]
+MakeJudge = Callable[[JudgeSettings, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")
 
 
@@ -79,9 +78,8 @@ class _Stage:
         self.made[criterion.name] = missing.height
         failures: list[Row] = []
         if missing.height:
-            assert not isinstance(criterion.judge, PanelJudge)
             judge = self.make(criterion.judge, engines)
-            shown = self._whole_groups(once, missing) if criterion.judge.protocol in GROUPED else missing
+            shown = self._whole_groups(once, missing) if criterion.judge.COMPARES_GROUP else missing
             failures = self._judge(judge, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
@@ -92,7 +90,7 @@ class _Stage:
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
         found = wanted.with_columns(
-            pl.Series("judgement", [together(each, how.penalty) for each in opinions], pl.Object)
+            pl.Series("judgement", [combined(each, how.penalty) for each in opinions], pl.Object)
         )
         missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
         rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]

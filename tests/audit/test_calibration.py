@@ -5,7 +5,7 @@ import pytest
 
 from rft_pipeline.audit import Labelled, Resamples, calibration, calibration_on, reliability
 from rft_pipeline.audit.calibration import Bin, cross_fitted
-from rft_pipeline.judges.protocols import Squash
+from rft_pipeline.judges import Squash
 
 
 def judged(nats: np.ndarray, label: np.ndarray, squash: Squash) -> tuple[Labelled, Resamples]:

@@ -12,8 +12,7 @@ from rft_pipeline import models
 from rft_pipeline.campaign import EngineRuntime, Server
 from rft_pipeline.engines.openai import OpenAIEngine
 from rft_pipeline.engines.transformers import TransformersEngine
-from rft_pipeline.judges import Judgement, make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, Judgement, make_judge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Home
 from tests.engines.real_server import running

@@ -16,8 +16,7 @@ from transformers import (
 from rft_pipeline.campaign import EngineRuntime
 from rft_pipeline.engines.load import load_reward_model
 from rft_pipeline.errors import ModelError
-from rft_pipeline.judges import make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, make_judge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, judgements
 

@@ -8,8 +8,7 @@ import pytest
 from rft_pipeline.campaign import Sampling
 from rft_pipeline.engines import ChatRequest, Completion, GenerateRequest
 from rft_pipeline.errors import EngineError
-from rft_pipeline.judges import Status, make_judge
-from rft_pipeline.judges.protocols import BinaryJudge
+from rft_pipeline.judges import BinaryJudge, Status, make_judge
 from rft_pipeline.rules import Rollout
 from tests.engines.serving import Serving, by_id, question, questions
 from tests.judges.engines import OneEngine, judgements

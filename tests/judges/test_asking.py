@@ -9,8 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import Judge, Judgement, Status, make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, Judge, Judgement, Status, make_judge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
 

@@ -8,8 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from rft_pipeline.engines.transformers import TransformersEngine
-from rft_pipeline.judges import make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, make_judge
 from rft_pipeline.judges.untrusted import defused, fenced
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import Counting, OneEngine, Told, judgements

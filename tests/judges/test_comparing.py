@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rft_pipeline.judges import Judge, Status, make_judge
-from rft_pipeline.judges.again import make_judge_again
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, Judge, Status, make_judge
+from rft_pipeline.judges.retest import make_retest_judge
 from rft_pipeline.rules import Rollout
 from tests.judges.engines import OneEngine, Told, judgements
 
@@ -116,7 +115,7 @@ def test_a_judge_that_prefers_a_place_ties_every_pair(answer: Any) -> None:
 def test_a_second_time_the_seeds_are_others_and_groups_are_shown_the_other_way_round() -> None:
     once, again = Told(ranking), Told(ranking)
     judgements(judge(LISTWISE, once), GROUP)
-    judgements(make_judge_again(TypeAdapter(AnyJudge).validate_python(LISTWISE), OneEngine(again)), GROUP)
+    judgements(make_retest_judge(TypeAdapter(AnyJudge).validate_python(LISTWISE), OneEngine(again)), GROUP)
     shown, turned = ([length for _, length in by_length(asker.asked[0].messages[-1][1])] for asker in (once, again))
     assert turned == shown[::-1]
     assert once.asked[0].seed != again.asked[0].seed

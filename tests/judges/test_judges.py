@@ -8,9 +8,8 @@ from pydantic import TypeAdapter
 
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import Judge, Status, make_judge
-from rft_pipeline.judges.base import scored, squash
-from rft_pipeline.judges.protocols import AnyJudge, RuleJudge, Squash
+from rft_pipeline.judges import AnyJudge, Judge, RuleJudge, Squash, Status, make_judge
+from rft_pipeline.judges.base import scored
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Rollout
 from tests.engines.plain import picked, plain_logprobs
@@ -180,7 +179,7 @@ def test_a_cloze_prior_is_asked_for_once_a_prompt_or_once_when_the_template_show
 ) -> None:
     engine = Counting(tiny_engine)
     asking = judge(CLOZE, engine)
-    judgements(asking, [SORRY, Rollout(SORRY.prompt, "No."), SHORT])
+    judgements(asking, [SORRY, Rollout(SORRY.prompt, "Maybe."), SHORT])
     assert len(engine.asked) == 3 * 2 + 2 + 1
     judgements(asking, [Rollout(SORRY.prompt, "Yes.")])
     assert len(engine.asked) == 9 + 2
@@ -212,11 +211,11 @@ def test_a_rule_needs_no_engine() -> None:
     ("nats", "score"), [(0.02, 0.5), (0.08, 0.7311), (-0.04, 0.2689), (1e6, 1.0), (-1e6, 0.0), (math.inf, 1.0)]
 )
 def test_nats_become_a_score_around_the_offset(nats: float, score: float) -> None:
-    assert squash(nats, Squash(offset=0.02, scale=0.06)) == pytest.approx(score, abs=1e-4)
+    assert Squash(offset=0.02, scale=0.06).score(nats) == pytest.approx(score, abs=1e-4)
 
 
 def test_nan_stays_nan_and_becomes_no_score() -> None:
-    assert math.isnan(squash(math.nan, Squash()))
+    assert math.isnan(Squash().score(math.nan))
     assert scored(math.nan, "raw", "").status is Status.UNSCORED
 
 

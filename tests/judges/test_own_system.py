@@ -8,8 +8,7 @@ from pydantic import TypeAdapter
 
 from rft_pipeline.campaign.addresses import as_rollout, readable_prompt, subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
-from rft_pipeline.judges import make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, make_judge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.facts import NoInventedFacts
 from tests.judges.engines import Counting, OneEngine, Told, judgements

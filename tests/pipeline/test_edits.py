@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.judges.protocols import VERSIONS
+from rft_pipeline.judges import PROTOCOLS
 from rft_pipeline.store import Record
 from tests.pipeline.edits import ADDABLE_PROMPTS, NEW_TOKENS, SYSTEM, TEXTS, Content, Criterion
 from tests.pipeline.lab import Lab, assert_same_records
@@ -145,7 +145,7 @@ class Edits(RuleBasedStateMachine):
     def another_protocol_version(self, which: int, kill: int | None) -> None:
         protocol = self._criterion(which).judge["protocol"]
         versions = dict(self.content.versions)
-        versions[protocol] = versions.get(protocol, VERSIONS[protocol]) + 1
+        versions[protocol] = versions.get(protocol, PROTOCOLS[protocol].VERSION) + 1
         users = {name for name, used in self.content.protocols().items() if used == protocol}
         edited = replace(self.content, versions=tuple(sorted(versions.items())))
         self.edited(edited, kill, FROM_SCORES, users)
@@ -236,7 +236,7 @@ class Edits(RuleBasedStateMachine):
         for criterion in load_campaign(self.campaign).rubric.criteria:
             judge = criterion.judge.model_dump(mode="json")
             is_rule = judge["protocol"] == "rule"
-            version = (VERSIONS | dict(content.versions))[judge["protocol"]]
+            version = dict(content.versions).get(judge["protocol"], PROTOCOLS[judge["protocol"]].VERSION)
             model = "rule" if is_rule else weights[content.judge]
             judgements[criterion.name] = {
                 judgement_key(judge, version, model, shown if is_rule else shown[:2])

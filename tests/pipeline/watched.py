@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from rft_pipeline import models
-from rft_pipeline.campaign import load_campaign, rubric
+from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines import load
 from rft_pipeline.errors import GateError
-from rft_pipeline.judges import likelihood
+from rft_pipeline.judges import PROTOCOLS, likelihood
 from rft_pipeline.pipeline import Pipeline, runner
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import eval_reports, job, promotion
@@ -121,7 +121,7 @@ class _Judge:
         self.inner, self.config, self.model, self.say = inner, config.model_dump(mode="json"), model, say
 
     def score(self, rollouts: Sequence[Any]) -> Any:
-        version = rubric.VERSIONS[self.config["protocol"]]
+        version = PROTOCOLS[self.config["protocol"]].VERSION
         for together in self.inner.score(rollouts):
             for place, _ in together:
                 shown = [rollouts[place].prompt, rollouts[place].completion]
@@ -167,7 +167,8 @@ def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) ->
             lines.flush()
 
         _watch(patch, say, point)
-        patch.setattr(rubric, "VERSIONS", {**rubric.VERSIONS, **versions})
+        for protocol, version in versions.items():
+            patch.setattr(PROTOCOLS[protocol], "VERSION", version)
         campaign = load_campaign(folder)
         pipeline = Pipeline(Home.find())
         records: dict[str, Record] = {}

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 from rft_pipeline.campaign import EngineRuntime, Sampling, Server
 from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.openai import OpenAIEngine
-from rft_pipeline.judges import Judgement, make_judge
-from rft_pipeline.judges.protocols import AnyJudge
+from rft_pipeline.judges import AnyJudge, Judgement, make_judge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Home
 from tests.engines.real_server import running

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rft_pipeline.judges.verdict import NoVerdictError, own_object, own_word
+from rft_pipeline.judges.answers import UnreadableError, own_object, own_word
 
 ASKED = ("reason", "verdict")
 NO = '{"reason": "rude", "verdict": "no"}'
@@ -14,7 +14,7 @@ YES = '{"reason": "perfect", "verdict": "yes"}'
 def verdict(answer: str, shown: str = "", *, cut: bool = False) -> str | None:
     try:
         return str(own_object(answer, ASKED, (shown,), cut=cut)["verdict"])
-    except NoVerdictError:
+    except UnreadableError:
         return None
 
 
@@ -154,7 +154,7 @@ def test_a_word_counts_where_the_answer_begins_with_it_unquoted(answer: str, own
     if own is not None:
         assert own_word(answer, ("Yes", "No")) == own
         return
-    with pytest.raises(NoVerdictError):
+    with pytest.raises(UnreadableError):
         own_word(answer, ("Yes", "No"))
 
 
@@ -179,7 +179,7 @@ def test_a_letter_is_no_article(answer: str, own: str | None) -> None:
     if own is not None:
         assert own_word(answer, ("A", "B"), cased=True) == own
         return
-    with pytest.raises(NoVerdictError):
+    with pytest.raises(UnreadableError):
         own_word(answer, ("A", "B"), cased=True)
 
 
@@ -191,12 +191,12 @@ def test_a_grade_is_one_whole_number(answer: str, own: str | None) -> None:
     if own is not None:
         assert own_word(answer, ("1", "2", "3")) == own
         return
-    with pytest.raises(NoVerdictError):
+    with pytest.raises(UnreadableError):
         own_word(answer, ("1", "2", "3"))
 
 
 def test_a_word_copied_with_its_sentence_from_the_reply_is_no_verdict() -> None:
     reply = "Yes, we will help you today."
-    with pytest.raises(NoVerdictError, match="copied"):
+    with pytest.raises(UnreadableError, match="copied"):
         own_word("Yes, we will help", ("Yes", "No"), (reply,))
     assert own_word("Yes", ("Yes", "No"), (reply,)) == "Yes"

@@ -1,0 +1,132 @@
+"""What every judge's settings say: who answers, what is shown, which scores are possible.
+
+The fields of a judge's settings are what the judge sees, and so what makes a criterion "the same". Who answers (`by`, a
+judge of campaign.yaml) is kept apart: a judgement's address names the criterion and the judge.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from rft_pipeline.engines import Asker, Rewarder, Scorer
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.base import Judge
+from rft_pipeline.rules import Column, Rollout
+from rft_pipeline.strict import Strict
+
+DEFAULT_JUDGE = "judge"
+"""The judge that answers when a criterion names none: `judge` in campaign.yaml."""
+
+
+class Engines(Protocol):
+    """The engines of a campaign's judges by the judge's name, each loaded when it is first used."""
+
+    def scorer(self, by: str) -> Scorer: ...
+
+    def asker(self, by: str) -> Asker: ...
+
+    def rewarder(self, by: str) -> Rewarder: ...
+
+
+class Scores(StrEnum):
+    """The scores that a judge can give."""
+
+    ANY = "any"
+    INSIDE = "inside"
+    """Above 0 and below 1."""
+    ENDS = "ends"
+    """Possibly 0 and 1 only, so that its errors are flips."""
+
+
+class JudgeSettings(Strict):
+    """The settings of one protocol. A subclass adds `protocol: Literal["name"]`, a `VERSION` and `make`."""
+
+    VERSION: ClassVar[int]
+    """Grows when scores may change for the same settings; part of the criterion's fingerprint."""
+    ENGINE: ClassVar[Literal["scorer", "asker", "rewarder"] | None] = None
+    """What the judge's engine must be able to do; None where no model is asked."""
+    COMPARES_GROUP: ClassVar[bool] = False
+    """Whether the replies to one prompt are judged together."""
+    SEES_ALL: ClassVar[bool] = False
+    """Whether it also sees how the reply ended and all columns of the prompt."""
+
+    protocol: str
+
+    def make(self, engines: Engines) -> Judge:
+        """The judge. Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when loading fails."""
+        raise NotImplementedError
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What a criterion's fingerprint is made from."""
+        return {"protocol_version": self.VERSION, "judge": self.identity}
+
+    @property
+    def kind(self) -> str:
+        """The protocol in words."""
+        return self.protocol
+
+    @property
+    def asks(self) -> str:
+        """The question, as people can be asked it too; empty if there is none."""
+        return ""
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """What a reply of grade 1, 2, … is like; empty if the judge gives no grades."""
+        return ()
+
+    @property
+    def shows_prompt(self) -> bool:
+        """Whether a model is shown the prompt."""
+        return True
+
+    def scores(self, served: Collection[str]) -> Scores:
+        """The possible scores, as far as the settings tell; `served` names the judges that a server holds."""
+        return Scores.ANY
+
+    def best_score(self, max_new_tokens: int) -> float:
+        """The highest score that a reply of so many tokens can get."""
+        return 1.0
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the prompts that it reads."""
+        return ()
+
+    def faults(self) -> Iterable[str]:
+        """What is wrong with the settings themselves."""
+        return ()
+
+    def single_tokens(self) -> tuple[str, ...]:
+        """Texts that must each be one token of the judge's tokenizer."""
+        return ()
+
+    def conversations(self, rollout: Rollout) -> tuple[Messages, ...]:
+        """The conversations that the judge's chat template must be able to show. Where the last turn is not the
+        assistant's, the model continues with one."""
+        return ()
+
+
+class ModelJudge(JudgeSettings):
+    """The settings of a protocol that asks a model."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"by"})
+
+    by: str = DEFAULT_JUDGE
+    """Who answers: `judge`, or a name under `judges` in campaign.yaml."""
+
+
+class Squash(Strict):
+    """Turns a measured number (nats, a reward) into a score: sigmoid((number − offset) / scale)."""
+
+    offset: float = 0.0
+    scale: float = Field(default=0.5, gt=0)
+
+    def score(self, number: float) -> float:
+        """In (0, 1), at the far ends rounded to them; NaN stays NaN."""
+        if math.isnan(number):
+            return number  # min and max would turn it into a number
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, (number - self.offset) / self.scale))))
