@@ -15,6 +15,7 @@ from rft_pipeline.judges.listwise import ListwiseJudge as ListwiseJudge
 from rft_pipeline.judges.pairwise import PairwiseJudge as PairwiseJudge
 from rft_pipeline.judges.panel import PanelJudge as PanelJudge
 from rft_pipeline.judges.python import PythonJudge as PythonJudge
+from rft_pipeline.judges.recall import RecallJudge as RecallJudge
 from rft_pipeline.judges.relevance import RelevanceJudge as RelevanceJudge
 from rft_pipeline.judges.reward_model import RewardModelJudge as RewardModelJudge
 from rft_pipeline.judges.rule import RuleJudge as RuleJudge

@@ -1,0 +1,37 @@
+"""`recall`: does this reply make its prompt more likely than an empty reply does?
+
+The other direction of `relevance`: it measures whether a reply says what its prompt is about, e.g. a subject line.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rft_pipeline.engines.base import Messages
+from rft_pipeline.judges.likelihood import DifferenceSettings
+from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.rules import Rollout
+
+
+class RecallJudge(DifferenceSettings):
+    """Mean token log-likelihood of the prompt given the reply minus given an empty reply.
+
+    The judge sees the instruction and, between fences, the reply; the prompt is scored as its answer. What is scored
+    given the empty reply has the same prefix for all prompts, so the engine computes that prefix once a batch, and the
+    replies to one prompt share one such request. Prefixes with different replies share nothing.
+    """
+
+    VERSION = 1
+    SIDES = ("given the reply", "given an empty reply")
+
+    protocol: Literal["recall"]
+    instruction: str = Field(default="Write the message that this text answers or summarises:", min_length=1)
+
+    def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
+        return self._showing(rollout.completion), self._showing("")
+
+    def weighed(self, rollout: Rollout) -> str:
+        return rollout.prompt
+
+    def _showing(self, reply: str) -> Messages:
+        return (("user", f"{self.instruction}\n{fenced(reply, max_chars=len(reply))}"),)
