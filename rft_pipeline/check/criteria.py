@@ -70,7 +70,7 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
         )
     if campaign.alarms is not None and not campaign.held_out:
         settings.warnings.append(
-            f"{where}: none given, so nothing tells a better policy from one that games its judge; "
+            f"{where}: none given, so nothing can tell a better policy from one that games its judge; "
             "name a criterion here that another protocol or judge decides"
         )
 
@@ -117,7 +117,7 @@ def _check_gate(
             unscored = f" and {len(verdicts) - len(scores)} unscored" if len(scores) < len(verdicts) else ""
             settings.errors.append(
                 f"{where}: gate {gate:g} is passed by none of the {len(scores)} anchors{unscored} (the best scores "
-                f"{max(scores):.2f}); every rollout would end at the floor: lower the gate or mend the rule"
+                f"{max(scores):.2f}); every rollout would end at the floor: lower the gate or fix the rule"
             )
 
 

@@ -1,4 +1,4 @@
-"""A rule about the number a reply ends up with."""
+"""A rule about the number that a reply gives as its answer."""
 
 from decimal import Decimal
 from typing import Literal
@@ -18,8 +18,8 @@ class NumericAnswer(Rule):
     The reply's number is the first one after the last match of `after`; without `after`, the one in its last \boxed{},
     behind the last equals sign there; without a box, its last one. A reply without a number is wrong. A prompt without
     one is unscored. A percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5. The power of a
-    unit (cm^2) is no number. A multiple of a root or of π is an expression, and unscored, and so is a box that holds
-    anything but one number and its unit.
+    unit (cm^2) does not count as a number. A multiple of a root or of π is an expression, and unscored,
+    and so is a box that holds anything but one number and its unit.
     """
 
     name: Literal["numeric_answer"] = "numeric_answer"
@@ -27,9 +27,9 @@ class NumericAnswer(Rule):
     column: ColumnName = "reference"
     after: RegexText | None = None
     decimal: DecimalMark = "."
-    """The other one of point and comma groups thousands: 1,234.50 by default. What fits neither cannot be read."""
+    """Of point and comma, the other one groups thousands: 1,234.50 by default. Other spellings cannot be read."""
     relative_tolerance: float = Field(default=1e-9, ge=0)
-    """Share of the reference by which the answer may miss it; of the two tolerances the wider one counts."""
+    """Allowed error as a share of the reference; the wider of the two tolerances counts."""
     absolute_tolerance: float = Field(default=0.0, ge=0)
 
     def columns(self) -> tuple[Column, ...]:

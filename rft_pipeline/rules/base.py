@@ -13,7 +13,7 @@ from rft_pipeline.strict import Strict
 REFERENCE = "reference"
 """The prompt column that holds a good answer."""
 SECONDS = 2.0
-"""What one search with a pattern of the rubric may take; some patterns take years on some replies."""
+"""The time limit of one search with a pattern of the rubric: some patterns would take years on some replies."""
 
 
 def _compiles(pattern: str) -> str:
@@ -31,7 +31,7 @@ ColumnName = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True)
 class Rollout:
-    """One completion and what is known of it; the completion is untrusted text."""
+    """One completion and what is known about it; the completion is untrusted text."""
 
     prompt: str
     """What was asked: the text of the user's turn, or the turns in order when there are several."""
@@ -41,34 +41,34 @@ class Rollout:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The prompt row's other columns."""
     system: str = ""
-    """The prompt's own system turn, e.g. the rules of one shop; the campaign's `policy.system` is none. Empty without
-    one."""
+    """The prompt's own system turn, e.g. the rules of one shop, without the campaign's `policy.system`. Empty if there
+    is none."""
 
     @property
     def group_key(self) -> tuple[str, str]:
-        """What replies must share to answer the same prompt."""
+        """Replies with the same key answer the same prompt."""
         return self.system, self.prompt
 
     @property
     def given(self) -> str:
-        """All that the reply may draw on, as one text."""
+        """Everything that the reply was given, as one text."""
         return "\n\n".join(part for part in self.group_key if part)
 
     def conversation(self, system: str = "") -> tuple[tuple[str, str], ...]:
-        """The prompt as (role, content) turns; `system` stands in front of its own system turn."""
+        """The prompt as (role, content) turns; `system` comes before its own system turn."""
         turns = (("system", "\n\n".join(part for part in (system, self.system) if part)), ("user", self.prompt))
         return turns if turns[0][1] else turns[1:]
 
 
 class RuleScore(NamedTuple):
-    """A score in [0, 1] and the reason in words; the score is None where the rule cannot decide."""
+    """A score in [0, 1] and the reason in words; the score is None if the rule cannot decide."""
 
     score: float | None
     reason: str
 
 
 class Column(NamedTuple):
-    """A column of the prompts that a rule reads: what `rft check` holds every row against."""
+    """A column of the prompts that a rule reads; `rft check` checks every row against it."""
 
     parameter: str
     """The rule's parameter that names it."""
@@ -76,14 +76,14 @@ class Column(NamedTuple):
     can_be: Callable[[Any], bool]
     """Whether the rule can use a value."""
     not_one: str
-    """What a value is that it cannot use, e.g. `neither yes nor no`."""
+    """What is wrong with a value that it cannot use, e.g. `neither yes nor no`."""
     allowed: str
-    absent: str = "there it is unscored, and a rollout with an unscored criterion does not train"
+    absent: str = "a reply to such a prompt is unscored, and a rollout with an unscored criterion does not train"
     """What the rule does with a prompt that lacks the column."""
 
     @property
     def needed(self) -> bool:
-        """Whether null is as good as no column."""
+        """Whether the rule needs a value: null then counts as no column."""
         return not self.can_be(None)
 
 
@@ -94,7 +94,7 @@ class Rule(Strict):
     version: int = 1
 
     def columns(self) -> tuple[Column, ...]:
-        """The columns of the prompts it reads. Without one a rule makes no score up: its verdict is None."""
+        """The columns of the prompts that it reads. Without a value the score is None, never a number."""
         return ()
 
     def faults(self) -> Iterable[str]:
@@ -109,15 +109,15 @@ class Rule(Strict):
         raise NotImplementedError
 
     def decide(self, rollout: Rollout) -> RuleScore:
-        """The verdict, which no reply can prevent: what cannot be decided is unscored, with the reason.
+        """The score, or None with the reason: no reply makes this raise an error.
 
-        Raises `RftError` alone, which says that the rule itself cannot be used.
+        Raises only `RftError`, when the rule itself cannot be used.
         """
         try:
             return self(rollout)
         except RftError:
             raise
         except TimeoutError:
-            return RuleScore(None, f"the pattern takes more than {SECONDS:g} s on this reply; write it more simply")
+            return RuleScore(None, f"the pattern takes more than {SECONDS:g} s on this reply; write a simpler one")
         except Exception as error:  # whatever a library raises on an untrusted text
             return RuleScore(None, f"{type(error).__name__}: {str(error)[:200]}")

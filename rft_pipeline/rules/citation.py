@@ -1,4 +1,4 @@
-"""A rule about what a reply cites of the context it was given."""
+"""A rule about the citations of a reply from the context it was given."""
 
 import re
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ class Citation(NamedTuple):
 class CitesContext(Rule):
     """The share of the reply's citations that are valid, against the prompt column `column`.
 
-    The column holds the passages the prompt shows, in the order of their numbers: a list of texts, or one text. A text
-    with lines that begin with [n] has the passages so numbered, otherwise it is passage 1.
+    The column holds the passages the prompt shows, in the order of their numbers: a list of texts, or one text. In a
+    text with lines that begin with [n], those lines begin the passages; any other text is passage 1.
 
     `how: markers`: [1], [1, 3], [2-4] and 【1】 must be numbers of passages. `quotes`: a span in quotation marks
-    ("…", “…”, „…“, «…», 「…」) of at least `min_quote_letters` letters must stand in one passage word for word; white
+    ("…", “…”, „…“, «…», 「…」) of at least `min_quote_letters` letters must be in one passage word for word; white
     space, case, the shape of quotes and dashes and the last punctuation do not count, and "…" inside leaves words out.
-    Shorter spans are no citations. `both`: either is a citation, and all must be valid.
+    Shorter spans do not count as citations. `both`: either is a citation, and all must be valid.
 
-    A reply without a citation scores 0 if one is `required`, else 1. An empty list means that nothing was found to
+    A reply without a citation scores 0 if one is `required`, else 1. An empty list means that there is nothing to
     cite: then a reply that cites nothing is right.
     """
 

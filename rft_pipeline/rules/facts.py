@@ -39,7 +39,7 @@ class NoInventedFacts(Rule):
     """The reply states no number, amount, address or link that the prompt does not contain, and leaves no placeholder.
 
     A support reply that makes up a refund amount, a deadline or a phone number costs money; one that leaves
-    "[Customer name]" was never a reply. A number counts as the prompt's own in digits and in words alike.
+    "[Customer name]" is not a reply. A number in the prompt may be written in digits or in words.
     """
 
     name: Literal["no_invented_facts"] = "no_invented_facts"

@@ -44,8 +44,8 @@ class JsonSchema(Rule):
             raise ValueError(f"not a JSON schema: {error.message}") from error
         except Unresolvable as error:
             raise ValueError(
-                f"$ref {error.ref!r} names nothing in the schema; use a part of it, like '#/$defs/name' (nothing is "
-                "fetched from elsewhere)"
+                f"$ref {error.ref!r} points to nothing in the schema; use a part of it, like '#/$defs/name' (nothing "
+                "is fetched from elsewhere)"
             ) from error
         except regex.error as error:
             raise ValueError(f"a pattern of the schema is not a regular expression: {error}") from error
@@ -72,7 +72,7 @@ class JsonSchema(Rule):
 
 
 def _no_constant(name: str) -> Any:
-    raise json.JSONDecodeError(f"{name} is no JSON value", name, 0)
+    raise json.JSONDecodeError(f"{name} is not a JSON value", name, 0)
 
 
 def _validator_of(schema: dict[str, Any]) -> "Validator":
@@ -84,7 +84,7 @@ def _validator_of(schema: dict[str, Any]) -> "Validator":
 
 @cache
 def _validator_class() -> Callable[..., "Validator"]:
-    """Draft 2020-12 whose patterns may not take for ever."""
+    """Draft 2020-12, with a time limit for patterns."""
     from jsonschema import Draft202012Validator, ValidationError, validators
 
     def pattern(validator: "Validator", wanted: str, instance: Any, _: Any) -> Iterator[ValidationError]:
@@ -105,7 +105,7 @@ def _validator_class() -> Callable[..., "Validator"]:
 
 
 def _check_parts(schema: dict[str, Any]) -> None:
-    """Raises `Unresolvable` for a reference to nothing, `regex.error` for a pattern that is none."""
+    """Raises `Unresolvable` for a reference to nothing, `regex.error` for an invalid pattern."""
     from jsonschema_specifications import REGISTRY
     from referencing.jsonschema import DRAFT202012
 

@@ -18,7 +18,7 @@ _CODES = (
     "zu"
 )
 LANGUAGES = frozenset(_CODES.split())
-"""The ISO 639-1 codes that py3langid tells apart (its dialects and codes of three letters are left out)."""
+"""The ISO 639-1 codes of the languages that py3langid knows (its dialects and codes of three letters are left out)."""
 _NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|https?://\S+", re.DOTALL)
 _PIECE_END = re.compile(r"(?<=[.!?…。！？।؟])\s*|\n+")
 
@@ -29,13 +29,13 @@ class Language(Rule):
     It is cut at its sentences into pieces of at least `min_letters` letters. A piece scores 1 when `language` is the
     likeliest one, otherwise its probability over that of the likeliest, so that close relatives (Danish, Norwegian)
     cost little and another language nearly all. The reply's score is the mean over pieces, weighted by letters. Fenced
-    code and links do not count. An empty reply scores 0; one of fewer letters cannot be told, and is what `short` says.
+    code and links do not count. An empty reply scores 0; `short` says what a shorter one scores.
     """
 
     name: Literal["language"] = "language"
     language: str
     min_letters: int = Field(default=20, ge=1)
-    """Letters rather than words, since Chinese, Japanese and Thai part no words; 20 are about four English words."""
+    """In letters, since Chinese, Japanese and Thai do not separate words; 20 are about four English words."""
     short: Literal["unscored", "good", "bad"] = "unscored"
 
     @field_validator("language")
@@ -51,7 +51,7 @@ class Language(Rule):
         pieces = _pieces(_NOT_PROSE.sub(" ", rollout.completion), self.min_letters)
         if not pieces:
             score = {"unscored": None, "good": 1.0, "bad": 0.0}[self.short]
-            return RuleScore(score, f"fewer than {self.min_letters} letters: too short to tell its language")
+            return RuleScore(score, f"fewer than {self.min_letters} letters: too short to recognise its language")
         total, other = 0.0, ""
         for piece in pieces:
             ranked: dict[str, float] = dict(_identifier().rank(piece))

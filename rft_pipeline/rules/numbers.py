@@ -1,8 +1,8 @@
-r"""Numbers as people and models write them: the reading half of `numeric_answer`.
+r"""Reading numbers as people and models write them, for `numeric_answer`.
 
-Read are digits of any script with groups of three (by comma or point, apostrophe, no-break or thin space; an ordinary
-space parts two numbers), signs (also − and –), currency signs, percent, fractions (3/4, 1 3/4, ½, \frac{3}{4}), powers
-(2^10, 10⁻³) and scientific notation (1.5e3, 1.5 × 10^3). Numbers in words are not.
+It reads digits of any script with groups of three (by comma or point, apostrophe, no-break or thin space; an ordinary
+space separates two numbers), signs (also − and –), currency signs, percent, fractions (3/4, 1 3/4, ½, \frac{3}{4}),
+powers (2^10, 10⁻³) and scientific notation (1.5e3, 1.5 × 10^3). It does not read numbers in words.
 """
 
 import decimal
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 DecimalMark = Literal[".", ","]
 
 EXACT = decimal.Context(prec=60, Emax=999_999, Emin=-999_999, traps=[])
-"""Nothing raises: what leaves its range becomes infinite or not a number."""
+"""Nothing raises: a value out of range becomes infinite or not a number."""
 _CURRENCIES = "$€£¥"
 _SPACES = "\u00a0\u2009\u202f"
 _BODY = rf"(?:\d(?:[.,'’{_SPACES}]?\d)*+|(?<!\.)\.\d++)"
@@ -54,7 +54,7 @@ _SUPERSCRIPT = re.compile("(?<=[0-9])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 
 
 class Number(NamedTuple):
-    """A number where it stands in a text."""
+    """A number found in a text."""
 
     text: str
     value: Decimal | None
@@ -76,7 +76,7 @@ def numbers(text: str, mark: DecimalMark) -> Iterator[Number]:
 
 
 def number_of(value: Any, mark: DecimalMark) -> Number | None:
-    """A number given as data: a number, or a text that is nothing but one; None for anything else."""
+    """A number given as data: a number, or a text that is only a number; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = EXACT.create_decimal(value if isinstance(value, int) else repr(value))
         return Number(f"{exact:g}", exact, False) if exact.is_finite() else None
@@ -88,7 +88,7 @@ def number_of(value: Any, mark: DecimalMark) -> Number | None:
 
 
 def only_number(text: str, mark: DecimalMark) -> Number | None:
-    r"""The number of a text that holds one and at most a unit, behind its last equals sign; None when it holds none.
+    r"""The number of a text that holds one number and at most a unit after its last equals sign; else None.
 
     More than one number, or a command of LaTeX that calculates (\frac{x}{2}, \log 5), make it an expression.
     """
@@ -136,7 +136,7 @@ def _value(found: re.Match[str], mark: DecimalMark) -> Decimal | None:
 
 
 def _integer(text: str) -> int:
-    """An exponent; one of more than eight characters is out of range, whatever it is."""
+    """An exponent; more than eight characters are always out of range."""
     return int(text[:9].replace("−", "-").replace("–", "-"))
 
 

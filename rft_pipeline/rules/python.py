@@ -14,12 +14,12 @@ class Python(Rule):
     """A function decides: `function(rollout, **settings)` returns a score in [0, 1], or (score, reason).
 
     The rollout has prompt, completion, finish_reason and fields. None, an exception or a number outside [0, 1] leaves
-    it unscored.
+    the rollout unscored.
     """
 
     name: Literal["python"] = "python"
     function: Code
-    """`module:function`; a module beside the rubric, or an installed one."""
+    """`module:function`; a module next to the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the function by keyword."""
 

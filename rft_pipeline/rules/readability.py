@@ -12,9 +12,9 @@ class Readability(Rule):
     """The reply reads at a school grade between `min_grade` and `max_grade`.
 
     The grade is the Automated Readability Index (Senter and Smith 1967), from the lengths of words and sentences:
-    4.71 · characters a word + 0.5 · words a sentence − 21.43. It needs no dictionary of syllables, and is meant for
-    English prose. Outside the bounds the score falls linearly to 0 over
-    `falls_over` grades. A text without sentence ends is one long sentence. An empty reply scores 0.
+    4.71 · characters a word + 0.5 · words a sentence − 21.43. It needs no dictionary of syllables and is meant for
+    English prose. Outside the bounds the score falls linearly to 0 over `falls_over` grades. A text
+    without sentence ends is one long sentence. An empty reply scores 0.
     """
 
     name: Literal["readability"] = "readability"
@@ -32,11 +32,11 @@ class Readability(Rule):
         return self
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        said = words(rollout.completion)
-        if not said:
+        found = words(rollout.completion)
+        if not found:
             return RuleScore(0.0, "holds no words")
         sentences = max(1, sentence_ends(rollout.completion))
-        grade = 4.71 * sum(map(len, said)) / len(said) + 0.5 * len(said) / sentences - 21.43
+        grade = 4.71 * sum(map(len, found)) / len(found) + 0.5 * len(found) / sentences - 21.43
         low = grade if self.min_grade is None else self.min_grade
         high = grade if self.max_grade is None else self.max_grade
         outside = max(low - grade, grade - high, 0.0)

@@ -1,4 +1,4 @@
-"""A rule about how like a reference a reply is."""
+"""A rule about the similarity of a reply to a reference."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Similarity(Rule):
-    """How like the reference in the prompt column `column` the reply is; of several references the likest counts.
+    """The similarity of the reply to the reference in the prompt column `column`; of several, to the closest.
 
     `chrf`: F-score of character 6-grams, recall counting twice (chrF2, Popović 2015), for translations and summaries.
-    `token_sort`: share of characters in common after sorting the words, case and punctuation aside: for short answers
-    whose order is free. `exact`: 1 for the same text but for case and white space, otherwise 0.
+    `token_sort`: share of characters in common after sorting the words, without case and punctuation: for short
+    answers in any order. `exact`: 1 for the same text except for case and white space, otherwise 0.
     """
 
     name: Literal["similarity"] = "similarity"
@@ -55,7 +55,7 @@ def _are_references(value: Any) -> bool:
 
 
 def _encodable(text: str) -> str:
-    """The text without lone surrogates, which no library takes."""
+    """The text without lone surrogates, which no library accepts."""
     return text.encode("utf-8", "replace").decode()
 
 

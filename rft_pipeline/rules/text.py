@@ -53,7 +53,7 @@ class AsksFor(Rule):
         wrong, allowed, absent = (
             "neither yes nor no",
             "true, false, 1, 0 (also as text), null",
-            "there it counts as not needed",
+            "on such a prompt, asking counts as not needed",
         )
         return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
 

@@ -1,4 +1,4 @@
-"""What a field of a row means where a text, or a yes or no, is wanted: CSV cells are all text, JSON has types."""
+"""Reading a field of a row as a text, or as yes or no: CSV cells are all text, JSON has types."""
 
 import json
 from typing import Any

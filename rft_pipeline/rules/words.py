@@ -1,7 +1,7 @@
-"""Words and sentence ends of texts in any script: the one way in which both are found.
+"""Words and sentence ends of texts in any script.
 
 Word boundaries are those of Unicode Standard Annex 29 as ICU sets them, with its dictionaries for Chinese, Japanese,
-Thai, Lao, Khmer and Burmese, whose words stand without white space between them.
+Thai, Lao, Khmer and Burmese, which put no white space between words.
 """
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
             0.5,
             rule("required_parts", parts=["way", "sorry", "order"]),
             "gate 0.5 is passed by none of the 10 anchors (the best scores 0.33); every rollout would end at the "
-            "floor: lower the gate or mend the rule",
+            "floor: lower the gate or fix the rule",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_column_that_some_prompts_lack_is_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, asks("urgent"), train=[*TRAIN, {"id": "bare", "prompt": "Nothing else here."}])
     assert warnings(folder) == [
         "rubric.yaml: asks: when: 1 of 9 train prompts lack the column 'urgent' (e.g. bare); "
-        "there it counts as not needed"
+        "on such a prompt, asking counts as not needed"
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_prompt_without_a_reference_is_a_warning_and_an_anchor_without_one_is_
     folder = campaign(tmp_path, criteria, train=[*train, bare], held_out=held_out)
     assert warnings(folder) == [
         "rubric.yaml: right: column: 1 of 9 train prompts lack the column 'reference' (e.g. bare); "
-        "there it is unscored, and a rollout with an unscored criterion does not train"
+        "a reply to such a prompt is unscored, and a rollout with an unscored criterion does not train"
     ]
 
 

@@ -167,7 +167,7 @@ def test_json_says_what_is_wrong() -> None:
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ({"$ref": "#/$defs/absent"}, "defs/absent' names nothing in the schema"),
+        ({"$ref": "#/$defs/absent"}, "defs/absent' points to nothing in the schema"),
         ({"properties": {"a": {"$ref": "https://shop.example/schema"}}}, "nothing is fetched from elsewhere"),
         ({"$ref": "#"}, "leads back to itself without end"),
         ({"properties": {"a": {"pattern": "("}}}, "is not a 'regex'"),
