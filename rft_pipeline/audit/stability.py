@@ -36,19 +36,19 @@ def retest(score_N: np.ndarray, again_N: np.ndarray, threshold: float, resamples
     )
 
 
-def order_of_pairs(told_NX: np.ndarray, resamples: Resamples) -> Order | None:
-    """From what a pairwise judge says of each reply: its pairs, those whose verdict changed with the order, how often
-    the reply shown first won, and how often the other. NaN where it says nothing; None when it says nothing at all.
+def order_of_pairs(count_NX: np.ndarray, resamples: Resamples) -> Order | None:
+    """From the counts of a pairwise judge for each reply: its pairs, those whose winner changed with the order, how
+    often the reply shown first won, and how often the other. NaN where there are none; None without any counts.
 
-    A pair is told of by both of its replies, which changes no share; `pairs` counts it once.
+    Both replies of a pair count it, which changes no share; `pairs` counts it once.
     """
-    there_N = ~np.isnan(told_NX).any(axis=1)
-    if not told_NX[there_N, 0].any():
+    counted_N = ~np.isnan(count_NX).any(axis=1)
+    if not count_NX[counted_N, 0].any():
         return None
-    drawn = resamples.take(there_N)
-    pairs_R, flips_R, first_R, second_R = drawn.sums(told_NX[there_N]).T
+    drawn = resamples.take(counted_N)
+    pairs_R, flips_R, first_R, second_R = drawn.sums(count_NX[counted_N]).T
     return Order(
-        int(told_NX[there_N, 0].sum()) // 2,
+        int(count_NX[counted_N, 0].sum()) // 2,
         drawn.interval(ratio(flips_R, pairs_R)),
         drawn.interval(ratio(first_R - second_R, 4 * pairs_R)),
     )
