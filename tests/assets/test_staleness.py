@@ -13,7 +13,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline.champion import crown
 from rft_pipeline.store import Home
 from tests.assets.small import instance, materialize
-from tests.promotion.test_stage import started_from_champion
+from tests.promotion.small import started_from_champion
 from tests.runs import edit
 
 ROUND_1 = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")

@@ -9,7 +9,7 @@ from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.export import export
 from rft_pipeline.report.card import Facts, render_card
 from rft_pipeline.store import Home, Record
-from tests.promotion.test_stage import record, started_from_champion
+from tests.promotion.small import record, started_from_champion
 from tests.runs import edit, run
 
 
