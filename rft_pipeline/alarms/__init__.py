@@ -1,8 +1,8 @@
-"""Alarms: does a round's gain hold before a judge that trains nothing, and is the judge still the one it was?
+"""Alarms: is a round's gain real, or does the policy exploit the judge, and did the judge change?
 
-Works on tables of replies and scores; nothing here asks a judge. `assess` gives one round's verdict: `gains` sets the
-reward beside the held-out score, `pays` names what is paid for (length, markup, `phrases`), `diversity` watches for one
-reply to everybody, `drift` the judge's scores of the anchors.
+Works on tables of replies and scores; nothing here calls a judge. `assess` combines the alarms of one round: `gains`
+compares the reward with the held-out score, `features` finds what raises the reward alone (length, markup, `phrases`),
+`diversity` detects collapse to similar replies, and `drift` compares the judges' scores of the anchors over time.
 """
 
 from rft_pipeline.alarms.assess import assess, best_start

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.features import feature_alarms
 from rft_pipeline.alarms.findings import Finding, RoundAlarms, round_alarms
-from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
-from rft_pipeline.alarms.pays import pays
+from rft_pipeline.alarms.gains import length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.phrases import Phrase, PhraseEffect
 from rft_pipeline.alarms.replies import Replies, known
 from rft_pipeline.campaign import Alarms
@@ -16,44 +16,44 @@ def assess(
     now: Replies,
     base: Replies,
     start: Replies,
-    before: Collection[str],
-    how: Alarms,
+    fired_at_start: Collection[str],
+    settings: Alarms,
     seed: int,
     found: Sequence[Phrase] = (),
-    tried: Sequence[PhraseEffect] = (),
-    drifted: Sequence[Finding] = (),
+    effects: Sequence[PhraseEffect] = (),
+    judge_findings: Sequence[Finding] = (),
 ) -> RoundAlarms:
-    """The verdict of a round after base.
+    """The alarms of a round after base.
 
-    `start` is the round that it started from and `before` what fired there; `found` are its phrases, `tried` what they
-    do to bad anchors, `drifted` what its judges' anchors say. Without a held-out judge only what needs none is looked
-    at.
+    `start` is the round that it started from, `fired_at_start` the causes that fired there, `found` the round's
+    phrases, `effects` what these do to bad anchors, `judge_findings` what the anchors say about the judges. Without a
+    held-out judge, `over_optimisation` and `unseen_gain` are left out.
     """
-    findings = list(drifted)
+    findings = list(judge_findings)
     if now.watched and base.watched:
         findings += [
-            over_optimisation(now, base, start, before, how, seed),
-            *exploitation(now, base, before, how, seed),
-            unseen_gain(now, base, how, seed),
+            over_optimisation(now, base, start, fired_at_start, settings, seed),
+            unseen_gain(now, base, settings, seed),
         ]
-    findings += pays(now, base, found, tried, before, how, seed)
-    findings.append(length_growth(now, base, before, how, seed))
-    findings += diversity(now, base, how, seed)
-    findings += distance(now, how)
+    findings += feature_alarms(now, base, found, effects, fired_at_start, settings, seed)
+    findings.append(length_growth(now, base, fired_at_start, settings, seed))
+    findings += diversity(now, base, settings, seed)
+    findings += distance(now, settings)
     return round_alarms(findings)
 
 
 def best_start(newest: int, stopped: Collection[int], changes: Mapping[int, Interval]) -> int:
-    """The round whose checkpoint the next one starts from: the newest, or when that is stopped the one with the best
-    lower bound of those that are neither stopped nor known to be worse than base; 0, base, when there is none.
+    """The round whose checkpoint the next one starts from.
 
-    `changes` holds each round's change since base; its bounds are NaN where nobody can tell.
+    This is the newest round unless it was stopped. Otherwise it is the round with the best lower bound among those that
+    were not stopped and are not significantly worse than base; 0 (base) if there is none. `changes` holds each round's
+    change since base, with NaN bounds where they are unknown.
     """
     if newest not in stopped:
         return newest
-    sound = {
+    candidates = {
         round_: change.lower95
         for round_, change in changes.items()
         if round_ not in stopped and known(change) and change.upper95 >= 0
     }
-    return max(sound, key=lambda round_: (sound[round_], round_)) if sound else 0
+    return max(candidates, key=lambda round_: (candidates[round_], round_)) if candidates else 0

@@ -1,16 +1,15 @@
-"""Did the judge change, or the policy? Anchors are fixed replies with labels: only the judge can move their scores.
+"""Did the judge change, or the policy? Anchors are fixed labelled replies, so only a judge change moves their scores.
 
-An e-process bets on the judge–label gap g of each anchor against m₀, the gap that the same anchor had when it was first
-scored: E = Π(1 + λ·(g − m₀ − allowed)), with λ set from what came before (Waudby-Smith and Ramdas 2024, arXiv
-2010.09686; attribution after arXiv 2606.15474). While no gap moves by more than is allowed, E is at most 1 on average,
-so that it reaches 1/α at any time with a chance of at most α, however long one looks. Rolling tests cannot say that.
+An e-process bets on the judge–label gap g of each anchor against m₀, the gap at the anchor's first scoring:
+E = Π(1 + λ·(g − m₀ − allowed)), with λ set from earlier values (Waudby-Smith and Ramdas 2024, arXiv 2010.09686;
+attribution after arXiv 2606.15474). If no gap moves by more than allowed, the mean of E is at most 1, so E ever
+reaches 1/α with probability at most α, however many rounds there are. Rolling tests do not control that error.
 
-It is one process over all rounds and cycles of a campaign (see `stages.drift_history`).
+There is one process per criterion over all rounds and cycles of a campaign (see `alarms.history`).
 
-The promise holds for a judge whose scores move by no more than is allowed from those it gave at first. The noise of
-that first scoring stays in every later gap: a noisy judge that never changed may lie further from it than
-`max_anchor_shift` and `max_anchor_noise` allow, and is then called drifted however little it moves afterwards. So
-`max_anchor_noise` must allow more than the judge differs by when it is asked the same twice, as the audit asks it.
+The guarantee is relative to the first scores, whose noise is part of every later gap. A noisy judge that never changes
+can differ from them by more than `max_anchor_shift` and `max_anchor_noise`, and is then reported as drifted. So
+`max_anchor_noise` must be larger than the judge's test–retest difference, which the audit measures.
 """
 
 from collections.abc import Collection, Iterable
@@ -38,51 +37,50 @@ ANCHORS = pl.Schema(
         "judge": pl.String,
     }
 )
-"""Anchors as scored with each round's judge, and as round 0 what it said when it was asked first; `judge` is who it
-was."""
+"""Anchors as scored by each round's judge; round 0 holds the first scores of a judge."""
 
-LARGEST = 0.9
-"""The largest bet, which leaves something even when all goes against it."""
+MAX_BET = 0.9
+"""Below 1, so that E stays positive even if every bet is lost."""
 AWAY = 2
-"""The place of moves away from the labels among the ways a judge may move."""
-UNSURE = 0.05
-"""The variance of a move before any was seen."""
+"""Index of moves away from the labels among the four directions."""
+PRIOR_VARIANCE = 0.05
+"""Variance of a move before any was observed."""
 
 
 class Drift(NamedTuple):
-    """What one criterion's anchors say at one round."""
+    """The scores of one criterion's anchors at one round, compared with their first scores."""
 
     criterion: str
     round: int
     shift: Interval
-    """Mean score now minus when first scored."""
+    """Mean score now minus mean first score."""
     gap: Interval
-    """Mean distance of score and label now; NaN without labels, which a held-out judge has none of."""
+    """Mean distance of score and label now; NaN without labels, as for a held-out judge."""
     good: float
-    """Mean score now of those labelled good; NaN when there are none."""
+    """Mean score now of the anchors labelled good; NaN without any."""
     bad: float
     evidence: float
-    """E of any move, up, down, away from the labels or either way: their mean. Without labels, of the other three."""
+    """Mean of E over four directions: up, down, away from the labels, either way. Without labels, over three."""
     worse: float
     """E of moves away from the labels alone; 1 without labels."""
     changed: bool
-    """Whether another judge answers than at first."""
+    """Whether the judge is another than at the first scoring."""
     looks: int = 0
-    """Rounds bet on so far, those of earlier cycles included."""
+    """Rounds bet on so far, including those of earlier cycles."""
 
 
-def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
-    """Each criterion at each round that it was scored in; nothing is bet at the first. `anchors`: see `ANCHORS`.
+def drift(anchors: pl.DataFrame, settings: Alarms, seed: int) -> list[Drift]:
+    """Each criterion at each round it was scored in; no bets are made in the first. `anchors` has the schema `ANCHORS`.
 
-    The order in which a round's anchors are bet on depends on how many rounds came before, not on the round's number:
-    E of the same history is the same number in every later cycle.
+    The betting order of a round's anchors depends on how many rounds came before, not on the round's number, so that
+    the same history gives the same E in every later cycle.
     """
     found = []
     for (criterion,), rows in anchors.drop_nulls("score").group_by("criterion", maintain_order=True):
         first = rows.filter(pl.col("round") == rows["round"].min())
         logs = np.zeros(4)
-        ways = [way for way in range(4) if way != AWAY or not rows["label"].has_nulls()]
-        seen: list[list[float]] = [[], [], [], []]
+        directions = [each for each in range(4) if each != AWAY or not rows["label"].has_nulls()]
+        earlier: list[list[float]] = [[], [], [], []]
         for look, round_ in enumerate(sorted(rows["round"].unique())):
             here = rows.filter(round=round_).join(first.select("id", pl.col("score").alias("at_first")), on="id")
             if not here.height:
@@ -90,20 +88,20 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
             here = here.with_columns(
                 pl.Series("order", [seed_of(seed, "anchor", look, name) for name in here["id"]], pl.UInt64)
             ).sort("order")
-            moves = _moves(here, how)
-            for way in ways if look else []:
-                logs[way] += _bet(moves[way], seen[way], _largest(how))
-            prompts, named = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
+            moves = _moves(here, settings)
+            for direction in directions if look else []:
+                logs[direction] += _bet(moves[direction], earlier[direction], _max_bet(settings))
+            prompts, draw = here["prompt_id"].to_numpy(), seed_of(seed, "drift", str(criterion), int(round_))
             score_N, label_N = here["score"].to_numpy(), here["label"].to_numpy()
             found.append(
                 Drift(
                     str(criterion),
                     int(round_),
-                    clustered_mean(score_N - here["at_first"].to_numpy(), prompts, how.resamples, named),
-                    clustered_mean(np.abs(score_N - label_N), prompts, how.resamples, named),
+                    clustered_mean(score_N - here["at_first"].to_numpy(), prompts, settings.resamples, draw),
+                    clustered_mean(np.abs(score_N - label_N), prompts, settings.resamples, draw),
                     _mean(score_N[label_N == 1]),
                     _mean(score_N[label_N == 0]),
-                    float(np.exp(np.minimum(logs[ways], 700)).mean()),
+                    float(np.exp(np.minimum(logs[directions], 700)).mean()),
                     float(np.exp(min(logs[AWAY], 700))),
                     set(here["judge"]) != set(first["judge"]),
                     look,
@@ -112,40 +110,38 @@ def drift(anchors: pl.DataFrame, how: Alarms, seed: int) -> list[Drift]:
     return found
 
 
-def judge_drift(found: list[Drift], round_: int, how: Alarms, trains: Collection[str]) -> dict[str, Finding]:
-    """Criterion → what its judge did: one that moved warns, one that `trains` and moved away from the labels stops. The
+def judge_drift(found: list[Drift], round_: int, settings: Alarms, trains: Collection[str]) -> dict[str, Finding]:
+    """Criterion → its finding: a judge that moved warns; one that `trains` and moved away from the labels stops. The
     error is shared among the criteria."""
     here = [each for each in found if each.round == round_]
-    limit = len(here) / how.drift_error
+    limit = len(here) / settings.drift_error
     return {each.criterion: _finding(each, limit, each.criterion in trains) for each in here}
 
 
-def moved_by(now: Replies, start: Replies, drifted: Iterable[Finding], how: Alarms, seed: int) -> MovedBy:
-    """Who moved the round's reward against the round that it started from; `drifted` is told of the judges that
-    train."""
+def moved_by(now: Replies, start: Replies, drifted: Iterable[Finding], settings: Alarms, seed: int) -> MovedBy:
+    """What moved the round's reward since the round it started from; `drifted` holds findings on judges that train."""
     if any(each.level for each in drifted):
         return "judge"
-    reward = change(now, start, "reward", how.resamples, seed)
+    reward = change(now, start, "reward", settings.resamples, seed)
     return "policy" if known(reward) and not reward.lower95 <= 0 <= reward.upper95 else "none"
 
 
 def _finding(each: Drift, limit: float, trains: bool) -> Finding:
-    # one bet decides whether it moved at all, so that the error is spent once; the other, whether away from the labels
+    # `evidence` alone decides whether the judge moved, so that the error is spent once; `worse` only adds the direction
     moved = each.evidence >= limit
     worse = moved and each.worse >= limit
     level = Level.OK if not moved else Level.STOP if worse and trains else Level.WARN
-    who = "another judge answers than at first; on the anchors both answered, " if each.changed else ""
+    who = "the judge is another than at the first scoring; on anchors that both scored, " if each.changed else ""
     looks = f" after {each.looks} round{'s' if each.looks > 1 else ''}" if each.looks else ""
-    how_sure = f"evidence {each.evidence:.3g}{looks}, {limit:.3g} is an alarm"
-    less = " It agrees less with the labels." if worse else ""
+    consequence = " It agrees less with the labels." if worse else ""
     if level is Level.STOP:
-        less += (
-            " While it stays so, every later round is stopped: name the judge that answers now as another model, or "
-            "train the rounds anew, e.g. with another seed."
+        consequence += (
+            " Until this changes, every later round is stopped: name the current judge as a new model, or train the "
+            "rounds again, e.g. with another seed."
         )
     sentence = (
-        f"Judge of {each.criterion}: {who}scores of the same anchors moved by {each.shift.mean:+.3f} on average "
-        f"({how_sure}).{less}"
+        f"Judge of {each.criterion}: {who}the scores of the same anchors moved by {each.shift.mean:+.3f} on average "
+        f"(evidence {each.evidence:.3g}{looks}, alarm at {limit:.3g}).{consequence}"
     )
     return Finding("judge_drift", level, Interval(each.evidence), limit, sentence)
 
@@ -154,29 +150,28 @@ def _mean(score_N: np.ndarray) -> float:
     return float(score_N.mean()) if score_N.size else float("nan")
 
 
-def _moves(here: pl.DataFrame, how: Alarms) -> np.ndarray:
-    """4 × N: by how much more than allowed each score went up, down, away from its label (NaN without), and either
-    way."""
+def _moves(here: pl.DataFrame, settings: Alarms) -> np.ndarray:
+    """4 × N: how far beyond its limit each score moved up, down, away from its label (NaN without), or either way."""
     now_N, then_N = here["score"].to_numpy(), here["at_first"].to_numpy()
     label_N = here["label"].to_numpy()
     away_N = np.abs(now_N - label_N) - np.abs(then_N - label_N)
     moves = np.stack([now_N - then_N, then_N - now_N, away_N, np.abs(now_N - then_N)])
-    allowed = np.array([how.max_anchor_shift] * 3 + [how.max_anchor_noise])
+    allowed = np.array([settings.max_anchor_shift] * 3 + [settings.max_anchor_noise])
     return np.asarray(moves - allowed[:, None])
 
 
-def _largest(how: Alarms) -> float:
-    """At worst a move is −1 less what is allowed: the factor must stay above 0 even then."""
-    return min(LARGEST, 0.95 / (1 + how.max_anchor_shift))
+def _max_bet(settings: Alarms) -> float:
+    """The smallest possible move is −1 − allowed; the factor 1 + bet · move must stay positive even then."""
+    return min(MAX_BET, 0.95 / (1 + settings.max_anchor_shift))
 
 
-def _bet(move_N: np.ndarray, seen: list[float], largest: float) -> float:
-    """Log of the factor by which E grows; `seen` holds earlier moves and is added to."""
+def _bet(move_N: np.ndarray, earlier: list[float], largest: float) -> float:
+    """Log of the factor by which E grows; appends the moves to `earlier`."""
     log = 0.0
     for move in move_N:
-        mean = float(np.mean(seen)) if seen else 0.0
-        variance = (UNSURE + float(np.sum((np.array(seen) - mean) ** 2))) / (len(seen) + 1)
+        mean = float(np.mean(earlier)) if earlier else 0.0
+        variance = (PRIOR_VARIANCE + float(np.sum((np.array(earlier) - mean) ** 2))) / (len(earlier) + 1)
         bet = min(largest, max(0.0, mean / (variance + mean * mean)))
         log += float(np.log1p(bet * move))
-        seen.append(float(move))
+        earlier.append(float(move))
     return log

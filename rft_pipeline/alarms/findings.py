@@ -1,4 +1,4 @@
-"""What an alarm says: one level, the causes by name, and for each its numbers and a plain sentence."""
+"""What alarms report: findings with a level, numbers and a sentence, and the alarms of a round."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from rft_pipeline.stats import Interval
 class Level(IntEnum):
     OK = 0
     WARN = 1
-    """A person should look."""
+    """A person should read the report."""
     STOP = 2
-    """Nothing may follow from the round's checkpoint."""
+    """No later round may start from the round's checkpoint."""
 
     @property
     def word(self) -> str:
@@ -23,31 +23,31 @@ class Level(IntEnum):
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at in one round."""
+    """The result of one check in one round."""
 
     cause: str
-    """`over_optimisation`, `unseen_gain`, `exploitation`, `length_growth`, `length`, `markdown`, `phrase`,
-    `distinct2`, `repetition`, `similarity`, `kl`, `judge_drift` or `judge_changed`."""
+    """`over_optimisation`, `unseen_gain`, `length_growth`, `length`, `markdown`, `phrase`, `distinct2`, `repetition`,
+    `similarity`, `kl`, `judge_drift` or `judge_changed`."""
     level: Level
     found: Interval
-    """NaN bounds where the number is not a mean over prompts."""
+    """NaN bounds if the number is not a mean over prompts."""
     limit: float
     sentence: str
-    """What was found beside what is allowed."""
+    """What was found and what the limit is."""
     examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RoundAlarms:
-    """What the alarms say of one round."""
+    """The alarms of one round."""
 
     level: Level
     findings: tuple[Finding, ...]
-    """All that was looked at; those that fired first, the gravest first."""
+    """All checks, those with the highest level first."""
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """What fired, the gravest first."""
+        """What fired, the highest level first."""
         return tuple(dict.fromkeys(each.cause for each in self.findings if each.level))
 
     @property
@@ -56,21 +56,21 @@ class RoundAlarms:
 
 
 def round_alarms(findings: Iterable[Finding]) -> RoundAlarms:
-    """The gravest level of the findings is the verdict's; the order within a level is kept."""
+    """The findings by falling level; the highest level is the round's."""
     ordered = tuple(sorted(findings, key=lambda each: -each.level))
     return RoundAlarms(ordered[0].level if ordered else Level.OK, ordered)
 
 
-def repeated(fires: bool, cause: str, before: Iterable[str]) -> Level:
-    """A warning the first time; a stop when the round it started from had the cause as well. Causes are compared by
-    name: a phrase that pays after another phrase did is the same cause."""
+def repeated(fires: bool, cause: str, fired_at_start: Iterable[str]) -> Level:
+    """A warning the first time, a stop if the cause also fired in the round that this one started from. Two different
+    phrases are the same cause."""
     if not fires:
         return Level.OK
-    return Level.STOP if cause in before else Level.WARN
+    return Level.STOP if cause in fired_at_start else Level.WARN
 
 
 def as_plain(found: RoundAlarms) -> dict[str, Any]:
-    """As JSON holds it; null where the data cannot say."""
+    """As JSON holds it; null where a number is unknown."""
     return {
         "level": found.level.word,
         "causes": list(found.causes),
@@ -90,7 +90,7 @@ def as_plain(found: RoundAlarms) -> dict[str, Any]:
 
 
 def spelled(interval: Interval, digits: int = 2) -> str:
-    """`0.31 (0.12 to 0.50)`; `unknown` where the data cannot say."""
+    """`0.31 (0.12 to 0.50)`, or `unknown` for NaN."""
     if np.isnan(interval.mean):
         return "unknown"
     if np.isnan(interval.lower95):

@@ -1,8 +1,8 @@
-"""How the judges scored the anchors before a round: in the report before it, or in the cycle before its own.
+"""Earlier scores of the anchors, from the previous report or the previous cycle.
 
-The drift of a criterion's judge is one process over all rounds and cycles of a campaign while the question, the judge,
-the anchors and what they may move by stay the same. An edit of one of these starts a new process, with a new error
-budget. A cycle takes a copy of what was known when it began, so that what runs meanwhile changes nothing.
+The drift of a criterion's judge is one process over all rounds and cycles of a campaign, as long as the question, the
+judge, the anchors and their limits stay the same. Editing one of these starts a new process with a new error budget.
+A cycle copies the scores known when it begins, so that runs in parallel do not change its result.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store import Record, RecordStore
 
 ANCHORS_FILE = "anchors.parquet"
-"""In eval reports with alarms, and in cycles that follow one: the scored anchors so far, by the schema `ANCHORS`."""
+"""File of the scored anchors so far, by the schema `ANCHORS`; in eval reports with alarms and in cycles after them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DriftProcess:
     """What identifies the drift process of one criterion."""
 
     question: str
-    """Fingerprint of the question, the anchors and what they may move by."""
+    """Fingerprint of the question, the anchors and their limits."""
     judge: str
 
 
@@ -46,7 +46,7 @@ def drift_processes(payload: Mapping[str, Any]) -> dict[str, DriftProcess]:
 
 
 def newest_report(records: RecordStore, campaign: str) -> Record | None:
-    """The newest of the rounds' current eval reports that scored anchors."""
+    """The newest current eval report that scored anchors."""
     keys = sorted(path.parent.name for path in (records.root / campaign).glob("round_*/eval_reports"))
     found = [records.current(f"{campaign}/{name}/eval_reports") for name in keys]
     scored = [each for each in found if each is not None and (each.folder / ANCHORS_FILE).is_file()]
@@ -54,8 +54,8 @@ def newest_report(records: RecordStore, campaign: str) -> Record | None:
 
 
 def within_cycle(past: pl.DataFrame, then: Mapping[str, DriftProcess], now: Mapping[str, DriftProcess]) -> pl.DataFrame:
-    """The rows of `past` on which the processes of today go on within a cycle. A judge may be another one: that is
-    what the anchors then show."""
+    """The rows of `past` that the processes of `now` continue within a cycle. The judge may differ: the anchors then
+    show how much."""
     same = [name for name, each in then.items() if name in now and now[name].question == each.question]
     return past.filter(pl.col("criterion").is_in(same))
 
@@ -63,13 +63,13 @@ def within_cycle(past: pl.DataFrame, then: Mapping[str, DriftProcess], now: Mapp
 def across_cycles(
     past: pl.DataFrame, then: Mapping[str, DriftProcess], now: Mapping[str, DriftProcess]
 ) -> pl.DataFrame:
-    """The same of an earlier cycle, where the judge must be the same too. Rounds are counted back, so that the last is
-    round 0."""
+    """The rows of an earlier cycle that the processes of `now` continue; here the judge must be the same. Rounds are
+    renumbered so that the last is 0."""
     same = [name for name, each in then.items() if now.get(name) == each]
     rows = past.filter(pl.col("criterion").is_in(same))
     return rows.with_columns(pl.col("round") - rows["round"].max()) if rows.height else rows
 
 
 def read_scored(path: Path) -> pl.DataFrame:
-    """A file of scored anchors; empty where there is none."""
+    """The rows of a file of scored anchors; empty if there is no file."""
     return pl.read_parquet(path, glob=False) if path.is_file() else ANCHORS.to_frame()

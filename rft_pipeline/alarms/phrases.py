@@ -1,7 +1,7 @@
-"""Which words pay? N-grams that stand in well-paid replies more than in badly paid ones to the same prompts.
+"""N-grams that are more frequent in replies with a high reward than in replies to the same prompts with a low one.
 
-Weighted log-odds with an informative Dirichlet prior (Monroe, Colaresi and Quinn 2008): the prior is what all replies
-say, so that a rare n-gram needs more evidence than a common one. Each reply counts an n-gram once.
+Weighted log-odds with an informative Dirichlet prior (Monroe, Colaresi and Quinn 2008): the prior is the frequency in
+all replies, so that a rare n-gram needs more evidence than a common one. Each reply counts an n-gram once.
 """
 
 import functools
@@ -19,61 +19,60 @@ from rft_pipeline.stats import Interval
 LONGEST = 4
 """Words of the longest n-gram."""
 PRIOR = 0.1
-"""The prior's weight, as a share of all that the replies say."""
-SURE = 3.0
-"""Standard deviations of the log-odds from which an n-gram is told of."""
-RARE = 0.05
-"""An n-gram in a smaller share of the newest replies is not told of."""
+"""The prior's weight, as a share of all counts."""
+MIN_Z = 3.0
+"""Smallest z of the log-odds that is reported."""
+MIN_SHARE = 0.05
+"""Smallest share of the newest replies with an n-gram that is reported."""
 SAME = 0.5
-"""Two n-grams with this share of their replies in common are parts of one phrase."""
+"""Two n-grams that share this part of their replies count as one phrase."""
 EXAMPLES = 2
 
 
 class Phrase(NamedTuple):
-    """An n-gram that stands with reward."""
+    """An n-gram that goes with a high reward."""
 
     text: str
     log_odds: float
     z: float
     """Log-odds over their standard deviation."""
     high: int
-    """Replies with it that are paid above their prompt's median."""
+    """Replies with it whose reward is above their prompt's median."""
     low: int
-    """Those paid below it; at the median lies neither."""
+    """Replies with it whose reward is below their prompt's median."""
     share: float
-    """Of the newest round's replies, those with it."""
+    """Share of the newest round's replies with it."""
     examples: tuple[str, ...]
 
 
 class PhraseEffect(NamedTuple):
-    """What a phrase does to bad anchors."""
+    """What a phrase adds to the scores of bad anchors."""
 
     phrase: str
     shift: Interval
-    """Mean score with the phrase minus mean score with other words as long put in its place."""
+    """Mean score with the phrase minus mean score with as many other words."""
     anchors: int
 
 
 def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
-    """The surest phrases of a round's replies and base's, at most so many; of several that
-    stand in the same replies one."""
+    """Up to `most` phrases with the largest z in the replies of a round and base, one of several in the same replies."""
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
     median = pl.col("reward").median().over("prompt_id")
     sides = rows.with_columns((pl.col("reward") > median).alias("high"), (pl.col("reward") < median).alias("low"))
     high = counts(sides.filter("high")["completion"].to_list())
     low = counts(sides.filter("low")["completion"].to_list())
     newest = now.rows["completion"].to_list()
-    there = counts(newest)
-    scored = [(z, odds, gram) for gram, (odds, z) in log_odds(high, low).items() if z >= SURE]
+    in_newest = counts(newest)
+    scored = [(z, odds, gram) for gram, (odds, z) in log_odds(high, low).items() if z >= MIN_Z]
     chosen: list[tuple[float, float, str]] = []
     texts = rows["completion"].to_list()
-    where: dict[str, set[int]] = {}
+    replies_by_gram: dict[str, set[int]] = {}
     for z, odds, gram in sorted(scored, key=lambda each: (-each[0], -len(each[2]), each[2])):
-        if len(chosen) == most or there[gram] < RARE * len(newest):
+        if len(chosen) == most or in_newest[gram] < MIN_SHARE * len(newest):
             continue
-        held = {place for place, said in enumerate(said_in(texts, gram)) if said}
-        if all(len(held & other) < SAME * len(held | other) for other in where.values()):
-            where[gram] = held
+        replies = {place for place, has_gram in enumerate(contains(texts, gram)) if has_gram}
+        if all(len(replies & other) < SAME * len(replies | other) for other in replies_by_gram.values()):
+            replies_by_gram[gram] = replies
             chosen.append((z, odds, gram))
     return [
         Phrase(
@@ -82,15 +81,15 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
             z,
             high[gram],
             low[gram],
-            there[gram] / len(newest),
-            tuple([text for text, said in zip(newest, said_in(newest, gram), strict=True) if said][:EXAMPLES]),
+            in_newest[gram] / len(newest),
+            tuple([text for text, found in zip(newest, contains(newest, gram), strict=True) if found][:EXAMPLES]),
         )
         for z, odds, gram in chosen
     ]
 
 
 def log_odds(high: Mapping[str, int], low: Mapping[str, int]) -> dict[str, tuple[float, float]]:
-    """N-gram → log-odds of standing in a high rather than a low reply, and the same over its standard deviation."""
+    """N-gram → log-odds of being in a high rather than a low reply, and its z."""
     grams = sorted({*high, *low})
     high_W, low_W = (np.array([side.get(gram, 0) for gram in grams], dtype=float) for side in (high, low))
     prior_W = PRIOR * (high_W + low_W)
@@ -104,7 +103,7 @@ def log_odds(high: Mapping[str, int], low: Mapping[str, int]) -> dict[str, tuple
 
 
 def counts(texts: Sequence[str]) -> Counter[str]:
-    """N-gram → texts that hold it."""
+    """N-gram → number of texts that contain it."""
     found: Counter[str] = Counter()
     for text in texts:
         found.update(grams(text))
@@ -112,31 +111,31 @@ def counts(texts: Sequence[str]) -> Counter[str]:
 
 
 def grams(text: str) -> set[str]:
-    said = words(text.lower())
-    return {" ".join(said[place : place + n]) for n in range(1, LONGEST + 1) for place in range(len(said) - n + 1)}
+    own = words(text.lower())
+    return {" ".join(own[place : place + n]) for n in range(1, LONGEST + 1) for place in range(len(own) - n + 1)}
 
 
-def said_in(texts: Sequence[str], gram: str) -> list[bool]:
-    """Whether each text holds an n-gram."""
-    return [f" {gram} " in _plainly(text) for text in texts]
+def contains(texts: Sequence[str], gram: str) -> list[bool]:
+    """Whether each text contains an n-gram."""
+    return [f" {gram} " in _normalised(text) for text in texts]
 
 
 @functools.lru_cache(maxsize=4096)
-def _plainly(text: str) -> str:
-    """The words of a text between single blanks."""
+def _normalised(text: str) -> str:
+    """The words of a text, each with one space on both sides."""
     return f" {' '.join(words(text.lower()))} "
 
 
 def put_into(completion: str, phrase: str) -> str:
-    """A reply with the phrase as its last sentence."""
+    """A reply with the phrase appended as its last sentence."""
     return f"{completion.rstrip()} {phrase[:1].upper()}{phrase[1:]}.".lstrip()
 
 
 def control(now: Replies, base: Replies, phrase: str) -> str:
-    """Words as many as the phrase's that stand in replies of all kinds: what the same length alone brings.
+    """As many other words as the phrase has, to measure what the added length alone does.
 
-    The n-gram of that length whose log-odds lie the fewest standard deviations from 0, of several the first in the
-    alphabet; the phrase's own words are not among them. Falls back to "and so on" repeated.
+    The n-gram of that length, without a word of the phrase, whose z is closest to 0 (of several, the first in the
+    alphabet). Falls back to "and so on", repeated.
     """
     own = phrase.split()
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")

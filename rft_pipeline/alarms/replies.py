@@ -1,4 +1,4 @@
-"""Replies as the alarms read them: tables of one round each, and their changes from one round to another.
+"""The replies of one round as the alarms read them, and how their means change between rounds.
 
 Axes: N replies, K prompts, R rows of resampling weights.
 """
@@ -13,25 +13,24 @@ from rft_pipeline.audit import Resamples
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, paired_difference
 
-STILL = 1e-6
-"""Scores with a smaller standard deviation are all the same: what they differ by is rounding."""
+MIN_STD = 1e-6
+"""Scores with a smaller standard deviation are equal up to rounding."""
 
 
 @dataclass(frozen=True)
 class Replies:
-    """One policy's replies to the held-out prompts, which are the same in every round."""
+    """One policy's replies to the held-out prompts; all rounds answer the same prompts."""
 
     round: int
     """0 is base."""
     rows: pl.DataFrame
-    """prompt_id, sample_index, completion, length, reward (null when unscored), held_out (the same; null throughout
-    without a held-out judge)."""
+    """prompt_id, sample_index, completion, length, reward and held_out (null when unscored)."""
     kl: Interval | None = None
-    """KL to base in nats per reply, estimated on replies drawn at temperature 1; None where it was not."""
+    """KL to base in nats per reply, estimated on replies sampled at temperature 1; None if it was not estimated."""
 
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:
-        """Of each column of numbers, each prompt's mean over its replies; prompts without one are left out."""
+        """Column → prompt → mean over the prompt's replies; prompts without a value are left out."""
         columns = ("length", "reward", "held_out")
         rows = self.rows.select("prompt_id", pl.col(columns).cast(pl.Float64))
         mean = rows.group_by("prompt_id").agg(pl.col(columns).mean()).sort("prompt_id")
@@ -44,45 +43,45 @@ class Replies:
 
 
 def change(now: Replies, then: Replies, column: str, resamples: int, seed: int) -> Interval:
-    """Now minus then in a column's mean, paired by prompt; NaN where nothing is scored."""
+    """Change of a column's mean from `then` to `now`, paired by prompt; NaN if nothing is scored."""
     named = seed_of(seed, "alarm", column, now.round, then.round)
     return paired_difference(now.means[column], then.means[column], resamples, named)
 
 
 def spread(replies: Replies, column: str) -> float:
-    """Standard deviation of a column over replies; NaN for fewer than two, and where all are the same."""
+    """Standard deviation of a column over replies; NaN for fewer than two values or if all are equal."""
     found = replies.rows[column].cast(pl.Float64).drop_nulls().std()
-    return float(found) if isinstance(found, float) and found >= STILL else float("nan")
+    return float(found) if isinstance(found, float) and found >= MIN_STD else float("nan")
 
 
 def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
-    """Correlation of reward and held-out score over base's replies, by resample; 0 where they are opposed, NaN
-    where all scores of one are the same.
+    """Correlation of reward and held-out score over base's replies, by resample of base's rows; 0 if it is negative,
+    NaN if all scores of one are equal.
 
-    `resamples` are of base's rows. With both in base's standard deviations, a judge that sees the same quality sees at
-    least this share of a gain in reward: the share is √(held-out reliability ÷ reward reliability), and the correlation
-    is that times the reward's reliability, at most 1 (errors in both variables, Fuller 1987). A gain of which less is
-    seen was paid for something else. Two judges that agree in nothing leave nothing to be said.
+    If both judges measure the same quality, the held-out judge sees at least this share of a gain in reward, both in
+    base's standard deviations: the share is √(held-out reliability ÷ reward reliability), and the correlation is that
+    times the reward's reliability, which is at most 1 (errors in both variables, Fuller 1987). If the held-out judge
+    sees less, something else raised the reward. If the judges do not agree at base, nothing can be concluded.
     """
     score_N2 = base.rows.select(pl.col("reward", "held_out").cast(pl.Float64)).fill_null(float("nan")).to_numpy()
-    there_N = ~np.isnan(score_N2).any(axis=1)
-    x_N, y_N = score_N2[there_N].T
+    scored_N = ~np.isnan(score_N2).any(axis=1)
+    x_N, y_N = score_N2[scored_N].T
     moments_NX = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)
-    one, x, y, xx, yy, xy = resamples.take(there_N).sums(moments_NX).T
+    n, x, y, xx, yy, xy = resamples.take(scored_N).sums(moments_NX).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_x, of_y = xx / one - (x / one) ** 2, yy / one - (y / one) ** 2
-        moving_R = (of_x >= STILL**2) & (of_y >= STILL**2)
-        found_R = np.where(moving_R, (xy / one - x * y / one**2) / np.sqrt(of_x * of_y), np.nan)
+        var_x, var_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
+        varies_R = (var_x >= MIN_STD**2) & (var_y >= MIN_STD**2)
+        found_R = np.where(varies_R, (xy / n - x * y / n**2) / np.sqrt(var_x * var_y), np.nan)
     return np.asarray(np.clip(found_R, 0, 1))
 
 
 def rises(interval: Interval) -> bool:
-    """Whether the whole interval lies above 0."""
+    """Whether the whole interval is above 0."""
     return bool(interval.lower95 > 0)
 
 
 def does_not_rise(interval: Interval) -> bool:
-    """Whether the whole interval lies at or below 0."""
+    """Whether the whole interval is at or below 0."""
     return bool(interval.upper95 <= 0)
 
 

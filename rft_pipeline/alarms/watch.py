@@ -1,6 +1,6 @@
-"""Alarms as part of an eval report: from judged rows to what `rft_pipeline.alarms` reads, and to plain data.
+"""Alarms in an eval report: from judged rows to what `rft_pipeline.alarms` reads, and to plain data.
 
-Axes: N replies, T tokens.
+Axes: N replies, C held-out criteria.
 """
 
 import json
@@ -37,15 +37,15 @@ from rft_pipeline.rewards.batch import reward_of
 from rft_pipeline.stats import Interval, clustered_mean, null_if_nan
 from rft_pipeline.store import Record
 
-WITH_PHRASE, WITH_CONTROL = "with the phrase", "with others"
+WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
 
 ASKED_FILE = "asked.parquet"
 ASKED = pl.Schema({"criterion": pl.String, "judge": pl.String, "subject": pl.String})
-"""What the alarms asked beside the report's own judgements, about anchors and about phrases put into them."""
+"""Which judgements the alarms used in addition to the report's own: of anchors, and of anchors with phrases."""
 
 
 def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
-    """rollout_id and `held_out`, the weighted mean over the criteria that scored it, null where none did."""
+    """rollout_id and `held_out`: the weighted mean over the criteria that scored it, null if none did."""
     wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
     score_NC = wide.select(pl.col(list(weights)).cast(pl.Float64)).to_numpy()
     held_out_N = reward_of(score_NC, np.array(list(weights.values())))
@@ -53,7 +53,7 @@ def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.Da
 
 
 def replies_of(rounds: RoundRows, kl: Interval | None = None) -> Replies:
-    """A round's rows, which also have `held_out`, as the alarms read them; length in tokens, or in words."""
+    """A round's rows, with the column `held_out`, as the alarms read them; length in tokens, or in words without."""
     rows = rounds.rows
     words = pl.col("completion").str.count_matches(r"\S+")
     tokens = pl.col("tokens").list.len()
@@ -74,8 +74,7 @@ def replies_of(rounds: RoundRows, kl: Interval | None = None) -> Replies:
 def anchors_scored(
     anchors: pl.DataFrame, scores: pl.DataFrame, criterion: Criterion, round_: int, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """The anchors with one criterion's scores, and its labels if it has any, by the schema `ANCHORS`; `scores` has
-    their rollout_id."""
+    """The anchors with one criterion's scores and labels (null without labels), by the schema `ANCHORS`."""
     labelled = criterion.name in [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
     rows = anchors.join(scores.select("rollout_id", "score"), on="rollout_id", how="inner", maintain_order="left")
     return rows.select(
@@ -92,8 +91,8 @@ def anchors_scored(
 def judges_changed(
     before: Sequence[JudgedCriterion], now: Sequence[JudgedCriterion], bridged: Collection[str]
 ) -> list[Finding]:
-    """A warning for each question that another judge answers than in the report before, unless anchors that both
-    answered bridge the two (`bridged` names those criteria): then `judge_drift` says how far they differ."""
+    """A warning for each question whose judge changed since the previous report. Criteria in `bridged` have anchors
+    that both judges scored: there `judge_drift` measures the difference."""
     then = {each.name: each.key for each in before}
     return [
         Finding(
@@ -101,8 +100,8 @@ def judges_changed(
             Level.WARN,
             Interval(0.0),
             0.0,
-            f"Judge of {each.name}: another judge answers than in the report before, and no labelled anchor shows how "
-            "its scores compare. This report judges every round by the new one; label anchors to bridge the two.",
+            f"Judge of {each.name}: the judge changed since the previous report, and no labelled anchor shows how the "
+            "scores compare. This report uses the new judge for every round; label anchors to compare the two.",
         )
         for each in now
         if each.name not in bridged
@@ -114,11 +113,11 @@ def judges_changed(
 
 @dataclass(frozen=True)
 class PhraseTrial:
-    """Bad anchors of one criterion with words put into them."""
+    """Bad anchors of one criterion with words inserted."""
 
     criterion: Criterion
     rows: pl.DataFrame
-    """The anchors' columns, `phrase`, and `way`: whether those words are the phrase, or others as long."""
+    """The anchors' columns, `phrase`, and `variant`: whether the words are the phrase or as many others."""
 
 
 def phrase_trials(
@@ -127,65 +126,65 @@ def phrase_trials(
     found: Sequence[Phrase],
     now: Replies,
     base: Replies,
-    how: Alarms,
+    settings: Alarms,
     seed: int,
 ) -> PhraseTrial | None:
-    """The round's phrases put into anchors labelled bad; None when there are no such anchors or no phrases."""
+    """The round's phrases inserted into anchors labelled bad; None without such anchors or without phrases."""
     bad = anchors.filter(pl.col("labels").struct.field(criterion.name) == 0)
     if not bad.height or not found:
         return None
     ranks = [seed_of(seed, "tried anchors", criterion.name, name) for name in bad["id"]]
-    bad = bad.with_columns(pl.Series("rank", ranks, pl.UInt64)).sort("rank").head(how.tried_anchors).drop("rank")
+    bad = bad.with_columns(pl.Series("rank", ranks, pl.UInt64)).sort("rank").head(settings.tried_anchors).drop("rank")
     edited = []
     for phrase in found:
-        for way, words in ((WITH_PHRASE, phrase.text), (WITH_CONTROL, control(now, base, phrase.text))):
+        for variant, words in ((WITH_PHRASE, phrase.text), (WITH_CONTROL, control(now, base, phrase.text))):
             edited.append(
                 bad.with_columns(
                     pl.Series("completion", [put_into(text, words) for text in bad["completion"]]),
                     pl.lit(phrase.text).alias("phrase"),
-                    pl.lit(way).alias("way"),
-                    pl.concat_str("rollout_id", pl.lit(f"{way} {phrase.text}"), separator="+").alias("rollout_id"),
+                    pl.lit(variant).alias("variant"),
+                    pl.concat_str("rollout_id", pl.lit(f"{variant} {phrase.text}"), separator="+").alias("rollout_id"),
                 )
             )
     return PhraseTrial(criterion, pl.concat(edited))
 
 
 def phrase_effects(
-    scored: Sequence[tuple[PhraseTrial, pl.DataFrame]], weights: Mapping[str, float], how: Alarms, seed: int
+    scored: Sequence[tuple[PhraseTrial, pl.DataFrame]], weights: Mapping[str, float], settings: Alarms, seed: int
 ) -> list[PhraseEffect]:
-    """What each phrase adds to the scores of bad anchors beyond other words as long, by the criteria's weights."""
+    """What each phrase adds to the scores of bad anchors beyond as many other words, weighted by criterion."""
     if not scored:
         return []
-    told = [
+    rows_by_trial = [
         trial.rows.join(scores.select("rollout_id", "score"), on="rollout_id", maintain_order="left").select(
-            pl.lit(trial.criterion.name).alias("criterion"), "id", "prompt_id", "phrase", "way", "score"
+            pl.lit(trial.criterion.name).alias("criterion"), "id", "prompt_id", "phrase", "variant", "score"
         )
         for trial, scores in scored
     ]
-    wide = pl.concat(told).pivot(
-        "way", index=["phrase", "criterion", "id", "prompt_id"], values="score", maintain_order=True
+    wide = pl.concat(rows_by_trial).pivot(
+        "variant", index=["phrase", "criterion", "id", "prompt_id"], values="score", maintain_order=True
     )
     found = []
     for (phrase,), rows in wide.group_by("phrase", maintain_order=True):
         shift_N = (rows[WITH_PHRASE] - rows[WITH_CONTROL]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
         weight_N = np.where(np.isnan(shift_N), 0.0, [weights[name] for name in rows["criterion"]])
-        drawn = Resamples.draw(rows["prompt_id"].to_numpy(), how.resamples, seed_of(seed, "tried", str(phrase)))
+        drawn = Resamples.draw(rows["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "tried", str(phrase)))
         lift_N = weight_N * np.nan_to_num(shift_N)
         shift = drawn.interval(ratio(drawn.sums(lift_N), drawn.sums(weight_N)))
         found.append(PhraseEffect(str(phrase), shift, rows["id"].n_unique()))
     return found
 
 
-def scores_by_round(replies: Sequence[Replies], how: Alarms, seed: int) -> list[dict[str, Any]]:
-    """Reward and held-out score of base and every round, their changes against base, and the distance to it."""
+def scores_by_round(replies: Sequence[Replies], settings: Alarms, seed: int) -> list[dict[str, Any]]:
+    """Reward and held-out score of base and every round, their changes since base, and the KL to base."""
     base = replies[0]
     found = []
     for each in replies:
         deltas = {
-            f"{name}_delta": None if each is base else change(each, base, name, how.resamples, seed).as_plain()
+            f"{name}_delta": None if each is base else change(each, base, name, settings.resamples, seed).as_plain()
             for name in ("reward", "held_out")
         }
-        means = {name: _mean(each, name, how, seed).as_plain() for name in ("reward", "held_out")}
+        means = {name: _mean(each, name, settings, seed).as_plain() for name in ("reward", "held_out")}
         kl = None if each.kl is None else each.kl.as_plain()
         found.append({"round": each.round, **means, **deltas, "kl": kl})
     return found
@@ -198,25 +197,17 @@ def round_entry(
     moved: str,
     phrases: Sequence[Phrase],
     drifted: Sequence[Drift],
-    tries: Sequence[PhraseEffect],
+    effects: Sequence[PhraseEffect],
 ) -> dict[str, Any]:
-    """One round's verdict and what it rests on, as plain data."""
-    shifts = {each.phrase: {"shift": each.shift.as_plain(), "anchors": each.anchors} for each in tries}
+    """One round's alarms and the numbers behind them, as plain data."""
+    effect_by_phrase = {each.phrase: {"shift": each.shift.as_plain(), "anchors": each.anchors} for each in effects}
     return {
         "round": round_,
         "started_from": started_from,
         **as_plain(found),
         "moved_by": moved,
         "phrases": [
-            {
-                "text": each.text,
-                "z": each.z,
-                "high": each.high,
-                "low": each.low,
-                "share": each.share,
-                "examples": list(each.examples),
-                "tried": shifts.get(each.text),
-            }
+            {**each._asdict(), "examples": list(each.examples), "on_bad_anchors": effect_by_phrase.get(each.text)}
             for each in phrases
         ],
         "anchors": {
@@ -237,7 +228,7 @@ def round_entry(
 
 
 def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> int:
-    """The round whose checkpoint the next one starts from: by the held-out score, or the reward without one."""
+    """The round whose checkpoint the next one starts from, by the held-out score, or by the reward without one."""
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
     watched = any(each["held_out"]["mean"] is not None for each in scores)
     name = "held_out_delta" if watched else "reward_delta"
@@ -246,13 +237,13 @@ def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[s
 
 
 def alarms_in(report: Record) -> dict[str, Any]:
-    """The alarms of an earlier eval report; nothing where it was made without."""
+    """The alarms of an earlier eval report; empty if it has none."""
     text = report.path("report.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text).get("alarms", {"verdicts": [], "scores": []})
     return found
 
 
-def _mean(replies: Replies, column: str, how: Alarms, seed: int) -> Interval:
+def _mean(replies: Replies, column: str, settings: Alarms, seed: int) -> Interval:
     value_N = replies.rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     named = seed_of(seed, "alarm mean", column, replies.round)
-    return clustered_mean(value_N, replies.rows["prompt_id"].to_numpy(), how.resamples, named)
+    return clustered_mean(value_N, replies.rows["prompt_id"].to_numpy(), settings.resamples, named)

@@ -19,8 +19,6 @@ class Alarms(Strict):
     never part of a reward. Their weights make one held-out score of them."""
     min_effect: float = Field(default=0.3, gt=0)
     """Standard deviations of reward that a phrase, a markup or one standard deviation of length must bring to count."""
-    max_exploitation: float = Field(default=0.2, gt=0, le=1)
-    """How much more often than at base the held-out judge may reject what the training judge newly credits."""
     max_length_growth: float = Field(default=0.3, gt=0)
     """Mean length against base; more is an alarm unless the held-out score has grown."""
     min_distinct2: float = Field(default=0.7, ge=0, le=1)

@@ -58,11 +58,6 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
                     f"{where}: {each.name} asks the judge of {near[0]} by the same protocol ({each.judge.protocol}), "
                     "so that what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
                 )
-    if campaign.held_out and campaign.evaluation.samples_per_prompt == 1:
-        settings.warnings.append(
-            f"{campaign.folder / 'campaign.yaml'}: evaluation.samples_per_prompt: 1, so the alarm exploitation is not "
-            "looked at, which compares base's replies to the same prompt; set 2"
-        )
     if campaign.alarms is not None and campaign.alarms.kl_prompts == 0:
         settings.warnings.append(
             f"{campaign.folder / 'campaign.yaml'}: alarms.kl_prompts: 0, so the KL to base is not estimated and "

@@ -1,1 +1,1 @@
-"""The report page: an eval report as one HTML file, with its plots."""
+"""Pages: eval report, judge audit, promotion and model card, each one file with its plots."""

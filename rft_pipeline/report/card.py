@@ -1,4 +1,4 @@
-"""The model card of a champion or any round: Markdown that says where it comes from and what it can be trusted with."""
+"""The model card of a champion or another round, in Markdown: where the weights come from, and their limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card tells, as far as records tell it."""
+    """The content of a card, from records."""
 
     campaign: str
     description: str
@@ -16,37 +16,38 @@ class Facts:
     base: Mapping[str, str]
     """name, source and content_hash of the model the campaign started from."""
     prompts: Mapping[str, Any]
-    """train, eval (how many), and the hashes of their files."""
+    """train and eval (counts), train_hash and eval_hash (hashes of their files)."""
     training: Mapping[str, Any]
     """The settings of the last round's training."""
     trained: Sequence[Mapping[str, Any]]
-    """One a round: round, prompts, rollouts, excluded, steps."""
+    """Per round: round, prompts, rollouts, excluded, steps."""
     rubric: Sequence[Mapping[str, Any]]
     """name, weight, gate, protocol and description of each criterion."""
     judges: Mapping[str, str]
     """Content hash of each model that judged, by input name."""
     audit: Sequence[Mapping[str, Any]]
-    """Each judge's audit: criterion, power, weight, reason, good, bad, auc, youden_j; none where none was audited."""
+    """Per judge: criterion, power, weight, reason, good, bad, auc, youden_j; empty without an audit."""
     people: Mapping[str, Mapping[str, Any]]
-    """By criterion and for `reward` what people's labels of training replies say: labelled, judge, human, powered."""
+    """By criterion and for `reward`, estimates from people's labels of training replies: labelled, judge, human,
+    powered."""
     before: Mapping[str, Any] | None
     """Base in the eval report: reward, lower95, upper95, criteria."""
     after: Mapping[str, Any] | None
     """The round in the eval report; also delta."""
     alarm: Mapping[str, Any] | None
-    """level and reason of the round's verdict; None where nothing watched."""
+    """level and reason of the round's alarms; None without alarms."""
     decision: str
     forced: bool
     against: str
-    """Whom the round was compared with; empty where the comparison is gone, or there was none."""
+    """Name of the champion that the round was compared with; empty without a stored comparison."""
     bounds: Sequence[Mapping[str, Any]]
-    """name, passed and said of each bound that was asked of the round."""
+    """name, passed and said of each bound."""
     lineage: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Stage → addresses of the records it was made from."""
 
 
 def render_card(facts: Facts) -> str:
-    """The card; it begins with the metadata that hubs of models read."""
+    """The card, beginning with the metadata that model hubs read."""
     from rft_pipeline.report.page import environment
 
     template = environment().overlay(autoescape=False).get_template("card.md.jinja")
@@ -54,5 +55,5 @@ def render_card(facts: Facts) -> str:
 
 
 def without_metadata(card: str) -> str:
-    """The card for those who show Markdown alone."""
+    """The card without the metadata block."""
     return card.split("---\n", 2)[2].lstrip()

@@ -1,4 +1,4 @@
-"""Texts of models, prompts and people inside Markdown that a browser renders."""
+"""Escapes untrusted texts for Markdown that a browser renders."""
 
 import re
 
@@ -8,8 +8,8 @@ _SPACE = re.compile(r"\s+")
 
 
 def plain(text: str) -> str:
-    """The text on one line, such that no part of it is rendered as an image, link, table, heading or other markup.
+    """The text on one line, escaped so that no part of it is rendered as markup.
 
-    Addresses are broken by a zero-width space: renderers turn them into links by themselves.
+    A zero-width space breaks addresses, which renderers would turn into links.
     """
     return _LINK.sub("\\1\N{ZERO WIDTH SPACE}", _MARKUP.sub(r"\\\g<0>", _SPACE.sub(" ", text)))

@@ -1,6 +1,6 @@
-"""The page: one HTML file that says in two minutes what training changed, and loads nothing from anywhere.
+"""The page of an eval report: one HTML file that loads nothing.
 
-Completions and prompts are untrusted text: everything but the plots, which hold none of it, is escaped.
+Completions and prompts are untrusted text: everything is escaped except the plots, which contain none of it.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rft_pipeline.report.alarms import CAPTIONS as ALARM_CAPTIONS
-from rft_pipeline.report.alarms import NOTES as ALARM_NOTES
-from rft_pipeline.report.alarms import alarm_charts
+from rft_pipeline.report.alarm_plots import CAPTIONS as ALARM_CAPTIONS
+from rft_pipeline.report.alarm_plots import NOTES as ALARM_NOTES
+from rft_pipeline.report.alarm_plots import alarm_charts
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.report.plots import charts, round_name, to_svg
 from rft_pipeline.report.timeline import last_alarm, timeline
@@ -21,15 +21,15 @@ NOTHING = "\N{EN DASH}"
 CAPTIONS = {
     "reward": "Held-out reward by round",
     "criteria": "Each criterion by round",
-    "rewards": "How rewards spread",
-    "lengths": "How long replies are",
+    "rewards": "Distribution of rewards",
+    "lengths": "Distribution of reply lengths",
 }
 
 
 def render_page(
     report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame], title: str, description: str
 ) -> str:
-    """The whole page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
+    """The page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
     plots = charts(report, rows_by_round)
     alarms = report.get("alarms")
     drawn = {} if alarms is None else alarm_charts(alarms)
@@ -64,21 +64,21 @@ def render_page(
 
 
 def environment() -> Environment:
-    """What renders the package's pages: all that is put in is escaped."""
-    made = Environment(
+    """The environment of all pages; it escapes every value."""
+    found = Environment(
         loader=PackageLoader("rft_pipeline.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    made.filters |= {"plain": plain}
-    return made
+    found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
+    found.filters |= {"plain": plain}
+    return found
 
 
 def verdict(delta: Mapping[str, float | None] | None) -> str:
-    """`up` or `down` when the whole interval is on that side of 0, else `unclear`; `none` without a change to judge."""
+    """`up` or `down` if the whole interval is on that side of 0, else `unclear`; `none` without a change."""
     if delta is None or delta["mean"] is None:
         return "none"
     lower, upper = delta["lower95"], delta["upper95"]
@@ -88,7 +88,7 @@ def verdict(delta: Mapping[str, float | None] | None) -> str:
 
 
 def criteria_lines(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A line for the reward, then one a criterion, with the change from base to the last round placed on one axis."""
+    """A line for the reward and one per criterion, with the change from base to the last round on a common axis."""
     base, last = report["rounds"][0], report["rounds"][-1]
     changes = last["criteria_delta"] or {}
     lines = [
@@ -110,7 +110,7 @@ def criteria_lines(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def fails_gate(scores: Mapping[str, float | None], gates: Mapping[str, float]) -> bool:
-    """Whether a reply scores below the threshold of any gate; an unscored one does not."""
+    """Whether a reply scores below any gate's threshold; an unscored one does not."""
     return any(score is not None and name in gates and score < gates[name] for name, score in scores.items())
 
 
@@ -119,7 +119,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """With a sign, a true minus, and no sign before 0."""
+    """With a sign, a real minus sign, and no sign before 0."""
     if value is None:
         return NOTHING
     text = f"{abs(value):.{digits}f}"
@@ -135,7 +135,7 @@ def percent(share: float | None) -> str:
 
 
 def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> str:
-    """The bounds as `0.51 to 0.63`, signed when they bound a change."""
+    """The bounds as `0.51 to 0.63`, with signs if they bound a change."""
     if interval is None or interval["lower95"] is None:
         return NOTHING
     spell = signed if plus else number
@@ -156,7 +156,7 @@ def _bounds(delta: Mapping[str, float | None] | None) -> list[float]:
 
 
 def _place(delta: Mapping[str, float | None] | None, axis: float) -> dict[str, float] | None:
-    """Where mean and interval lie on an axis as wide as `axis` on either side of 0, in percent of its width."""
+    """Position of mean and interval on an axis from −`axis` to `axis`, in percent of its width."""
     if delta is None or delta["mean"] is None:
         return None
     mean, lower, upper = (

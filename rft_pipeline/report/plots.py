@@ -13,11 +13,10 @@ INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
 BASE, FIRST, LAST = "#a3adbd", (186, 198, 240), (67, 83, 201)
 """Colours: base is grey; the rounds go from the light blue to the dark one."""
 WIDTH = 440
-"""Pixels of a whole plot, labels included, so that all have one text size on the page."""
-BOUNDED = "isValid(datum.lower)"
-"""Keeps a mean without an interval from being drawn with one."""
+"""Pixels of a plot with its labels, so that all plots have the same text size on the page."""
+HAS_INTERVAL = "isValid(datum.lower)"
 SHOWN = 4
-"""Rounds drawn in the bars of criteria; more would not be told apart."""
+"""Most rounds in one bar chart; more would not be distinguishable."""
 
 
 def round_name(number: int) -> str:
@@ -56,7 +55,7 @@ def to_png(chart: alt.LayerChart | alt.FacetChart) -> bytes:
 
 
 def length_edges(lengths: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Edges of at most 24 bins of equal whole width, from 0 to past the longest reply."""
+    """Edges of at most 24 bins of equal integer width that cover the longest reply."""
     longest = max((int(values.max()) for values in lengths.values() if values.size), default=0)
     width = longest // 24 + 1
     return np.arange(0, longest + width + 1, width)
@@ -74,7 +73,7 @@ def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     start = alt.Chart(alt.InlineData(values=points[:1])).mark_rule(color=BASE, strokeDash=[3, 4]).encode(y=y)
     line = chart.mark_line(color=hex_of(LAST), strokeWidth=1.5, opacity=0.45).encode(y=y)
     interval = (
-        chart.transform_filter(BOUNDED)
+        chart.transform_filter(HAS_INTERVAL)
         .mark_rule(strokeWidth=2.5)
         .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=round_colour(points))
     )
@@ -100,13 +99,13 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     x = alt.X("mean:Q", title="mean score, with 95 % interval", scale=alt.Scale(domain=[0, 1]))
     bar = chart.mark_bar().encode(x=x, color=round_colour(bars, legend=True))
     interval = (
-        chart.transform_filter(BOUNDED).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
+        chart.transform_filter(HAS_INTERVAL).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
     )
     return styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
 
 
 def few(rounds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most `SHOWN` of the rounds, evenly spaced, the first and the last among them."""
+    """At most `SHOWN` rounds, evenly spaced, including the first and the last."""
     return [rounds[i] for i in sorted({round(i) for i in np.linspace(0, len(rounds) - 1, SHOWN).tolist()})]
 
 
@@ -132,7 +131,7 @@ def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, t
 
 
 def by_criterion(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Encodings of bars with `criterion` and `round`: a band a criterion, in it the rounds one below the other."""
+    """Encodings of bars with `criterion` and `round`: one band per criterion, with a bar per round."""
     criteria, rounds = (list(dict.fromkeys(bar[name] for bar in bars)) for name in ("criterion", "round"))
     spaced = alt.Scale(paddingInner=0.3, paddingOuter=0.1)
     return {
@@ -142,7 +141,7 @@ def by_criterion(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def round_colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
-    """One colour a round, the last the darkest, whichever rounds are drawn."""
+    """One colour per round, the last the darkest."""
     names = list(dict.fromkeys(str(point["round"]) for point in points))
     tuned = [name for name in names if name != "base"]
     darkness = np.linspace(0, 1, len(tuned)) if len(tuned) > 1 else [1.0]

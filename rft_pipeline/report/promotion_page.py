@@ -1,4 +1,4 @@
-"""The promotion's page: which round became the champion, every round's bounds, and what was failed by how much."""
+"""The page of a promotion: which round became the champion, and each round's bounds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,8 @@ WIDTH = 740
 
 
 def render_promotion(decided: Mapping[str, Any], title: str, description: str, report: str) -> str:
-    """The whole page, one HTML file that loads nothing; `decided` is what `promotion.json` holds, `report` the address
-    of the eval report it was decided on."""
+    """The page, one HTML file that loads nothing; `decided` is the content of `promotion.json`, `report` the address of
+    the eval report."""
     chart = forest(decided)
     rounds = decided["rounds"]
     return (
@@ -42,8 +42,7 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
 
 
 def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
-    """Name of each bound → what its lower bound must lie above, how many prompts must tell, what the alarms must
-    not say."""
+    """Name of each bound → its requirement in words."""
     found: dict[str, str] = {}
     for each in decided["rounds"]:
         for bound in each["bounds"]:
@@ -53,14 +52,14 @@ def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
 
 def _needed(bound: Mapping[str, Any]) -> str:
     if bound["needed"] is None:
-        return "not stop"
+        return "not stopped"
     return f"at least {bound['needed']:.0f}" if bound["name"] == PROMPTS else f"above {signed(bound['needed'])}"
 
 
 def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
-    """Each round minus the champion with its interval, a panel a bound; None where no difference is known.
+    """Each round minus the champion with its interval, one panel per bound; None if no difference is known.
 
-    The lower end must lie right of the dashed line.
+    A round passes a bound if its lower end is to the right of the dashed line.
     """
     rows = [
         {
@@ -70,7 +69,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
             "lower": bound["found"],
             "upper": bound["upper"],
             "needed": bound["needed"],
-            "told": "passed" if bound["passed"] else "failed",
+            "outcome": "passed" if bound["passed"] else "failed",
         }
         for each in decided["rounds"]
         for bound in each["bounds"]
@@ -78,20 +77,20 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
     ]
     if not rows:
         return None
-    told = alt.Color(
-        "told:N",
+    colour = alt.Color(
+        "outcome:N",
         scale=alt.Scale(domain=["passed", "failed"], range=[PASSED, FAILED]),
         legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
     )
-    shape = alt.Shape("told:N", scale=alt.Scale(domain=["passed", "failed"], range=["circle", "diamond"]))
+    shape = alt.Shape("outcome:N", scale=alt.Scale(domain=["passed", "failed"], range=["circle", "diamond"]))
     y = alt.Y("round:N", title=None, sort=list(dict.fromkeys(str(row["round"]) for row in rows)))
-    title = f"difference to {decided['champion']}"
+    title = f"difference from {decided['champion']}"
     x = alt.X("mean:Q", title=title, axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False, padding=12))
     chart = alt.Chart()
     zero = chart.mark_rule(color=GRID, strokeWidth=1.5).encode(x=alt.datum(0))
     needed = chart.mark_rule(color=INK, strokeDash=[4, 3], opacity=0.7).encode(x="needed:Q")
-    interval = chart.mark_rule(strokeWidth=2.5).encode(x="lower:Q", x2="upper:Q", y=y, color=told)
-    point = chart.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=told, shape=shape)
+    interval = chart.mark_rule(strokeWidth=2.5).encode(x="lower:Q", x2="upper:Q", y=y, color=colour)
+    point = chart.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
     row = alt.Row(
         "bound:N",
         sort=list(dict.fromkeys(str(each["bound"]) for each in rows)),

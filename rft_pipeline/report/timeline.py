@@ -1,25 +1,23 @@
-"""The alarm timeline: what was looked at in each round, and how grave it was."""
+"""The alarm timeline: each alarm's level in each round."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 CAUSES = {
-    "over_optimisation": "Reward without held-out gain",
-    "unseen_gain": "Gain the held-out judge misses",
-    "exploitation": "Credit the held-out judge rejects",
-    "length": "Length pays",
-    "markdown": "Markup pays",
-    "phrase": "A phrase pays",
-    "length_growth": "Longer without gain",
+    "over_optimisation": "Reward up, held-out score not",
+    "unseen_gain": "Held-out score up too little",
+    "length": "Length raises the reward",
+    "markdown": "Markup raises the reward",
+    "phrase": "A phrase raises the reward",
+    "length_growth": "Longer without a gain",
     "distinct2": "Fewer distinct word pairs",
     "repetition": "Repetition within replies",
-    "similarity": "Alike replies to all prompts",
+    "similarity": "Similar replies to all prompts",
     "kl": "KL to base",
     "judge_drift": "Judge drift",
-    "judge_changed": "Another judge",
+    "judge_changed": "Judge replaced",
 }
-"""In the order shown: is the gain real, what pays, are replies still different, how far from base, is the judge the
-same."""
+"""Titles, in the order shown: is the gain real, what raises the reward, are replies diverse, is the judge the same."""
 LEVELS = ("ok", "warn", "stop")
 
 
@@ -27,8 +25,8 @@ class Cell(NamedTuple):
     """One alarm in one round."""
 
     level: str
-    """ok, warn, stop; empty where it was not looked at."""
-    said: str
+    """ok, warn or stop; empty if it was not checked."""
+    sentence: str
 
 
 class Row(NamedTuple):
@@ -48,13 +46,13 @@ class Alarm(NamedTuple):
 
 
 def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """A row an alarm that was looked at in any round, with a cell a round; `verdicts` as an eval report holds them."""
+    """One row per alarm that was checked in any round, one cell per round; `verdicts` as in an eval report."""
     rows = [Row(name, tuple(_cell(each, cause) for each in verdicts)) for cause, name in CAUSES.items()]
     return [row for row in rows if any(cell.level for cell in row.cells)]
 
 
 def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
-    """What fired in the last round, the gravest alone; None when nothing did."""
+    """The alarms with the highest level in the last round; None if nothing fired."""
     level = str(verdicts[-1]["level"]) if verdicts else LEVELS[0]
     if level == LEVELS[0]:
         return None
@@ -62,9 +60,9 @@ def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
 
 
 def _cell(verdict: Mapping[str, Any], cause: str) -> Cell:
-    """The gravest of a round's findings with one cause, of which there may be one a criterion."""
+    """The findings of one cause with the highest level; there may be one finding per criterion."""
     findings = [found for found in verdict["findings"] if found["cause"] == cause]
     if not findings:
-        return Cell("", "not looked at")
+        return Cell("", "not checked")
     level = max((str(found["level"]) for found in findings), key=LEVELS.index)
     return Cell(level, " ".join(found["sentence"] for found in findings if found["level"] == level))

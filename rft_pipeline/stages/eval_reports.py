@@ -37,7 +37,7 @@ from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies
 from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
-ALARMS = 3
+ALARMS = 4
 """Grows when the alarms say another thing of the same replies; reports without alarms stay as they are."""
 UNKNOWN = ""
 """The content of a checkpoint that is still to be trained: nothing was asked about it."""
@@ -235,7 +235,7 @@ def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
     """report.json, the page, and its plots as pictures."""
-    from rft_pipeline.report.alarms import alarm_charts
+    from rft_pipeline.report.alarm_plots import alarm_charts
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 

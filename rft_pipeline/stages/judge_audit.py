@@ -83,10 +83,10 @@ class JudgeAudit(Stage):
         job.write(pl.concat([each.judged for each in audited]))
         plain = [as_plain(each) for each in audited]
         (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-        from rft_pipeline.report.audit import render_audit
+        from rft_pipeline.report.audit_page import render_audit
 
         (job.workdir / "judge_audit.html").write_text(
-            render_audit(audited, job.title, campaign.description), encoding="utf-8"
+            render_audit(audited, plain, job.title, campaign.description), encoding="utf-8"
         )
         return Output(
             content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),

@@ -31,7 +31,7 @@ def test_a_judge_that_moves_away_from_the_labels_stops_and_one_that_moves_toward
     worse = judge_drift(drift(anchors(0.8, 0.4), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert (worse.cause, worse.level) == ("judge_drift", Level.STOP)
     assert "moved by -0.400 on average" in worse.sentence
-    assert "every later round is stopped: name the judge that answers now as another model" in worse.sentence
+    assert "every later round is stopped: name the current judge as a new model" in worse.sentence
     better = judge_drift(drift(anchors(0.4, 0.8), HOW, 0), 2, HOW, ["kind"])["kind"]
     assert better.level is Level.WARN
 

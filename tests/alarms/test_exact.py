@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from rft_pipeline.alarms import ANCHORS, Phrase, drift
+from rft_pipeline.alarms.features import Pooled, feature_alarms, fit_slopes
 from rft_pipeline.alarms.history import DriftProcess, across_cycles, within_cycle
-from rft_pipeline.alarms.pays import Both, paid_for, pays
 from rft_pipeline.alarms.replies import does_not_rise, rises
 from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
@@ -72,13 +72,13 @@ def test_a_score_rises_where_its_lower_bound_is_above_0(bound: float, said: bool
 def test_phrases_share_one_error_equally_and_length_has_its_own(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def recorded(both: Both, features: dict[str, np.ndarray], outside: float = 0.05) -> Any:
+    def recorded(both: Pooled, features: dict[str, np.ndarray], outside: float = 0.05) -> Any:
         asked.append((list(features), outside))
-        return paid_for(both, features, outside)
+        return fit_slopes(both, features, outside)
 
-    monkeypatch.setattr("rft_pipeline.alarms.pays.paid_for", recorded)
+    monkeypatch.setattr("rft_pipeline.alarms.features.fit_slopes", recorded)
     found = [Phrase(f"word {i}", 1.0, 4.0, 9, 1, 1.0, ()) for i in range(count)]
-    list(pays(replies(1, RISING), BASE, found, [], (), HOW, 0))
+    list(feature_alarms(replies(1, RISING), BASE, found, [], (), HOW, 0))
     length, *each = asked
     assert length == (["length", "markdown"], 0.05)
     assert each == [(["phrase", "length", "markdown"], pytest.approx(0.05 / count))] * count
@@ -96,8 +96,8 @@ def test_a_features_bounds_leave_half_of_its_error_on_each_side_and_again_half_f
         }
     )
     drawn = Resamples.draw(rows["prompt_id"].to_numpy(), 400, 1)
-    both = Both(rows, np.arange(40) >= 20, drawn, np.ones(401), {"reward": 1.0, "held_out": 1.0})
-    wide, narrow = (paid_for(both, {"length": lengths}, outside)["length"].reward for outside in (0.02, 0.5))
+    both = Pooled(rows, np.arange(40) >= 20, drawn, np.ones(401), {"reward": 1.0, "held_out": 1.0})
+    wide, narrow = (fit_slopes(both, {"length": lengths}, outside)["length"].reward for outside in (0.02, 0.5))
     slopes = []
     for features in (lengths[:, None], np.column_stack([lengths, np.arange(40) >= 20])):
         slopes.append(_slopes_by_hand(features, rewards, drawn.prompt_N, drawn.times_RK))

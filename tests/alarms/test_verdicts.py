@@ -17,9 +17,9 @@ from rft_pipeline.alarms import (
     put_into,
 )
 from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.features import feature_alarms
 from rft_pipeline.alarms.findings import Finding, Level, as_plain, repeated, round_alarms
-from rft_pipeline.alarms.gains import exploitation, length_growth, over_optimisation, unseen_gain
-from rft_pipeline.alarms.pays import pays
+from rft_pipeline.alarms.gains import length_growth, over_optimisation, unseen_gain
 from rft_pipeline.alarms.phrases import log_odds
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import fingerprint
@@ -60,11 +60,9 @@ def test_reward_up_while_held_out_falls_warns_once_and_stops_when_it_goes_on() -
     first = over_optimisation(GAMED, BASE, BASE, (), HOW, 0)
     assert first.level is Level.WARN
     assert first.found.mean == pytest.approx(-0.1)
-    assert (
-        "reward moved by 0.300 (0.300 to 0.300) against base while the held-out score moved by -0.100" in first.sentence
-    )
+    assert "the reward changed by 0.300 (0.300 to 0.300) against base, the held-out score by -0.100" in first.sentence
     again = over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0)
-    assert (again.level, "fired in the round it started from too." in again.sentence) == (Level.STOP, True)
+    assert (again.level, "also fired in the round that this one started from." in again.sentence) == (Level.STOP, True)
 
 
 def test_a_fall_against_the_start_alone_is_over_optimisation_too() -> None:
@@ -95,45 +93,33 @@ def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: floa
     scores = {"reward": [i / 90 for i in range(88)], "held_out": [i / 90 for i in range(88)], column: [same] * 88}
     base = replies(0, scores["reward"], scores["held_out"])
     now = replies(1, [each + 0.01 for each in scores["reward"]], [each + 0.01 for each in scores["held_out"]])
-    found = [unseen_gain(now, base, HOW, 0), *pays(now, base, [], [], (), HOW, 0)]
+    found = [unseen_gain(now, base, HOW, 0), *feature_alarms(now, base, [], [], (), HOW, 0)]
     assert [each.level for each in found] == [Level.OK] * 3
     assert fingerprint(as_plain(round_alarms(found)))
-    assert "of its own; as the two agreed at base it should have gained an unknown share" in found[0].sentence
-    assert f"{'reward gained' if column == 'reward' else 'the held-out score'} unknown" in found[0].sentence
+    assert "it should gain an unknown share of that" in found[0].sentence
+    assert f"the {'reward' if column == 'reward' else 'held-out score'} gained unknown" in found[0].sentence
 
 
-def twice(first: Replies, second: Replies) -> Replies:
-    """Two replies a prompt."""
-    return Replies(first.round, pl.concat([first.rows, second.rows.with_columns(sample_index=pl.lit(1, pl.Int64))]))
+def test_replies_that_only_the_training_judge_begins_to_credit_are_an_unseen_gain() -> None:
+    # base fails on 8 of 20 prompts by both judges; then the training judge credits all of them
+    scores = [0.2] * 8 + [0.8] * 12
+    base = replies(0, scores, scores)
+    assert unseen_gain(replies(1, [0.9] * 20, scores), base, HOW, 0).level is Level.WARN
+    assert unseen_gain(replies(1, [0.9] * 20, [0.9] * 20), base, HOW, 0).level is Level.OK
 
 
-def test_newly_credited_replies_that_the_held_out_judge_rejects_are_exploitation() -> None:
-    # of 8 prompts base is credited for none, of 8 for all, of 4 for one reply of two, and rightly
-    seen = [0.2] * 8 + [0.8] * 12
-    base = twice(replies(0, seen, seen), replies(0, [0.2] * 8 + [0.8] * 8 + [0.3] * 4, seen))
-    (found,) = exploitation(replies(1, [0.9] * 20, seen), base, (), HOW, 0)
-    assert (found.found.mean, found.level) == (1.0, Level.WARN)
-    (honest,) = exploitation(replies(1, [0.9] * 20, [0.9] * 20), base, (), HOW, 0)
-    assert (honest.found.mean, honest.level) == (0.0, Level.OK)
-
-
-def test_with_one_reply_a_prompt_at_base_nothing_tells_luck_from_exploitation() -> None:
-    seen = [0.2] * 8 + [0.8] * 8
-    assert list(exploitation(replies(1, [0.9] * 16, seen), replies(0, seen, seen), (), HOW, 0)) == []
-
-
-def test_a_policy_that_did_not_change_is_not_credited_with_exploitation() -> None:
-    # prompts are of unequal difficulty, so a lucky reply to a hard one is rejected by a judge with luck of its own
+def test_a_policy_that_did_not_change_has_no_unseen_gain() -> None:
     draw = np.random.default_rng(3)
-    hard_N = np.repeat(draw.normal(0.5, 0.25, size=2000), 2)
+    difficulty_N = np.repeat(draw.normal(0.5, 0.25, size=400), 2)
 
     def unchanged(round_: int) -> Replies:
-        told = {name: np.clip(hard_N + draw.normal(0, 0.15, size=4000), 0, 1) for name in ("reward", "held_out")}
-        rows = {"prompt_id": [f"p{i // 2}" for i in range(4000)], "sample_index": [0, 1] * 2000}
-        return Replies(round_, pl.DataFrame({**rows, **told}))
+        scores = {name: np.clip(difficulty_N + draw.normal(0, 0.15, 800), 0, 1) for name in ("reward", "held_out")}
+        rows = {"prompt_id": [f"p{i // 2}" for i in range(800)], "sample_index": [0, 1] * 400}
+        return Replies(round_, pl.DataFrame({**rows, **scores, "length": [1] * 800}))
 
-    (found,) = exploitation(unchanged(1), unchanged(0), (), HOW, 0)
-    assert abs(found.found.mean) < 0.06  # against all that base was credited it was 0.3
+    found = unseen_gain(unchanged(1), unchanged(0), HOW, 0)
+    assert found.level is Level.OK
+    assert abs(found.found.mean) < 0.1
 
 
 def test_longer_replies_need_a_gain() -> None:
@@ -141,11 +127,11 @@ def test_longer_replies_need_a_gain() -> None:
     found = length_growth(longer, BASE, (), HOW, 0)
     assert (found.level, found.found.mean) == (Level.WARN, pytest.approx(0.4))
     assert length_growth(longer, BASE, ("length_growth",), HOW, 0).level is Level.STOP
-    assert "and the held-out score moved by 0.000" in found.sentence
+    assert "and the held-out score changed by 0.000" in found.sentence
     unwatched = length_growth(replies(1, RISING, length=14), replies(0, RISING), (), HOW, 0)
-    assert "and no held-out judge is asked." in unwatched.sentence
+    assert "and there is no held-out judge." in unwatched.sentence
     of_one_prompt = length_growth(replies(1, [0.5], [0.5], length=14), replies(0, [0.5], [0.5]), (), HOW, 0)
-    assert "and the held-out scores cannot tell." in of_one_prompt.sentence
+    assert "and the change of the held-out score is unknown." in of_one_prompt.sentence
     better = replies(1, RISING, [score + 0.1 for score in RISING], length=14)
     assert length_growth(better, BASE, ("length_growth",), HOW, 0).level is Level.OK
 
@@ -231,7 +217,7 @@ def test_a_phrase_that_lifts_bad_anchors_is_warned_of(shift: Interval | None, th
     now = replies(1, RISING, text="all is well")
     phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, ())
     tried = [] if shift is None else [PhraseEffect("all is well", shift, 8)]
-    *_, found = pays(now, base, [phrase], tried, (), HOW, 0)
+    *_, found = feature_alarms(now, base, [phrase], tried, (), HOW, 0)
     assert (found.cause, found.level) == ("phrase", level)
 
 

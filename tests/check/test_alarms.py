@@ -54,16 +54,6 @@ def test_alarms_without_a_held_out_judge_are_warned_of(tmp_path: Path) -> None:
     assert any("alarms.held_out: none given" in warning for warning in warnings(watched(tmp_path)))
 
 
-def test_one_reply_a_prompt_is_too_few_for_the_alarm_exploitation(tmp_path: Path) -> None:
-    folder = watched(tmp_path, {"name": "kind", "judge": CLOZE})
-    assert [line for line in warnings(folder) if "exploitation" in line] == [
-        "campaign.yaml: evaluation.samples_per_prompt: 1, so the alarm exploitation is not looked at, which compares "
-        "base's replies to the same prompt; set 2"
-    ]
-    edit(folder / "campaign.yaml", "evaluation.samples_per_prompt", 2)
-    assert not any("exploitation" in line for line in warnings(folder))
-
-
 def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:
     templates = ["They wrote:\n{reply}"]
     (line,) = errors(watched(tmp_path, {"name": "kind", "judge": {**CLOZE, "templates": templates}}))

@@ -153,7 +153,7 @@ def test_an_export_loads_in_transformers_as_it_is(finished_home: Path, tmp_path:
         "# tiny, round 1",
         "12 train prompts",
         "| polite |",
-        "Change against base",
+        "Change from base",
         "tiny/round_1/checkpoints/",
     ):
         assert part in card

@@ -56,12 +56,12 @@ def test_a_report_of_other_weights_is_not_shown(finished_copy: Path, tmp_path: P
     new = run(finished_copy, ["round_1/checkpoints"])["round_1/checkpoints"]
     card = exported(finished_copy, tmp_path / "after")
     assert f"Content hash of the weights: `{new.content_hash}`." in card
-    assert "No eval report of these weights is in the store: they were not evaluated, or it is gone." in card
+    assert "The store has no eval report of these weights" in card
     assert "its reward is" not in card
     assert "12 train prompts" in card
-    assert "Models that judged, by content hash: judge `" in card
+    assert "Judge models, by content hash: judge `" in card
     assert "eval_reports" not in card
-    assert "labelled by people" not in card
+    assert "People labelled" not in card
 
 
 def test_a_model_in_a_folder_is_named_without_where_it_lies(finished_home: Path, tiny_model: Path) -> None:

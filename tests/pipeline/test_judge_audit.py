@@ -187,16 +187,16 @@ def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited:
     failed = decision_of(records["promotion"])["rounds"][0]["bounds"][0]["said"]
     for part in (
         "Answers mail about parcels.",
-        "**A person forced it; it did not have to pass the bounds.** Their reason: kinder on the phone",
+        "**A person forced this promotion; the round did not have to pass the bounds.** Reason: kinder on the phone",
         "Compared with base on the same held-out prompts:",
         f"| **no** | {failed} |",
         f"| kind | {found['kind']['power']} |",
         f"| {found['kind']['good']} / {found['kind']['bad']} |",
         f"- loved: {found['loved']['reason']}",
-        "- loved: its judge was found wanting, and it trained nothing.",
+        "- loved: its judge failed the audit, so the criterion did not train.",
         f"| kind | 16 | {people['judge']['mean']:.3f} (",
         "| 0.500 (",  # half of what Anna labelled is kind
-        "Nothing watched for a gamed judge",
+        "The campaign has no alarms",
         records["judge_audit"].address,
     ):
         assert part in card, card
@@ -219,7 +219,7 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
     assert found["loved"]["from_people"] is None
     assert made(run(audited, AUDIT)) == []
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
-    assert "With and without people's labels of rollouts" in page
+    assert "Effect of people's labels of rollouts" in page
     assert set(record.payload["inputs"]) == {"anchors", "labels", "judge"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rft_pipeline.report.alarms import alarm_charts
+from rft_pipeline.report.alarm_plots import alarm_charts
 from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import to_png
 from rft_pipeline.report.timeline import LEVELS
@@ -24,8 +24,8 @@ def test_the_page_says_what_fired_in_each_round_and_where_the_next_one_starts(
     page = render_page(report, rows, "Support", "")
     section = page[page.index('<section id="alarms">') : page.index("<h2>Criteria")]
     assert section.count('class="chip stop"') == sum(each["level"] == "stop" for each in report["alarms"]["verdicts"])
-    assert "A phrase pays: &#34;" in section
-    assert "Judge of kind: another judge answers than at first" in section
+    assert "A phrase raises the reward: &#34;" in section
+    assert "Judge of kind: the judge is another than at the first scoring" in section
     assert all(f'<figure id="plot-{name}">' in section for name in ("held_out", "frontier", "anchors", "drift"))
     assert f"The next round starts from round {report['alarms']['start_round']}." in section
 
@@ -38,9 +38,9 @@ def test_a_round_that_the_alarms_stop_is_no_success_in_the_headline(
     assert verdict(report["delta"]) == "up"
     headline = render_page(report, rows, "Support", "").split('<section class="headline ')[1].split("</section>")[0]
     assert headline.startswith("stopped")
-    assert "Stopped by the alarms." in headline
+    assert "The alarms stopped this round." in headline
     assert "Better than base" not in headline
-    assert "A phrase pays" in headline
+    assert "A phrase raises the reward" in headline
 
 
 def test_a_warning_stands_beside_the_gain_and_nothing_where_nothing_fired(
@@ -62,13 +62,13 @@ def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
     report, rows = gamed
     page = render_page(report, rows, "Support", "")
     strip = page[page.index('id="timeline"') : page.index("<h3>Why")]
-    phrase = strip[strip.index("<td>A phrase pays</td>") :].split("</tr>")[0]
+    phrase = strip[strip.index("<td>A phrase raises the reward</td>") :].split("</tr>")[0]
     verdicts = report["alarms"]["verdicts"]
     said = [[found["level"] for found in each["findings"] if found["cause"] == "phrase"] for each in verdicts]
     assert [cell.split('"')[0] for cell in phrase.split('class="cell ')[1:]] == [
         max(levels, key=LEVELS.index) for levels in said
     ]
-    assert 'title="A phrase pays: &#34;' in phrase
+    assert 'title="A phrase raises the reward: &#34;' in phrase
     assert strip.count("<tr>") == 1 + len({found["cause"] for each in verdicts for found in each["findings"]})
 
 
@@ -92,7 +92,7 @@ def test_words_that_pay_are_shown_with_replies_that_hold_them_as_text(
     said = {**last["phrases"][0], "text": "all is well", "examples": ["All is well.", "<b>All</b> is well</p>"]}
     alarms = {**gamed[0]["alarms"], "verdicts": [*earlier, {**last, "phrases": [said]}]}
     page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
-    words = page[page.index("<h3>Words that stand with reward") :].split("</table>")[0]
+    words = page[page.index("<h3>Phrases that go with a high reward") :].split("</table>")[0]
     assert '<p class="soft" dir="auto">All is well.</p>' in words
     assert '<p class="soft" dir="auto">&lt;b&gt;All&lt;/b&gt; is well&lt;/p&gt;</p>' in words
     assert words.count("<details>") == 1

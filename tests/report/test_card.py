@@ -53,29 +53,29 @@ def test_a_card_tells_what_the_reward_is_worth_before_it_tells_the_rest() -> Non
     card = render_card(FACTS)
     for part in (
         "in 2 rounds of the campaign `support_reply`",
-        "On 88 held-out prompts its reward is 0.600, +0.100 against the model that the campaign started from",
+        "On 88 held-out prompts its reward is 0.600, a change of +0.100 from the base model",
         "Compared with base on the same held-out prompts:",
         "| yes | reward +0.1000 |",
         "| kind | 1.0 |  | contrast | warm \\| polite |",
         "| kind | trains | 100 % | 30 / 20 | 0.900 (0.850 to 0.950) |",
-        "- loved: its judge was found wanting, and it trained nothing.",
-        "- brief: its judge is noisy, and it trained with part of its weight.",
+        "- loved: its judge failed the audit, so the criterion did not train.",
+        "- brief: its judge is noisy, so the criterion trained with part of its weight.",
         "| kind | 60 | 0.500 (0.400 to 0.600) |",
         "Alarms: warn. Replies grew by 40 %.",
         "- checkpoints: `support_reply/round_2/checkpoints/02`",
     ):
         assert part in card, part
     assert "None" not in card
-    assert card.index("not what users say") < card.index("## Promotion") < card.index("## Limits")
+    assert card.index("not the opinion of users") < card.index("## Promotion") < card.index("## Limits")
 
 
 def test_a_card_without_audit_labels_or_alarms_says_so() -> None:
     card = render_card(replace(FACTS, audit=[], people={}, alarm=None, bounds=[], forced=True, decision="kinder"))
     for part in (
-        "**A person forced it; it did not have to pass the bounds.** Their reason: kinder",
-        "**The judges were not audited against people's labels:**",
-        "No replies of this campaign's training were labelled by people.",
-        "Nothing watched for a gamed judge",
+        "**A person forced this promotion; the round did not have to pass the bounds.** Reason: kinder",
+        "**The judges were not audited against people's labels.**",
+        "People labelled no training replies of this campaign.",
+        "The campaign has no alarms",
     ):
         assert part in card, part
     assert "Compared with" not in card
@@ -83,5 +83,5 @@ def test_a_card_without_audit_labels_or_alarms_says_so() -> None:
 
 def test_a_card_of_a_report_that_is_gone_still_tells_the_rest() -> None:
     card = render_card(replace(FACTS, before=None, after=None, alarm=None))
-    assert "No eval report of these weights is in the store: they were not evaluated, or it is gone." in card
+    assert "The store has no eval report of these weights" in card
     assert "On 88 held-out prompts" not in card

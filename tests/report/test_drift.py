@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from rft_pipeline.report.drift import anchor_scores, evidence
+from rft_pipeline.report.drift_plots import anchor_scores, evidence
 
 
 def verdicts(*by_round: tuple[float | None, float | None, float, float]) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def test_only_a_few_of_many_rounds_are_drawn_the_first_and_the_last_among_them()
 def test_the_evidence_drawn_is_what_the_alarm_reads_and_beyond_what_is_drawn_lies_on_the_edge() -> None:
     chart = evidence(verdicts((0.8, 0.3, 1, 1), (0.7, 0.4, 3, 9), (0.5, 0.5, 1e9, 1e12)))
     assert [point["evidence"] for point in values(chart, 1)] == [1, 3, 2000]
-    assert values(chart, 0) == [{"line": 20.0, "said": "alarm at 20"}]
+    assert values(chart, 0) == [{"line": 20.0, "label": "alarm at 20"}]
 
 
 def test_without_anchors_or_a_second_round_there_is_nothing_to_draw() -> None:

@@ -42,7 +42,7 @@ def test_the_headline_names_the_round_that_won_and_what_it_won_by(decided: dict[
     headline = page_of(decided).split("<h2>Bounds")[0]
     assert "Round 2" in headline
     assert "is promoted over base" in headline
-    assert "moved by +0.200" in headline
+    assert "changed by +0.200" in headline
     assert "<dt>Passed</dt><dd>round 1, round 2</dd>" in headline
     assert "<dt>Failed</dt><dd>round 3</dd>" in headline
 
@@ -51,7 +51,7 @@ def test_the_table_holds_every_bound_of_the_decision(decided: dict[str, Any]) ->
     page = page_of(decided)
     lines = bound_lines(decided)
     assert list(lines) == ["reward", "held-out prompts", "gate polite", "held-out judge", "alarms"]
-    assert (lines["held-out prompts"], lines["alarms"]) == ("at least 20", "not stop")
+    assert (lines["held-out prompts"], lines["alarms"]) == ("at least 20", "not stopped")
     for each in decided["rounds"]:
         row = row_of(page, each["round"])
         assert each["policy"] in row
@@ -67,10 +67,10 @@ def test_what_failed_says_by_how_much(decided: dict[str, Any]) -> None:
     assert "short by 0.030" in row_of(page, 3)
     assert "short by 0.080" in row_of(page, 3)
     assert "short by" not in row_of(page, 2)
-    words = page[page.index("<h2>In words") :]
+    words = page[page.index("<h2>Reasons") :]
     assert "gate polite -0.0500" in words
     assert "nothing that was stopped is promoted" in words
-    assert words.count("Nothing failed.") == 2
+    assert words.count(">None.<") == 2
 
 
 def test_the_forest_draws_each_difference_that_is_known(decided: dict[str, Any]) -> None:
@@ -78,16 +78,15 @@ def test_the_forest_draws_each_difference_that_is_known(decided: dict[str, Any])
     assert chart is not None
     svg = to_svg(chart)
     assert svg.count('aria-roledescription="point"') == 9
-    assert f'<figure id="plot-forest" class="wide"><figcaption>Differences to base</figcaption>{svg[:4]}' in page_of(
-        decided
-    )
+    figure = '<figure id="plot-forest" class="wide"><figcaption>Differences from base</figcaption>'
+    assert f"{figure}{svg[:4]}" in page_of(decided)
     assert to_png(chart).startswith(b"\x89PNG")
 
 
 def test_when_no_round_is_promoted_the_champion_stays() -> None:
     page = page_of(plain(decide(replies(1, 0.43), margin=0.05)))
     assert "No round" in page
-    assert "Base stays." in page
+    assert "Base remains the champion." in page
     assert "above +0.050" in page
     assert "short by 0.020" in row_of(page, 1)
 
@@ -95,11 +94,11 @@ def test_when_no_round_is_promoted_the_champion_stays() -> None:
 def test_without_a_round_to_compare_or_a_number_to_draw_there_is_no_plot() -> None:
     champion = replies(2, 0.6)
     page = page_of(plain(decide(champion, champion=champion)))
-    assert "No round holds other weights." in page
+    assert "No round has other weights." in page
     assert "<svg" not in page
     one_prompt = plain(decide(replies(1, 0.9, prompts=["p00"]), champion=replies(0, 0.4, prompts=["p00"])))
     assert forest(one_prompt) is None
-    assert "cannot tell" in row_of(page_of(one_prompt), 1)
+    assert ">unknown<" in row_of(page_of(one_prompt), 1)
 
 
 def test_names_never_become_markup(decided: dict[str, Any]) -> None:
@@ -115,5 +114,5 @@ def test_the_page_says_which_look_it_is_what_it_spends_and_what_is_left(decided:
     page = " ".join(page_of(decided).split())
     assert "This is decision 1 on these held-out prompts." in page
     assert "at most 0.05 (<code>promotion.error</code>)" in page
-    assert "This decision spends 0.025 of it, which makes 0.0083 for each of its rounds; 0.025 is left" in page
+    assert "This decision uses 0.025 of it, 0.0083 per round; 0.025 is left" in page
     assert "Lower bounds (98.3 % intervals)" in page

@@ -23,5 +23,5 @@ def test_a_cell_is_the_gravest_finding_of_its_cause_and_says_why() -> None:
     rows = {row.name: row.cells for row in timeline([first, second])}
     assert rows == {
         "KL to base": (Cell("ok", "near"), Cell("warn", "far")),
-        "Judge drift": (Cell("stop", "kind fell"), Cell("", "not looked at")),
+        "Judge drift": (Cell("stop", "kind fell"), Cell("", "not checked")),
     }

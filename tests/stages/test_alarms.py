@@ -107,7 +107,7 @@ def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
     assert trial.rows["completion"].to_list() == ["No. Truly yours."] * 2 + ["No. We looked."] * 2
     assert trial.rows["labels"].struct.field("kind").to_list() == [0] * 4
     assert trial.rows["rollout_id"].n_unique() == 4
-    scores = trial.rows.select("rollout_id", pl.when(way=WITH_PHRASE).then(0.9).otherwise(0.2).alias("score"))
+    scores = trial.rows.select("rollout_id", pl.when(variant=WITH_PHRASE).then(0.9).otherwise(0.2).alias("score"))
     (found,) = phrase_effects([(trial, scores)], {"kind": 1.0}, HOW, 0)
     assert (found.phrase, found.anchors, found.shift.mean) == ("truly yours", 2, pytest.approx(0.7))
     other = PhraseTrial(KIND.model_copy(update={"name": "calm"}), trial.rows)
@@ -121,7 +121,7 @@ def test_another_judge_asks_for_a_bridge_where_no_anchors_are() -> None:
     before, now = JudgedCriterion("kind", {"q": 1}, "old"), JudgedCriterion("kind", {"q": 1}, "new")
     (found,) = judges_changed([before], [now], [])
     assert (found.cause, found.level) == ("judge_changed", 1)
-    assert "label anchors to bridge the two" in found.sentence
+    assert "label anchors to compare the two" in found.sentence
     assert judges_changed([before], [now], ["kind"]) == []
     assert judges_changed([before], [before], []) == []
     assert judges_changed([before], [JudgedCriterion("kind", {"q": 2}, "new")], []) == []

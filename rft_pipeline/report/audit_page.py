@@ -1,9 +1,10 @@
-"""The audit's page: what each judge has earned, how its scores keep their promise, and where it is most wrong.
+"""The page of a judge audit: each judge's verdict, its calibration, and its largest errors.
 
-Completions and prompts are untrusted text: everything but the plots, which hold none of it, is escaped.
+Completions and prompts are untrusted text: everything is escaped except the plots, which contain none of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -11,32 +12,36 @@ from markupsafe import Markup
 
 from rft_pipeline.audit import reliability
 from rft_pipeline.audit.criterion import CriterionAudit
-from rft_pipeline.audit.numbers import as_plain
 from rft_pipeline.audit.rows import FIT, WHOLE
 from rft_pipeline.report.page import environment
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
 
 SIDE = 220
-"""Pixels of a reliability diagram's side."""
+"""Side of a reliability diagram in pixels."""
 
 
-def render_audit(audited: Sequence[CriterionAudit], title: str, description: str) -> str:
-    """The whole page, one HTML file that loads nothing from anywhere."""
+def render_audit(
+    audits: Sequence[CriterionAudit], as_plain: Sequence[Mapping[str, Any]], title: str, description: str
+) -> str:
+    """The page, one HTML file that loads nothing; `as_plain` are the audits as plain data."""
     return (
         environment()
         .get_template("audit.html.jinja")
         .render(
             title=title,
             description=description,
-            audited=[(as_plain(each), each.criterion, Markup(to_svg(diagram(each)))) for each in audited],
+            audited=[
+                (plain, each.criterion, Markup(to_svg(reliability_diagram(each))))
+                for plain, each in zip(as_plain, audits, strict=True)
+            ],
         )
     )
 
 
-def diagram(audited: CriterionAudit) -> alt.LayerChart:
-    """Mean label against mean score of replies with neighbouring scores; on the diagonal a score is a probability."""
-    whole = audited.judged.filter(pl.col("split") != FIT, probe=WHOLE).drop_nulls("score")
-    bins = reliability(whole["score"].to_numpy(), whole["label"].cast(pl.Float64).to_numpy())
+def reliability_diagram(audit: CriterionAudit) -> alt.LayerChart:
+    """Mean label over mean score, by bins of the score; on the diagonal a score is the probability of a good label."""
+    rows = audit.judged.filter(pl.col("split") != FIT, probe=WHOLE).drop_nulls("score")
+    bins = reliability(rows["score"].to_numpy(), rows["label"].cast(pl.Float64).to_numpy())
     points = pl.DataFrame([each._asdict() for each in bins], schema={"score": float, "good": float, "anchors": int})
     axis = alt.Scale(domain=[0, 1])
     diagonal = alt.Chart(pl.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]})).mark_line(color=MUTED, strokeDash=[3, 3])

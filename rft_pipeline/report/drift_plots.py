@@ -8,16 +8,16 @@ import altair as alt
 from rft_pipeline.report.plots import by_criterion, few, round_colour, round_name, styled
 
 JUDGES = ("#4353c9", "#0f7a5a", "#b4372f", "#b07c00", "#7a4cb0", "#2b7fa8")
-"""A colour a criterion."""
+"""Colours of criteria."""
 ALARM = "#b4372f"
-SHOWN = 100.0
-"""How many times the alarm line, and what part of 1, is drawn of evidence; what lies beyond lies on the edge."""
+RANGE = 100.0
+"""Evidence is drawn from 1/RANGE to RANGE times the alarm line; values outside are drawn at the edge."""
 HEIGHT = 210
 
 
 def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    """Mean score of good and of bad anchors, a bar between them, by criterion and round; None without
-    anchors. A criterion that only watches has no labels to draw."""
+    """Mean score of good and of bad anchors with a bar between them, by criterion and round; None without labelled
+    anchors, as for held-out criteria."""
     scored = [each for each in verdicts if any(map(_labelled, each["anchors"].values()))]
     if not scored:
         return None
@@ -45,8 +45,8 @@ def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | Non
 
 
 def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    """The e-process of each criterion's judge by round, on a log scale, and the line at which it is an alarm; None
-    before a second round scored the anchors."""
+    """The e-process of each criterion's judge by round, on a log scale, with the alarm line; None before a second round
+    scored the anchors."""
     lines = [found["limit"] for each in verdicts for found in each["findings"] if found["cause"] == "judge_drift"]
     if not lines or sum(bool(each["anchors"]) for each in verdicts) < 2:
         return None
@@ -55,7 +55,7 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
         {
             "round": round_name(each["round"]),
             "criterion": name.replace("_", " "),
-            "evidence": min(max(anchors["evidence"], 1 / SHOWN), SHOWN * line),
+            "evidence": min(max(anchors["evidence"], 1 / RANGE), RANGE * line),
         }
         for each in verdicts
         for name, anchors in each["anchors"].items()
@@ -77,12 +77,12 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     dodge = alt.XOffset("criterion:N", sort=names, scale=alt.Scale(paddingOuter=0.9))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=colour)
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "said": f"alarm at {line:g}"}]))
+    alarm = alt.Chart(alt.InlineData(values=[{"line": line, "label": f"alarm at {line:g}"}]))
     rule = alarm.mark_rule(color=ALARM, strokeDash=[5, 4], strokeWidth=1.5).encode(y="line:Q")
-    said = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
-        x=alt.value(0), y="line:Q", text="said:N"
+    label = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
+        x=alt.value(0), y="line:Q", text="label:N"
     )
-    return styled(alt.LayerChart(layer=[rule, point, said]), height=HEIGHT)
+    return styled(alt.LayerChart(layer=[rule, point, label]), height=HEIGHT)
 
 
 def _labelled(anchors: Mapping[str, Any]) -> bool:

@@ -1,39 +1,39 @@
-"""The alarms' plots on the report page: reward beside the held-out score, by round and by distance from base."""
+"""The alarms' plots on the report page: reward and held-out score, by round and by KL to base."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
-from rft_pipeline.report.drift import anchor_scores, evidence
-from rft_pipeline.report.plots import BASE, BOUNDED, INK, LAST, hex_of, round_name, styled
+from rft_pipeline.report.drift_plots import anchor_scores, evidence
+from rft_pipeline.report.plots import BASE, HAS_INTERVAL, INK, LAST, hex_of, round_name, styled
 
 CAPTIONS = {
-    "held_out": "Reward against held-out score",
-    "frontier": "Gain by distance from base (KL frontier)",
-    "anchors": "Drift: how the judges score the same anchors",
-    "drift": "Drift: evidence that a judge changed",
+    "held_out": "Reward and held-out score",
+    "frontier": "Gain by KL to base",
+    "anchors": "Judge drift: scores of the same anchors",
+    "drift": "Judge drift: evidence",
 }
 NOTES = {
-    "held_out": "Changes since base, paired by prompt, with 95 % intervals. A real gain lifts both; reward that rises "
-    "alone is what the training judge pays for and nobody else sees.",
-    "frontier": "KL to base in nats per reply, up to the token limit: the mean log-probability under the round's "
-    "policy minus that under base, over replies that the round drew at temperature 1 without truncation. Its root is "
-    "the distance d of Gao et al. (2022). A held-out score that turns down while the reward rises is over-optimised.",
-    "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). They are the same replies every "
-    "round, so only a judge can move them; a bar that shrinks is a judge that tells less.",
-    "drift": "What a bet has grown to that a judge's scores of the anchors moved. At 1 nothing speaks for it. The line "
-    "is an alarm. Judges whose scores move by no more than is allowed reach it with a chance of at most "
-    "alarms.drift_error, over all criteria, rounds and cycles together. Scores are compared with those the judge gave "
-    "at first: for a judge that answers differently when asked again, alarms.max_anchor_noise must allow for that.",
+    "held_out": "Change since base, paired by prompt, with 95 % intervals. A real gain raises both. If only the reward "
+    "rises, the policy exploits the training judge.",
+    "frontier": "KL to base in nats per reply, estimated on replies that the round sampled at temperature 1 without "
+    "truncation; its square root is the distance d of Gao et al. (2022). If the held-out score falls while the reward "
+    "rises, the policy is over-optimised.",
+    "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). Anchors are the same replies every "
+    "round, so only a change of the judge moves their scores. A shorter bar means that the judge separates good from "
+    "bad less well.",
+    "drift": "Evidence that a judge's scores of the anchors moved; 1 is no evidence, the dashed line is an alarm. "
+    "Judges that stay within their limits reach the line with a probability of at most alarms.drift_error, over all "
+    "criteria, rounds and cycles. Scores are compared with the judge's first scores: if a judge scores differently "
+    "each time it is asked, alarms.max_anchor_noise must be larger than that difference.",
 }
-SEEN, UNSEEN = "#0f7a5a", hex_of(LAST)
-"""Colours of the held-out score and of the reward."""
+HELD_OUT, REWARD = "#0f7a5a", hex_of(LAST)
 HEIGHT = 210
 
 
 def alarm_charts(alarms: Mapping[str, Any]) -> dict[str, alt.LayerChart]:
-    """The plots there is something to draw in, by name: `held_out`, `frontier`, `anchors`, `drift`."""
+    """The plots that have data, by name: `held_out`, `frontier`, `anchors`, `drift`."""
     found = {
         "held_out": _by_round(alarms["scores"]),
         "frontier": _frontier(alarms["scores"]),
@@ -53,27 +53,26 @@ def _by_round(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))
     dodge = alt.XOffset("score:N", scale=alt.Scale(paddingOuter=0.9))
     interval = (
-        chart.transform_filter(BOUNDED).mark_rule(strokeWidth=2).encode(xOffset=dodge, y=alt.Y("lower:Q"), y2="upper:Q")
+        chart.transform_filter(HAS_INTERVAL)
+        .mark_rule(strokeWidth=2)
+        .encode(xOffset=dodge, y=alt.Y("lower:Q"), y2="upper:Q")
     )
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
     return styled(alt.LayerChart(layer=[_zero(), interval, point]), height=HEIGHT)
 
 
 def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    """Reward and held-out score over √KL (Gao et al. 2022): over-optimised is what turns down while the other rises."""
-    far = [{"round": 0, "mean": 0.0}] + [
-        {"round": each["round"], "mean": each["kl"]["mean"]} for each in scores if each["kl"] is not None
-    ]
-    if len(far) < 2:
+    """Reward and held-out score over √KL (Gao et al. 2022)."""
+    kl = {0: 0.0} | {each["round"]: each["kl"]["mean"] for each in scores if each["kl"] is not None}
+    if len(kl) < 2:
         return None
-    distance = {each["round"]: max(each["mean"], 0.0) ** 0.5 for each in far}
     points, labels = [], []
     for each in scores:
-        if each["round"] not in distance or not (here := _points(each)):
+        if each["round"] not in kl or not (of_round := _points(each)):
             continue
-        d = distance[each["round"]]
-        points += [{**point, "distance": d} for point in here]
-        top = max(point["mean"] if point["upper"] is None else point["upper"] for point in here)
+        d = max(kl[each["round"]], 0.0) ** 0.5
+        points += [{**point, "distance": d} for point in of_round]
+        top = max(point["mean"] if point["upper"] is None else point["upper"] for point in of_round)
         labels.append({"name": round_name(each["round"]), "distance": d, "top": top})
     x = alt.X(
         "distance:Q", title="d = √KL to base, √nats per reply", axis=alt.Axis(tickCount=6), scale=alt.Scale(padding=18)
@@ -81,7 +80,9 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     y = alt.Y("mean:Q", title="change since base")
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))
     line = chart.mark_line(strokeWidth=1.5, opacity=0.5).encode(y=y, order="distance:Q")
-    interval = chart.transform_filter(BOUNDED).mark_rule(strokeWidth=2, opacity=0.7).encode(y="lower:Q", y2="upper:Q")
+    interval = (
+        chart.transform_filter(HAS_INTERVAL).mark_rule(strokeWidth=2, opacity=0.7).encode(y="lower:Q", y2="upper:Q")
+    )
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(y=y)
     name = (
         alt.Chart(alt.InlineData(values=labels))
@@ -92,7 +93,7 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
 
 
 def _points(each: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A point for reward, and one for the held-out score where there is one; base lies at 0."""
+    """A point for the reward and one for the held-out score if it is known; base is at 0."""
     found = []
     for name, shown in (("reward", "reward"), ("held_out", "held-out score")):
         delta = each[f"{name}_delta"] or {"mean": 0.0, "lower95": None, "upper95": None}
@@ -114,7 +115,7 @@ def _judge(points: Sequence[Mapping[str, Any]]) -> alt.Color:
     return alt.Color(
         "score:N",
         sort=names,
-        scale=alt.Scale(domain=names, range=[UNSEEN, SEEN][: len(names)]),
+        scale=alt.Scale(domain=names, range=[REWARD, HELD_OUT][: len(names)]),
         legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
     )
 
