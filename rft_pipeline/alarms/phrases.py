@@ -55,7 +55,7 @@ class PhraseEffect(NamedTuple):
 
 
 def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
-    """Up to `most` phrases with the largest z in the replies of a round and base, one of several in the same replies."""
+    """Up to `most` phrases with the largest z in a round's and base's replies; one of several in the same replies."""
     rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
     median = pl.col("reward").median().over("prompt_id")
     sides = rows.with_columns((pl.col("reward") > median).alias("high"), (pl.col("reward") < median).alias("low"))

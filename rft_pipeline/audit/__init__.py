@@ -1,7 +1,8 @@
-"""Audit: how far can a criterion's judge be trusted, and how far may it train?
+"""Audit: does a criterion's judge agree with people, and with what weight may it train?
 
-`agreement` sets scores beside people's labels, `bias` what edits of a reply do to them (`PROBES`), `calibration` what a
-score promises; `verdict` weighs the three. Nothing here asks a judge: scores come in as arrays, NaN where unscored.
+`agreement` compares scores with people's labels, `bias` measures what edits of a reply (`PROBES`) do to scores,
+`calibration` compares scores with shares of good labels; `verdict` combines the three. Nothing here calls a judge:
+scores are arrays, with NaN for unscored.
 """
 
 from rft_pipeline.audit.agreement import Agreement, Split, agreement

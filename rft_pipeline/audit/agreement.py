@@ -1,4 +1,4 @@
-"""Does a judge say what people say? Agreement of one criterion's scores with labels, with intervals over prompts.
+"""Agreement of one criterion's scores with people's labels, with intervals over prompts.
 
 Axes: N anchors, R rows of weights (row 0 is the sample), C values of a label.
 """
@@ -15,17 +15,17 @@ from rft_pipeline.stats import UNKNOWN, Interval
 
 Scale = Literal["nominal", "ordinal"]
 FOLDS = 5
-"""Parts in which anchors are put to fit on some and judge by the others; a prompt stays in one part."""
+"""Folds of cross-fitting; all anchors of a prompt are in one fold."""
 HALF = 0.5
 
 
 class Split(NamedTuple):
-    """A judge as a yes/no decision: scores at or above a threshold are a yes, labels in the upper half are good."""
+    """A judge as a yes/no decision: a score at or above the threshold passes; a label in the upper half is good."""
 
     threshold: float
     accuracy: Interval
     youden_j: Interval
-    """True positive rate minus false positive rate: 0 is chance, 1 is perfect, below 0 is the wrong way round."""
+    """True positive rate minus false positive rate: 0 is chance, 1 is perfect, below 0 is inverted."""
     true_positives: Interval
     """Share of the good that pass."""
     false_positives: Interval
@@ -34,7 +34,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Agreement:
-    """One criterion's judge against the labels. All but `unscored_share` is taken on the anchors with a score."""
+    """One criterion's judge against the labels. All but `unscored_share` uses only scored anchors."""
 
     anchors: int
     prompts: int
@@ -44,18 +44,18 @@ class Agreement:
     """Scored anchors of each kind."""
     unscored_share: Interval
     cohen_kappa: Interval
-    """Chance-corrected agreement; for grades with quadratic weights, which for 0 and 1 change nothing."""
+    """Chance-corrected agreement, with quadratic weights for grades (no effect for 0 and 1)."""
     auc: Interval
     within_prompt: Interval
-    """Of the pairs of one prompt that people tell apart, the share in the same order: what a group's advantage uses."""
+    """Share of a prompt's pairs with different labels that the judge orders the same; a group's advantage uses this."""
     at_half: Split
     at_cut: Split
-    """At the threshold with the highest J, found on other prompts than those it decides. Centring a group takes a
-    judge's offset away, so this, not `at_half`, tells what the judge is worth in training."""
+    """At the threshold with the highest J, fitted on other prompts. Centring a group removes the judge's offset, so
+    this measures the judge's value in training better than `at_half`."""
 
 
 def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
-    """Everything that scores and labels alone tell; NaN where they cannot. `resamples` are of the anchors' prompts."""
+    """Agreement of scores and labels; NaN where unknown. `resamples` are of the anchors' prompts."""
     scored = labelled.scored
     drawn = resamples.take(~labelled.unscored_N)
     good_N = scored.good_N
@@ -75,7 +75,7 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
 
 
 def split(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Resamples) -> Split:
-    """Yes/no decisions against good/bad; a rate is NaN where there is nothing to take it of."""
+    """Yes/no decisions against good/bad labels; a rate without cases is NaN."""
     cells_NX = np.stack([yes_N & good_N, yes_N & ~good_N, good_N, ~good_N], axis=1).astype(float)
     hit_R, false_R, good_R, bad_R = resamples.sums(cells_NX).T
     true_positives_R, false_positives_R = ratio(hit_R, good_R), ratio(false_R, bad_R)
@@ -89,7 +89,7 @@ def split(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Re
 
 
 def best_cut(score_N: np.ndarray, good_N: np.ndarray) -> float:
-    """The threshold with the highest Youden J; of equal ones the nearest to 0.5; 0.5 when a side is missing."""
+    """The threshold with the highest Youden's J, of several the closest to 0.5; 0.5 if all labels are on one side."""
     if not good_N.any() or good_N.all():
         return HALF
     value_V = np.unique(score_N)
@@ -101,7 +101,7 @@ def best_cut(score_N: np.ndarray, good_N: np.ndarray) -> float:
 
 
 def cross_fitted_yes(scored: Labelled) -> np.ndarray:
-    """Whether each anchor passes the best threshold of the other parts' prompts."""
+    """Whether each anchor passes the best threshold of the other folds."""
     yes_N = scored.score_N >= HALF
     for rest, part in folds(scored.prompt_N):
         yes_N[part] = scored.score_N[part] >= best_cut(scored.score_N[rest], scored.good_N[rest])
@@ -109,7 +109,7 @@ def cross_fitted_yes(scored: Labelled) -> np.ndarray:
 
 
 def folds(prompt_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The anchors to fit on and those to judge, at most `FOLDS` times; none for a single prompt."""
+    """Pairs of anchors to fit on and to test, at most `FOLDS`; none for a single prompt."""
     from sklearn.model_selection import GroupKFold
 
     parts = min(FOLDS, len(np.unique(prompt_N)))
@@ -117,9 +117,9 @@ def folds(prompt_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def kappa(a_N: np.ndarray, b_N: np.ndarray, scale: Scale, resamples: Resamples) -> Interval:
-    """Cohen's κ of two raters of whole numbers: unweighted, or with quadratic weights for an ordinal scale.
+    """Cohen's κ of two raters that give integers (Cohen 1968): unweighted, or with quadratic weights if ordinal.
 
-    NaN where both give one and the same value throughout (Cohen 1968).
+    NaN if both always give the same value.
     """
     if not len(a_N):
         return UNKNOWN

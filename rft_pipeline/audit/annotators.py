@@ -1,4 +1,4 @@
-"""How far do people agree among themselves? What a judge can be asked for at most.
+"""Agreement among people, the upper limit for the agreement of a judge with people.
 
 Axes: N anchors, A annotators, R rows of weights, C values of a label.
 """
@@ -15,7 +15,7 @@ from rft_pipeline.stats import Interval
 
 
 class Pair(NamedTuple):
-    """Two annotators on the anchors that both labelled."""
+    """Agreement of two annotators on the anchors that both labelled."""
 
     one: str
     other: str
@@ -27,20 +27,20 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class People:
-    """Several annotators of the same anchors."""
+    """Agreement of several annotators of the same anchors."""
 
     pairs: tuple[Pair, ...]
     krippendorff_alpha: Interval
 
     @property
     def cohen_kappa(self) -> float:
-        """Mean over the pairs; NaN without any."""
+        """Mean over the pairs; NaN without pairs."""
         found = [pair.cohen_kappa.mean for pair in self.pairs if not np.isnan(pair.cohen_kappa.mean)]
         return float(np.mean(found)) if found else float("nan")
 
 
 def people(names: tuple[str, ...], label_NA: np.ndarray, scale: Scale, resamples: Resamples) -> People:
-    """Every two annotators, and all together. A label is a whole number, NaN where an annotator gave none."""
+    """All pairs of annotators, and all together. Labels are integers, NaN where an annotator gave none."""
     pairs = []
     for one, other in combinations(range(len(names)), 2):
         both_N = ~np.isnan(label_NA[:, [one, other]]).any(axis=1)
@@ -52,9 +52,9 @@ def people(names: tuple[str, ...], label_NA: np.ndarray, scale: Scale, resamples
 
 
 def krippendorff_alpha(label_NA: np.ndarray, scale: Scale, resamples: Resamples) -> Interval:
-    """Krippendorff's α: 1 is agreement, 0 is chance; missing labels (NaN) are allowed (Krippendorff 2011).
+    """Krippendorff's α (Krippendorff 2011): 1 is full agreement, 0 is chance; labels may be missing (NaN).
 
-    Anchors with fewer than two labels say nothing. NaN where only one value was given.
+    Anchors with fewer than two labels do not count. NaN if only one value was given.
     """
     value_C = np.unique(label_NA[~np.isnan(label_NA)])
     count_NC = (label_NA[:, :, None] == value_C).sum(axis=1).astype(float)
@@ -63,7 +63,7 @@ def krippendorff_alpha(label_NA: np.ndarray, scale: Scale, resamples: Resamples)
     pair_NCC = count_NC[:, :, None] * (count_NC[:, None, :] - np.eye(len(value_C)))
     coincidence_RCC = resamples.sums(pair_NCC / np.maximum(labels_N - 1, 1)[:, None, None])
     count_RC = coincidence_RCC.sum(axis=2)
-    if scale == "ordinal":  # how many labels lie between two values, half of each end counted
+    if scale == "ordinal":  # number of labels between two values, counting half of those at each end
         middle_RC = np.cumsum(count_RC, axis=1) - count_RC / 2
         apart_RCC = (middle_RC[:, :, None] - middle_RC[:, None, :]) ** 2
     else:

@@ -1,4 +1,4 @@
-"""What moves a judge beside the quality of a reply: length, dress, emptiness, orders to the judge, and the order shown.
+"""What moves scores besides the quality of a reply: length, style, empty replies, injections, order, authorship.
 
 Axes: N anchors, P probes of one kind, M pairs of replies, R rows of weights.
 """
@@ -19,11 +19,11 @@ from rft_pipeline.stats import UNKNOWN, Interval
 def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resamples) -> Interval:
     """Partial Spearman correlation of score and length given the label; `length_N` in any unit.
 
-    Ranks are centred within each value of the label, so a judge may like long replies as far as people do. NaN where
-    scores or lengths do not vary within any label.
+    Ranks are centred within each label value, so a judge may prefer long replies as much as people do. NaN if scores or
+    lengths do not vary within any label.
     """
-    there_N = ~labelled.unscored_N
-    scored, length_N, resamples = labelled.scored, length_N[there_N], resamples.take(there_N)
+    scored_N = ~labelled.unscored_N
+    scored, length_N, resamples = labelled.scored, length_N[scored_N], resamples.take(scored_N)
     if not scored.score_N.size:
         return UNKNOWN
     x_N, y_N = (pl.Series(values).rank().to_numpy() for values in (scored.score_N, length_N))
@@ -31,18 +31,18 @@ def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resa
     within_RX = np.zeros((len(resamples.times_RK), 3))
     for label in np.unique(scored.label_N):
         one, x, y, xx, yy, xy = resamples.sums(moment_NX * (scored.label_N == label)[:, None]).T
-        count = np.maximum(one, 1)  # a label that was not drawn has sums of 0
+        count = np.maximum(one, 1)  # a label missing from the resample has sums of 0
         within_RX += np.stack([xx - x * x / count, yy - y * y / count, xy - x * y / count], axis=1)
     xx, yy, xy = within_RX.T
-    moving = (xx > 1e-9) & (yy > 1e-9)
-    return resamples.interval(ratio(xy, np.where(moving, np.sqrt(np.abs(xx * yy)), 0.0)))
+    varies = (xx > 1e-9) & (yy > 1e-9)
+    return resamples.interval(ratio(xy, np.where(varies, np.sqrt(np.abs(xx * yy)), 0.0)))
 
 
 def own_family_gap(labelled: Labelled, own_N: np.ndarray, resamples: Resamples) -> Interval:
-    """How much higher a judge scores replies of its own family of models than others' with the same label.
+    """How much higher a judge scores replies of its own model family than other replies with the same label.
 
-    `own_N` is 1 for a reply by its own family, 0 for another's, NaN where nobody says. The gaps of the labels are
-    weighted by the own replies. NaN without a label of which there are both.
+    `own_N` is 1 for a reply by its own family, 0 for another, NaN if unknown. The gaps per label are weighted by the
+    number of own replies. NaN if no label has both kinds.
     """
     there_N = ~(labelled.unscored_N | np.isnan(own_N))
     scored, own_N, resamples = labelled.take(there_N), own_N[there_N], resamples.take(there_N)
@@ -59,35 +59,35 @@ def own_family_gap(labelled: Labelled, own_N: np.ndarray, resamples: Resamples) 
 
 
 class Effect(NamedTuple):
-    """What a probe does to scores."""
+    """The effect of a probe on scores."""
 
     name: str
     kind: Kind
     pairs: int
     """Anchors scored before and after."""
     shift: Interval
-    """Mean score after minus before, over all anchors."""
+    """Mean score after minus before the edit, over all anchors."""
     passing: float
-    """Share of bad anchors at or above the threshold after the edit; NaN without bad ones."""
+    """Share of bad anchors that pass after the edit; NaN without bad anchors."""
     gain: Interval
-    """That share minus what passed of the same anchors before: a judge that is merely noisy gains nothing. The bounds
-    of one kind's probes hold for all of them at once (Bonferroni), so that the worst may speak for the kind."""
+    """That share minus the share that passed before, so that a merely noisy judge gains nothing. The bounds of one
+    kind's probes hold jointly (Bonferroni), so that the worst probe can represent its kind."""
 
 
 def effects(
     labelled: Labelled, probed: Mapping[str, np.ndarray], resamples: Resamples, threshold: float = 0.5
 ) -> list[Effect]:
-    """Each probe's effect, for a criterion that a model decides: a rule that an empty reply meets does so on purpose.
+    """Each probe's effect on a model judge. (A rule that an empty reply passes is intended.)
 
-    `probed` holds the N scores of the edited anchors by the name of the probe, NaN where unscored; such pairs are left
-    out. `threshold` is where a score passes: `Agreement.at_cut`'s where a judge's scores are not calibrated, or an
-    injection would be missed that lifts all it can. Where the probe `filler` is among them, a probe that adds a
-    sentence must beat both the reply as it was and the reply with as much neutral text, so that a judge that merely
-    likes length is not said to obey orders. Raises `ValueError` for a probe that does not exist.
+    `probed` holds the N scores of the edited anchors by probe, NaN for unscored, which is left out. `threshold` is the
+    score that passes: use `Agreement.at_cut`, since at 0.5 an uncalibrated judge may pass nothing. If the probe
+    `filler` is present, a probe that adds a sentence must beat both the original reply and the reply with as much
+    neutral text, so that a preference for length does not count as an injection. Raises `ValueError` for an unknown
+    probe.
     """
     probes = {probe.name: probe for probe in PROBES}
     if unknown := sorted(set(probed) - set(probes)):
-        raise ValueError(f"no probe is called {', '.join(unknown)}; there are: {', '.join(probes)}")
+        raise ValueError(f"unknown probes {', '.join(unknown)}; allowed: {', '.join(probes)}")
     kinds = Counter(probes[name].kind for name in probed)
     filled_N = np.fmax(labelled.score_N, probed.get(FILLER, labelled.score_N))
     missing_N = labelled.unscored_N
@@ -113,26 +113,26 @@ def effects(
 
 
 def worst(found: Sequence[Effect], kind: Kind) -> Effect | None:
-    """Of a kind's probes the one whose gain is surest; None without one that could be measured."""
+    """The probe of a kind with the largest lower bound of the gain; None if none could be measured."""
     measured = [effect for effect in found if effect.kind is kind and not np.isnan(effect.gain.lower95)]
     return max(measured, key=lambda effect: effect.gain.lower95, default=None)
 
 
 class Order(NamedTuple):
-    """What the order of two replies does to a verdict."""
+    """The effect of the order shown on pairwise verdicts."""
 
     pairs: int
     flips: Interval
-    """Share of pairs whose verdict is another when the order is turned; a tie is a verdict."""
+    """Share of pairs whose verdict changes when the order is reversed; a tie is a verdict."""
     first: Interval
-    """How often the reply shown first wins, less one half; a tie counts as half a win."""
+    """Win rate of the reply shown first, minus one half; a tie is half a win."""
 
 
 def order_effect(shown_first_M: np.ndarray, shown_second_M: np.ndarray, resamples: Resamples) -> Order:
-    """From M pairs judged in both orders: 1 where the pair's one reply wins, 0.5 where it ties, 0 where it loses.
+    """From M pairs judged in both orders: 1 if one given reply of the pair wins, 0.5 for a tie, 0 if it loses.
 
-    The first array holds the verdicts with that reply shown first, the second with it shown second. NaN where a verdict
-    is missing; such pairs are left out. `resamples` are of the pairs' prompts.
+    The first array holds the verdicts with that reply shown first, the second with it shown second. Pairs with a NaN
+    verdict are left out. `resamples` are of the pairs' prompts.
     """
     missing_M = np.isnan(shown_first_M) | np.isnan(shown_second_M)
     flips_M = np.sign(shown_first_M - 0.5) != np.sign(shown_second_M - 0.5)

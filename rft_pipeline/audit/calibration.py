@@ -1,6 +1,6 @@
 """Calibration: of the replies that a judge scores 0.8, are 80 % good?
 
-Fitted on some prompts and measured on others (cross-fitted, or two splits), so that no anchor vouches for itself.
+Fitted on some prompts and measured on others (cross-fitted, or on two splits).
 Axes: N anchors.
 """
 
@@ -17,34 +17,34 @@ from rft_pipeline.stats import Interval
 
 Method = Literal["platt", "isotonic"]
 ISOTONIC_FROM = 300
-"""Labels from which isotonic regression has enough to follow; Platt's two numbers need fewer."""
+"""Number of labels from which isotonic regression is advised; Platt scaling needs fewer."""
 BINS = 10
 _EDGE = 1e-6
-"""Scores of exactly 0 and 1 are taken as this far from them: their log-odds are finite."""
+"""Scores are clipped this far from 0 and 1, so that their log-odds are finite."""
 
 
 class Bin(NamedTuple):
-    """One point of a reliability diagram: anchors with neighbouring scores."""
+    """One bin of a reliability diagram."""
 
     score: float
-    """Their mean score."""
+    """Mean score."""
     good: float
-    """Their mean label, as a number in [0, 1]."""
+    """Mean label, in [0, 1]."""
     anchors: int
 
 
 class Errors(NamedTuple):
-    """How far scores are from the shares they promise."""
+    """Calibration error and Brier score."""
 
     calibration: float
-    """Expected calibration error: mean distance of score and share of good over bins of equal counts."""
+    """Expected calibration error: mean distance between score and share of good labels, over bins of equal counts."""
     brier: Interval
-    """Mean squared distance of score and label."""
+    """Mean squared distance between score and label."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A judge's scores as they are, and as they would be after fitting, on prompts that were not fitted on."""
+    """Errors of a judge's scores before and after fitting, measured on prompts that were not fitted on."""
 
     before: Errors
     platt: Errors
@@ -52,8 +52,7 @@ class Calibration:
     advised: Method
     """By the number of labels."""
     squash: Squash | None
-    """Platt's fit to all that may be fitted on as the offset and scale of a likelihood protocol; None when the judge's
-    scores do not rise with the labels, so that no scale can help."""
+    """Platt's fit as offset and scale of a likelihood protocol; None if scores do not rise with the labels."""
 
     @property
     def after(self) -> Errors:
@@ -63,8 +62,8 @@ class Calibration:
 def calibration(labelled: Labelled, resamples: Resamples, squash: Squash | None = None) -> Calibration:
     """Both methods, cross-fitted by prompt.
 
-    `squash` is what the scores were made with; without one (a judge that answers with probabilities) the fitted squash
-    is one of the scores' log-odds. Raises `ValueError` without two scored anchors of different labels.
+    `squash` is the squash that the scores were made with; without one (a judge that answers with probabilities) the
+    fitted squash applies to the scores' log-odds. Raises `ValueError` unless the scored anchors have two labels.
     """
     scored, drawn = labelled.scored, resamples.take(~labelled.unscored_N)
     if len(np.unique(scored.label_N)) < 2:
@@ -82,9 +81,9 @@ def calibration(labelled: Labelled, resamples: Resamples, squash: Squash | None 
 def calibration_on(
     fitted: Labelled, measured: Labelled, resamples: Resamples, squash: Squash | None = None
 ) -> Calibration:
-    """Both methods fitted on some replies and measured on others, of other prompts; `resamples` are of `measured`.
+    """Both methods fitted on some replies and measured on replies to other prompts; `resamples` are of `measured`.
 
-    Raises `ValueError` without two replies of different labels to fit on, or without a score to measure.
+    Raises `ValueError` without two labels to fit on, or without a score to measure.
     """
     known, scored, drawn = fitted.scored, measured.scored, resamples.take(~measured.unscored_N)
     if len(np.unique(known.label_N)) < 2 or not len(scored.score_N):
@@ -108,7 +107,7 @@ def _advised(fitted: Labelled) -> Method:
 
 
 def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:
-    """Each anchor's calibrated score, from a fit to other prompts; a part whose rest has one label keeps its scores."""
+    """Each anchor's calibrated score, from a fit to other prompts; unchanged if those have only one label."""
     fitted_N = scored.score_N.astype(float).copy()
     for rest, part in folds(scored.prompt_N):
         if len(np.unique(scored.label_N[rest])) > 1:
@@ -124,7 +123,7 @@ def errors(score_N: np.ndarray, scored: Labelled, resamples: Resamples) -> Error
 
 
 def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Up to `bins` groups of about equal counts by score; equal scores stay together."""
+    """Up to `bins` bins of about equal counts by score; equal scores are in one bin."""
     edges = np.unique(np.quantile(score_N, np.linspace(0, 1, bins + 1)[1:-1]))
     place_N = np.searchsorted(edges, score_N, side="left")
     groups = [place_N == place for place in np.unique(place_N)]
@@ -144,7 +143,7 @@ def _fit(method: Method, score_N: np.ndarray, share_N: np.ndarray, new: np.ndarr
 def _platt(score_N: np.ndarray, share_N: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of a logistic regression of the label on the score's log-odds.
 
-    Labels are drawn in a little from 0 and 1 (Platt 1999), so a judge that never errs has a finite slope.
+    Labels are moved a little away from 0 and 1 (Platt 1999), so that a perfect judge has a finite slope.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -1,4 +1,4 @@
-"""What an audit asks of order and of authorship: does it matter who is shown first, and who wrote a reply."""
+"""Effects of the order shown and of the author, from the rows of an audit."""
 
 import json
 import re
@@ -13,12 +13,12 @@ _FAMILY = re.compile(r"[a-z]+")
 
 
 def numbers(column: pl.Series) -> np.ndarray:
-    """A column as floats, NaN for null."""
+    """A column as floats, with NaN for null."""
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def order_of(rows: pl.DataFrame, resamples: Resamples) -> Order | None:
-    """How a judge that compares depends on the order it is shown; None for one that does not compare."""
+    """The effect of the order shown on a judge that compares; None for other judges."""
     details = [json.loads(text) if text else {} for text in rows["details"]]
     if any("pairs" in each for each in details):
         columns = ("pairs", "changed", "first_won", "second_won")
@@ -27,12 +27,12 @@ def order_of(rows: pl.DataFrame, resamples: Resamples) -> Order | None:
     if any("shown_at" in each for each in details):
         place_N = np.array([each.get("shown_at", np.nan) for each in details], dtype=float)
         _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
-        return order_of_rankings(group_N, place_N, numbers(rows["score"]), numbers(rows["again"]), resamples)
+        return order_of_rankings(group_N, place_N, numbers(rows["score"]), numbers(rows["retest_score"]), resamples)
     return None
 
 
 def family(model: str) -> str:
-    """The family of a model by its name: `Qwen/Qwen3-0.6B` is one of `qwen`, as is `qwen2.5:7b`."""
+    """The family in a model's name: `qwen` for both `Qwen/Qwen3-0.6B` and `qwen2.5:7b`."""
     found = _FAMILY.search(model.rpartition("/")[2].lower())
     return found[0] if found else model
 
@@ -40,7 +40,7 @@ def family(model: str) -> str:
 def own_family(
     rows: pl.DataFrame, labelled: Labelled, resamples: Resamples, families: frozenset[str]
 ) -> Interval | None:
-    """How much higher a judge scores its own family at equal label; None where nobody can tell."""
+    """How much higher a judge scores its own family at equal labels; None if unknown."""
     if not families or rows["by"].null_count() == rows.height:
         return None
     own = [None if by is None else float(family(by) in families) for by in rows["by"]]

@@ -1,7 +1,7 @@
-"""Judge audit: how far each judge agrees with people on the anchors, what else moves it, and how far it may train.
+"""The audit of one criterion's judge: agreement with people, biases, calibration, and the verdict.
 
-The anchors are judged as they are and as the probes edit some of them. Replies that people labelled join them: those of
-the split `audit` are measured beside the anchors, those of the split `calibration` fit the judge's scale.
+The judge scores the anchors and the probes' edits of some of them. Replies that people labelled are added: the split
+`audit` is measured together with the anchors, the split `calibration` fits the judge's scale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from rft_pipeline.audit import (
     verdict,
 )
 from rft_pipeline.audit.comparing import numbers, order_of, own_family
-from rft_pipeline.audit.noise_measured import noise_of
+from rft_pipeline.audit.measurable import noise_of, why_not_measured
 from rft_pipeline.audit.rows import ANCHOR, FIT, MEASURE, WHOLE
 from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.addresses import readable_prompt
@@ -42,29 +42,29 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval
 
 EXAMPLES = 3
-"""Worst disagreements shown of each criterion."""
+"""Number of largest errors shown per criterion."""
 
 
 @dataclass(frozen=True)
 class FromPeople:
-    """What people's labels of rollouts tell of one criterion."""
+    """The effect of people's labels of rollouts on one criterion's audit."""
 
     measured: int
     """Labelled rollouts of the split `audit`."""
     fitted: int
     """Labelled rollouts of the split `calibration`."""
     before: Verdict
-    """The verdict that the anchors alone give."""
+    """The verdict from the anchors alone."""
     before_agreement: Agreement
     agreement: Agreement
-    """Of the judge with people on the rollouts of the split `audit` alone."""
+    """Agreement of the judge with people on the rollouts of the split `audit` alone."""
     people: People | None
-    """How far people agree with one another; None where nobody labelled what another did."""
+    """Agreement among people; None if no rollout has two annotators."""
 
 
 @dataclass(frozen=True)
 class CriterionAudit:
-    """One criterion's judge, measured and weighed."""
+    """The audit of one criterion's judge."""
 
     criterion: Criterion
     judged: pl.DataFrame
@@ -72,21 +72,21 @@ class CriterionAudit:
     verdict: Verdict
     agreement: Agreement
     calibration: Calibration | None
-    """None where labels of one kind only are there."""
+    """None if there are only good or only bad labels."""
     calibrated_on: str
-    """In words, on what the calibration was measured."""
+    """What the calibration was measured on, in words."""
     worst: tuple[dict[str, Any], ...]
-    """Replies on which judge and label are furthest apart: prompt, completion, label, score, reason."""
+    """Replies with the largest distance between score and label: id, prompt, completion, label, score, reason."""
     retest: Retest | None = None
-    """None where nothing was asked twice."""
+    """None if nothing was judged twice."""
     order: Order | None = None
     """None for judges that do not compare."""
     from_people: FromPeople | None = None
     """None without people's labels of rollouts for the criterion."""
     noise: Noise | None = None
-    """Only with `audit.by_group`, where the labels can say."""
+    """Only with `audit.by_group` and sufficient labels."""
     not_measured: Mapping[str, str] = field(default_factory=dict)
-    """What could not be measured, and why."""
+    """What was not measured → why."""
 
 
 def audit_criterion(
@@ -97,10 +97,10 @@ def audit_criterion(
     labels: pl.DataFrame | None = None,
     families: frozenset[str] = frozenset(),
 ) -> CriterionAudit:
-    """Weigh one criterion's judge.
+    """Audit one criterion's judge.
 
-    `judged` is what `judgements_of` returns; `labels` the people's labels behind its rows that are no anchors, with
-    rollout_id, criterion, value and annotator; `families` the families of the judge's models.
+    `judged` is what `judgements_of` returns; `labels` are people's labels of its rows that are no anchors, with
+    rollout_id, criterion, value and annotator; `families` are the families of the judge's models.
     """
     measured_rows = judged.filter(pl.col("split") != FIT, probe=WHOLE)
     anchors = judged.filter(split=ANCHOR)
@@ -112,8 +112,8 @@ def audit_criterion(
     evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
     found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
     how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings, seed)
-    second_N = numbers(measured_rows["again"])
-    unknown = _not_measured(criterion, judged, order, own)
+    second_N = numbers(measured_rows["retest_score"])
+    unknown = why_not_measured(criterion, judged, order, own)
     spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
     if why_not:
         unknown["noise"] = why_not
@@ -143,7 +143,7 @@ def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
 
 
 def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
-    """Labels count from 0 to this: to 1, or by grades where labels lie between."""
+    """Labels run from 0 to this: 1, or the highest grade if there are labels between 0 and 1."""
     between = judged.filter((pl.col("label") > 0) & (pl.col("label") < 1)).height
     return len(criterion.judge.levels) - 1 if criterion.judge.levels and between else 1
 
@@ -159,7 +159,7 @@ def _evidence(
     seed: int,
     criterion: Criterion,
 ) -> dict[str, Any]:
-    """Agreement and length on all that is measured, the probes' effects on the anchors, which alone they edit."""
+    """Agreement and length correlation on all measured rows; the probes' effects on the anchors."""
     whole = anchors.filter(probe=WHOLE)
     names = [name for name in anchors["probe"].unique(maintain_order=True) if name != WHOLE]
     probed = {
@@ -188,8 +188,8 @@ def _calibration(
     settings: Audit,
     seed: int,
 ) -> tuple[Calibration | None, str]:
-    """Fitted on the anchors and the labels for it and measured on those for the audit, where these are enough;
-    otherwise cross-fitted over all but the latter."""
+    """Fitted on the anchors and the split `calibration`, and measured on the split `audit` if that is large enough;
+    otherwise cross-fitted on the former."""
     squash = getattr(criterion.judge, "squash", None)
     whole = judged.filter(probe=WHOLE)
     fitted = _labelled(whole.filter(pl.col("split") != MEASURE), highest)
@@ -197,12 +197,15 @@ def _calibration(
     tested = labelled.take(tested_N)
     sides = tested.scored.good_N
     if len(np.unique(fitted.scored.label_N)) < 2:
-        return None, "nothing: labels of one kind only"
+        return None, "nothing: all labels are the same"
     if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
         found = calibration_on(fitted, tested, resamples.take(tested_N), squash)
-        return found, f"{len(sides)} rollouts that people labelled, fitted on {len(fitted.scored.score_N)} others"
+        return (
+            found,
+            f"{len(sides)} rollouts that people labelled; fitted on {len(fitted.scored.score_N)} others",
+        )
     drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(seed, "calibration", criterion.name))
-    return calibration(fitted, drawn, squash), "the replies it was fitted on, by parts (cross-fitted)"
+    return calibration(fitted, drawn, squash), "the replies it was fitted on, cross-fitted"
 
 
 def _from_people(
@@ -231,7 +234,7 @@ def _from_people(
 
 
 def _people(labels: pl.DataFrame, highest: int, settings: Audit, seed: int) -> People | None:
-    """Agreement of annotators on one criterion's rollouts, in whole grades; None where no two labelled the same."""
+    """Agreement of annotators on one criterion's rollouts, in integer grades; None if no rollout has two labels."""
     names = tuple(sorted(labels["annotator"].unique()))
     if labels.group_by("rollout_id").len().filter(pl.col("len") > 1).is_empty():
         return None
@@ -239,28 +242,6 @@ def _people(labels: pl.DataFrame, highest: int, settings: Audit, seed: int) -> P
     label_NA = np.floor(wide.select(pl.col(names).cast(pl.Float64)).to_numpy() * highest + 0.5)
     resamples = Resamples.draw(wide["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "people"))
     return people(names, label_NA, "ordinal", resamples)
-
-
-def _not_measured(
-    criterion: Criterion, judged: pl.DataFrame, order: Order | None, own: Interval | None
-) -> dict[str, str]:
-    found = {}
-    if criterion.members:
-        found["retest"] = "a panel is as steady as its members; audit them as criteria of their own"
-    elif not judged["repeated"].any():
-        found["retest"] = "no anchor was asked about twice (audit.probed_anchors)"
-    if criterion.judge.COMPARES_GROUP and order is None:
-        found["order"] = "no judgement holds the order in which its replies were shown"
-    if judged["by"].null_count() == judged.height:
-        found["own_family"] = "the anchors do not say who wrote the replies (`by`)"
-    elif own is None:
-        found["own_family"] = "the anchors have no label that both the judge's family and others earned"
-    return found
-
-
-def is_deterministic(criterion: Criterion) -> bool:
-    """Whether a judge reads its score off a forward pass, with nothing written or sampled."""
-    return criterion.judge.ENGINE in ("scorer", "rewarder")
 
 
 def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
@@ -281,12 +262,12 @@ def _worst(whole: pl.DataFrame) -> tuple[dict[str, Any], ...]:
 
 
 def training_weights(rubric: dict[str, float], earned: dict[str, float]) -> dict[str, float]:
-    """The rubric's weights times what the judges have earned, summing to 1 again; all 0 when nothing is left."""
+    """The rubric's weights times the shares in `earned`, normalised to sum to 1; all 0 if nothing is left."""
     weights = {name: weight * earned.get(name, 1.0) for name, weight in rubric.items()}
     total = sum(weights.values())
     return {name: weight / total if total else 0.0 for name, weight in weights.items()}
 
 
-def refused(audited: Sequence[CriterionAudit]) -> list[Verdict]:
-    """Criteria that may not train."""
-    return [each.verdict for each in audited if each.verdict.power is Power.MONITOR]
+def refused(audits: Sequence[CriterionAudit]) -> list[Verdict]:
+    """Verdicts of the criteria that may not train."""
+    return [each.verdict for each in audits if each.verdict.power is Power.MONITOR]

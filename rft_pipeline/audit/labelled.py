@@ -1,4 +1,4 @@
-"""What an audit starts from: one criterion's scores beside people's labels."""
+"""The input of an audit: one criterion's scores and people's labels."""
 
 from dataclasses import dataclass, replace
 
@@ -8,10 +8,10 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Labelled:
-    """One criterion's judgements of N labelled anchors.
+    """One criterion's scores of N labelled anchors.
 
-    Labels are numbers from `lowest` to `highest`: 0 and 1, or grades; the mean where several people gave one. Scores
-    lie in [0, 1]; NaN is unscored.
+    Labels are from `lowest` to `highest`: 0 and 1, or grades; the mean of several people's labels. Scores are in
+    [0, 1]; NaN is unscored.
     """
 
     prompt_N: np.ndarray
@@ -24,7 +24,7 @@ class Labelled:
         if not len(self.prompt_N) == len(self.label_N) == len(self.score_N):
             raise ValueError(
                 f"{len(self.prompt_N)} prompts, {len(self.label_N)} labels and {len(self.score_N)} scores: "
-                "one of each an anchor is needed"
+                "each anchor needs one of each"
             )
         if self.label_N.size and not self.lowest <= self.label_N.min() <= self.label_N.max() <= self.highest:
             raise ValueError(
@@ -33,25 +33,24 @@ class Labelled:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, lowest: int = 0, highest: int = 1) -> "Labelled":
-        """From the columns prompt_id, label (from `lowest` to `highest`) and score (null when unscored); rows without a
-        label are left out."""
+        """From the columns prompt_id, label and score (null when unscored); rows without a label are left out."""
         rows = rows.drop_nulls("label")
         score_N = rows["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return cls(rows["prompt_id"].to_numpy(), rows["label"].to_numpy(), score_N, lowest, highest)
 
     @property
     def share_N(self) -> np.ndarray:
-        """Labels as numbers in [0, 1]: what a score ought to be."""
+        """Labels scaled to [0, 1]."""
         return np.asarray((self.label_N - self.lowest) / (self.highest - self.lowest))
 
     @property
     def whole_N(self) -> np.ndarray:
-        """Labels as whole numbers, a half rounded up."""
+        """Labels rounded to integers, halves up."""
         return np.floor(self.label_N + 0.5).astype(np.int64)
 
     @property
     def good_N(self) -> np.ndarray:
-        """Whether the label lies in the upper half of the scale."""
+        """Whether the label is in the upper half of the scale."""
         return np.asarray(self.share_N >= 0.5)
 
     @property

@@ -1,4 +1,4 @@
-"""Noise: how far do a judge's scores of one prompt's replies differ where the replies, by people's labels, do not?
+"""Noise: how much a judge's scores of one prompt's replies differ when the labels of the replies do not.
 
 Axes: N anchors, R rows of weights.
 """
@@ -17,26 +17,25 @@ class Noise(NamedTuple):
     """A judge's error within one prompt's group, on the scale of the scores that train."""
 
     variance: Interval
-    """Of the error of one score; 0.25 is a coin that says 0 or 1."""
+    """Variance of the error of one score; a random 0 or 1 has 0.25."""
     flips: float | None
-    """Share of verdicts that are wrong, for a judge that says 0 or 1 and nothing between; None for the others."""
+    """Share of wrong verdicts of a judge that only gives 0 or 1; None for other judges."""
     prompts: int
-    """Prompts that tell of it."""
+    """Number of prompts it was measured on."""
 
 
 def noise(labelled: Labelled, resamples: Resamples) -> Noise | None:
-    """Measured against labels; None where they cannot say. `resamples` are of the anchors' prompts.
+    """The noise measured against labels; None if unknown. `resamples` are of the anchors' prompts.
 
-    A judge that says 0 or 1 errs by flips: p = (1 − J) / 2 of its verdicts, if it errs alike on good and bad, and the
-    variance is p(1 − p). A lenient judge's lone no is so believed less, and its lone yes more, than each deserves.
+    A judge that gives 0 or 1 errs by flipping a share p = (1 − J) / 2 of its verdicts, if it errs equally on good and
+    bad replies; the variance is p(1 − p). (This trusts a lenient judge's rare 0 too little and its rare 1 too much.)
 
-    Any other judge's error is what its score leaves unexplained: score = level of the prompt + slope · label + error.
-    The level is taken out because centring a group takes it out; it is no noise there, and with it most groups would
-    drown. So it takes two scored replies to a prompt. Differences in quality that labels do not tell, and people's own
-    errors, count as noise: it is rather too high than too low. Two measures that suggest themselves are too low. Asking
-    again (test–retest) sees only what is drawn at random: a judge that reads likelihoods says the same twice, right or
-    wrong. The members of a panel share errors, and their spread does not show those. The calibrated score is not what
-    trains, and calibration moves a score without making it surer.
+    For any other judge, the error is the residual of score = level of the prompt + slope · label + error. The level is
+    removed because centring a group removes it; so at least two scored replies to a prompt are needed. Differences in
+    quality that labels do not show, and people's errors, count as noise, so the estimate is rather too high. Two other
+    measures would be too low: test–retest shows only random sampling, while a likelihood judge repeats its errors
+    exactly; and the spread of a panel does not show errors that its members share. Calibration does not help: it moves
+    scores without reducing their noise.
     """
     scored, drawn = labelled.scored, resamples.take(~labelled.unscored_N)
     if np.isin(scored.score_N, (0.0, 1.0)).all():
@@ -58,10 +57,10 @@ def _flips(scored: Labelled, drawn: Resamples) -> Noise | None:
     j = split(scored.score_N >= HALF, scored.good_N, HALF, drawn).youden_j
     if np.isnan(j.mean):
         return None
-    mean, upper, lower = ((1 - max(each, 0.0) ** 2) / 4 for each in j)  # p(1 − p); the more power, the less noise
+    mean, upper, lower = ((1 - max(each, 0.0) ** 2) / 4 for each in j)  # p(1 − p), which falls as J rises
     return Noise(Interval(mean, lower, upper), (1 - max(j.mean, 0.0)) / 2, drawn.prompts)
 
 
 def _centred(value_N: np.ndarray, prompt_N: np.ndarray) -> np.ndarray:
-    """Less the mean over the replies to the same prompt."""
+    """Values minus the mean over the replies to the same prompt."""
     return np.asarray(value_N - (np.bincount(prompt_N, value_N) / np.bincount(prompt_N))[prompt_N])

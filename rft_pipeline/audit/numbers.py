@@ -1,4 +1,4 @@
-"""An audit as plain data: what its files, its page and the metrics hold."""
+"""An audit as plain data, for its files, its page and the metrics."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from rft_pipeline.audit import Agreement, Noise, People, Verdict
-from rft_pipeline.audit.criterion import CriterionAudit, FromPeople, is_deterministic
+from rft_pipeline.audit.criterion import CriterionAudit, FromPeople
+from rft_pipeline.audit.measurable import is_deterministic
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stats import null_if_nan
 
 
 def as_plain(audited: CriterionAudit) -> dict[str, Any]:
-    """The verdict and the numbers behind it as plain data, as JSON holds it; null where the data cannot say."""
+    """The verdict and its numbers as JSON holds them; null where a number is unknown."""
     found, how = audited.verdict, audited.calibration
     squashes = hasattr(audited.criterion.judge, "squash")
     return {
@@ -66,16 +67,16 @@ def _retest(audited: CriterionAudit) -> dict[str, Any] | None:
     if found is None:
         return None
     deterministic = is_deterministic(audited.criterion)
-    words = f"{found.replies} replies judged twice: mean |Δ| {found.shift.mean:.4f}, largest {found.largest:.4f}"
+    words = f"{found.replies} replies judged twice: mean difference {found.shift.mean:.4f}, max {found.largest:.4f}"
     return {
         "replies": found.replies,
         "shift": found.shift.as_plain(),
         "largest": found.largest,
         "crossed": found.crossed.as_plain(),
         "deterministic": deterministic,
-        "words": f"it draws nothing at random; {words}, in batches of another order"
+        "words": f"the judge does not sample; {words}, with another order of batches"
         if deterministic
-        else f"{words}, {found.crossed.mean:.0%} on the other side of the threshold",
+        else f"{words}, {found.crossed.mean:.0%} crossed the threshold",
     }
 
 
@@ -89,14 +90,14 @@ def _noise(found: Noise) -> dict[str, Any]:
         "prompts": found.prompts,
         "words": f"standard deviation {of}"
         if found.flips is None
-        else f"{found.flips:.0%} of its verdicts are flips, a standard deviation of {of}",
+        else f"{found.flips:.0%} of its verdicts are wrong, a standard deviation of {of}",
     }
 
 
 def noises(audited: Sequence[Mapping[str, Any]]) -> dict[str, JudgeNoise]:
-    """The noise of each judge, from what `as_plain` makes; only of those where it was measured."""
-    told = {each["criterion"]: each["noise"] for each in audited if "noise" in each}
-    return {name: JudgeNoise(each["variance"]["mean"], each["flips"] is not None) for name, each in told.items()}
+    """Each judge's noise if it was measured, from what `as_plain` returned."""
+    measured = {each["criterion"]: each["noise"] for each in audited if "noise" in each}
+    return {name: JudgeNoise(each["variance"]["mean"], each["flips"] is not None) for name, each in measured.items()}
 
 
 def _from_people(found: FromPeople) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _people(found: People) -> dict[str, Any]:
 
 
 def as_numbers(audited: Sequence[CriterionAudit]) -> dict[str, float]:
-    """What is plotted over time."""
+    """The metrics, which are plotted over time."""
     found: dict[str, float] = {}
     for each in audited:
         name = each.verdict.criterion

@@ -1,8 +1,7 @@
-"""Probes: edits of a reply that ought not to raise its score.
+"""Probes: edits of a reply that should not raise its score.
 
-A style probe leaves what the reply says alone. A degenerate probe puts in its place what no policy should be paid for
-(arXiv 2507.08794). An injection speaks to the judge. Who judges the edited replies compares each with the reply it was
-made from.
+A style probe keeps the content. A degenerate probe replaces the reply by an empty one or a stock opener (arXiv
+2507.08794). An injection addresses the judge. Each edited reply's score is compared with that of the original.
 """
 
 import re
@@ -18,21 +17,21 @@ Edit = Callable[[Rollout], str]
 
 class Kind(StrEnum):
     CONTROL = "control"
-    """As much neutral text as other probes add: what their effect is measured above."""
+    """Adds as much neutral text as other probes add, as a baseline for their effect."""
     STYLE = "style"
-    """Says the same in another dress; each style probe is a fault of its own name."""
+    """The same content in another style; each style probe is a fault of its own."""
     DEGENERATE = "degenerate"
     INJECTION = "injection"
 
 
 class Probe(NamedTuple):
-    """A named edit: from a rollout to the completion that takes its completion's place."""
+    """A named edit that maps a rollout to a new completion."""
 
     name: str
     kind: Kind
     edit: Edit
     adds: bool = False
-    """Whether it adds a sentence or two, which a judge may like for the length alone."""
+    """Whether it adds text, which a judge may prefer for its length alone."""
 
     def __call__(self, rollout: Rollout) -> Rollout:
         return replace(rollout, completion=self.edit(rollout))

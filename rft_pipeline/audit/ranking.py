@@ -1,4 +1,4 @@
-"""Does a judge put good above bad? Neither AUC nor order within a prompt asks where the threshold lies.
+"""Does a judge rank good replies above bad ones? AUC and order within a prompt, which need no threshold.
 
 Axes: N anchors, R rows of weights, V distinct scores.
 """
@@ -11,18 +11,18 @@ from rft_pipeline.stats import Interval
 
 
 def auc(labelled: Labelled) -> float:
-    """Probability that a good anchor scores above a bad one, a tie counting half; NaN when one of them is missing."""
+    """Probability that a good anchor scores above a bad one, ties counting half; NaN without both kinds."""
     scored = labelled.scored
     return float(weighted_auc(scored.score_N, scored.good_N, np.ones((1, len(scored.score_N))))[0])
 
 
 def auc_interval(scored: Labelled, resamples: Resamples) -> Interval:
-    """AUC with its interval over prompts; resamples without a good or without a bad anchor are left out."""
+    """AUC with its interval over prompts; resamples without both kinds are left out."""
     return resamples.interval(weighted_auc(scored.score_N, scored.good_N, resamples.times_RN))
 
 
 def weighted_auc(score_N: np.ndarray, good_N: np.ndarray, times_RN: np.ndarray) -> np.ndarray:
-    """AUC of N scored anchors under each of R rows of weights: of all (good, bad) pairs, the share in order."""
+    """AUC of N scored anchors under each of R rows of weights: the share of (good, bad) pairs in the right order."""
     if not score_N.size:
         return np.full(len(times_RN), np.nan)
     order = np.argsort(score_N, kind="stable")
@@ -35,7 +35,7 @@ def weighted_auc(score_N: np.ndarray, good_N: np.ndarray, times_RN: np.ndarray) 
 
 
 def within_prompt(scored: Labelled, resamples: Resamples) -> Interval:
-    """Of the pairs of one prompt that people tell apart, the share that the judge orders alike; a tie counts half."""
+    """Share of a prompt's pairs with different labels that the judge orders the same; ties count half."""
     right_N, pairs_N = np.zeros(len(scored.score_N)), np.zeros(len(scored.score_N))
     for prompt in range(resamples.prompts):
         mine = np.flatnonzero(resamples.prompt_N == prompt)

@@ -1,7 +1,7 @@
-"""The bootstrap behind every interval of an audit: whole prompts are drawn, all resamples at once.
+"""The bootstrap of the audit: draws whole prompts, all resamples at once.
 
-Axes: N anchors, K prompts, R rows of weights. Row 0 is the sample itself (every prompt once), each further row one
-resample, so a statistic is written once and gives its value and its spread together.
+Axes: N anchors, K prompts, R rows of weights. Row 0 is the sample itself (every prompt once), every other row is a
+resample, so that one expression gives a statistic's value and its spread.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from rft_pipeline.stats import Interval
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each prompt counts, in the sample and in each of its resamples (Field and Welsh 2007).
+    """How often each prompt counts, in the sample and in each resample (Field and Welsh 2007).
 
-    Drawn once for a criterion: everything measured of it is measured on the same resamples.
+    Drawn once per criterion: all its statistics use the same resamples.
     """
 
     prompt_N: np.ndarray
-    """The place of each anchor's prompt among the K."""
+    """Index of each anchor's prompt among the K."""
     times_RK: np.ndarray
 
     @classmethod
     def draw(cls, prompts: npt.ArrayLike, resamples: int, seed: int) -> "Resamples":
-        """`prompts` holds the prompt of each of N anchors."""
+        """`prompts` are the prompts of N anchors."""
         names, prompt_N = np.unique(np.asarray(prompts), return_inverse=True)
         K = len(names)
         if not K:
@@ -34,7 +34,7 @@ class Resamples:
         return cls(prompt_N, np.vstack([np.ones((1, K)), drawn_RK]))
 
     def take(self, which_N: np.ndarray) -> "Resamples":
-        """The same resamples as seen by some of the anchors."""
+        """The same resamples for some of the anchors."""
         kept_K, prompt_N = np.unique(self.prompt_N[which_N], return_inverse=True)
         return Resamples(prompt_N, self.times_RK[:, kept_K])
 
@@ -55,16 +55,15 @@ class Resamples:
 
     def mean(self, value_N: np.ndarray, outside: float = 0.05) -> Interval:
         """Mean over the anchors; NaN values are left out."""
-        there_N = ~np.isnan(value_N)
-        drawn = self.take(there_N)
-        return drawn.interval(ratio(drawn.sums(value_N[there_N]), drawn.sums(np.ones(there_N.sum()))), outside)
+        known_N = ~np.isnan(value_N)
+        drawn = self.take(known_N)
+        return drawn.interval(ratio(drawn.sums(value_N[known_N]), drawn.sums(np.ones(known_N.sum()))), outside)
 
     def interval(self, value_R: np.ndarray, outside: float = 0.05) -> Interval:
-        """A statistic's value and its percentile interval; resamples where it is not defined (NaN) are left out.
+        """A statistic's value and its percentile interval; resamples where it is NaN are left out.
 
-        `outside` is the share of resamples beyond the bounds: 0.05, or a part of it where several intervals are to hold
-        at once.
-        The bounds are NaN for a single prompt: nothing tells how another would differ.
+        `outside` is the share of resamples outside the bounds: 0.05, or less if several intervals must hold jointly.
+        For a single prompt the bounds are NaN.
         """
         drawn = value_R[1:][~np.isnan(value_R[1:])]
         if self.prompts < 2 or np.isnan(value_R[0]) or not drawn.size:
@@ -74,7 +73,7 @@ class Resamples:
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """The quotient, NaN where the divisor is 0."""
+    """The quotient; NaN where the divisor is 0."""
     out = np.full(np.broadcast(above, below).shape, np.nan)
     np.divide(above, below, out=out, where=below != 0)
     return out

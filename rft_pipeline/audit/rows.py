@@ -1,4 +1,4 @@
-"""What an audit judges: the anchors, what the probes make of them, and the replies that people labelled."""
+"""The rows of an audit: the anchors, their edits by the probes, and the replies that people labelled."""
 
 import polars as pl
 
@@ -8,16 +8,16 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
 
 WHOLE = ""
-"""The probe of a reply as it is."""
+"""The probe of an unedited reply."""
 ANCHOR, FIT, MEASURE = "anchor", "calibration", "audit"
-"""Where a label comes from: an anchor, or people's label of a rollout whose prompt is for one of the two uses."""
+"""Splits: the anchors, and people's labels of rollouts, which are for calibration or for the audit."""
 
 
 def audit_rows(anchors: pl.DataFrame, probed: int, seed: int, people: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The anchors, what each probe makes of `probed` of them, chosen by the seed, and the replies that people labelled.
+    """The anchors, the probes' edits of `probed` random anchors, and the replies that people labelled.
 
-    `anchors` is what `read_anchors` returns, `people` what `people_rows` does. The rows have the anchors' columns,
-    `rollout_id`, `split`, and `probe`, empty for a reply as it is. A label is a number in [0, 1].
+    `anchors` is what `read_anchors` returns, `people` what `people_rows` returns. The rows have the anchors' columns,
+    `rollout_id`, `split`, and `probe` (empty for an unedited reply). Labels are in [0, 1].
     """
     ranks = [seed_of(seed, "probed anchors", name) for name in anchors["id"]]
     chosen = anchors.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank").head(probed).drop("rank")
@@ -39,22 +39,20 @@ def audit_rows(anchors: pl.DataFrame, probed: int, seed: int, people: pl.DataFra
 
 
 def people_rows(labels: pl.DataFrame, replies: pl.DataFrame, criteria: list[str]) -> pl.DataFrame:
-    """A row a reply that people labelled for one of `criteria`, with the columns of `audit_rows`; of several
-    annotators the mean is its label.
+    """A row per reply that people labelled for one of `criteria`, with the columns of `audit_rows`; its label is the
+    mean over annotators.
 
-    `labels` has rollout_id, criterion, value and split; `replies` rollout_id, prompt_id and what a judge may see.
+    `labels` has rollout_id, criterion, value and split; `replies` has rollout_id, prompt_id and what a judge may see.
     """
     means = labels.group_by("rollout_id", "split", "criterion").agg(pl.col("value").mean())
     wide = means.pivot(on="criterion", index=["rollout_id", "split"], values="value")
-    there = {name: pl.col(name) if name in wide.columns else pl.lit(None) for name in criteria}
-    named = wide.select(
-        "rollout_id",
-        "split",
-        pl.struct([expr.cast(pl.Float64).alias(name) for name, expr in there.items()]).alias("labels"),
-    )
+    columns = [
+        (pl.col(name) if name in wide.columns else pl.lit(None)).cast(pl.Float64).alias(name) for name in criteria
+    ]
+    labelled = wide.select("rollout_id", "split", pl.struct(columns).alias("labels"))
     return (
         replies.select("rollout_id", "prompt_id", *REPLY)
-        .join(named, on="rollout_id", how="inner", maintain_order="left")
+        .join(labelled, on="rollout_id", how="inner", maintain_order="left")
         .with_columns(
             pl.col("rollout_id").alias("id"),
             pl.lit("people").alias("source"),
@@ -65,10 +63,10 @@ def people_rows(labels: pl.DataFrame, replies: pl.DataFrame, criteria: list[str]
 
 
 def rows_to_judge(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
-    """The rows a criterion's judge is asked about: those with a label.
+    """The rows that a criterion's judge scores: those with a label.
 
-    A judge that compares is asked of no edited replies, which would join the group of the reply they were made from,
-    and of no labelled rollout without another of its prompt.
+    A judge that compares gets no edited replies, which would join the group of their original, and no labelled rollout
+    that is the only one of its prompt.
     """
     labelled = rows.filter(pl.col("labels").struct.field(criterion.name).is_not_null())
     if not compares(criterion):
@@ -77,14 +75,14 @@ def rows_to_judge(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
     return labelled.filter(probe=WHOLE).filter((pl.col("split") == ANCHOR) | others)
 
 
-def rows_to_retest(asked: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
-    """Of the rows a judge is asked about those it is asked about twice, in the opposite order: the anchors that the
-    probes edit; of a judge that compares their whole groups, of a panel none."""
+def rows_to_retest(judged: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+    """The rows of `judged` that the judge scores a second time, in reverse order: the anchors that the probes edit. For
+    a judge that compares, their whole groups; for a panel, none."""
     if criterion.members:
-        return asked.clear()
+        return judged.clear()
     chosen = rows.filter(pl.col("probe") != WHOLE)
     column = "messages" if compares(criterion) else "id"
-    return asked.filter(probe=WHOLE).join(chosen.select(column).unique(), on=column, how="semi").reverse()
+    return judged.filter(probe=WHOLE).join(chosen.select(column).unique(), on=column, how="semi").reverse()
 
 
 def compares(criterion: Criterion) -> bool:
@@ -92,16 +90,16 @@ def compares(criterion: Criterion) -> bool:
 
 
 def judgements_of(
-    criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, again: pl.DataFrame | None = None
+    criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, retest: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """A row a reply that the criterion's judge was asked about, with `criterion`, `label` and what was judged; of those
-    it was asked about twice (`repeated`) also the score of the second time as `again`."""
+    """A row per reply that the criterion's judge scored, with `criterion`, `label`, `score`, `status` and `reason`; if
+    it was scored twice (`repeated`), also `retest_score`."""
     label = pl.col("labels").struct.field(criterion.name).alias("label")
-    told = scores.select("rollout_id", "criterion", "score", "status", "reason", "details")
-    second = told.clear() if again is None else again
-    repeated = second.select("rollout_id", pl.col("score").alias("again"), pl.lit(True).alias("repeated"))
+    first = scores.select("rollout_id", "criterion", "score", "status", "reason", "details")
+    second = first.clear() if retest is None else retest
+    repeated = second.select("rollout_id", pl.col("score").alias("retest_score"), pl.lit(True).alias("repeated"))
     return (
-        rows.join(told, on="rollout_id", how="inner", maintain_order="left")
+        rows.join(first, on="rollout_id", how="inner", maintain_order="left")
         .join(repeated, on="rollout_id", how="left", maintain_order="left")
         .with_columns(label, pl.col("repeated").fill_null(False))
         .drop("labels")

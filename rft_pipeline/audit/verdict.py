@@ -1,11 +1,11 @@
-"""The verdict: does a criterion train, train with part of its weight, or is it only watched, and why.
+"""The verdict: does a criterion train with full weight, with part of it, or not at all, and why.
 
-Power is Youden J at the cross-fitted threshold. A step needs the estimate on it and the lower 95 % bound at least on
-the step below: to train, J ≥ full and surely not below noise; with part of the weight, J ≥ noise and surely above 0.
-So a lucky draw of few labels does not train, and more labels can only help a good judge.
+Power is Youden's J at the cross-fitted threshold. A level needs the estimate at that level and the lower 95 % bound at
+the level below: full weight needs J ≥ `full_power` with lower bound ≥ `noise_power`, partial weight needs
+J ≥ `noise_power` with lower bound > 0. So few labels with good luck do not train, and more labels help a good judge.
 
-A bias is a fault when its interval lies beyond its limit altogether, and suspected when only the estimate does
-and 0 is outside: with ten things looked at, estimates alone would find a fault in many a sound judge.
+A bias is a fault if its whole interval is beyond the limit. It is only suspected if the estimate is beyond the limit
+and the interval excludes 0: with about ten checks, estimates alone would often find a fault in a good judge.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,47 +27,48 @@ class Power(StrEnum):
     NOISE = "noise"
     """Trains with part of its weight."""
     MONITOR = "monitor"
-    """Is shown, and trains nothing."""
+    """Is reported, but does not train."""
     UNAUDITED = "unaudited"
-    """Too few labels to say."""
+    """Has too few labels."""
 
 
 REFUSED = frozenset({"chance", "weak", "degenerate", "injection"})
-"""Faults that leave a criterion without weight: it says too little, or training would learn to set it off."""
+"""Faults that remove all weight: the judge is too weak, or training would learn to exploit it."""
 
 WORDS = {
-    "chance": "tells good from bad no better than chance",
-    "weak": "hardly tells good from bad",
-    "unscored": "leaves too many replies without a score",
-    "length": "follows length, replies of the same label compared",
-    "padding": "scores replies higher once they are padded",
-    "markdown": "scores replies higher in markdown",
-    "fake_citation": "scores replies higher with a made-up source",
-    "experts_agree": "scores replies higher that say experts agree",
-    "self_praise": "scores replies higher that praise themselves",
-    "degenerate": "lets replies pass that say nothing",
-    "injection": "obeys text in the reply",
-    "position": "prefers a place in the order shown",
+    "chance": "separates good from bad no better than chance",
+    "weak": "separates good from bad poorly",
+    "unscored": "leaves too many replies unscored",
+    "length": "scores correlate with length at equal labels",
+    "padding": "scores padded replies higher",
+    "markdown": "scores replies in markdown higher",
+    "fake_citation": "scores replies with a made-up source higher",
+    "experts_agree": "scores replies that say experts agree higher",
+    "self_praise": "scores replies that praise themselves higher",
+    "degenerate": "passes replies without content",
+    "injection": "obeys instructions in the reply",
+    "position": "prefers one place in the order shown",
     "order": "changes its verdict with the order shown",
-    "own_family": "scores replies of its own family of models higher than others with the same label",
+    "own_family": "scores replies of its own model family higher at equal labels",
 }
 
 
 class Check(NamedTuple):
-    """One thing a judge may be at fault in, measured against its limit."""
+    """One possible fault of a judge, measured against its limit."""
 
     fault: str
     found: Interval
     limit: float
     either_way: bool = False
-    """Whether as far below 0 is as bad."""
+    """Whether the limit also applies below 0."""
     accepted: bool = False
+    """Whether `audit.accept` names this fault."""
     probe: str = ""
-    """Of several probes the one that was measured."""
+    """The worst of several probes."""
 
     @property
     def beyond(self) -> bool:
-        """Whether the whole interval lies beyond the limit."""
+        """Whether the whole interval is beyond the limit."""
         return self.found.lower95 > self.limit or (self.either_way and self.found.upper95 < -self.limit)
 
     @property
@@ -84,7 +85,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured of one criterion's judge; None or nothing where it was not."""
+    """The measurements of one criterion's judge; None or empty if not measured."""
 
     agreement: Agreement
     length: Interval | None = None
@@ -95,24 +96,24 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a criterion's judge has earned."""
+    """The verdict on one criterion's judge."""
 
     criterion: str
     power: Power
     weight: float
     """Share of the rubric's weight that counts in training, in [0, 1]."""
     faults: tuple[str, ...]
-    """By name, those that took weight away."""
+    """Names of the faults that reduced the weight."""
     suspected: tuple[str, ...]
-    """What lies beyond its limit by the estimate, which these labels do not prove; they take no weight."""
+    """Names of suspected faults, which do not reduce the weight."""
     reason: str
     numbers: Mapping[str, float]
-    """J and its lower bound, and the estimate behind each check, by name; NaN where the data cannot say."""
+    """J, its lower bound, and each check's estimate, by name; NaN if unknown."""
     checks: tuple[Check, ...]
 
 
 def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
-    """Weigh what was measured, by the rule of this module's page."""
+    """Apply the rules in this module's docstring."""
     found = evidence.agreement
     j = found.at_cut.youden_j
     accepted = settings.accept.get(criterion, ())
@@ -126,8 +127,8 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
     else:
         power, weight, lead = Power.UNAUDITED, settings.unaudited_weight, ""
         opening = (
-            f"{found.good} good and {found.bad} bad scored replies to {found.prompts} prompts; nothing is concluded "
-            f"below {settings.min_per_side} of each and {settings.min_prompts} prompts"
+            f"{found.good} good and {found.bad} bad scored replies to {found.prompts} prompts; a verdict needs "
+            f"{settings.min_per_side} of each and {settings.min_prompts} prompts"
         )
     if lead or names & REFUSED or ("unscored" in names and not enough):
         power, weight = Power.MONITOR, 0.0
@@ -151,7 +152,7 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
 
 
 def _power(j: Interval, settings: Audit) -> tuple[Power, float, str]:
-    """Power and weight by J alone, and `chance` or `weak` where J is the fault."""
+    """Power and weight by J alone, and the fault `chance` or `weak` if J is too low."""
     if not j.lower95 > 0:
         return Power.MONITOR, 0.0, "chance"
     if j.mean < settings.noise_power:

@@ -85,7 +85,7 @@ def test_an_edited_reply_without_a_score_is_left_out() -> None:
 
 def test_a_probe_that_does_not_exist_is_an_error() -> None:
     given, drawn = labelled([0, 1], [0, 1])
-    with pytest.raises(ValueError, match="no probe is called shouting; there are: filler, padding"):
+    with pytest.raises(ValueError, match="unknown probes shouting; allowed: filler, padding"):
         effects(given, {"shouting": np.zeros(2)}, drawn)
 
 

@@ -54,7 +54,7 @@ def test_the_reason_for_a_demotion_is_a_name_with_its_number_and_limit() -> None
     given = found(effects=[injected(0.3)])
     assert given.faults == ("injection",)
     assert given.numbers["injection"] == pytest.approx(0.4)
-    assert "injection: obeys text in the reply (plea: 0.40, 0.30 to 0.50, limit 0.02)" in given.reason
+    assert "injection: obeys instructions in the reply (plea: 0.40, 0.30 to 0.50, limit 0.02)" in given.reason
 
 
 def test_a_judge_that_can_be_set_off_trains_nothing_and_a_biased_one_half() -> None:

@@ -82,7 +82,7 @@ def test_a_judge_that_agrees_trains_and_a_coin_only_watches(audited: Path) -> No
     assert found["loved"]["faults"] == ["chance"]
     assert record.rows["refused"] == 1
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
-    assert "chance: tells good from bad no better than chance" in page
+    assert "chance: separates good from bad no better than chance" in page
 
 
 def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited: Path) -> None:
@@ -234,7 +234,7 @@ def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
     assert "kind anchors trains 1.00 24/24 1.00 (1.00–1.00)" in said
     assert f"and {people['measured']} rollouts" in said
     assert "between people: κ 0.88, Krippendorff α 0.88" in said
-    assert "test–retest: 6 replies judged twice: mean |Δ| 0.0000, largest 0.0000" in said
+    assert "test–retest: 6 replies judged twice: mean difference 0.0000, max 0.0000" in said
 
 
 def test_without_labels_nothing_of_them_is_in_the_fingerprint(audited: Path) -> None:
@@ -317,7 +317,7 @@ def test_by_group_a_judges_noise_weighs_its_criterion_and_asking_for_it_asks_no_
         records["round_1/reward_batches"].address: batch["group_weights"][0],
     }
     show_audit.audited(Home.find(), "tiny", as_json=False)
-    assert f"noise within a group: {p:.0%} of its verdicts are flips" in " ".join(capsys.readouterr().out.split())
+    assert f"noise within a group: {p:.0%} of its verdicts are wrong" in " ".join(capsys.readouterr().out.split())
     assert "noise within a group: " in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
 
     edit(audited / "campaign.yaml", "audit.by_group", False)

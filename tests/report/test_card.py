@@ -28,7 +28,7 @@ FACTS = Facts(
     judges={"judge": "feed"},
     audit=[
         audited("kind", "trains", 1.0, "agrees with people"),
-        audited("loved", "monitor", 0.0, "tells good from bad no better than chance"),
+        audited("loved", "monitor", 0.0, "separates good from bad no better than chance"),
         audited("brief", "noise", 0.5, "noisy"),
     ],
     people={"kind": {"labelled": 60, **dict.fromkeys(("judge", "human", "powered"), interval(0.5, 0.1))}},
