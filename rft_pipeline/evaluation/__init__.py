@@ -1,1 +1,1 @@
-"""Held-out comparison of rounds, KL to base, and the numbers of an eval report."""
+"""Evaluation: comparison of rounds on held-out prompts, KL to base, and the numbers of an eval report."""

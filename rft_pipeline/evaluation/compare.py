@@ -1,7 +1,7 @@
-"""Eval reports: what each round changed on prompts it never trained on.
+"""The numbers of an eval report: what each round changed on held-out prompts.
 
-Every mean carries a prompt-clustered 95 % interval, and every change against base is paired by prompt: the same
-question answered by both policies. A number that cannot be known (nothing scored, one prompt only) is null.
+Every mean has a prompt-clustered 95 % interval, and every change from base is paired by prompt. An unknown number
+(nothing scored, or only one prompt) is null.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import clustered_mean, distinct_n, null_if_nan, paired_difference, repetition
 
 EXAMPLES = 5
-"""Side-by-side replies shown of each kind."""
+"""Number of examples of each kind."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class RoundRows:
     """0 is base."""
     policy: str
     rows: pl.DataFrame
-    """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, scores (struct by criterion; null
-    when unscored), gated, reward (in [0, 1], or null)."""
+    """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, scores (struct by criterion, null
+    when unscored), gated, reward (in [0, 1] or null)."""
 
 
 def compare_rounds(
@@ -42,12 +42,12 @@ def compare_rounds(
 ) -> dict[str, Any]:
     """Compare every round with base, as plain data.
 
-    `judged` names the criteria a model decides, `gates` the thresholds of those that gate. `rounds` (each with reward,
-    criteria, gated, length in tokens, truncated, distinct2, repetition) stand in order; `delta` and `criteria_delta`
-    are round minus base, null for base. `delta` is the last round's. `examples` are the prompts whose first reply
-    gained most and lost most in reward between base and the last round.
+    `judged` names the criteria with a model judge, `gates` holds the thresholds of gates. Returns `rounds` in order
+    (each with reward, criteria, gated, length in tokens, truncated, distinct2, repetition, and `delta` and
+    `criteria_delta`, round minus base, null for base); `delta` of the last round; and `examples`, the prompts whose
+    first reply gained or lost most reward between base and the last round.
 
-    Raises `DataError` unless the rounds start with base, rise, and answer the same prompts on the same criteria.
+    Raises `DataError` unless the rounds start with base, rise, and have the same prompts and criteria.
     """
     names = _check(rounds)
     base, last = rounds[0], rounds[-1]
@@ -62,23 +62,25 @@ def compare_rounds(
 
 
 def _check(rounds: Sequence[RoundRows]) -> list[str]:
-    """The criteria's names, once the rounds are known to be comparable."""
+    """Check that the rounds are comparable; returns the criteria's names."""
     numbers = [current.round for current in rounds]
     if not numbers or numbers[0] != 0 or any(later <= earlier for earlier, later in pairwise(numbers)):
-        raise DataError(f"rounds to compare are {numbers}: must start with 0 (base) and rise")
+        raise DataError(f"rounds to compare are {numbers}: they must start with 0 (base) and rise")
     prompts = set(rounds[0].rows["prompt_id"])
     names = _criteria(rounds[0].rows)
     if not prompts:
-        raise DataError("round 0: no replies to compare with; the held-out prompts are empty")
+        raise DataError("round 0: no replies to compare with; there are no held-out prompts")
     for current in rounds[1:]:
         if differing := prompts ^ set(current.rows["prompt_id"]):
             shown = ", ".join(sorted(differing)[:3])
             raise DataError(
-                f"round {current.round}: prompts differ from base in {len(differing)} (e.g. {shown}); "
+                f"round {current.round}: {len(differing)} prompts differ from those of base (e.g. {shown}); "
                 "evaluate every round on the same held-out prompts"
             )
         if (found := _criteria(current.rows)) != names:
-            raise DataError(f"round {current.round}: criteria {found}, base has {names}; judge all by one rubric")
+            raise DataError(
+                f"round {current.round}: criteria {found}, base has {names}; judge all rounds with the same rubric"
+            )
     return names
 
 
@@ -121,7 +123,7 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
 
 
 def _values(rows: pl.DataFrame, name: str | None) -> pl.Series:
-    """A criterion's scores, or with no name the rewards."""
+    """A criterion's scores, or the rewards without a name."""
     values = rows["reward"] if name is None else rows["scores"].struct.field(name)
     return values.cast(pl.Float64)
 
@@ -138,8 +140,8 @@ def _delta(
 
 
 def _by_prompt(rows: pl.DataFrame, name: str | None) -> dict[str, float]:
-    """Each prompt's mean over its scored replies; prompts without one are left out. Sorted, so that row order is not
-    part of the result."""
+    """Each prompt's mean over its scored replies, without prompts that have none; sorted, so that the order of rows
+    does not change the result."""
     table = pl.DataFrame({"prompt_id": rows["prompt_id"], "value": _values(rows, name)}).drop_nulls()
     means = table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id")
     return dict(means.iter_rows())
@@ -150,7 +152,7 @@ def _share(flags: pl.Series) -> float:
 
 
 def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
-    """The best gains, best first, then the worst losses, worst first; no prompt twice."""
+    """The largest gains, then the largest losses; no prompt twice."""
     columns = ["prompt_id", "messages", "completion", "reward", "scores"]
     first = [rows.filter(pl.col("sample_index") == 0).select(columns) for rows in (base, tuned)]
     pairs = (

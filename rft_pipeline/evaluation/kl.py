@@ -1,5 +1,6 @@
-"""KL(policy ‖ base) of whole replies, in nats, estimated on replies that the policy drew at temperature 1 without
-truncation. Such replies are drawn for it alone where the evaluation samples otherwise (`addresses.kl_draw`).
+"""KL(policy ‖ base) of whole replies, in nats, estimated on replies sampled at temperature 1 without truncation.
+
+If the evaluation samples differently, extra replies are sampled for it (`addresses.kl_draw`).
 """
 
 from collections.abc import Callable
@@ -22,13 +23,13 @@ KL = pl.Schema(
         "kl": pl.Float64(),
     }
 )
-"""The replies that each round's KL to base is estimated on, and what each says of it, in nats; rounds that hold base's
-weights have none."""
+"""The replies that each round's KL to base is estimated on, with log p(policy) − log p(base) of each, in nats; none for
+rounds with base's weights."""
 KL_FILE = "kl.parquet"
 
 
 def kl_of(rows: pl.DataFrame, round_: int, resamples: int, seed: int) -> Interval | None:
-    """A round's KL to base in nats per reply, with its interval over prompts; None where it was not estimated."""
+    """A round's KL to base in nats per reply, with its interval over prompts; None if it was not estimated."""
     here = rows.filter(round=round_).drop_nulls("kl")
     if here.is_empty():
         return None
@@ -37,21 +38,21 @@ def kl_of(rows: pl.DataFrame, round_: int, resamples: int, seed: int) -> Interva
 
 
 def sequence_kl(rows: pl.DataFrame, base: Callable[[], Scorer]) -> pl.DataFrame:
-    """rollout_id and `kl`: Σ over T of log-prob under the policy that drew the reply minus that under base, in nats.
+    """rollout_id and `kl`: Σ over T of the policy's log-prob minus base's, in nats.
 
-    `rows` must be drawn at temperature 1 without truncation: then the mean over them is an unbiased estimate of
-    KL(policy ‖ base) of a reply up to the token limit. A single reply's value may be below 0. Replies without tokens or
-    log-probs are left out. `base` is loaded when something is to score.
+    `rows` must be sampled at temperature 1 without truncation: then their mean is an unbiased estimate of
+    KL(policy ‖ base) of a reply up to the token limit. A single reply's value may be negative. Replies without tokens
+    or log-probs are left out. `base` is loaded only if there is something to score.
     """
-    told = rows.filter(
+    usable = rows.filter(
         (pl.col("tokens").list.len() > 0) & (pl.col("logprobs").list.len() == pl.col("tokens").list.len())
     )
     requests = [
         ScoreRequest(tuple(prompt), tuple(tokens))
-        for prompt, tokens in told.select("prompt_tokens", "tokens").iter_rows()
+        for prompt, tokens in usable.select("prompt_tokens", "tokens").iter_rows()
     ]
     results = base().score(requests) if requests else []
     kl = [
-        sum(own) - sum(result.token_logprobs) for own, result in zip(told["logprobs"].to_list(), results, strict=True)
+        sum(own) - sum(result.token_logprobs) for own, result in zip(usable["logprobs"].to_list(), results, strict=True)
     ]
-    return told.select("rollout_id", pl.Series("kl", kl, pl.Float64))
+    return usable.select("rollout_id", pl.Series("kl", kl, pl.Float64))

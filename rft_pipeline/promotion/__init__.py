@@ -1,1 +1,1 @@
-"""Which round becomes the champion, by lower bounds on held-out prompts."""
+"""Promotion: which round becomes the champion, by lower bounds on held-out prompts."""

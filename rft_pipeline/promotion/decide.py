@@ -1,14 +1,14 @@
-"""Promotion: which round, if any, becomes the champion.
+"""The decision which round, if any, becomes the champion.
 
-Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes when its lower
-bounds do: the reward's lies above a margin, no criterion that gates is worse, the held-out judge is not worse; when
-enough prompts have scores, and no alarm says stop. Of those that pass, the one with the best lower bound of the reward
-is promoted, not the last round; of two with the same bound, the earlier. Where people labelled held-out replies of both
-sides, their labels correct the judges' differences.
+Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes if the lower
+bound of the reward is above a margin, neither a gated criterion nor the held-out score is worse, enough prompts have
+scores, and the alarms did not stop it. Of the rounds that pass, the one with the best lower bound of the reward is
+promoted; if equal, the earlier. If people labelled held-out replies of both sides, their labels correct the judges'
+differences.
 
-Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with a chance of at most
-error / (k(k+1)R). So the chance that any decision on them ever promotes a round that fails a bound in truth is at most
-`promotion.error`, however many rounds and cycles there are (see `looks`). A round must pass all its bounds, so these
+Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with probability at most
+error / (k(k+1)R). So the probability that any decision on them promotes a round whose true difference fails a bound is
+at most `promotion.error`, for any number of rounds and cycles (see `looks`). A round must pass all its bounds, so these
 need not share the level (intersection–union test, Berger 1982).
 """
 
@@ -27,7 +27,7 @@ from rft_pipeline.stats.ppi import prediction_powered, unanimous
 STOP = "stop"
 REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
 HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
-"""Columns that replies may have."""
+"""Optional columns of replies."""
 
 
 @dataclass(frozen=True)
@@ -39,33 +39,34 @@ class Side:
     policy: str
     """Content hash of the weights."""
     rows: pl.DataFrame
-    """prompt_id, scores (struct by criterion), reward; perhaps held_out, the held-out judge's score, and human and
-    human_scores, reward and scores by people. All in [0, 1], null where unknown."""
+    """prompt_id, scores (struct by criterion), reward; optionally held_out (the held-out judge's score), human and
+    human_scores (reward and scores by people). All in [0, 1], null if unknown."""
     round: int = 0
     alarm: str = "ok"
-    """The round's verdict: ok, warn or stop."""
+    """Level of the round's alarms: ok, warn or stop."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One thing a round must show."""
+    """One requirement on a round."""
 
     name: str
     found: float | None
-    """The lower bound of the round minus the champion, or a number of prompts; None where the replies cannot tell."""
+    """Lower bound of the difference to the champion, or a number of prompts; None if unknown."""
     needed: float | None
-    """What a bound must lie above, and a number must reach; None for a verdict."""
+    """The bound must be above this; a number of prompts must reach it. None for the alarms."""
     passed: bool
     said: str
-    """In words: what was found, and when it failed by how much."""
+    """In words: what was found, and by how much it failed."""
     mean: float | None = None
-    """Of the difference, and its upper bound; None with `found`."""
+    """Mean of the difference; None if unknown."""
     upper: float | None = None
+    """Upper bound of the difference."""
 
 
 @dataclass(frozen=True)
 class RoundComparison:
-    """One round beside the champion."""
+    """One round compared with the champion."""
 
     round: int
     policy: str
@@ -84,23 +85,23 @@ class RoundComparison:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided, and on what."""
+    """The decision and the comparisons behind it."""
 
     promoted: int | None
     """The round that becomes the champion."""
     champion: str
-    """Whom the rounds were compared with, in words."""
+    """Name of the champion that the rounds were compared with."""
     champion_policy: str
     rounds: tuple[RoundComparison, ...]
     said: str
     look: int
-    """The decision's number among those on the same held-out prompts, from 1."""
+    """Number of the decision among those on the same held-out prompts, from 1."""
     error: float
-    """The chance that any of these decisions is wrong, at most."""
+    """Upper limit of the probability that any of these decisions is wrong."""
     level: float
-    """The chance that one bound of this decision is wrong, at most."""
+    """Upper limit of the probability that one bound of this decision is wrong."""
     left: float
-    """The part of `error` that is left for later decisions."""
+    """Part of `error` that is left for later decisions."""
 
     def of_round(self, round_: int) -> RoundComparison | None:
         return next((each for each in self.rounds if each.round == round_), None)
@@ -113,8 +114,8 @@ def decide_promotion(
     needs: Promotion,
     look: int,
 ) -> Decision:
-    """Compare `rounds` with `champion`; a round that holds the champion's weights is left out. `look` is the number of
-    this decision among those on the same held-out prompts, from 1."""
+    """Compare `rounds` with `champion`; a round with the champion's weights is left out. `look` is the number of this
+    decision among those on the same held-out prompts, from 1."""
     others = [each for each in rounds if each.policy != champion.policy]
     level = spent(needs.error, look) / max(len(others), 1)
     compared = tuple(_compare(each, champion, gates, needs, level) for each in others)
@@ -144,7 +145,7 @@ def _promoted(best: RoundComparison, champion: Side) -> str:
 
 def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:
     if not compared:
-        return f"no round is promoted: none holds other weights than {champion.name}"
+        return f"no round is promoted: all rounds have the weights of {champion.name}"
     return f"no round is promoted over {champion.name}. " + ". ".join(
         f"Round {each.round}: {why_not(each)}" for each in compared
     )
@@ -174,36 +175,35 @@ def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promoti
     if all(asked):
         bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin, level))
     elif any(asked):
-        said = f"{HELD_OUT}: it judged one side only, so that nothing tells whether the round is worse"
+        said = f"{HELD_OUT}: it scored only one side, so the difference is unknown"
         bounds.append(Bound(HELD_OUT, None, -needs.held_out_margin, passed=False, said=said))
     stopped = replies.alarm == STOP
-    said = f"{ALARMS}: {replies.alarm}" + (", and nothing that was stopped is promoted" if stopped else "")
+    said = f"{ALARMS}: {replies.alarm}" + ("; a stopped round cannot be promoted" if stopped else "")
     bounds.append(Bound(ALARMS, None, None, not stopped, said))
     return RoundComparison(replies.round, replies.policy, replies.alarm, tuple(bounds))
 
 
 def _enough(replies: Side, champion: Side, scored: Mapping[str, pl.Expr], least: int) -> Bound:
-    """Whether enough prompts have all that decides on both sides, each for an interval of its own to be trusted; the
-    one that the fewest have is told."""
+    """Whether enough prompts have every kind of score on both sides; reports the rarest kind."""
     sides = {
         name: [_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
     }
     counts = {name: len(ours & theirs) for name, (ours, theirs) in sides.items()}
-    fewest, there = min(counts.items(), key=lambda each: each[1])
-    said = f"{PROMPTS}: {there} have {fewest} on both sides"
-    if there < least:
-        said += f", promotion.min_prompts asks for {least}: {least - there} too few for an interval to be trusted"
-    return Bound(PROMPTS, float(there), float(least), there >= least, said)
+    rarest, count = min(counts.items(), key=lambda each: each[1])
+    said = f"{PROMPTS}: {count} have {rarest} on both sides"
+    if count < least:
+        said += f"; promotion.min_prompts needs {least}, {least - count} more"
+    return Bound(PROMPTS, float(count), float(least), count >= least, said)
 
 
 def _bound(name: str, difference: Interval, above: float, level: float, how: str = "") -> Bound:
     found = null_if_nan(difference.lower95)
     if found is None:
-        said = f"{name}: the replies cannot tell; fewer than two prompts have scores on both sides"
+        said = f"{name}: unknown, since fewer than two prompts have scores on both sides"
         return Bound(name, None, above, passed=False, said=said)
     said = f"{name} {difference.mean:+.4f} ({confidence(level)} from {found:+.4f} to {difference.upper95:+.4f}{how})"
     passed = found > above
-    short = f": the lower bound must lie above {above:+.4f} and falls short by {above - found:.4f}"
+    short = f": the lower bound must be above {above:+.4f}; it is short by {above - found:.4f}"
     said += f", above {above:+.4f}" if passed else short
     return Bound(name, found, above, passed, said, difference.mean, difference.upper95)
 
@@ -211,10 +211,7 @@ def _bound(name: str, difference: Interval, above: float, level: float, how: str
 def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
     """Each prompt's mean over its scored replies, sorted; prompts without one are left out."""
     table = rows.select("prompt_id", what.cast(pl.Float64).alias("value")).drop_nulls()
-    means: Mapping[str, float] = dict(
-        table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id").iter_rows()
-    )
-    return dict(means)
+    return dict(table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id").iter_rows())
 
 
 def _by_people(
@@ -226,11 +223,11 @@ def _by_people(
     even_is_fine: bool,
     level: float,
 ) -> tuple[Interval, str] | str:
-    """A difference as people's labels correct it, and how that was done; what to say where the judge decides alone: as
-    people labelled replies of both sides to fewer than `least` prompts, or see no difference and `even_is_fine`.
+    """The difference corrected by people's labels, and a note on how; only a note (perhaps empty) if the judge decides
+    alone: people labelled both sides of fewer than `least` prompts, or they see no difference and `even_is_fine`.
 
-    The unit is the prompt: the judge's difference there, and people's where they labelled both. Prompts that they
-    labelled are taken to be drawn by chance, each as likely as any other.
+    The unit is the prompt: the judge's difference, and people's if they labelled both sides. The labelled prompts are
+    assumed to be a uniform random sample.
     """
     judges, humans = ([_by_prompt(rows, what) for rows in (ours, theirs)] for what in (judge, people))
     prompts = sorted(judges[0].keys() & judges[1].keys())
@@ -244,8 +241,8 @@ def _by_people(
         return found.powered, f", corrected by people's labels on {labelled} prompts"
     if even_is_fine and found.human.mean == 0:
         return ""
-    alike = f", by people's labels on {labelled} prompts, which all say the same: the more are labelled, the closer"
-    return unanimous(found.human.mean, labelled, -1.0, 1.0, level), f"{alike} the bounds"
+    note = f", by people's labels on {labelled} prompts, which all agree; more labels give closer bounds"
+    return unanimous(found.human.mean, labelled, -1.0, 1.0, level), note
 
 
 def _difference(pair: Sequence[Mapping[str, float]], prompt: str) -> float:

@@ -1,12 +1,11 @@
-"""How often promotions have looked at the same held-out prompts, and the error that each look may spend.
+"""Looks: how many decisions used the same held-out prompts, and the error that each may spend.
 
 `<home>/looks/<campaign>.json` lists, for each set of held-out prompts (by content), the decisions made on it, oldest
-first. A decision is identified by everything it was made from, so the same decision made again is the same look and
-spends nothing. Another set of held-out prompts starts a new budget.
+first. A decision is identified by everything it was made from, so repeating it is the same look and spends nothing.
+Another set of held-out prompts starts a new budget.
 
-Look k may be wrong with a chance of at most error / (k(k+1)), shared equally among the rounds that it compares. These
-levels sum to the error over any number of looks (α spending; by the union bound, so looks may depend on each other in
-any way).
+Look k may be wrong with probability at most error / (k(k+1)), shared equally among the rounds that it compares. These
+levels sum to the error over any number of looks (α spending by the union bound, which allows dependent looks).
 """
 
 import json
@@ -20,10 +19,10 @@ from rft_pipeline.fingerprint import fingerprint
 
 FOLDER = "looks"
 LOOK = "look"
-"""The input of a promotion's payload that holds its number."""
+"""Name of the look's number in the inputs of a promotion's payload."""
 
 LOOKS = "champion.looks"
-"""The source that holds all looks of a campaign, as JSON; only the promotion reads it."""
+"""Name of the source with all looks of a campaign, as JSON."""
 
 Looks = dict[str, list[str]]
 """Content hash of held-out prompts → decisions made on them, oldest first."""
@@ -44,25 +43,25 @@ def read(root: Path, campaign: str) -> Looks:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
         raise StoreError(
-            f"{path}: cannot be read: {error}; restore it from a backup. Without the file the error budget of "
-            "promotions starts anew"
+            f"{path}: cannot be read: {error}; restore it from a backup. Without this file the error budget of "
+            "promotions starts again"
         ) from error
 
 
 def look_number(looks: Looks, prompts: str, decision: str) -> int:
-    """Which look a decision is, counted from 1: its own number if it was made before, else the next."""
+    """Number of a decision's look, from 1: its existing number, or the next."""
     made = looks.get(prompts, [])
     return made.index(decision) + 1 if decision in made else len(made) + 1
 
 
 def decision_of(payload: dict[str, Any]) -> str:
-    """What identifies a decision: the fingerprint of all that it is made from, without its number."""
+    """Identity of a decision: the fingerprint of everything it is made from except its number."""
     inputs = {name: value for name, value in payload["inputs"].items() if name != LOOK}
     return fingerprint({**payload, "inputs": inputs})
 
 
 def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
-    """Count a promotion's decision, unless it was counted before. Call while holding the stage."""
+    """Record a promotion's decision if it is new. Call while holding the stage's lock."""
     looks, decision = read(root, campaign), decision_of(payload)
     made = looks.setdefault(payload["inputs"]["prompts"], [])
     if decision in made:
@@ -70,9 +69,9 @@ def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
     made.append(decision)
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{campaign}-{os.getpid()}")
-    beside.write_text(json.dumps(looks, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    temporary = path.with_name(f".{campaign}-{os.getpid()}")
+    temporary.write_text(json.dumps(looks, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def spent(error: float, look: int) -> float:
@@ -81,11 +80,11 @@ def spent(error: float, look: int) -> float:
 
 
 def left(error: float, look: int) -> float:
-    """What remains of `error` for all later looks: error / (k+1)."""
+    """The part of `error` left for all later looks: error / (k+1)."""
     return error / (look + 1)
 
 
 def confidence(level: float) -> str:
-    """The confidence of an interval whose bounds are each wrong with a chance of `level`: 0.025 is `95 %`; the rest to
-    100 % has two digits, so that it never rounds to 100 %."""
+    """The confidence of an interval whose bounds are each wrong with probability `level`: 0.025 is `95 %`. The distance
+    to 100 % has two significant digits, so that it never rounds to 100 %."""
     return f"{100 - Decimal(f'{200 * level:.2g}').normalize():f} %"

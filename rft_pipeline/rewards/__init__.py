@@ -1,1 +1,1 @@
-"""From scores and labels to rewards and advantages: gates, weighted means, groups, the judges' noise."""
+"""Rewards: from scores and labels to rewards and advantages, with gates and the judges' noise."""

@@ -1,13 +1,13 @@
-"""Reward batches: from judgements to the numbers that train.
+"""Reward batches: from scores to rewards and advantages.
 
 Axes: N rollouts, C criteria, G rollouts of a group.
 
-What people said of a rollout takes the place of the judge's score. Gates come first: a rollout that fails one is at
-the floor. `reward` is what people read: the weighted mean over criteria, in [0, 1], 0 for a gated rollout. `advantage`
-is what trains (GDPO, arXiv 2601.05242): each criterion is centred and scaled within its group, then weighted, summed,
-divided by the batch's standard deviation, clipped and centred again. Summing before normalising would let the loudest
-criterion drown the others. With the noise of the judges (`audit.by_group`), what a criterion says within a group counts
-as far as it is more than that.
+People's labels replace the judge's scores. Gates come first: a rollout that fails a gate is at the floor. `reward` is
+the number that people read: the weighted mean over criteria, in [0, 1], 0 for a gated rollout. `advantage` is the
+number that trains (GDPO, arXiv 2601.05242): each criterion is centred and scaled within its group, then weighted,
+summed, divided by the batch's standard deviation, clipped and centred again. Without the scaling, the criterion with
+the largest variance would dominate. With the judges' noise (`audit.by_group`), a criterion counts less in groups where
+its scores differ little more than the noise.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,15 @@ from rft_pipeline.rewards.group_noise import EQUAL, WITHIN_NOISE, JudgeNoise, gr
 from rft_pipeline.rewards.settings import Reward
 
 FLAT = 1e-6
-"""A group whose combined signal spreads less than this teaches nothing."""
+"""A group whose combined signal has a smaller standard deviation is excluded."""
 
 
 class Batch(NamedTuple):
-    """The table that trains, and what was left out of it."""
+    """A reward batch."""
 
     rows: pl.DataFrame
-    """A row a rollout: the rollout's columns, `scores` by criterion, `labelled` (names of the criteria whose score is
-    people's), reward, advantage, excluded (reason or null); and where noise is given `group_weights` by criterion that
-    has some."""
+    """A row per rollout: the rollout's columns, `scores` by criterion, `labelled` (criteria whose score is people's),
+    gated, reward, advantage, excluded (reason or null); with noise also `group_weights` by criterion."""
     groups: int
     groups_used: int
 
@@ -46,10 +45,10 @@ def make_batch(
     """Join rollouts with their scores and compute reward and advantage.
 
     `scores` has rollout_id, criterion, score (null when unscored), `labels` rollout_id, criterion, value; several
-    people's labels count as their mean. `weights` sum to 1. A rollout with an unscored
-    gate, or an unscored criterion of weight above 0, is excluded: out of its group's baseline, advantage 0. The
-    order of the criteria changes nothing. `noise` is that of the judges, by criterion; a group that would teach without
-    it and teaches nothing with it is excluded for that reason.
+    labels count as their mean. `weights` sum to 1. A rollout with an unscored gate, or an unscored criterion of weight
+    above 0, is excluded: it is not in its group's baseline, and its advantage is 0. The order of the criteria does not
+    matter. `noise` is that of the judges, by criterion; a group that has no signal beyond it is excluded with that
+    reason.
     """
     scores = with_labels(scores, labels)
     wide = scores.pivot("criterion", index="rollout_id", values="score", maintain_order=True)
@@ -68,13 +67,13 @@ def make_batch(
     reward_N = np.where(gated_N, 0.0, reward_of(score_NC, weight_C))
     group_N = rollouts["prompt_id"].rank("dense").to_numpy() - 1
     by_people = scores.filter("labelled").group_by("rollout_id").agg(pl.col("criterion").sort().alias("labelled"))
-    said = rollouts.select("rollout_id").join(by_people, on="rollout_id", how="left", maintain_order="left")
-    labelled = said["labelled"].fill_null([])
+    labelled = rollouts.select("rollout_id").join(by_people, on="rollout_id", how="left", maintain_order="left")
+    labelled_N = labelled["labelled"].fill_null([])
     advantage_N, flat_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how)
     lost_N = np.zeros_like(flat_N)
     kept = []
     if noise:
-        by_people_NC = np.array([[name in there for name in names] for there in labelled])
+        by_people_NC = np.array([[name in own for name in names] for own in labelled_N])
         kept_NC = group_weights(names, score_NC, by_people_NC, group_N, ~unscored_N & ~gated_N, noise)
         advantage_N, silent_N = advantages(score_NC, weight_C, gated_N, group_N, ~unscored_N, how, kept_NC)
         lost_N = silent_N & ~flat_N
@@ -83,7 +82,7 @@ def make_batch(
     flat = ["group without variance" if flat_N[i] else WITHIN_NOISE if lost_N[i] else None for i in range(len(flat_N))]
     reasons = [_why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), flat[i]) for i in range(table.height)]
     rows = rollouts.with_columns(
-        labelled,
+        labelled_N,
         table.select(pl.struct(names).alias("scores"))["scores"],
         pl.Series("gated", gated_N),
         pl.Series("reward", reward_N).fill_nan(None),
@@ -96,7 +95,7 @@ def make_batch(
 
 
 def with_labels(scores: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame:
-    """Scores, people's where there are any, with `labelled` telling which; a reply the judge left unscored gets one."""
+    """Scores replaced by people's labels if there are any, and `labelled`, whether a score is people's."""
     if labels is None:
         return scores.with_columns(pl.lit(False).alias("labelled"))
     means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
@@ -107,7 +106,7 @@ def with_labels(scores: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFra
 
 
 def reward_of(score_NC: np.ndarray, weight_C: np.ndarray) -> np.ndarray:
-    """Weighted mean over the scored criteria, in [0, 1]; NaN where none of weight is scored."""
+    """Weighted mean over the scored criteria, in [0, 1]; NaN if no criterion with weight is scored."""
     present_NC = ~np.isnan(score_NC) * weight_C
     total_N = present_NC.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -124,7 +123,7 @@ def advantages(
     how: Reward,
     kept_NC: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Advantages, zero-mean over each group's used rollouts, and which rollouts stand in a group without variance.
+    """Advantages, zero-mean over each group's used rollouts, and which rollouts are in a group without variance.
 
     `kept_NC` holds the weight of each criterion in each rollout's group; None is 1 everywhere.
     """
@@ -152,9 +151,9 @@ def _group_signal(
 ) -> np.ndarray:
     """One group's criteria, each centred and scaled over the rollouts that pass the gates, weighted and summed.
 
-    A gated rollout gets the floor: what the group's worst other rollout gets, and at least one spread of the sum (that
-    of independent criteria, ‖w‖) below the mean. Its own scores stay out: every criterion would learn the gate again.
-    The floor stands whatever `kept_C` leaves of the criteria: a gate is decided, not measured against the others.
+    A gated rollout gets the floor: the signal of the group's worst other rollout, but at least one standard deviation
+    of the sum (‖w‖ for independent criteria) below the mean. Its own scores are not used, or every criterion would
+    learn the gate too. `kept_C` does not change the floor: gates have no noise.
     """
     weighted_PC = score_GC[~gated_G][:, weight_C > 0]
     floor = -float(np.linalg.norm(weight_C))

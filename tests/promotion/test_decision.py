@@ -102,7 +102,7 @@ def test_a_reward_within_the_margin_is_refused_and_told_by_how_much() -> None:
     assert found.promoted is None
     assert found.said == (
         "no round is promoted over base. Round 1: reward +0.0300 (95 % from +0.0300 to +0.0300): "
-        "the lower bound must lie above +0.0500 and falls short by 0.0200"
+        "the lower bound must be above +0.0500; it is short by 0.0200"
     )
 
 
@@ -116,7 +116,7 @@ def test_a_gate_criterion_that_got_worse_refuses_whatever_the_reward() -> None:
     (failed,) = [bound for bound in found.rounds[0].bounds if not bound.passed]
     assert (failed.name, failed.needed) == ("gate polite", -0.02)
     assert failed.found == pytest.approx(-0.05)
-    assert why_not(found.rounds[0]).endswith("must lie above -0.0200 and falls short by 0.0300")
+    assert why_not(found.rounds[0]).endswith("must be above -0.0200; it is short by 0.0300")
 
 
 def test_a_gate_criterion_may_be_worse_by_less_than_its_margin() -> None:
@@ -134,19 +134,19 @@ def test_the_held_out_judge_must_not_find_a_round_worse() -> None:
 def test_a_champion_that_the_held_out_judge_never_saw_cannot_be_beaten() -> None:
     found = decided(replies(1, 0.9, held_out=0.9))
     assert found.promoted is None
-    assert "judged one side only" in found.said
+    assert "scored only one side" in found.said
 
 
 def test_a_stopped_round_is_not_promoted_and_a_warned_one_is() -> None:
     assert decided(replies(1, 0.9, alarm="stop"), replies(2, 0.5, alarm="warn")).promoted == 2
-    assert "nothing that was stopped is promoted" in decided(replies(1, 0.9, alarm="stop")).said
+    assert "a stopped round cannot be promoted" in decided(replies(1, 0.9, alarm="stop")).said
 
 
 def test_with_one_prompt_nothing_is_promoted() -> None:
     found = decided(replies(1, 0.9, prompts=["p00"]), champion=replies(0, 0.4, prompts=["p00"]))
     assert found.promoted is None
     assert found.rounds[0].lower is None
-    assert "cannot tell" in found.said
+    assert "unknown, since fewer than two" in found.said
 
 
 def test_a_round_with_the_champions_weights_is_left_out() -> None:
@@ -154,7 +154,7 @@ def test_a_round_with_the_champions_weights_is_left_out() -> None:
     found = decided(replies(1, 0.7), replies(2, 0.6), champion=champion)
     assert [each.round for each in found.rounds] == [1]
     assert found.level == pytest.approx(0.025)  # the one round that is compared has the whole level
-    assert decided(champion, champion=champion).said == "no round is promoted: none holds other weights than round 2"
+    assert decided(champion, champion=champion).said == "no round is promoted: all rounds have the weights of round 2"
 
 
 def test_peoples_labels_correct_a_judge_that_flatters_the_round() -> None:
@@ -189,7 +189,7 @@ def test_people_who_all_say_the_same_decide_by_how_many_they_are() -> None:
     # none of 10 differs: a share of at most 1 − 0.025^(1/10) = 0.3085 would say otherwise, at worst −1
     assert (bound.mean, bound.upper, bound.passed) == (1.0, 1.0, True)
     assert bound.found == pytest.approx(0.6915 * 1 - 0.3085, abs=1e-4)
-    assert "by people's labels on 10 prompts, which all say the same" in bound.said
+    assert "by people's labels on 10 prompts, which all agree" in bound.said
 
 
 def test_people_who_all_see_a_small_difference_are_asked_to_label_more() -> None:
@@ -203,7 +203,7 @@ def test_people_who_all_see_a_small_difference_are_asked_to_label_more() -> None
     refused = found(10).rounds[0].bounds[0]
     assert refused.found == pytest.approx(0.6915 * 0.2 - 0.3085, abs=1e-4)
     assert not refused.passed
-    assert "which all say the same: the more are labelled, the closer the bounds" in refused.said
+    assert "which all agree; more labels give closer bounds" in refused.said
     assert found(20).rounds[0].bounds[0].found == pytest.approx(0.2 - (1 - 0.025**0.05) * 1.2)
 
 
@@ -226,8 +226,7 @@ def test_a_bound_over_too_few_prompts_promotes_nothing_and_says_how_many_there_w
     found = decided(few[1], champion=few[0])
     assert found.promoted is None
     assert why_not(found.rounds[0]) == (
-        "held-out prompts: 6 have rewards on both sides, promotion.min_prompts asks for 20: "
-        "14 too few for an interval to be trusted"
+        "held-out prompts: 6 have rewards on both sides; promotion.min_prompts needs 20, 14 more"
     )
     assert decided(few[1], champion=few[0], min_prompts=6).promoted == 1
 
@@ -247,8 +246,7 @@ def test_a_bound_that_rests_on_fewer_prompts_than_the_reward_is_not_trusted_eith
     found = decided(few[1], champion=few[0])
     assert found.promoted is None
     assert why_not(found.rounds[0]) == (
-        f"held-out prompts: 2 have {what} on both sides, promotion.min_prompts asks for 20: "
-        "18 too few for an interval to be trusted"
+        f"held-out prompts: 2 have {what} on both sides; promotion.min_prompts needs 20, 18 more"
     )
 
 

@@ -52,7 +52,7 @@ def test_the_number_of_a_look_is_no_part_of_what_identifies_it() -> None:
 def test_a_file_of_looks_that_cannot_be_read_is_named_and_its_loss_explained(tmp_path: Path) -> None:
     looks.count(tmp_path, "tiny", PAYLOAD)
     looks.path_of(tmp_path, "tiny").write_text("{", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"tiny\.json: cannot be read.*the error budget of promotions starts anew"):
+    with pytest.raises(StoreError, match=r"tiny\.json: cannot be read.*the error budget of promotions starts again"):
         looks.read(tmp_path, "tiny")
 
 

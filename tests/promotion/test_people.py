@@ -106,7 +106,7 @@ def test_without_labels_the_judges_promote_what_people_find_no_better(campaign: 
     reward = decided["rounds"][0]["bounds"][0]
     assert "corrected by people's labels on 6 prompts" in reward["said"]
     assert reward["found"] < 0 < before["rounds"][0]["bounds"][0]["found"]
-    assert "must lie above +0.0000 and falls short by" in decided["said"]
+    assert "must be above +0.0000; it is short by" in decided["said"]
 
 
 def test_people_who_find_a_round_better_promote_it(campaign: Path, tmp_path: Path) -> None:

@@ -150,12 +150,12 @@ def test_the_order_of_rows_changes_nothing() -> None:
 
 def test_rounds_must_answer_the_same_prompts_on_the_same_criteria_and_start_with_base() -> None:
     base = [reply("p1", 0.5, 1.0)]
-    with pytest.raises(DataError, match=r"round 1: prompts differ from base in 2 \(e.g. p1, p9\)"):
+    with pytest.raises(DataError, match=r"round 1: 2 prompts differ from those of base \(e.g. p1, p9\)"):
         compare(base, [reply("p9", 0.5, 1.0)])
     renamed = pl.DataFrame(base, schema=SCHEMA).with_columns(pl.struct(kind=pl.lit(1.0)).alias("scores"))
     with pytest.raises(DataError, match=r"round 1: criteria \['kind'\], base has \['polite', 'finishes'\]"):
         compare_rounds([*rounds_of(base), RoundRows(1, "x", renamed)], [], 100, 0)
-    with pytest.raises(DataError, match=r"\[1\]: must start with 0"):
+    with pytest.raises(DataError, match=r"\[1\]: they must start with 0"):
         compare_rounds([RoundRows(1, "x", renamed)], [], 100, 0)
     with pytest.raises(DataError, match="no replies"):
         compare([])
