@@ -37,7 +37,7 @@ def traced(found: RecordTrace | RolloutTrace | PromptTrace | CriterionTrace) -> 
 
 def _record(found: RecordTrace) -> None:
     here = found.records[found.address]
-    line(f"[bold]{here.address}[/] {_state(here.in_force)}")
+    line(f"[bold]{here.address}[/] {_state(here.is_current)}")
     _facts(
         {
             "made": f"{here.created}, in {here.seconds:.1f} s",
@@ -73,8 +73,8 @@ def _above(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -
     """Add what a record was made from, recursively: each record once, and none that the chain shows."""
     deeper = here.stage != "checkpoints"
     for source in here.made_from:
-        address = source.address if source.there else next(iter(source.equal), None)
-        deleted = None if source.there else source.address
+        address = source.address if source.exists else next(iter(source.equal), None)
+        deleted = None if source.exists else source.address
         instead = f" [red]{deleted} was deleted; a record with equal content:[/]" if deleted else ""
         below = tree.add(f"{source.role}{instead} {_named(found, address)}" if address else f"{source.role}{instead}")
         if deeper and address in found.records and address not in shown:
@@ -94,7 +94,7 @@ def _below(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -
 
 def _named(found: RecordTrace, address: str) -> str:
     here = found.records.get(address)
-    return escape(address) if here is None else f"{escape(address)} {_state(here.in_force)}"
+    return escape(address) if here is None else f"{escape(address)} {_state(here.is_current)}"
 
 
 def _chain(chain: Sequence[ChainLink]) -> Tree:
@@ -168,9 +168,9 @@ def _batches(here: RolloutFacts) -> None:
     made = table("record", "reward", "advantage", "excluded", "labelled by people", "")
     for batch in here.batches:
         facts = (score(batch.reward), f"{batch.advantage:+.3f}", batch.excluded or "no", ", ".join(batch.labelled))
-        made.add_row(batch.address, *facts, f"{'gated ' if batch.gated else ''}{_state(batch.in_force)}")
+        made.add_row(batch.address, *facts, f"{'gated ' if batch.gated else ''}{_state(batch.is_current)}")
     for report in here.evaluations:
-        state = f"{'gated ' if report.gated else ''}{_state(report.in_force)}"
+        state = f"{'gated ' if report.gated else ''}{_state(report.is_current)}"
         made.add_row(report.address, score(report.reward), "", "held out", "", state)
     out.print()
     out.print(made if made.row_count else "in no reward batch or eval report")
@@ -199,7 +199,7 @@ def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
     found: list[BatchFacts | EvaluationFacts] = [*rollout.batches, *rollout.evaluations]
     if not found:
         return "", "", ""
-    newest = max(reversed(found), key=lambda each: each.in_force)
+    newest = max(reversed(found), key=lambda each: each.is_current)
     advantage = newest.excluded or f"{newest.advantage:+.3f}" if isinstance(newest, BatchFacts) else "held out"
     return escape(_pairs(newest.scores)), score(newest.reward), advantage
 
@@ -207,7 +207,7 @@ def _judged(rollout: RolloutFacts) -> tuple[str, str, str]:
 def _rounds_table(rounds: Iterable[PromptRound]) -> Table:
     made = table("campaign", "round", "split", "rollouts", "mean reward", "record", "trained")
     for each in rounds:
-        record = f"{each.record} {_state(each.in_force)}"
+        record = f"{each.record} {_state(each.is_current)}"
         counts = (str(each.rollouts), score(each.mean_reward))
         made.add_row(each.campaign, str(each.round), each.split, *counts, record, ", ".join(each.checkpoints))
     return made
@@ -226,7 +226,7 @@ def _criterion(version: CriterionVersion) -> None:
     judged = Tree("[bold]judged in[/]")
     for each in version.judge_scores:
         by = each.judge if each.judge == "rule" else f"judge {each.judge}"
-        judged.add(f"{each.address} {_state(each.in_force)} mean {score(each.mean)}, {by}")
+        judged.add(f"{each.address} {_state(each.is_current)} mean {score(each.mean)}, {by}")
     for address in version.eval_reports:
         judged.add(f"{address} [dim]held out[/]")
     out.print(judged)
@@ -246,7 +246,7 @@ def _criterion(version: CriterionVersion) -> None:
 def _influence(each: Influence) -> str:
     share = "" if each.weight is None else f", weight {each.weight:.3f}"
     by = f" [dim](by {EQUAL})[/]" if each.by == EQUAL else ""
-    return f"{each.address} {_state(each.in_force)} from {each.via}{share}{_gate(each.gate)}{by}"
+    return f"{each.address} {_state(each.is_current)} from {each.via}{share}{_gate(each.gate)}{by}"
 
 
 def _facts(facts: dict[str, str | None]) -> None:

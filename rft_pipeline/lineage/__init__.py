@@ -1,8 +1,8 @@
-"""What came from what, from stored facts alone: records, their tables, and the Delta tables.
+"""Lineage: what was made from what, read from records and tables.
 
-A record knows the records it was read from (`upstream`) and the content of each (`inputs`). Stages are skipped by
-content, so another record of equal content would have given the same result: such a link is told apart as `equal
-content`. Nothing is computed again and no model is loaded.
+A record names the records it read (`upstream`) and their contents (`inputs`). Stages are skipped by content, so another
+record of equal content would have given the same result; such a link is marked `equal content`. Nothing is computed
+again and no model is loaded.
 """
 
 from rft_pipeline.lineage.find import trace

@@ -1,8 +1,8 @@
-"""All records of a store at once, and the links between them both ways."""
+"""All records of a store, and the links between them in both directions."""
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ READ = "read"
 EQUAL = "equal content"
 
 POLICIES = ("policy", "checkpoints")
-"""Stages whose content is weights: each can be the policy that samples, the judge, or where a campaign begins."""
+"""Stages whose content is weights: each can be the sampling policy, the judge, or the start of a campaign."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Source:
 
     role: str
     address: str | None
-    """As it was read; null for a record made before this was noted."""
-    there: bool
+    """The record that was read; null if only its content is known, as for a model given by its folder."""
+    exists: bool
     """Whether it is still in the store."""
     equal: tuple[str, ...]
     """Records of equal content: each would have given the same result."""
@@ -40,7 +40,7 @@ class Use:
 
 
 class Index:
-    """Every whole record of a home."""
+    """All complete records of a home."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -50,7 +50,7 @@ class Index:
         self.by_address = {record.address: record for record in self.records}
         self.keys = list(dict.fromkeys(record.key for record in self.records))
         current = [store.current(key) for key in self.keys]
-        self.in_force = {record.address for record in current if record is not None}
+        self.current_addresses = {record.address for record in current if record is not None}
         self._contents: dict[str, list[Record]] = defaultdict(list)
         self._reads: dict[str, list[tuple[Record, str]]] = defaultdict(list)
         self._takes: dict[str, list[tuple[Record, str]]] = defaultdict(list)
@@ -63,16 +63,16 @@ class Index:
                 self._takes[content].append((record, role))
 
     def of_stage(self, stage: str) -> list[Record]:
-        """The records of one stage, all campaigns and rounds."""
+        """The records of one stage, over all campaigns and rounds."""
         return [record for record in self.records if record.payload["stage"] == stage]
 
     @cached_property
     def criteria(self) -> dict[str, list[tuple[Record, str]]]:
-        """Criterion fingerprint → the records that asked it and its name there, oldest first."""
+        """Criterion fingerprint → the records that used it, with its name there, oldest first."""
         found: dict[str, list[tuple[Record, str]]] = {}
         fingerprints: dict[str, str] = {}
-        asking = [*self.of_stage("judge_scores"), *self.of_stage("eval_reports")]
-        for record in sorted(asking, key=lambda each: (each.created, each.address)):
+        users = [*self.of_stage("judge_scores"), *self.of_stage("eval_reports")]
+        for record in sorted(users, key=lambda each: (each.created, each.address)):
             for name, payload in record.payload["settings"]["criteria"].items():
                 text = json.dumps(payload, sort_keys=True)
                 if text not in fingerprints:
@@ -86,16 +86,16 @@ class Index:
         return {f"{campaign_of(record)}:{name}" for uses in self.criteria.values() for record, name in uses}
 
     def current(self, key: str) -> Record | None:
-        """The record of a key in force, else the newest."""
+        """The current record of a key, or else the newest."""
         here = [record for record in self.records if record.key == key]
-        return next((record for record in here if record.address in self.in_force), here[-1] if here else None)
+        return next((record for record in here if record.address in self.current_addresses), here[-1] if here else None)
 
     def weights(self, content: str) -> list[Record]:
-        """The policies and checkpoints with these weights; those in force first."""
+        """The policies and checkpoints with these weights, current ones first."""
         return [record for record in self._sorted(self._contents[content]) if record.payload["stage"] in POLICIES]
 
     def equal(self, record: Record) -> list[Record]:
-        """Other records of the same stage with equal content; those in force first."""
+        """Other records of the same stage with equal content, current ones first."""
         twins = [other for other in self._contents[record.content_hash] if _stage(other) == _stage(record)]
         return [other for other in self._sorted(twins) if other is not record]
 
@@ -117,15 +117,15 @@ class Index:
         return found
 
     def parent(self, record: Record, role: str) -> Record | None:
-        """The record that played a role, or one of equal content when it is gone."""
+        """The record with a role, or one of equal content if it is gone."""
         for source in self.made_from(record):
             if source.role == role:
-                address = source.address if source.there else next(iter(source.equal), None)
+                address = source.address if source.exists else next(iter(source.equal), None)
                 return None if address is None else self.by_address[address]
         return None
 
     def made_into_stage(self, record: Record, stage: str) -> list[tuple[Record, str]]:
-        """The records of one stage made from a record, and by which link."""
+        """The records of one stage made from a record, and the kind of link."""
         uses = {use.address: use.by for use in self.made_into(record)}
         made = [(self.by_address[address], by) for address, by in uses.items()]
         return [(each, by) for each, by in made if _stage(each) == stage]
@@ -148,10 +148,12 @@ class Index:
         return _walk(record, lambda each: (self.by_address[use.address] for use in self.made_into(each)))
 
     def _sorted(self, records: Iterable[Record], near: Record | None = None) -> list[Record]:
-        """Of the same campaign first, then those in force, then the newest."""
+        """The same campaign first, then current records, then the newest."""
         campaign = None if near is None else campaign_of(near)
         newest_first = sorted(records, key=lambda each: each.created, reverse=True)
-        return sorted(newest_first, key=lambda each: (campaign_of(each) != campaign, each.address not in self.in_force))
+        return sorted(
+            newest_first, key=lambda each: (campaign_of(each) != campaign, each.address not in self.current_addresses)
+        )
 
 
 def contents(record: Record) -> list[str]:
@@ -164,7 +166,7 @@ def campaign_of(record: Record) -> str:
 
 
 def round_of(record: Record) -> int:
-    """0 for the sources."""
+    """The round in a record's key; 0 without one."""
     parts = record.key.split("/")
     return int(parts[1].removeprefix("round_")) if len(parts) == 3 else 0
 
@@ -174,20 +176,17 @@ def _stage(record: Record) -> str:
 
 
 def _feeds(upstream: Record, downstream: Record) -> bool:
-    """A campaign's policy follows from a checkpoint it begins with, and from no other campaign's policy."""
+    """A campaign's policy can be made from a checkpoint, but not from another campaign's policy."""
     return upstream is not downstream and (_stage(downstream) != "policy" or _stage(upstream) == "checkpoints")
 
 
-def _walk(start: Record, following: Callable[[Record], Iterable[Record | None]]) -> list[Record]:
+def _walk(start: Record, neighbours: Callable[[Record], Iterable[Record | None]]) -> list[Record]:
+    """All records that can be reached, nearest first."""
     found: dict[str, Record] = {}
     waiting: deque[Record] = deque([start])
     while waiting:
-        for each in _known(following(waiting.popleft())):
-            if each.address not in found and each.address != start.address:
+        for each in neighbours(waiting.popleft()):
+            if each is not None and each.address not in found and each.address != start.address:
                 found[each.address] = each
                 waiting.append(each)
     return list(found.values())
-
-
-def _known(records: Iterable[Record | None]) -> Iterator[Record]:
-    return (record for record in records if record is not None)

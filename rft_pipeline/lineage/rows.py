@@ -1,7 +1,7 @@
-"""Rollouts with all that stands about them in records and tables.
+"""Rollouts with everything that records and tables contain about them.
 
-A rollout names its policy and its sampling; the records made from these are known without opening a file, and only
-their files are read, for the rollouts asked about.
+A rollout names its policy and its sampling. The records made from these are known from the index, and only their files
+are read.
 """
 
 from collections import defaultdict
@@ -27,19 +27,17 @@ from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 
 TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "completion", "finish_reason")
-"""Without the lists: a scan decodes those of every row, asked for or not."""
-
-
-_TOLD = ("score", "status", "reason", "raw", "tokens")
-_REWARDED = ("scores", "gated", "reward", "advantage", "excluded")
-_FURTHER = cs.by_name("labelled", "group_weights", require_all=False)
-"""Batches made before people's words counted have no `labelled`, those made without `audit.by_group` no weights."""
+"""Columns without lists: a scan would decode the lists of every row."""
+_JUDGED = ("score", "status", "reason", "raw", "tokens")
+_REWARDED = ("scores", "gated", "reward", "advantage", "excluded", "labelled")
+_WEIGHTS = cs.by_name("group_weights", require_all=False)
+"""Only in batches made with `audit.by_group`."""
 _EVALUATED = ("round", "scores", "gated", "reward")
 
 
 @dataclass(frozen=True)
 class JudgementFacts:
-    """What a criterion's judge said of a rollout."""
+    """A judgement of a rollout."""
 
     criterion: str
     fingerprint: str
@@ -60,19 +58,19 @@ class BatchFacts:
     """A rollout in a reward batch."""
 
     address: str
-    in_force: bool
+    is_current: bool
     scores: dict[str, float | None]
     gated: bool
     reward: float | None
     advantage: float
     excluded: str | None
-    """Why it taught nothing; null when it was trained on."""
+    """Why it was not trained on; null if it was."""
     checkpoints: tuple[str, ...]
-    """Trained on this batch."""
+    """Checkpoints trained on this batch."""
     labelled: tuple[str, ...] = ()
     """Criteria whose score is people's."""
     group_weights: dict[str, float] = field(default_factory=dict)
-    """By criterion, what its judge's noise left of it in the rollout's group; empty where noise was not asked about."""
+    """Weight of each criterion in the rollout's group after its judge's noise; empty without `audit.by_group`."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ class EvaluationFacts:
     """A rollout in an eval report."""
 
     address: str
-    in_force: bool
+    is_current: bool
     round: int
-    """Whose policy sampled it; 0 is base."""
+    """Round of the policy that sampled it; 0 is base."""
     scores: dict[str, float | None]
     gated: bool
     reward: float | None
@@ -90,7 +88,7 @@ class EvaluationFacts:
 
 @dataclass(frozen=True)
 class RolloutFacts:
-    """A rollout and everything that was said and made of it."""
+    """A rollout, its judgements, and what was made from it."""
 
     rollout_id: str
     prompt_id: str
@@ -98,27 +96,27 @@ class RolloutFacts:
     policy: str
     """Content hash of the weights that sampled it."""
     policy_records: tuple[str, ...]
-    """Checkpoints and base policies with these weights; those in force first."""
+    """Checkpoints and base policies with these weights, current ones first."""
     sampling: str
     completion: str
     tokens: int
     finish_reason: str
     records: tuple[str, ...]
-    """The rollouts records that hold it, and the eval reports that estimate a KL on it."""
+    """The rollouts records that contain it, and the eval reports that estimate a KL on it."""
     judgements: tuple[JudgementFacts, ...]
     batches: tuple[BatchFacts, ...]
     evaluations: tuple[EvaluationFacts, ...]
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The checkpoints it trained."""
+        """The checkpoints trained on it."""
         used = [batch.checkpoints for batch in self.batches if batch.excluded is None]
         return tuple(dict.fromkeys(address for addresses in used for address in addresses))
 
 
 @dataclass
 class _Found:
-    """What the records say of one rollout, while they are read."""
+    """Facts about one rollout, collected while records are read."""
 
     tokens: int | None = None
     records: list[str] = field(default_factory=list)
@@ -128,13 +126,13 @@ class _Found:
 
 
 def find_rollouts(index: Index, where: pl.Expr) -> pl.DataFrame:
-    """Rows of the table of rollouts, without the lists, ordered by policy, prompt and sample."""
+    """Rows of the rollouts table, without lists, ordered by policy, prompt and sample."""
     rows = rollouts_table(index.home.store).rows(where).select(TEXTS).collect()
     return rows.sort("policy", "prompt_id", "sample_index", "sampling")
 
 
 def rollout_facts(index: Index, rows: pl.DataFrame, campaign: str | None = None) -> list[RolloutFacts]:
-    """What records (of one campaign, or of all) say of rows of `find_rollouts`; in their order."""
+    """Facts from records (of one campaign, or of all) about rows of `find_rollouts`, in their order."""
     found: dict[str, _Found] = defaultdict(_Found)
     ids = list(rows["rollout_id"])
     made_by = set(rows.select("policy", "sampling").iter_rows())
@@ -150,8 +148,8 @@ def rollout_facts(index: Index, rows: pl.DataFrame, campaign: str | None = None)
 
 def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping[str, int]) -> RolloutFacts:
     judgements = [
-        JudgementFacts(criterion, asked, judge=judge, **{**told, "records": tuple(told["records"])})
-        for (criterion, asked, judge), told in sorted(found.judgements.items(), key=lambda item: item[0])
+        JudgementFacts(criterion, fingerprint, judge=judge, **{**values, "records": tuple(values["records"])})
+        for (criterion, fingerprint, judge), values in sorted(found.judgements.items(), key=lambda item: item[0])
     ]
     return RolloutFacts(
         **{name: row[name] for name in TEXTS},
@@ -165,7 +163,7 @@ def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping
 
 
 def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) -> list[Record]:
-    """Rollouts records and eval reports that may hold rows of these policies and samplings."""
+    """Rollouts records and eval reports that may contain rows of these policies and samplings."""
     sampled = [*index.of_stage("rollouts"), *index.of_stage("eval_reports")]
     return [
         record
@@ -178,7 +176,7 @@ def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) 
 
 
 def _samplings(record: Record) -> list[str]:
-    """How the rollouts of a record were drawn: those of an eval report's KL in another way than the rest."""
+    """The samplings of a record's rollouts: an eval report may sample differently for its KL."""
     settings = record.payload["settings"]
     return [sampling_of(settings), *([kl_sampling_of(settings)] if "alarms" in settings else [])]
 
@@ -195,30 +193,30 @@ def _read_training(
         return
     for scores, _ in index.made_into_stage(record, "judge_scores"):
         if campaign in (None, campaign_of(scores)):
-            asked = {each.name: each for each in judged_criteria_in(scores.payload)}
-            for row in _rows(scores, list(lengths), "rollout_id", "criterion", *_TOLD).iter_rows(named=True):
-                here = found[row.pop("rollout_id")]
-                _add_judgement(here, scores, asked[row.pop("criterion")], row)
+            criteria = {each.name: each for each in judged_criteria_in(scores.payload)}
+            for row in _rows(scores, list(lengths), "rollout_id", "criterion", *_JUDGED).iter_rows(named=True):
+                rollout = found[row.pop("rollout_id")]
+                _add_judgement(rollout, scores, criteria[row.pop("criterion")], row)
     for batch, _ in index.made_into_stage(record, "reward_batches"):
         if campaign in (None, campaign_of(batch)):
             fixed: dict[str, Any] = {
                 "address": batch.address,
-                "in_force": batch.address in index.in_force,
+                "is_current": batch.address in index.current_addresses,
                 "checkpoints": tuple(each.address for each, _ in index.made_into_stage(batch, "checkpoints")),
             }
-            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _FURTHER).iter_rows(named=True):
-                here, labelled = found[row.pop("rollout_id")], tuple(row.pop("labelled", ()))
-                here.batches[batch.address] = BatchFacts(**fixed, **row, labelled=labelled)
+            for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _WEIGHTS).iter_rows(named=True):
+                rollout, labelled = found[row.pop("rollout_id")], tuple(row.pop("labelled"))
+                rollout.batches[batch.address] = BatchFacts(**fixed, **row, labelled=labelled)
 
 
 def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[str, _Found]) -> None:
-    """Held-out rollouts of an eval report; their judgements come from the table."""
+    """Held-out rollouts of an eval report; their judgements are read from the table."""
     rows = _rows(report, ids, "rollout_id", *_EVALUATED, *REPLY, pl.col("tokens").list.len().alias("length"))
     for row in rows.iter_rows(named=True):
-        here = found[row["rollout_id"]]
-        here.tokens = row["length"]
+        rollout = found[row["rollout_id"]]
+        rollout.tokens = row["length"]
         facts = {name: row[name] for name in _EVALUATED}
-        here.evaluations.append(EvaluationFacts(report.address, report.address in index.in_force, **facts))
+        rollout.evaluations.append(EvaluationFacts(report.address, report.address in index.current_addresses, **facts))
     if rows.height:
         _read_table(index, report, rows, found)
     if (path := report.folder / KL_FILE).is_file():
@@ -229,31 +227,32 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
 
 
 def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:
-    """The judgements of a report's rows, looked up by what each judge was shown."""
-    asked = [each for each in judged_criteria_in(report.payload) if each.name in report.payload["settings"]["criteria"]]
+    """The judgements of a report's rows, looked up by what each judge saw."""
+    names = report.payload["settings"]["criteria"]
+    criteria = [each for each in judged_criteria_in(report.payload) if each.name in names]
     wanted: dict[str, list[tuple[str, JudgedCriterion]]] = defaultdict(list)
     among = pl.scan_parquet(report.path("eval_reports.parquet"), glob=False).select("rollout_id", *REPLY)
     groups = among.filter(pl.col("messages").is_in(rows["messages"].unique().implode())).collect()
     views = [as_rollout(row) for row in groups.iter_rows(named=True)]
-    for each in asked:
+    for each in criteria:
         for rollout_id, subject in zip(groups["rollout_id"], subjects_of(views, each.payload), strict=True):
             if rollout_id in found:
                 wanted[judgement_id(*each.key, subject)].append((rollout_id, each))
     table = judgements_table(index.home.store).rows(
-        pl.col("criterion").is_in([each.key.criterion for each in asked]),
+        pl.col("criterion").is_in([each.key.criterion for each in criteria]),
         pl.col("judgement_id").is_in(list(wanted)),
     )
-    for told in table.select("judgement_id", *_TOLD).collect().iter_rows(named=True):
-        for rollout_id, asked_here in wanted[told.pop("judgement_id")]:
-            _add_judgement(found[rollout_id], report, asked_here, told)
+    for values in table.select("judgement_id", *_JUDGED).collect().iter_rows(named=True):
+        for rollout_id, criterion in wanted[values.pop("judgement_id")]:
+            _add_judgement(found[rollout_id], report, criterion, values)
 
 
-def _add_judgement(here: _Found, record: Record, asked: JudgedCriterion, values: Mapping[str, Any]) -> None:
-    """One entry a criterion, wording and judge, with all the records that hold it."""
-    key = (asked.name, *asked.key)
-    protocol = asked.payload["judge"]["protocol"]
-    told = here.judgements.setdefault(key, {**values, "protocol": protocol, "records": []})
-    told["records"].append(record.address)
+def _add_judgement(rollout: _Found, record: Record, criterion: JudgedCriterion, values: Mapping[str, Any]) -> None:
+    """One entry per criterion, wording and judge, with all the records that contain it."""
+    key = (criterion.name, *criterion.key)
+    protocol = criterion.payload["judge"]["protocol"]
+    judgement = rollout.judgements.setdefault(key, {**values, "protocol": protocol, "records": []})
+    judgement["records"].append(record.address)
 
 
 def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:
@@ -262,13 +261,13 @@ def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.Dat
 
 
 def _lengths(index: Index, rows: pl.DataFrame) -> dict[str, int]:
-    """Token counts of rollouts that no record holds, from the table."""
+    """Token counts of rollouts that no record contains, from the table."""
     narrow = [pl.col(name).is_in(rows[name].unique().implode()) for name in ("policy", "prompt_id", "rollout_id")]
     counted = rollouts_table(index.home.store).rows(*narrow).select("rollout_id", pl.col("tokens").list.len())
     return dict(counted.collect().iter_rows())
 
 
 def mean(numbers: Iterable[float | None]) -> float | None:
-    """Of those that are known; null when none is."""
+    """Mean of the known numbers; None if none is known."""
     known = [number for number in numbers if number is not None]
     return sum(known) / len(known) if known else None

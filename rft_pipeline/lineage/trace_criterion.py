@@ -1,4 +1,4 @@
-"""A criterion's trace: its versions, who judged by each, and the checkpoints each has influenced."""
+"""A criterion's trace: its versions, their judge scores, and the checkpoints each influenced."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Judged:
     """A record of judge scores that used the criterion."""
 
     address: str
-    in_force: bool
+    is_current: bool
     created: str
     judge: str
     """Content hash of the judge model, or `rule`."""
@@ -23,14 +23,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Influence:
-    """A checkpoint that the criterion's judgements had a part in."""
+    """A checkpoint that the criterion's judgements influenced."""
 
     address: str
-    in_force: bool
+    is_current: bool
     via: str
-    """The reward batch that held the judgements, or the influenced policy it was trained on from."""
+    """The reward batch with the judgements, or the influenced policy that it started from."""
     by: str
-    """`read`, or `equal content` when other records of equal content were read."""
+    """`read`, or `equal content` if other records of equal content were read."""
     weight: float | None = None
     """In the batch; null by descent."""
     gate: float | None = None
@@ -38,7 +38,7 @@ class Influence:
 
 @dataclass(frozen=True)
 class CriterionVersion:
-    """One wording of a criterion and what followed from it."""
+    """One wording of a criterion and its effects."""
 
     fingerprint: str
     names: tuple[str, ...]
@@ -50,48 +50,46 @@ class CriterionVersion:
     judge_scores: tuple[Judged, ...]
     eval_reports: tuple[str, ...]
     unweighted: tuple[str, ...]
-    """Reward batches that held its judgements at weight 0 and without a gate: they show it and follow nothing from it.
-    """
+    """Reward batches with its judgements at weight 0 and without a gate, which do not use them."""
     direct: tuple[Influence, ...]
     """Checkpoints trained on its judgements."""
     by_descent: tuple[Influence, ...]
-    """Further checkpoints, trained on from an influenced one."""
+    """Other checkpoints, which started from an influenced one."""
 
 
 @dataclass(frozen=True)
 class CriterionTrace:
-    """All versions asked for, oldest first."""
+    """The versions of a criterion, oldest first."""
 
     kind: str
     versions: tuple[CriterionVersion, ...]
 
 
 def trace_criterion(index: Index, fingerprints: list[str]) -> CriterionTrace:
-    asked = index.criteria
-    return CriterionTrace("criterion", tuple(_version(index, each, asked[each]) for each in fingerprints))
+    return CriterionTrace("criterion", tuple(_version(index, each, index.criteria[each]) for each in fingerprints))
 
 
-def _version(index: Index, criterion: str, asked: list[tuple[Record, str]]) -> CriterionVersion:
-    first, name = asked[0]
+def _version(index: Index, criterion: str, uses: list[tuple[Record, str]]) -> CriterionVersion:
+    first, name = uses[0]
     payload = first.payload["settings"]["criteria"][name]
-    scores = [(record, name) for record, name in asked if record.payload["stage"] == "judge_scores"]
+    scores = [(record, name) for record, name in uses if record.payload["stage"] == "judge_scores"]
     direct, unweighted = _direct(index, scores)
     return CriterionVersion(
         fingerprint=criterion,
-        names=tuple(dict.fromkeys(f"{campaign_of(record)}:{name}" for record, name in asked)),
+        names=tuple(dict.fromkeys(f"{campaign_of(record)}:{name}" for record, name in uses)),
         asks=payload,
         created=first.created,
         judge_scores=tuple(
             Judged(
                 address=record.address,
-                in_force=record.address in index.in_force,
+                is_current=record.address in index.current_addresses,
                 created=record.created,
                 judge=next(each.judge for each in judged_criteria_in(record.payload) if each.name == name),
                 mean=record.metrics.get(f"score_{name}"),
             )
             for record, name in scores
         ),
-        eval_reports=tuple(record.address for record, _ in asked if record.payload["stage"] == "eval_reports"),
+        eval_reports=tuple(record.address for record, _ in uses if record.payload["stage"] == "eval_reports"),
         unweighted=unweighted,
         direct=tuple(direct.values()),
         by_descent=tuple(_by_descent(index, direct)),
@@ -99,7 +97,7 @@ def _version(index: Index, criterion: str, asked: list[tuple[Record, str]]) -> C
 
 
 def _direct(index: Index, scores: list[tuple[Record, str]]) -> tuple[dict[str, Influence], tuple[str, ...]]:
-    """Checkpoints of the batches in which the criterion counted, by address; and the batches in which it did not."""
+    """Checkpoints of the batches that use the criterion, by address; and the batches that do not."""
     found: dict[str, Influence] = {}
     unweighted: dict[str, None] = {}
     for record, name in scores:
@@ -111,14 +109,16 @@ def _direct(index: Index, scores: list[tuple[Record, str]]) -> tuple[dict[str, I
                 continue
             for trained, trained_by in index.made_into_stage(batch, "checkpoints"):
                 by = READ if batch_by == trained_by == READ else EQUAL
-                here = Influence(trained.address, trained.address in index.in_force, batch.address, by, weight, gate)
+                here = Influence(
+                    trained.address, trained.address in index.current_addresses, batch.address, by, weight, gate
+                )
                 if here.by == READ or here.address not in found:
                     found[here.address] = here
     return found, tuple(unweighted)
 
 
 def _by_descent(index: Index, direct: dict[str, Influence]) -> list[Influence]:
-    """Checkpoints that started from an influenced one, over rounds and campaigns."""
+    """Checkpoints that started from an influenced one, directly or not, over rounds and campaigns."""
     found: dict[str, Influence] = {}
     waiting = deque(direct)
     while waiting:
@@ -128,6 +128,6 @@ def _by_descent(index: Index, direct: dict[str, Influence]) -> list[Influence]:
                 continue
             stage = index.by_address[use.address].payload["stage"]
             if stage in ("checkpoints", "policy"):
-                found[use.address] = Influence(use.address, use.address in index.in_force, policy, use.by)
+                found[use.address] = Influence(use.address, use.address in index.current_addresses, policy, use.by)
                 waiting.append(use.address)
     return [each for each in found.values() if index.by_address[each.address].payload["stage"] == "checkpoints"]

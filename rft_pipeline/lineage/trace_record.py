@@ -1,4 +1,4 @@
-"""A record's trace: what it is, what it was made from, and what was made from it."""
+"""A record's trace: its facts, what it was made from, and what was made from it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from rft_pipeline.store import Record
 
 @dataclass(frozen=True)
 class RecordFacts:
-    """A record, where it is shown, and its links."""
+    """A record, links to its pages, and the records around it."""
 
     address: str
     stage: str
@@ -20,7 +20,7 @@ class RecordFacts:
     round: int
     fingerprint: str
     content_hash: str
-    in_force: bool
+    is_current: bool
     created: str
     seconds: float
     code_version: str
@@ -49,7 +49,7 @@ class CriterionUse:
     fingerprint: str
     protocol: str
     weight: float | None
-    """Share of the reward; null where nothing is weighed yet."""
+    """Share of the reward; null in records without weights."""
     gate: float | None
     asks: dict[str, Any]
     """What the judge sees: the readable form of the fingerprint."""
@@ -57,7 +57,7 @@ class CriterionUse:
 
 @dataclass(frozen=True)
 class JudgeModel:
-    """The weights that judged."""
+    """The weights of a judge."""
 
     content_hash: str
     same_as: tuple[str, ...]
@@ -66,7 +66,7 @@ class JudgeModel:
 
 @dataclass(frozen=True)
 class ChainLink:
-    """How one checkpoint came to be; addresses are null for what is gone."""
+    """What one checkpoint was made from; an address is null if the record is gone."""
 
     checkpoint: str
     policy: str | None
@@ -84,14 +84,14 @@ class ChainLink:
 
 @dataclass(frozen=True)
 class RecordTrace:
-    """A record with all that it came from and all that came from it."""
+    """A record with its ancestors and descendants."""
 
     kind: str
     address: str
     criteria: tuple[CriterionUse, ...]
     judges: tuple[JudgeModel, ...]
     chain: tuple[ChainLink, ...]
-    """From the newest checkpoint in the record's past, or the record itself, back to the base policy."""
+    """From the newest checkpoint among the record and its ancestors back to the base policy."""
     ancestors: tuple[str, ...]
     """Nearest first."""
     descendants: tuple[str, ...]
@@ -115,7 +115,7 @@ def trace_record(index: Index, record: Record) -> RecordTrace:
 
 
 def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
-    """The criteria a record rests on, with the weights and gates it gave them."""
+    """The criteria that a record uses, with their weights and gates."""
     settings = record.payload["settings"]
     match record.payload["stage"]:
         case "judge_scores" | "eval_reports":
@@ -131,11 +131,12 @@ def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
 
 
 def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
-    """The models whose judgements a record rests on; empty when rules decide everything."""
+    """The models whose judgements a record uses; empty if rules decide everything."""
     if "criteria" in record.payload["settings"]:
-        asked = judged_criteria_in(record.payload)
         contents = dict.fromkeys(
-            each.judge for each in asked if each.judge != BY_RULE and "members" not in each.payload["judge"]
+            each.judge
+            for each in judged_criteria_in(record.payload)
+            if each.judge != BY_RULE and "members" not in each.payload["judge"]
         )
         return tuple(JudgeModel(each, tuple(same.address for same in index.weights(each))) for each in contents)
     above = {"reward_batches": "judge_scores", "checkpoints": "reward_batches"}.get(record.payload["stage"])
@@ -143,13 +144,13 @@ def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
     return () if parent is None else judges_of(index, parent)
 
 
-def _uses(asked: dict[str, dict[str, Any]], settings: dict[str, Any]) -> tuple[CriterionUse, ...]:
+def _uses(criteria: dict[str, dict[str, Any]], settings: dict[str, Any]) -> tuple[CriterionUse, ...]:
     weights, gates = settings.get("weights", {}), settings.get("gates", {})
     return tuple(
         CriterionUse(
             name, fingerprint(payload), payload["judge"]["protocol"], weights.get(name), gates.get(name), payload
         )
-        for name, payload in asked.items()
+        for name, payload in criteria.items()
     )
 
 
@@ -199,7 +200,7 @@ def _facts(index: Index, record: Record) -> RecordFacts:
         round=round_of(record),
         fingerprint=record.fingerprint,
         content_hash=record.content_hash,
-        in_force=record.address in index.in_force,
+        is_current=record.address in index.current_addresses,
         created=record.created,
         seconds=record.seconds,
         code_version=record.payload["code_version"],

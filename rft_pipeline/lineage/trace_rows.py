@@ -14,35 +14,35 @@ class PromptName:
     """A prompt in a record of prompts."""
 
     record: str
-    in_force: bool
+    is_current: bool
     id: str
-    """As the user's file calls it."""
+    """Its id in the user's file."""
     split: str
 
 
 @dataclass(frozen=True)
 class PromptFacts:
-    """A prompt and where it stands."""
+    """A prompt and the records that contain it."""
 
     prompt_id: str
     text: str | None
-    """Null when no record of prompts holds it any more."""
+    """Null if no record of prompts contains it any more."""
     messages: str | None
     """JSON."""
     fields: str | None
-    """JSON: the further columns of its row."""
+    """JSON: the other columns of its row."""
     names: tuple[PromptName, ...]
 
 
 @dataclass(frozen=True)
 class RolloutTrace:
-    """A rollout: what it answered and who sampled it, what was said of it, and what it trained."""
+    """A rollout: its prompt, its policy, its judgements, and the checkpoints trained on it."""
 
     kind: str
     prompt: PromptFacts
     rollout: RolloutFacts
     trained: tuple[str, ...]
-    """The checkpoints it trained."""
+    """The checkpoints trained on it."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class PromptRound:
     split: str
     """`train` or `eval`."""
     record: str
-    in_force: bool
+    is_current: bool
     rollouts: int
     mean_reward: float | None
     checkpoints: tuple[str, ...]
-    """Trained on the batch; none in a report."""
+    """Checkpoints trained on the batch; empty for a report."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PromptTrace:
 
 
 def trace_rollout(index: Index, rows: pl.DataFrame) -> RolloutTrace:
-    """The trace of the one row that `find_rollouts` found."""
+    """The trace of the single row of `find_rollouts`."""
     (facts,) = rollout_facts(index, rows)
     return RolloutTrace("rollout", prompt_facts(index, facts.prompt_id), facts, facts.trained)
 
@@ -97,23 +97,23 @@ def prompt_facts(index: Index, prompt_id: str) -> PromptFacts:
     for record in index.of_stage("prompts"):
         path = record.path("prompts.parquet")
         for row in pl.scan_parquet(path, glob=False).filter(prompt_id=prompt_id).collect().iter_rows(named=True):
-            names.append(PromptName(record.address, record.address in index.in_force, row["id"], row["split"]))
+            names.append(PromptName(record.address, record.address in index.current_addresses, row["id"], row["split"]))
     text = readable_prompt(row["messages"]) if row else None
     return PromptFacts(prompt_id, text, row.get("messages"), row.get("fields"), tuple(names))
 
 
 def _rounds(index: Index, rollouts: list[RolloutFacts]) -> list[PromptRound]:
-    """One entry a reward batch, and one a report and round; by campaign, split and round."""
+    """One entry per reward batch and per round of a report, by campaign, split and round."""
     in_batch = [(batch, each.batches) for each in rollouts for batch in each.batches]
     found = []
     for address in dict.fromkeys(batch.address for batch, _ in in_batch):
-        here = [batch for batch, _ in in_batch if batch.address == address]
-        found.append(_round(index, address, None, [each.reward for each in here], here[0].checkpoints))
+        own = [batch for batch, _ in in_batch if batch.address == address]
+        found.append(_round(index, address, None, [each.reward for each in own], own[0].checkpoints))
     reports = [each for rollout in rollouts for each in rollout.evaluations]
     for address, round_ in dict.fromkeys((each.address, each.round) for each in reports):
         rewards = [each.reward for each in reports if (each.address, each.round) == (address, round_)]
         found.append(_round(index, address, round_, rewards, ()))
-    return sorted(found, key=lambda each: (each.campaign, each.split, each.round, not each.in_force, each.record))
+    return sorted(found, key=lambda each: (each.campaign, each.split, each.round, not each.is_current, each.record))
 
 
 def _round(
@@ -125,7 +125,7 @@ def _round(
         round=round_of(record) if evaluated is None else evaluated,
         split="train" if evaluated is None else "eval",
         record=address,
-        in_force=address in index.in_force,
+        is_current=address in index.current_addresses,
         rollouts=len(rewards),
         mean_reward=mean(rewards),
         checkpoints=checkpoints,

@@ -42,7 +42,7 @@ def test_every_kind_is_shown_and_told_as_json(rft: Rft, finished_home: Path) -> 
 
 def test_an_unknown_name_is_one_message(rft: Rft, finished_home: Path) -> None:
     assert_one_message(
-        rft("trace", "tiny/round_1/rollout"), "near it: tiny/round_1/rollouts", "`rft trace` understands"
+        rft("trace", "tiny/round_1/rollout"), "similar names: tiny/round_1/rollouts", "`rft trace` accepts"
     )
 
 

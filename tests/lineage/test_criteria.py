@@ -39,7 +39,7 @@ def test_an_edited_criterion_has_two_versions_each_with_its_checkpoints(finished
     assert list(found) == [before, after]
     assert {each.address for each in found[before].direct} == {old[1].address, old[2].address}
     assert [(each.address, each.via) for each in found[before].by_descent] == [(new.address, old[1].address)]
-    assert [(each.address, each.in_force, each.by) for each in found[after].direct] == [(new.address, True, READ)]
+    assert [(each.address, each.is_current, each.by) for each in found[after].direct] == [(new.address, True, READ)]
     assert found[after].by_descent == ()
     assert found[after].asks["judge"]["positive"] == "You are a very warm and kind agent."
     assert [each.weight for each in found[after].direct] == [2 / 7]

@@ -60,7 +60,7 @@ def test_a_checkpoint_shows_its_rubric_with_weights_and_the_judges_weights(finis
 def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> None:
     made = current("round_1/checkpoints")
     facts = of_record(Home.find(), made.address).records[made.address]
-    assert facts.in_force
+    assert facts.is_current
     assert facts.settings["learning_rate"] == 1e-3
     assert facts.software == made.software
     assert facts.code_version == str(STAGES["checkpoints"].version)
@@ -84,7 +84,7 @@ def test_a_reward_batch_is_made_from_four_records_and_into_a_checkpoint(finished
     address = current("round_1/reward_batches").address
     facts = of_record(Home.find(), address).records[address]
     assert {source.role for source in facts.made_from} == {"rubric", "rollouts", "judge_scores", "labels"}
-    assert all(source.there and source.equal == () for source in facts.made_from)
+    assert all(source.exists and source.equal == () for source in facts.made_from)
     (use,) = facts.made_into
     assert (use.address, use.role, use.by) == (current("round_1/checkpoints").address, "reward_batches", READ)
 
@@ -123,7 +123,7 @@ def test_what_is_gone_is_named_and_one_of_equal_content_stands_in(store: Store) 
     assert found.criteria == ()
     batch = found.records[first["reward_batches"].address]
     (scores,) = [source for source in batch.made_from if source.role == "judge_scores"]
-    assert (scores.address, scores.there, scores.equal) == (first["judge_scores"].address, False, ())
+    assert (scores.address, scores.exists, scores.equal) == (first["judge_scores"].address, False, ())
 
 
 def test_a_campaign_that_began_with_a_checkpoint_leads_back_into_the_other_campaign(store: Store) -> None:

@@ -62,7 +62,7 @@ def test_a_rollout_shows_every_judgement_its_reward_and_the_checkpoint_it_traine
     (batch,) = found.rollout.batches
     assert batch.scores == row["scores"]
     assert (batch.reward, batch.advantage, batch.excluded) == (row["reward"], row["advantage"], None)
-    assert batch.in_force
+    assert batch.is_current
     assert found.trained == batch.checkpoints == (current("round_2/checkpoints").address,)
 
 
@@ -86,7 +86,7 @@ def test_an_excluded_rollout_says_why_and_trained_nothing(finished_copy: Path) -
     batch = table("round_1/reward_batches")
     excluded = batch.filter(pl.col("excluded").is_not_null()).row(0, named=True)
     found = of_rollout(excluded["rollout_id"])
-    (old, new) = sorted(found.rollout.batches, key=lambda each: each.in_force)
+    (old, new) = sorted(found.rollout.batches, key=lambda each: each.is_current)
     assert (new.advantage, new.excluded) == (0.0, "group without variance")
     assert (new.checkpoints, old.excluded) == ((), None)
     assert found.trained == old.checkpoints
@@ -113,12 +113,12 @@ def test_a_prompt_shows_its_rollouts_and_mean_reward_by_its_id_in_the_file(finis
     found = of_prompt(name)
     assert found == of_prompt(prompt_id)
     (round_1,) = [each for each in found.rounds if each.round == 1]
-    assert (round_1.rollouts, round_1.split, round_1.in_force) == (4, "train", True)
+    assert (round_1.rollouts, round_1.split, round_1.is_current) == (4, "train", True)
     assert round_1.mean_reward == pytest.approx(mine["reward"].mean())
     assert round_1.checkpoints == (current("round_1/checkpoints").address,)
     assert set(mine["rollout_id"]) <= {each.rollout_id for each in found.rollouts}
     (facts,) = found.prompt.names
-    assert (facts.id, facts.split, facts.in_force) == (name, "train", True)
+    assert (facts.id, facts.split, facts.is_current) == (name, "train", True)
 
 
 def test_a_held_out_prompt_shows_its_reward_under_every_policy(finished_home: Path) -> None:

@@ -1,4 +1,4 @@
-"""What differs between two records of one stage, or between two rubrics on the same rollouts."""
+"""Differences between two records of one stage, or between two rubrics on the same rollouts."""
 
 from rft_pipeline.lineage.diff.naming import named
 from rft_pipeline.lineage.diff.records import RecordDiff, compare_records

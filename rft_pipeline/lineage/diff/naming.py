@@ -1,4 +1,4 @@
-"""Which record a person means by what they type."""
+"""Finds the record that a user names."""
 
 import re
 
@@ -8,19 +8,19 @@ from rft_pipeline.store.records import RECORD
 
 PREVIOUS = "@previous"
 SHORTEST = 6
-"""Hex digits of a fingerprint that are enough to name a record, when no other begins with them."""
+"""Fewest hex digits of a fingerprint that can name a record."""
 
 _DIGITS = re.compile(rf"[0-9a-f]{{{SHORTEST},}}")
 _HOW = (
-    "name a record by its key (support_reply/round_1/judge_scores: the one in force; with @previous: the one made "
+    "name a record by its key (support_reply/round_1/judge_scores: the current one; with @previous: the one made "
     f"before it), its address (key/fingerprint), or the first {SHORTEST} or more digits of its fingerprint"
 )
 
 
 def named(records: RecordStore, name: str) -> Record:
-    """The record called `name`: a key, a key with `@previous`, an address, or the beginning of a fingerprint.
+    """The record with a name: a key, a key with `@previous`, an address, or the first digits of a fingerprint.
 
-    Raises `StoreError` when there is none or more than one, listing those that come close.
+    Raises `StoreError` if there is none or more than one, listing candidates.
     """
     if name.endswith(PREVIOUS):
         return _previous(records, named(records, name.removesuffix(PREVIOUS)))
@@ -32,7 +32,7 @@ def named(records: RecordStore, name: str) -> Record:
     key, _, digits = within.rpartition("/")
     found = _beginning_with(records, key, digits) if _DIGITS.fullmatch(digits) else []
     if len(found) > 1:
-        raise StoreError(f"{name}: {len(found)} records begin so: {_addresses(found)}; give more digits")
+        raise StoreError(f"{name}: {len(found)} records match: {_addresses(found)}; give more digits")
     if not found:
         close = within if (records.root / within).is_dir() else key
         known = records.all(close) if close else []
@@ -49,7 +49,7 @@ def _previous(records: RecordStore, current: Record) -> Record:
 
 
 def _beginning_with(records: RecordStore, key: str, digits: str) -> list[Record]:
-    """Keys are two or three names long; looking no deeper keeps row tables and checkpoints out of the search."""
+    """Keys have two or three parts; the search does not look deeper, into row tables and checkpoints."""
     patterns = [f"{key}/"] if key else ["*/*/", "*/*/*/"]
     paths = [path for pattern in patterns for path in records.root.glob(f"{pattern}{digits}*/{RECORD}")]
     addresses = sorted(path.parent.relative_to(records.root).as_posix() for path in paths)

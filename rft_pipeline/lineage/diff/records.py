@@ -1,4 +1,4 @@
-"""Two records of one stage: what they were made from, what came out, and for judged rollouts how the scores moved."""
+"""Compares two records of one stage: inputs, results, and the scores of judged rollouts."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -15,15 +15,15 @@ from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.store import Record, RecordStore
 
 LONGEST = 300
-"""Characters of a setting that are shown: what differs in a persona often stands at its end."""
+"""Most characters shown of a setting: the difference is often at the end of a persona."""
 
 DIGITS = 12
-"""Of a hash, where it is only to be told from another."""
+"""Digits shown of a hash."""
 
 
 @dataclass(frozen=True)
 class RecordDiff:
-    """A against B."""
+    """Record A compared with record B."""
 
     a: Record
     b: Record
@@ -71,7 +71,7 @@ def compare_records(records: RecordStore, a: Record, b: Record) -> RecordDiff:
 
 
 def criterion_in_words(change: Change) -> str:
-    """A change between two mappings of criteria by name."""
+    """A change between two mappings of criteria by name, in words."""
     name, *setting = change.path
     what = change.what(LONGEST)
     return f'criterion "{name}": {".".join(setting)} {what}' if setting else f'criterion "{name}": {what}'
@@ -90,7 +90,7 @@ def _in_words(change: Change, a: Record, b: Record) -> str:
 
 
 def _input(record: Record, role: str) -> str:
-    """An input as something to look up: the record that was read, or a hash where it is no record's."""
+    """An input's record, or the first digits of its hash if it is not a record."""
     address = record.upstream.get(role)
     if address is not None:
         return address
@@ -110,7 +110,7 @@ def _scored(records: RecordStore, record: Record) -> Scored:
 
 
 def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> Scored:
-    """Rollouts with the reward a rubric gives them, which no setting under `reward:` changes."""
+    """Rollouts with the rewards of a rubric; the settings under `reward:` do not change these."""
     weights, gates = rubric.weights(), rubric.gates()
     return Scored(make_batch(rollouts, scores, weights, gates, Reward()).rows, weights, gates)
 
@@ -118,10 +118,12 @@ def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> S
 def _upstream(records: RecordStore, record: Record, role: str) -> Record:
     address = record.upstream.get(role)
     if address is None:
-        raise StoreError(f"{record.address}: does not say which {role} it was made from; remove its folder, run again")
+        raise StoreError(
+            f"{record.address}: the record does not name the {role} it was made from; remove its folder and run again"
+        )
     found = records.at(address)
     if found is None:
         raise StoreError(
-            f"{record.address}: it was made from {address}, which is gone from the store: no reward to show"
+            f"{record.address}: it was made from {address}, which is no longer in the store, so rewards are unknown"
         )
     return found

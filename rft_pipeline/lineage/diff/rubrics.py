@@ -1,4 +1,4 @@
-"""Two rubrics on the stored rollouts of one round: what another rubric would say, before anything is edited."""
+"""Compares two rubrics on the stored rollouts of one round, to see the effect of an edit before making it."""
 
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -28,9 +28,9 @@ class RubricDiff:
     b: Path
     rollouts: Record
     differences: list[str]
-    """Criteria added, removed, asked otherwise, re-weighted or re-gated, in words."""
+    """Criteria added, removed, changed, or with another weight or gate, in words."""
     made: int
-    """Judgements that the store lacked and has now."""
+    """Number of new judgements."""
     scores: ScoreDiff
 
     def as_json(self) -> dict[str, Any]:
@@ -46,29 +46,29 @@ class RubricDiff:
 
 
 def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: int | None = None) -> RubricDiff:
-    """Judge a round's rollouts by both rubrics with the campaign's judge; judgements in the store are reused.
+    """Judge a round's rollouts by both rubrics with the campaign's judge; stored judgements are reused.
 
-    `round_` is the last finished one when left out. What is missing is made and kept; only then is a model loaded.
-    Raises `ConfigError` for a rubric that cannot be used, `StoreError` when there are no rollouts.
+    The default of `round_` is the last finished round. Missing judgements are made and stored; a model is loaded only
+    if there are any. Raises `ConfigError` for an invalid rubric, `StoreError` without rollouts.
     """
-    asked = with_rubric(campaign, a), with_rubric(campaign, b)
+    campaigns = with_rubric(campaign, a), with_rubric(campaign, b)
     rollouts = _rollouts(campaign, RecordStore(home.store), round_)
     rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
     sides, made = [], 0
-    sources = [source_hashes(each, home, fetch=True) for each in asked]
+    sources = [source_hashes(each, home, fetch=True) for each in campaigns]
     with closing(JudgeEngines(campaign, home.models, {**sources[0], **sources[1]})) as engines:
-        for each, judges in zip(asked, sources, strict=True):
+        for each, judges in zip(campaigns, sources, strict=True):
             rubric = each.rubric
             scores, made_now = judge_rollouts(
                 rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
             )
             sides.append(by_rubric(rows, scores, rubric))
             made += sum(made_now.values())
-    return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in asked)), made, compare_scores(*sides))
+    return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in campaigns)), made, compare_scores(*sides))
 
 
 def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> Record:
-    """The rollouts in force of a round, or of the last one that was evaluated."""
+    """The current rollouts of a round, or of the last evaluated one."""
     if round_ is None:
         rounds = range(campaign.rounds, 0, -1)
         finished = (each for each in rounds if records.current(f"{campaign.name}/round_{each}/eval_reports"))
@@ -76,15 +76,15 @@ def _rollouts(campaign: Campaign, records: RecordStore, round_: int | None) -> R
         if round_ is None:
             raise StoreError(
                 f"campaign {campaign.name} has no finished round; run `rft run {campaign.name}`, "
-                "or name a round that has rollouts with --round"
+                "or name a round with rollouts by --round"
             )
     found = records.current(f"{campaign.name}/round_{round_}/rollouts")
     if found is None:
-        raise StoreError(f"{campaign.name}/round_{round_}/rollouts: nothing there; name a round that has rollouts")
+        raise StoreError(f"{campaign.name}/round_{round_}/rollouts: no record; name a round that has rollouts")
     return found
 
 
 def _in_words(a: Rubric, b: Rubric) -> list[str]:
-    """Criteria go by name; their order means nothing to a judge."""
+    """Differences of criteria by name; their order does not matter."""
     old, new = ({each.name: each.identity for each in rubric.criteria} for rubric in (a, b))
     return [criterion_in_words(change) for change in changes(old, new)]

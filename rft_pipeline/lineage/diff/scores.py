@@ -1,6 +1,6 @@
-"""Two judgings of the same rollouts: how each criterion and the reward shifted, and which rollouts moved most.
+"""Compares two judgings A and B of the same rollouts: shifts of criteria and reward, and the largest moves.
 
-Axes: N rollouts that both have, C criteria.
+Axes: N rollouts in both, C criteria.
 """
 
 import math
@@ -14,10 +14,10 @@ from scipy.stats import spearmanr
 from rft_pipeline.campaign.addresses import readable_prompt
 
 MOVED = 10
-"""Rollouts shown of those whose reward moved."""
+"""Most rollouts shown whose reward moved."""
 
 _NOISE = 1e-9
-"""A change below this is the rounding of a sum, not a change."""
+"""Smaller changes are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Scored:
     """Rollouts with their scores and rewards, by one rubric."""
 
     rows: pl.DataFrame
-    """Of a reward batch: rollout_id, prompt_id, messages (JSON), completion, scores (by criterion), gated, reward."""
+    """rollout_id, prompt_id, messages (JSON), completion, scores (by criterion), gated, reward."""
     weights: dict[str, float]
     """By criterion, summing to 1."""
     gates: dict[str, float]
@@ -33,21 +33,21 @@ class Scored:
 
 @dataclass(frozen=True)
 class Shift:
-    """How one criterion, or the reward, differs between A and B over the rollouts scored in both.
+    """The difference of one criterion, or of the reward, between A and B over the rollouts scored in both.
 
-    A criterion that one side lacks has that side's numbers null, and the other's mean over all its scores.
+    For a criterion that one side lacks, that side's numbers are null and the other mean is over all its scores.
     """
 
     scored: int
     """Rollouts with a score in both."""
     rank_correlation: float | None
-    """Spearman's, ties at their average rank; null with fewer than two rollouts, or all alike on one side."""
+    """Spearman's, with average ranks for ties; null for fewer than two rollouts or if one side is constant."""
     mean_a: float | None
     mean_b: float | None
     shift: float | None
     """Mean of B minus mean of A."""
     newly_unscored: int
-    """Scored in A and not in B."""
+    """Number of rollouts scored in A and not in B."""
     weight_a: float | None = None
     weight_b: float | None = None
 
@@ -60,10 +60,10 @@ class Mover:
     score_a: float | None
     score_b: float | None
     change: float
-    """Of the reward, in all the change of the rollout's reward: mean weight × change of score, and change of weight ×
-    how far the score lies above the reward (Kitagawa 1955). A gate takes the whole change."""
+    """Part of the reward's change; the parts of all criteria sum to it. Mean weight × change of score + change of
+    weight × (score − reward) (Kitagawa 1955). A gate has the whole change."""
     gate: bool
-    """Whether it moved the reward by putting the rollout at the floor, or no longer doing so."""
+    """Whether it moved the reward as a gate that the rollout now fails or no longer fails."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Move:
     reward_a: float
     reward_b: float
     movers: list[Mover]
-    """Strongest first."""
+    """Largest first."""
 
 
 @dataclass(frozen=True)
 class ScoreDiff:
-    """Two judgings compared, over the rollouts that both have."""
+    """The comparison over the rollouts in both."""
 
     both: int
     only_a: int
@@ -91,11 +91,11 @@ class ScoreDiff:
     criteria: dict[str, Shift]
     moved_count: int
     moved: list[Move]
-    """At most `MOVED`, those that moved most first."""
+    """At most `MOVED`, largest moves first."""
 
 
 def compare_scores(a: Scored, b: Scored) -> ScoreDiff:
-    """Compare two judgings, rollouts matched by rollout_id and criteria by name."""
+    """Compare two judgings; rollouts are matched by rollout_id, criteria by name."""
     shared = a.rows.select("rollout_id").join(
         b.rows.select("rollout_id"), on="rollout_id", how="inner", maintain_order="left"
     )
@@ -120,13 +120,13 @@ def compare_scores(a: Scored, b: Scored) -> ScoreDiff:
 
 @dataclass(frozen=True)
 class _Side:
-    """One judging as arrays; NaN where there is no score."""
+    """One judging as arrays, with NaN for unscored."""
 
     rows: pl.DataFrame
     names: list[str]
     score_NC: np.ndarray
     weight_NC: np.ndarray
-    """Each criterion's share in a rollout's reward: 0 where it is unscored, the scored summing to 1."""
+    """Each criterion's share of a rollout's reward: 0 if unscored; the others sum to 1."""
     reward_N: np.ndarray
     gates: dict[str, float]
 
@@ -136,7 +136,7 @@ class _Side:
         names = list(scored.weights)
         score_NC = rows["scores"].struct.unnest().select(pl.col(names).cast(pl.Float64)).to_numpy()
         weight_NC = ~np.isnan(score_NC) * np.array(list(scored.weights.values()))
-        total_N1 = np.array([[math.fsum(weight_C)] for weight_C in weight_NC]).reshape(-1, 1)  # whatever the order
+        total_N1 = np.array([[math.fsum(weight_C)] for weight_C in weight_NC]).reshape(-1, 1)  # independent of order
         weight_NC = np.divide(weight_NC, total_N1, out=np.zeros_like(weight_NC), where=total_N1 > 0)
         return cls(rows, names, score_NC, weight_NC, rows["reward"].cast(pl.Float64).to_numpy(), scored.gates)
 
@@ -151,7 +151,7 @@ class _Side:
         return float(self.weight_NC[i, self.names.index(name)]) if name in self.names else 0.0
 
     def gated_by(self, i: int) -> list[str]:
-        """The gates that put a rollout at the floor."""
+        """The gates that a rollout fails."""
         if not self.rows["gated"][i]:
             return []
         scores = {name: self.score(name, i) for name in self.gates}
@@ -178,10 +178,8 @@ def _shift(
 
 
 def _mean(value_N: np.ndarray | None) -> float | None:
-    """Over what is scored; none when nothing is."""
-    if value_N is None or np.isnan(value_N).all():
-        return None
-    return float(np.nanmean(value_N))
+    """Mean over the scored; None if nothing is scored."""
+    return None if value_N is None or np.isnan(value_N).all() else float(np.nanmean(value_N))
 
 
 def _spearman(a_N: np.ndarray, b_N: np.ndarray) -> float | None:
@@ -214,7 +212,7 @@ def _move(a: _Side, b: _Side, names: Sequence[str], i: int) -> Move:
 
 
 def _part(a: _Side, b: _Side, name: str, i: int) -> float:
-    """One criterion's part in the change of a reward that no gate decides; a score that one side lacks did not move."""
+    """One criterion's part of a change that no gate decides; a score missing on one side counts as unchanged."""
     known = [score for score in (a.score(name, i), b.score(name, i)) if score is not None]
     if not known:
         return 0.0

@@ -49,7 +49,7 @@ def test_six_digits_of_a_fingerprint_name_a_record_when_no_other_begins_so(recor
     assert fingerprint_of(records, "123456") == "1234567890abcdef"
     assert fingerprint_of(records, "abcdef0") == "abcdef0123456789"
     assert fingerprint_of(records, "fedcba9876543210") == "fedcba9876543210"
-    with pytest.raises(StoreError, match=f"abcdef: 2 records begin so: {KEY}/abcdef0123456789, {KEY}/abcdef9876543210"):
+    with pytest.raises(StoreError, match=f"abcdef: 2 records match: {KEY}/abcdef0123456789, {KEY}/abcdef9876543210"):
         named(records, "abcdef")
 
 

@@ -115,12 +115,12 @@ def test_two_stages_cannot_be_compared(finished_home: Path) -> None:
 def test_scores_whose_rollouts_are_gone_are_said_to_have_no_reward(finished_copy: Path) -> None:
     record = named(RecordStore(Home.find().store), "tiny/round_1/rollouts")
     record.path("rollouts.parquet").unlink()
-    with pytest.raises(StoreError, match=f"made from {record.address}, which is gone from the store"):
+    with pytest.raises(StoreError, match=f"made from {record.address}, which is no longer in the store"):
         diff(SCORES, SCORES)
 
 
 def test_judge_scores_that_do_not_name_what_they_read_are_refused(finished_copy: Path) -> None:
     records = RecordStore(Home.find().store)
     a, b = (replace(named(records, f"tiny/round_{n}/judge_scores"), upstream={}) for n in (1, 2))
-    with pytest.raises(StoreError, match="does not say which rollouts it was made from"):
+    with pytest.raises(StoreError, match="does not name the rollouts it was made from"):
         compare_records(records, a, b)

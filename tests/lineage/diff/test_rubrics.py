@@ -86,7 +86,7 @@ def test_the_rollouts_are_the_last_finished_rounds_unless_another_is_named(new: 
     assert diff(new, round_=1).rollouts.key == "tiny/round_1/rollouts"
     shutil.rmtree(Home.find().store / "tiny" / "round_2" / "eval_reports")
     assert diff(new).rollouts.key == "tiny/round_1/rollouts"
-    with pytest.raises(StoreError, match="tiny/round_3/rollouts: nothing there"):
+    with pytest.raises(StoreError, match="tiny/round_3/rollouts: no record"):
         diff(new, round_=3)
     shutil.rmtree(Home.find().store / "tiny" / "round_1" / "eval_reports")
     with pytest.raises(StoreError, match="tiny has no finished round; run `rft run tiny`"):
