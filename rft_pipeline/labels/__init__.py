@@ -1,5 +1,5 @@
-"""Labels by people: which rollouts they are asked about, the files they get, and what they said.
+"""Labels: rollouts drawn for people, the files they fill in, and what they said.
 
-`draw` chooses rollouts with known probabilities, `exports` keeps what was drawn, `files` writes it for people,
-`importing` reads it back, `estimates` says how good the replies are by the judge, by people and by both.
+`draw` chooses rollouts with known probabilities, `exports` stores the draw, `files` writes it for people, `importing`
+reads their labels, `estimates` compares judge and people.
 """

@@ -1,15 +1,15 @@
-"""Which rollouts people are asked about.
+"""Draws rollouts for people with known probabilities.
 
 Axes: N rollouts, n of them drawn.
 
-Half of the draws fall on any rollout, three in ten on the quarter about which the judges are least sure, two in ten on
-the tenth of highest reward, where a judge that is fooled would show. A rollout's inclusion probability, that of being
-drawn at all, is therefore
+Half of the draws are over all rollouts, 30 % over the quarter where the judges are least certain, 20 % over the tenth
+with the highest reward, where exploitation of a judge would show. A rollout's inclusion probability (of being drawn at
+all) is therefore
 
     π_i = n · (0.5 / N + 0.3 · [i unsure] / U + 0.2 · [i high] / H)
 
-with U unsure and H high rollouts (without rewards, any count as high). One that would exceed 1 is 1, and the others
-grow in proportion until all sum to n.
+with U unsure and H high rollouts (without rewards, all count as high). Probabilities above 1 are set to 1, and the
+others are scaled so that all sum to n.
 The draw is systematic over a shuffled list (Madow 1949): exactly n rollouts, each with exactly its π_i.
 """
 
@@ -21,7 +21,7 @@ import polars as pl
 RANDOM, UNSURE, HIGH = 0.5, 0.3, 0.2
 """Shares of the draws."""
 UNSURE_POOL, HIGH_POOL = 0.25, 0.1
-"""Shares of the rollouts that count as unsure, and as high."""
+"""Shares of the rollouts that count as unsure and as high."""
 
 
 def with_inclusion(rollouts: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -50,7 +50,7 @@ def capped(chance_N: np.ndarray, n: int) -> np.ndarray:
 
 
 def drawn(inclusion_N: np.ndarray, seed: int) -> np.ndarray:
-    """The places of the n rollouts that are drawn, in the order of the draw; n is the sum of the probabilities."""
+    """Indices of the n drawn rollouts, in the order of the draw; n is the sum of the probabilities."""
     random = np.random.default_rng(seed)
     order_N = random.permutation(len(inclusion_N))
     n = round(float(inclusion_N.sum()))
@@ -61,7 +61,7 @@ def drawn(inclusion_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _top(ids: pl.Series, values: pl.Series, share: float) -> np.ndarray:
-    """Marks the share of highest values; ties go by the id, which is a hash; never null."""
+    """Marks the share with the highest values; ties are broken by the id (a hash); null is never marked."""
     ranked = pl.DataFrame({"id": ids, "value": values, "place": range(len(ids))}).drop_nulls("value")
     count = max(1, math.floor(share * len(ids)))
     pool_N = np.zeros(len(ids), dtype=bool)

@@ -1,4 +1,4 @@
-"""How good the replies of a campaign's rounds are: by the judge, by people, and by the judge corrected by people.
+"""Mean scores of a campaign's rollouts: by the judge, by people, and by the judge corrected with people's labels.
 
 Axes: N rollouts, C criteria.
 """
@@ -22,7 +22,7 @@ REWARD = "reward"
 
 
 def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
-    """What `estimated` says of all rounds as they stand."""
+    """`estimated` over all current rounds."""
     records = RecordStore(home.store)
     rounds = range(1, campaign.rounds + 1)
     found = [records.current(f"{campaign.name}/round_{round_}/judge_scores") for round_ in rounds]
@@ -35,12 +35,12 @@ def estimates(campaign: Campaign, home: Home) -> dict[str, Estimates]:
 def estimated(
     campaign: str, rubric: Rubric, labels: pl.DataFrame, scores: Sequence[pl.DataFrame], store: Path
 ) -> dict[str, Estimates]:
-    """Estimates of each labelled criterion's mean, and under `reward` of the mean reward.
+    """Estimates of each labelled criterion's mean and, under `reward`, of the mean reward; empty without labels.
 
-    They speak of the rollouts that the exports which came back could have drawn and that `scores` (rollout_id,
-    criterion, score) hold. Several people's labels of one rollout count as their mean. A reward by people has their
-    labels for all criteria of weight that a model decides, and a rule's score where nobody said otherwise. Rows of an
-    export that nobody labelled are taken to be missing by chance. Nothing where there are no labels of these.
+    The population is the rollouts that imported exports could have drawn and that `scores` (rollout_id, criterion,
+    score) contains. Several labels of one rollout count as their mean. A reward by people needs labels for all weighted
+    criteria with a model judge, and uses a rule's score if nobody labelled it. Unlabelled rows of an export are assumed
+    to be missing at random.
     """
     came_back = [export for export in exports_of(campaign, store) if export.id in set(labels["batch"])]
     if not came_back or not scores:
@@ -49,7 +49,7 @@ def estimated(
     judged = pl.concat(scores).unique(["rollout_id", "criterion"], keep="last", maintain_order=True)
     known = inclusions(came_back, store).join(judged, on="rollout_id", how="semi", maintain_order="left")
     rows = with_scores(known, judged, names)
-    judge_NC, human_NC = _beside(rubric, labels, rows)
+    judge_NC, human_NC = _scores_and_labels(rubric, labels, rows)
 
     found = {}
     for place, name in enumerate(names):
@@ -62,9 +62,9 @@ def estimated(
 
 
 def by_people(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """N replies (rollout_id, scores as a struct by criterion) as people see them: `human`, the reward, made as the
-    reward by people in `estimated`, and `human_scores`, a struct by criterion. Null where nobody labelled."""
-    judge_NC, human_NC = _beside(rubric, labels, rows)
+    """People's rewards and scores of N replies (rollout_id, scores as a struct by criterion): `human`, the reward as in
+    `estimated`, and `human_scores`, a struct by criterion; null if not labelled."""
+    judge_NC, human_NC = _scores_and_labels(rubric, labels, rows)
     human_N = _rewards(rubric, _with_rules(rubric, human_NC, judge_NC))
     scores = pl.DataFrame(human_NC, schema=dict.fromkeys(rubric.names, pl.Float64)).fill_nan(None)
     return pl.DataFrame(
@@ -73,33 +73,33 @@ def by_people(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> pl.Da
 
 
 def _powered(judge_N: np.ndarray, human_N: np.ndarray, rows: pl.DataFrame) -> Estimates:
-    """With intervals cut to [0, 1], where the mean must lie."""
+    """With intervals clipped to [0, 1]."""
     found = prediction_powered(judge_N, human_N, rows["inclusion"].to_numpy(), rows["prompt_id"].to_numpy())
     judge, human, powered = (Interval(*np.clip(each, 0.0, 1.0).tolist()) for each in found[:3])
     return Estimates(judge, human, powered, found.power, found.labelled)
 
 
-def _beside(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The judge's scores and the means of people's labels, both N × C, NaN where there is none."""
+def _scores_and_labels(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The judge's scores and the means of people's labels, both N × C, with NaN for none."""
     means = labels.group_by("rollout_id", "criterion").agg(pl.col("value").mean())
     judge_NC = rows["scores"].struct.unnest().select(pl.col(rubric.names).cast(pl.Float64)).to_numpy()
-    return judge_NC, np.column_stack([_said(rows, means.filter(criterion=name)) for name in rubric.names])
+    return judge_NC, np.column_stack([_labels(rows, means.filter(criterion=name)) for name in rubric.names])
 
 
-def _said(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:
+def _labels(rows: pl.DataFrame, means: pl.DataFrame) -> np.ndarray:
     joined = rows.select("rollout_id").join(means, on="rollout_id", how="left", maintain_order="left")
     return joined["value"].cast(pl.Float64).to_numpy()
 
 
 def _with_rules(rubric: Rubric, human_NC: np.ndarray, judge_NC: np.ndarray) -> np.ndarray:
-    """Labels, and on rollouts that have any the scores of rules for what nobody labelled."""
+    """Labels, filled with the scores of rules on rollouts that have any label."""
     labelled_N = ~np.isnan(human_NC).all(axis=1)
     by_rule_C = np.array([not criterion.judged for criterion in rubric.criteria])
     return np.where(np.isnan(human_NC) & by_rule_C & labelled_N[:, None], judge_NC, human_NC)
 
 
 def _rewards(rubric: Rubric, score_NC: np.ndarray) -> np.ndarray:
-    """Weighted mean, 0 below a gate; NaN where a criterion of weight or with a gate has no score."""
+    """Weighted mean, 0 below a gate; NaN if a criterion with weight or gate has no score."""
     weights, gates = rubric.weights(), rubric.gates()
     weight_C = np.array([weights[name] for name in rubric.names])
     gate_C = np.array([gates.get(name, -np.inf) for name in rubric.names])

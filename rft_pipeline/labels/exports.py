@@ -1,8 +1,8 @@
-"""Exports: what was drawn for people, and with which probabilities; kept in the store, so that labels can come back.
+"""Exports: the rollouts drawn for people, with their probabilities, stored so that labels can be imported.
 
-`<store>/<campaign>/label_exports/<id>.json` says what was asked of how many, `<id>.parquet` has a row for every rollout
-that could have been drawn. Rows that were drawn hold all that a judge may see: their labels stay of use when the
-rollouts are gone.
+`<store>/<campaign>/label_exports/<id>.json` describes the export, `<id>.parquet` has a row for every rollout that could
+have been drawn. Drawn rows contain everything that a judge may see, so their labels remain useful when the rollouts are
+removed.
 """
 
 import json
@@ -25,7 +25,7 @@ from rft_pipeline.store import Home, labels_table
 
 FOLDER = "label_exports"
 FIXED = ("rollout_id", "prompt", "reply", "annotator", "note", "export")
-"""Columns of the file for people that are no criterion."""
+"""Columns of the file for people other than criteria."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LabelQuestion:
 
     description: str
     grades: tuple[str, ...] = ()
-    """What grade 1, 2, … is like; none for yes or no."""
+    """Descriptions of grades 1, 2, …; empty for yes or no."""
 
     @property
     def scale(self) -> str:
@@ -53,27 +53,27 @@ class Export:
     id: str
     campaign: str
     number: int
-    """0 for the first; a new draw is made once labels of the one before are there."""
+    """0 for the first; the next draw is made once labels of this one are imported."""
     criteria: dict[str, LabelQuestion]
     population: int
     drawn: int
     prompts: int
-    """Different prompts among the drawn."""
+    """Number of different prompts drawn."""
     created: str
     held_out: bool = False
-    """Whether the replies are to held-out prompts: then their labels speak in the promotion, and nowhere else."""
+    """Whether the replies are to held-out prompts: only the promotion uses their labels."""
 
     def asks(self, criteria: Mapping[str, LabelQuestion]) -> bool:
-        """Whether it asked people all of `criteria` in these words."""
+        """Whether it asks all these questions in the same words."""
         asked = {name: each.hint for name, each in self.criteria.items()}
         return all(asked.get(name) == each.hint for name, each in criteria.items())
 
 
 def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
-    """Draw n rollouts for people, or find the same draw again. All when there are no more than n.
+    """Draw n rollouts for people (or all, if there are fewer), or return the same draw if it exists.
 
-    The draw follows from the campaign's seed, the rollouts there are, n and the draw's number.
-    Raises `StoreError` when no round is finished, `ConfigError` for a criterion called like another column.
+    The draw depends on the campaign's seed, the rollouts, n and the draw's number.
+    Raises `StoreError` if no round is finished, `ConfigError` for a criterion named like another column.
     """
     asked = label_questions(campaign)
     rows = population(campaign, home)
@@ -89,7 +89,7 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
 
 
 def came_back(campaign: str, store: Path, *, held_out: bool = False) -> list[Export]:
-    """The exports of which there are labels."""
+    """The exports with imported labels."""
     labelled = set(labels_table(store).rows().select(pl.col("batch").unique()).collect()["batch"])
     return [each for each in exports_of(campaign, store) if each.held_out == held_out and each.id in labelled]
 
@@ -104,8 +104,8 @@ def kept(
     *,
     held_out: bool = False,
 ) -> Export:
-    """Keep a draw, unless it was made before. `rows`: rollout_id, prompt_id, inclusion, what judges see, and place in
-    the draw, −1 for those not drawn."""
+    """Store a draw unless it exists. `rows`: rollout_id, prompt_id, inclusion, what judges see, and place in the draw,
+    −1 for those not drawn."""
     for export in exports_of(campaign, store):
         if export.id == id_:
             return export
@@ -127,7 +127,7 @@ def exports_of(campaign: str, store: Path) -> list[Export]:
 
 
 def export_at(path: Path) -> Export:
-    """The export that a JSON file tells of."""
+    """The export of a JSON file."""
     stored = json.loads(path.read_text(encoding="utf-8"))
     asked = {
         name: LabelQuestion(each["description"], tuple(each["grades"])) for name, each in stored["criteria"].items()
@@ -136,23 +136,23 @@ def export_at(path: Path) -> Export:
 
 
 def rows_of(export: Export, store: Path) -> pl.DataFrame:
-    """All that could have been drawn: rollout_id, prompt_id, inclusion, place in the draw (−1: not drawn), and of the
-    drawn messages, completion, finish_reason and fields."""
+    """All rollouts that could have been drawn: rollout_id, prompt_id, inclusion, place in the draw (−1: not drawn), and
+    for drawn ones messages, completion, finish_reason and fields."""
     return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet", glob=False)
 
 
 def drawn_rows(export: Export, store: Path) -> pl.DataFrame:
-    """Those drawn, in the order of the draw."""
+    """The drawn rollouts, in the order of the draw."""
     return rows_of(export, store).filter(pl.col("place") >= 0).sort("place")
 
 
 def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
     """The probability that at least one of these exports drew a rollout: rollout_id, prompt_id, inclusion.
 
-    Draws are independent: 1 − Π (1 − π), where π is 0 for an export made before the rollout was.
+    Draws are independent: 1 − Π (1 − π), where π is 0 for an export made before the rollout.
     """
     if not exports:
-        raise ConfigError("no export is named: inclusion probabilities come from exports")
+        raise ConfigError("no export is given: inclusion probabilities come from exports")
     every = pl.concat([rows_of(export, store).select("rollout_id", "prompt_id", "inclusion") for export in exports])
     return (
         every.group_by("rollout_id", "prompt_id")
@@ -162,17 +162,17 @@ def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
 
 
 def label_questions(campaign: Campaign) -> dict[str, LabelQuestion]:
-    """The rubric's criteria, as people are asked about them. Raises `ConfigError` for one called like a column."""
+    """The rubric's criteria as questions to people. Raises `ConfigError` for one named like a column."""
     if taken := set(campaign.rubric.names) & set(FIXED):
         raise ConfigError(
-            f"{campaign.name}: the file for people has a column {', '.join(sorted(taken))} of its own; give the "
-            "criterion of that name another one in rubric.yaml"
+            f"{campaign.name}: the file for people already has a column {', '.join(sorted(taken))}; rename the "
+            "criterion in rubric.yaml"
         )
     return {criterion.name: label_question(criterion) for criterion in campaign.rubric.criteria}
 
 
 def label_question(criterion: Criterion) -> LabelQuestion:
-    """What the file for people would say of a criterion now."""
+    """A criterion as a question to people."""
     return LabelQuestion(criterion.description or criterion.judge.asks, criterion.judge.levels)
 
 
@@ -180,6 +180,6 @@ def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:
     folder = store / export.campaign / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / f"{export.id}.parquet")
-    beside = folder / f"{export.id}.tmp"
-    beside.write_text(json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(folder / f"{export.id}.json")
+    temporary = folder / f"{export.id}.tmp"
+    temporary.write_text(json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(folder / f"{export.id}.json")

@@ -1,7 +1,7 @@
-"""The file people fill in: what was said and by which rollout, and neither round, model, score nor reward.
+"""The file that people fill in: prompt and reply, without round, model, score or reward.
 
-CSV is UTF-8 with a byte order mark, as Excel wants it, all cells quoted; a criterion's column is headed by its name,
-its scale and its description, which stay visible however the sheet is sorted.
+CSV is UTF-8 with a byte order mark (for Excel) and with all cells quoted. The heading of a criterion's column has its
+name, scale and description, so that these remain visible when the sheet is sorted.
 """
 
 import csv
@@ -19,7 +19,7 @@ FileFormat = Literal["csv", "jsonl"]
 
 
 def write_export(export: Export, store: Path, folder: Path, file_format: FileFormat) -> Path:
-    """Write `labels_<campaign>_<export id>.<format>` into a folder, in the place of one that is there."""
+    """Write `labels_<campaign>_<export id>.<format>` into a folder, replacing an existing one."""
     text = _as_csv(export, store) if file_format == "csv" else _as_jsonl(export, store)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"labels_{export.campaign}_{export.id}.{file_format}"
@@ -33,20 +33,19 @@ def _as_csv(export: Export, store: Path) -> str:
     writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     headings = [escaped(f"{name} {asked.hint}") for name, asked in export.criteria.items()]
     writer.writerow(["rollout_id", "prompt", "reply", *headings, "annotator", "note", "export"])
-    for said in _said(export, store):
-        writer.writerow([*map(escaped, said), *[""] * len(export.criteria), "", "", escaped(export.id)])
+    for cells in _cells(export, store):
+        writer.writerow([*map(escaped, cells), *[""] * len(export.criteria), "", "", escaped(export.id)])
     return file.getvalue()
 
 
 def _as_jsonl(export: Export, store: Path) -> str:
     empty = {"labels": dict.fromkeys(export.criteria), "annotator": "", "note": "", "export": export.id}
     asked = {name: each.hint for name, each in export.criteria.items()}
-    rows = ({**dict(zip(FIXED, said, strict=False)), **empty, "asked": asked} for said in _said(export, store))
+    rows = ({**dict(zip(FIXED, cells, strict=False)), **empty, "asked": asked} for cells in _cells(export, store))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _said(export: Export, store: Path) -> Iterator[tuple[str, str, str]]:
-    for rollout_id, messages, completion in (
-        drawn_rows(export, store).select("rollout_id", "messages", "completion").iter_rows()
-    ):
+def _cells(export: Export, store: Path) -> Iterator[tuple[str, str, str]]:
+    rows = drawn_rows(export, store).select("rollout_id", "messages", "completion")
+    for rollout_id, messages, completion in rows.iter_rows():
         yield rollout_id, readable_prompt(messages), completion

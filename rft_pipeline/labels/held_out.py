@@ -1,5 +1,5 @@
-"""Which replies to held-out prompts people are asked about: of prompts drawn by chance, one of every policy that the
-promotion compares, so that they too can be paired by prompt.
+"""Draws replies to held-out prompts for people: for random prompts, one reply of every policy that the promotion
+compares, so that labels can be paired by prompt.
 """
 
 import json
@@ -16,29 +16,28 @@ from rft_pipeline.labels.table import labels_of
 from rft_pipeline.store import Home, Record, RecordStore
 
 DECISION, CHAMPION = "promotion.json", "promotion.parquet"
-"""Files of a promotion: what was decided, and the replies of a champion that is neither base nor one of the rounds."""
+"""Files of a promotion: the decision, and the replies of a champion that is neither base nor one of the rounds."""
 
 
 def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
-    """Draw up to n replies, or find the same draw again: as many prompts as n is enough for, and at least one.
+    """Draw up to n replies, or return the same draw if it exists: as many whole prompts as fit into n, at least one.
 
-    Prompts stand in an order that the campaign's seed shuffles, and each draw goes on after those that came back: a
-    prompt of which they asked every policy's reply is done, and of another only the replies that they lack are asked.
-    All prompts labelled so far are therefore a random sample. Draws that asked something else of people than the
-    rubric does now do not count.
-    Raises `StoreError` when no promotion was decided, or when people were asked about all that it compares.
+    Prompts are in an order shuffled by the campaign's seed, and each draw continues after the imported ones: prompts
+    with every policy's reply labelled are done; of others only the missing replies are drawn. So all prompts labelled
+    so far are a random sample. Draws that asked other questions than the rubric now asks do not count.
+    Raises `StoreError` without a promotion, or if all its replies were already drawn.
     """
     asked = label_questions(campaign)
     rows = _compared(campaign, home)
     returned = came_back(campaign.name, home.store, held_out=True)
     earlier = [export for export in returned if export.asks(asked)]
     labelled = [drawn_rows(export, home.store).select("rollout_id") for export in earlier]
-    there = pl.concat([pl.DataFrame(schema={"rollout_id": pl.String}), *labelled])
-    left = rows.join(there, on="rollout_id", how="anti", maintain_order="left")
+    done = pl.concat([pl.DataFrame(schema={"rollout_id": pl.String}), *labelled])
+    left = rows.join(done, on="rollout_id", how="anti", maintain_order="left")
     if left.is_empty():
         raise StoreError(
-            f"{campaign.name}: people were asked about all {rows['prompt_id'].n_unique()} held-out prompts; to change "
-            "or add labels import the file again"
+            f"{campaign.name}: all {rows['prompt_id'].n_unique()} held-out prompts were already exported; to change or "
+            "add labels, import the file again"
         )
     order = {prompt: seed_of(campaign.seed, "held-out labels", prompt) for prompt in left["prompt_id"].unique()}
     policies = max(rows.group_by("prompt_id").len()["len"].to_list())
@@ -55,7 +54,7 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
 
 
 def prompts_labelled(campaign: Campaign, home: Home) -> int:
-    """On how many held-out prompts people labelled the replies of every policy that the promotion compares."""
+    """Number of held-out prompts where people labelled a reply of every policy that the promotion compares."""
     labels = labels_of(campaign, home.store, held_out=True)
     if labels.is_empty():
         return 0
@@ -65,14 +64,14 @@ def prompts_labelled(campaign: Campaign, home: Home) -> int:
 
 
 def _compared(campaign: Campaign, home: Home) -> pl.DataFrame:
-    """The first reply of each policy that the promotion in force compares, to each held-out prompt: rollout_id,
-    prompt_id and what a judge may see."""
+    """The first reply to each held-out prompt of each policy that the current promotion compares: rollout_id, prompt_id
+    and what a judge may see."""
     records = RecordStore(home.store)
     promotion = records.current(f"{campaign.name}/promotion")
     report = None if promotion is None else records.at(promotion.upstream["eval_reports"])
     if promotion is None or report is None:
         raise StoreError(
-            f"{campaign.name}/promotion: nothing was decided on held-out replies yet; run it first: "
+            f"{campaign.name}/promotion: there is no promotion on held-out replies yet; run it first: "
             f"rft run {campaign.name}"
         )
     columns = ("rollout_id", "prompt_id", *REPLY)
@@ -84,6 +83,6 @@ def _compared(campaign: Campaign, home: Home) -> pl.DataFrame:
 
 
 def _is_champion(promotion: Record) -> pl.Expr:
-    """Of replies: whether they are of the policy that the rounds were compared with."""
+    """Whether a reply is by the champion that the rounds were compared with."""
     decided = json.loads(promotion.path(DECISION).read_text(encoding="utf-8"))
     return pl.col("policy") == str(decided["champion_policy"])

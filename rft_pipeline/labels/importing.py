@@ -1,9 +1,8 @@
-"""Labels come back: every cell is checked, and either all is right or nothing is written.
+"""Imports labels from a filled-in file: checks every cell, and writes all labels or none.
 
-A label's address is the rollout, the criterion and the annotator. The same label again changes nothing; another value
-or note by the same annotator takes its place, and so does the same value where people were asked something else; only
-an answer to what is asked now is not replaced by one to what was asked before. An empty cell says nothing, and takes
-nothing back.
+A label is identified by rollout, criterion and annotator. Importing it again changes nothing. Another value, note or
+question by the same annotator replaces it, except that an answer to an old question does not replace an answer to the
+current one. An empty cell has no effect and does not remove a label.
 """
 
 import re
@@ -30,34 +29,34 @@ _HEADING = re.compile(r"'?([a-z][a-z0-9_]*)(\s.*)?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did."""
+    """The result of an import."""
 
     new: int
     changed: int
     unchanged: int
     empty_rows: int
-    """Rows that nobody has labelled."""
+    """Rows without labels."""
     outdated: int
-    """Left as they were: the annotator has answered what is asked now, and the file what was asked before."""
+    """Answers to an old question that do not replace the annotator's answer to the current one."""
     annotators: tuple[str, ...]
     rejected: tuple[str, ...]
-    """Of rows that were left out: where, and why."""
+    """Place and reason for each row that was left out."""
 
 
 def split_of(prompt_id: str) -> Literal["calibration", "audit"]:
-    """Which half a prompt's labels go to: to fit a judge's scale, or to test the judge."""
+    """The split of a prompt's labels: fitting a judge's scale, or auditing the judge."""
     return "calibration" if int(fingerprint(["label split", prompt_id]), 16) % 2 else "audit"
 
 
 def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
     """Read a filled-in export of this campaign into the labels table.
 
-    Raises `DataError` naming each row that is wrong and why, unless these are to be skipped, and for a file of which
-    nothing can be read; then nothing is written. Raises `ConfigError` when nothing was exported.
+    Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for an unreadable file; then nothing
+    is written. Raises `ConfigError` if nothing was exported.
     """
     name, exports = campaign.name, exports_of(campaign.name, store)
     if not exports:
-        raise ConfigError(f"{name} has no export to bring labels back from: rft labels export {name}")
+        raise ConfigError(f"{name} has no export to import labels for: rft labels export {name}")
     wrong: list[str] = []
     reader = _Reader(path, exports, store, wrong)
     rows = reader.labels(_csv(path, wrong) if path.suffix.lower() in _CSV else _jsonl(path, wrong))
@@ -78,7 +77,7 @@ def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bo
 
 
 class _Reader:
-    """Turns a file's rows into labels, and says what is wrong with the others."""
+    """Turns a file's rows into labels; appends errors to `wrong`."""
 
     def __init__(self, path: Path, exports: Sequence[Export], store: Path, wrong: list[str]) -> None:
         self.path = path
@@ -94,7 +93,7 @@ class _Reader:
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def labels(self, rows: list[tuple[str, dict[str, Any]]]) -> pl.DataFrame:
-        """A row a label; `rows` have a place and cells by heading."""
+        """A row per label; `rows` have a place and cells by heading."""
         found: list[dict[str, Any]] = []
         first: dict[tuple[str, str], str] = {}
         for place, cells in rows:
@@ -103,7 +102,7 @@ class _Reader:
                 if labels:
                     who = labels[0]["rollout_id"], labels[0]["annotator"]
                     if who in first:
-                        raise ValueError(f"{who[1]} has labelled rollout {who[0]} in {first[who]} already")
+                        raise ValueError(f"{who[1]} already labelled rollout {who[0]} in {first[who]}")
                     first[who] = place
             except ValueError as error:
                 self.wrong.append(f"{self.path}: {place}: {error}")
@@ -113,7 +112,7 @@ class _Reader:
         return pl.DataFrame(found, schema=LABELS)
 
     def _of_row(self, cells: dict[str, Any]) -> list[dict[str, Any]]:
-        """The labels of one row; none when all its cells are empty. Raises `ValueError` saying all that is wrong."""
+        """The labels of one row, none if all its cells are empty. Raises `ValueError` with all problems of the row."""
         given = {name: cell for name, cell in cells.items() if name not in FIXED and not _is_empty(cell)}
         if not given:
             return []
@@ -121,13 +120,13 @@ class _Reader:
         export, rollout, annotator, note = (_text(cells.get(name)) for name in names)
         problems, values = [], {}
         if (export, rollout) not in self.drawn:
-            problems.append(f"no export {shown(export)} of {self.campaign} holds a rollout_id {shown(rollout)}")
+            problems.append(f"no export {shown(export)} of {self.campaign} has rollout_id {shown(rollout)}")
         if not annotator:
             problems.append("no annotator: write who labelled it")
-        there = [name for batch, name in self.asked if batch == export]
-        for name, cell in given.items() if there else ():
-            if name not in there:
-                problems.append(f"no criterion {shown(name)} was asked for; there are: {', '.join(there)}")
+        allowed = [name for batch, name in self.asked if batch == export]
+        for name, cell in given.items() if allowed else ():
+            if name not in allowed:
+                problems.append(f"the export has no criterion {shown(name)}; allowed: {', '.join(allowed)}")
                 continue
             try:
                 values[name] = value_of(cell, self.asked[export, name])
@@ -150,13 +149,13 @@ def _csv(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
     if rows:
         _check_columns(path, names)
     elif not wrong:
-        raise DataError(f"{path}: no rows below the first; import the file that was exported, filled in")
+        raise DataError(f"{path}: no rows after the first; import the exported file after filling it in")
     return [(_place(row), {headings[key]: cell for key, cell in row.values.items() if headings[key]}) for row in rows]
 
 
 def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
     if path.suffix.lower() not in _JSONL:
-        raise DataError(f"{path}: labels come as {', '.join((*_CSV, *_JSONL))}; save a spreadsheet as CSV UTF-8")
+        raise DataError(f"{path}: allowed file types: {', '.join((*_CSV, *_JSONL))}; save a spreadsheet as CSV UTF-8")
     found = []
     for row in jsonl_rows(path, wrong):
         labels = row.values.get("labels")
@@ -171,15 +170,15 @@ def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
 def _check_columns(path: Path, names: list[str]) -> None:
     if lacking := [name for name in ("rollout_id", "annotator", "export") if name not in names]:
         raise DataError(
-            f"{path}: line 1: no column {', '.join(lacking)}; there are: {', '.join(names)}. Cells are separated by "
-            "commas, semicolons or tabs; keep the first row of the export as it was"
+            f"{path}: line 1: no column {', '.join(lacking)}; there are: {', '.join(names)}. Separate cells by commas, "
+            "semicolons or tabs, and keep the first row of the export unchanged"
         )
     if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: line 1: columns named twice: {', '.join(doubled)}")
+        raise DataError(f"{path}: line 1: duplicate columns: {', '.join(doubled)}")
 
 
 def _heading(heading: str) -> str:
-    """The criterion that a column asks about, or the column's own name; empty for a column without a heading."""
+    """The criterion or the name of a column; empty for a column without a heading."""
     found = _HEADING.fullmatch(heading.strip())
     return found[1] if found else heading.strip()
 
@@ -199,8 +198,8 @@ def _is_empty(cell: Any) -> bool:
 def _to_write(
     rows: pl.DataFrame, store: Path, asked: Mapping[tuple[str, str], LabelQuestion], campaign: Campaign
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Those of `rows` that are new, those that take the place of what is stored or stands there more than once, and
-    how many may not; `asked` is what each export asked about each criterion."""
+    """The rows that are new, the rows that replace a stored or duplicate label, and the number of outdated rows;
+    `asked` holds the question of each export and criterion."""
     table = labels_table(store)
     now = {criterion.name: label_question(criterion).hint for criterion in campaign.rubric.criteria}
     hints = pl.DataFrame(

@@ -1,6 +1,6 @@
-"""The rollouts that people can be asked about: all of a campaign's rounds that are judged and rewarded.
+"""The rollouts that can be drawn for people: those of all rounds with scores and rewards.
 
-Axes: N rollouts, C criteria that a model decides.
+Axes: N rollouts, C criteria with a model judge.
 """
 
 from collections import defaultdict
@@ -16,12 +16,12 @@ from rft_pipeline.store.tables import judgement_id
 
 
 def population(campaign: Campaign, home: Home) -> pl.DataFrame:
-    """A row a rollout, ordered by id: rollout_id, prompt_id, what a judge may see of it, scores (a struct by
-    criterion), reward (or null) and unsure.
+    """A row per rollout, ordered by id: rollout_id, prompt_id, what a judge may see, scores (a struct by criterion),
+    reward (or null) and unsure.
 
-    `unsure` in [0, 1] is the mean of two things over the criteria that a model decides: how close the scores are to
-    0.5 (an unscored one is as close as can be), and how far they spread, twice their standard deviation: the members
-    of each panel among themselves, and the criteria among each other. Raises `StoreError` when no round is finished.
+    `unsure` in [0, 1] is the mean of two measures over criteria with a model judge: closeness of the scores to 0.5 (an
+    unscored one counts as 0.5), and twice their standard deviation, averaged over the members of each panel and over
+    the criteria. Raises `StoreError` if no round is finished.
     """
     store = RecordStore(home.store)
     names = campaign.rubric.names
@@ -37,29 +37,29 @@ def population(campaign: Campaign, home: Home) -> pl.DataFrame:
         rows = rows.select("rollout_id", "prompt_id", *REPLY, "scores", "reward")
         found.append(rows.with_columns(pl.Series("unsure", _unsure(rows, judged, _panels(rows, scores, home)))))
     if not found:
-        raise StoreError(f"{campaign.name} has no round that was judged; run it first: rft run {campaign.name}")
+        raise StoreError(f"{campaign.name} has no judged round; run it first: rft run {campaign.name}")
     return pl.concat(found).unique("rollout_id", keep="last", maintain_order=True).sort("rollout_id")
 
 
 def with_scores(rows: pl.DataFrame, scores: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Rows with rollout_id, and `scores`: a struct of what the judges said by criterion, null where nothing."""
-    said = scores.select("rollout_id", "criterion", "score").pivot("criterion", index="rollout_id", values="score")
-    there = [pl.col(name) if name in said.columns else pl.lit(None).alias(name) for name in names]
-    wide = said.select("rollout_id", pl.struct([each.cast(pl.Float64) for each in there]).alias("scores"))
+    """Rows with `scores`, a struct of the judges' scores by criterion, null if unscored."""
+    by_name = scores.select("rollout_id", "criterion", "score").pivot("criterion", index="rollout_id", values="score")
+    columns = [pl.col(name) if name in by_name.columns else pl.lit(None).alias(name) for name in names]
+    wide = by_name.select("rollout_id", pl.struct([each.cast(pl.Float64) for each in columns]).alias("scores"))
     without = rows.drop("scores", strict=False)
     return without.join(wide, on="rollout_id", how="left", maintain_order="left")
 
 
 def _unsure(rows: pl.DataFrame, judged: list[str], panel_spreads: list[np.ndarray]) -> np.ndarray:
     score_NC = rows["scores"].struct.unnest().select(judged).to_numpy()
-    hover_N = 1 - np.abs(2 * np.nan_to_num(score_NC, nan=0.5) - 1).mean(axis=1)
+    closeness_N = 1 - np.abs(2 * np.nan_to_num(score_NC, nan=0.5) - 1).mean(axis=1)
     spreads = [np.nan_to_num(score_NC, nan=0.5).std(axis=1), *panel_spreads]
-    unsure_N: np.ndarray = (hover_N + 2 * np.mean(spreads, axis=0)) / 2
+    unsure_N: np.ndarray = (closeness_N + 2 * np.mean(spreads, axis=0)) / 2
     return unsure_N
 
 
 def _panels(rows: pl.DataFrame, scores: Record, home: Home) -> list[np.ndarray]:
-    """Of each panel, the standard deviation of its members' scores on each rollout."""
+    """For each panel, the standard deviation of its members' scores of each rollout."""
     views = [as_rollout(row) for row in rows.select(REPLY).iter_rows(named=True)]
     opinions: dict[str, list[np.ndarray]] = defaultdict(list)
     for asked in judged_criteria_in(scores.payload):

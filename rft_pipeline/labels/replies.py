@@ -1,4 +1,4 @@
-"""What people labelled, as an audit reads it: labels, and the replies they are of."""
+"""The replies that people labelled, for the audit."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from rft_pipeline.labels.exports import drawn_rows, exports_of
 
 
 def labelled_replies(campaign: str, store: Path, labels: pl.DataFrame) -> pl.DataFrame:
-    """The replies that these labels are of, as the exports kept them: rollout_id, prompt_id, messages, completion,
-    finish_reason, fields; ordered by rollout_id."""
+    """The labelled replies, from the exports: rollout_id, prompt_id, messages, completion, finish_reason, fields;
+    ordered by rollout_id."""
     wanted = set(labels["batch"])
     kept = [drawn_rows(export, store) for export in exports_of(campaign, store) if export.id in wanted]
     columns = ("rollout_id", "prompt_id", *REPLY)

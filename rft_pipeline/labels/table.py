@@ -1,7 +1,7 @@
-"""A campaign's labels, as they stand in the table and as far as they count.
+"""A campaign's labels that still answer the rubric's questions.
 
-A label answers what its export asked: the criterion's description and scale, as people read them. Once the rubric asks
-something else under the same name, it is left out wherever labels are used. What a judge is asked is not looked at.
+A label answers the question of its export: the criterion's description and scale. If the rubric now asks people another
+question under the same name, the label is not used anywhere. Changes of what the judge is asked do not matter.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,52 +16,52 @@ from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS
 
 HELD_OUT_LABELS = "labels.held_out"
-"""The source of what people said of replies to held-out prompts."""
+"""Name of the source with people's labels of replies to held-out prompts."""
 _NOT_ASKED = "nothing"
-"""What an export asked about a criterion that it did not hold: nobody knows on which scale the labels are."""
+"""Question of an export about a criterion that it does not contain; the scale of such labels is unknown."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Labels that answer something else than the rubric asks now."""
+    """Labels that answer another question than the rubric's."""
 
     criterion: str
     labels: int
     asked: str
-    """What people were asked, and on which scale."""
+    """The question of the export, with its scale."""
     asks: str
-    """What they would be asked now."""
+    """The rubric's question, with its scale."""
 
 
 def labels_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> pl.DataFrame:
-    """Every label of a campaign's exports that counts, ordered by its id, with the columns of `LABELS`.
+    """The usable labels of a campaign's exports, ordered by id, with the columns of `LABELS`.
 
-    Those of replies to held-out prompts stand apart: only the promotion reads them, so that nothing is trained, or
-    fitted, on what people say there.
+    Labels of replies to held-out prompts are separate: only the promotion reads them, so that nothing is trained or
+    fitted on them.
     """
     return _counting(_labels(campaign, store, held_out))
 
 
 def left_out(campaign: Campaign, store: Path, *, held_out: bool = False) -> list[LeftOut]:
-    """The labels that `labels_of` leaves out, by criterion and what was asked."""
+    """The labels that `labels_of` leaves out, by criterion and question."""
     return _others(_labels(campaign, store, held_out))
 
 
 def why_left_out(campaign: Campaign, store: Path) -> list[str]:
-    """A line for all labels of one criterion that are left out for the same reason, with what to do."""
-    again = f"rft labels export {campaign.name}"
-    found = {again: left_out(campaign, store), f"{again} --held-out": left_out(campaign, store, held_out=True)}
+    """One line per criterion and question whose labels are left out, with what to do."""
+    export = f"rft labels export {campaign.name}"
+    found = {export: left_out(campaign, store), f"{export} --held-out": left_out(campaign, store, held_out=True)}
     return [
         f"{each.labels} labels of {each.criterion} are left out: people were asked “{each.asked}”, and the rubric "
-        f"now asks “{each.asks}”. Have replies labelled again ({how}); where the meaning is the same, put what "
-        "they were asked back as the criterion's description, which no judge reads"
-        for how, those in found.items()
-        for each in those
+        f"now asks “{each.asks}”. Have replies labelled again ({command}); if the meaning is the same, restore the old "
+        "text as the criterion's description, which no judge reads"
+        for command, skipped in found.items()
+        for each in skipped
     ]
 
 
 def source_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> str | None:
-    """A hash of the labels that count, and of how many are left out and why; None where nobody labelled anything."""
+    """A hash of the usable labels and of what is left out; None without labels."""
     found = _labels(campaign, store, held_out)
     labels, others = _counting(found), _others(found)
     if others:
@@ -70,7 +70,7 @@ def source_of(campaign: Campaign, store: Path, *, held_out: bool = False) -> str
 
 
 def content_of(labels: pl.DataFrame) -> str:
-    """A hash of what was said: not of notes, nor of when."""
+    """A hash of the labels' values, without notes and times."""
     return fingerprint(labels.select("label_id", "value", "inclusion", "split").rows())
 
 
@@ -84,8 +84,8 @@ def _others(labels: pl.DataFrame) -> list[LeftOut]:
 
 
 def _labels(campaign: Campaign, store: Path, held_out: bool) -> pl.DataFrame:
-    """All labels, ordered by id; where they answer something else than is asked now, what they answer as `asked`, and
-    what is asked as `asks`."""
+    """All labels, ordered by id. If they answer another question than the rubric's, `asked` is that question and `asks`
+    the rubric's; otherwise both are null."""
     exports = [export for export in exports_of(campaign.name, store) if export.held_out == held_out]
     asks = {criterion.name: label_question(criterion).hint for criterion in campaign.rubric.criteria}
     others = [
@@ -95,6 +95,6 @@ def _labels(campaign: Campaign, store: Path, held_out: bool) -> pl.DataFrame:
         if (asked := export.criteria[name].hint if name in export.criteria else _NOT_ASKED) != hint
     ]
     columns = dict.fromkeys(("batch", "criterion", "asked", "asks"), pl.String)
-    there = labels_table(store).rows(pl.col("batch").is_in([export.id for export in exports])).collect()
-    elsewhere = pl.DataFrame(others, schema=columns, orient="row")
-    return there.join(elsewhere, on=["batch", "criterion"], how="left").sort("label_id")
+    labels = labels_table(store).rows(pl.col("batch").is_in([export.id for export in exports])).collect()
+    other_questions = pl.DataFrame(others, schema=columns, orient="row")
+    return labels.join(other_questions, on=["batch", "criterion"], how="left").sort("label_id")

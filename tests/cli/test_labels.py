@@ -68,7 +68,7 @@ def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy:
     fill(Path(drawn["file"]), "[red]perhaps")
     assert_one_message(
         rft("labels", "import", "tiny", drawn["file"]),
-        'row 2: relevant: "[red]perhaps" is no label',
+        'row 2: relevant: "[red]perhaps" is not a label',
         "Nothing was imported",
     )
     said = rft("labels", "import", "tiny", drawn["file"], "--skip-wrong")

@@ -33,12 +33,12 @@ def test_values_as_people_write_them(cell: object, value: float) -> None:
 
 @pytest.mark.parametrize("cell", ["maybe", "2", "-1", "50%", "nan", "inf", "1e-3", float("nan"), 1.5, [1]])
 def test_what_is_no_label_is_refused(cell: object) -> None:
-    with pytest.raises(ValueError, match="is no label: write yes, no or a number from 0 to 1"):
+    with pytest.raises(ValueError, match="is not a label: write yes, no or a number from 0 to 1"):
         value_of(cell, YES_NO)
 
 
 def test_grades_become_equal_steps_from_0_to_1() -> None:
     assert [value_of(cell, GRADED) for cell in ("1", "2", 3, "3.0")] == [0, 0.5, 1, 1]
     for cell in ("0", "4", "1.5", "yes", True):
-        with pytest.raises(ValueError, match="is no grade: write a whole number from 1 to 3"):
+        with pytest.raises(ValueError, match="is not a grade: write an integer from 1 to 3"):
             value_of(cell, GRADED)

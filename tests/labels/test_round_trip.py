@@ -159,10 +159,10 @@ def test_wrong_rows_are_named_and_nothing_is_written(export: Export, tmp_path: P
         imported(path)
     *said, last = str(error.value).splitlines()
     assert said == [
-        f'{path}: row 2: polite: "maybe" is no label: write yes, no or a number from 0 to 1',
+        f'{path}: row 2: polite: "maybe" is not a label: write yes, no or a number from 0 to 1',
         f"{path}: row 3: no annotator: write who labelled it",
-        f'{path}: row 4: no export "{export.id}" of tiny holds a rollout_id "ffff"',
-        f"{path}: row 10: Anna has labelled rollout {rows[4][0]} in row 5 already",
+        f'{path}: row 4: no export "{export.id}" of tiny has rollout_id "ffff"',
+        f"{path}: row 10: Anna already labelled rollout {rows[4][0]} in row 5",
     ]
     assert last == "Nothing was imported: correct the file, or leave these rows out with --skip-wrong"
     assert stored().is_empty()
@@ -181,7 +181,7 @@ def test_jsonl_comes_back_too(export: Export, tmp_path: Path) -> None:
     rows[0]["labels"] = {"brief": 1}
     rows[1]["labels"] = "yes"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(DataError, match='line 1: no criterion "brief" was asked for; there are: polite') as error:
+    with pytest.raises(DataError, match='line 1: the export has no criterion "brief"; allowed: polite') as error:
         imported(path)
     assert 'line 2: `labels` must be an object of criteria and values, is "yes"' in str(error.value)
 
@@ -195,14 +195,14 @@ def test_files_that_are_no_export_are_refused(export: Export, tmp_path: Path) ->
     with pytest.raises(DataError, match="not UTF-8"):
         imported(path)
     path.write_text("", encoding="utf-8")
-    with pytest.raises(DataError, match="no rows below the first"):
+    with pytest.raises(DataError, match="no rows after the first"):
         imported(path)
-    with pytest.raises(DataError, match=r"labels come as \.csv"):
+    with pytest.raises(DataError, match=r"allowed file types: \.csv"):
         imported(tmp_path / "labels.xlsx")
 
 
 def test_before_a_round_or_an_export_there_is_one_message(tiny_campaign: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="tiny has no round that was judged; run it first: rft run tiny"):
+    with pytest.raises(StoreError, match="tiny has no judged round; run it first: rft run tiny"):
         draw_export(load_campaign(tiny_campaign), Home.find(), 8)
     with pytest.raises(ConfigError, match="rft labels export tiny"):
         imported(tmp_path / "labels.csv")

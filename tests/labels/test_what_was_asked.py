@@ -40,7 +40,7 @@ def test_a_file_is_read_on_the_scale_of_its_own_export(finished_copy: Path, tmp_
     graded(finished_copy, "rude", "cold", "plain", "kind", "warm")
     newer = write_export(draw_export(load_campaign(finished_copy), home, 8), home.store, tmp_path, "csv")
     filled(path, polite="4")
-    with pytest.raises(DataError, match='polite: "4" is no grade: write a whole number from 1 to 3'):
+    with pytest.raises(DataError, match='polite: "4" is not a grade: write an integer from 1 to 3'):
         imported(path)
     filled(path, polite="3")
     filled(newer, annotator="Ben", polite="3")
@@ -61,7 +61,7 @@ def test_a_criterion_that_only_another_export_asked_about_is_refused(finished_co
     rows[1][6] = "yes"
     save(path, rows)
     asked = "polite, relevant, says_enough, has_an_e"
-    with pytest.raises(DataError, match=f'row 2: no criterion "brief" was asked for; there are: {asked}'):
+    with pytest.raises(DataError, match=f'row 2: the export has no criterion "brief"; allowed: {asked}'):
         imported(path)
 
 

@@ -92,7 +92,7 @@ def test_the_next_draw_goes_on_where_labels_end(campaign: Path, tmp_path: Path) 
     asked = [set(drawn_rows(export, Home.find().store)["prompt_id"]) for export in (first, second)]
     assert len(asked[0] | asked[1]) == 6
     labelled(second, tmp_path, (1, 0.9), 0)
-    with pytest.raises(StoreError, match="people were asked about all 6 held-out prompts"):
+    with pytest.raises(StoreError, match="all 6 held-out prompts were already exported"):
         drawn(campaign, 9)
 
 
@@ -145,7 +145,7 @@ def test_replies_of_a_champion_from_elsewhere_are_drawn_in_place_of_those_of_bas
 
 
 def test_a_campaign_that_decided_nothing_has_nothing_to_label(tiny_campaign: Path) -> None:
-    with pytest.raises(StoreError, match="tiny/promotion: nothing was decided on held-out replies yet"):
+    with pytest.raises(StoreError, match="tiny/promotion: there is no promotion on held-out replies yet"):
         drawn(tiny_campaign, 9)
 
 
