@@ -1,7 +1,7 @@
-"""What `rft check` looks at: everything about a campaign that can be known without a model, in one pass.
+"""Check: everything about a campaign that can be checked without a model, for `rft check`.
 
-A finding that would fail or spoil a run is an error; one that only weakens it is a warning. All errors come in one
-exception, a line each.
+A finding is an error if a run would fail or give a useless result, and a warning otherwise. One exception reports all
+errors, one per line.
 """
 
 from rft_pipeline.check.campaign import check_campaign

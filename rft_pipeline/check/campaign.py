@@ -1,4 +1,4 @@
-"""Read everything a campaign names, then hand it to the checks."""
+"""Reads everything a campaign names and runs all checks."""
 
 import json
 from collections.abc import Iterable
@@ -28,19 +28,19 @@ from rft_pipeline.store.champions import PREFIX
 from rft_pipeline.trainers.steps import most_examples
 
 FEW_TRAIN = 32
-"""Train prompts below which rounds soon repeat themselves."""
+"""With fewer train prompts, rounds soon repeat."""
 FEW_EVAL = 30
-"""Eval prompts below which intervals are too wide to tell a better checkpoint from luck."""
+"""With fewer eval prompts, intervals are too wide to detect an improvement."""
 FEW_LABELS = 5
-"""Labels of a kind below which nothing can be said about a judge."""
+"""With fewer labels of a kind, a judge cannot be audited."""
 
 
 def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckResult:
-    """Check the campaign in `campaign_folder`; `models` and `store` are the home's folders of fetched models, of which
-    none is fetched, and of records and tables, which hold people's labels.
+    """Check the campaign in `campaign_folder`; `models` is the home's folder of models (none is fetched), `store` its
+    store, which has people's labels.
 
-    Raises `ConfigError` when campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` when
-    only the data is wrong; the message has a line for each finding.
+    Raises `ConfigError` if campaign.yaml or the rubric cannot be loaded or a setting cannot work, `DataError` if only
+    the data is wrong; the message has one line per finding.
     """
     campaign = load_campaign(campaign_folder)
     rubric = campaign_folder / read_yaml(campaign_folder / "campaign.yaml").get("rubric", "rubric.yaml")
@@ -80,7 +80,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
 
 
 def label_counts(anchors: pl.DataFrame, criterion: str) -> LabelCounts:
-    """How many anchors are labelled 0, 1 and not at all for one criterion."""
+    """Number of anchors labelled 0, labelled 1, and unlabelled, for one criterion."""
     labels = anchors["labels"].struct.field(criterion)
     good, labelled = int(labels.sum()), labels.len() - labels.null_count()
     return LabelCounts(bad=labelled - good, good=good, unlabelled=labels.null_count())
@@ -100,9 +100,9 @@ def _prompts(campaign: Campaign, split: str, source: PromptSource, data: Finding
         alike = ", ".join(rows.filter(prompt_id=first)["id"].head(3))
         data.warnings.append(f"{where}: {merged} rows repeat an earlier prompt (e.g. {alike}); each counts once")
     few, why = (
-        (FEW_TRAIN, "rounds soon repeat themselves")
+        (FEW_TRAIN, "rounds soon repeat")
         if split == "train"
-        else (FEW_EVAL, "intervals will be too wide to tell progress from luck")
+        else (FEW_EVAL, "intervals are too wide to detect an improvement")
     )
     if unique.height < few:
         data.warnings.append(f"{where}: only {unique.height} {split} prompts; below {few}, {why}")
@@ -113,8 +113,8 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
     if campaign.anchors_path is None:
         if campaign.rubric.judged:
             data.warnings.append(
-                f"{campaign.folder / 'campaign.yaml'}: anchors: none given, so nothing shows whether the judge of "
-                f"{_listed(criterion.name for criterion in campaign.rubric.judged)} can be trusted; "
+                f"{campaign.folder / 'campaign.yaml'}: anchors: none given, so the judges of "
+                f"{_listed(criterion.name for criterion in campaign.rubric.judged)} cannot be audited; "
                 "label some replies and name their file here"
             )
         return None
@@ -129,7 +129,7 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
         if min(counts.good, counts.bad) < FEW_LABELS:
             data.warnings.append(
                 f"{campaign.anchors_path}: labels.{criterion.name}: {counts.good} good and {counts.bad} bad among "
-                f"{anchors.height} anchors; at least {FEW_LABELS} of each are needed to audit its judge"
+                f"{anchors.height} anchors; an audit of its judge needs at least {FEW_LABELS} of each"
             )
     return anchors
 
@@ -137,7 +137,7 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
 def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
     doubled = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
     if doubled.len():
-        data.errors.append(f"{where}: id: {_listed(doubled)} given more than once; each row needs an id of its own")
+        data.errors.append(f"{where}: id: {_listed(doubled)} given more than once; each row needs its own id")
 
 
 def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
@@ -152,7 +152,7 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
 
 
 def _check_step(campaign: Campaign, settings: Findings) -> None:
-    """A step of grpo larger than a round is mostly filling; of the other methods it shows its few examples again."""
+    """A step larger than a round would be mostly padding with grpo, and would repeat examples with other methods."""
     training, where = campaign.training, f"{campaign.folder / 'campaign.yaml'}: training.batch_size"
     wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
     most = most_examples(training, wanted, size)
@@ -168,15 +168,15 @@ def _check_step(campaign: Campaign, settings: Findings) -> None:
     if training.method == "grpo":
         settings.errors.append(f"{more}; allowed: 1 to {most}")
     else:
-        settings.warnings.append(f"{more} can give, so that a step shows some of them twice or more")
+        settings.warnings.append(f"{more}, so that a step repeats some of them")
 
 
 def _check_promotion(campaign: Campaign, held_out: pl.DataFrame | None, settings: Findings) -> None:
     least = campaign.promotion.min_prompts
     if held_out is not None and held_out.height < least:
         settings.warnings.append(
-            f"{campaign.folder / 'campaign.yaml'}: promotion.min_prompts: asks for {least} held-out prompts and "
-            f"{_file(campaign.prompts.eval)} has {held_out.height}, so that no round will be promoted; add prompts"
+            f"{campaign.folder / 'campaign.yaml'}: promotion.min_prompts: needs {least} held-out prompts and "
+            f"{_file(campaign.prompts.eval)} has {held_out.height}, so no round will be promoted; add prompts"
         )
 
 
@@ -202,13 +202,13 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
             [f"top_p {sampling.top_p:g}"] * (sampling.top_p < 1) + [f"top_k {sampling.top_k}"] * (sampling.top_k > 0)
         )
         settings.warnings.append(
-            f"{where}: rollouts.sampling: {cut} draws from other likelihoods than training counts, which biases grpo's "
-            "ratios; take top_p 1 and top_k 0, or raft or dpo, which read no ratios"
+            f"{where}: rollouts.sampling: {cut} samples from another distribution than training computes, which biases "
+            "grpo's ratios; set top_p 1 and top_k 0, or use raft or dpo, which need no ratios"
         )
     if training.method == "sft" and train is not None and not _has_references(train):
         settings.warnings.append(
             f"{where}: training.method: sft imitates references, and no prompt of {_file(campaign.prompts.train)} has "
-            f"the field {REFERENCE!r}; only replies that people labelled are left to learn from"
+            f"the field {REFERENCE!r}; it can only learn from replies that people labelled"
         )
 
 

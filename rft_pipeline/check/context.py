@@ -1,7 +1,7 @@
-"""Whether prompts fit the models' contexts and the judge's words are single tokens, by the models' own small files.
+"""Checks that prompts fit the models' contexts and that a judge's words are single tokens.
 
-No weights are read. A model that is not on this machine yet has no tokenizer here: then a word counts as one token,
-which can only be too few, so that what is found is a real finding all the same.
+Reads configuration and tokenizer, no weights. Without a tokenizer on this machine, a word counts as one token, which is
+never too many, so that every finding is real.
 """
 
 import json
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 EMBEDDED_CONTEXT = 8192
-"""Positions of the embedded model, known before it is fetched."""
+"""Context of the embedded model, known before it is fetched."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What is known of a model without its weights."""
+    """A model's context and tokenizer."""
 
     name: str
     limit: int | None
-    """Most tokens it reads and writes together; None when its files are not here or do not say."""
+    """Most tokens of input and output together; None if unknown."""
     tokenizer: "Tokenizer | None"
-    """Reads texts as ones that continue another: without a space put in front."""
+    """Encodes text as a continuation, without adding a space in front."""
 
     def tokens(self, text: str) -> int:
-        """Tokens of a text, or its words when there is no tokenizer."""
+        """Number of tokens, or of words without a tokenizer."""
         if self.tokenizer is None:
             return len(text.split())
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -49,7 +49,7 @@ class Reader:
 def check_context(
     campaign: Campaign, prompts: Mapping[str, pl.DataFrame | None], models: Path, rubric: Path, settings: Findings
 ) -> None:
-    """An error for each split with prompts too long for the policy or the judge, and for words of several tokens."""
+    """An error for each split with prompts too long for the policy or a judge, and for words of several tokens."""
     where = campaign.folder / "campaign.yaml"
     readers: dict[str, Reader | None] = {}
 
@@ -79,14 +79,14 @@ def check_context(
 
 
 def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
-    """The criteria, members of panels among them, that a judge is asked."""
+    """The criteria of a judge, including members of panels."""
     return [each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == judge]
 
 
 def _check_policy(
     policy: Reader | None, campaign: Campaign, split: str, rows: pl.DataFrame, budget: int, settings: Findings
 ) -> None:
-    """The system message, the prompt and the reply share the policy's context."""
+    """System message, prompt and reply must fit into the policy's context."""
     if policy is not None and policy.limit is not None:
         lengths = [
             sum(
@@ -108,7 +108,7 @@ def _check_judge(
     budget: int,
     settings: Findings,
 ) -> None:
-    """The criterion's own text, the prompt and the reply share the judge's context."""
+    """The criterion's text, the prompt and the reply must fit into the judge's context."""
     if judge is not None and judge.limit is not None:
         longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
         shows_prompt = any(criterion.judge.shows_prompt for criterion in criteria)
@@ -133,9 +133,9 @@ def _report(
     if too_long:
         longest = max(range(len(lengths)), key=lengths.__getitem__)
         settings.errors.append(
-            f"{campaign.folder / 'campaign.yaml'}: {model} reads {limit} tokens; {too_long} {split} prompts need more "
-            f"(the longest, {rows['id'][longest]}, at least {lengths[longest]}, {budget} of them max_new_tokens): "
-            "shorten them, lower max_new_tokens or choose another model"
+            f"{campaign.folder / 'campaign.yaml'}: {model} has a context of {limit} tokens; {too_long} {split} prompts "
+            f"need more (the longest, {rows['id'][longest]}, needs at least {lengths[longest]}, including {budget} "
+            "max_new_tokens): shorten them, lower max_new_tokens, or choose another model"
         )
 
 
@@ -154,9 +154,9 @@ def _texts(criterion: Criterion) -> list[str]:
 
 
 def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings: Findings) -> Reader | None:
-    """What the model's small files say; a finding when it cannot be a model, or its files are damaged."""
+    """The model's context and tokenizer; adds an error if there is no such model or its files are damaged."""
     if name.startswith(SERVED):
-        return Reader(name, None, None)  # its server knows its limits
+        return Reader(name, None, None)  # only its server knows its limits
     folder = folder_of(name, models, campaign_folder)
     if folder is None:
         if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):
@@ -171,7 +171,7 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
         file = folder / "tokenizer.json"
         tokenizer = plain(Tokenizer.from_file(str(file)), opens=False) if file.is_file() else None
     except Exception as error:  # the tokenizers package raises nothing narrower
-        settings.errors.append(f"{where}: {folder}: not a model that can be read: {error}")
+        settings.errors.append(f"{where}: {folder}: cannot be read as a model: {error}")
         return None
     if refusal := refusal_of(config):
         settings.errors.append(f"{where}: {folder}: {refusal}")
@@ -180,7 +180,7 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
 
 
 def folder_of(name: str, models: Path, campaign_folder: Path) -> Path | None:
-    """Where the model's files lie, if they are on this machine."""
+    """The folder of the model's files, if they are on this machine."""
     if name == EMBEDDED:
         places = [models / EMBEDDED_FOLDER]
     else:

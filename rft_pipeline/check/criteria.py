@@ -1,4 +1,4 @@
-"""Whether each criterion can do its work: its gate can be passed, its columns exist, its texts can be told apart."""
+"""Checks each criterion: its gate can be passed, its columns exist, its texts differ."""
 
 import json
 from collections import defaultdict
@@ -24,7 +24,7 @@ def check_criteria(
     rubric: Path,
     settings: Findings,
 ) -> None:
-    """Check every criterion against the others, the prompts by split, and the anchors."""
+    """Check every criterion against the other criteria, the prompts by split, and the anchors."""
     _check_doubled(campaign, rubric, settings)
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
     for each in campaign.rubric.single_criteria:
@@ -36,27 +36,27 @@ def check_criteria(
 
 
 def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
-    """A criterion that only watches asks something else, or asks somebody else, than every criterion that trains."""
+    """A held-out criterion must have another question or another judge than every training criterion."""
     where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
     judges = with_answer_settings(campaign, judge_models(campaign))
     training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.single_criteria]
     for criterion in campaign.held_out:
         for each in criterion.members or (criterion,):
             _check_judge(f"{where}: {each.name}", each, rows, settings)
-            asked = each.fingerprint, judge_of(each, judges)
-            if same := [other.name for other, theirs in training if theirs == asked]:
+            key = each.fingerprint, judge_of(each, judges)
+            if same := [other.name for other, theirs in training if theirs == key]:
                 settings.errors.append(
-                    f"{where}: {each.name} is {same[0]} of the rubric: the same question to the same judge, which sees "
-                    "what training sees; ask by another protocol, or another judge (`by`)"
+                    f"{where}: {each.name} has the same question and judge as {same[0]} of the rubric, so it would "
+                    "show nothing new; use another protocol or another judge (`by`)"
                 )
             elif near := [
                 other.name
                 for other, (_, judge) in training
-                if each.judged and (other.judge.protocol, judge) == (each.judge.protocol, asked[1])
+                if each.judged and (other.judge.protocol, judge) == (each.judge.protocol, key[1])
             ]:
                 settings.warnings.append(
-                    f"{where}: {each.name} asks the judge of {near[0]} by the same protocol ({each.judge.protocol}), "
-                    "so that what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
+                    f"{where}: {each.name} has the judge and protocol ({each.judge.protocol}) of {near[0]}, so what "
+                    "deceives one may deceive both; use another protocol or another judge (`by`)"
                 )
     if campaign.alarms is not None and campaign.alarms.kl_prompts == 0:
         settings.warnings.append(
@@ -65,8 +65,8 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
         )
     if campaign.alarms is not None and not campaign.held_out:
         settings.warnings.append(
-            f"{where}: none given, so nothing can tell a better policy from one that games its judge; "
-            "name a criterion here that another protocol or judge decides"
+            f"{where}: none given, so a better policy cannot be distinguished from one that exploits its judge; "
+            "add a criterion here with another protocol or judge"
         )
 
 
@@ -83,8 +83,8 @@ def _check_doubled(campaign: Campaign, rubric: Path, settings: Findings) -> None
     for names in alike.values():
         if len(names) > 1:
             settings.errors.append(
-                f"{rubric}: {', '.join(names)} are one criterion under {len(names)} names: the same judge with the "
-                "same settings; keep one and give it the sum of the weights"
+                f"{rubric}: {', '.join(names)} are the same criterion under {len(names)} names (same judge and "
+                "settings); keep one and give it the sum of the weights"
             )
 
 
@@ -92,7 +92,7 @@ def _check_gate(
     where: str, criterion: Criterion, gate: float, campaign: Campaign, anchors: pl.DataFrame | None, settings: Findings
 ) -> None:
     if gate == 0:
-        settings.warnings.append(f"{where}: gate 0 stops nothing, since no score is below 0; remove it or raise it")
+        settings.warnings.append(f"{where}: gate 0 has no effect, since no score is below 0; remove it or raise it")
         return
     best = criterion.judge.best_score(campaign.rollouts.sampling.max_new_tokens)
     if best < gate:
@@ -102,8 +102,8 @@ def _check_gate(
         )
     elif gate == 1 and criterion.judge.scores(campaign.served_judges) is Scores.INSIDE:
         settings.errors.append(
-            f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge stay below 1; "
-            "allowed: 0 to 1, both left out"
+            f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge are below 1; "
+            "allowed: above 0 and below 1"
         )
     elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
         verdicts = [criterion.judge.rule.decide(as_rollout(row)) for row in anchors.iter_rows(named=True)]
@@ -111,8 +111,8 @@ def _check_gate(
         if scores and max(scores) < gate:
             unscored = f" and {len(verdicts) - len(scores)} unscored" if len(scores) < len(verdicts) else ""
             settings.errors.append(
-                f"{where}: gate {gate:g} is passed by none of the {len(scores)} anchors{unscored} (the best scores "
-                f"{max(scores):.2f}); every rollout would end at the floor: lower the gate or fix the rule"
+                f"{where}: none of the {len(scores)} anchors{unscored} passes gate {gate:g} (the best score is "
+                f"{max(scores):.2f}), so every rollout would have reward 0: lower the gate or fix the rule"
             )
 
 
@@ -128,12 +128,12 @@ def _check_column(where: str, column: Column, tables: Mapping[str, pl.DataFrame]
                 odd.append(f"{name}: {shown(fields[column.name])}")
         what = "anchor" if table == "anchors" else f"{table} prompt"
         if table == "anchors" and column.needed:
-            pass  # an anchor without it is unscored, which moves nothing
+            pass  # an anchor without it is unscored, which has no effect
         elif len(missing) == rows.height:
-            there = sorted({key for text in rows["fields"] for key in json.loads(text)})
+            existing = sorted({key for text in rows["fields"] for key in json.loads(text)})
             settings.errors.append(
-                f"{place}: no {what} has a {'value in ' if column.name in there else ''}column {column.name!r}; "
-                f"they have: {', '.join(there) or 'none'}"
+                f"{place}: no {what} has a {'value in ' if column.name in existing else ''}column {column.name!r}; "
+                f"existing columns: {', '.join(existing) or 'none'}"
             )
         elif missing:
             settings.warnings.append(
@@ -142,6 +142,6 @@ def _check_column(where: str, column: Column, tables: Mapping[str, pl.DataFrame]
             )
         if odd:
             settings.errors.append(
-                f"{place}: {len(odd)} {what}s hold something in {column.name!r} that is {column.not_one} "
+                f"{place}: {len(odd)} {what}s have a value in {column.name!r} that is {column.not_one} "
                 f"(e.g. {odd[0]}); allowed: {column.allowed}"
             )

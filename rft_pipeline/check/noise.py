@@ -1,4 +1,4 @@
-"""Whether the noise of the judges can be measured, and matters, where `audit.by_group` asks for it."""
+"""Checks that `audit.by_group` can measure and use the judges' noise."""
 
 from pathlib import Path
 
@@ -14,20 +14,21 @@ OF_FLIPS = " (one, where the judge says 0 or 1)"
 
 
 def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, settings: Findings) -> None:
-    """Refuse a setting that could do nothing; warn of criteria it will not reach. `store` has people's labels."""
+    """An error if the setting would have no effect; a warning for criteria without enough labels. `store` has people's
+    labels."""
     if campaign.audit is None or not campaign.audit.by_group:
         return
     where, least = f"{campaign.folder / 'campaign.yaml'}: audit.by_group", campaign.audit.min_prompts
     if campaign.training.method == "sft":
         settings.errors.append(
-            f"{where}: training.method sft learns from references and people's labels, whatever the groups are worth; "
-            "leave it out, or train by another method"
+            f"{where}: training.method sft learns from references and people's labels and does not use groups; remove "
+            "the setting, or choose another method"
         )
     single = [each.name for each in campaign.rubric.judged if not compares(each)]
     if not single:
         settings.errors.append(
-            f"{where}: every judge compares the replies of a group so that none has a noise of its own; "
-            " leave it out, or ask by a protocol that scores one reply"
+            f"{where}: every judge compares the replies of a group, so no noise can be measured; "
+            "remove the setting, or use a protocol that scores single replies"
         )
     if anchors is None or not single:
         return
@@ -39,21 +40,21 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, s
     if max(prompts.values()) < least:
         name = max(prompts, key=lambda each: prompts[each])
         settings.errors.append(
-            f"{where}: the noise of a judge {measured}, and no criterion has {least} of them (audit.min_prompts); the "
-            f"most are {prompts[name]}, of {name}; label more replies to the same prompts"
+            f"{where}: the noise of a judge {measured}, and no criterion has {least} of them (audit.min_prompts); "
+            f"{name} has the most, {prompts[name]}; label more replies to the same prompts"
         )
         return
     for name in single:
         if prompts[name] < least:
             enough = "a labelled reply" if flips[name] else "two labelled replies or more"
             settings.warnings.append(
-                f"{where}: {name} has {prompts[name]} prompts with {enough}, below audit.min_prompts {least}: it "
-                "is not damped until people label more"
+                f"{where}: {name} has {prompts[name]} prompts with {enough}, below audit.min_prompts {least}: its "
+                "weight is not reduced until there are more labels"
             )
 
 
 def _labelled(campaign: Campaign, anchors: pl.DataFrame, store: Path) -> pl.DataFrame:
-    """prompt_id and criterion of each reply that the audit measures on: anchors, and rollouts that people labelled."""
+    """prompt_id and criterion of each labelled reply of the audit: anchors and rollouts."""
     names = [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
     by_anchor = [
         anchors.filter(pl.col("labels").struct.field(name).is_not_null()).select(
@@ -66,5 +67,5 @@ def _labelled(campaign: Campaign, anchors: pl.DataFrame, store: Path) -> pl.Data
 
 
 def _prompts(replies: pl.DataFrame, criterion: str, least: int) -> int:
-    """Prompts with at least so many labelled replies."""
+    """Number of prompts with at least `least` labelled replies."""
     return replies.filter(criterion=criterion).group_by("prompt_id").len().filter(pl.col("len") >= least).height

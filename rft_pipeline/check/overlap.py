@@ -1,4 +1,4 @@
-"""Prompts that are both in the training and in the evaluation set."""
+"""Checks that train and eval prompts do not overlap."""
 
 import polars as pl
 
@@ -12,10 +12,10 @@ def check_overlap(train: pl.DataFrame, held_out: pl.DataFrame, train_file: str, 
     """An error for each eval prompt that is also a train prompt."""
     pairs = overlaps(train, held_out)
     for pair in pairs[:PAIRS_SHOWN]:
-        how = "the same text as" if pair.similarity == 1 else f"{pair.similarity:.0%} alike by word triples with"
+        same = "has the same text as" if pair.similarity == 1 else f"shares {pair.similarity:.0%} of word triples with"
         data.errors.append(
-            f"{eval_file}: {pair.eval_id} is {how} {pair.train_id} of {train_file}; evaluation needs prompts that were "
-            "never trained on: reword or remove one"
+            f"{eval_file}: {pair.eval_id} {same} {pair.train_id} of {train_file}; evaluation needs prompts that "
+            "training does not use: change or remove one"
         )
     if len(pairs) > PAIRS_SHOWN:
-        data.errors.append(f"{eval_file}: … and {len(pairs) - PAIRS_SHOWN} more prompts like prompts of {train_file}")
+        data.errors.append(f"{eval_file}: {len(pairs) - PAIRS_SHOWN} more prompts overlap with prompts of {train_file}")

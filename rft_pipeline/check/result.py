@@ -1,4 +1,4 @@
-"""What a check found out: counts for a summary, warnings, and the errors while they are being collected."""
+"""The result of a check: counts, warnings, and the errors collected so far."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from rft_pipeline.campaign import Campaign
 
 @dataclass
 class Findings:
-    """Errors and warnings, a line each, in the order they were found."""
+    """Errors and warnings, one line each, in the order they were found."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -15,7 +15,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class CriterionSummary:
-    """One criterion, as the rubric has it."""
+    """One criterion of the rubric."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class CriterionSummary:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How the anchors are labelled for one criterion."""
+    """Number of anchors by label, for one criterion."""
 
     bad: int
     """Labelled 0."""
@@ -38,7 +38,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A campaign that can run."""
+    """The summary of a campaign without errors."""
 
     campaign: Campaign
     train_prompts: int

@@ -1,4 +1,4 @@
-"""Whether checkpoints of the policy can be written as it is configured."""
+"""Checks that checkpoints can keep the policy's generation settings."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ _SAVED_WHERE_SAMPLED = {"temperature", "top_k", "top_p", "min_p"}
 
 
 def check_saving(campaign: Campaign, models: Path, settings: Findings) -> None:
-    """A warning for what of the policy's `generation_config.json` no checkpoint can keep. A policy that is not on this
-    machine yet, or is an adapter, is passed over."""
+    """A warning for settings in the policy's `generation_config.json` that checkpoints cannot keep. Skips a policy that
+    is not on this machine, or is an adapter."""
     folder = folder_of(campaign.policy.model, models, campaign.folder)
     if folder is None or is_adapter(folder):
         return
@@ -36,14 +36,14 @@ def check_saving(campaign: Campaign, models: Path, settings: Findings) -> None:
         return
     if left_out:
         settings.warnings.append(
-            f"{where}: {folder / GENERATION}: {in_words(left_out)} does not go with the settings around it, and "
-            "transformers saves no such file; checkpoints are written without it. Correct the file to keep it (a "
-            "temperature, top_p or top_k needs do_sample true)"
+            f"{where}: {folder / GENERATION}: {in_words(left_out)} contradicts other settings in the file, and "
+            "transformers does not save such a file; checkpoints are written without it. Correct the file to keep it "
+            "(temperature, top_p and top_k need do_sample true)"
         )
 
 
 def _surely_saved(named: dict[str, Any]) -> bool:
-    """Whether nothing has to be asked of transformers, which takes seconds to import."""
+    """Whether the settings can be saved for certain, so that transformers (seconds to import) is not needed."""
     sampled = _SAVED_WHERE_SAMPLED if named.get("do_sample") is True else set()
     pad = named.get("pad_token_id")
     return named.keys() <= _ALWAYS_SAVED | sampled | {"pad_token_id"} and (pad is None or pad >= 0)

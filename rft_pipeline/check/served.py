@@ -1,4 +1,4 @@
-"""Models that a server holds: what can be known of them without asking."""
+"""Checks of models behind a server, without calling it."""
 
 import os
 
@@ -7,16 +7,16 @@ from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.settings import REASONING_TOKENS, reasons_by_name
 
 FEW_TOKENS = 512
-"""Budget below which the reasoning of a model often leaves nothing for its answer."""
+"""With a smaller budget, a model's reasoning often leaves no tokens for its answer."""
 
 
 def check_served(campaign: Campaign, settings: Findings) -> None:
-    """Warn of a policy that cannot be trained, a key that is not set, and budgets that a reasoning uses up."""
+    """Warn of a policy that cannot be trained, a missing key, and budgets that reasoning may use up."""
     where = campaign.folder / "campaign.yaml"
     if campaign.policy.is_served:
         settings.warnings.append(
-            f"{where}: policy.model: {campaign.policy.model} has no weights here to train, so that only the stages up "
-            "to round 1's reward_batches can run; checkpoints will refuse"
+            f"{where}: policy.model: {campaign.policy.model} has no weights here to train; only the stages up to round "
+            "1's reward_batches can run, and checkpoints will fail"
         )
     judges = {campaign.judge_key(name): judge for name, judge in campaign.used_judges.items()}
     for key, served in {"policy": campaign.policy, **judges}.items():
@@ -34,8 +34,8 @@ def check_served(campaign: Campaign, settings: Findings) -> None:
 
 def _of(budget: int | None) -> str:
     if budget is not None:
-        return f"{budget} tokens may run out before it has answered: allow {FEW_TOKENS} or more"
+        return f"{budget} tokens may not be enough for reasoning and answer: allow {FEW_TOKENS} or more"
     return (
-        f"an answer may take {REASONING_TOKENS} tokens more than its criterion asks for: set max_tokens to what it may "
-        "take in all, and reasoning_effort where the server knows it"
+        f"an answer may take {REASONING_TOKENS} tokens more than its criterion sets: set max_tokens to the total "
+        "limit, and reasoning_effort if the server supports it"
     )

@@ -1,7 +1,6 @@
-"""Whether chat templates take the conversations that a campaign asks: one of each shape is rendered.
+"""Checks that chat templates accept the campaign's conversations, by rendering one of each shape.
 
-No weights and no vocabulary are read, only the template and the names of special tokens. A model that is not on this
-machine yet, or that a server holds, is not looked at.
+Reads only the template and the names of special tokens. Skips a model that is not on this machine or is served.
 """
 
 import json
@@ -29,11 +28,11 @@ from rft_pipeline.stages.sampling import conversation
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
-class Asked(NamedTuple):
-    """A conversation that a model is asked."""
+class Conversation(NamedTuple):
+    """A conversation that a model must render."""
 
     what: str
-    """Who asks it, in words: a prompt's name, a criterion."""
+    """Its origin, in words: a prompt's name, or a criterion."""
     messages: Messages
     reply_follows: bool = True
 
@@ -41,10 +40,10 @@ class Asked(NamedTuple):
 def check_templates(
     campaign: Campaign, prompts: Mapping[str, pl.DataFrame | None], models: Path, settings: Findings
 ) -> None:
-    """An error for each model whose chat template refuses a conversation, or drops a turn of it."""
+    """An error for each model whose chat template refuses a conversation or drops a turn."""
     policy = campaign.policy
     asked = [
-        Asked(f"{split} prompt {name}", conversation(messages, policy.system, policy.system_in))
+        Conversation(f"{split} prompt {name}", conversation(messages, policy.system, policy.system_in))
         for split, rows in prompts.items()
         if rows is not None
         for name, messages in rows.select("id", "messages").iter_rows()
@@ -56,7 +55,7 @@ def check_templates(
         criteria = (
             each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == name
         )
-        asked = [each for criterion in criteria for each in _asked_by(criterion, rollouts)]
+        asked = [each for criterion in criteria for each in _conversations_of(criterion, rollouts)]
         if judge.system_in == "user_turn":
             asked = [each._replace(messages=in_user_turn(each.messages)) for each in asked]
         where = f"{campaign.folder / 'campaign.yaml'}: {campaign.judge_key(name)}"
@@ -68,12 +67,12 @@ def _check(
     model: str,
     system_in: SystemIn,
     template: "_Template | None",
-    asked: list[Asked],
+    asked: list[Conversation],
     settings: Findings,
 ) -> None:
     if template is None:
         return
-    shapes: dict[Any, Asked] = {}
+    shapes: dict[Any, Conversation] = {}
     for each in asked:
         shapes.setdefault((tuple(role for role, _ in each.messages), each.reply_follows), each)
     for each in shapes.values():
@@ -85,8 +84,8 @@ def _check(
             )
 
 
-def _refused(template: "_Template", asked: Asked) -> str | None:
-    """Why the template does not show a conversation as it is."""
+def _refused(template: "_Template", asked: Conversation) -> str | None:
+    """Why the template does not render a conversation completely."""
     try:
         render_chat(template, asked.messages, asked.reply_follows)
         roles = tuple(role for role, _ in asked.messages)
@@ -97,7 +96,7 @@ def _refused(template: "_Template", asked: Asked) -> str | None:
 
 
 def _one_of_each_kind(prompts: Mapping[str, pl.DataFrame | None]) -> dict[str, Rollout]:
-    """A reply to a prompt that has a system turn of its own, and to one that has none, by the prompt's name."""
+    """A reply to a prompt with its own system turn, and one to a prompt without, by the prompt's name."""
     found: dict[bool, tuple[str, Rollout]] = {}
     for split, rows in prompts.items():
         for name, messages in () if rows is None else rows.select("id", "messages").iter_rows():
@@ -108,17 +107,17 @@ def _one_of_each_kind(prompts: Mapping[str, pl.DataFrame | None]) -> dict[str, R
     return dict(found.values())
 
 
-def _asked_by(criterion: Criterion, rollouts: Mapping[str, Rollout]) -> Iterator[Asked]:
-    """The conversations that a criterion's judge is asked; those of a judge of the user's own are not known."""
+def _conversations_of(criterion: Criterion, rollouts: Mapping[str, Rollout]) -> Iterator[Conversation]:
+    """The conversations of a criterion's judge; those of a user's own judge are unknown."""
     for name, rollout in rollouts.items():
         for messages in criterion.judge.conversations(rollout):
             reply_follows = messages[-1][0] != "assistant"
-            yield Asked(f"criterion {criterion.name}, {name}", messages, reply_follows)
+            yield Conversation(f"criterion {criterion.name}, {name}", messages, reply_follows)
 
 
 @dataclass(frozen=True)
 class _Template:
-    """Renders as the model's tokenizer does."""
+    """Renders like the model's tokenizer."""
 
     text: str
     special: Mapping[str, str]
@@ -138,14 +137,14 @@ class _Template:
 
 
 def _template(campaign: Campaign, model: str, models: Path) -> _Template | None:
-    """None where the model is not here, or its files hold no template that can be read."""
+    """None if the model is not on this machine or has no readable template."""
     folder = None if model.startswith(SERVED) else folder_of(model, models, campaign.folder)
     if folder is None:
         return None
     config, named = _json(folder / "tokenizer_config.json"), _json(folder / "special_tokens_map.json")
     file = folder / "chat_template.jinja"
     text = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
-    if isinstance(text, list):  # several templates, each under a name
+    if isinstance(text, list):  # several named templates
         text = next((each.get("template") for each in text if each.get("name") == "default"), None)
     if not isinstance(text, str):
         return None

@@ -19,13 +19,13 @@ from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.gc_models import unneeded_models
-from rft_pipeline.upkeep.gc_tables import Rows, clean_tables, unneeded_rows
+from rft_pipeline.upkeep.gc_tables import Cleanup, clean_tables, unneeded_rows
 from rft_pipeline.upkeep.layout import Layout, being_made, is_record, key_of, layout, size_of
 from rft_pipeline.upkeep.reach import reachable, reuse, state_of
 
 
 @dataclass(frozen=True)
-class Line:
+class GarbageLine:
     """One kind of thing that is freed."""
 
     what: str
@@ -43,8 +43,8 @@ class Garbage:
     leftovers: list[Path] = field(default_factory=list)
     models: list[Path] = field(default_factory=list)
     """Merged champions, which can be merged again."""
-    tables: list[Rows] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    tables: list[Cleanup] = field(default_factory=list)
+    lines: list[GarbageLine] = field(default_factory=list)
     being_made: list[str] = field(default_factory=list)
     """Stages at work, for whose sake something was left alone."""
 
@@ -117,16 +117,18 @@ def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
     return found
 
 
-def _lines(records: list[Path], leftovers: list[Path], merged: list[Path], tables: list[Rows]) -> list[Line]:
+def _lines(records: list[Path], leftovers: list[Path], merged: list[Path], tables: list[Cleanup]) -> list[GarbageLine]:
     lines = [
-        Line("records that nothing reaches", len(records), "records", sum(map(size_of, records))),
-        Line("leftovers of killed runs", len(leftovers), "folders", sum(map(size_of, leftovers))),
-        Line("merged champions that nothing names", len(merged), "folders", sum(map(size_of, merged))),
+        GarbageLine("records that nothing reaches", len(records), "records", sum(map(size_of, records))),
+        GarbageLine("leftovers of killed runs", len(leftovers), "folders", sum(map(size_of, leftovers))),
+        GarbageLine("merged champions that nothing names", len(merged), "folders", sum(map(size_of, merged))),
     ]
     for each in tables:
         name = Path(each.table.path).name
-        lines.append(Line(f"{name} that no record holds", each.unneeded.height, "rows", None))
-        lines.append(Line(f"{name} that stand there twice", each.doubled_rows, "rows", None))
+        lines.append(GarbageLine(f"{name} that no record holds", each.unneeded.height, "rows", None))
+        lines.append(GarbageLine(f"{name} that stand there twice", each.doubled_rows, "rows", None))
         hour = f"out of use for {KEPT_HOURS} h"
-        lines.append(Line(f"files of {name} {hour}", len(each.expired), "files", sum(map(size_of, each.expired))))
+        lines.append(
+            GarbageLine(f"files of {name} {hour}", len(each.expired), "files", sum(map(size_of, each.expired)))
+        )
     return [line for line in lines if line.count]

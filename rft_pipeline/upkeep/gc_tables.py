@@ -20,7 +20,7 @@ from rft_pipeline.upkeep.reach import Reuse
 
 
 @dataclass(frozen=True)
-class Rows:
+class Cleanup:
     """What can leave one table."""
 
     table: Table
@@ -36,7 +36,7 @@ class Rows:
         return int((self.doubled["len"] - 1).sum())
 
 
-def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Rows]:
+def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Cleanup]:
     """What can leave each table when these records stay. Raises `StoreError` for a table that cannot be read."""
     found = []
     for table, unneeded in ((rollouts_table(store), _rollouts), (judgements_table(store), _judgements)):
@@ -45,13 +45,13 @@ def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Row
         try:
             keys = unneeded(table, store, staying, reused)
             doubled = table.doubled().join(keys, on=table.key, how="anti")
-            found.append(Rows(table, keys, doubled, _expired(table)))
+            found.append(Cleanup(table, keys, doubled, _expired(table)))
         except (DeltaError, pl.exceptions.PolarsError, OSError) as error:
             raise StoreError(f"{table.path}: cannot be read: {error}; `rft verify` says what to do") from error
     return found
 
 
-def clean_tables(tables: list[Rows]) -> None:
+def clean_tables(tables: list[Cleanup]) -> None:
     """Remove what was found, and write what is left into few files. Nobody else may write meanwhile."""
     for each in tables:
         table = each.table

@@ -87,7 +87,7 @@ def is_record(store: Path, address: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeepLine:
     """A line of keep.txt."""
 
     number: int
@@ -96,7 +96,7 @@ class Kept:
     """Those it names."""
 
 
-def kept_by(store: Path, records: Iterable[Record]) -> list[Kept]:
+def kept_by(store: Path, records: Iterable[Record]) -> list[KeepLine]:
     """The lines of keep.txt, and which of the records each names: by address, Dagster run or MLflow run."""
     path = store / KEEP
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -105,7 +105,7 @@ def kept_by(store: Path, records: Iterable[Record]) -> list[Kept]:
         for name in {record.address, record.dagster_run_id, record.mlflow_run_id}:
             by_name.setdefault(name, []).append(record)
     named = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, start=1))
-    return [Kept(number, line, by_name.get(line, [])) for number, line in named if line]
+    return [KeepLine(number, line, by_name.get(line, [])) for number, line in named if line]
 
 
 def key_of(store: Path, path: Path) -> str:

@@ -11,7 +11,7 @@ from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.result import Findings
 from tests.check.small import campaign
 
-HEAD = "cannot be trained by an adapter: the likelihoods in the loss are computed from its own weights; leave it out"
+HEAD = "cannot have an adapter: the loss computes likelihoods from the original weights; remove it"
 THERE = "its modules are down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj"
 
 

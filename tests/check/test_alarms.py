@@ -17,15 +17,15 @@ def watched(tmp_path: Path, *held_out: dict[str, Any], **settings: Any) -> Path:
 
 def test_the_same_question_to_the_same_judge_is_refused_under_any_name(tmp_path: Path) -> None:
     assert errors(watched(tmp_path, {"name": "courteous", "weight": 3, "judge": POLITE})) == [
-        "campaign.yaml: alarms.held_out: courteous is polite of the rubric: the same question to the same judge, which "
-        "sees what training sees; ask by another protocol, or another judge (`by`)"
+        "campaign.yaml: alarms.held_out: courteous has the same question and judge as polite of the rubric, so it "
+        "would show nothing new; use another protocol or another judge (`by`)"
     ]
 
 
 def test_another_name_for_the_same_model_is_no_other_judge(tmp_path: Path) -> None:
     same = {"name": "courteous", "judge": {**POLITE, "by": "other"}}
     (line,) = errors(watched(tmp_path, same, judges={"other": {"model": "embedded"}}))
-    assert "the same question to the same judge" in line
+    assert "the same question and judge" in line
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_another_question_to_the_same_judge_by_the_same_protocol_is_warned_of(tm
     near = {**POLITE, "positive": "You are a courteous clerk."}
     folder = watched(tmp_path, {"name": "courteous", "judge": near})
     assert [line for line in warnings(folder) if "deceives" in line] == [
-        "campaign.yaml: alarms.held_out: courteous asks the judge of polite by the same protocol (contrast), so that "
-        "what deceives one may deceive both; ask by another protocol, or another judge (`by`)"
+        "campaign.yaml: alarms.held_out: courteous has the judge and protocol (contrast) of polite, so what deceives "
+        "one may deceive both; use another protocol or another judge (`by`)"
     ]
     edit(folder / "campaign.yaml", "alarms.held_out.0.judge.by", "other")
     edit(folder / "campaign.yaml", "judges", {"other": {"model": "org/other"}})

@@ -38,8 +38,8 @@ def test_a_check_imports_nothing_heavy() -> None:
 def test_the_small_campaign_passes_with_its_few_prompts_named(tmp_path: Path) -> None:
     folder = campaign(tmp_path)
     assert [warning.replace(f"{folder}/", "") for warning in check(folder).warnings] == [
-        "train.jsonl: only 8 train prompts; below 32, rounds soon repeat themselves",
-        "eval.jsonl: only 8 eval prompts; below 30, intervals will be too wide to tell progress from luck",
+        "train.jsonl: only 8 train prompts; below 32, rounds soon repeat",
+        "eval.jsonl: only 8 eval prompts; below 30, intervals are too wide to detect an improvement",
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_missing_prompts_file_is_named(tmp_path: Path) -> None:
 
 def test_ids_given_twice_are_named(tmp_path: Path) -> None:
     folder = campaign(tmp_path, train=[*TRAIN, {"id": "t3", "prompt": "Quite another text."}])
-    assert errors(folder, DataError) == ["train.jsonl: id: t3 given more than once; each row needs an id of its own"]
+    assert errors(folder, DataError) == ["train.jsonl: id: t3 given more than once; each row needs its own id"]
 
 
 def test_rows_that_repeat_a_prompt_are_a_warning(tmp_path: Path) -> None:
@@ -121,15 +121,14 @@ def test_a_model_judge_without_anchors_is_a_warning(tmp_path: Path) -> None:
     del settings["anchors"]
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     [warning] = warnings(folder)
-    assert warning.startswith("campaign.yaml: anchors: none given, so nothing shows whether the judge of polite can be")
+    assert warning.startswith("campaign.yaml: anchors: none given, so the judges of polite cannot be audited")
 
 
 def test_anchors_that_lack_labels_for_a_judged_criterion_are_a_warning(tmp_path: Path) -> None:
     anchors = [GOOD] * 5 + [BAD] * 2 + [{**BAD, "labels": {"polite": None}}]
     folder = campaign(tmp_path, anchors=anchors)
     assert warnings(folder) == [
-        "anchors.jsonl: labels.polite: 5 good and 2 bad among 8 anchors; at least 5 of each are needed to audit its "
-        "judge"
+        "anchors.jsonl: labels.polite: 5 good and 2 bad among 8 anchors; an audit of its judge needs at least 5 of each"
     ]
     assert check(folder).labels == {"polite": LabelCounts(bad=2, good=5, unlabelled=1)}
 
@@ -162,8 +161,8 @@ def test_cut_sampling_is_warned_of_where_ratios_are_learnt_from(
 @pytest.mark.parametrize(
     ("training", "most"),
     [
-        ({"method": "dpo"}, "the 4 pairs of a round (one of each prompt) can give"),
-        ({"method": "raft"}, "the 4 examples of a round (1 of each prompt) can give"),
+        ({"method": "dpo"}, "the 4 pairs of a round (one of each prompt)"),
+        ({"method": "raft"}, "the 4 examples of a round (1 of each prompt)"),
         ({"method": "raft", "raft": {"best": 2}}, ""),
     ],
 )
@@ -172,7 +171,7 @@ def test_a_step_of_more_examples_than_a_round_has_is_warned_of(
 ) -> None:
     found = warnings(campaign(tmp_path, settings={"training": {"batch_size": 8, **training}}))
     where = "campaign.yaml: training.batch_size: 8 is more than"
-    assert found == ([f"{where} {most}, so that a step shows some of them twice or more"] if most else [])
+    assert found == ([f"{where} {most}, so that a step repeats some of them"] if most else [])
 
 
 def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
@@ -203,5 +202,5 @@ def test_processes_that_cannot_share_a_step_are_refused(tmp_path: Path) -> None:
 def test_too_few_held_out_prompts_for_a_promotion_are_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, settings={"promotion": {"min_prompts": 9}})
     assert any(
-        "promotion.min_prompts: asks for 9 held-out prompts and eval.jsonl has 8" in said for said in warnings(folder)
+        "promotion.min_prompts: needs 9 held-out prompts and eval.jsonl has 8" in said for said in warnings(folder)
     )

@@ -16,10 +16,11 @@ def test_a_prompt_longer_than_the_embedded_context_is_found_by_its_words(tmp_pat
     folder = campaign(tmp_path, train=[*TRAIN, {"id": "long", "prompt": "word " * 8145, "urgent": True}])
     found = errors(folder)
     assert found[0] == (
-        "campaign.yaml: policy.model embedded reads 8192 tokens; 1 train prompts need more (the longest, long, at "
-        "least 8193, 48 of them max_new_tokens): shorten them, lower max_new_tokens or choose another model"
+        "campaign.yaml: policy.model embedded has a context of 8192 tokens; 1 train prompts need more (the longest, "
+        "long, needs at least 8193, including 48 max_new_tokens): shorten them, lower max_new_tokens, or choose "
+        "another model"
     )
-    assert found[1].startswith("campaign.yaml: judge.model embedded reads 8192 tokens; 1 train prompts need more")
+    assert found[1].startswith("campaign.yaml: judge.model embedded has a context of 8192 tokens; 1 train prompts")
 
 
 def small_model(folder: Path, context: int) -> None:
@@ -44,8 +45,8 @@ def test_tokens_are_counted_where_the_model_is_there(tmp_path: Path) -> None:
     folder = campaign(tmp_path, criteria, train=train, settings={"rollouts": rollouts, **model})
     small_model(folder / "bytes", context=99)
     assert errors(folder) == [  # 9 of the system message, 31 of the prompt, 60 of the reply
-        "campaign.yaml: policy.model bytes reads 99 tokens; 1 train prompts need more (the longest, long, at least "
-        "100, 60 of them max_new_tokens): shorten them, lower max_new_tokens or choose another model",
+        "campaign.yaml: policy.model bytes has a context of 99 tokens; 1 train prompts need more (the longest, long, "
+        "needs at least 100, including 60 max_new_tokens): shorten them, lower max_new_tokens, or choose another model",
         "rubric.yaml: polite: word 'cold' is 5 tokens for judge.model bytes; allowed: words of one",
     ]
 
@@ -61,7 +62,7 @@ def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:
     folder = campaign(tmp_path, settings={"policy": {"model": "broken"}})
     (folder / "broken").mkdir()
     [error] = errors(folder)
-    assert error.startswith("campaign.yaml: policy.model: broken: not a model that can be read: ")
+    assert error.startswith("campaign.yaml: policy.model: broken: cannot be read as a model: ")
 
 
 @pytest.mark.parametrize(

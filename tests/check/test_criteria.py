@@ -13,7 +13,7 @@ from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, errors, rule
 def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}, {"name": "kind", "judge": POLITE}])
     assert errors(folder) == [
-        "rubric.yaml: polite, kind are one criterion under 2 names: the same judge with the same settings; "
+        "rubric.yaml: polite, kind are the same criterion under 2 names (same judge and settings); "
         "keep one and give it the sum of the weights"
     ]
 
@@ -21,7 +21,7 @@ def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gate", "judge", "finding"),
     [
-        (1, POLITE, "gate 1 cannot be passed: scores of a contrast judge stay below 1; allowed: 0 to 1, both left out"),
+        (1, POLITE, "gate 1 cannot be passed: scores of a contrast judge are below 1; allowed: above 0 and below 1"),
         (
             0.7,
             rule("length", min_words=20, max_words=40),
@@ -35,8 +35,8 @@ def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
         (
             0.5,
             rule("required_parts", parts=["way", "sorry", "order"]),
-            "gate 0.5 is passed by none of the 10 anchors (the best scores 0.33); every rollout would end at the "
-            "floor: lower the gate or fix the rule",
+            "none of the 10 anchors passes gate 0.5 (the best score is 0.33), so every rollout would have reward 0: "
+            "lower the gate or fix the rule",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_gate_of_1_is_refused_where_no_score_reaches_it(tmp_path: Path, judge:
 def test_a_gate_that_stops_nothing_is_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "polite", "gate": 0, "judge": POLITE}])
     assert warnings(folder) == [
-        "rubric.yaml: polite: gate 0 stops nothing, since no score is below 0; remove it or raise it"
+        "rubric.yaml: polite: gate 0 has no effect, since no score is below 0; remove it or raise it"
     ]
 
 
@@ -83,9 +83,9 @@ def asks(when: str) -> list[dict[str, Any]]:
 
 def test_a_rule_that_names_a_column_no_prompt_has_is_refused(tmp_path: Path) -> None:
     assert errors(campaign(tmp_path, asks("urgnt"))) == [
-        "rubric.yaml: asks: when: no train prompt has a column 'urgnt'; they have: urgent",
-        "rubric.yaml: asks: when: no eval prompt has a column 'urgnt'; they have: urgent",
-        "rubric.yaml: asks: when: no anchor has a column 'urgnt'; they have: urgent",
+        "rubric.yaml: asks: when: no train prompt has a column 'urgnt'; existing columns: urgent",
+        "rubric.yaml: asks: when: no eval prompt has a column 'urgnt'; existing columns: urgent",
+        "rubric.yaml: asks: when: no anchor has a column 'urgnt'; existing columns: urgent",
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_column_that_some_prompts_lack_is_a_warning(tmp_path: Path) -> None:
 def test_a_column_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
     folder = campaign(tmp_path, asks("urgent"), train=[*TRAIN, {"id": "odd", "prompt": "Odd one.", "urgent": "no"}])
     assert errors(folder) == [
-        "rubric.yaml: asks: when: 1 train prompts hold something in 'urgent' that is neither yes nor no "
+        "rubric.yaml: asks: when: 1 train prompts have a value in 'urgent' that is neither yes nor no "
         '(e.g. odd: "no"); allowed: true, false, 1, 0 (also as text), null'
     ]
 
@@ -108,9 +108,9 @@ def test_a_column_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "finding"),
     [
-        ("The {answer}: {reply} is", "holds {answer}, which nothing fills; allowed: {prompt}, {reply}"),
-        ("They wrote {reply}", "ends with the reply, so the words would be read as its continuation; "),
-        ("They wrote {reply}. It is ", "ends in white space; the words bring their own: remove it"),
+        ("The {answer}: {reply} is", "has unknown slots {answer}; allowed: {prompt}, {reply}"),
+        ("They wrote {reply}", "ends with the reply, so the words would continue the reply; "),
+        ("They wrote {reply}. It is ", "ends in white space; remove it, since the words start with a space"),
     ],
 )
 def test_a_cloze_template_that_cannot_work_is_refused(tmp_path: Path, template: str, finding: str) -> None:
@@ -155,7 +155,7 @@ def test_a_column_that_a_rule_cannot_read_is_refused(
     bare = {"id": "bare", "prompt": "Nothing else here.", "reference": None}
     criteria = [{"name": "right", "judge": judge}, {"name": "polite", "judge": POLITE}]
     [error] = errors(campaign(tmp_path, criteria, train=[*train, odd, bare], held_out=held_out))
-    assert error.startswith("rubric.yaml: right: column: 1 train prompts hold something in 'reference' that is ")
+    assert error.startswith("rubric.yaml: right: column: 1 train prompts have a value in 'reference' that is ")
     assert error.endswith(finding)
 
 

@@ -17,8 +17,8 @@ def test_an_eval_prompt_that_is_a_train_prompt_but_for_its_spelling_is_refused(t
         tmp_path, held_out=[*EVAL, {"id": "same", "prompt": "  TRAIN two, two-ty: twoteen!", "urgent": True}]
     )
     assert errors(folder, DataError) == [
-        "eval.jsonl: same is the same text as t2 of train.jsonl; evaluation needs prompts that were never trained on: "
-        "reword or remove one"
+        "eval.jsonl: same has the same text as t2 of train.jsonl; evaluation needs prompts that training does not use: "
+        "change or remove one"
     ]
 
 
@@ -27,7 +27,7 @@ def test_a_near_duplicate_names_both_rows_and_how_alike_they_are(tmp_path: Path)
     held_out = [*EVAL, {"id": "e8", "prompt": "My lamp came broken, please send a new one soon.", "urgent": True}]
     folder = campaign(tmp_path, train=train, held_out=held_out)
     [error] = errors(folder, DataError)
-    assert error.startswith("eval.jsonl: e8 is 88% alike by word triples with t8 of train.jsonl; ")  # 7 of 8 triples
+    assert error.startswith("eval.jsonl: e8 shares 88% of word triples with t8 of train.jsonl; ")  # 7 of 8 triples
 
 
 def frame(*texts: str) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def test_a_temperature_without_sampling_is_warned_of(tmp_path: Path, tiny_model:
     assert findings.errors == []
     [warning] = findings.warnings
     file = tmp_path / "model" / "generation_config.json"
-    assert f"campaign.yaml: policy.model: {file}: temperature 0.9 does not go with the settings around it" in warning
+    assert f"campaign.yaml: policy.model: {file}: temperature 0.9 contradicts other settings in the file" in warning
 
 
 @pytest.mark.parametrize(

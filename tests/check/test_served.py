@@ -20,14 +20,14 @@ def served(tmp_path: Path, model: str, **settings: Any) -> Path:
 def test_a_judge_known_to_reason_without_a_budget_is_a_warning(tmp_path: Path, model: str) -> None:
     assert warnings(served(tmp_path, model)) == [
         f"campaign.yaml: judge.max_tokens: served:{model} reasons before it answers; an answer may take 2048 tokens "
-        "more than its criterion asks for: set max_tokens to what it may take in all, and reasoning_effort where the "
-        "server knows it"
+        "more than its criterion sets: set max_tokens to the total limit, and reasoning_effort if the server supports "
+        "it"
     ]
 
 
 def test_a_budget_that_a_reasoning_uses_up_is_a_warning(tmp_path: Path) -> None:
     (found,) = warnings(served(tmp_path, "o3", max_tokens=100))
-    assert found.endswith("100 tokens may run out before it has answered: allow 512 or more")
+    assert found.endswith("100 tokens may not be enough for reasoning and answer: allow 512 or more")
 
 
 @pytest.mark.parametrize(
