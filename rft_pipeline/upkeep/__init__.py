@@ -1,1 +1,1 @@
-"""Upkeep of the store: what is missing or altered in it (`verify`), and what nothing reaches any more (`gc`)."""
+"""Upkeep of the store: finds missing or changed data (`verify`) and removes what nothing needs (`gc`)."""

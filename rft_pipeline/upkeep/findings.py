@@ -1,11 +1,11 @@
-"""What is wrong in a store, said so that somebody can act on it."""
+"""Findings of `rft verify`: what is wrong, and what to do."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 REMOVE = "remove the folder and run again"
-REMOVE_TABLE = "remove the table's folder: records keep their results, and later runs make the rows they need anew"
+REMOVE_TABLE = "remove the table's folder: records keep their results, and later runs make the rows they need again"
 
 REMOVE_LABELS = (
     "restore the table's folder from a backup, or remove it and import the files that people filled in again: "
@@ -15,12 +15,12 @@ REMOVE_LABELS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it was made."""
+    """One missing or changed part of a store."""
 
     level: Literal["error", "warning"]
-    """A warning costs history or a recomputation, never a result in force."""
+    """A warning may cost history or a recomputation, but no current result."""
     folder: str
-    """The record's or the table's, or where a pointer lies."""
+    """The folder of the record, table or pointer."""
     file: str
     what: str
     do: str

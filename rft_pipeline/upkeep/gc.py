@@ -1,8 +1,7 @@
-"""Frees what nothing reaches: no record in force, no champion, nothing in keep.txt, nothing that `rft plan` skips.
+"""Removes what nothing needs: no current record, champion, line of keep.txt, or record that `rft plan` would skip to.
 
-What is kept keeps everything it was made from. Labels by people, and the exports they belong to, always stay. A
-campaign one of whose stages is being made right now is left alone, and so are the tables while any stage is: a stage
-must find again the rows it has seen.
+Kept records keep everything they were made from. People's labels and their exports always stay. A campaign with a
+running stage is left alone, and so are the tables while any stage runs, since a stage must find its rows again.
 """
 
 import shutil
@@ -26,18 +25,18 @@ from rft_pipeline.upkeep.reach import reachable, reuse, state_of
 
 @dataclass(frozen=True)
 class GarbageLine:
-    """One kind of thing that is freed."""
+    """One kind of garbage."""
 
     what: str
     count: int
     unit: str
     bytes: int | None
-    """None for rows: they leave the table at once, and the disk with a later gc."""
+    """None for rows: they are removed from the table now, and from the disk by a later gc."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What nothing reaches."""
+    """Everything that can be removed."""
 
     records: list[Path] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
@@ -46,7 +45,7 @@ class Garbage:
     tables: list[Cleanup] = field(default_factory=list)
     lines: list[GarbageLine] = field(default_factory=list)
     being_made: list[str] = field(default_factory=list)
-    """Stages at work, for whose sake something was left alone."""
+    """Running stages, because of which something was left alone."""
 
     @property
     def bytes(self) -> int:
@@ -55,9 +54,9 @@ class Garbage:
 
 @contextmanager
 def garbage(home: Home, campaigns: list[Campaign], only: str | None, *, free: bool) -> Iterator[Garbage]:
-    """What of the store is garbage, of one campaign or of all; with `free`, nobody starts a stage meanwhile.
+    """The garbage of one campaign or of all; with `free`, no stage can start meanwhile.
 
-    `campaigns` are all there are, as they are written. Raises `StoreError` when it cannot be known.
+    `campaigns` must be all campaigns. Raises `StoreError` if the garbage cannot be determined.
     """
     records = RecordStore(home.store)
     there = layout(home.store)
@@ -72,7 +71,7 @@ def garbage(home: Home, campaigns: list[Campaign], only: str | None, *, free: bo
 
 
 def free(found: Garbage) -> None:
-    """Free what was found, while nobody starts a stage."""
+    """Remove the garbage. Call within `garbage(..., free=True)`."""
     for path in found.leftovers:
         if path.is_dir():
             shutil.rmtree(path)
@@ -105,7 +104,7 @@ def _look(home: Home, campaigns: list[Campaign], only: str | None, there: Layout
 
 
 def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
-    """The records that can be read and have their files; what others need is protected by being needed again."""
+    """The readable records among folders."""
     found = []
     for folder in folders:
         address = folder.relative_to(store).as_posix()
@@ -119,15 +118,15 @@ def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
 
 def _lines(records: list[Path], leftovers: list[Path], merged: list[Path], tables: list[Cleanup]) -> list[GarbageLine]:
     lines = [
-        GarbageLine("records that nothing reaches", len(records), "records", sum(map(size_of, records))),
+        GarbageLine("unneeded records", len(records), "records", sum(map(size_of, records))),
         GarbageLine("leftovers of killed runs", len(leftovers), "folders", sum(map(size_of, leftovers))),
-        GarbageLine("merged champions that nothing names", len(merged), "folders", sum(map(size_of, merged))),
+        GarbageLine("unneeded merged champions", len(merged), "folders", sum(map(size_of, merged))),
     ]
     for each in tables:
         name = Path(each.table.path).name
-        lines.append(GarbageLine(f"{name} that no record holds", each.unneeded.height, "rows", None))
-        lines.append(GarbageLine(f"{name} that stand there twice", each.doubled_rows, "rows", None))
-        hour = f"out of use for {KEPT_HOURS} h"
+        lines.append(GarbageLine(f"{name} that no record needs", each.unneeded.height, "rows", None))
+        lines.append(GarbageLine(f"duplicate {name}", each.doubled_rows, "rows", None))
+        hour = f"unused for {KEPT_HOURS} h"
         lines.append(
             GarbageLine(f"files of {name} {hour}", len(each.expired), "files", sum(map(size_of, each.expired)))
         )

@@ -1,7 +1,7 @@
-"""The tables' share of gc: rows that nothing needs, keys that stand twice, small files, and files out of use.
+"""The part of gc for tables: unneeded rows, duplicate keys, small files, and unused files.
 
-A judgement is needed while a record that stays was made with its criterion and judge and holds the reply it is about.
-Losing one too many would cost a judge call and change no result, since records hold their own scores.
+A judgement is needed while a kept record was made with its criterion and judge and contains the judged reply. Removing
+one too many would only cost a judge call, since records contain their own scores.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from rft_pipeline.upkeep.reach import Reuse
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What can leave one table."""
+    """What can be removed from one table."""
 
     table: Table
     unneeded: pl.DataFrame
     """One column: the key."""
     doubled: pl.DataFrame
-    """Keys that stand more than once and stay, and how often: columns key and len."""
+    """Kept keys with several rows: columns key and len."""
     expired: list[Path]
-    """Files that no version of the last hour refers to."""
+    """Files that no version of the last hour uses."""
 
     @property
     def doubled_rows(self) -> int:
@@ -37,7 +37,7 @@ class Cleanup:
 
 
 def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Cleanup]:
-    """What can leave each table when these records stay. Raises `StoreError` for a table that cannot be read."""
+    """What can be removed from each table if these records stay. Raises `StoreError` for an unreadable table."""
     found = []
     for table, unneeded in ((rollouts_table(store), _rollouts), (judgements_table(store), _judgements)):
         if not Path(table.path).is_dir():
@@ -52,7 +52,7 @@ def unneeded_rows(store: Path, staying: list[Record], reused: Reuse) -> list[Cle
 
 
 def clean_tables(tables: list[Cleanup]) -> None:
-    """Remove what was found, and write what is left into few files. Nobody else may write meanwhile."""
+    """Remove what was found and compact the rest into few files. Nobody else may write meanwhile."""
     for each in tables:
         table = each.table
         if each.expired:
@@ -73,16 +73,16 @@ def clean_tables(tables: list[Cleanup]) -> None:
 
 
 def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
-    held = pl.concat(
+    in_records = pl.concat(
         [
             pl.DataFrame(schema={table.key: pl.String}),
             *(STAGES[each.payload["stage"]].rollouts_in(each) for each in staying),
         ]
     ).unique()
-    again = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
+    reusable = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
     rows = table.scan().select(table.key, "policy", "sampling").unique(table.key)
-    unheld = rows.join(held.lazy(), on=table.key, how="anti")
-    return unheld.join(again.lazy(), on=["policy", "sampling"], how="anti").select(table.key).collect()
+    others = rows.join(in_records.lazy(), on=table.key, how="anti")
+    return others.join(reusable.lazy(), on=["policy", "sampling"], how="anti").select(table.key).collect()
 
 
 def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
@@ -100,7 +100,7 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
 
 
 def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataFrame | None]:
-    """What each criterion was asked about; None where a record's replies are gone, so that nobody can tell."""
+    """The judged subjects of each criterion and judge; None if a record's replies are gone, so that they are unknown."""
     needed: dict[JudgementKey, pl.DataFrame | None] = {}
     for record in staying:
         for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, RecordStore(store).at):
@@ -114,7 +114,7 @@ def _expired(table: Table) -> list[Path]:
 
 
 def _vacuum(table: Table, *, dry_run: bool) -> list[str]:
-    """Files no version of the last hour refers to, those included that a killed writer never committed."""
+    """Files that no version of the last hour uses, including those that a killed writer did not commit."""
     stored = DeltaTable(table.path)
-    gone: list[str] = stored.vacuum(KEPT_HOURS, dry_run=dry_run, enforce_retention_duration=False, full=True)
-    return gone
+    files: list[str] = stored.vacuum(KEPT_HOURS, dry_run=dry_run, enforce_retention_duration=False, full=True)
+    return files

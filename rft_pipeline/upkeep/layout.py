@@ -1,4 +1,4 @@
-"""What lies in a store's folder, found by names alone: records, pointers to them, and what killed runs left."""
+"""The contents of a store's folder, found by names alone: records, pointers, and leftovers of killed runs."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from rft_pipeline.store.lock import LOCK
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD, TRAINING, Record, RecordStore
 
 KEEP = "keep.txt"
-"""In the store: what to keep beside what is in force; a record's address or a run's id a line, `#` before remarks."""
+"""File in the store with additional records to keep: one record's address or run id per line, `#` starts a comment."""
 TABLES = "tables"
 
 _FINGERPRINT = re.compile(f"[0-9a-f]{{{SHORT}}}")
@@ -26,62 +26,61 @@ class Layout:
     """Paths, each list sorted."""
 
     records: list[Path] = field(default_factory=list)
-    """Folders named by a fingerprint, whole or not."""
+    """Folders named by a fingerprint, complete or not."""
     pointers: list[Path] = field(default_factory=list)
     """The files `current`."""
     champions: list[Path] = field(default_factory=list)
-    """Files beside the store that name a campaign's champions."""
+    """Files next to the store that name a campaign's champions."""
     locks: list[Path] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
-    """Folders and files a stage is filling, or was when it was killed."""
+    """Folders and files of running or killed stages."""
 
 
 def layout(store: Path, campaign: str | None = None) -> Layout:
-    """What the store holds of one campaign or of all. Raises `StoreError` for a campaign it does not know."""
-    there = sorted(path.name for path in store.glob("[!.]*/") if path.name != TABLES)
-    if campaign is not None and campaign not in there:
-        raise StoreError(f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(there) or 'none'}")
-    named = sorted((store.parent / CHAMPIONS).glob("[!.]*.json"))
-    found = Layout(champions=[path for path in named if campaign in (None, path.stem)])
-    for name in there if campaign is None else [campaign]:
+    """The contents for one campaign or for all. Raises `StoreError` for an unknown campaign."""
+    campaigns = sorted(path.name for path in store.glob("[!.]*/") if path.name != TABLES)
+    if campaign is not None and campaign not in campaigns:
+        raise StoreError(f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(campaigns) or 'none'}")
+    champions = sorted((store.parent / CHAMPIONS).glob("[!.]*.json"))
+    found = Layout(champions=[path for path in champions if campaign in (None, path.stem)])
+    for name in campaigns if campaign is None else [campaign]:
         for path in _walk(store / name):
             _sort_in(path, found)
     return found
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files below a folder; of a file, itself."""
+    """All files below a folder, or the file itself."""
     return [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file or below a folder."""
+    """Bytes of a file or of all files below a folder."""
     return sum(file.stat().st_size for file in files_of(path))
 
 
 def pointed_to(store: Path, pointer: Path) -> str:
-    """The address a `current` file names, whether something lies there or not."""
-    named = pointer.read_text(encoding="utf-8").strip()
-    return f"{pointer.parent.relative_to(store).as_posix()}/{named}"
+    """The address in a `current` file, whether it exists or not."""
+    name = pointer.read_text(encoding="utf-8").strip()
+    return f"{pointer.parent.relative_to(store).as_posix()}/{name}"
 
 
-def crowned(champion: Path) -> list[Champion]:
-    """The champion in force and all that rollbacks lead back to. Raises `StoreError` for a file that cannot be
-    read."""
+def champions_in(champion: Path) -> list[Champion]:
+    """The current champion and all that rollbacks lead to. Raises `StoreError` for an unreadable file."""
     return chain(read(champion))
 
 
 def another_champion(champion: Path) -> str:
-    """What to do where the weights of the one in force are gone. Removing the file would help nobody: the next run
-    promotes on the decision that is in force."""
+    """What to do if the current champion's weights are gone. Removing the file would not help: the next run would
+    promote the same round again."""
     return (
-        f"`rft rollback {champion.stem}` goes back to the one before, `rft promote {champion.stem} --round N --force "
-        '--why "…"` makes another round champion'
+        f"`rft rollback {champion.stem}` returns to the previous champion, `rft promote {champion.stem} --round N "
+        '--force --why "…"` promotes another round'
     )
 
 
 def is_record(store: Path, address: str) -> bool:
-    """Whether a record's folder with its record.json lies at an address."""
+    """Whether there is a record at an address."""
     _, _, name = address.rpartition("/")
     return _FINGERPRINT.fullmatch(name) is not None and (store / address / RECORD).is_file()
 
@@ -93,34 +92,34 @@ class KeepLine:
     number: int
     line: str
     records: list[Record]
-    """Those it names."""
+    """The records it names."""
 
 
 def kept_by(store: Path, records: Iterable[Record]) -> list[KeepLine]:
-    """The lines of keep.txt, and which of the records each names: by address, Dagster run or MLflow run."""
+    """The lines of keep.txt with the records that each names, by address, Dagster run or MLflow run."""
     path = store / KEEP
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     by_name: dict[str | None, list[Record]] = {}
     for record in records:
         for name in {record.address, record.dagster_run_id, record.mlflow_run_id}:
             by_name.setdefault(name, []).append(record)
-    named = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, start=1))
-    return [KeepLine(number, line, by_name.get(line, [])) for number, line in named if line]
+    numbered = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, start=1))
+    return [KeepLine(number, line, by_name.get(line, [])) for number, line in numbered if line]
 
 
 def key_of(store: Path, path: Path) -> str:
-    """The key of the stage in whose folder a path lies."""
+    """The key of the stage whose folder contains a path."""
     return path.parent.relative_to(store).as_posix()
 
 
 def being_made(records: RecordStore, there: Layout) -> list[str]:
-    """The keys of the stages that a process holds right now."""
+    """The keys of the stages that a process is running now."""
     with records.holding_idle(key_of(records.root, lock) for lock in there.locks) as busy:
         return busy
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything below a campaign's folder, but nothing within records and work folders."""
+    """Everything below a campaign's folder, except the contents of records and work folders."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             yield Path(entry.path)

@@ -18,7 +18,7 @@ from rft_pipeline.pipeline.plan import settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, champions
-from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, crowned, is_record, kept_by, pointed_to
+from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, champions_in, is_record, kept_by, pointed_to
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
     records = RecordStore(home.store)
     roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
     for champion in there.champions:
-        for place, each in enumerate(crowned(champion)):
+        for place, each in enumerate(champions_in(champion)):
             if place == 0 and not is_record(home.store, each.record):
                 raise StoreError(
                     f"{champion}: names {each.record}, the champion in force, which does not exist: "

@@ -1,7 +1,7 @@
-"""Re-reads a store and says what is missing or altered; changes nothing.
+"""Re-reads a store and reports what is missing or changed; it changes nothing.
 
-A record's files are held against the sha256 its record.json gives, its payload against its fingerprint. record.json
-itself has no hash: its content hash is held against what the records made from it say they read.
+A record's files are checked against the sha256 in its record.json, its payload against its fingerprint. record.json
+itself has no hash: its content hash is checked against the inputs of the records made from it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from rft_pipeline.upkeep.layout import (
     Layout,
     another_champion,
     being_made,
-    crowned,
+    champions_in,
     files_of,
     is_record,
     kept_by,
@@ -36,7 +36,7 @@ from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_finding
 
 @dataclass(frozen=True)
 class Verified:
-    """What was looked at, and what is wrong with it."""
+    """The findings, and how much was checked."""
 
     findings: list[Finding]
     records: int
@@ -88,13 +88,13 @@ def look_findings(home: Path, campaign: str | None) -> list[Finding]:
         try:
             looks.read(home, path.stem)
         except StoreError as unreadable:
-            do = "restore it from a backup; without the file the error budget of promotions starts anew"
+            do = "restore it from a backup; without the file the error budget of promotions starts again"
             findings.append(error(path.parent, path.name, f"cannot be read: {unreadable.__cause__}", do))
     return findings
 
 
 def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], Record | None]:
-    """What is wrong within a record's folder, and the record where its record.json can be read."""
+    """What is wrong in a record's folder, and the record if its record.json can be read."""
     if not (folder / RECORD).is_file():
         return [error(folder, RECORD, "is missing")], None
     try:
@@ -103,24 +103,24 @@ def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], 
         return [error(folder, RECORD, f"cannot be read: {unreadable.__cause__}")], None
     findings = []
     if record.address != folder.relative_to(records.root).as_posix():
-        findings.append(error(folder, RECORD, f"says that it is {record.address}, which it is not"))
+        findings.append(error(folder, RECORD, f"is the record of another address, {record.address}"))
     if (made_from := _hash(record)) != record.fingerprint:
         findings.append(error(folder, RECORD, f"its payload hashes to {made_from}, not to {record.fingerprint}"))
     for name, sha256 in record.files.items():
         findings += _file_findings(folder, name, sha256)
     for path in files_of(folder):
         if (name := path.relative_to(folder).as_posix()) != RECORD and name not in record.files:
-            findings.append(error(folder, name, "is no file of this record", "remove the file"))
+            findings.append(error(folder, name, "does not belong to this record", "remove the file"))
     return findings, record
 
 
 def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
-    """Records it was made from that are gone, or hold something else than what was read then."""
+    """Records it was made from that are gone or have other content than was read."""
     findings = []
     for role, address in record.upstream.items():
         if not is_record(records.root, address):
             what = f"was made from {role} {address}, which no longer exists"
-            findings.append(warning(record.folder, RECORD, what, "nothing: the result stands, its history is lost"))
+            findings.append(warning(record.folder, RECORD, what, "nothing: the result is valid, its history is lost"))
             continue
         try:
             above = records.read(records.root / address)
@@ -134,7 +134,7 @@ def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
 
 
 def pointer_findings(store: Path, there: Layout) -> list[Finding]:
-    """`current` that points to nothing, champions that are not there or hold other weights than were promoted."""
+    """`current` files that point to nothing, and champions that are gone or have other weights than were promoted."""
     findings = []
     for pointer in there.pointers:
         if not is_record(store, address := pointed_to(store, pointer)):
@@ -144,14 +144,14 @@ def pointer_findings(store: Path, there: Layout) -> list[Finding]:
         try:
             findings += _champion_findings(store, champion)
         except StoreError as unreadable:
-            do = "mend the file, or put it back from a backup"
+            do = "fix the file, or restore it from a backup"
             findings.append(error(champion.parent, champion.name, f"cannot be read: {unreadable}", do))
     return findings
 
 
 def _champion_findings(store: Path, champion: Path) -> Iterator[Finding]:
-    """An error for the champion in force; for those before it a warning: what is lost is the way back to them."""
-    for place, each in enumerate(crowned(champion)):
+    """An error for the current champion; a warning for earlier ones, to which a rollback is no longer possible."""
+    for place, each in enumerate(champions_in(champion)):
         if not is_record(store, each.record):
             what = f"names {each.record}, which does not exist"
         elif (found := RecordStore(store).read(store / each.record).content_hash) != each.content_hash:
@@ -161,7 +161,7 @@ def _champion_findings(store: Path, champion: Path) -> Iterator[Finding]:
         if place == 0:
             yield error(champion.parent, champion.name, what, another_champion(champion))
         else:
-            do = "nothing: it is not in force, and no rollback can go back to it"
+            do = "nothing: it is not the current champion, and a rollback to it is not possible"
             yield warning(champion.parent, champion.name, what, do)
 
 
@@ -174,11 +174,11 @@ def keep_findings(store: Path, read: list[Record]) -> list[Finding]:
 
 
 def leftover_findings(records: RecordStore, there: Layout) -> list[Finding]:
-    """What killed runs left; that of a stage being made right now is none."""
+    """Leftovers of killed runs; those of running stages do not count."""
     busy = being_made(records, there)
     dead = [path for path in there.leftovers if key_of(records.root, path) not in busy]
     what = "was left by a run that was killed"
-    resumable = "running the stage again goes on from it, and `rft gc --yes` removes it"
+    resumable = "running the stage again continues from it; `rft gc --yes` removes it"
     do = {path: resumable if path.name.startswith(TRAINING) else "`rft gc --yes` removes it" for path in dead}
     return [warning(path.parent, path.name, what, do[path]) for path in dead]
 

@@ -1,4 +1,4 @@
-"""Re-reads the cycles of retraining: the prompts that were drawn and what was new, against what cycle.json says."""
+"""Re-reads the retraining cycles: their drawn prompts and seen rows, against cycle.json."""
 
 import json
 from collections.abc import Iterator
@@ -8,25 +8,25 @@ from rft_pipeline.campaign.cycles import ANCHORS, CYCLE, PROMPTS, SEEN
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.upkeep.findings import Finding, error
 
-REDRAW = "restore the file from a backup, or remove the cycle's folder: what was new to it is new to the next cycle"
+REDRAW = "restore the file from a backup, or remove the cycle's folder: the next cycle draws its new prompts again"
 
 
 def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[Finding]:
     """What is wrong with the cycles of one campaign or of all; `cycles` is their folder in the home."""
     for folder in sorted(cycles.glob(f"{campaign or '[!.]*'}/[!.]*/")):
         try:
-            told = json.loads((folder / CYCLE).read_text(encoding="utf-8"))
-            prompts, seen = told["prompts_sha256"], told["seen"]
+            stored = json.loads((folder / CYCLE).read_text(encoding="utf-8"))
+            prompts, seen = stored["prompts_sha256"], stored["seen"]
         except (OSError, ValueError, TypeError, KeyError) as unreadable:
             yield error(folder, CYCLE, f"cannot be read: {unreadable!r}", REDRAW)
             continue
         written = [(PROMPTS, prompts, file_sha256), (SEEN, seen, _fingerprint)]
-        if (drift := told.get("drift")) is not None:
+        if (drift := stored.get("drift")) is not None:
             written.append((ANCHORS, drift["sha256"], file_sha256))
-        for name, was, found in written:
+        for name, expected, hash_of in written:
             if not (folder / name).is_file():
                 yield error(folder, name, "is missing", REDRAW)
-            elif found(folder / name) != was:
+            elif hash_of(folder / name) != expected:
                 yield error(folder, name, "was altered", REDRAW)
 
 

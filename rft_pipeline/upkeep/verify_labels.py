@@ -1,6 +1,6 @@
-"""Re-reads what was exported for people and what they said: exports that cannot be read, labels that belong to none.
+"""Re-reads the exports for people and their labels: unreadable exports, labels without an export.
 
-Nothing here can be made again, so nothing is advised to be removed.
+None of this can be made again, so no finding advises to remove anything.
 """
 
 from collections.abc import Iterable
@@ -12,15 +12,12 @@ from rft_pipeline.labels.exports import FOLDER, Export, export_at, rows_of
 from rft_pipeline.store import labels_table
 from rft_pipeline.upkeep.findings import Finding, error
 
-FROM_BACKUP = "restore the file from a backup: labels that were given for it cannot be placed without it"
+FROM_BACKUP = "restore the file from a backup: its labels cannot be used without it"
 IMPORT_AGAIN = "import the file that people filled in again: rft labels import"
 
 
 def label_findings(store: Path, campaign: str | None) -> list[Finding]:
-    """What is wrong with the exports of one campaign or of all, and with the labels of them.
-
-    Only for a table of labels that can be read.
-    """
+    """What is wrong with the exports of one campaign or of all, and with their labels. Only for a readable table."""
     found: list[Finding] = []
     exports: dict[str, Export] = {}
     unread: set[str] = set()
@@ -47,7 +44,7 @@ def _export_findings(path: Path, store: Path) -> tuple[list[Finding], Export | N
     except (ValueError, TypeError, KeyError, OSError) as unreadable:
         return [error(path.parent, path.name, f"cannot be read: {unreadable!r}", FROM_BACKUP)], None
     if (export.id, export.campaign) != (path.stem, path.parent.parent.name):
-        what = f"says that it is export {export.id} of {export.campaign}, which it is not"
+        what = f"is another export, {export.id} of {export.campaign}"
         return [error(path.parent, path.name, what, FROM_BACKUP)], None
     rows = path.with_suffix(".parquet")
     try:
@@ -55,19 +52,19 @@ def _export_findings(path: Path, store: Path) -> tuple[list[Finding], Export | N
     except (pl.exceptions.PolarsError, OSError) as unreadable:
         return [error(path.parent, rows.name, f"cannot be read: {unreadable}", FROM_BACKUP)], None
     if drawn != export.drawn:
-        return [error(path.parent, rows.name, f"holds {drawn} drawn rollouts, not {export.drawn}", FROM_BACKUP)], None
+        return [error(path.parent, rows.name, f"has {drawn} drawn rollouts, not {export.drawn}", FROM_BACKUP)], None
     return [], export
 
 
 def _wrong_labels(labels: pl.DataFrame, export: Export | None, store: Path) -> Iterable[tuple[str, int]]:
-    """What is wrong with the labels of one export, and with how many of them."""
+    """What is wrong with the labels of one export → the number of labels."""
     if export is None:
         return [("which does not exist", labels.height)]
     drawn = rows_of(export, store).filter(pl.col("place") >= 0).select("rollout_id")
     unknown = sorted(set(labels["criterion"]) - set(export.criteria))
     wrong = {
-        "are of rollouts that were not drawn": labels.join(drawn, on="rollout_id", how="anti").height,
-        f"are for criteria that were not asked: {', '.join(unknown)}": labels.filter(
+        "are for rollouts that were not drawn": labels.join(drawn, on="rollout_id", how="anti").height,
+        f"are for criteria that the export does not have: {', '.join(unknown)}": labels.filter(
             pl.col("criterion").is_in(unknown)
         ).height,
         "have values outside 0 to 1": labels.filter(~pl.col("value").is_between(0, 1)).height,

@@ -1,6 +1,6 @@
-"""Re-reads the row tables: files that are gone or cut short, keys that stand twice, rows that records were made from.
+"""Re-reads the row tables: missing or truncated files, duplicate keys, and rows of records that are missing.
 
-A table's files carry no hash: what can be read again counts as sound.
+A table's files have no hash: a readable file counts as correct.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from rft_pipeline.store.tables import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
 
 Track = Callable[[list[Path], str], Iterable[Path]]
-"""Yields the paths one by one while somebody watches; the text says what they are."""
+"""Yields the paths one by one and shows progress; the text names them."""
 
 
 def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
@@ -34,13 +34,13 @@ def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
 
 
 def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[Finding]:
-    """Records with rollouts or judgements that the tables no longer hold. Only for tables that can be read."""
+    """Records whose rollouts or judgements are missing in the tables. Only for readable tables."""
     by_folder = {record.folder: record for record in sound}
     by_address = {record.address: record for record in sound}
     findings = []
     for folder in track(list(by_folder), "rows of records"):
         for what, count in _lacking(store, by_folder[folder], by_address).items():
-            do = "nothing: the record stands; a stage that asks for these rows makes them again"
+            do = "nothing: the record is valid; a stage that needs these rows makes them again"
             findings.append(warning(folder, "", f"{count} of its {what} are not in the table", do))
     return findings
 
@@ -50,16 +50,16 @@ def _unreadable(table: Table, track: Track) -> list[Finding]:
     try:
         added = pl.DataFrame(DeltaTable(table.path).get_add_actions(flatten=True))
     except (DeltaError, OSError) as unreadable:
-        return [error(folder, "_delta_log", f"cannot be read: {unreadable}", _mend(table))]
+        return [error(folder, "_delta_log", f"cannot be read: {unreadable}", _fix(table))]
     sizes = {folder / unquote(path): size for path, size in added.select("path", "size_bytes").iter_rows()}
     findings = []
     for path in track(sorted(sizes), f"files of the table {folder.name}"):
         if what := _unsound(path, sizes[path]):
-            findings.append(error(folder, path.relative_to(folder).as_posix(), what, _mend(table)))
+            findings.append(error(folder, path.relative_to(folder).as_posix(), what, _fix(table)))
     return findings
 
 
-def _mend(table: Table) -> str:
+def _fix(table: Table) -> str:
     return REMOVE_LABELS if table.key == "label_id" else REMOVE_TABLE
 
 
@@ -80,11 +80,11 @@ def _doubled(table: Table) -> list[Finding]:
     doubled = table.doubled()
     if doubled.is_empty():
         return []
-    what = f"{doubled.height} keys stand there more than once, e.g. {doubled[table.key].sort()[0]}"
+    what = f"{doubled.height} keys have several rows, e.g. {doubled[table.key].sort()[0]}"
     do = (
         "import the labels again: rft labels import"
         if table.key == "label_id"
-        else "`rft gc --yes` keeps one row of each"
+        else "`rft gc --yes` keeps one row per key"
     )
     return [error(Path(table.path), table.key, what, do)]
 
@@ -95,10 +95,10 @@ def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str,
     if rollouts.height and (count := rollouts_table(store).missing(rollouts).height):
         found["rollouts"] = count
     table, lacking = judgements_table(store), 0
-    for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, sound.get):
+    for key, subjects in STAGES[record.payload["stage"]].judgements_in(record, sound.get):
         if subjects is not None:
-            have = table.rows(*judged_by(*asked)).select("subject").collect()
-            lacking += subjects.join(have, on="subject", how="anti").height
+            stored = table.rows(*judged_by(*key)).select("subject").collect()
+            lacking += subjects.join(stored, on="subject", how="anti").height
     if lacking:
         found["judgements"] = lacking
     return found

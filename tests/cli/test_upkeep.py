@@ -38,7 +38,7 @@ def test_the_command_says_what_it_would_free_and_frees_it(rft: Rft, finished_cop
     dry = rft("gc")
     head, line, total, last = dry.out.splitlines()
     assert (dry.code, head.split()) == (0, ["what", "count", "bytes"])
-    assert line.strip().split("  ")[0] == "records that nothing reaches"
+    assert line.strip().split("  ")[0] == "unneeded records"
     assert line.split()[-4:] == ["1", "records", "1.5", "kB"]
     assert total.split() == ["total", "1.5", "kB"]
     assert last.startswith("nothing was deleted; `rft gc --yes` deletes it.")

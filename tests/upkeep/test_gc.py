@@ -25,7 +25,7 @@ from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
 from tests.upkeep.small import collected, counts, crown, older, said, skipped, stored, tree
 
-RECORDS = "records that nothing reaches"
+RECORDS = "unneeded records"
 
 
 def keys(table: Table) -> list[str]:
@@ -104,7 +104,7 @@ def test_rows_of_freed_records_leave_the_tables_and_no_others(edited: Edited) ->
     }
     for name in ("rollouts", "judgements"):
         assert set(left[name]) < set(edited.rows[name])
-        assert found[f"{name} that no record holds"] == len(edited.rows[name]) - len(left[name])
+        assert found[f"{name} that no record needs"] == len(edited.rows[name]) - len(left[name])
 
 
 def test_after_gc_the_plan_skips_what_it_skipped_before(edited: Edited) -> None:
@@ -129,7 +129,7 @@ def test_a_dry_run_changes_nothing(finished_copy: Path) -> None:
     older("round_1/checkpoints", seed=1)
     shutil.rmtree(Home.find().store / "tiny" / "round_2")
     before = tree(Home.find().root)
-    assert {*counts(collected(yes=False))} == {RECORDS, "rollouts that no record holds"}
+    assert {*counts(collected(yes=False))} == {RECORDS, "rollouts that no record needs"}
     assert tree(Home.find().root) == before
 
 
@@ -269,7 +269,7 @@ def test_tables_end_with_one_file_a_part_and_every_row_once(finished_copy: Path)
     table = judgements_table(store)
     table.append(table.rows().head(3).collect())
     before = table.rows().sort("judgement_id").collect()
-    assert counts(collected(yes=True)) == {"judgements that stand there twice": 3}
+    assert counts(collected(yes=True)) == {"duplicate judgements": 3}
     assert keys(table) == before["judgement_id"].to_list()
     assert table.rows().sort("judgement_id").collect().equals(before)
     assert len(DeltaTable(table.path).file_uris()) == 4  # one a criterion
@@ -289,7 +289,7 @@ def test_files_that_left_a_table_stay_an_hour_for_whoever_reads_them(finished_co
     two_hours_ago = time.time() - 7200
     os.utime(stray, (two_hours_ago, two_hours_ago))
     found = collected(yes=True)
-    assert (counts(found), found.bytes) == ({"files of rollouts out of use for 1 h": 1}, 1000)
+    assert (counts(found), found.bytes) == ({"files of rollouts unused for 1 h": 1}, 1000)
     assert not stray.exists()
     assert begun.collect().height == len(keys(table))
 

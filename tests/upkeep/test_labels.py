@@ -47,8 +47,8 @@ def test_labels_of_no_export_no_rollout_and_no_criterion_are_found(export: Expor
     ]
     table.append(rows.clear().extend(type(rows)(strays, schema=rows.schema)))
     assert [what for level, place, what in said() if (level, place) == ("error", "tables/labels")] == [
-        f"1 labels of export {export.id} are of rollouts that were not drawn",
-        f"1 labels of export {export.id} are for criteria that were not asked: brief",
+        f"1 labels of export {export.id} are for rollouts that were not drawn",
+        f"1 labels of export {export.id} are for criteria that the export does not have: brief",
         f"1 labels of export {export.id} have values outside 0 to 1",
         "1 labels of export gone which does not exist",
     ]

@@ -47,7 +47,7 @@ def test_a_file_that_is_gone_and_one_too_many_are_found(finished_copy: Path) -> 
     (record.folder / "notes.txt").write_text("mine", encoding="utf-8")
     assert said() == [
         ("error", f"{record.address}/report.json", "is missing"),
-        ("error", f"{record.address}/notes.txt", "is no file of this record"),
+        ("error", f"{record.address}/notes.txt", "does not belong to this record"),
     ]
 
 
@@ -88,7 +88,7 @@ def test_a_record_in_anothers_place_is_found(finished_copy: Path) -> None:
     first, second = stored("round_1/rollouts"), stored("round_2/rollouts")
     shutil.copytree(first.folder, second.folder.parent / first.fingerprint)
     place = f"{second.key}/{first.fingerprint}"
-    assert said() == [("error", f"{place}/{RECORD}", f"says that it is {first.address}, which it is not")]
+    assert said() == [("error", f"{place}/{RECORD}", f"is the record of another address, {first.address}")]
 
 
 def test_another_content_hash_than_was_read_is_a_warning(finished_copy: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_key_that_stands_twice_is_found(finished_copy: Path) -> None:
     table = rollouts_table(Home.find().store)
     table.append(table.rows().sort("rollout_id").head(1).collect())
     key = table.rows().collect()["rollout_id"].sort()[0]
-    assert said() == [("error", "tables/rollouts/rollout_id", f"1 keys stand there more than once, e.g. {key}")]
+    assert said() == [("error", "tables/rollouts/rollout_id", f"1 keys have several rows, e.g. {key}")]
 
 
 def test_a_table_with_a_damaged_file_is_found(finished_copy: Path) -> None:
