@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, plain
 
 
 class Level(IntEnum):
@@ -76,15 +76,7 @@ def as_plain(found: RoundAlarms) -> dict[str, Any]:
         "causes": list(found.causes),
         "reason": found.reason,
         "findings": [
-            {
-                "cause": each.cause,
-                "level": each.level.word,
-                "found": each.found.as_plain(),
-                "limit": each.limit,
-                "sentence": each.sentence,
-                "examples": list(each.examples),
-            }
-            for each in found.findings
+            {**plain(each), "level": each.level.word, "examples": list(each.examples)} for each in found.findings
         ],
     }
 

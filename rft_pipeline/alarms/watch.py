@@ -34,7 +34,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import reward_of
-from rft_pipeline.stats import Interval, clustered_mean, null_if_nan
+from rft_pipeline.stats import Interval, clustered_mean, plain
 from rft_pipeline.store import Record
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
@@ -210,20 +210,7 @@ def round_entry(
             {**each._asdict(), "examples": list(each.examples), "on_bad_anchors": effect_by_phrase.get(each.text)}
             for each in phrases
         ],
-        "anchors": {
-            each.criterion: {
-                "shift": each.shift.as_plain(),
-                "gap": each.gap.as_plain(),
-                "good": null_if_nan(each.good),
-                "bad": null_if_nan(each.bad),
-                "evidence": each.evidence,
-                "worse": each.worse,
-                "judge_changed": each.changed,
-                "looks": each.looks,
-            }
-            for each in drifted
-            if each.round == round_
-        },
+        "anchors": {each.criterion: plain(each) for each in drifted if each.round == round_},
     }
 
 

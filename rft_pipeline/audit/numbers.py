@@ -9,7 +9,7 @@ from rft_pipeline.audit import Agreement, Noise, People, Verdict
 from rft_pipeline.audit.criterion import CriterionAudit, FromPeople
 from rft_pipeline.audit.measurable import is_deterministic
 from rft_pipeline.rewards.group_noise import JudgeNoise
-from rft_pipeline.stats import null_if_nan
+from rft_pipeline.stats import null_if_nan, plain
 
 
 def as_plain(audited: CriterionAudit) -> dict[str, Any]:
@@ -33,13 +33,7 @@ def as_plain(audited: CriterionAudit) -> dict[str, Any]:
         "calibration": None if how is None else how.advised,
         "squash": None if how is None or how.squash is None or not squashes else how.squash.model_dump(mode="json"),
         "retest": _retest(audited),
-        "order": None
-        if audited.order is None
-        else {
-            "pairs": audited.order.pairs,
-            "flips": audited.order.flips.as_plain(),
-            "first": audited.order.first.as_plain(),
-        },
+        "order": plain(audited.order),
         **({} if audited.noise is None else {"noise": _noise(audited.noise)}),
         "not_measured": dict(audited.not_measured),
         "from_people": None if audited.from_people is None else _from_people(audited.from_people),
@@ -48,18 +42,13 @@ def as_plain(audited: CriterionAudit) -> dict[str, Any]:
 
 
 def _weighed(found: Verdict, measured: Agreement) -> dict[str, Any]:
-    return {
-        "power": found.power.value,
-        "weight": found.weight,
-        "good": measured.good,
-        "bad": measured.bad,
-        "youden_j": measured.at_cut.youden_j.as_plain(),
-        "true_positives": measured.at_cut.true_positives.as_plain(),
-        "false_positives": measured.at_cut.false_positives.as_plain(),
-        "auc": measured.auc.as_plain(),
-        "cohen_kappa": measured.cohen_kappa.as_plain(),
-        "within_prompt": measured.within_prompt.as_plain(),
-    }
+    return {"power": found.power.value, "weight": found.weight, **_measured(measured)}
+
+
+def _measured(found: Agreement) -> dict[str, Any]:
+    at_cut = {name: plain(getattr(found.at_cut, name)) for name in ("youden_j", "true_positives", "false_positives")}
+    others = {name: plain(getattr(found, name)) for name in ("good", "bad", "auc", "cohen_kappa", "within_prompt")}
+    return {**at_cut, **others}
 
 
 def _retest(audited: CriterionAudit) -> dict[str, Any] | None:
@@ -69,10 +58,7 @@ def _retest(audited: CriterionAudit) -> dict[str, Any] | None:
     deterministic = is_deterministic(audited.criterion)
     words = f"{found.replies} replies judged twice: mean difference {found.shift.mean:.4f}, max {found.largest:.4f}"
     return {
-        "replies": found.replies,
-        "shift": found.shift.as_plain(),
-        "largest": found.largest,
-        "crossed": found.crossed.as_plain(),
+        **plain(found),
         "deterministic": deterministic,
         "words": f"the judge does not sample; {words}, with another order of batches"
         if deterministic
@@ -85,9 +71,7 @@ def _noise(found: Noise) -> dict[str, Any]:
     bounds = "" if np.isnan(lower) else f" ({lower:.3f} to {upper:.3f})"
     of = f"{found.variance.mean**0.5:.3f}{bounds}, over {found.prompts} prompts"
     return {
-        "variance": found.variance.as_plain(),
-        "flips": found.flips,
-        "prompts": found.prompts,
+        **plain(found),
         "words": f"standard deviation {of}"
         if found.flips is None
         else f"{found.flips:.0%} of its verdicts are wrong, a standard deviation of {of}",
@@ -105,13 +89,7 @@ def _from_people(found: FromPeople) -> dict[str, Any]:
         "measured": found.measured,
         "fitted": found.fitted,
         "before": _weighed(found.before, found.before_agreement) | {"reason": found.before.reason},
-        "rollouts": {
-            "good": found.agreement.good,
-            "bad": found.agreement.bad,
-            "cohen_kappa": found.agreement.cohen_kappa.as_plain(),
-            "auc": found.agreement.auc.as_plain(),
-            "youden_j": found.agreement.at_cut.youden_j.as_plain(),
-        },
+        "rollouts": _measured(found.agreement),
         "people": None if found.people is None else _people(found.people),
     }
 

@@ -8,6 +8,7 @@ from rft_pipeline.stats.intervals import (
     null_if_nan,
     paired_bounds,
     paired_difference,
+    plain,
     repetition,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "null_if_nan",
     "paired_bounds",
     "paired_difference",
+    "plain",
     "repetition",
 ]

@@ -5,7 +5,7 @@ never the reply.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,13 @@ UNKNOWN = Interval(float("nan"))
 
 def null_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def plain(value: Any) -> Any:
+    """As JSON holds it: named tuples as objects, null where a number is NaN."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    return null_if_nan(value) if isinstance(value, float) else value
 
 
 def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: int, seed: int) -> Interval:

@@ -100,7 +100,7 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
 
 
 def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataFrame | None]:
-    """The judged subjects of each criterion and judge; None if a record's replies are gone, so that they are unknown."""
+    """The judged subjects of each criterion and judge; None if a record's replies are gone, so they are unknown."""
     needed: dict[JudgementKey, pl.DataFrame | None] = {}
     for record in staying:
         for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, RecordStore(store).at):
