@@ -1,7 +1,6 @@
-"""Statistics of an evaluation: intervals that respect prompts, and two measures of monotony.
+"""Statistics of an evaluation: intervals clustered by prompt, and two measures of diversity.
 
-Axes: N values, K clusters, R resamples. Replies to one prompt resemble each other, so what is resampled is the prompt,
-never the reply.
+Axes: N values, K clusters, R resamples. Replies to one prompt are similar, so prompts are resampled, never replies.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,14 +47,14 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: in
     """Mean of N values with a percentile bootstrap interval over their K clusters (Field and Welsh 2007).
 
     Whole clusters are drawn with replacement, and each resample's mean is the ratio of its sum to its count, so
-    clusters may differ in size. NaN values are left out. One cluster gives its mean and NaN bounds: nothing tells how
-    another would differ. No values give NaN throughout. Below some 20 clusters the interval is a little too narrow.
-    Raises `ValueError` when the two differ in length.
+    clusters may differ in size. NaN values are left out. One cluster gives its mean with NaN bounds; no values give
+    NaN. With fewer than about 20 clusters the interval is slightly too narrow. Raises `ValueError` if the lengths
+    differ.
     """
     value_N = np.asarray(values, dtype=np.float64)
     cluster_N = np.asarray(clusters)
     if value_N.shape != cluster_N.shape:
-        raise ValueError(f"{value_N.size} values and {cluster_N.size} clusters: one cluster a value is needed")
+        raise ValueError(f"{value_N.size} values and {cluster_N.size} clusters: each value needs one cluster")
     present_N = ~np.isnan(value_N)
     _, index_N = np.unique(cluster_N[present_N], return_inverse=True)
     sum_K = np.bincount(index_N, weights=value_N[present_N])
@@ -65,27 +64,22 @@ def clustered_mean(values: npt.ArrayLike, clusters: npt.ArrayLike, resamples: in
 def paired_difference(
     a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, float], resamples: int, seed: int
 ) -> Interval:
-    """Mean of a minus b over the clusters that both have, each cluster given by its mean; bootstrapped over clusters.
+    """Mean of a minus b over the clusters in both, each given by its mean; bootstrapped over clusters.
 
     Clusters missing or NaN on one side are left out. Edge cases as in `clustered_mean`.
     """
-    shared = [cluster for cluster in a_by_cluster if cluster in b_by_cluster]
-    difference_K = np.array([a_by_cluster[cluster] - b_by_cluster[cluster] for cluster in shared], dtype=np.float64)
-    difference_K = difference_K[~np.isnan(difference_K)]
+    difference_K = _differences(a_by_cluster, b_by_cluster)
     return _bootstrap(difference_K, np.ones_like(difference_K), resamples, seed)
 
 
 def paired_bounds(a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, float], error: float) -> Interval:
-    """Mean of a minus b as in `paired_difference`, with Student's t bounds; each is wrong with a chance of `error`.
+    """Mean of a minus b as in `paired_difference`, with Student's t bounds, each wrong with probability `error`.
 
-    For errors that a bootstrap cannot resolve: 2000 resamples tell nothing of a chance of 0.0001. As in
-    `paired_difference`, one cluster gives NaN bounds and none NaN throughout.
+    For errors that a bootstrap cannot resolve: 2000 resamples say nothing about a probability of 0.0001.
     """
     from scipy.stats import t
 
-    shared = [cluster for cluster in a_by_cluster if cluster in b_by_cluster]
-    difference_K = np.array([a_by_cluster[cluster] - b_by_cluster[cluster] for cluster in shared], dtype=np.float64)
-    difference_K = difference_K[~np.isnan(difference_K)]
+    difference_K = _differences(a_by_cluster, b_by_cluster)
     clusters = len(difference_K)
     mean = float(difference_K.mean()) if clusters else float("nan")
     if clusters < 2:
@@ -95,18 +89,24 @@ def paired_bounds(a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, 
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Distinct n-grams of words as a share of all n-grams in `texts` together, in (0, 1]; NaN when there are none.
+    """Distinct n-grams of words as a share of all n-grams in `texts`, in (0, 1]; NaN without n-grams.
 
-    After Li et al. 2016 (arXiv 1510.03055). Falls as the amount of text grows: compare sets of like size.
+    After Li et al. 2016 (arXiv 1510.03055). Falls with the amount of text: compare sets of equal size.
     """
     grams = [gram for text in texts for gram in _ngrams(text, n)]
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
 def repetition(text: str, n: int = 3) -> float:
-    """Share of the n-grams of words in `text` that repeat an earlier one, in [0, 1); 0 for a text too short for one."""
+    """Share of the n-grams of words in `text` that repeat an earlier one, in [0, 1); 0 without n-grams."""
     grams = list(_ngrams(text, n))
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _differences(a_by_cluster: Mapping[str, float], b_by_cluster: Mapping[str, float]) -> np.ndarray:
+    shared = [cluster for cluster in a_by_cluster if cluster in b_by_cluster]
+    difference_K = np.array([a_by_cluster[cluster] - b_by_cluster[cluster] for cluster in shared], dtype=np.float64)
+    return np.asarray(difference_K[~np.isnan(difference_K)])
 
 
 def _bootstrap(sum_K: np.ndarray, count_K: np.ndarray, resamples: int, seed: int) -> Interval:
@@ -123,5 +123,5 @@ def _bootstrap(sum_K: np.ndarray, count_K: np.ndarray, resamples: int, seed: int
 
 
 def _ngrams(text: str, n: int) -> Iterator[tuple[str, ...]]:
-    said = words(text.lower())
-    return zip(*(said[start:] for start in range(n)), strict=False)
+    tokens = words(text.lower())
+    return zip(*(tokens[start:] for start in range(n)), strict=False)
