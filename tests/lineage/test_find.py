@@ -69,7 +69,7 @@ def test_an_id_of_nothing_has_no_near_names(finished_home: Path) -> None:
 
 
 def test_an_empty_store_says_so(store: Store) -> None:
-    with pytest.raises(StoreError, match="holds no records; run a campaign"):
+    with pytest.raises(StoreError, match="has no records; run a campaign"):
         trace(store.home, "a/policy")
 
 

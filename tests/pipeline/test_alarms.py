@@ -139,7 +139,7 @@ def test_phrases_of_a_round_are_tried_on_bad_anchors(watched: Path, monkeypatch:
     effect = phrase["on_bad_anchors"]
     assert effect["anchors"] == 8
     assert effect["shift"]["lower95"] <= effect["shift"]["mean"]
-    assert any("Put into 8 bad anchors it adds" in each["sentence"] for each in said["findings"])
+    assert any("Inserted into 8 bad anchors, it adds" in each["sentence"] for each in said["findings"])
 
 
 def test_what_only_watches_trains_nothing(watched: Path) -> None:

@@ -245,7 +245,7 @@ def test_a_judge_is_asked_twice_and_the_second_answers_are_kept(audited: Path) -
     record = run(audited, AUDIT)["judge_audit"]
     found = verdicts(record)["kind"]["retest"]
     assert (found["replies"], found["largest"], found["crossed"]["mean"], found["deterministic"]) == (6, 0, 0, False)
-    assert "anchors do not say who wrote" in verdicts(record)["kind"]["not_measured"]["own_family"]
+    assert "anchors do not say which model wrote" in verdicts(record)["kind"]["not_measured"]["own_family"]
     assert sum(counts(collected(yes=False)).values()) == 0
 
 

@@ -126,7 +126,7 @@ def test_the_report_shows_the_judge_people_and_both(labelled: Path) -> None:
     assert people["polite"]["human"]["mean"] == pytest.approx(31 / 32)
     judged = pl.concat([rows_of(found) for found in judge_scores()]).filter(criterion="polite")
     assert people["polite"]["judge"]["mean"] == pytest.approx(judged["score"].mean())
-    assert "The judge and people" in record.path("report.html").read_text(encoding="utf-8")
+    assert "Judge and people" in record.path("report.html").read_text(encoding="utf-8")
 
 
 def judge_scores() -> list[Record]:
