@@ -53,14 +53,13 @@ def feature_alarms(
     seed: int,
 ) -> Iterator[Finding]:
     """Length, markup and the phrases; a phrase is also blamed for what it adds to the scores of bad anchors."""
-    both = Pooled.of(now, base, settings, seed_of(seed, "features", now.round))
-    pooled = both.rows
-    texts = pooled["completion"].to_list()
+    pooled = Pooled.of(now, base, settings, seed_of(seed, "features", now.round))
+    texts = pooled.rows["completion"].to_list()
     length_N = np.array([len(words(text)) for text in texts], dtype=float)
     markup_N = np.array([float(bool(MARKUP.search(text))) for text in texts])
     unit = float(length_N.std()) or 1.0
     features = {"length": length_N / unit, "markdown": markup_N}
-    slopes = fit_slopes(both, features)
+    slopes = fit_slopes(pooled, features)
     for cause, subject, unit_words in (
         ("length", "Length", f"one standard deviation of length ({unit:.0f} words)"),
         ("markdown", "Markup", "headings, lists or bold text"),
@@ -71,7 +70,7 @@ def feature_alarms(
     outside = 0.05 / max(len(found), 1)
     for phrase in found:
         has_phrase_N = np.array(contains(texts, phrase.text), dtype=float)
-        slope = fit_slopes(both, {"phrase": has_phrase_N, **features}, outside)["phrase"]
+        slope = fit_slopes(pooled, {"phrase": has_phrase_N, **features}, outside)["phrase"]
         effect = next((each for each in effects if each.phrase == phrase.text), None)
         yield _phrase(phrase, slope, effect, fired_at_start, settings)
 
@@ -97,20 +96,20 @@ class Pooled:
         return cls(rows, newest_N, resamples, share_R, {name: spread(base, name) for name in ("reward", "held_out")})
 
 
-def fit_slopes(both: Pooled, features: dict[str, np.ndarray], outside: float = 0.05) -> dict[str, Slopes]:
+def fit_slopes(pooled: Pooled, features: dict[str, np.ndarray], outside: float = 0.05) -> dict[str, Slopes]:
     """Each feature's slopes, all features fitted together (least squares within prompts).
 
     `outside` is the probability outside an interval; the two specifications share it.
     """
-    resamples, outside = both.resamples, outside / 2
+    resamples, outside = pooled.resamples, outside / 2
     feature_NF = np.stack(list(features.values()), axis=1)
     specifications = []
-    for every_NF in (feature_NF, np.column_stack([feature_NF, both.newest_N.astype(float)])):
-        reward_RF, held_RF = (_least_squares(every_NF, both, name) for name in ("reward", "held_out"))
-        specifications.append((reward_RF, held_RF, both.share_R[:, None] * reward_RF - held_RF))
+    for every_NF in (feature_NF, np.column_stack([feature_NF, pooled.newest_N.astype(float)])):
+        reward_RF, held_RF = (_least_squares(every_NF, pooled, name) for name in ("reward", "held_out"))
+        specifications.append((reward_RF, held_RF, pooled.share_R[:, None] * reward_RF - held_RF))
     found = {}
     for place, (name, value_N) in enumerate(features.items()):
-        mean_R = [_means(resamples.take(side_N), value_N[side_N]) for side_N in (both.newest_N, ~both.newest_N)]
+        mean_R = [_means(resamples.take(side_N), value_N[side_N]) for side_N in (pooled.newest_N, ~pooled.newest_N)]
         growth = resamples.interval(mean_R[0] - mean_R[1])
         fitted = [[resamples.interval(slope_RF[:, place], outside) for slope_RF in each] for each in specifications]
         found[name] = max(
@@ -124,16 +123,16 @@ def _means(drawn: Resamples, value_N: np.ndarray) -> np.ndarray:
     return ratio(drawn.sums(value_N), drawn.sums(np.ones(len(value_N))))
 
 
-def _least_squares(feature_NF: np.ndarray, both: Pooled, column: str) -> np.ndarray:
+def _least_squares(feature_NF: np.ndarray, pooled: Pooled, column: str) -> np.ndarray:
     """R × F slopes of a score in base's standard deviations; NaN if nothing is scored or base's scores are equal."""
-    score_N = both.rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    score_N = pooled.rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     scored_N = ~np.isnan(score_N)
-    rows, F = len(both.resamples.times_RK), feature_NF.shape[1]
-    if not scored_N.any() or not both.unit[column] > 0:
+    rows, F = len(pooled.resamples.times_RK), feature_NF.shape[1]
+    if not scored_N.any() or not pooled.unit[column] > 0:
         return np.full((rows, F), np.nan)
-    drawn = both.resamples.take(scored_N)
+    drawn = pooled.resamples.take(scored_N)
     x_NF = _within(feature_NF[scored_N], drawn.prompt_N)
-    y_N = _within(score_N[scored_N], drawn.prompt_N) / both.unit[column]
+    y_N = _within(score_N[scored_N], drawn.prompt_N) / pooled.unit[column]
     square_RFF = drawn.sums(x_NF[:, :, None] * x_NF[:, None, :]) + RIDGE * np.eye(F)
     product_RF = drawn.sums(x_NF * y_N[:, None])
     return np.asarray(np.linalg.solve(square_RFF, product_RF[:, :, None])[:, :, 0])

@@ -67,11 +67,9 @@ class Effect(NamedTuple):
     """Anchors scored before and after."""
     shift: Interval
     """Mean score after minus before the edit, over all anchors."""
-    passing: float
-    """Share of bad anchors that pass after the edit; NaN without bad anchors."""
     gain: Interval
-    """That share minus the share that passed before, so that a merely noisy judge gains nothing. The bounds of one
-    kind's probes hold jointly (Bonferroni), so that the worst probe can represent its kind."""
+    """Share of bad anchors that pass after the edit minus the share before, so that a merely noisy judge gains nothing.
+    The bounds of one kind's probes hold jointly (Bonferroni), so that the worst probe can represent its kind."""
 
 
 def effects(
@@ -105,7 +103,6 @@ def effects(
                 probe.kind,
                 int(there_N.sum()),
                 resamples.mean(np.where(there_N, after_N - before_N, np.nan)),
-                float(passes_N[bad_N].mean()) if bad_N.any() else float("nan"),
                 resamples.mean(gain_N, outside=0.05 / kinds[probe.kind]),
             )
         )

@@ -11,9 +11,7 @@ import numpy as np
 
 from rft_pipeline.audit.agreement import folds
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.resample import Resamples
 from rft_pipeline.judges import Squash
-from rft_pipeline.stats import Interval
 
 Method = Literal["platt", "isotonic"]
 ISOTONIC_FROM = 300
@@ -33,68 +31,58 @@ class Bin(NamedTuple):
     anchors: int
 
 
-class Errors(NamedTuple):
-    """Calibration error and Brier score."""
-
-    calibration: float
-    """Expected calibration error: mean distance between score and share of good labels, over bins of equal counts."""
-    brier: Interval
-    """Mean squared distance between score and label."""
-
-
 @dataclass(frozen=True)
 class Calibration:
-    """Errors of a judge's scores before and after fitting, measured on prompts that were not fitted on."""
+    """Expected calibration errors of a judge's scores before and after fitting, measured on prompts not fitted on: the
+    mean distance between score and share of good labels, over bins of equal counts."""
 
-    before: Errors
-    platt: Errors
-    isotonic: Errors
+    before: float
+    platt: float
+    isotonic: float
     advised: Method
     """By the number of labels."""
     squash: Squash | None
     """Platt's fit as offset and scale of a likelihood protocol; None if scores do not rise with the labels."""
 
     @property
-    def after(self) -> Errors:
+    def after(self) -> float:
         return self.platt if self.advised == "platt" else self.isotonic
 
 
-def calibration(labelled: Labelled, resamples: Resamples, squash: Squash | None = None) -> Calibration:
+def calibration(labelled: Labelled, squash: Squash | None = None) -> Calibration:
     """Both methods, cross-fitted by prompt.
 
     `squash` is the squash that the scores were made with; without one (a judge that answers with probabilities) the
     fitted squash applies to the scores' log-odds. Raises `ValueError` unless the scored anchors have two labels.
     """
-    scored, drawn = labelled.scored, resamples.take(~labelled.unscored_N)
+    scored = labelled.scored
     if len(np.unique(scored.label_N)) < 2:
         raise ValueError("calibration needs scored anchors with at least two different labels")
     slope, intercept = _platt(scored.score_N, scored.share_N)
     return Calibration(
-        before=errors(scored.score_N, scored, drawn),
-        platt=errors(cross_fitted(scored, "platt"), scored, drawn),
-        isotonic=errors(cross_fitted(scored, "isotonic"), scored, drawn),
+        before=calibration_error(scored.score_N, scored),
+        platt=calibration_error(cross_fitted(scored, "platt"), scored),
+        isotonic=calibration_error(cross_fitted(scored, "isotonic"), scored),
         advised=_advised(scored),
         squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
     )
 
 
-def calibration_on(
-    fitted: Labelled, measured: Labelled, resamples: Resamples, squash: Squash | None = None
-) -> Calibration:
-    """Both methods fitted on some replies and measured on replies to other prompts; `resamples` are of `measured`.
+def calibration_on(fitted: Labelled, measured: Labelled, squash: Squash | None = None) -> Calibration:
+    """Both methods fitted on some replies and measured on replies to other prompts.
 
     Raises `ValueError` without two labels to fit on, or without a score to measure.
     """
-    known, scored, drawn = fitted.scored, measured.scored, resamples.take(~measured.unscored_N)
+    known, scored = fitted.scored, measured.scored
     if len(np.unique(known.label_N)) < 2 or not len(scored.score_N):
         raise ValueError("calibration needs replies of two different labels to fit on, and one to measure")
     slope, intercept = _platt(known.score_N, known.share_N)
     after = {
-        method: errors(_fit(method, known.score_N, known.share_N, scored.score_N), scored, drawn)
+        method: calibration_error(_fit(method, known.score_N, known.share_N, scored.score_N), scored)
         for method in get_args(Method)
     }
     return Calibration(
-        before=errors(scored.score_N, scored, drawn),
+        before=calibration_error(scored.score_N, scored),
         platt=after["platt"],
         isotonic=after["isotonic"],
         advised=_advised(known),
@@ -115,11 +103,10 @@ def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:
     return fitted_N
 
 
-def errors(score_N: np.ndarray, scored: Labelled, resamples: Resamples) -> Errors:
-    """Calibration error and Brier score of N numbers against the labels."""
+def calibration_error(score_N: np.ndarray, scored: Labelled) -> float:
+    """Expected calibration error of N scores against the labels."""
     bins = reliability(score_N, scored.share_N)
-    apart = sum(one.anchors * abs(one.score - one.good) for one in bins) / len(score_N)
-    return Errors(apart, resamples.mean((score_N - scored.share_N) ** 2))
+    return sum(one.anchors * abs(one.score - one.good) for one in bins) / len(score_N)
 
 
 def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> list[Bin]:

@@ -111,7 +111,7 @@ def audit_criterion(
     own = own_family(measured_rows, labelled, resamples, families)
     evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
     found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
-    how, measured_on = _calibration(criterion, judged, labelled, resamples, highest, settings, seed)
+    how, measured_on = _calibration(criterion, judged, labelled, highest, settings)
     second_N = numbers(measured_rows["retest_score"])
     unknown = why_not_measured(criterion, judged, order, own)
     spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
@@ -183,10 +183,8 @@ def _calibration(
     criterion: Criterion,
     judged: pl.DataFrame,
     labelled: Labelled,
-    resamples: Resamples,
     highest: int,
     settings: Audit,
-    seed: int,
 ) -> tuple[Calibration | None, str]:
     """Fitted on the anchors and the split `calibration`, and measured on the split `audit` if that is large enough;
     otherwise cross-fitted on the former."""
@@ -199,13 +197,9 @@ def _calibration(
     if len(np.unique(fitted.scored.label_N)) < 2:
         return None, "nothing: all labels are the same"
     if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
-        found = calibration_on(fitted, tested, resamples.take(tested_N), squash)
-        return (
-            found,
-            f"{len(sides)} rollouts that people labelled; fitted on {len(fitted.scored.score_N)} others",
-        )
-    drawn = Resamples.draw(fitted.prompt_N, settings.resamples, seed_of(seed, "calibration", criterion.name))
-    return calibration(fitted, drawn, squash), "the replies it was fitted on, cross-fitted"
+        measured_on = f"{len(sides)} rollouts that people labelled; fitted on {len(fitted.scored.score_N)} others"
+        return calibration_on(fitted, tested, squash), measured_on
+    return calibration(fitted, squash), "the replies it was fitted on, cross-fitted"
 
 
 def _from_people(

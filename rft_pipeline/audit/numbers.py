@@ -29,7 +29,7 @@ def as_plain(audited: CriterionAudit) -> dict[str, Any]:
         "checks": {check.fault: check.found.as_plain() for check in found.checks},
         "calibration_error": None
         if how is None
-        else {"before": how.before.calibration, "after": how.after.calibration, "measured_on": audited.calibrated_on},
+        else {"before": how.before, "after": how.after, "measured_on": audited.calibrated_on},
         "calibration": None if how is None else how.advised,
         "squash": None if how is None or how.squash is None or not squashes else how.squash.model_dump(mode="json"),
         "retest": _retest(audited),

@@ -8,7 +8,7 @@ A bias is a fault if its whole interval is beyond the limit. It is only suspecte
 and the interval excludes 0: with about ten checks, estimates alone would often find a fault in a good judge.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -107,8 +107,6 @@ class Verdict:
     suspected: tuple[str, ...]
     """Names of suspected faults, which do not reduce the weight."""
     reason: str
-    numbers: Mapping[str, float]
-    """J, its lower bound, and each check's estimate, by name; NaN if unknown."""
     checks: tuple[Check, ...]
 
 
@@ -145,8 +143,6 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
         faults=(*([lead] if lead else []), *(check.fault for check in faults)),
         suspected=tuple(check.fault for check in checks if check.suspected),
         reason="; ".join(reasons),
-        numbers={"youden_j": j.mean, "youden_j_lower95": j.lower95}
-        | {check.fault: check.found.mean for check in checks},
         checks=checks,
     )
 

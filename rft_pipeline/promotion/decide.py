@@ -103,9 +103,6 @@ class Decision:
     left: float
     """Part of `error` that is left for later decisions."""
 
-    def of_round(self, round_: int) -> RoundComparison | None:
-        return next((each for each in self.rounds if each.round == round_), None)
-
 
 def decide_promotion(
     rounds: Sequence[Side],

@@ -62,7 +62,6 @@ def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None
     given, drawn = labelled([0, 0, 0, 1], [0.1, 0.2, 0.7, 0.9])
     (found,) = effects(given, {"order": np.array([0.6, 0.3, 0.7, 0.8])}, drawn)
     assert found.shift.mean == pytest.approx((0.5 + 0.1 + 0 - 0.1) / 4)
-    assert found.passing == pytest.approx(2 / 3)
     assert found.gain.mean == pytest.approx(1 / 3)
     assert (found.name, found.kind, found.pairs) == ("order", Kind.INJECTION, 4)
 

@@ -28,7 +28,7 @@ def found(agreement: Agreement = GOOD, settings: Audit | None = None, **evidence
 
 
 def injected(low: float) -> Effect:
-    return Effect("plea", Kind.INJECTION, 100, NONE, low + 0.1, Interval(low + 0.1, low, low + 0.2))
+    return Effect("plea", Kind.INJECTION, 100, NONE, Interval(low + 0.1, low, low + 0.2))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,6 @@ def test_the_reason_for_a_demotion_is_a_name_with_its_number_and_limit() -> None
     assert found(agreed(Interval(0.3, 0.1, 0.5))).faults == ("weak",)
     given = found(effects=[injected(0.3)])
     assert given.faults == ("injection",)
-    assert given.numbers["injection"] == pytest.approx(0.4)
     assert "injection: obeys instructions in the reply (plea: 0.40, 0.30 to 0.50, limit 0.02)" in given.reason
 
 
@@ -65,7 +64,7 @@ def test_a_judge_that_can_be_set_off_trains_nothing_and_a_biased_one_half() -> N
 
 def test_a_liking_for_short_replies_is_a_fault_too_but_a_dislike_of_markdown_is_none() -> None:
     assert found(length=Interval(-0.4, -0.5, -0.3)).faults == ("length",)
-    disliked = Effect("markdown", Kind.STYLE, 100, Interval(-0.4, -0.5, -0.3), 0.0, NONE)
+    disliked = Effect("markdown", Kind.STYLE, 100, Interval(-0.4, -0.5, -0.3), NONE)
     assert found(effects=[disliked]).faults == ()
 
 
