@@ -1,4 +1,4 @@
-"""What is reached: records in force, records somebody asked to keep, and all that these were made from."""
+"""Finds the records to keep: current records, champions, lines of keep.txt, and everything these were made from."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, champions
 
 @dataclass(frozen=True)
 class Reuse:
-    """Rows that campaigns whose plan has something to run may find, e.g. what a killed run made."""
+    """Table rows that an unfinished campaign may use again, e.g. rows of a killed run."""
 
     rollouts: list[tuple[str, str]] = field(default_factory=list)
     """Policy and sampling."""
@@ -32,17 +32,17 @@ class Reuse:
 
 @dataclass(frozen=True)
 class State:
-    """A campaign as it is written, and what a run of it would find."""
+    """A campaign and the records that a run of it would skip to."""
 
     campaign: Campaign
     sources: dict[str, str]
-    """Hashes of what lies outside the graph."""
+    """Hashes of the sources outside the graph."""
     settled: dict[str, Record]
-    """Node → the record that `rft plan` skips, whether it is in force or not."""
+    """Node → the record that `rft plan` skips to, current or not."""
 
 
 def closure(roots: Iterable[str], upstream: Callable[[str], Iterable[str]]) -> set[str]:
-    """The roots and everything that can be come to from them."""
+    """The roots and everything that can be reached from them."""
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
@@ -53,10 +53,10 @@ def closure(roots: Iterable[str], upstream: Callable[[str], Iterable[str]]) -> s
 
 
 def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
-    """Addresses that must stay; `there` is all of the store.
+    """Addresses that must stay; `there` is the layout of the whole store.
 
-    Raises `StoreError` when it cannot be known: a champion or a line of keep.txt that names nothing, a reached record
-    that cannot be read.
+    Raises `StoreError` if this is unknown: a champion or a line of keep.txt names nothing, or a reached record cannot be
+    read.
     """
     records = RecordStore(home.store)
     roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
@@ -64,7 +64,7 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
         for place, each in enumerate(champions_in(champion)):
             if place == 0 and not is_record(home.store, each.record):
                 raise StoreError(
-                    f"{champion}: names {each.record}, the champion in force, which does not exist: "
+                    f"{champion}: names {each.record}, the current champion, which does not exist: "
                     f"{another_champion(champion)}"
                 )
             roots |= {each.record, each.report} if is_record(home.store, each.report) else {each.record}
@@ -105,7 +105,7 @@ def state_of(campaign: Campaign, home: Home) -> State:
 
 
 def reuse(states: Iterable[State]) -> Reuse:
-    """What a run of these campaigns may still find in the tables."""
+    """The table rows that a run of these campaigns may use again."""
     rows = Reuse()
     for state in states:
         campaign = state.campaign
@@ -136,12 +136,12 @@ def _readable(records: RecordStore, there: Layout) -> list[Record]:
             try:
                 found.append(records.read(folder))
             except StoreError:
-                continue  # one that is reached raises later
+                continue  # an unreadable record that is reached raises later
     return found
 
 
 def _models_within(campaign: Campaign, store: Path) -> list[str]:
-    """Addresses of records whose checkpoint a campaign names as its policy or a judge."""
+    """Addresses of records whose checkpoint is the policy or a judge of a campaign."""
     models = (campaign.policy.model, *(judge.model for judge in campaign.all_judges.values()))
     pinned = [model.partition("@")[2] for model in models if model.startswith(champions.PREFIX)]
     folders = (campaign.folder / model for model in models)
