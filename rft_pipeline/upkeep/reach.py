@@ -55,8 +55,8 @@ def closure(roots: Iterable[str], upstream: Callable[[str], Iterable[str]]) -> s
 def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
     """Addresses that must stay; `there` is the layout of the whole store.
 
-    Raises `StoreError` if this is unknown: a champion or a line of keep.txt names nothing, or a reached record cannot be
-    read.
+    Raises `StoreError` if this is unknown: a champion or a line of keep.txt names nothing, or a reached record cannot
+    be read.
     """
     records = RecordStore(home.store)
     roots = {pointed_to(home.store, pointer) for pointer in there.pointers}
