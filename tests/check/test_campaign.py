@@ -143,8 +143,8 @@ def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("sampling", "method", "warned"),
     [
-        ({"top_p": 0.9}, "grpo", "top_p 0.9 draws"),
-        ({"top_p": 0.9, "top_k": 40}, "grpo", "top_p 0.9, top_k 40 draws"),
+        ({"top_p": 0.9}, "grpo", "top_p 0.9 samples"),
+        ({"top_p": 0.9, "top_k": 40}, "grpo", "top_p 0.9, top_k 40 samples"),
         ({"top_k": 40}, "dpo", ""),
         ({"temperature": 0.7}, "grpo", ""),
     ],

@@ -68,7 +68,7 @@ def test_a_judge_that_says_0_or_1_is_measured_on_single_anchors(tmp_path: Path, 
 def test_a_judge_that_says_something_between_is_not(tmp_path: Path, judge: dict[str, Any]) -> None:
     folder = campaign(tmp_path, [{"name": "polite", "judge": judge}], anchors=SINGLE, settings=BY_GROUP)
     [error] = errors(folder)
-    assert "the most are 0, of polite" in error
+    assert "polite has the most, 0" in error
 
 
 def test_what_people_labelled_counts_beside_the_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,4 +84,4 @@ def test_what_people_labelled_counts_beside_the_anchors(tmp_path: Path, monkeypa
     assert not any("by_group" in each for each in check(folder).warnings)
     fitted = twice.with_columns(split=pl.lit("calibration"))
     monkeypatch.setattr(noise, "labels_of", lambda campaign, store: fitted)
-    assert "the most are 5, of polite" in errors(folder)[0]
+    assert "polite has the most, 5" in errors(folder)[0]

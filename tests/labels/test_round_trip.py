@@ -210,7 +210,7 @@ def test_before_a_round_or_an_export_there_is_one_message(tiny_campaign: Path, t
 
 def test_a_criterion_called_like_a_column_is_refused(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.0.name", "note")
-    with pytest.raises(ConfigError, match="has a column note of its own"):
+    with pytest.raises(ConfigError, match="already has a column note"):
         draw_export(load_campaign(finished_copy), Home.find(), 8)
 
 

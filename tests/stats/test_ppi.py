@@ -60,7 +60,7 @@ def test_an_unscored_rollout_counts_as_the_judges_mean() -> None:
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="must have the same length"):
         prediction_powered([0.1], [0.1, 0.2], [1, 1], ["a", "b"])
     with pytest.raises(ValueError, match=r"in \(0, 1\]"):
         prediction_powered([0.1], [0.1], [0], ["a"])
