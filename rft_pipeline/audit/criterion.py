@@ -39,7 +39,6 @@ from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import Interval
 
 EXAMPLES = 3
 """Number of largest errors shown per criterion."""

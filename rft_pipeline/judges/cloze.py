@@ -49,14 +49,14 @@ class ClozeJudge(LikelihoodSettings):
         for template in self.templates:
             if unknown := sorted(set(_SLOT.findall(template)) - {"prompt", "reply"}):
                 slots = ", ".join(f"{{{name}}}" for name in unknown)
-                yield f"template {template!r} holds {slots}, which nothing fills; allowed: {{prompt}}, {{reply}}"
+                yield f"template {template!r} has unknown slots {slots}; allowed: {{prompt}}, {{reply}}"
             if not template.partition("{reply}")[2].strip():
                 yield (
-                    f"template {template!r} ends with the reply, so the words would be read as its continuation; "
+                    f"template {template!r} ends with the reply, so the words would continue the reply; "
                     "add a sentence after it that one of the words completes"
                 )
             elif template != template.rstrip():
-                yield f"template {template!r} ends in white space; the words bring their own: remove it"
+                yield f"template {template!r} ends in white space; remove it, since the words start with a space"
 
     @model_validator(mode="after")
     def _templates_show_the_reply(self) -> Self:
