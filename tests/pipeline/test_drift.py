@@ -96,7 +96,7 @@ def test_a_held_out_judge_that_becomes_another_is_warned_of(tiny_campaign: Path,
     _, second = alarms_of(report)["verdicts"]
     (drift,) = [each for each in second["findings"] if each["cause"] == "judge_drift"]
     assert (drift["level"], second["moved_by"] != "judge") == ("warn", True)
-    assert drift["sentence"].startswith("Judge of warm: scores of the same anchors moved by")
+    assert drift["sentence"].startswith("Judge of warm: the scores of the same anchors moved by")
     assert second["anchors"]["warm"]["gap"]["mean"] is None
 
 
