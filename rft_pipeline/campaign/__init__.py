@@ -1,7 +1,7 @@
 """What a user configures: `campaign.yaml` and `rubric.yaml` as frozen models.
 
-Every model keeps identity apart from runtime. Identity settings change the result and enter fingerprints; what stands
-in a `runtime` block (batch sizes, devices, threads) never does.
+Each model separates identity from runtime. Identity settings change the result and enter fingerprints; settings in a
+`runtime` block (batch sizes, devices, threads) never do.
 """
 
 from rft_pipeline.campaign.alarms import Alarms

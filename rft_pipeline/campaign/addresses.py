@@ -1,8 +1,8 @@
-"""Which rollouts and judgements a round needs: known before any of them is made.
+"""The addresses of the rollouts and judgements of a round, known before any of them is made.
 
 Axes: P prompts, G rollouts a prompt.
-Identical completions of one prompt are one subject, judged once per criterion and judge, whatever round or campaign
-they come from.
+Identical completions of one prompt are one subject. It is judged once per criterion and judge, across all rounds and
+campaigns.
 """
 
 import json
@@ -21,45 +21,47 @@ from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.store.tables import judgement_id, rollout_id
 
 BY_RULE = "rule"
-"""The judge of a criterion that no model decides."""
+"""The judge id of a criterion that a rule scores."""
 REPLY = ("messages", "completion", "finish_reason", "fields")
 """The columns of a reply that its judges may see."""
 
 
 def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) -> pl.DataFrame:
-    """The prompts of a round: the `count` smallest of a seeded hash of each.
+    """The prompts of a round: those with the `count` smallest seeded hashes.
 
-    A prompt added or removed changes the choice by one prompt, never reshuffles it.
+    Adding or removing a prompt changes the choice by at most one prompt.
     """
-    ranks = [seed_of(seed, "round prompts", round_, prompt_id) for prompt_id in prompts["prompt_id"]]
+    return _smallest_hashes(prompts, count, seed, "round prompts", round_)
+
+
+def _smallest_hashes(prompts: pl.DataFrame, count: int, seed: int, *name: str | int) -> pl.DataFrame:
+    ranks = [seed_of(seed, *name, prompt_id) for prompt_id in prompts["prompt_id"]]
     ranked = prompts.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64))
     return ranked.sort("rank", "prompt_id").head(count).drop("rank")
 
 
 def kl_draw(campaign: Campaign, prompts: pl.DataFrame) -> tuple[pl.DataFrame, int, Sampling]:
-    """What a round's KL to base is estimated on: the held-out prompts, the replies to each, and how they are drawn.
+    """The sample for a round's KL to base: the held-out prompts, the number of replies to each, and their sampling.
 
-    The evaluation's own replies where they are drawn at temperature 1 without truncation, else one more reply to each
-    of `alarms.kl_prompts` prompts. No prompts where the KL is not watched.
+    These are the evaluation's own replies if it samples at temperature 1 without truncation. Otherwise it is one extra
+    reply to each of `alarms.kl_prompts` prompts. There are no prompts if the KL is not estimated.
     """
     how, alarms = campaign.evaluation, campaign.alarms
     if alarms is None or alarms.kl_prompts == 0 or campaign.policy.is_served:
         return prompts.clear(), 0, how.kl_sampling
     if how.sampling == how.kl_sampling:
         return prompts, how.samples_per_prompt, how.kl_sampling
-    ranks = [seed_of(campaign.seed, "KL prompts", prompt_id) for prompt_id in prompts["prompt_id"]]
-    ranked = prompts.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id")
-    return ranked.head(alarms.kl_prompts).drop("rank"), 1, how.kl_sampling
+    return _smallest_hashes(prompts, alarms.kl_prompts, campaign.seed, "KL prompts"), 1, how.kl_sampling
 
 
 def kl_sampling_of(settings: Mapping[str, Any]) -> str:
-    """The fingerprint of that sampling, from the settings of an eval report."""
+    """The fingerprint of the KL sampling, from the settings of an eval report."""
     drawn = Sampling(max_new_tokens=settings["sampling"]["max_new_tokens"])
     return sampling_of({**settings, "sampling": drawn.identity})
 
 
 def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int, system_in: SystemIn = "own_turn") -> str:
-    """What fixes a completion beside policy, prompt and index."""
+    """What determines a completion, together with policy, prompt and index."""
     return sampling_of({"sampling": sampling.identity, "system": system, "system_in": system_in, "seed": seed})
 
 
@@ -85,7 +87,7 @@ def rollout_addresses(prompts: pl.DataFrame, policy: str, sampling: str, group_s
 
 
 def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
-    """Rollouts beside their prompts' messages and fields, order kept."""
+    """Rollouts with the messages and fields of their prompts, in the same order."""
     return rollouts.join(
         prompts.select("prompt_id", "messages", "fields"), on="prompt_id", how="left", maintain_order="left"
     )
@@ -94,9 +96,9 @@ def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
 def judgement_addresses(
     rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """One row a rollout: rollout_id, subject, judgement_id, and its place in `views`.
+    """One row per rollout: rollout_id, subject, judgement_id, and its index in `views`.
 
-    `judges` holds the content hash of each judge's model, as `sources.source_hashes` names them.
+    `judges` holds the content hash of each judge's model, with the names of `sources.source_hashes`.
     """
     judge, name = judge_of(criterion, judges), criterion.fingerprint
     subjects = subjects_of(views, criterion.payload)
@@ -112,7 +114,7 @@ def judgement_addresses(
 
 
 def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
-    """Who decides a criterion: the content hash of the judge's model, of a panel one of all its judges, or `rule`."""
+    """The judge id of a criterion: the content hash of its model, one hash of all members of a panel, or `rule`."""
     if not criterion.judged:
         return BY_RULE
     if criterion.members:
@@ -121,15 +123,15 @@ def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
 
 
 def retest_judge_id(judge: str) -> str:
-    """Who decides when a judge is asked the same a second time: its answers stand beside the first ones."""
+    """The judge id for a second answer to the same question: it is stored separately from the first one."""
     return fingerprint([judge, "again"])
 
 
 def judges_for_alarms(campaign: Campaign, judges: Mapping[str, str], round_: int, checkpoint: str) -> dict[str, str]:
-    """The judges' hashes, other ones for those behind a server each time that a round is trained: nothing tells from
-    outside whether one is what it was, and so alarms ask it about the anchors again.
+    """The judges' hashes. A served judge gets a new hash each time a round is trained.
 
-    `checkpoint` is the content hash of the round's checkpoint: other rounds of the same number ask again as well.
+    A served model may change without notice, so alarms score the anchors again. `checkpoint` is the content hash of the
+    round's checkpoint: a retrained round scores them again too.
     """
     served = {judge_source(name) for name in campaign.served_judges}
     return {
@@ -139,17 +141,17 @@ def judges_for_alarms(campaign: Campaign, judges: Mapping[str, str], round_: int
 
 
 def judge_source(name: str) -> str:
-    """The name of a judge's model among the source hashes."""
+    """The key of a judge's model in the source hashes."""
     return DEFAULT_JUDGE if name == DEFAULT_JUDGE else f"judge.{name}"
 
 
 def judge_models(campaign: Campaign) -> dict[str, str]:
-    """The models of the judges that the rubric asks, by the names under which sources are hashed."""
+    """The models of the judges in use, by their keys in the source hashes."""
     return {judge_source(name): judge.model for name, judge in campaign.used_judges.items()}
 
 
 def with_answer_settings(campaign: Campaign, judges: Mapping[str, str]) -> dict[str, str]:
-    """What stands for each judge's model, together with the settings that change its answers."""
+    """The hash of each judge: of its model and of the settings that change its answers."""
     settings = {judge_source(name): judge.changes_answers for name, judge in campaign.used_judges.items()}
     return {
         name: fingerprint([content, settings[name]]) if settings.get(name) else content
@@ -158,9 +160,9 @@ def with_answer_settings(campaign: Campaign, judges: Mapping[str, str]) -> dict[
 
 
 def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> dict[str, str]:
-    """Who judges, as records hold it: `judge` for the campaign's judge, `judge.<criterion>` where another is asked.
+    """The judges as records store them: `judge` for the default judge, `judge.<criterion>` for any other.
 
-    Names of judges stand nowhere in it: a judge that is only renamed makes nothing again.
+    It does not contain the names of judges, so renaming a judge recomputes nothing.
     """
     found: dict[str, str] = {}
     for criterion in criteria:
@@ -173,14 +175,14 @@ def judge_inputs(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> di
 
 
 class JudgementKey(NamedTuple):
-    """A criterion and who decides it, as the judgements table spells them."""
+    """The criterion and judge columns of the judgements table."""
 
     criterion: str
     judge: str
 
 
 class JudgedCriterion(NamedTuple):
-    """A criterion as a record holds it: what was asked, and who answered."""
+    """A criterion with its judge, as a record stores them."""
 
     name: str
     payload: Mapping[str, Any]
@@ -192,27 +194,27 @@ class JudgedCriterion(NamedTuple):
 
 
 def judged_criteria(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[JudgedCriterion]:
-    """What these criteria ask; a panel's members after the panel."""
+    """These criteria with their judges; the members of a panel follow the panel."""
     every = [each for criterion in criteria for each in (criterion, *criterion.members)]
     return [JudgedCriterion(each.name, each.payload, judge_of(each, judges)) for each in every]
 
 
 def judged_criteria_in(payload: Mapping[str, Any]) -> list[JudgedCriterion]:
-    """What a record's judgements were asked, from the record's payload; a panel's members after the panel."""
+    """The criteria of a record with their judges; the members of a panel follow the panel."""
     inputs = payload["inputs"]
     found = []
     for name, criterion in payload["settings"]["criteria"].items():
         members = criterion["judge"].get("members", ())
-        for place, asked in enumerate((criterion, *members)):
-            full = f"{name}.{place}" if place else name
-            asks_model = PROTOCOLS[asked["judge"]["protocol"]].ENGINE is not None
+        for number, single in enumerate((criterion, *members)):
+            full = f"{name}.{number}" if number else name
+            asks_model = PROTOCOLS[single["judge"]["protocol"]].ENGINE is not None
             judge = inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, "") if asks_model else BY_RULE)
-            found.append(JudgedCriterion(full, asked, judge))
+            found.append(JudgedCriterion(full, single, judge))
     return found
 
 
 def as_rollout(row: dict[str, Any]) -> Rollout:
-    """A judge's view of a row with the columns completion, finish_reason, messages and fields (JSON)."""
+    """What a judge sees of a row with the columns completion, finish_reason, messages and fields (JSON)."""
     return Rollout(
         prompt=transcript(row["messages"]),
         completion=row["completion"],
@@ -223,7 +225,7 @@ def as_rollout(row: dict[str, Any]) -> Rollout:
 
 
 def transcript(messages: str) -> str:
-    """What was asked, as a judge reads it: the user's text, or the turns in order when there are several."""
+    """The prompt as a judge reads it: the user's text, or all turns in order if there are several."""
     turns = [turn for turn in json.loads(messages) if turn["role"] != "system"]
     if len(turns) == 1:
         return str(turns[0]["content"])
@@ -231,18 +233,18 @@ def transcript(messages: str) -> str:
 
 
 def own_system(messages: str) -> str:
-    """The system turns of a prompt itself, as one text; empty without one."""
+    """The prompt's own system turns as one text; empty if it has none."""
     return "\n\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] == "system")
 
 
 def readable_prompt(messages: str) -> str:
-    """A prompt as people read it: what was asked, after the prompt's own system turn where it has one."""
-    system, asked = own_system(messages), transcript(messages)
-    return f"system: {system}\n\n{asked}" if system else asked
+    """The prompt as people read it, with its own system turn in front."""
+    system, turns = own_system(messages), transcript(messages)
+    return f"system: {system}\n\n{turns}" if system else turns
 
 
 def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
-    """What a criterion's judge is shown of each rollout.
+    """The hash of what a criterion's judge sees of each rollout.
 
     Every judge sees the texts and the prompt's own system turn. A model also sees a good answer if the criterion says
     so. A protocol that sees all also sees how the reply ended and the prompt's fields. A protocol that compares also

@@ -1,4 +1,4 @@
-"""A campaign: everything about one use case that a user configures."""
+"""A campaign: all settings of one use case."""
 
 from functools import cached_property
 from pathlib import Path
@@ -35,36 +35,36 @@ class Campaign(Strict):
     rollouts: Rollouts = Rollouts()
     judge: JudgeModel = JudgeModel()
     judges: dict[str, JudgeModel] = Field(default_factory=dict)
-    """Further judges by name, for criteria whose `by` names one."""
+    """More judges by name; a criterion selects one with `by`."""
     audit: Audit | None = None
-    """Lets what the anchors say of each judge decide how far it trains; `audit: {}` takes all defaults."""
+    """Compares each judge with the anchors and sets how far it trains; `audit: {}` takes all defaults."""
     alarms: Alarms | None = None
-    """Watches every round for a gamed judge; `alarms: {}` watches what needs no held-out judge."""
+    """Checks every round for a gamed judge; `alarms: {}` enables the checks that need no held-out judge."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     checks: Checks = Checks()
     on_rubric_change: Literal["last_round", "all_rounds", "off"] = "last_round"
-    """Which rounds an edited rubric makes again: the last, all, or none by itself."""
+    """Which rounds are recomputed after an edit of the rubric: the last, all, or none."""
     schedule: Schedule | None = None
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
-    """Where campaign.yaml lies; relative paths start here."""
+    """The folder of campaign.yaml; relative paths start here."""
 
     @model_validator(mode="after")
     def _audit_has_anchors(self) -> Self:
         if self.audit is not None and self.anchors is None:
-            raise ValueError("audit: there are no anchors to audit the judges with; name their file as `anchors`")
+            raise ValueError("audit: no anchors to audit the judges with; set `anchors` to their file")
         if self.audit is not None and not self.rubric.judged:
-            raise ValueError("audit: no model judges anything; leave `audit` out")
+            raise ValueError("audit: no criterion has a model as judge; remove `audit`")
         return self
 
     @model_validator(mode="after")
     def _held_out_has_names_of_its_own(self) -> Self:
         if both := sorted({each.name for each in self.held_out} & set(self.rubric.names)):
             raise ValueError(
-                f"alarms.held_out: {', '.join(both)}: the rubric has a criterion of that name; choose another"
+                f"alarms.held_out: {', '.join(both)}: the rubric has a criterion with this name; choose another name"
             )
         return self
 
@@ -81,9 +81,9 @@ class Campaign(Strict):
             if judges[each.judge.by].is_served and each.judge.ENGINE != "asker":
                 in_words = ", ".join(name for name, protocol in PROTOCOLS.items() if protocol.ENGINE == "asker")
                 raise ValueError(
-                    f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, and "
-                    f"{each.judge.by!r} is served, so that it only answers in words; use one of {in_words}, "
-                    "or a judge with weights here"
+                    f"criterion {each.name}: {each.judge.protocol} reads likelihoods or weights, but "
+                    f"{each.judge.by!r} is served and only answers in words; use one of {in_words}, "
+                    "or a judge with local weights"
                 )
         return self
 
@@ -93,27 +93,27 @@ class Campaign(Strict):
 
     @staticmethod
     def judge_key(name: str) -> str:
-        """Where campaign.yaml holds the judge of this name."""
+        """The key of this judge in campaign.yaml."""
         return name if name == DEFAULT_JUDGE else f"judges.{name}"
 
     @property
     def held_out(self) -> tuple[Criterion, ...]:
-        """The criteria that only watch."""
+        """The criteria that are judged in eval reports but never train."""
         return () if self.alarms is None else self.alarms.held_out
 
     @property
     def evaluated(self) -> tuple[Criterion, ...]:
-        """What eval reports judge by: the rubric's criteria, then those that only watch."""
+        """The criteria of eval reports: those of the rubric, then the held-out ones."""
         return (*self.rubric.criteria, *self.held_out)
 
     @property
     def single_criteria(self) -> list[Criterion]:
-        """All criteria as judges are asked them: in place of a panel, its members."""
+        """All criteria, with each panel replaced by its members."""
         return [each for criterion in self.evaluated for each in criterion.members or (criterion,)]
 
     @property
     def used_judges(self) -> dict[str, JudgeModel]:
-        """Those that a criterion asks."""
+        """The judges that at least one criterion uses."""
         wanted = {each.judge.by for each in self.single_criteria if isinstance(each.judge, ModelJudge)}
         return {name: judge for name, judge in self.all_judges.items() if name in wanted}
 

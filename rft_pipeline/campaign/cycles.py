@@ -1,12 +1,17 @@
-"""Cycles of retraining, and the campaign in force: campaign.yaml as the newest cycle runs it.
+"""Retraining cycles, and the current campaign: campaign.yaml with the changes of the newest cycle.
 
-A cycle is in `<home>/cycles/<campaign>/<number>/`: `prompts.jsonl`, drawn from the logs; `seen.txt`, the prompts that
-were new in the logs; `anchors.parquet`, how the judges had scored the anchors so far, where they had; `cycle.json`,
-what was drawn and which weights the cycle starts from. These are pinned when the cycle begins: a promotion at its end
-makes nothing of the cycle stale, and so launches nothing. `outcome.json` comes when the cycle's promotion was decided;
-without it the cycle was interrupted: it goes on, or where more is new, the next one begins and what was new to the
-interrupted one still is. `sources.txt` names by hash the rows that were drawn: where one of them opts out before the
-decision, the cycle is `withdrawn` and never goes on.
+A cycle is a folder `<home>/cycles/<campaign>/<number>/`. When the cycle begins, these files are written:
+
+- `prompts.jsonl`: the prompts drawn from the logs
+- `seen.txt`: the prompts that were new in the logs
+- `sources.txt`: hashes of the rows that were drawn
+- `anchors.parquet`: the judges' anchor scores so far, if there are any
+- `cycle.json`: what was drawn, and the weights that the cycle starts from
+
+They do not change, so the promotion at the end of a cycle makes none of its results stale. `outcome.json` is written
+when the promotion is decided. A cycle without it was interrupted: it continues, or a new cycle begins if the logs hold
+more new prompts; prompts that were new to the interrupted cycle still count as new. If a drawn row opts out before the
+decision, the cycle is `withdrawn` and never continues.
 """
 
 import json
@@ -28,9 +33,9 @@ SOURCES = "sources.txt"
 OUTCOME = "outcome.json"
 WITHDRAWN = "withdrawn"
 ANCHORS = "anchors.parquet"
-"""How the judges had scored the anchors when the cycle began, where they had."""
+"""The judges' anchor scores when the cycle began, if there were any."""
 DRIFT = "drift"
-"""The source and input that says how the judges scored the anchors before a cycle; its first report goes on from it."""
+"""The role of these anchor scores; the first report of the cycle continues from them."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class Pinned:
     """The champion a cycle starts from."""
 
     address: str
-    """Of its checkpoint's record."""
+    """Of the checkpoint's record."""
     content_hash: str
-    """Of its weights."""
+    """Of the weights."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +56,29 @@ class Cycle:
     """Counted from 1."""
     folder: Path
     policy: Pinned | None
-    """None where there was no champion: it starts from the policy that campaign.yaml names."""
+    """None without a champion: the cycle starts from the policy in campaign.yaml."""
     drift: Mapping[str, Any] | None = None
-    """What the scored anchors go back to: the report's address, the file's sha256, and each criterion's process; None
-    where none were scored before."""
+    """The source of the anchor scores: the report's address, the file's sha256, and each criterion's drift process.
+    None if no anchors were scored before."""
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of its Dagster runs."""
+        """Tags of its Dagster runs."""
         return {"rft/cycle": str(self.number), "rft/champion": "none" if self.policy is None else self.policy.address}
 
     @property
     def finished(self) -> bool:
-        """Whether its promotion was decided."""
+        """Whether its promotion is decided."""
         return (self.folder / OUTCOME).is_file()
 
     @property
     def withdrawn(self) -> bool:
-        """Whether somebody whose prompt it holds opted out before it was finished."""
+        """Whether a row of this cycle opted out before the cycle was finished."""
         return (self.folder / WITHDRAWN).is_file()
 
     @property
     def sources(self) -> list[list[str]]:
-        """Of each row that was drawn, the hash of its prompt as it was logged and of its id."""
+        """For each drawn row, the hashes of its prompt as logged and of its id."""
         return [line.split() for line in _lines(self.folder / SOURCES)]
 
 
@@ -87,14 +92,14 @@ def cycles(home: Home, campaign: str) -> list[Cycle]:
             policy = None if stored["policy"] is None else Pinned(**stored["policy"])
             found.append(Cycle(stored["number"], path.parent, policy, stored.get("drift")))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"{path}: cannot be read: {error}; mend it, or remove the cycle's folder") from error
+            raise StoreError(f"{path}: cannot be read: {error}; correct it, or remove the cycle's folder") from error
     return sorted(found, key=lambda cycle: cycle.number)
 
 
 def newest(home: Home, campaign: str) -> Cycle | None:
-    """The cycle in force."""
-    there = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn]
-    return there[-1] if there else None
+    """The newest cycle that was not withdrawn."""
+    valid = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn]
+    return valid[-1] if valid else None
 
 
 def seen_by(found: list[Cycle]) -> set[str]:
@@ -110,14 +115,14 @@ def _lines(path: Path) -> list[str]:
 
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
-    """Write down how a cycle ended; what was decided last stands there."""
+    """Write the outcome of a cycle; a later decision replaces it."""
     beside = cycle.folder / f".{OUTCOME}-{os.getpid()}"
     beside.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
     beside.replace(cycle.folder / OUTCOME)
 
 
 def withdraw(cycle: Cycle) -> None:
-    """Take a cycle out of force for good; its number stays taken."""
+    """Withdraw a cycle permanently; its number is not used again."""
     (cycle.folder / WITHDRAWN).touch()
 
 
@@ -132,30 +137,30 @@ def champion(home: Home, campaign: str) -> Pinned | None:
         return None
     if RecordStore(home.store).at(found.record) is None:
         raise StoreError(
-            f"{champions.path_of(home.root, campaign)}: names {found.record}, whose record is gone or not whole; "
-            f"no cycle can start from it: `rft rollback {campaign}` goes back to the champion before, `rft promote "
-            f"{campaign} --round N --force --why ...` makes another round champion"
+            f"{champions.path_of(home.root, campaign)}: names {found.record}, whose record is missing or incomplete, "
+            f"so no cycle can start from it; `rft rollback {campaign}` restores the previous champion, `rft promote "
+            f"{campaign} --round N --force --why ...` promotes another round"
         )
     return Pinned(found.record, found.content_hash)
 
 
 def cycle_of(campaign: Campaign, home: Home) -> Cycle | None:
-    """The cycle a campaign runs: the newest, where it retrains and one was drawn."""
+    """The newest cycle of a campaign that retrains; None if none was drawn."""
     if campaign.schedule is None or campaign.schedule.retrain is None:
         return None
     return newest(home, campaign.name)
 
 
 def load_in_force(home: Home, name: str) -> Campaign:
-    """The campaign that runs: `campaign.yaml`, and where a cycle was drawn, with its prompts and the weights it pins.
+    """The current campaign: `campaign.yaml`, with the prompts and start weights of the newest cycle if there is one.
 
-    Everything that plans or runs stages loads campaigns here. Raises `ConfigError`, `StoreError` for a damaged cycle.
+    Planning and running stages must load campaigns here. Raises `ConfigError`, or `StoreError` for a damaged cycle.
     """
     return in_force(load_campaign(home.campaign_folder(name)), home)
 
 
 def load_all(home: Home) -> dict[str, Campaign | RftError]:
-    """Every campaign of a home as written, by folder; where one cannot be read, the error that says why."""
+    """Every campaign of a home as written, by folder name; the error for a campaign that cannot be read."""
     return {name: _campaign_or_error(home.data / name) for name in home.campaigns()}
 
 
@@ -167,10 +172,10 @@ def _campaign_or_error(folder: Path) -> Campaign | RftError:
 
 
 def in_force(campaign: Campaign, home: Home) -> Campaign:
-    """The same of a campaign that was read before.
+    """A campaign as written, with the prompts and start weights of its newest cycle.
 
-    The prompts' path is relative to campaign.yaml, so that a project that is moved as a whole finds its records again;
-    between resolved folders, since `..` behind a link leads out of the folder that the link names.
+    The prompts' path is relative to the campaign's folder, so a project that is moved as a whole keeps its records. It
+    is taken between resolved folders, because `..` after a symbolic link leaves the folder that the link points to.
     """
     cycle = cycle_of(campaign, home)
     if cycle is None:

@@ -6,19 +6,19 @@ from rft_pipeline.strict import Strict
 
 
 class Promotion(Strict):
-    """Margins of the lower bounds of a round minus the champion; rewards and scores are out of 1."""
+    """Margins for the lower bounds of round minus champion. Rewards and scores are in [0, 1]."""
 
     error: float = Field(default=0.05, gt=0, lt=0.5)
-    """The chance of promoting a round that fails one of the bounds in truth, over all rounds and all decisions on the
-    same held-out prompts. Decision k on them spends error / (k(k+1)), shared equally among its rounds."""
+    """Chance of promoting a round that truly fails one of the bounds, over all rounds and all decisions on the same
+    held-out prompts. Decision k on them spends error / (k(k+1)), shared equally among its rounds."""
     margin: float = Field(default=0.0, ge=0, lt=1)
-    """The reward's bound must lie above it."""
+    """The lower bound of the reward must be above this."""
     gate_margin: float = Field(default=0.02, ge=0, lt=1)
-    """The bound of each criterion that gates must lie above minus this: no worse, give or take."""
+    """The lower bound of each criterion with a gate must be above minus this."""
     held_out_margin: float = Field(default=0.02, ge=0, lt=1)
-    """The same for the held-out judge, where the campaign has one."""
+    """The same for the held-out score, if the campaign has one."""
     min_prompts: int = Field(default=20, ge=2)
-    """Held-out prompts with rewards on both sides, and with scores of gates and of the held-out judge, below which
-    nothing is promoted: an interval over fewer cannot be trusted."""
+    """Minimum number of held-out prompts with rewards, gate scores and held-out scores on both sides. With fewer,
+    nothing is promoted: the intervals are unreliable."""
     min_labelled_prompts: int = Field(default=10, ge=2)
-    """Prompts on which people labelled replies of both sides, from which their labels correct what judges say."""
+    """Minimum number of prompts with labels on both sides before labels correct the judges' scores."""

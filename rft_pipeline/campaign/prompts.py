@@ -1,4 +1,4 @@
-"""Where prompts come from, and how completions are drawn for them."""
+"""Settings of prompts, rollouts and evaluation."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +12,15 @@ Format = Literal["jsonl", "csv", "parquet", "chat_log", "hub"]
 
 
 class PromptSource(Strict):
-    """Where prompts come from: a file beside campaign.yaml, or a data set id of the hub."""
+    """Where prompts come from: a file (the path starts at the campaign's folder), or a data set id of the hub."""
 
     source: str = Field(min_length=1)
     format: Format | None = None
-    """Taken from the file's ending when left out; `chat_log` and `hub` must be named."""
+    """Default: the file's ending. `chat_log` and `hub` must be named."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name → the source's name, for `id` and `prompt`; further columns keep their names."""
+    """Our name → the source's name, for `id` and `prompt`. Other columns keep their names."""
     split: str = "train"
-    """Only for `hub`: the split to read."""
+    """The split to read; only for `hub`."""
 
     @field_validator("columns")
     @classmethod
@@ -55,21 +55,22 @@ class Rollouts(Strict):
     @classmethod
     def _groups_differ(cls, sampling: Sampling) -> Sampling:
         if sampling.temperature == 0:
-            raise ValueError("temperature 0 makes every reply of a group the same: nothing to compare; use above 0")
+            raise ValueError(
+                "temperature 0 makes all replies of a group equal, so there is nothing to compare; use a value above 0"
+            )
         return sampling
 
 
 class Evaluation(Strict):
-    """How checkpoints are compared, on prompts never trained on, with the sampling a user would deploy."""
+    """Checkpoints are compared on held-out prompts, with the sampling that a user would deploy."""
 
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.95)
     samples_per_prompt: int = Field(default=1, ge=1)
     resamples: int = Field(default=2000, ge=100)
-    """Bootstrap resamples of prompts behind every interval."""
+    """Bootstrap resamples of prompts for every interval."""
     runtime: EngineRuntime = EngineRuntime()
 
     @property
     def kl_sampling(self) -> Sampling:
-        """How the replies are drawn that KL to base is estimated on: from the policy itself, at temperature 1 without
-        truncation, up to the same number of tokens."""
+        """The sampling for the estimate of KL to base: temperature 1 without truncation, with the same token budget."""
         return Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=self.sampling.max_new_tokens)

@@ -1,9 +1,10 @@
-"""A rubric: named criteria, each with a weight, perhaps a gate, and the judge that decides it.
+"""A rubric: named criteria, each with a weight, a judge, and optionally a gate.
 
-A criterion is "the same" as long as what its judge sees is the same: its fingerprint holds the protocol, its
-version and its settings, and neither its name, its weight nor its gate. Re-weighting costs no judge call.
+A criterion's fingerprint holds the protocol with its version and settings, but not name, weight and gate. So changing
+a weight costs no judge call.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -16,18 +17,18 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Criterion(Strict):
-    """One thing a good reply does."""
+    """One property of a good reply."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
     weight: float = Field(default=1.0, ge=0)
     gate: Probability | None = None
-    """A rollout that scores below this is put at the floor, whatever else it does well."""
+    """A rollout that scores below this gets the floor reward, whatever its other scores are."""
     judge: AnyJudge
 
     @property
     def members(self) -> tuple["Criterion", ...]:
-        """What a panel asks: its members, each as a criterion of its own, and as such judged once and kept."""
+        """The members of a panel, each as a criterion of its own, so that each is judged and stored once."""
         if not isinstance(self.judge, PanelJudge):
             return ()
         return tuple(
@@ -37,12 +38,12 @@ class Criterion(Strict):
 
     @property
     def judged(self) -> bool:
-        """Whether a model decides it, or has a say in it (a rule decides otherwise)."""
+        """Whether a model scores it, alone or in a panel with rules."""
         return any(each.judge.ENGINE is not None for each in self.members or (self,))
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the judge sees: the readable form of the fingerprint."""
+        """The readable form of the fingerprint."""
         return self.judge.payload
 
     @property
@@ -50,18 +51,29 @@ class Criterion(Strict):
         return fingerprint(self.payload)
 
 
+def check_criteria(criteria: Sequence[Criterion], where: str = "") -> None:
+    """Raise `ValueError` for two criteria with one name, or for weights that are all 0."""
+    names = [criterion.name for criterion in criteria]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{where}criteria named twice: {', '.join(sorted(repeated))}")
+    if not sum(criterion.weight for criterion in criteria):
+        raise ValueError(f"{where}all weights are 0: at least one criterion needs a weight above 0")
+
+
+def weights_of(criteria: Sequence[Criterion]) -> dict[str, float]:
+    """Weights by name, summing to 1."""
+    total = sum(criterion.weight for criterion in criteria)
+    return {criterion.name: criterion.weight / total for criterion in criteria}
+
+
 class Rubric(Strict):
-    """The criteria of a campaign, in the order they are shown."""
+    """The criteria of a campaign, in display order."""
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Rubric":
-        names = [criterion.name for criterion in self.criteria]
-        if doubled := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"criteria named twice: {', '.join(sorted(doubled))}")
-        if not sum(criterion.weight for criterion in self.criteria):
-            raise ValueError("all weights are 0: at least one criterion needs a weight above 0")
+        check_criteria(self.criteria)
         return self
 
     @property
@@ -70,18 +82,17 @@ class Rubric(Strict):
 
     @property
     def single_criteria(self) -> list[Criterion]:
-        """The criteria as judges are asked them: in place of a panel, its members."""
+        """The criteria, with each panel replaced by its members."""
         return [each for criterion in self.criteria for each in criterion.members or (criterion,)]
 
     @property
     def judged(self) -> list[Criterion]:
-        """The criteria that a model decides."""
+        """The criteria that a model scores."""
         return [criterion for criterion in self.criteria if criterion.judged]
 
     def weights(self) -> dict[str, float]:
         """Weights by name, summing to 1."""
-        total = sum(criterion.weight for criterion in self.criteria)
-        return {criterion.name: criterion.weight / total for criterion in self.criteria}
+        return weights_of(self.criteria)
 
     def gates(self) -> dict[str, float]:
         return {criterion.name: criterion.gate for criterion in self.criteria if criterion.gate is not None}

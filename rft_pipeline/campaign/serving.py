@@ -1,4 +1,4 @@
-"""Where a model comes from, and what serves it."""
+"""Settings of the policy and of judges: where a model comes from and what serves it."""
 
 from typing import Any, ClassVar, Self
 
@@ -10,17 +10,17 @@ from rft_pipeline.strict import Strict
 
 
 class Served(Strict):
-    """A model by where its weights come from, or by the name a server knows it under."""
+    """A model: the source of its weights, or its name on a server."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime", "server"})
 
     model: str = "embedded"
     """`embedded`, a hub id (`org/name` or `org/name@revision`), a local folder, or `served:NAME`."""
     server: Server | None = None
-    """Only for `served:NAME`. The name is what counts as the model; a server may move without anything made again."""
+    """Only for `served:NAME`. The name identifies the model, so changing the server recomputes nothing."""
     system_in: SystemIn = "own_turn"
-    """Where system texts stand: in turns of their own, or each in front of the next user turn's text, for a model whose
-    chat template refuses system turns."""
+    """Where system texts go: into turns of their own, or in front of the next user turn, for a model whose chat
+    template refuses system turns."""
 
     @model_validator(mode="after")
     def _server_fits(self) -> Self:
@@ -36,27 +36,27 @@ class Served(Strict):
 
 
 class Policy(Served):
-    """The model to tune. A served one can be sampled and judged, but has no weights here to train."""
+    """The model to train. A served model can be sampled and judged, but not trained."""
 
     system: str | None = None
-    """A system message put before every prompt that has no system turn of its own."""
+    """A system message for every prompt that has no system turn of its own."""
 
 
 class JudgeModel(Served, Answering):
-    """A model behind criteria that are not rules."""
+    """A model that judges criteria."""
 
     runtime: EngineRuntime = EngineRuntime()
 
     @property
     def changes_answers(self) -> dict[str, Any]:
-        """The settings by which the same model answers as another judge would."""
+        """The settings that change the model's answers."""
         return self.answering | ({} if self.system_in == "own_turn" else {"system_in": self.system_in})
 
     @model_validator(mode="after")
-    def _only_a_server_is_told_how(self) -> Self:
+    def _answer_settings_are_for_servers(self) -> Self:
         if self.answering and not self.is_served:
             raise ValueError(
-                f"{', '.join(self.answering)}: only for models called 'served:NAME'; this one is {self.model!r}, whose "
-                "answers take the criterion's max_tokens"
+                f"{', '.join(self.answering)}: only for models called 'served:NAME'; this one is {self.model!r}, which "
+                "uses the criterion's max_tokens"
             )
         return self

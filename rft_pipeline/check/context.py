@@ -17,9 +17,10 @@ from rft_pipeline.campaign.addresses import transcript
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
-from rft_pipeline.engines.weights import context_of, refusal_of
+from rft_pipeline.engines.weights import context_of
 from rft_pipeline.judges import DEFAULT_JUDGE, ModelJudge
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
+from rft_pipeline.models.merging import refusal_of
 from rft_pipeline.stages.sampling import conversation
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Engines: what generates, scores and answers, behind small protocols."""
+"""Engines: they generate, score and answer, with transformers, vLLM or a server."""
 
 from rft_pipeline.engines.base import (
     Asker,

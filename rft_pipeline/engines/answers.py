@@ -1,4 +1,4 @@
-"""Answering questions with the weights an engine holds: what every engine in this process has in common."""
+"""Answering questions by scoring and sampling: shared by all engines that hold weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, openin
 from rft_pipeline.engines.settings import Sampling
 
 
-class AnswersItself(ABC):
-    """An asker that generates and scores."""
+class LocalAsker(ABC):
+    """An `Asker` on top of `generate` and `score`."""
 
     tokenizer: Any
     batch_size: int
@@ -47,41 +47,45 @@ class AnswersItself(ABC):
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]: ...
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        """Words by their log-probs, where each is one token; whatever else is wanted by greedy sampling."""
+        """Words of one token each are answered by their log-probs, everything else by greedy sampling."""
         tokens = {word: self.reply_tokens(word) for word in {word for request in requests for word in request.words}}
-        weighed: list[tuple[ChatRequest, tuple[int, ...]]] = []
-        written: list[ChatRequest] = []
+        scored: list[tuple[ChatRequest, tuple[int, ...]]] = []
+        sampled: list[ChatRequest] = []
         for request in requests:
             prompt = tuple(self.chat_tokens(request.messages))
             if len(prompt) + request.budget > self.context:
                 why = f"{len(prompt)} tokens and {request.budget} to answer; the judge reads at most {self.context}"
                 yield ChatReply(request.request_id, "", unanswerable=why)
             elif request.words and all(len(tokens[word]) == 1 for word in request.words):
-                weighed.append((request, prompt))
+                scored.append((request, prompt))
             else:
-                written.append(request)
-        for start in range(0, len(weighed), self.batch_size):
-            yield from self._weigh(weighed[start : start + self.batch_size], tokens)
-        for budget in sorted({request.budget for request in written}):
+                sampled.append(request)
+        for start in range(0, len(scored), self.batch_size):
+            yield from self._score_words(scored[start : start + self.batch_size], tokens)
+        for budget in sorted({request.budget for request in sampled}):
             alike = [
                 GenerateRequest(request.request_id, request.messages, request.seed)
-                for request in written
+                for request in sampled
                 if request.budget == budget
             ]
             for batch in self.generate(alike, Sampling(temperature=0, max_new_tokens=budget)):
                 for done in batch:
-                    read, wrote = len(done.prompt_tokens), len(done.tokens_T)
-                    cut_at = budget if done.finish_reason == "length" else 0
-                    yield ChatReply(done.request_id, done.text, cut_at=cut_at, prompt_tokens=read, tokens=wrote)
+                    yield ChatReply(
+                        done.request_id,
+                        done.text,
+                        cut_at=budget if done.finish_reason == "length" else 0,
+                        prompt_tokens=len(done.prompt_tokens),
+                        tokens=len(done.tokens_T),
+                    )
 
-    def _weigh(
-        self, asked: list[tuple[ChatRequest, tuple[int, ...]]], tokens: dict[str, list[int]]
+    def _score_words(
+        self, prompts: list[tuple[ChatRequest, tuple[int, ...]]], tokens: dict[str, list[int]]
     ) -> Iterator[ChatReply]:
         wanted = [
             ScoreRequest(prompt, (), candidates=tuple(tokens[word][0] for word in request.words), want_tokens=False)
-            for request, prompt in asked
+            for request, prompt in prompts
         ]
-        for (request, prompt), result in zip(asked, self.score(wanted), strict=True):
+        for (request, prompt), result in zip(prompts, self.score(wanted), strict=True):
             words = dict(zip(request.words, result.candidate_logprobs, strict=True))
             best = max(words, key=words.__getitem__)
             yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(prompt))

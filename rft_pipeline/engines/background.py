@@ -1,4 +1,4 @@
-"""Coroutines behind an ordinary iterator: several at once, each result as soon as it is there."""
+"""Runs coroutines concurrently in a thread and yields each result when it is ready."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -20,19 +20,19 @@ class _Mark(Enum):
 
 
 _UNREAD_PAUSE = 0.01
-"""Seconds between two looks at whether the reader has caught up."""
+"""Seconds between two checks whether the reader has caught up."""
 
 
 def as_they_finish(opened: Opened[Item, Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
-    """The result of each item, in the order in which they finish, with at most `concurrency` under way.
+    """The results of the items in the order in which they finish, with at most `concurrency` running at once.
 
-    `opened` gives the work, and closes what it needs. An item is drawn from `items` only when its turn has come, and
-    not while `concurrency` results wait for the reader. The work goes on in a thread of its own while the reader is
-    busy. A reader that stops early cancels what is under way; in any case the thread has ended when the iterator has.
+    `opened` is a context that yields the coroutine function and closes its resources. An item is taken from `items`
+    only when it can start, and not while `concurrency` results wait for the reader. The work runs in a separate thread.
+    If the reader stops early, running work is cancelled. The thread ends with the iterator.
     """
     results: SimpleQueue[Result | _Mark] = SimpleQueue()
     with start_blocking_portal() as portal:
-        work = portal.start_task_soon(_work_off, opened, iter(items), concurrency, results)
+        work = portal.start_task_soon(_run_all, opened, iter(items), concurrency, results)
         work.add_done_callback(lambda _: results.put(_Mark.END))
         try:
             while not isinstance(result := results.get(), _Mark):
@@ -42,10 +42,10 @@ def as_they_finish(opened: Opened[Item, Result], items: Iterable[Item], concurre
             work.cancel()
 
 
-async def _work_off(
+async def _run_all(
     opened: Opened[Item, Result], items: Iterator[Item], concurrency: int, results: "SimpleQueue[Result | _Mark]"
 ) -> None:
-    async def one_by_one(work: Work[Item, Result]) -> None:
+    async def worker(work: Work[Item, Result]) -> None:
         for item in items:
             results.put(await work(item))
             while results.qsize() >= concurrency:
@@ -53,4 +53,4 @@ async def _work_off(
 
     async with opened() as work, anyio.create_task_group() as group:
         for _ in range(concurrency):
-            group.start_soon(one_by_one, work)
+            group.start_soon(worker, work)

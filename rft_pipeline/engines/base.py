@@ -1,4 +1,4 @@
-"""What an engine can do - generate, score, answer, reward - and the messages it is asked to do it with."""
+"""The protocols of engines (generate, score, answer, reward) and their requests and results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from rft_pipeline.engines.settings import Sampling
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""
 WORD_TOKENS = 4
-"""What a word may take to be written."""
+"""Maximum number of tokens of one word."""
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """One completion wanted. The seed alone fixes its randomness, whatever batch it is drawn in."""
+    """A request for one completion. Its randomness depends on the seed only, not on the batch."""
 
     request_id: str
     messages: Messages
@@ -23,14 +23,14 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """T tokens drawn for one request. A model that a server holds tells no token ids: both lists of them are empty."""
+    """T sampled tokens. Servers return no token ids, so both lists of ids are empty for served models."""
 
     request_id: str
     prompt_tokens: list[int]
     tokens_T: list[int]
     """Ends with the end-of-turn token when `finish_reason` is `stop`."""
     logprobs_T: list[float]
-    """Nats under the model itself: temperature 1, no truncation. From a server as it tells them, or none."""
+    """In nats, at temperature 1 without truncation. From a server, as it reports them, or empty."""
     text: str
     finish_reason: str
     """`stop` or `length`."""
@@ -38,14 +38,14 @@ class Completion:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """A continuation to be scored after a prefix; requests with the same prefix share its cost."""
+    """A continuation to score after a prefix. Requests with the same prefix share its cost."""
 
     prefix: tuple[int, ...]
     continuation: tuple[int, ...]
     candidates: tuple[int, ...] = ()
-    """Tokens whose log-prob right after the continuation is wanted."""
+    """Tokens whose log-prob directly after the continuation is returned."""
     want_tokens: bool = True
-    """Whether the continuation's own log-probs are wanted."""
+    """Whether the log-probs of the continuation's tokens are returned."""
 
 
 @dataclass(frozen=True)
@@ -53,59 +53,59 @@ class ScoreResult:
     """Log-probs in nats."""
 
     token_logprobs: list[float]
-    """One a continuation token, or empty when not wanted."""
+    """One per token of the continuation; empty if not requested."""
     candidate_logprobs: list[float]
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A question to a model that answers in words, with nothing left to chance: temperature 0."""
+    """A question to a model that answers in words, at temperature 0."""
 
     request_id: str
     messages: Messages
     seed: int
     max_tokens: int
-    """Budget of an answer that is written out."""
+    """Token budget of a written answer."""
     words: tuple[str, ...] = ()
-    """When one of these words is all that is wanted: each one's log-prob as the answer, where the engine tells."""
+    """If the answer is one of these words: the reply holds each word's log-prob, if the engine reports them."""
     json_schema: Mapping[str, Any] | None = None
-    """What the answer must satisfy; an engine that can enforces it."""
+    """The schema of the answer; enforced by engines that can."""
 
     @property
     def budget(self) -> int:
-        """Tokens that the answer itself needs: a few where one word is all that is wanted."""
+        """Token budget of the answer: a few tokens if it is one word."""
         return min(WORD_TOKENS, self.max_tokens) if self.words else self.max_tokens
 
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What came back for one request: an answer, or an error in words."""
+    """The reply to one request: an answer, or an error text."""
 
     request_id: str
     text: str
     error: str = ""
-    """Why there is no answer after all retries; empty when there is one."""
+    """Why there is no answer after all retries; empty if there is one."""
     unanswerable: str = ""
-    """Why this question never gets one from this model, e.g. because it is too long; the text is empty then."""
+    """Why this model can never answer this question, e.g. because it is too long; the text is then empty."""
     cut_at: int = 0
-    """Tokens after which the budget ran out before the answer ended; 0 when it ended by itself."""
+    """The budget at which the answer was cut off; 0 if it ended by itself."""
     words: Mapping[str, float] | None = None
-    """Nats, by word; None where the engine does not tell, or did not see one of them."""
+    """Log-prob in nats by word; None if the engine does not report it."""
     prompt_tokens: int = 0
     tokens: int = 0
     cost: float = 0.0
-    """Money, in the currency of the campaign's prices."""
+    """In the currency of the campaign's prices."""
 
 
 class Generator(Protocol):
-    """Draws completions."""
+    """Samples completions."""
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         """Yield completions batch by batch, in any order. Raises `EngineError`."""
         ...
 
     def close(self) -> None:
-        """Give its memory back; it draws nothing any more."""
+        """Free the memory. The engine cannot be used afterwards."""
         ...
 
 
@@ -113,14 +113,14 @@ class Scorer(Protocol):
     """Scores given tokens."""
 
     context: int
-    """Most tokens of a prefix and its continuation together."""
+    """Maximum number of tokens of prefix and continuation together."""
 
     def chat_tokens(self, messages: Messages) -> list[int]:
-        """The tokens of a conversation up to where the assistant speaks next."""
+        """The tokens of a conversation up to the start of the next assistant turn."""
         ...
 
     def text_tokens(self, text: str) -> list[int]:
-        """The tokens of plain text that continues another text; nothing in it becomes a special token."""
+        """The tokens of plain text that continues another text; none is a special token."""
         ...
 
     def opening_tokens(self, text: str) -> list[int]:
@@ -132,7 +132,7 @@ class Scorer(Protocol):
         ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
-        """Score all requests; results in the order of the requests. Raises `EngineError`."""
+        """Score all requests, in order. Raises `EngineError`."""
         ...
 
 
@@ -141,24 +141,24 @@ class Asker(Protocol):
 
     @property
     def control_tokens(self) -> frozenset[str]:
-        """What the model's tokenizer reads as one token of its own, as text; empty where the tokenizer is not here."""
+        """Texts that the tokenizer reads as one control token; empty if the tokenizer is on a server."""
         ...
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        """One reply a request, in any order, each as soon as it is there; one that failed says so in `error`.
+        """Yield one reply per request, in any order; a failed one has `error` set.
 
-        Raises `EngineError` when nothing can be answered at all, or a limit was reached.
+        Raises `EngineError` if the engine cannot answer at all, or a limit was reached.
         """
         ...
 
 
 class Rewarder(Protocol):
-    """Puts one number on a conversation."""
+    """Returns one number for a conversation."""
 
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
-        """The reward of each conversation, unbounded, in order. Raises `EngineError`."""
+        """The unbounded reward of each conversation, in order. Raises `EngineError`."""
         ...
 
 
 class Engine(Generator, Scorer, Asker, Protocol):
-    """A model in this process that does all three, loaded once a stage."""
+    """A model in this process that generates, scores and answers."""

@@ -1,6 +1,6 @@
-"""Reading what a server that speaks OpenAI's protocol sent: the answer, its log-probs, what it took.
+"""Parses answers of OpenAI-compatible servers: text, log-probs and usage.
 
-Servers differ: fields may be missing, null, or of another shape. Only what cannot be an answer at all is an error.
+Servers differ: fields may be missing, null, or of another type. Only a body that cannot be an answer is an error.
 """
 
 import math
@@ -25,7 +25,7 @@ class Likely(BaseModel):
 
 
 class Position(Likely):
-    """The token that was drawn, and those that were likely there."""
+    """The sampled token and the most likely tokens at its position."""
 
     top_logprobs: list[Likely] | None = None
 
@@ -63,47 +63,47 @@ class ChatAnswer(NamedTuple):
     text: str
     """Without the model's reasoning."""
     cut: bool
-    """Whether the budget ran out before it ended."""
+    """Whether the answer was cut off by the budget."""
     blocked: str
-    """Why there is no answer and never will be one; empty otherwise."""
+    """Why this question can never be answered; empty otherwise."""
     reasoned: bool
-    """Whether a reasoning came before the text, as far as the server tells."""
+    """Whether the model reasoned before the text, as far as the server reports it."""
     positions: tuple[Position, ...]
-    """A drawn token each; empty when the server does not tell, or the text has a reasoning before it."""
-    tells_usage: bool
+    """One per sampled token; empty if the server does not report them or the model reasoned first."""
+    reports_usage: bool
     prompt_tokens: int
     tokens: int
     budget: int = 0
-    """Tokens that were allowed."""
+    """The token budget of the call."""
 
 
 def read_answer(body: bytes) -> ChatAnswer:
-    """Raises `ValueError` when this is no answer: see `endings`."""
+    """Parse a response body. Raises `ValueError` if it is not an answer: see `endings`."""
     try:
         found = _Body.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
-        raise ValueError(f"not an answer that can be read: {where}{first['msg']}") from error
+        raise ValueError(f"an answer that cannot be read: {where}{first['msg']}") from error
     choice = found.choices[0] if found.choices else _Choice()
     if wrong := found.error or choice.error:
-        raise ValueError(f"an error instead of an answer: {_said(wrong)}")
+        raise ValueError(f"an error instead of an answer: {_error_text(wrong)}")
     if choice.message is None:
         raise ValueError("an answer without a message")
     ending = ending_of(choice.finish_reason)
     if ending is Ending.BROKEN:
         raise ValueError(f"an answer that ended with finish reason {choice.finish_reason!r}")
     message, usage = choice.message, found.usage or _Usage()
-    said = _joined(message.content)
-    text = without_reasoning(said)
-    reasoned = bool(text != said or message.reasoning or message.reasoning_content)
+    content = _joined(message.content)
+    text = without_reasoning(content)
+    reasoned = bool(text != content or message.reasoning or message.reasoning_content)
     return ChatAnswer(
         text=text,
         cut=ending is Ending.CUT,
         blocked=_why_blocked(ending, choice.finish_reason, text, message.refusal),
         reasoned=reasoned,
         positions=() if reasoned else _positions(choice.logprobs),
-        tells_usage=usage.prompt_tokens is not None and usage.completion_tokens is not None,
+        reports_usage=usage.prompt_tokens is not None and usage.completion_tokens is not None,
         prompt_tokens=usage.prompt_tokens or 0,
         tokens=usage.completion_tokens or 0,
     )
@@ -115,13 +115,13 @@ def _why_blocked(ending: Ending, finish_reason: str | None, text: str, refusal: 
     return f"the model refused to answer: {refusal}" if refusal and not text else ""
 
 
-def _said(error: Any) -> Any:
-    """The message of an error, where it has one."""
+def _error_text(error: Any) -> Any:
+    """The message of an error, if it has one."""
     return error.get("message") or error if isinstance(error, Mapping) else error
 
 
 def without_reasoning(text: str) -> str:
-    """The text without a `<think>` block at its start, also one whose beginning stood in the prompt."""
+    """The text without a leading `<think>` block, whose opening tag may be in the prompt."""
     if _THOUGHT.match(text):
         return _THOUGHT.sub("", text, count=1)
     before, end, after = text.partition(_END)
@@ -129,10 +129,10 @@ def without_reasoning(text: str) -> str:
 
 
 def words_logprobs(positions: Sequence[Position], words: Sequence[str]) -> dict[str, float] | None:
-    """The log-prob of each word as the answer: the sum over its spellings (spaces, case, punctuation around it).
+    """The log-prob of each word as the answer: the sum over its spellings (spaces, case and punctuation around it).
 
-    A word that is not listed gets what it can have at most: the smallest log-prob listed, and what all listed tokens
-    leave over. None when no word is listed.
+    A word that is not listed gets an upper bound: the smallest listed probability, or the probability that the listed
+    tokens leave over if that is less. None if no word is listed.
     """
     place = next((each for each in positions if each.token.strip()), None)
     if place is None:
@@ -151,7 +151,7 @@ def words_logprobs(positions: Sequence[Position], words: Sequence[str]) -> dict[
 
 
 def _joined(content: str | list[Any] | None) -> str:
-    """A text, also one that comes in parts."""
+    """The text of a message, which may come in parts."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
         return "".join(part for part in parts if isinstance(part, str))

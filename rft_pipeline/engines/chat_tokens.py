@@ -1,7 +1,6 @@
-"""Texts and conversations as tokens, for every engine that holds a tokenizer.
+"""Tokenizes texts and conversations for engines with a tokenizer.
 
-A conversation has the tokens that `apply_chat_template` gives it, except that what people and models wrote never
-becomes a special token, whatever it spells.
+A conversation gets the tokens of `apply_chat_template`, except that message contents never become special tokens.
 """
 
 import json
@@ -16,19 +15,19 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BREAK = "\u200b"
-"""Breaks a control token: invisible to a reader, another token to a model."""
+"""Inserted to break a control token: invisible to people, but it changes the tokens."""
 _SLOT = "\ue000{}\ue001"
-"""Stands for a message's content while a chat template is examined."""
+"""Placeholder for a message's content while a chat template is examined."""
 _STAND_INS = range(0xF0000, 0xFFFFE)
-"""Code points for private use: one stands for the first letter of a special token that a content spells, until the
-tokenizer has looked for special tokens."""
+"""Private code points. One replaces the first letter of each special token in a content until the tokenizer has
+searched for special tokens."""
 _MARKUP = re.compile(r"[^\w\s]\S*\w\S*[^\w\s]")
 
 
 def chat_tokens(tokenizer: Any, messages: Messages, reply_follows: bool = True) -> list[int]:
-    """The tokens of a conversation, up to where the assistant speaks next if a reply follows.
+    """The tokens of a conversation, up to the start of the next assistant turn if a reply follows.
 
-    Raises `EngineError` when the chat template refuses the conversation or drops a message.
+    Raises `EngineError` if the chat template refuses the conversation or drops a message.
     """
     contents = [content for _, content in messages]
     harmless, stand_ins = _harmless(contents, special_tokens(tokenizer))
@@ -55,16 +54,16 @@ def text_tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def opening_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of plain text that begins a document, after the token that the tokenizer begins documents with."""
+    """The tokens of plain text at the start of a document, after the tokenizer's begin-of-sequence token."""
     opened = [token for token in tokenizer.encode("")[:1] if token == tokenizer.bos_token_id]
     return opened + _plain_tokens(tokenizer, text, opens=True)
 
 
 def reply_tokens(tokenizer: Any, reply: str) -> list[int]:
-    """The tokens of an assistant's reply where it follows the tokens of a conversation.
+    """The tokens of an assistant's reply after the tokens of a conversation.
 
-    Some chat templates (Llama 2) write a space before a reply that is not part of what asks for one: it counts as the
-    reply's, since the model was trained to write it.
+    Some chat templates (Llama 2) write a space before the reply that is not part of the generation prompt. It belongs
+    to the reply, because the model was trained to write it.
     """
     return text_tokens(tokenizer, _gap(tokenizer, str(tokenizer.chat_template)) + reply)
 
@@ -76,13 +75,13 @@ def special_tokens(tokenizer: Any) -> frozenset[str]:
 
 
 def control_tokens(tokenizer: Any) -> frozenset[str]:
-    """What a tokenizer reads as one token of its own, as text: special tokens, and added ones that are markup."""
+    """The control tokens of a tokenizer, as text: special tokens, and added tokens that look like markup."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values()}
     return special_tokens(tokenizer) | {token for token in added if _MARKUP.fullmatch(token)}
 
 
 def render_chat(tokenizer: Any, messages: Messages, reply_follows: bool) -> str:
-    """The conversation as the chat template writes it. Raises `EngineError` when the template refuses it."""
+    """The conversation as the chat template renders it. Raises `EngineError` if the template refuses it."""
     from jinja2.exceptions import TemplateError
 
     turns = [{"role": role, "content": content} for role, content in messages]
@@ -95,13 +94,13 @@ def render_chat(tokenizer: Any, messages: Messages, reply_follows: bool) -> str:
 
 
 def dropped(tokenizer: Any, roles: tuple[str, ...], reply_follows: bool = True) -> list[str]:
-    """A place for each turn: its role where the chat template does not show it, otherwise empty."""
+    """For each turn: its role if the chat template drops it, otherwise an empty text."""
     rendered = render_chat(tokenizer, _slots(roles), reply_follows)
     return ["" if _SLOT.format(i) in rendered else role for i, role in enumerate(roles)]
 
 
 def plain(tokenizer: "Tokenizer", opens: bool) -> "Tokenizer":
-    """A copy that reads no special token in a text, and adds a space in front of it at most where it opens one."""
+    """A copy that finds no special tokens, and adds a leading space only at the start of a document (`opens`)."""
     from tokenizers import Tokenizer
 
     state = _plain_state(tokenizer)
@@ -118,8 +117,8 @@ def _slots(roles: tuple[str, ...]) -> Messages:
 
 
 def _harmless(contents: list[str], special: frozenset[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
-    """The contents, with a stand-in for the first letter of each special token that they spell; and what each stand-in
-    stands for."""
+    """The contents with the first letter of each special token replaced by a stand-in, and the (stand-in, letter)
+    pairs."""
     spelled = re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True)) or r"(?!)")
     if not any(map(spelled.search, contents)):
         return contents, ()
@@ -136,14 +135,14 @@ def _harmless(contents: list[str], special: frozenset[str]) -> tuple[list[str], 
 
 @lru_cache(maxsize=8)
 def _gap(tokenizer: Any, template: str) -> str:
-    """The white space that the template puts between what asks for a reply and the reply."""
+    """The white space that the template puts between the generation prompt and the reply."""
     try:
-        asked = render_chat(tokenizer, _slots(("user",)), reply_follows=True)
+        prompt = render_chat(tokenizer, _slots(("user",)), reply_follows=True)
         replied = render_chat(tokenizer, _slots(("user", "assistant")), reply_follows=False)
-    except EngineError:  # no reply is ever shown: then nothing is known of what is put before one
+    except EngineError:  # the template renders no assistant turn
         return ""
     before = replied.partition(_SLOT.format(1))[0]
-    gap = before.removeprefix(asked) if before.startswith(asked) else ""
+    gap = before.removeprefix(prompt) if before.startswith(prompt) else ""
     return gap if gap.isspace() else ""
 
 
@@ -157,13 +156,13 @@ def _plain_tokens(tokenizer: Any, text: str, opens: bool) -> list[int]:
 
 @lru_cache(maxsize=8)
 def _plain(tokenizer: Any, size: int, opens: bool) -> "Tokenizer":
-    """`size` is the tokenizer's: one that tokens were added to needs another copy."""
+    """`size` is part of the cache key: a tokenizer with added tokens needs a new copy."""
     return plain(tokenizer.backend_tokenizer, opens)
 
 
 @lru_cache(maxsize=8)
 def _standing_in(tokenizer: Any, size: int, stand_ins: tuple[tuple[str, str], ...]) -> "Tokenizer":
-    """A copy that puts the letters in the place of their stand-ins after it has looked for special tokens."""
+    """A copy that restores the letters of the stand-ins after it has searched for special tokens."""
     from tokenizers import Tokenizer, normalizers
 
     state = _plain_state(tokenizer.backend_tokenizer)
@@ -176,7 +175,7 @@ def _standing_in(tokenizer: Any, size: int, stand_ins: tuple[tuple[str, str], ..
 
 
 def _plain_state(tokenizer: "Tokenizer") -> dict[str, Any]:
-    """A tokenizer's settings; pieces that are special tokens have no chance against those that spell them."""
+    """A tokenizer's state. Pieces that are special tokens get a very low score, so that they are spelled out."""
     state: dict[str, Any] = json.loads(tokenizer.to_str())
     state |= {"truncation": None, "padding": None}
     if state["model"]["type"] == "Unigram":
@@ -187,7 +186,7 @@ def _plain_state(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 
 def _adding_no_space(step: Any) -> Any:
-    """A normalizer or pre-tokenizer that adds no space; None when adding one is all it does."""
+    """A normalizer or pre-tokenizer that adds no space; None if that is all it does."""
     if step is None or step["type"] == "Prepend":
         return None
     for steps in ("normalizers", "pretokenizers"):

@@ -1,9 +1,9 @@
-"""The client that speaks to a server, and its failures in words.
+"""The HTTP client of a server, and its errors in words.
 
-The `openai` package tries a call again after a time-out, a broken connection, 408, 409, 429 and 5xx, waiting what
-Retry-After says (up to two minutes) or ever longer with jitter. Added here is what it lacks: an answer that cannot be
-read counts as a broken connection, and a time-out bounds the whole answer, not each of its parts. Its transport over
-aiohttp takes half the processor time of the one over httpx2.
+The `openai` package retries a call after a time-out, a broken connection, 408, 409, 429 and 5xx. It waits as long as
+Retry-After says (up to two minutes), or increasingly long with jitter. This module adds two things: an answer that
+cannot be read counts as a broken connection, and the time-out applies to the whole answer. The transport over aiohttp
+needs half the processor time of the default one.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from rft_pipeline.engines.settings import Server
 from rft_pipeline.errors import ConfigError, without_secrets
 
 NO_KEY = "none"
-"""Sent as the key to a server that wants none."""
+"""The key for a server that needs none."""
 ANSWER = "rft_pipeline.answer"
-"""Where a response carries what was read from it."""
+"""The response extension that holds the parsed answer."""
 _QUOTED = 300
-"""Characters of a server's own words that are repeated."""
+"""Maximum length of a server's message in an error."""
 
 
 def find_key(server: Server, whose: str) -> str:
-    """The key of the server. Raises `ConfigError`, which never shows it."""
+    """The key of the server. Raises `ConfigError`, which never contains the key."""
     if server.api_key_env is None:
         return NO_KEY
     key = os.environ.get(server.api_key_env, "").strip()
     if not key:
         raise ConfigError(
-            f"{whose}.server.api_key_env: the environment variable {server.api_key_env} is not set; put the key of "
-            f"{server.url} into it, or leave api_key_env out when the server wants none"
+            f"{whose}.server.api_key_env: the environment variable {server.api_key_env} is not set; set it to the key "
+            f"of {server.url}, or remove api_key_env if the server needs none"
         )
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"{whose}.server.api_key_env: {server.api_key_env} holds characters that no key can have")
+        raise ConfigError(f"{whose}.server.api_key_env: {server.api_key_env} contains characters that no key can have")
     return key
 
 
@@ -65,7 +65,7 @@ class _Client(DefaultAioHttpClient):
         except TimeoutError as error:
             raise httpx2.ReadTimeout("no answer in time", request=request) from error
         except (httpx2.TimeoutException, aiohttp.ClientError) as error:
-            raise _named(error, request) from error
+            raise _classified(error, request) from error
         if response.is_success:
             try:
                 response.extensions[ANSWER] = read_answer(response.content)
@@ -74,8 +74,8 @@ class _Client(DefaultAioHttpClient):
         return response
 
 
-def _named(error: Exception, request: httpx2.Request) -> httpx2.RequestError:
-    """The error by its name: the transport calls every broken connection a time-out."""
+def _classified(error: Exception, request: httpx2.Request) -> httpx2.RequestError:
+    """The correct error type: the transport reports every broken connection as a time-out."""
     cause = error.__cause__ if isinstance(error, httpx2.TimeoutException) else error
     match cause:
         case aiohttp.ServerTimeoutError():
@@ -89,7 +89,7 @@ def _named(error: Exception, request: httpx2.Request) -> httpx2.RequestError:
 
 
 def in_words(error: APIError, server: Server, key: str) -> str:
-    """What went wrong, in one line without the key, and without passwords and tokens of an address."""
+    """The error in one line, without keys, passwords and tokens."""
     match error:
         case APITimeoutError():
             what = f"no answer within {server.timeout_seconds:g} s, {server.attempts} tries"
@@ -97,7 +97,7 @@ def in_words(error: APIError, server: Server, key: str) -> str:
             cause = error.__cause__ or error
             what = f"{type(cause).__name__}: {cause}, {server.attempts} tries"
         case APIStatusError(status_code=401):
-            what = "HTTP 401: the server refuses the key"  # its own words may repeat the key
+            what = "HTTP 401: the server refuses the key"  # the server's message may contain the key
         case APIStatusError(body={"message": str(said)}):
             what = f"HTTP {error.status_code}: {said}"
         case APIStatusError():
@@ -110,10 +110,10 @@ def in_words(error: APIError, server: Server, key: str) -> str:
 
 
 def is_unreachable(error: APIError) -> bool:
-    """Whether no connection could be made at all."""
+    """Whether the connection was refused or the host was not found."""
     return isinstance(error, APIConnectionError) and isinstance(error.__cause__, httpx2.ConnectError)
 
 
-def says_server_is_ill(error: APIError) -> bool:
-    """Whether it speaks of the server's state, not of the question."""
+def is_server_failure(error: APIError) -> bool:
+    """Whether the error is about the server rather than the question."""
     return not isinstance(error, APIStatusError) or error.status_code == 429 or error.status_code >= 500

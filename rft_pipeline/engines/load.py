@@ -1,4 +1,4 @@
-"""Loading an engine: the one place that decides what serves a model."""
+"""Loads the engine of a model."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_engine(folder: Path, runtime: EngineRuntime) -> Engine:
-    """An engine on the weights in `folder`; its user closes it. Raises `ModelError` and `EngineError`."""
+    """An engine on the weights in `folder`; the caller closes it. Raises `ModelError` and `EngineError`."""
     if runtime.engine == "vllm":
         if missing := not_installed(runtime):
             raise EngineError(missing)
@@ -34,9 +34,9 @@ def load_reward_model(folder: Path, runtime: EngineRuntime) -> "RewardModelEngin
 
 
 def load_server(model: str, server: Server, whose: str, how: Answering | None = None) -> "OpenAIEngine":
-    """A client of the server that holds `model` (`served:NAME`); `whose` is the settings' key, e.g. `judges.strong`.
+    """A client of the server of `model` (`served:NAME`); `whose` is the settings' key, e.g. `judges.strong`.
 
-    Raises `ConfigError` when the environment variable of the key is not set.
+    Raises `ConfigError` if the environment variable of the key is not set.
     """
     from rft_pipeline.engines.openai import OpenAIEngine
 
@@ -44,7 +44,7 @@ def load_server(model: str, server: Server, whose: str, how: Answering | None = 
 
 
 def not_installed(runtime: EngineRuntime) -> str | None:
-    """What is missing for an engine and how to get it; nothing is imported."""
+    """The missing package of an engine and how to install it; imports nothing."""
     if runtime.engine != "vllm" or find_spec("vllm") is not None:
         return None
     return (

@@ -1,8 +1,8 @@
-"""The openai engine: any server that speaks OpenAI's HTTP protocol, asked by many calls at once.
+"""The openai engine: a client of any server with OpenAI's HTTP protocol, with many concurrent calls.
 
-A call that fails after its tries is an error of its own and costs no other call's result. What a server refuses -
-log-probs, a JSON schema, a seed, temperature 0 - is left out from then on. A model that turns out to reason before it
-answers gets the tokens for that, and an empty answer to a schema is asked for once more as plain text.
+A failed call does not affect other calls. Features that a server refuses (log-probs, a JSON schema, a seed, temperature
+0) are left out from then on. A model that reasons before it answers gets a larger budget. An empty answer to a JSON
+schema is requested once more as plain text.
 """
 
 import logging
@@ -18,20 +18,20 @@ from rft_pipeline.engines.background import as_they_finish
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
-from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_unreachable, open_client, says_server_is_ill
+from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_server_failure, is_unreachable, open_client
 from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
 from rft_pipeline.engines.settings import REASONING_TOKENS, Answering, Sampling, Server, reasons_by_name
 from rft_pipeline.errors import EngineError, without_secrets
 from rft_pipeline.models import SERVED
 
 ROWS, SECONDS = 64, 5.0
-"""Completions that are handed on together: at most so many, at most so late."""
+"""Completions are yielded in chunks: after this many, or after this many seconds."""
 HOPELESS = 64
-"""Failures in a row, at least four rounds of the calls at once, after which a server counts as gone."""
+"""Consecutive failures after which a server counts as down (at least 4 × concurrency)."""
 OPENROUTER = "openrouter.ai"
-"""Takes the effort as a part of `reasoning`."""
+"""A server that takes the effort as a part of `reasoning`."""
 TOP = 20
-"""Likely tokens asked for: the most that servers give."""
+"""Requested number of likely tokens: the maximum of most servers."""
 _SEEDS = 2**31
 log = logging.getLogger(__name__)
 
@@ -39,30 +39,30 @@ log = logging.getLogger(__name__)
 class _Failure(NamedTuple):
     why: str
     blocked: bool = False
-    """Whether the question itself is refused, today and tomorrow."""
+    """Whether the server always refuses this question."""
 
 
 class _Call(NamedTuple):
-    """A request's place, and what is sent for it."""
+    """A request's index and body."""
 
     place: int
     body: Body
     room: int
-    """Its budget when the model reasons first."""
+    """Its budget if the model reasons first."""
 
 
-_Asked = tuple[Body, int]
+_Prepared = tuple[Body, int]
 _Outcome = tuple[int, ChatAnswer | _Failure]
 
 
 class OpenAIEngine:
-    """A model that a server holds. It answers questions and draws completions; money and calls are counted."""
+    """A served model. It answers questions and samples completions, and counts calls and cost."""
 
     control_tokens: frozenset[str] = frozenset()
-    """Its tokenizer is the server's."""
+    """Unknown: the tokenizer is on the server."""
 
     def __init__(self, model: str, server: Server, whose: str, how: Answering | None = None) -> None:
-        """`whose` is the settings' key that `server` stands under. Raises `ConfigError` when its API key is not set."""
+        """`whose` is the settings' key above `server`. Raises `ConfigError` if the API key is not set."""
         self.model = model.removeprefix(SERVED)
         self.server = server
         self.whose = whose
@@ -72,21 +72,21 @@ class OpenAIEngine:
         self.answered = 0
         self.spent = 0.0
         self.without: set[str] = set()
-        """What the server refuses."""
+        """Features that the server refuses."""
         self.reasons = reasons_by_name(self.model)
-        """Whether the model needs tokens to reason before it answers."""
-        self.in_vain = False
-        """Whether leaving out what may be refused has not helped."""
+        """Whether the model reasons before it answers."""
+        self.guessing_failed = False
+        """Whether leaving out features has already failed to help."""
         self.failed_in_a_row = 0
         self.broken = ""
-        """Why asking on is pointless."""
+        """Why further calls are pointless; empty otherwise."""
 
     def close(self) -> None:
-        """Nothing is held beside this object: connections end with what was asked over them."""
+        """Nothing to free: connections are closed after each batch of calls."""
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
-        asked = ((self.question(request), self._room(request)) for request in requests)
-        for place, outcome in self._outcomes(asked, len(requests), OPTIONAL):
+        bodies = ((self.question(request), self._room(request)) for request in requests)
+        for place, outcome in self._outcomes(bodies, len(requests), OPTIONAL):
             request = requests[place]
             if isinstance(outcome, _Failure):
                 error, never = ("", outcome.why) if outcome.blocked else (outcome.why, "")
@@ -104,12 +104,12 @@ class OpenAIEngine:
             )
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
-        """Completions without token ids: the server keeps them. Those that failed are missing, and raise at the end."""
-        asked = ((self._draw(request, sampling), sampling.max_new_tokens) for request in requests)
+        """Completions without token ids. Raises `EngineError` at the end if some failed."""
+        bodies = ((self._draw(request, sampling), sampling.max_new_tokens) for request in requests)
         ready: list[Completion] = []
         failures, since = [], time.monotonic()
         try:
-            for place, outcome in self._outcomes(asked, len(requests), {"logprobs", "seed"}):
+            for place, outcome in self._outcomes(bodies, len(requests), {"logprobs", "seed"}):
                 if isinstance(outcome, _Failure) or outcome.blocked:
                     failures.append(outcome.why if isinstance(outcome, _Failure) else outcome.blocked)
                     continue
@@ -125,12 +125,12 @@ class OpenAIEngine:
             yield ready
         if failures:
             raise EngineError(
-                f"{self.whose}: {len(failures)} of {len(requests)} completions could not be sampled ({failures[0]}). "
-                "The others are kept: run again to sample the rest."
+                f"{self.whose}: {len(failures)} of {len(requests)} completions failed ({failures[0]}). "
+                "The others are kept; run again to sample the rest."
             )
 
     def question(self, request: ChatRequest) -> Body:
-        """What is sent for a question."""
+        """The request body of a question."""
         budget = self.how.max_tokens or (self._room(request) if self.reasons else request.budget)
         body = self._body(request.messages, request.seed, budget) | {"temperature": 0}
         if self.how.reasoning_effort is not None:
@@ -155,8 +155,8 @@ class OpenAIEngine:
         turns = [{"role": role, "content": content} for role, content in messages]
         return {"model": self.model, "messages": turns, "seed": seed % _SEEDS, BUDGET: budget}
 
-    def _outcomes(self, asked: Iterator[_Asked], count: int, optional: Set[str]) -> Iterator[_Outcome]:
-        """What came back for each body, as it comes. Raises `EngineError` at the end when not all could be asked."""
+    def _outcomes(self, bodies: Iterator[_Prepared], count: int, optional: Set[str]) -> Iterator[_Outcome]:
+        """The outcome of each body, as they finish. Raises `EngineError` at the end if some were not sent."""
         self.broken, self.failed_in_a_row = "", 0
 
         @asynccontextmanager
@@ -169,7 +169,7 @@ class OpenAIEngine:
                 yield work
 
         done, answered = 0, 0
-        calls = (_Call(place, *each) for place, each in enumerate(self._begun(asked)))
+        calls = (_Call(place, *each) for place, each in enumerate(self._begun(bodies)))
         for place, outcome in as_they_finish(opened, calls, self.server.concurrency):
             done += 1
             answered += not isinstance(outcome, _Failure)
@@ -177,32 +177,32 @@ class OpenAIEngine:
         if self.broken or done < count:
             raise EngineError(
                 f"{self.whose}: {self.broken or self._limit()} {answered} of {count} were answered and are kept; "
-                "run again to ask for the rest."
+                "run again for the rest."
             )
 
-    def _begun(self, asked: Iterator[_Asked]) -> Iterator[_Asked]:
-        """What is asked as long as another call may begin."""
+    def _begun(self, bodies: Iterator[_Prepared]) -> Iterator[_Prepared]:
+        """The requests, until a limit is reached or the server is down."""
         while not (self.broken or self._limit()):
-            each = next(asked, None)
+            each = next(bodies, None)
             if each is None:
                 return
             self.calls += 1
             yield each
 
     def _limit(self) -> str:
-        """The limit that is reached, and what to do."""
+        """Which limit is reached and what to do; empty if none is."""
         server = self.server
         if server.max_calls is not None and self.calls >= server.max_calls:
-            return f"{self.calls} calls are all that {self.whose}.server.max_calls allows a stage; raise it to go on."
+            return f"{self.calls} calls made, the most that {self.whose}.server.max_calls allows a stage; raise it."
         if server.max_cost is not None and self.spent >= server.max_cost:
             return (
-                f"{self.spent:.4g} spent is all that {self.whose}.server.max_cost ({server.max_cost:g}) allows a "
-                "stage; raise it to go on."
+                f"{self.spent:.4g} spent; {self.whose}.server.max_cost allows a stage {server.max_cost:g}; raise it to "
+                "continue."
             )
         return ""
 
     async def _call(self, client: AsyncOpenAI, call: _Call, optional: Set[str]) -> ChatAnswer | _Failure:
-        """The answer, asked for again without what the server refuses, and as long as it can be had in another way."""
+        """The answer. The call is repeated without refused features, with a larger budget, or without a schema."""
         body, without, refusal = call.body, set(self.without), None
         plain: set[str] = set()
         read = wrote = 0
@@ -211,11 +211,11 @@ class OpenAIEngine:
             try:
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
             except APIError as error:
-                if found := refused(error, sent, optional - without, guess=not (self.answered or self.in_vain)):
+                if found := refused(error, sent, optional - without, guess=not (self.answered or self.guessing_failed)):
                     without |= found
                     refusal = refusal or error
                     continue
-                self.in_vain |= refusal is not None
+                self.guessing_failed |= refusal is not None
                 return self._failed(refusal or error)
             answer: ChatAnswer = response.extensions[ANSWER]
             self._succeeded(answer, sent, without, refusal)
@@ -233,17 +233,17 @@ class OpenAIEngine:
     def _succeeded(self, answer: ChatAnswer, sent: Body, without: set[str], refusal: APIError | None) -> None:
         if refusal is not None and (new := sorted(without - self.without)):
             why = in_words(refusal, self.server, self.key)
-            log.warning("%s: %s refuses %s (%s): asked differently from now on", *self._named, ", ".join(new), why)
+            log.warning("%s: %s refuses %s (%s): left out from now on", *self._named, ", ".join(new), why)
         self.without |= without
         if "logprobs" in sent and answer.text and not answer.positions and not self.answered:
-            self.without.add("logprobs")  # ignored rather than refused: the text is all there will be
-            log.warning("%s: %s gives no log-probs: its words are read from the text", *self._named)
+            self.without.add("logprobs")  # the server ignores the option
+            log.warning("%s: %s returns no log-probs: answers are read from the text", *self._named)
         self.answered += 1
         self.failed_in_a_row = 0
         self.spent += self._cost(answer)
-        if self.server.max_cost is not None and not answer.tells_usage:
+        if self.server.max_cost is not None and not answer.reports_usage:
             self.broken = (
-                f"{self.server.url} does not tell its usage, so that server.max_cost cannot be kept; remove it."
+                f"{self.server.url} does not report its usage, so server.max_cost cannot be enforced; remove it."
             )
 
     @property
@@ -253,10 +253,10 @@ class OpenAIEngine:
     def _failed(self, error: APIError) -> _Failure:
         why = in_words(error, self.server, self.key)
         status = error.status_code if isinstance(error, APIStatusError) else None
-        self.failed_in_a_row += says_server_is_ill(error)
+        self.failed_in_a_row += is_server_failure(error)
         if status == 401:
             named = self.server.api_key_env
-            key = f"the key in {named} is refused" if named else "it wants a key; name its variable in api_key_env"
+            key = f"the key in {named} is refused" if named else "it needs a key; set server.api_key_env"
             self.broken = f"{self.server.url} answers HTTP 401: {key}."
         elif not self.answered and status in (403, 404):
             self.broken = f"{self.server.url} answers {why}. Check server.url and the model's name, {self.model!r}."

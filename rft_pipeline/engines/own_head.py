@@ -1,7 +1,7 @@
-"""Logits by a model's own forward pass, at chosen positions only.
+"""Logits from a model's own forward pass, at chosen positions only.
 
-What follows the hidden states differs by architecture: a head with a bias, a scale, a cap. It is never done by hand
-here: the model's `forward` runs, and a hook on its head chooses the positions that are projected.
+Architectures differ after the hidden states: the head may have a bias, a scale or a cap. So the model's own `forward`
+runs, and a hook on its head selects the positions to project.
 Axes: B rows, T positions of a row, N chosen positions, H hidden size, V vocabulary.
 """
 
@@ -16,10 +16,10 @@ from rft_pipeline.errors import ModelError
 
 
 class Hidden:
-    """What a model handed its head in one forward pass, and how to project parts of it."""
+    """The hidden states of one forward pass, and their projection to logits."""
 
     def __init__(self, model: Any, **inputs: Any) -> None:
-        """Run the model over `inputs`; nothing is projected. Raises `ModelError` when it has no head to hook."""
+        """Run the model without projecting. Raises `ModelError` if it has no language-model head."""
         self.model = model
         self.head = model.get_output_embeddings()
         seen: list[torch.Tensor] = []
@@ -28,7 +28,7 @@ class Hidden:
             seen.append(args[0])
             return (args[0][:, :0],)
 
-        self.output: Any = None  # of the model without its head
+        self.output: Any = None  # output of the model without its head
 
         def keep(_: Any, __: Any, output: Any) -> None:
             self.output = output
@@ -43,8 +43,8 @@ class Hidden:
     def logits(self, b_N: list[int], t_N: list[int], exact: bool = False) -> torch.Tensor:
         """Logits N × V at positions (b, t).
 
-        In bf16 a logit near 20 is rounded to 1/16 nat: noise in a mean over tokens, but a verdict that hangs on one
-        position is projected in fp32 (`exact`).
+        In bf16 a logit near 20 is rounded to 1/16 nat. That is only noise in a mean over tokens; `exact` projects in
+        fp32 for a verdict that depends on one position.
         """
         states_1NH = self.states_BTH[b_N, t_N].unsqueeze(0)
         weights: dict[str, torch.Tensor] = {}
@@ -58,8 +58,8 @@ class Hidden:
         return logits
 
     def _without_layers(self) -> Any:
-        """While it is open, the model takes its hidden states from the pass that was. Where they do not come from
-        `base_model`, its layers run over one token instead: slower, and the same."""
+        """A context in which the model reuses the hidden states of the pass. If they do not come from `base_model`, its
+        layers run over one token instead, with the same result."""
         base = self.model.base_model
         return nullcontext() if base is self.model or self.output is None else _returning(base, self.output)
 

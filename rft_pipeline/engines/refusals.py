@@ -1,7 +1,7 @@
-"""What a server may refuse of a request, how it says so, and how it is asked instead.
+"""Features of a request that a server may refuse, how refusals are recognised, and the request without them.
 
-Servers word a refusal each in their own way, so it is enough that a 400 or 422 names the feature. The feature is left
-out for good only once the server has answered without it: until then the refusal may have meant something else.
+The wording of refusals differs, so it is enough that a 400 or 422 names the feature. The feature is left out
+permanently only after the server has answered without it, since the refusal may have had another cause.
 """
 
 import re
@@ -14,7 +14,7 @@ Body = dict[str, Any]
 
 BUDGET, NEW_BUDGET = "max_tokens", "max_completion_tokens"
 FEWER = "top_logprobs"
-"""Refused when fewer likely tokens are given than were asked for."""
+"""Refused if the server returns fewer likely tokens than requested."""
 _FEWER = 5
 _OPTIONAL = {
     "response_format": r"response[_ ]?format|json[_ ]?schema|json[_ ]mode|structured[_ ]output|guided|grammar",
@@ -22,7 +22,7 @@ _OPTIONAL = {
     "seed": r"\bseed\b",
     "temperature": r"\btemperature\b",
 }
-"""What an answer can do without, by the words in which it is refused; the likeliest to be refused first."""
+"""Optional features and the patterns of their refusals, most likely first."""
 _KEYS = {"logprobs": ("logprobs", "top_logprobs")}
 OPTIONAL = frozenset(_OPTIONAL)
 _UNKNOWN = re.compile(r"unsupported|not (?:supported|permitted|allowed)|unrecogni[sz]ed|unknown|unexpected|extra input")
@@ -30,7 +30,7 @@ _BOUND = re.compile(r"at most|less than|greater than|\bmax|between|exceed|range|
 
 
 def leaving_out(body: Body, without: Set[str]) -> Body:
-    """The body as the server wants it."""
+    """The body without these features."""
     dropped = {key for name in without & OPTIONAL for key in _KEYS.get(name, (name,))}
     kept = {key: value for key, value in body.items() if key not in dropped}
     if BUDGET in without:
@@ -41,9 +41,9 @@ def leaving_out(body: Body, without: Set[str]) -> Body:
 
 
 def refused(error: APIError, sent: Mapping[str, Any], optional: Set[str], *, guess: bool) -> set[str]:
-    """What the server's words blame that can be left out or asked for in another way; nothing for any other error.
+    """The features that the error names and that can be left out or replaced; empty for any other error.
 
-    Where nothing is named a schema is blamed, and with `guess` one after the other of what is sent.
+    If the error names none, it is the schema, or with `guess` the first optional feature in the body.
     """
     if not isinstance(error, APIStatusError) or error.status_code not in (400, 422):
         return set()

@@ -1,4 +1,4 @@
-"""Reward models: sequence classifiers with one label, read at the end of a conversation.
+"""Reward models: sequence classifiers with one label for a whole conversation.
 
 Axes: B conversations, L tokens.
 """
@@ -17,8 +17,8 @@ from rft_pipeline.engines.weights import load_tokenizer, pick_device
 from rft_pipeline.errors import ModelError
 
 NO_TOKEN = -1
-"""What classifiers are given as their padding token: they read a row at its last token that is no padding, and rows are
-padded on the left, so that is the last of all. The tokenizer's may be the token that ends a conversation."""
+"""The padding token of the classifier's config. Classifiers read the last token that is not padding. Rows are padded on
+the left, so that is always the last one, even if the tokenizer pads with the token that ends a conversation."""
 
 
 class RewardModelEngine:
@@ -41,7 +41,7 @@ class RewardModelEngine:
         self.takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
 
     def close(self) -> None:
-        """Nothing is held beside this object."""
+        """Nothing to free."""
 
     @torch.inference_mode()
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
@@ -51,12 +51,10 @@ class RewardModelEngine:
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             longest = max(len(rows[i]) for i in batch)
-            ids_BL = torch.tensor(
-                [[self.tokenizer.pad_token_id] * (longest - len(rows[i])) + rows[i] for i in batch], device=self.device
-            )
-            mask_BL = torch.tensor(
-                [[0] * (longest - len(rows[i])) + [1] * len(rows[i]) for i in batch], device=self.device
-            )
+            pads = [longest - len(rows[i]) for i in batch]
+            ids = [[self.tokenizer.pad_token_id] * pad + rows[i] for i, pad in zip(batch, pads, strict=True)]
+            mask = [[0] * pad + [1] * (longest - pad) for pad in pads]
+            ids_BL, mask_BL = torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
             inputs = {"position_ids": (mask_BL.cumsum(1) - 1).clamp(min=0)} if self.takes_positions else {}
             found_B = self.model(input_ids=ids_BL, attention_mask=mask_BL, **inputs).logits[:, 0].float()
             for i, reward in zip(batch, found_B.tolist(), strict=True):

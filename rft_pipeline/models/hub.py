@@ -1,4 +1,4 @@
-"""Models of a hub, fetched once."""
+"""Downloads models from the hub."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def download(repo: str, revision: str, target: Path) -> None:
     patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
     try:
         snapshot_download(repo, revision=revision, local_dir=target, allow_patterns=patterns, etag_timeout=5)
-    except Exception as error:  # the hub's client lets the errors of its HTTP library through
+    except Exception as error:  # the hub's client raises errors of its HTTP library
         what = str(error).partition("\n")[0]
         raise ModelError(f"hub model {repo} at {revision}: {type(error).__name__}: {what}") from error
     shutil.rmtree(target / ".cache", ignore_errors=True)

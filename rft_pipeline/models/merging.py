@@ -1,12 +1,13 @@
-"""A checkpoint as others load it: whole weights and a tokenizer in one folder, a LoRA adapter merged into its base.
+"""Loads checkpoints and LoRA adapters, and writes checkpoints with whole weights and a tokenizer.
 
-Only weights are written from memory. Configuration and tokenizer are those of the checkpoint that training started
-from: libraries change them for their own use, and refuse to write some that they read.
+Only weights are written from memory. Configuration and tokenizer are copied from the checkpoint that training started
+from, because libraries change them after loading and refuse to write some settings that they read.
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ log = logging.getLogger(__name__)
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 MANIFEST = "rft_model.json"
-"""Where a model that was fetched came from."""
+"""The file with the source and hash of a fetched model."""
 ADAPTER = "adapter_config.json"
 """The file that makes a checkpoint a LoRA adapter."""
+_WITHOUT_PADDING = ("rwkv", "recurrent_gemma")
+"""Architectures whose state in transformers includes padding or cannot take rows of different lengths."""
 
 
 def is_adapter(checkpoint: Path) -> bool:
@@ -26,39 +29,72 @@ def is_adapter(checkpoint: Path) -> bool:
 
 
 def base_of(checkpoint: Path) -> Path:
-    """The folder of the weights that an adapter adapts."""
+    """The folder of an adapter's base model, whether it exists or not."""
     named: str = json.loads((checkpoint / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
     return (checkpoint / named).resolve()
+
+
+def existing_base(checkpoint: Path) -> Path:
+    """The folder of an adapter's base model. Raises `ModelError` if it does not exist."""
+    base = base_of(checkpoint)
+    if not base.is_dir():
+        raise ModelError(f"{checkpoint}: the base model of this adapter, {base}, does not exist")
+    return base
+
+
+def refusal_of(config: Mapping[str, Any]) -> str | None:
+    """Why a model with this config can be neither policy nor judge; None for a causal language model."""
+    kind = config.get("model_type")
+    if config.get("is_encoder_decoder"):
+        return f"model_type {kind!r} is an encoder-decoder model; use a causal (decoder-only) language model"
+    if kind in _WITHOUT_PADDING:
+        return f"model_type {kind!r} cannot process rows of different lengths in one batch; use another architecture"
+    return None
+
+
+def load_causal(folder: Path, dtype: Any) -> Any:
+    """The causal language model in `folder`. Raises `ModelError`."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    config = folder / CONFIG
+    if config.is_file() and (refusal := refusal_of(json.loads(config.read_text(encoding="utf-8")))):
+        raise ModelError(f"{folder}: {refusal}")
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, generation_config=generation_config(folder)
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def load_adapter(folder: Path, device: str = "cpu", *, trainable: bool = False) -> Any:
+    """The LoRA adapter in `folder` on its fp32 base model. Raises `ModelError`."""
+    import torch
+    from peft import PeftModel
+
+    base = existing_base(folder)
+    model = PeftModel.from_pretrained(load_causal(base, torch.float32), folder, is_trainable=trainable)
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    return model.to(device)
 
 
 def write_whole(checkpoint: Path, target: Path) -> None:
     """Write whole weights (safetensors) and the tokenizer into `target`: a copy, or the adapter merged in fp32.
 
-    Raises `ModelError` when an adapter's base is gone.
+    Raises `ModelError` if an adapter's base cannot be loaded.
     """
     if not is_adapter(checkpoint):
         shutil.copytree(checkpoint, target, dirs_exist_ok=True)
         return
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    base = base_of(checkpoint)
-    try:
-        whole = AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32, use_safetensors=True, generation_config=generation_config(base)
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{checkpoint}: the base model of this adapter, {base}, cannot be loaded: {error}") from error
-    write_model(PeftModel.from_pretrained(whole, checkpoint).merge_and_unload(), base, target)
+    write_model(load_adapter(checkpoint).merge_and_unload(), base_of(checkpoint), target)
     copy_tokenizer(checkpoint, target)
 
 
 def write_model(model: Any, start: Path, target: Path, weights: dict[str, Any] | None = None) -> None:
-    """Write the weights of `model`, or `weights`, with the configuration of the checkpoint `start` it was loaded from.
-    What cannot be kept of `generation_config.json` is left out with a warning."""
+    """Write the weights of `model`, or `weights`, with the configuration of `start`, the checkpoint it was loaded from.
+    Settings of `generation_config.json` that cannot be saved are left out with a warning."""
     from transformers import GenerationConfig
 
     whole = base_of(start) if is_adapter(start) else start
@@ -70,7 +106,7 @@ def write_model(model: Any, start: Path, target: Path, weights: dict[str, Any] |
 
 
 def copy_tokenizer(start: Path, target: Path) -> None:
-    """Copy the tokenizer's files, and all other small ones but those that describe weights."""
+    """Copy the tokenizer's files, and all other small files except those that describe weights."""
     ours = {CONFIG, GENERATION, ADAPTER, MANIFEST}
     for path in sorted(start.iterdir()):
         small = path.suffix in {".json", ".jinja", ".model", ".txt"} and not path.name.endswith(".index.json")
@@ -79,18 +115,18 @@ def copy_tokenizer(start: Path, target: Path) -> None:
 
 
 def generation_config(folder: Path) -> Any:
-    """What can be saved of the `generation_config.json` in `folder`, or of a model loaded with it; None without one."""
+    """The settings of `generation_config.json` in `folder` that can be saved; None if the file does not exist."""
     from transformers import GenerationConfig
 
     return GenerationConfig(**saveable_generation(folder)[0]) if (folder / GENERATION).is_file() else None
 
 
 def saveable_generation(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of `generation_config.json` that transformers will save, and those it refuses, e.g. a temperature
-    where nothing is sampled. None of either where the file is missing.
+    """The settings of `generation_config.json` that transformers saves, and those that it refuses, e.g. a temperature
+    without sampling. Both are empty if the file does not exist.
 
-    Settings are added one by one, those that choose a way to generate first, and left out where they do not go with the
-    ones before. Raises `ModelError` for a file that holds no settings.
+    Settings are added one by one, those that choose the generation mode first. A setting that conflicts with earlier
+    ones is left out. Raises `ModelError` for a file without settings.
     """
     from transformers import GenerationConfig
 
@@ -107,18 +143,18 @@ def saveable_generation(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 _CHOOSES = ("do_sample", "num_beams", "use_cache", "return_dict_in_generate")
-"""Settings that say how to generate, by which others are judged."""
+"""Settings that choose the generation mode; other settings must fit them."""
 
 
 def generation_settings(folder: Path) -> dict[str, Any]:
-    """What `generation_config.json` sets, those that choose a way to generate first; nothing where it is missing."""
+    """The settings of `generation_config.json`, those that choose the mode first; empty without the file."""
     path = folder / GENERATION
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise ModelError(f"{path}: not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path}: must hold settings by name")
+        raise ModelError(f"{path}: must be an object of settings")
     return dict(sorted(found.items(), key=lambda setting: setting[0] not in _CHOOSES))
 
 

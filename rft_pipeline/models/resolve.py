@@ -1,4 +1,4 @@
-"""Which weights a name stands for: the embedded model, a hub id, a local folder, or a campaign's champion."""
+"""Resolves the name of a model: the embedded model, a hub id, a local folder, or a campaign's champion."""
 
 import importlib.metadata
 from pathlib import Path
@@ -12,14 +12,14 @@ from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
 from rft_pipeline.store import champions
 
 SERVED = "served:"
-"""Begins the name of a model that a server holds: there are no weights here."""
+"""Prefix of the name of a served model, which has no local weights."""
 
 
 def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
-    """The model called `name`, fetched or converted into `models` when it is not there yet.
+    """The model called `name`, fetched into `models` if needed.
 
-    `name` is `embedded`, a folder (absolute or beside campaign.yaml), a hub id `org/name[@revision]`, or
-    `champion:CAMPAIGN`. Raises `ModelError` saying what was tried and what to do by hand.
+    `name` is `embedded`, a folder (absolute, or below the campaign's folder), a hub id `org/name[@revision]`, or
+    `champion:CAMPAIGN`. Raises `ModelError` with what was tried and what to do.
     """
     if name.startswith(champions.PREFIX):
         return _champion(name, models)
@@ -36,7 +36,7 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
 
 
 def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
-    """The model called `name` if it is on this machine already."""
+    """The model called `name` if it is on this machine."""
     if found := fetched(name, models / (EMBEDDED_FOLDER if name == EMBEDDED else name.replace("/", "--"))):
         return found
     for folder in (campaign_folder / name, Path(name)):
@@ -46,45 +46,45 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
 
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
-    """What stands for a model in fingerprints: the hash of its weights, fetched if need be; a served one's name."""
+    """The identity of a model: the hash of its weights, fetched if needed; for a served model, of its name."""
     if name.startswith(champions.PREFIX):
         return champion_of(name, models).content_hash
     return _served(name) or resolve(name, models, campaign_folder).content_hash
 
 
 def refuse_changed(name: str, hashed: str, now: str) -> None:
-    """Raises `ModelError` when the model called `name` is another one than was hashed. Call right after it was loaded:
-    what it says from then on is kept under the hash."""
+    """Raise `ModelError` if the model changed between hashing and loading. Call right after loading: its results are
+    stored under the hash."""
     if now != hashed:
         raise ModelError(f"model {name} changed while it was being loaded, so it is not used; run again")
 
 
 def known(name: str, models: Path, campaign_folder: Path) -> str | None:
-    """The same without fetching: None for a model that is not here."""
+    """The identity of a model without fetching it; None for a model that is not on this machine."""
     if served := _served(name):
         return served
     if name.startswith(champions.PREFIX):
-        there = champions.named(models.parent, name)
-        return there.content_hash if there else None
+        champion = champions.named(models.parent, name)
+        return champion.content_hash if champion else None
     found = installed(name, models, campaign_folder)
     return found.content_hash if found else None
 
 
 def champion_of(name: str, models: Path) -> champions.Champion:
-    """Whom `champion:CAMPAIGN` names today; `models` lies in the home. Raises `ModelError` when there is none."""
+    """The champion that `champion:CAMPAIGN` names; `models` is in the home. Raises `ModelError` if there is none."""
     campaign = champions.campaign_of(name)
     found = champions.named(models.parent, name)
     if found is None and "@" in name:
-        raise ModelError(f"model {name}: {name.partition('@')[2]} never was the champion of {campaign}")
+        raise ModelError(f"model {name}: {name.partition('@')[2]} was never the champion of {campaign}")
     if found is None and champions.history(models.parent, campaign):
         raise ModelError(
-            f"model {name}: campaign {campaign} has no champion since a person went back from its last one; "
-            f"`rft promote {campaign}` brings it back"
+            f"model {name}: campaign {campaign} has no champion, because its last one was rolled back; "
+            f"`rft promote {campaign}` restores it"
         )
     if found is None:
         raise ModelError(
-            f"model {name}: campaign {campaign} has no champion yet; `rft run {campaign}` promotes a round that earns "
-            f"it, `rft promote {campaign} --round N --force --why ...` one that you choose"
+            f"model {name}: campaign {campaign} has no champion yet; `rft run {campaign}` promotes a round that "
+            f"passes, `rft promote {campaign} --round N --force --why ...` one of your choice"
         )
     return found
 
@@ -95,15 +95,15 @@ def _champion(name: str, models: Path) -> Model:
 
 
 MERGED = "champion--"
-"""Begins the folders of champions whose adapter was merged; their content hash follows."""
+"""Prefix of the folders of champions with a merged adapter, followed by the content hash."""
 
 
 def promoted(record: str, content: str, models: Path) -> Model:
-    """The checkpoint of a record that is or was a champion: as it lies in the store, an adapter merged into `models`
-    once. `content` is the record's content hash."""
+    """The checkpoint of a current or earlier champion: in the store, or for an adapter merged once into `models`.
+    `content` is the record's content hash."""
     checkpoint = models.parent / "store" / record / "checkpoint"
     if not checkpoint.is_dir():
-        raise ModelError(f"{checkpoint} is gone; promote another round, or run its campaign again")
+        raise ModelError(f"{checkpoint} does not exist; promote another round, or run its campaign again")
     name = source = f"champion {record}"
     if not is_adapter(checkpoint):
         return Model(name, checkpoint, content, source)
@@ -120,5 +120,5 @@ def _served(name: str) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of what can change a result."""
+    """The installed versions of libraries that can change a result."""
     return {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "peft")}

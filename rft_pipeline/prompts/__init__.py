@@ -1,1 +1,1 @@
-"""Reading prompts and interaction logs, redaction, overlap, and drawing the prompts of a retraining cycle."""
+"""Prompts: reading prompts and interaction logs, redaction, overlap, and the draw of a retraining cycle."""

@@ -1,7 +1,7 @@
-"""The prompts of a cycle: what is new in the logs, and a share of what is old.
+"""The prompts of a retraining cycle: new prompts from the logs, and a share of old ones.
 
-The order in which prompts are considered is that of a seeded hash of each, so that it follows from the campaign's seed,
-the cycle's number and the prompts alone, not from files or rows.
+Prompts are considered in the order of a seeded hash, which depends only on the campaign's seed, the cycle's number and
+the prompt, not on the order of files and rows.
 """
 
 from collections import Counter
@@ -17,31 +17,31 @@ from rft_pipeline.prompts.logs import Logged
 from rft_pipeline.prompts.overlap import Known
 from rft_pipeline.prompts.redaction import Redactor
 
-AT_ONCE = 256
-"""Prompts looked at together, or as many as are missing where these are more."""
+CHUNK = 256
+"""Minimum number of candidates that are redacted and compared together."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The prompts of a cycle, and what became of the logs' other rows."""
+    """The prompts of a cycle, and counts of the other rows of the logs."""
 
     rows: list[dict[str, Any]]
-    """id, prompt (messages) and further fields, redacted."""
+    """id, prompt (messages) and the other fields, redacted."""
     new: int
-    """Of the drawn prompts, those that no earlier cycle found in the logs."""
+    """Drawn prompts that no earlier cycle found in the logs."""
     old: int
     logged: int
     """Rows in the logs."""
     opted_out: int
-    """Rows nobody may train on."""
+    """Rows that opted out."""
     unseen: frozenset[str]
     """prompt_id of all prompts that no earlier cycle found, drawn or not."""
     like_held_out: int
-    """Prompts left out because they are equal, or nearly, to a held-out prompt."""
+    """Prompts left out because they equal or nearly equal a held-out prompt."""
     redacted: dict[str, int]
-    """In the drawn prompts: kind of personal data → places; the user's function → texts it changed."""
+    """Counts in the drawn prompts: places by kind of personal data; texts that the user's function changed."""
     sources: list[tuple[str, str]]
-    """The keys of the rows that the drawn prompts come from."""
+    """The keys of the drawn rows."""
 
 
 def draw(
@@ -53,10 +53,10 @@ def draw(
     seed: int,
     cycle: int,
 ) -> Drawn:
-    """At most `retrain.prompts` different prompts: those not in `seen`, and as `old_share` of all some that are.
+    """At most `retrain.prompts` different prompts, of which a share of `old_share` is in `seen`.
 
-    `held_out` are the eval prompts, in the columns of `stages.prompts.PROMPTS`. Where there is less new than would fill
-    a cycle, the share of old ones is kept by drawing fewer of them.
+    `held_out` are the eval prompts, with the columns of `reading.PROMPTS`. If there are few new prompts, fewer old ones
+    are drawn to keep the share.
     """
     every = list(logged)
     allowed = {each.prompt_id: each for each in reversed(every) if not each.opted_out}
@@ -84,21 +84,21 @@ def draw(
 
 @dataclass
 class _Picker:
-    """Takes prompts one after the other, as long as they may be trained on; only those looked at are redacted."""
+    """Selects prompts that may be used for training. It redacts only those that it considers."""
 
     held_out: Known
     redactor: Redactor
     taken: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the id of the redacted prompt: two that differed in personal data only are one."""
+    """By the id of the redacted prompt: prompts that differ only in personal data are one."""
     like_held_out: int = 0
     redacted: Counter[str] = field(default_factory=Counter)
     sources: list[tuple[str, str]] = field(default_factory=list)
 
     def pick(self, candidates: list[Logged], count: int) -> int:
-        """Take up to `count` of the candidates, in order; how many were taken."""
+        """Take up to `count` candidates in order; return how many were taken."""
         before = len(self.taken)
         while candidates and (missing := before + count - len(self.taken)) > 0:
-            chunk, candidates = candidates[: max(missing, AT_ONCE)], candidates[max(missing, AT_ONCE) :]
+            chunk, candidates = candidates[: max(missing, CHUNK)], candidates[max(missing, CHUNK) :]
             cleaned = {place: self._clean(each) for place, each in enumerate(chunk)}
             prompt_ids = {place: fingerprint(row["prompt"]) for place, (row, _) in cleaned.items()}
             other = [place for place, prompt_id in prompt_ids.items() if prompt_id not in self.taken]
@@ -123,10 +123,10 @@ class _Picker:
         return {**self.redactor.clean(row, found), "prompt": messages}, found
 
     def _near(self, prompts: dict[int, list[dict[str, str]]]) -> set[int]:
-        """Places of all prompts that are like a held-out prompt.
+        """The keys of all prompts that are near a held-out prompt.
 
-        Asked before and after the redaction, since held-out prompts may hold what is redacted here.
+        Called before and after the redaction, because held-out prompts are not redacted.
         """
         messages = [canonical_json(prompt) for prompt in prompts.values()]
-        asked = pl.DataFrame({"id": [str(place) for place in prompts], "messages": messages})
-        return {int(pair.eval_id) for pair in self.held_out.alike(asked)}
+        candidates = pl.DataFrame({"id": [str(place) for place in prompts], "messages": messages})
+        return {int(pair.eval_id) for pair in self.held_out.alike(candidates)}

@@ -1,4 +1,4 @@
-"""Interaction logs as prompts: what people asked, up to their last turn, with the row's further fields."""
+"""Reads interaction logs as prompts: the messages up to the last user turn, with the row's other fields."""
 
 import re
 from collections.abc import Sequence
@@ -14,18 +14,17 @@ from rft_pipeline.rules.values import yes_or_no
 ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 _OWN = ("id", "prompt", "messages")
 
-
 UNUSABLE = 0.5
-"""Share of the rows without a prompt above which the logs are not what they should be."""
+"""Maximum share of rows without a usable prompt."""
 _NO_PROMPT = ""
-"""Prompt of a row that opts out and says no more."""
+"""The prompt_id of a row that only opts out."""
 
 
 class Logged(NamedTuple):
     """One row of the logs."""
 
     prompt_id: str
-    """Fingerprint of its messages as they were logged: the same text is the same prompt, in whatever file it stands."""
+    """Fingerprint of the messages as logged: the same text is the same prompt in every file."""
     id: str
     messages: list[dict[str, str]]
     fields: dict[str, Any]
@@ -33,23 +32,23 @@ class Logged(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, str]:
-        """Hashes by which a later opt-out is recognised: of its messages and of its id."""
+        """Hashes of its messages and its id, by which a later opt-out is recognised."""
         return self.prompt_id, fingerprint(self.id)
 
 
 class Logs(NamedTuple):
-    """What log files hold."""
+    """The contents of log files."""
 
     rows: list[Logged]
     unusable: list[str]
-    """Rows without a prompt that can be used: where, and why."""
+    """Place and reason of each row without a usable prompt."""
 
 
 def log_files(folder: Path, logs: str) -> list[Path]:
-    """The files that `logs` names, a folder or a glob beside campaign.yaml; none when nothing is there yet.
+    """The log files below a folder or glob that starts at the campaign's folder; empty if there are none yet.
 
-    Hidden files and folders that it does not name are left out: somebody writes them, to be renamed. Raises
-    `ConfigError` for a file of a glob whose format is not known.
+    Hidden files and folders are left out unless `logs` names them: programs write to them before they rename them.
+    Raises `ConfigError` for a file of a glob whose format is not known.
     """
     named = Path(logs)
     if (folder / named).is_dir():
@@ -57,14 +56,14 @@ def log_files(folder: Path, logs: str) -> list[Path]:
     root = Path(named.anchor) if named.is_absolute() else folder
     files = _visible(root, str(named.relative_to(named.anchor)))
     if unknown := [path for path in files if not path.name.endswith(ENDINGS)]:
-        raise ConfigError(f"{unknown[0]}: schedule.retrain.logs: not read; allowed are {', '.join(ENDINGS)}")
+        raise ConfigError(f"{unknown[0]}: schedule.retrain.logs: unknown format; allowed: {', '.join(ENDINGS)}")
     return files
 
 
 def unread_files(folder: Path, logs: str) -> list[Path]:
-    """Where `logs` names a folder, the files in it whose format is not known."""
-    there = _visible(folder / logs, "**/*") if (folder / logs).is_dir() else []
-    return [path for path in there if not path.name.endswith(ENDINGS)]
+    """If `logs` is a folder, the files in it whose format is not known."""
+    files = _visible(folder / logs, "**/*") if (folder / logs).is_dir() else []
+    return [path for path in files if not path.name.endswith(ENDINGS)]
 
 
 def _visible(root: Path, pattern: str) -> list[Path]:
@@ -77,14 +76,14 @@ def _hidden(path: Path, named: Sequence[str]) -> bool:
 
 
 def read_logs(files: list[Path], opt_out: str | None) -> Logs:
-    """All rows of log files, in order. `opt_out` names the field that is true where nobody may train on a row.
+    """All rows of log files, in order. `opt_out` names the field that is true for rows that opt out of training.
 
-    A row that opts out takes with it all rows of the same id or the same messages: a log that only grows says so in a
-    later row, which needs no text.
+    An opt-out applies to all rows with the same id or the same messages: an append-only log opts out in a later row,
+    which needs no text.
 
-    Raises `DataError` with a line for each row that cannot be read, or whose opt-out cannot, naming file, row and key;
-    when more than `UNUSABLE` of the rows have no prompt that can be used; and when no row has the opt-out field: a name
-    that is misspelled would let everything through. Nothing of the rows' text stands in it.
+    Raises `DataError` with a line (file, row, key) for each row that cannot be read; if more than `UNUSABLE` of the
+    rows have no usable prompt; and if no row has the opt-out field, because a misspelled name would ignore every
+    opt-out. The message contains no text of the rows.
     """
     findings: list[str] = []
     unusable: list[str] = []
@@ -116,7 +115,7 @@ def read_logs(files: list[Path], opt_out: str | None) -> Logs:
     if logged and not has_opt_out:
         raise DataError(
             f"{files[0].parent}: no row of the logs has the field {opt_out!r} that schedule.retrain.opt_out names; "
-            "correct the name, or leave opt_out away"
+            "correct the name, or remove opt_out"
         )
     refusing = {
         key for each, name in zip(logged, names, strict=True) if each.opted_out for key in (each.prompt_id, name)
@@ -144,7 +143,7 @@ def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged
     if value is None:
         raise DataError("has neither messages nor prompt")
     if key == "messages" and not isinstance(value, list):
-        raise DataError("messages: must be a list of messages; a text goes into prompt")
+        raise DataError("messages: must be a list of messages; put a text into prompt")
     messages = messages_of(value, key)
     fields = {field: each for field, each in row.values.items() if field not in (*_OWN, opt_out)}
     try:
@@ -155,12 +154,12 @@ def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged
 
 
 def _without_text(error: DataError | str) -> str:
-    """An error without the value it quotes: it may hold what the redaction takes out."""
+    """An error without the value that it quotes, which may contain personal data."""
     return re.sub(", is .*", "", str(error), flags=re.DOTALL)
 
 
 def _is_true(value: Any, key: str) -> bool:
-    """Null and an absent field are false."""
+    """Null and a missing field are false."""
     if value is None:
         return False
     decided = yes_or_no(value)

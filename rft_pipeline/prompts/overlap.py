@@ -1,9 +1,8 @@
-"""Whether eval prompts were seen in training: equal texts, and texts that share most of their word triples.
+"""Finds eval prompts that are also in the training prompts: equal texts and near duplicates.
 
-Near duplicates are found by the Jaccard similarity of word 3-grams (shingles; Broder 1997): shared over all different
-ones, in [0, 1]. A prompt that is near shares more than `NEAR` of the triples, hence one of the rarest ones (prefix
-filter; Chaudhuri et al. 2006): only prompts that do are compared. Prompts whose own system turns say different things
-are different prompts, however like their questions are.
+Near duplicates have a Jaccard similarity of word 3-grams (shingles; Broder 1997) above `NEAR`. Two such prompts share
+at least one of their rarest 3-grams (prefix filter; Chaudhuri et al. 2006), so only those prompts are compared. Prompts
+with different system turns of their own are never duplicates.
 """
 
 import json
@@ -18,23 +17,23 @@ from rft_pipeline.campaign.addresses import own_system
 from rft_pipeline.rules.words import pieces
 
 NEAR = 0.6
-"""Two prompts more alike than this are one prompt reworded."""
+"""Similarity above which two prompts count as one."""
 
 
 class Pair(NamedTuple):
     train_id: str
     eval_id: str
     similarity: float
-    """1.0 for texts that are equal but for case, punctuation and white space."""
+    """1.0 for texts that differ only in case, punctuation and white space."""
 
 
 def overlaps(train: pl.DataFrame, held_out: pl.DataFrame) -> list[Pair]:
-    """For each eval prompt the train prompt most like it, where they are more than `NEAR` alike; most alike first."""
+    """For each eval prompt with a similarity above `NEAR`, the most similar train prompt; most similar pairs first."""
     return Known(train).alike(held_out)
 
 
 class Known:
-    """Prompts that others are held against, made ready once."""
+    """An index of prompts that others are compared with."""
 
     def __init__(self, prompts: pl.DataFrame) -> None:
         found = _read(prompts)
@@ -47,7 +46,7 @@ class Known:
                 self.by_triple[triple].append(i)
 
     def alike(self, others: pl.DataFrame) -> list[Pair]:
-        """Each of the others that is like one of these, with the one most like it; most alike first."""
+        """Each of `others` that is near an indexed prompt, with the most similar one; most similar pairs first."""
         found = (self._nearest(name, each) for name, each in zip(others["id"], _read(others), strict=True))
         return sorted((pair for pair in found if pair is not None), key=lambda pair: -pair.similarity)
 
@@ -56,7 +55,7 @@ class Known:
             return Pair(self.ids[same], name, 1.0)
         triples = _triples(mine)
         rarest = sorted(triples, key=lambda triple: len(self.by_triple.get(triple, ())))
-        enough = rarest[: len(rarest) - math.ceil(NEAR * len(rarest)) + 1]  # whoever is near shares one of these
+        enough = rarest[: len(rarest) - math.ceil(NEAR * len(rarest)) + 1]  # a near prompt shares one of these
         candidates = sorted({i for triple in enough for i in self.by_triple.get(triple, ())})
         alike = [(len(triples & self.shingles[i]) / len(triples | self.shingles[i]), i) for i in candidates]
         similarity, i = max(alike, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
@@ -64,26 +63,26 @@ class Known:
 
 
 def words(text: str) -> list[str]:
-    """A text's words after case folding, without punctuation; the text itself when it is nothing but punctuation."""
+    """The words of a text, case-folded and without punctuation; the text itself if it is only punctuation."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return [piece for piece in pieces(folded.translate(_SPACES)) if not piece.isspace()] or [folded]
 
 
 class _Prompt(NamedTuple):
-    """A prompt by its words."""
+    """The words of a prompt."""
 
     system: str
-    """Of its own system turn; empty without one."""
-    asked: list[str]
+    """Words of its own system turn; empty without one."""
+    turns: list[str]
 
     @property
     def whole(self) -> tuple[str, str]:
-        return self.system, "".join(self.asked)
+        return self.system, "".join(self.turns)
 
 
 def _triples(found: _Prompt) -> set[tuple[str, ...]]:
-    """The word triples of what is asked, those under another system turn being others."""
-    return {(found.system, *found.asked[i : i + 3]) for i in range(max(1, len(found.asked) - 2))}
+    """The word 3-grams of a prompt, each together with the system turn."""
+    return {(found.system, *found.turns[i : i + 3]) for i in range(max(1, len(found.turns) - 2))}
 
 
 def _read(prompts: pl.DataFrame) -> list[_Prompt]:

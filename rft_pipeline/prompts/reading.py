@@ -1,7 +1,7 @@
-"""Prompts and anchors: rows of files as tables, each row checked once, here.
+"""Reads prompts and anchors from files into tables, and checks each row.
 
-A prompt's id is the fingerprint of its messages: a reworded prompt is another prompt, and whatever was sampled for the
-old wording stays with the old id. The id in the file only names the row for people.
+A prompt's id is the fingerprint of its messages: a reworded prompt is another prompt with rollouts of its own. The id
+in the file only names the row for people.
 """
 
 import typing
@@ -20,13 +20,13 @@ ROLES = ("system", "user", "assistant")
 FINISH_REASONS = ("stop", "length")
 
 PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.String, "fields": pl.String})
-"""`messages` is a JSON list of {role, content}, `fields` a JSON object of the row's further columns."""
+"""`messages` is a JSON list of {role, content}, `fields` a JSON object of the row's other columns."""
 
 _ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
 
 
 class Prompts(NamedTuple):
-    """Prompts of which no two are alike, and how many rows were left out for that."""
+    """Prompts without duplicates, and the number of duplicate rows that were removed."""
 
     rows: pl.DataFrame
     merged: int
@@ -35,7 +35,7 @@ class Prompts(NamedTuple):
 def read_prompts(campaign: Campaign) -> Prompts:
     """Both splits of a campaign: prompt_id, id, split (`train` or `eval`), messages, fields.
 
-    Of rows with the same messages in one split the first stays. Raises what `read_source` raises.
+    Of rows with the same messages in one split, the first is kept. Raises what `read_source` raises.
     """
     found = []
     for split, source in (("train", campaign.prompts.train), ("eval", campaign.prompts.eval)):
@@ -46,7 +46,7 @@ def read_prompts(campaign: Campaign) -> Prompts:
 
 
 def merge_duplicates(rows: pl.DataFrame) -> Prompts:
-    """Of rows with the same prompt_id the first stays."""
+    """Keep the first of all rows with the same prompt_id."""
     unique = rows.unique("prompt_id", keep="first", maintain_order=True)
     return Prompts(unique, rows.height - unique.height)
 
@@ -54,10 +54,10 @@ def merge_duplicates(rows: pl.DataFrame) -> Prompts:
 def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
     """All rows of one source, in order, with the columns of `PROMPTS`.
 
-    `id` is the row's own, or `<file name>:<row>` where it has none. A prompt is a text or a list of messages, of which
-    everything up to the last user turn counts.
+    `id` is the row's own, or `<file name>:<row>` if it has none. A prompt is a text or a list of messages, which is
+    read up to the last user turn.
 
-    Raises `ConfigError` for a format that is not known, `DataError` with a line for each row that cannot be used.
+    Raises `ConfigError` for an unknown format, `DataError` with a line for each row that cannot be used.
     """
     where = source_name(source, folder)
     id_key = source.columns.get("id", "id")
@@ -65,12 +65,12 @@ def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
     findings: list[str] = []
     rows = _rows(source, folder / source.source, findings)
     if not rows and not findings:
-        raise DataError(f"{where}: holds no rows; at least one prompt is needed")
+        raise DataError(f"{where}: contains no rows; at least one prompt is needed")
     columns = {name: None for row in rows for name in row.values}
     for ours, theirs in {"prompt": prompt_key, **source.columns}.items():
         if rows and theirs not in columns:
-            there = f"it has: {', '.join(columns) or 'none'}"
-            raise DataError(f"{where}: no column {theirs!r} for our {ours!r}; {there} (map names under `columns`)")
+            found = f"it has: {', '.join(columns) or 'none'}"
+            raise DataError(f"{where}: no column {theirs!r} for our {ours!r}; {found} (map names under `columns`)")
     prompts = []
     for row in rows:
         try:
@@ -85,8 +85,8 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
     """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source, by.
 
     `prompt_id` names the group of anchors that share a prompt. `labels` is a struct with a field for each criterion of
-    the rubric: 0, 1, or null where nobody decided. `by` is the model that wrote the reply, or null. A completion may be
-    empty. `fields` holds the row's further keys.
+    the rubric: 0, 1, or null for no label. `by` is the model that wrote the reply, or null. A completion may be empty.
+    `fields` holds the row's other keys.
 
     Raises `DataError` with a line for each row that cannot be used.
     """
@@ -99,22 +99,22 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
             findings.append(f"{path}: {row.place}: {error}")
     refuse(findings)
     if not anchors:
-        raise DataError(f"{path}: holds no anchors; leave `anchors` out of campaign.yaml to work without")
+        raise DataError(f"{path}: contains no anchors; remove `anchors` from campaign.yaml to work without")
     texts = dict.fromkeys(("id", "prompt_id", "messages", "completion", "finish_reason", "fields"), pl.String)
     labels = pl.Struct(dict.fromkeys(rubric.names, pl.Int64))
     return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String, "by": pl.String})
 
 
 def content_hash(frame: pl.DataFrame) -> str:
-    """Hash of a frame's rows in order, without the column `id`, which names rows for people and changes no result.
+    """Hash of a frame's rows in order, without the column `id`, which changes no result.
 
-    How a file was spelled (key order, white space, blank lines, JSON Lines or Parquet) does not show in it.
+    It does not depend on the file's format, key order, white space and blank lines.
     """
     return fingerprint(frame.drop("id", strict=False).to_dicts())
 
 
 def source_name(source: PromptSource, folder: Path) -> str:
-    """A source as it stands in messages."""
+    """The name of a source in messages."""
     return f"hub data set {source.source}" if source.kind == "hub" else str(folder / source.source)
 
 
@@ -130,9 +130,7 @@ def _rows(source: PromptSource, path: Path, findings: list[str]) -> list[Row]:
             return hub_rows(source.source, source.split)
         case other:
             allowed = ", ".join(typing.get_args(Format))
-            raise ConfigError(
-                f"{path}: format {other!r} is not known; allowed: {allowed} (set `format` for the source)"
-            )
+            raise ConfigError(f"{path}: unknown format {other!r}; allowed: {allowed} (set `format` for the source)")
 
 
 def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tuple[str, str, str, str]:
@@ -142,8 +140,7 @@ def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tup
     messages = messages_of(value, prompt_key)
     fields = {name: value for name, value in row.values.items() if name not in (id_key, prompt_key)}
     name = name_of(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
-    text = _canonical(messages)
-    return fingerprint(messages), name, text, _canonical(fields)
+    return fingerprint(messages), name, _canonical(messages), _canonical(fields)
 
 
 def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
@@ -176,9 +173,9 @@ def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
 
 
 def messages_of(value: Any, key: str) -> list[dict[str, str]]:
-    """A text or a list of messages as the messages up to the last user turn; their further keys are left out.
+    """The messages of a text or a list of messages, up to the last user turn, with role and content only.
 
-    What follows that turn, e.g. a call of a tool, is not read. Raises `DataError` naming the key.
+    Later turns, e.g. tool calls, are not read. Raises `DataError` naming the key.
     """
     if value is None:
         raise DataError(f"{key}: is missing")
@@ -215,14 +212,14 @@ def _text(value: Any, key: str) -> str:
 
 
 def name_of(row: Row, key: str, file: str) -> str:
-    """A row's own name, or `<file>:<row>` where it has none. Raises `DataError`."""
+    """A row's own name, or `<file>:<row>` if it has none. Raises `DataError`."""
     value = row.values.get(key)
     if value is None:
         return f"{file}:{row.number}"
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise DataError(f"{key}: must be a text or a whole number, is {shown(value)}")
     if not str(value).strip():
-        raise DataError(f"{key}: is empty; leave it out and the row is named {file}:{row.number}")
+        raise DataError(f"{key}: is empty; remove it to name the row {file}:{row.number}")
     return str(value)
 
 

@@ -1,9 +1,8 @@
-"""Personal data in what is trained on: e-mail addresses, phone and card numbers, and what a user's own code finds.
+"""Redacts personal data in training prompts: e-mail addresses, phone and card numbers, and what a user's code finds.
 
-Phone numbers are told by `phonenumbers` (the library behind Android's): it knows every country's numbering plan, so
-that prices and most order numbers stay, where a regular expression takes them or misses local spellings. Dates, decimal
-fractions, versions and ISBNs are kept from it: many are valid numbers somewhere. Cards are told by the lengths of their
-brands, the groups they are printed in, and their check digit.
+Phone numbers are found by `phonenumbers` (Google's library). It knows the numbering plan of every country, so prices
+and most order numbers stay, and local spellings are found. Dates, decimal fractions, versions and ISBNs are masked
+first, because many are valid numbers somewhere. Cards are recognised by length, printed groups and check digit.
 """
 
 import re
@@ -18,7 +17,7 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.user_code import Code
 
 Finder = Callable[[str], list[tuple[int, int]]]
-"""Text → where it holds personal data: begin and end of each, none within another."""
+"""Text → (begin, end) of each piece of personal data, without overlaps."""
 
 _MARKS = "".join(chr(point) for point in range(0x10000) if unicodedata.category(chr(point))[0] == "M")
 """Characters that belong to the letter before them: accents, vowel signs."""
@@ -32,13 +31,13 @@ _EMAIL_IN_URL = re.compile(rf"(?<![\w.+%'-])((?:[\w.+'-]|%(?!40)[0-9A-Fa-f]{{2}}
 _SPACE = r"[\s_\u00ad\u200b-\u200d\u2060\ufeff]{0,4}"
 _BETWEEN = rf"{_SPACE}[-\u2010-\u2015\u2212/.,]?{_SPACE}"
 _PRINTED = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4))
-"""Digits of the groups that card numbers are printed in."""
+"""Sizes of the printed groups of card numbers."""
 _CARDS = [
     re.compile(rf"(?<!\d)(?<!\d\.)(?=({digits})(?!\d))")
     for digits in (*(_BETWEEN.join(rf"\d{{{count}}}" for count in groups) for groups in _PRINTED), r"\d{13,19}")
 ]
 _LIST = re.compile(r"(?<!\d)\d{4}([\s,;]{1,2})\d{4}(?:\1\d{4}){7,}(?!\d)")
-"""Nine groups of four digits in a row, which are no two cards side by side."""
+"""Nine or more groups of four digits: a list of numbers, not cards."""
 _CLOCK = r"(?:,?\s+\d{1,2}[:.]\d\d(?:[:.]\d\d)?)?"
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)\d\d"
 _DATES = rf"(?:{_DAY}([./-]){_MONTH}\1{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}|{_YEAR}([./-]){_MONTH}\2{_DAY}){_CLOCK}(?!\.?\d)"
@@ -49,9 +48,9 @@ _NO_PHONE = re.compile(
     re.IGNORECASE,
 )
 _NORTH_AMERICAN = re.compile(r"(?<!\d)\d{3}([ .-])\d{3}\1\d{4}(?!\d)")
-"""Two of these side by side look like one number of another country, which they are not."""
+"""Two of these in a row would be read as one number of another country."""
 _PHONE_DIGITS = 6
-"""No phone number has fewer."""
+"""Minimum number of digits of a phone number."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,22 @@ class Redactor:
     """Replaces personal data in texts."""
 
     finders: dict[PersonalData, Finder]
-    """Applied in this order: a card number holds what looks like a phone number."""
+    """Applied in this order: parts of card numbers look like phone numbers."""
     own: Code | None = None
     """The user's function, text → text, applied first."""
 
     @classmethod
     def of(cls, retrain: Retrain) -> "Redactor":
-        """As the settings have it. Raises `ConfigError` for a region nobody knows."""
+        """A redactor with these settings. Raises `ConfigError` for an unknown region."""
         finders: dict[PersonalData, Finder] = {"email": emails, "card": cards, "phone": phones(retrain.phone_regions)}
         wanted = {name: find for name, find in finders.items() if name in retrain.redact}
         return cls(wanted, retrain.redact_with)
 
     def clean(self, value: Any, found: Counter[str]) -> Any:
-        """Plain data with all its texts redacted, whole numbers that are personal data too; keys stay.
+        """Plain data with all texts redacted, and whole numbers that are personal data; keys stay.
 
-        What was replaced is counted in `found`, for the user's function the texts it changed. Raises `ConfigError` when
-        that function fails or returns no text.
+        `found` counts the replacements, and the texts that the user's function changed. Raises `ConfigError` if that
+        function fails or returns no text.
         """
         match value:
             case str():
@@ -105,28 +104,28 @@ class Redactor:
 
 
 def emails(text: str) -> list[tuple[int, int]]:
-    """Where e-mail addresses stand, also as part of a URL."""
+    """The places of e-mail addresses, also within URLs."""
     return _joined([match.span(1) for pattern in (_EMAIL, _EMAIL_IN_URL) for match in pattern.finditer(text)])
 
 
 def cards(text: str) -> list[tuple[int, int]]:
-    """Where the numbers of payment cards stand, in one piece or in printed groups: those of a brand's length that pass
-    the check of Luhn (1960). Digits beside them, e.g. an expiry date, are no part of the number."""
+    """The places of payment card numbers, in one piece or in printed groups: numbers of a brand's length that pass the
+    check of Luhn (1960). Digits next to them, e.g. an expiry date, are not part of the number."""
     text = _LIST.sub(lambda match: "|" * len(match.group()), text)
     found = [match.span(1) for pattern in _CARDS for match in pattern.finditer(text) if _is_card(match.group(1))]
     return _joined(found)
 
 
 def phones(regions: Sequence[str]) -> Finder:
-    """Finds numbers with their country's prefix, and those that are valid in one of the regions without it.
+    """A finder of numbers with a country prefix, and of numbers without one that are valid in one of the regions.
 
-    Raises `ConfigError` for a region nobody knows.
+    Raises `ConfigError` for an unknown region.
     """
     import phonenumbers
 
     if unknown := sorted(set(regions) - set(phonenumbers.SUPPORTED_REGIONS)):
         raise ConfigError(
-            f"schedule.retrain.phone_regions: {', '.join(unknown)} is no region; use ISO codes like US, GB, DE"
+            f"schedule.retrain.phone_regions: {', '.join(unknown)} is not a region; use ISO codes like US, GB, DE"
         )
 
     def find(text: str) -> list[tuple[int, int]]:
@@ -151,7 +150,7 @@ def phones(regions: Sequence[str]) -> Finder:
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that overlap as one."""
+    """Spans with overlapping ones merged."""
     joined: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         if joined and begin < joined[-1][1]:
@@ -162,7 +161,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _broken(text: str, begin: int, end: int) -> bool:
-    """Whether a number runs over one line break, and is written as phone numbers are; lists of numbers are not."""
+    """Whether a number contains one line break and is written like a phone number; lists of numbers are not."""
     return text.count("\n", begin, end) == 1 and any(sign in text[begin:end] for sign in "+(-")
 
 
@@ -175,8 +174,8 @@ def _is_card(text: str) -> bool:
 
 
 def _lengths(first: str) -> Container[int]:
-    """How many digits a card has whose number begins so (ISO/IEC 7812): American Express and Diners, Visa, Mastercard,
-    Maestro and Discover."""
+    """The possible lengths of a card number that begins with `first` (ISO/IEC 7812): American Express and Diners, Visa,
+    Mastercard, Maestro and Discover."""
     match first[0]:
         case "3":
             return range(14, 17)

@@ -1,7 +1,7 @@
-"""Rows of a file, each with its place: JSON Lines, CSV, Parquet, or a data set of the hub.
+"""Reads rows with their places from JSON Lines, CSV, Parquet, or a data set of the hub.
 
-A row that cannot be read is a finding and the next row is read all the same, so that one look at a file shows all that
-is wrong with it. A file that cannot be read at all raises `DataError`.
+A row that cannot be read becomes a finding and reading continues, so one run shows all errors of a file. A file that
+cannot be read at all raises `DataError`.
 """
 
 import csv
@@ -20,15 +20,15 @@ import polars as pl
 from rft_pipeline.errors import DataError
 
 SHOWN = 20
-"""Findings spelled out in one error; the rest are counted."""
+"""Maximum number of findings in one error; the others are counted."""
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_CELL = 2**31 - 1
-"""Characters; the largest limit that the csv module takes on every platform."""
+"""In characters: the largest limit that the csv module accepts on every platform."""
 
 
 class Row(NamedTuple):
-    """One row and where it stands."""
+    """One row and its place."""
 
     unit: str
     """`line` in text files, `row` elsewhere."""
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     """Counted from 1."""
     values: dict[str, Any]
     sheet_row: int | None = None
-    """Only of CSV: the row's number in a spreadsheet, where a cell of several lines is one row."""
+    """Only for CSV: the row's number in a spreadsheet, where a cell with line breaks is one row."""
 
     @property
     def place(self) -> str:
@@ -44,22 +44,22 @@ class Row(NamedTuple):
 
 
 def refuse(findings: list[str]) -> None:
-    """Raise `DataError` with the findings, one a line, if there are any."""
+    """Raise `DataError` with one line per finding, if there are any."""
     if findings:
         more = [f"… and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
         raise DataError("\n".join(findings[:SHOWN] + more))
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in an error message."""
+    """A value for an error message, shortened."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> list[Row]:
-    """The objects of a JSON Lines file; blank lines are skipped, and counted as lines.
+    """The objects of a JSON Lines file; blank lines are skipped but counted.
 
-    Of a `growing` file, a last line without a line break that is not whole is still being written, and left out.
+    In a `growing` file, an incomplete last line without a line break is still being written, so it is left out.
     """
     rows = []
     lines = _read(path).removeprefix(_BOM).split(b"\n")
@@ -75,11 +75,11 @@ def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> lis
 
 
 def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing: bool = False) -> list[Row]:
-    """The rows of a file of separated values with a header, each placed by the line it begins on.
+    """The rows of a CSV file with a header; a row's place is its first line.
 
-    Every cell is text, whatever it looks like ("007", "1e5", "true"); an empty cell is null. Of several `separators`,
-    that which the file's first line holds most often separates. Of a `growing` file, what stands behind the last line
-    break is still being written, and left out: no cell tells that it is whole.
+    Every cell is text ("007", "1e5", "true"); an empty cell is null. Of several `separators`, the most frequent one in
+    the first line is used. In a `growing` file, text after the last line break is still being written, so it is left
+    out.
     """
     data = _read(path).removeprefix(_BOM)
     try:
@@ -106,22 +106,20 @@ def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing:
     if not cells:
         return []
     header = cells[0][2]
-    if doubled := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(f"{path}: line 1: columns named twice: {', '.join(doubled)}")
-    fitting = []
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
+    rows = []
     for number, sheet_row, row in cells[1:]:
         if len(row) == len(header):
-            fitting.append((number, sheet_row, row))
+            values = {name: cell or None for name, cell in zip(header, row, strict=True)}
+            rows.append(Row("line", number, values, sheet_row))
         else:
             findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
-    return [
-        Row("line", number, {name: cell or None for name, cell in zip(header, row, strict=True)}, sheet_row)
-        for number, sheet_row, row in fitting
-    ]
+    return rows
 
 
 def parquet_rows(path: Path) -> list[Row]:
-    """The rows of a Parquet file; dates and decimals become text."""
+    """The rows of a Parquet file, with dates and decimals as text."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -132,7 +130,7 @@ def parquet_rows(path: Path) -> list[Row]:
 
 
 def hub_rows(source: str, split: str) -> list[Row]:
-    """The rows of one split of a data set of the hub, or of a folder laid out like one."""
+    """The rows of one split of a data set of the hub, or of a folder in its layout."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -143,12 +141,12 @@ def hub_rows(source: str, split: str) -> list[Row]:
         raise DataError(
             f"hub data set {source}, split {split}: {type(error).__name__}: {first}\n"
             "Check the id, the split and the connection (a private data set needs `hf auth login`), "
-            "or save the rows as a .jsonl file beside campaign.yaml and name that as the source."
+            "or save the rows as a .jsonl file in the campaign's folder and use that as the source."
         ) from error
 
 
 def numbered(rows: Iterable[dict[str, Any]]) -> list[Row]:
-    """Rows that have no lines, counted from 1."""
+    """Rows of a source without lines, numbered from 1."""
     return [Row("row", number, _plain(row)) for number, row in enumerate(rows, start=1)]
 
 
@@ -170,13 +168,13 @@ def _json_object(line: bytes) -> dict[str, Any]:
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise DataError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character") from error
+        raise DataError("contains half of a surrogate pair (\\ud800 to \\udfff), which is not a character") from error
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte 0x{line[error.start]:02x}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}; each line holds one object") from error
+        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}; each line must be one object") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be read: {error}") from error
+        raise DataError(f"JSON that cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise DataError(f'must be an object like {{"prompt": "..."}}, is {shown(value)}')
     return value
@@ -185,7 +183,7 @@ def _json_object(line: bytes) -> dict[str, Any]:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise DataError(f"key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        raise DataError(f"key {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return dict(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Trainers: a policy and a reward batch in, a checkpoint out."""
+"""Trainers: train a policy on a reward batch with grpo, raft, dpo or sft, and write a checkpoint."""
 
 from rft_pipeline.trainers.base import LogStep, TrainJob
 

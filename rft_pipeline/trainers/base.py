@@ -1,4 +1,4 @@
-"""What every trainer is handed, and what it gives back."""
+"""The job that a trainer gets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ LogStep = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Everything a trainer needs."""
+    """The inputs of a training."""
 
     start: Path
     """The checkpoint to train from: full weights, or a LoRA adapter that names its base."""
     base: Path
-    """Full weights of the model the campaign began with."""
+    """Full weights of the campaign's base model."""
     batch: pl.DataFrame
-    """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and what methods
-    choose by: reward, finish_reason, fields, scores, gated, labelled."""
+    """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and for the selection
+    of examples: reward, finish_reason, fields, scores, gated, labelled."""
     weights: Mapping[str, float]
-    """The rubric's, by criterion; what people's labels of several criteria count for."""
+    """The rubric's weights by criterion; `sft` weighs labels with them."""
     training: Training
     sampling: Sampling
-    """How the batch was sampled. The log-probs in the loss are at its temperature, over all tokens whatever `top_p` and
-    `top_k` are; `dr_grpo` divides by its `max_new_tokens`."""
+    """How the batch was sampled. The log-probs in the loss use its temperature but not its `top_p` and `top_k`;
+    `dr_grpo` divides by its `max_new_tokens`."""
     seed: int
     scratch: Path
-    """Gets the checkpoint, as `checkpoint/`."""
+    """The folder for the result: the trainer writes `checkpoint/`."""
     kept: Path
-    """Outlives a killed process: holds what a rerun of the same job goes on from."""
+    """The folder of saved states, from which a rerun of a killed job continues."""
     log_step: LogStep

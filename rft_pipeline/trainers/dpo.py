@@ -1,7 +1,7 @@
 """DPO by TRL (Rafailov et al. 2023, arXiv 2305.18290): prefer each group's best rollout over its worst.
 
-It reads the order of rewards alone, which suits judges that only rank. The policy is held to the one the round started
-from. Pairs are tokens already: TRL's own preparation would render and tokenise texts.
+It uses only the order of rewards, which suits judges that only rank. The policy stays close to the start of the round.
+Pairs are already tokens, so TRL's own preparation, which renders and tokenises texts, is skipped.
 """
 
 from typing import Any
@@ -19,14 +19,14 @@ METRICS = {
     "rewards/accuracies": "preferred_share",
     "rewards/margins": "preference_margin",
 }
-"""`preference_margin` is β times how much the best has gained on the worst in log-likelihood, `preferred_share` how
-often it has gained at all. TRL calls them rewards; no judge has seen them."""
+"""`preference_margin` is β times the gain of the best over the worst rollout in log-likelihood; `preferred_share` is
+the share of pairs with a gain. TRL calls them rewards, but no judge is involved."""
 
 
 def train_dpo(job: TrainJob) -> dict[str, float]:
     """Train on the pairs and write the checkpoint; metrics of the last step.
 
-    Raises `GateError` when no group's best and worst are far enough apart.
+    Raises `GateError` if no group has a large enough difference in reward.
     """
     pairs = in_steps(best_and_worst(job.batch, job.training), job.training, job.seed)
     rows = [
@@ -35,7 +35,7 @@ def train_dpo(job: TrainJob) -> dict[str, float]:
     full = job.training.weights == "full"
     trainer = _StoredPairs(
         model=load_model(job),
-        # an adapter's reference is a frozen copy of it, which TRL makes
+        # for an adapter, TRL makes a frozen copy as the reference
         ref_model=load_weights(job.start, "float32", job_device(job)) if full else None,
         args=DPOConfig(
             **common_config(job),

@@ -1,7 +1,7 @@
-"""What the methods beside GRPO learn from: replies that a batch's rollouts or references hold, as tokens.
+"""Training examples of raft, dpo and sft, selected from a batch's rollouts and references.
 
-Axes: N examples, S steps of B examples. Examples come in a seeded order, another for each epoch. Every step is whole:
-the last one is filled up with the first examples of one more epoch.
+Axes: N examples, S steps of B examples. Each epoch has a seeded order of its own. The last step is filled up with the
+first examples of one more epoch.
 """
 
 import json
@@ -19,10 +19,10 @@ from rft_pipeline.rules.values import text_of
 from rft_pipeline.trainers.settings import Training
 
 HALF = 0.5
-"""What a reply that people judged must be worth more than to be imitated: they said yes rather than no."""
+"""Minimum label value (exclusive) of a reply that is imitated."""
 
 ROUNDING = 1e-9
-"""Differences below this are none: 0.6 − 0.5 is a little less than 0.1 in floating point."""
+"""Tolerance of comparisons: in floating point, 0.6 − 0.5 is slightly less than 0.1."""
 
 
 class Example(NamedTuple):
@@ -31,12 +31,12 @@ class Example(NamedTuple):
     name: str
     prompt_tokens: list[int]
     tokens: list[int] | None
-    """None for a reference, which has no tokens yet."""
+    """None for a reference, which is tokenised later."""
     text: str = ""
 
 
 class Pair(NamedTuple):
-    """A reply to prefer over another one."""
+    """A preferred and a rejected reply."""
 
     name: str
     prompt_tokens: list[int]
@@ -48,10 +48,9 @@ Item = TypeVar("Item", Example, Pair)
 
 
 def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
-    """The `raft.best` rollouts of highest reward of each group that can teach, as far as they are better than the
-    group's worst: what a gate stopped, or is as bad as the rest, is not imitated.
+    """The `raft.best` rollouts with the highest rewards of each group, if they are better than the group's worst.
 
-    Raises `GateError` when there is none.
+    Raises `GateError` if there is none.
     """
     found = [
         _example(row)
@@ -63,27 +62,26 @@ def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
 
 
 def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
-    """Of each group its best and worst rollout, where their rewards differ, by `dpo.margin` at least.
+    """The best and worst rollout of each group whose rewards differ by at least `dpo.margin`.
 
-    Raises `GateError` when there is none.
+    Raises `GateError` if there is none.
     """
     found = []
     for group in _groups(batch, training):
         best, worst = group[0], group[-1]
-        apart = best["reward"] - worst["reward"]
-        if apart > ROUNDING and apart >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
+        difference = best["reward"] - worst["reward"]
+        if difference > ROUNDING and difference >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
 
 def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, float]) -> list[Example]:
-    """Of each prompt the reply that people found best, else the reference.
+    """For each prompt, the reply with the best labels, or else the reference.
 
-    A reply is worth the weighted mean of people's labels of it, `weights` by criterion, and 0 where a gate stopped it.
-    It is imitated when it is worth more than one half, and more than another reply that is labelled for the same
-    criteria.
+    The value of a reply is the weighted mean of its labels (`weights` by criterion), or 0 if it failed a gate. It is
+    imitated if its value is above one half, and above that of another reply with labels for the same criteria.
 
-    Raises `GateError` when no prompt has either.
+    Raises `GateError` if no prompt has either.
     """
     found = []
     for rows in _by_prompt(batch):
@@ -93,21 +91,21 @@ def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, 
             found.append(_example(best))
         elif reference:
             found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, reference))
-    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply that people preferred to another")
+    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply with better labels than another")
 
 
 def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[str, float]) -> dict[str, Any] | None:
-    """Of replies that people find equally good the one of the higher reward."""
-    worth: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = defaultdict(list)
+    """The reply with the best labels; of equal ones, the one with the higher reward."""
+    values: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = defaultdict(list)
     for row in rows:
         names = tuple(sorted(name for name in row.get("labelled") or () if weights[name] > 0))
         cut = training.mask_truncated and row["finish_reason"] == "length"
         if names and row["reward"] is not None and not cut:
             mean = sum(weights[name] * row["scores"][name] for name in names) / sum(weights[name] for name in names)
-            worth[names].append((0.0 if row["gated"] else mean, row))
+            values[names].append((0.0 if row["gated"] else mean, row))
     better = [
         (mean, row)
-        for compared in worth.values()
+        for compared in values.values()
         for mean, row in compared
         if mean > max(HALF, min(mean for mean, _ in compared)) + ROUNDING
     ]
@@ -115,7 +113,7 @@ def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[
 
 
 def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[Item]:
-    """S·B examples in the order they are learnt from."""
+    """S·B examples in training order."""
     wanted = steps(len(examples), training) * training.batch_size
     stream: list[Item] = []
     epoch = 0
@@ -126,13 +124,13 @@ def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[It
 
 
 def steps(examples: int, training: Training) -> int:
-    """S: the fewest whole steps that show each of so many examples `epochs` times."""
+    """S: the number of steps that use each example at least `epochs` times."""
     return math.ceil(examples * training.epochs / training.batch_size)
 
 
 def _groups(batch: pl.DataFrame, training: Training) -> Iterator[list[dict[str, Any]]]:
-    """The live rollouts of each group of at least two, best first; `lowest` is the group's lowest reward, truncated
-    rollouts included."""
+    """The usable rollouts of each group with at least two, best first. `lowest` is the group's lowest reward, including
+    truncated rollouts."""
     live = batch.filter(pl.col("excluded").is_null())
     live = live.with_columns(pl.col("reward").min().over("prompt_id").alias("lowest"))
     if training.mask_truncated:
@@ -149,7 +147,7 @@ def _by_prompt(batch: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
 
 
 def _rank(row: dict[str, Any]) -> tuple[float, float, int]:
-    """By reward; of equal rewards by advantage, then the first that was sampled."""
+    """By reward, then advantage, then sampling order."""
     return row["reward"], row["advantage"], -row["sample_index"]
 
 

@@ -1,12 +1,11 @@
 """GRPO by TRL over a materialised reward batch.
 
-With `steps_per_generation` spanning the whole batch and `num_iterations` its epochs, TRL takes all rollouts in one
-call, and the old log-probs stand before the first update, so the clipped ratio is exact. `scale_rewards="none"` leaves
-the advantage as stored (it is zero-mean per group already). What TRL calls reward is therefore our advantage, and none
-of its reward metrics are passed on.
+`steps_per_generation` spans the whole batch and `num_iterations` is the number of epochs. So TRL takes all rollouts in
+one call and computes the old log-probs before the first update, which makes the clipped ratio exact. TRL's reward is
+our stored advantage (already zero-mean per group, so `scale_rewards="none"`); TRL's reward metrics are not reported.
 
-Loss: DAPO's token-level normalisation unless `loss_type` names another; no KL unless `kl_beta` is set, then to base
-or to the round's start. Excluded rollouts are masked out, truncated ones where `mask_truncated` says so.
+Loss: DAPO's token-level normalisation unless `loss_type` says otherwise; a KL penalty to base or to the round's start
+if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with `mask_truncated`.
 """
 
 import os
@@ -28,22 +27,22 @@ METRICS = {
     "kl_to_start": "kl_to_start",
     "effective_share": "effective_share",
 }
-"""TRL's name → ours, beside those all trainers log. TRL's `reward` would be our advantage, so it is not among them."""
+"""TRL's metric → ours, in addition to those of all trainers."""
 
 
 def train_grpo(job: TrainJob) -> dict[str, float]:
     """Train on the batch and write the checkpoint to `job.scratch / "checkpoint"`; metrics of the last step,
-    `logprob_gap_mean` and `logprob_gap_p99`, how far the engine's log-probs are from the trainer's, and
-    `stopped_at_step` where `min_effective_share` cut the round short.
+    `logprob_gap_mean` and `logprob_gap_p99`, the difference between the engine's and the trainer's log-probs, and
+    `stopped_at_step` if `min_effective_share` ended the round early.
 
-    Raises `GateError` when no rollout has an advantage to learn from.
+    Raises `GateError` if no rollout has an advantage.
     """
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     replay = Replay(job.batch, job.training.batch_size, job.seed, job.training.mask_truncated)
     share = _EffectiveShare(job.training.min_effective_share)
     model = load_model(job)
     if job.training.weights == "full" and job.training.held_to_base:
-        model.config._name_or_path = str(job.base)  # where TRL loads the reference from
+        model.config._name_or_path = str(job.base)  # TRL loads the reference from here
     trainer = ReplayTrainer(
         model=model,
         args=_config(job, replay),
@@ -54,7 +53,7 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
         callbacks=[share],
     )
     if job.training.held_to_base and FROZEN_COPY in getattr(trainer.model, "peft_config", {}):
-        trainer.model.delete_adapter(FROZEN_COPY)  # TRL then takes the model without an adapter, which is base
+        trainer.model.delete_adapter(FROZEN_COPY)  # TRL then uses the model without an adapter: base
     trainer.round_file = job.kept / f"round-{PartialState().process_index}.safetensors"
     trainer.max_negative_ratio = job.training.max_negative_ratio
     trainer.tokens_of_a_step = job.training.loss_type == "bnpo"
@@ -65,7 +64,7 @@ def train_grpo(job: TrainJob) -> dict[str, float]:
 
 
 class _EffectiveShare(TrainerCallback):
-    """Ends the round when the rollouts of a step stand for too few. That step, whose ratios were clipped, counts."""
+    """Ends the round when the effective share of a step is below the minimum. That step still counts."""
 
     trainer: ReplayTrainer
 
@@ -82,7 +81,7 @@ class _EffectiveShare(TrainerCallback):
 
 def _config(job: TrainJob, replay: Replay) -> GRPOConfig:
     training, common = job.training, common_config(job)
-    # TRL's bnpo averages over a micro-batch, so that its size would change the result; ReplayTrainer does it by step
+    # TRL's bnpo averages over a micro-batch, so its size would change the result; ReplayTrainer averages over a step
     loss_type = "dapo" if training.loss_type == "bnpo" else training.loss_type
     return GRPOConfig(
         **common,

@@ -1,5 +1,5 @@
-"""TRL's SFTTrainer over replies that are tokens already: the loss is of the reply alone, each of a step's tokens
-weighing the same."""
+"""Supervised training by TRL's SFTTrainer on tokenised replies. The loss is over the reply only; all tokens of a step
+have the same weight."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ from rft_pipeline.trainers.shared import common_config, load_model, run_trainer
 
 METRICS = {"mean_token_accuracy": "token_accuracy"}
 IGNORED = -100
-"""The label of tokens without loss."""
+"""The label of tokens that are not in the loss."""
 
 
 def to_imitate(example: Example, tokenizer: Any) -> list[int]:
-    """The tokens to imitate; a reference ends as the chat template ends a turn."""
+    """The tokens to imitate; a reference gets the end-of-turn token of the chat template."""
     if example.tokens is not None:
         return example.tokens
     return [*reply_tokens(tokenizer, example.text), end_of_turn(tokenizer)]
 
 
 def imitate(job: TrainJob, examples: Sequence[Example]) -> dict[str, float]:
-    """Make the replies likelier and write the checkpoint; metrics of the last step."""
+    """Train on the replies and write the checkpoint; metrics of the last step."""
     tokenizer = load_tokenizer(job.start)
     rows = []
     for example in in_steps(examples, job.training, job.seed):

@@ -1,6 +1,6 @@
-"""Trains a job in several processes, through `accelerate launch`.
+"""Trains a job in several processes with `accelerate launch`.
 
-The job is handed over as files, and so is what comes back: `launched.py` is the other side.
+The job and its results are passed as files; `launched.py` is the other side.
 """
 
 import json
@@ -18,47 +18,47 @@ import yaml
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 
-BATCH, JOB, TOLD, RESULT, OUTPUT = "batch.parquet", "job.json", "told.jsonl", "result.json", "output.log"
+BATCH, JOB, STEP_LOG, RESULT, OUTPUT = "batch.parquet", "job.json", "steps.jsonl", "result.json", "output.log"
 LOOK_EVERY = 0.2
-"""Seconds between two looks at what the processes have told."""
+"""Seconds between two reads of the step log."""
 SHOWN = 30
-"""Lines of the processes' output that an error shows."""
+"""Lines of output in an error message."""
 
 
 def train_launched(job: TrainJob) -> dict[str, float]:
-    """Train as `training.runtime` says and write the checkpoint; the method's metrics.
+    """Train with the processes of `training.runtime` and write the checkpoint; the method's metrics.
 
-    Raises `EngineError` with the end of their output when the processes fail. They end when this one does.
+    Raises `EngineError` with the end of their output if the processes fail. They end when this process ends.
     """
     folder = job.scratch / "job"
     folder.mkdir()
     hand_over(job, folder, parent=os.getpid())
-    told = folder / TOLD
-    told.touch()
+    step_log = folder / STEP_LOG
+    step_log.touch()
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(_command(job, folder), stdout=output, stderr=subprocess.STDOUT)
         try:
-            with told.open(encoding="utf-8") as lines:
+            with step_log.open(encoding="utf-8") as lines:
                 while process.poll() is None:
                     time.sleep(LOOK_EVERY)
-                    _tell(lines, job)
-                _tell(lines, job)
+                    _pass_on(lines, job)
+                _pass_on(lines, job)
         finally:
             process.terminate()
             process.wait()
     if process.returncode != 0:
-        said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+        shown = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
         raise EngineError(
             f"training in {job.training.runtime.processes} processes failed with exit code {process.returncode}; the "
-            "end of what they said:\n" + "\n".join(said)
+            "end of their output:\n" + "\n".join(shown)
         )
     result: dict[str, float] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     shutil.rmtree(folder)
     return result
 
 
-def _tell(lines: Any, job: TrainJob) -> None:
-    """Pass on the steps that were told meanwhile; half a line waits for its other half."""
+def _pass_on(lines: Any, job: TrainJob) -> None:
+    """Pass on the new lines of the step log; an incomplete line is read later."""
     while True:
         place = lines.tell()
         line = lines.readline()
@@ -70,7 +70,7 @@ def _tell(lines: Any, job: TrainJob) -> None:
 
 
 def hand_over(job: TrainJob, folder: Path, parent: int) -> None:
-    """Write the job for `launched`, whose processes end once the process `parent` is gone."""
+    """Write the job for `launched`, whose processes end when the process `parent` has ended."""
     job.batch.write_parquet(folder / BATCH)
     plain = {
         **{name: str(getattr(job, name).absolute()) for name in ("start", "base", "scratch", "kept")},
@@ -90,11 +90,10 @@ def _command(job: TrainJob, folder: Path) -> list[str]:
         config = str(folder / "accelerate.yaml")
         settings = {
             "compute_environment": "LOCAL_MACHINE",
-            # on CPUs too: for MULTI_CPU it wants mpirun, and starts one single process without; what the processes run
-            # on they are told by the job
+            # on CPUs too: MULTI_CPU needs mpirun, and starts a single process without it; the job sets the device
             "distributed_type": "MULTI_GPU",
             "num_machines": 1,
-            "mixed_precision": "no",  # the trainer says bf16 itself
+            "mixed_precision": "no",  # the trainer sets bf16
         }
         Path(config).write_text(yaml.safe_dump(settings), encoding="utf-8")
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]

@@ -1,4 +1,4 @@
-"""The trainer of each method."""
+"""The training function of each method."""
 
 from collections.abc import Callable
 
@@ -14,5 +14,4 @@ METHODS: dict[str, Callable[[TrainJob], dict[str, float]]] = {
     "dpo": train_dpo,
     "sft": train_sft,
 }
-"""Each writes `job.scratch / "checkpoint"` and returns the last step's metrics, and what holds for the whole training.
-"""
+"""Each writes `job.scratch / "checkpoint"` and returns the metrics of the last step and of the whole training."""

@@ -1,6 +1,6 @@
-"""RAFT (Dong et al. 2023, arXiv 2304.06767): imitate the best rollouts of each group, the rest teaches nothing.
+"""RAFT (Dong et al. 2023, arXiv 2304.06767): imitate the best rollouts of each group, ignore the others.
 
-Fast at first and stable; what is bad is never pushed down, so that diversity shrinks with the rounds.
+It is stable and fast at first. Bad rollouts are never made less likely, so diversity shrinks over the rounds.
 """
 
 from rft_pipeline.trainers.base import TrainJob
@@ -9,5 +9,5 @@ from rft_pipeline.trainers.imitation import imitate
 
 
 def train_raft(job: TrainJob) -> dict[str, float]:
-    """Train on the best rollouts. Raises `GateError` when no group has any."""
+    """Train on the best rollouts. Raises `GateError` if no group has any."""
     return imitate(job, best_of_groups(job.batch, job.training))

@@ -1,7 +1,7 @@
-"""A stored reward batch, played back to TRL's GRPOTrainer.
+"""Replays a stored reward batch to TRL's GRPOTrainer.
 
-TRL samples and scores on its own account; here `rollout_func` hands it the stored tokens, and the only reward function
-hands it the stored advantage.
+TRL normally samples and scores itself. Here `rollout_func` returns the stored tokens, and the only reward function
+returns the stored advantage.
 """
 
 import math
@@ -17,21 +17,21 @@ _FILLER = "filler:"
 
 
 def stored_advantage(completions: list[str], advantage: list[float], **_: Any) -> list[float]:
-    """The reward function TRL sees: the advantage of the batch."""
+    """The reward function for TRL: the stored advantage."""
     return advantage
 
 
 def replayed_groups(batch: pl.DataFrame, mask_truncated: bool) -> tuple[list[str], int]:
-    """The prompts of groups that can teach, and the size of a group. Raises `GateError` when there is none."""
+    """The prompts of groups with variance, and the size of a group. Raises `GateError` if there is none."""
     used: list[str] = batch.filter(_live(mask_truncated))["prompt_id"].unique().to_list()
     if not used:
-        cut = " beside truncated rollouts, which training.mask_truncated leaves out" if mask_truncated else ""
+        cut = " without truncated rollouts (training.mask_truncated)" if mask_truncated else ""
         raise GateError(f"the reward batch has no group with variance{cut}: nothing to learn from")
     return used, batch.filter(prompt_id=used[0]).height
 
 
 def fillers(groups: int, group_size: int, batch_size: int) -> int:
-    """The fewest groups to add so that all groups together make whole steps of `batch_size` rollouts."""
+    """The smallest number of groups to add for whole steps of `batch_size` rollouts."""
     return -groups % (batch_size // math.gcd(group_size, batch_size))
 
 
@@ -41,10 +41,10 @@ def _live(mask_truncated: bool) -> pl.Expr:
 
 
 class Replay:
-    """Hands TRL the stored rollouts, group by group; the `rollout_func`.
+    """The `rollout_func` for TRL: returns the stored rollouts, group by group.
 
-    Only groups that can teach are replayed. Their number is filled up, so that whole optimiser steps come out, with
-    copies whose every token is masked. With `mask_truncated`, so is every token of a truncated rollout.
+    Only groups with variance are replayed. Fully masked copies fill up the last optimiser step. With `mask_truncated`,
+    truncated rollouts are fully masked too.
     """
 
     def __init__(self, batch: pl.DataFrame, batch_size: int, seed: int, mask_truncated: bool = False) -> None:
@@ -59,7 +59,7 @@ class Replay:
 
     @property
     def size(self) -> int:
-        """Rollouts in one pass, fillers included."""
+        """Rollouts in one pass, including fillers."""
         return len(self.prompt_order) * self.group_size
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
@@ -76,6 +76,6 @@ class Replay:
             "completion_ids": [row["tokens"] for row, *_ in replayed],
             "logprobs": [row["logprobs"] for row, *_ in replayed],
             "env_mask": [[int(live)] * len(row["tokens"]) for row, live, _ in replayed],
-            # a truncated rollout's too: TRL takes off the group's mean, which is 0 with all of them only
+            # truncated rollouts included: TRL subtracts the group's mean, which is 0 only over the whole group
             "advantage": [0.0 if filler else row["advantage"] for row, _, filler in replayed],
         }

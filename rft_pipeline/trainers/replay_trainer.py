@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer over a replayed round: exact old log-probs, no needless padding, and ratios that are watched."""
+"""TRL's GRPOTrainer for a replayed round, with exact old log-probs, less padding and measured ratios."""
 
 import inspect
 import math
@@ -17,8 +17,8 @@ from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
 
 class ReplayTrainer(GRPOTrainer):
-    """TRL's trainer, with exact old log-probs, padding cut per forward pass, and two distances measured: the KL to the
-    start, and how far the engine's log-probs are from the trainer's own."""
+    """TRL's trainer with exact old log-probs and padding removed per forward pass. It measures the KL to the start, and
+    the difference between the engine's and the trainer's log-probs."""
 
     temperature: float
     _skip_old_logps = False
@@ -29,24 +29,24 @@ class ReplayTrainer(GRPOTrainer):
     _loss_inputs: dict[str, torch.Tensor] | None = None
     _step_sums: torch.Tensor | None = None
     round_file: Path
-    """Holds the round as it was first cut into slices, for a run that goes on after a kill."""
+    """Stores the round with its slices, for a run that continues after a kill."""
     max_negative_ratio: float | None = None
     tokens_of_a_step = False
-    """Whether each step's loss is divided by the tokens of that step, rather than by the mean of the round's."""
+    """Whether each step's loss is divided by the tokens of that step instead of the round's mean per step."""
 
     def _prepare_inputs(self, generation_batch):  # type: ignore[no-untyped-def]
-        """Old log-probs are taken slice by slice, with the rows and padding that the update will see.
+        """Compute old log-probs slice by slice, with the rows and padding of the later update.
 
-        TRL takes them over the whole round before it shuffles; in bf16 the same row among other rows differs in the
-        last digits, and the ratio would not be 1 before the first update. They are stored: after a kill the policy
-        they are of is not the one that training goes on with.
+        TRL computes them over the whole round before it shuffles. In bf16, the last digits of a row depend on the other
+        rows of its batch, so the ratio would not be 1 before the first update. They are stored, because after a kill
+        the policy that they belong to no longer exists.
         """
         if self._buffered_inputs is None and self.state.global_step > 0:
             self._step = self.state.global_step * self.args.gradient_accumulation_steps
             self._buffered_inputs, self._gaps = load_round(self.round_file, self.accelerator.device)
         calls = self.rollout_func.calls
         if self._buffered_inputs is None:
-            synchronize_rng_states(["torch"])  # all processes shuffle the round alike
+            synchronize_rng_states(["torch"])  # all processes shuffle in the same order
         inputs = super()._prepare_inputs(generation_batch)
         if self.rollout_func.calls == calls:
             return inputs
@@ -68,7 +68,7 @@ class ReplayTrainer(GRPOTrainer):
         return self._buffered_inputs[0]
 
     def _count_tokens_by_step(self) -> None:
-        """TRL divides the loss by `num_items_in_batch`, which it takes to be the round's, scaled to one step."""
+        """Set `num_items_in_batch`, by which TRL divides the loss; TRL expects the round's count and scales it."""
         size = self.args.gradient_accumulation_steps
         for start in range(0, len(self._buffered_inputs), size):
             step = self._buffered_inputs[start : start + size]
@@ -77,8 +77,8 @@ class ReplayTrainer(GRPOTrainer):
                 part["num_items_in_batch"] = tokens * self.args.steps_per_generation / size
 
     def _gaps_of(self, part):  # type: ignore[no-untyped-def]
-        """|trainer − engine| of each live token's log-prob, in nats. Engines give it at temperature 1: the fused head,
-        whose temperature is set once, has to be passed by then, row by row since whole logits are large."""
+        """|trainer − engine| of each unmasked token's log-prob, in nats. Engines report it at temperature 1. The fused
+        head has a fixed temperature, so then the plain head is used, row by row because whole logits are large."""
         if self._newest_untempered is None and self.temperature != 1:
             self._log_probs_of(part, batch_size=1, head=self._plain_head)
         own = self._newest_logps if self._newest_untempered is None else self._newest_untempered
@@ -87,7 +87,7 @@ class ReplayTrainer(GRPOTrainer):
 
     @property
     def logprob_gap(self) -> dict[str, float]:
-        """How far the engine that drew the rollouts is from the trainer, over the live tokens of the batch, in nats."""
+        """Difference between the engine's and the trainer's log-probs over the unmasked tokens, in nats."""
         gaps = torch.cat(gather_object([self._gaps])).double().numpy()
         return {"logprob_gap_mean": float(gaps.mean()), "logprob_gap_p99": float(np.quantile(gaps, 0.99))}
 
@@ -96,8 +96,8 @@ class ReplayTrainer(GRPOTrainer):
         self._skip_old_logps = self.args.gradient_accumulation_steps % round_steps != 0
         if self.accelerator.num_processes == 1:
             return super()._generate_and_score_completions(inputs)
-        # every process replays the whole round, and takes its share of each slice once all is shuffled: so the steps
-        # hold the same rows whatever the number of processes
+        # every process replays the whole round and takes its share of each slice after shuffling, so the steps have
+        # the same rows for any number of processes
         replay = self.rollout_func
         everything = [{"prompt": prompt} for prompt in replay.prompt_order for _ in range(replay.group_size)]
         output = super()._generate_and_score_completions(everything)
@@ -113,13 +113,12 @@ class ReplayTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(  # type: ignore[no-untyped-def]
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, head=None, **kwargs
     ):
-        """TRL pads every row to the longest of the whole round; equal results, without the empty columns.
+        """TRL's method without its padding to the longest row of the round; the results are equal.
 
-        Rows are taken in order of length, so each pass of `batch_size` rows has little padding left. Returns log-probs
-        and entropies B × T, and the load-balancing loss of a mixture of experts (a mean over the passes) where TRL asks
-        for it.
+        Rows are sorted by length, so each pass of `batch_size` rows has little padding. Returns log-probs and entropies
+        B × T, and the load-balancing loss of a mixture of experts (a mean over the passes) if TRL requests it.
         """
-        if self._skip_old_logps:  # TRL's own pass, the first of a round
+        if self._skip_old_logps:  # TRL's own pass at the start of a round
             self._skip_old_logps = False
             return torch.zeros(input_ids.shape[0], logits_to_keep, device=input_ids.device), None, None
         rows = input_ids.shape[0]
@@ -150,30 +149,30 @@ class ReplayTrainer(GRPOTrainer):
         return logps, entropies, aux_loss
 
     def _at_positions(self, model, mask_BT):  # type: ignore[no-untyped-def]
-        """`model` that counts positions from each row's first token: TRL passes none, and a model with learnt positions
-        would count the padding on the left as well."""
+        """`model` with position ids that start at each row's first token. TRL passes none, so a model with learnt
+        positions would count the padding on the left."""
         if "position_ids" not in inspect.signature(self._causal_lm(model).forward).parameters:
             return model
         return partial(model, position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0))
 
     def _causal_lm(self, model):  # type: ignore[no-untyped-def]
-        """The language model in what trains: neither a process group's wrapper nor an adapter's."""
+        """The language model without the wrappers of processes and adapters."""
         unwrapped = self.accelerator.unwrap_model(model)
         return unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
 
     def _takes_fused_head(self, input_ids: torch.Tensor) -> bool:
-        """TRL's fused head saves memory on a GPU, and doubles a step's time on a CPU."""
+        """TRL's fused head saves memory on a GPU, but doubles a step's time on a CPU."""
         return input_ids.is_cuda
 
     def _fused_head(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Log-probs, entropies, nothing at temperature 1, and the load-balancing loss."""
+        """Log-probs, entropies, None (no log-probs at temperature 1), and the load-balancing loss."""
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         return logps, entropies, None, aux_loss
 
     def _plain_head(  # type: ignore[no-untyped-def]
         self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, compute_aux_loss=False, **_
     ):
-        """The same from whole logits, and where nothing is learnt log-probs at temperature 1 as well."""
+        """The same from whole logits; without gradients, also the log-probs at temperature 1."""
         routed = {"output_router_logits": True} if compute_aux_loss else {}
         with self.accelerator.autocast():
             output = model(
@@ -200,8 +199,8 @@ class ReplayTrainer(GRPOTrainer):
         return loss
 
     def _cap_negative_ratios(self, inputs: dict[str, torch.Tensor], logps: torch.Tensor) -> None:
-        """Truncates the ratio where the advantage is negative, as TOPR does (arXiv 2503.14286): the gradient stays that
-        of the log-prob, times the cap. TRL's own `delta` would make it 0, and let such a token grow freely."""
+        """Truncate the ratio where the advantage is negative, as in TOPR (arXiv 2503.14286): the gradient is that of
+        the log-prob times the cap. TRL's `delta` would make the gradient 0, so such tokens could grow without limit."""
         if self.max_negative_ratio is None:
             return
         cap = math.log(self.max_negative_ratio)
@@ -210,8 +209,8 @@ class ReplayTrainer(GRPOTrainer):
         inputs["old_per_token_logps"] = torch.where(beyond, new - cap, old)
 
     def _add_ratios(self, log_ratio_BT: torch.Tensor, mask_BT: torch.Tensor) -> None:
-        """Adds to the step's sums: KL and number of live tokens; Σw, Σw² and number of live rollouts, w the likelihood
-        ratio of a whole one."""
+        """Add to the step's sums: KL and number of unmasked tokens; Σw, Σw² and number of unmasked rollouts, where w is
+        the likelihood ratio of a whole rollout."""
         kl_BT = (log_ratio_BT.exp() - 1 - log_ratio_BT) * mask_BT
         w_B = (log_ratio_BT * mask_BT).sum(1)[mask_BT.any(1)].clamp(max=300).exp()
         counts = torch.tensor([mask_BT.sum(), len(w_B)], dtype=torch.float64, device=w_B.device)
@@ -219,11 +218,10 @@ class ReplayTrainer(GRPOTrainer):
         self._step_sums = sums if self._step_sums is None else self._step_sums + sums
 
     def end_step(self) -> float:
-        """Logs the step's KL to the start, a mean over live tokens, and returns and logs its effective share.
+        """Log the step's mean KL to the start per unmasked token; log and return its effective share.
 
-        That is the effective sample size of the step's rollouts, (Σw)²/Σw², as a share of their number: 1 when all
-        ratios are equal, or none is live; 0 when none can be told from 0. Both are over the whole step: whatever the
-        number of passes and processes.
+        The effective share is (Σw)²/Σw² divided by the number of rollouts: 1 if all ratios are equal or no rollout is
+        unmasked, 0 if all ratios round to 0. Both are over the whole step, for any number of passes and processes.
         """
         assert self._step_sums is not None
         kl, tokens, total, squares, count = self.accelerator.reduce(self._step_sums).tolist()
@@ -235,7 +233,7 @@ class ReplayTrainer(GRPOTrainer):
 
 
 def save_round(parts: list[dict[str, torch.Tensor]], gaps: torch.Tensor, path: Path) -> None:
-    """Store the slices of a round and the gaps of its log-probs."""
+    """Store the slices of a round and its log-prob gaps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {f"{i}.{name}": value for i, part in enumerate(parts) for name, value in part.items()}
     beside = path.with_suffix(".tmp")
@@ -244,7 +242,7 @@ def save_round(parts: list[dict[str, torch.Tensor]], gaps: torch.Tensor, path: P
 
 
 def load_round(path: Path, device: Any) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-    """What `save_round` stored."""
+    """The slices and gaps that `save_round` stored."""
     stored = load_file(path)
     gaps = stored.pop("gaps")
     parts: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)

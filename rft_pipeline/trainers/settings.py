@@ -1,4 +1,4 @@
-"""Settings of training: the methods, and how they run."""
+"""Settings of training."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,43 +14,42 @@ class Lora(Strict):
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=32, ge=1)
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """The modules that get an adapter, by the ends of their names, e.g. [q_proj, v_proj]; `all-linear`: every linear
-    module but the head, whatever the architecture calls it."""
+    """The modules with an adapter, by the ends of their names, e.g. [q_proj, v_proj]; `all-linear`: every linear module
+    except the head."""
 
 
 class Raft(Strict):
     best: int = Field(default=1, ge=1)
-    """Rollouts of each group that are imitated: those of the highest rewards."""
+    """Rollouts per group that are imitated: those with the highest rewards."""
 
 
 class Dpo(Strict):
     beta: float = Field(default=0.1, gt=0)
-    """Holds the policy to the one the round started from: the larger, the closer."""
+    """Strength of the KL constraint to the round's start: larger is closer."""
     margin: float = Field(default=0.1, ge=0, le=1)
-    """Least difference in reward between a group's best and worst rollout; a closer pair is left out."""
+    """Minimum difference in reward between a group's best and worst rollout."""
 
 
 class TrainRuntime(Strict):
     micro_batch_size: int = Field(default=16, ge=1)
-    """Rollouts in one forward and backward pass of one process; at most `batch_size`."""
+    """Maximum number of rollouts per pass of one process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     save_steps: int = Field(default=10, ge=1)
-    """Steps between two saved states (weights and optimizer: three times the weights on the disk). A training that is
-    killed goes on from the last one and ends with the same weights as one that nobody disturbed."""
+    """Steps between two saved states (weights and optimizer: three times the weights on disk). A killed training
+    continues from the last state and ends with the same weights."""
     processes: int = Field(default=1, ge=1)
-    """More than 1 trains with so many processes, one a GPU, through `accelerate launch`; they share each step's
-    `batch_size`, which must be a multiple of their number."""
+    """Number of processes, one per GPU. More than 1 are started with `accelerate launch`; `batch_size` must be a
+    multiple of it."""
     accelerate_config: str | None = None
-    """The file of `accelerate config` to launch them with, e.g. for FSDP; the path starts at the campaign's folder.
-    Refused with one process, which nothing launches."""
+    """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder."""
 
 
 class Training(Strict):
-    """How a round's reward batch changes the policy.
+    """How the policy is trained on a round's reward batch.
 
-    `grpo` raises the likelihood of rollouts above their group's mean and lowers that of those below; `raft` imitates
-    each group's best; `dpo` learns to prefer each group's best over its worst; `sft` imitates good answers from people,
-    as a start for the others: of each prompt the best reply that people judged, else the prompt's reference.
+    `grpo` makes rollouts above their group's mean more likely and those below less likely. `raft` imitates each group's
+    best. `dpo` learns to prefer each group's best over its worst. `sft` imitates the reply with the best labels, or the
+    prompt's reference, as a warm start for the others.
     """
 
     method: Literal["grpo", "raft", "dpo", "sft"] = "grpo"
@@ -59,26 +58,26 @@ class Training(Strict):
     warmup_steps: int = Field(default=0, ge=0)
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=16, ge=1)
-    """Rollouts in one optimiser step; with `dpo`, pairs of rollouts."""
+    """Rollouts per optimiser step; with `dpo`, pairs of rollouts."""
     mask_truncated: bool = False
-    """Leaves rollouts that were cut off at `max_new_tokens` out of training; they still count in their group's mean."""
+    """Whether rollouts that were cut off at `max_new_tokens` are left out; they still count in their group's mean."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """grpo: a token's likelihood ratio below 1 − this, or above 1 + `clip_high`, earns nothing more."""
+    """grpo: the likelihood ratio of a token is clipped to [1 − `clip_low`, 1 + `clip_high`]."""
     clip_high: float = Field(default=0.28, gt=0)
     kl_beta: float = Field(default=0.0, ge=0)
     """grpo: weight of the KL penalty."""
     kl_to: Literal["base", "start"] = "base"
-    """grpo: what the KL is to: the model the campaign began with, or the one the round started from."""
+    """grpo: the reference of the KL penalty: the campaign's base model, or the start of the round."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
-    """grpo: how tokens are averaged. `dapo`: every token of the round weighs the same; `grpo`: every rollout does;
-    `bnpo`: every token of a step; `dr_grpo` (arXiv 2503.20783): the sum over a step's tokens, divided by its rollouts
-    times the constant `rollouts.sampling.max_new_tokens`, so that no rollout's weight depends on any length."""
+    """grpo: the normalisation of the loss. `dapo`: equal weight for every token of the round; `grpo`: for every
+    rollout; `bnpo`: for every token of a step; `dr_grpo` (arXiv 2503.20783): the sum over a step's tokens, divided by
+    its number of rollouts times `rollouts.sampling.max_new_tokens`, so that weights do not depend on lengths."""
     max_negative_ratio: float | None = Field(default=None, ge=1)
-    """grpo: cap of a token's likelihood ratio where the advantage is negative: a bad rollout that has become likelier
-    is pushed down no harder than at this ratio (1 as in TOPR, arXiv 2503.14286). Null: no cap."""
+    """grpo: maximum likelihood ratio of a token with a negative advantage, which limits how strongly a rollout that
+    became more likely is pushed down (1 in TOPR, arXiv 2503.14286). Null: no limit."""
     min_effective_share: float | None = Field(default=None, gt=0, le=1)
-    """grpo: the rest of the round's steps is skipped once the effective sample size (Σw)²/Σw² of a step's rollouts,
-    w their likelihood ratios to the policy that sampled them, falls below this share of their number. Null: never."""
+    """grpo: the round ends when the effective sample size (Σw)²/Σw² of a step falls below this share of its rollouts; w
+    are their likelihood ratios to the policy that sampled them. Null: never."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     raft: Raft = Raft()
     dpo: Dpo = Dpo()
@@ -87,7 +86,7 @@ class Training(Strict):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Without the settings of other methods: editing those changes nothing."""
+        """Without the settings of other methods, which change nothing."""
         others = {name for method, names in _ONLY.items() if method != self.method for name in names}
         if not self.kl_beta:
             others.add("kl_to")
@@ -95,16 +94,16 @@ class Training(Strict):
 
     @property
     def needs_differences(self) -> bool:
-        """Whether groups must hold better and worse replies; `sft` learns from references and people's choice."""
+        """Whether the method needs groups with different rewards; `sft` learns from references and labels."""
         return self.method != "sft"
 
     @property
     def held_to_base(self) -> bool:
-        """Whether the loss looks at the model the campaign began with."""
+        """Whether the loss uses the campaign's base model."""
         return self.method == "grpo" and self.kl_beta > 0 and self.kl_to == "base"
 
     def from_folder(self, folder: Path) -> Self:
-        """With paths that start at a campaign's folder spelled out."""
+        """With absolute paths."""
         config = self.runtime.accelerate_config
         if config is None:
             return self
@@ -116,13 +115,13 @@ class Training(Strict):
     def _processes_fit(self) -> Self:
         if self.batch_size % self.runtime.processes:
             raise ValueError(
-                f"batch_size: {self.batch_size} rollouts cannot be shared by {self.runtime.processes} processes; take "
-                "a multiple of runtime.processes"
+                f"batch_size: {self.batch_size} rollouts cannot be divided among {self.runtime.processes} processes; "
+                "use a multiple of runtime.processes"
             )
         if self.runtime.accelerate_config is not None and self.runtime.processes == 1:
             raise ValueError(
-                "runtime.accelerate_config: only read with runtime.processes above 1, which is 1; set processes to the "
-                "number of GPUs, or leave the file out"
+                "runtime.accelerate_config: only used with runtime.processes above 1; set processes to the "
+                "number of GPUs, or remove the file"
             )
         return self
 
@@ -133,4 +132,4 @@ _ONLY: dict[str, tuple[str, ...]] = {
     "dpo": ("dpo",),
     "sft": (),
 }
-"""Settings that one method alone reads."""
+"""Settings that only one method uses."""

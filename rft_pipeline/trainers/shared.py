@@ -1,4 +1,4 @@
-"""What all trainers have in common: the model, the size of a step, the log of steps, going on after a kill, saving."""
+"""Shared by all trainers: loading the model, common settings, the log of steps, resuming and saving."""
 
 import json
 import shutil
@@ -12,24 +12,24 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.engines.weights import load_adapter, load_weights, name_base, pick_device
+from rft_pipeline.engines.weights import load_weights, name_base, pick_device
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.models.merging import ADAPTER, copy_tokenizer, write_model
+from rft_pipeline.models.merging import copy_tokenizer, is_adapter, load_adapter, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
 from rft_pipeline.trainers.settings import ALL_LINEAR
 from rft_pipeline.trainers.steps import planned_steps
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
-"""TRL's name → ours, of what every trainer logs."""
+"""TRL's metric → ours, for all trainers."""
 FROZEN_COPY = "ref"
-"""The adapter TRL makes of the start policy, and the folder it is saved in."""
+"""The name of the adapter that TRL copies from the start policy, and of its folder in a saved state."""
 
 
 def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[str, float]:
-    """Train, from the last state a killed run saved if there is one, and write the checkpoint to
-    `job.scratch / "checkpoint"`; returns the last step's metrics, under our names."""
+    """Train, from the last saved state if there is one, and write the checkpoint to `job.scratch / "checkpoint"`;
+    returns the last step's metrics with our names."""
     state = last_state(job.kept)
     step_log = _StepLog(job, METRICS | metrics, steps_of(state))
     trainer.add_callback(step_log)
@@ -44,7 +44,7 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
         target = job.scratch / "checkpoint"
         model = trainer.accelerator.unwrap_model(trainer.model)
         if hasattr(model, "peft_config"):
-            # beside it may be a frozen copy, which only the loss looks at
+            # there may also be a frozen copy for the loss
             model.save_pretrained(target, state_dict=weights, selected_adapters=["default"])
             name_base(target, job.base)
         else:
@@ -54,10 +54,10 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
 
 
 def check_room(model: Any, job: TrainJob) -> None:
-    """Raises `StoreError` when the checkpoint, and the states that are saved on the way, do not fit on the disk.
+    """Raise `StoreError` if the checkpoint and the saved states do not fit on the disk.
 
-    What is trained is in fp32; a state holds it and two moments of each weight, and the one before stays until the next
-    is written.
+    Trained weights are fp32. A state holds them and two moments per weight; the previous state is deleted only after
+    the next is written.
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     steps = planned_steps(job.batch, job.training, job.weights)
@@ -67,12 +67,12 @@ def check_room(model: Any, job: TrainJob) -> None:
     if free < needed:
         raise StoreError(
             f"training would need {needed / 2**30:.1f} GiB on the disk of {job.kept}, which has {free / 2**30:.1f} "
-            "GiB left: free some space (or move RFT_HOME), or save states less often (training.runtime.save_steps)"
+            "GiB left; free some space (or move RFT_HOME), or save states less often (training.runtime.save_steps)"
         )
 
 
 def common_config(job: TrainJob) -> dict[str, Any]:
-    """Settings that TRL's configs share. Prepares the kept folder."""
+    """Settings of all TRL configs. Prepares the kept folder."""
     training = job.training
     micro = micro_batch(training)
     process = PartialState()
@@ -104,15 +104,16 @@ def common_config(job: TrainJob) -> dict[str, Any]:
 
 
 def load_model(job: TrainJob) -> Any:
-    """fp32 master weights: an update of 1e-5 is below bf16's resolution. LoRA goes on with the adapter it finds.
+    """The model to train, in fp32, since an update of 1e-5 is below bf16's resolution. LoRA continues an existing
+    adapter.
 
-    Nothing is dropped out: the policy that sampled did not, and ratios between two passes would be noise.
+    Dropout is disabled: the policy sampled without it, and it would add noise to the ratios.
     """
     model = _load_model(job, job_device(job))
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        # attention and routers, which are no layers of dropout, keep a number, or read it in the configuration
+        # attention and routers have no dropout layer but a number, in the module or in its config
         for holder in (module, getattr(module, "config", module)):
             for name, value in list(vars(holder).items()):
                 if ("drop" in name or "jitter" in name) and isinstance(value, float):
@@ -123,7 +124,7 @@ def load_model(job: TrainJob) -> Any:
 def _load_model(job: TrainJob, device: str) -> Any:
     if job.training.weights == "full":
         return load_weights(job.start, "float32", device)
-    if (job.start / ADAPTER).is_file():
+    if is_adapter(job.start):
         return load_adapter(job.start, device, trainable=True)
     from peft import LoraConfig, get_peft_model
 
@@ -137,13 +138,13 @@ def _load_model(job: TrainJob, device: str) -> Any:
 
 
 def job_device(job: TrainJob) -> str:
-    """Where the model is loaded; of several processes each has a device of its own."""
+    """The device of the model; each of several processes has its own."""
     device = pick_device(job.training.runtime.device)
     return device if device == "cpu" else str(PartialState().device)
 
 
 class _StepLog(TrainerCallback):
-    """Passes each step's metrics on, under our names; those taken before a kill first."""
+    """Reports each step's metrics with our names, after those of the steps before a kill."""
 
     def __init__(self, job: TrainJob, metrics: dict[str, str], resumed: int) -> None:
         self.log_step: LogStep = job.log_step
@@ -170,7 +171,7 @@ class _StepLog(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_training_stop:
-            control.should_save = False  # nothing is left to go on with
+            control.should_save = False  # the training is finished
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs is None or "grad_norm" not in logs or not state.is_world_process_zero:
@@ -179,14 +180,14 @@ class _StepLog(TrainerCallback):
         logs = {**logs, "tokens_per_second": self._step_tokens(args, state, logs) / seconds}
         named = self.metrics | {"tokens_per_second": "tokens_per_second"}
         self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
-        # raises when this process is an orphan, whose line would be a stray
+        # raises if the parent process has ended, so that nothing more is written
         self.log_step(state.global_step, self.last)
         with self.done.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
 
     def _step_tokens(self, args: Any, state: Any, logs: Mapping[str, float]) -> float:
-        """Prompt and completion tokens of one optimiser step."""
-        if hasattr(args, "steps_per_generation"):  # GRPO counts the whole round's, once a process
+        """Prompt and completion tokens per optimiser step."""
+        if hasattr(args, "steps_per_generation"):  # GRPO counts those of the whole round in each process
             steps = args.steps_per_generation / args.gradient_accumulation_steps
             return float(state.num_input_tokens_seen) / args.world_size / steps
         tokens = logs["num_tokens"] - self.tokens_before
@@ -195,7 +196,7 @@ class _StepLog(TrainerCallback):
 
 
 class _Adapter(TrainerCallback):
-    """Loads the trained adapter of a state: of several, transformers loads only those in folders of their own."""
+    """Loads the trained adapter of a state; with several adapters, transformers loads only those in subfolders."""
 
     def __init__(self, state: Path) -> None:
         self.state = state

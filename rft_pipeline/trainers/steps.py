@@ -1,7 +1,7 @@
-"""How many optimiser steps a training takes; imports nothing that trains, so that `rft plan` can ask.
+"""The number of optimiser steps of a training. Imports no heavy library, so that `rft plan` can use it.
 
-The last step is filled up: with masked copies of whole groups by `grpo`, with first examples of one more epoch by the
-other methods.
+The last step is filled up: by `grpo` with masked copies of groups, by the other methods with examples of one more
+epoch.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ READ = (
     "gated",
     "labelled",
 )
-"""The columns of a batch that say how many steps it takes."""
+"""The columns of a batch that determine the number of steps."""
 
 
 def planned_steps(batch: pl.DataFrame, training: Training, weights: Mapping[str, float]) -> int:
-    """Steps that training on `batch` takes, unless `min_effective_share` cuts it short; `weights` are the rubric's.
+    """The number of steps on `batch`, unless `min_effective_share` ends it early; `weights` are the rubric's.
 
-    Raises `GateError` when the batch has nothing to teach.
+    Raises `GateError` if the batch has nothing to learn from.
     """
     match training.method:
         case "grpo":
@@ -47,14 +47,14 @@ def planned_steps(batch: pl.DataFrame, training: Training, weights: Mapping[str,
 
 
 def most_steps(training: Training, prompts: int, group_size: int) -> int:
-    """The same for a batch that is still to be made, if all of its groups can teach."""
+    """The maximum number of steps for a future batch, if all its groups have variance."""
     if training.method == "grpo":
         return _grpo(prompts, group_size, training)
     return steps(most_examples(training, prompts, group_size), training)
 
 
 def most_examples(training: Training, prompts: int, group_size: int) -> int:
-    """The most that a round of `prompts` groups can give to learn from: rollouts, with `dpo` pairs of them."""
+    """The maximum number of examples in a round of `prompts` groups: rollouts, or pairs for `dpo`."""
     each = {"grpo": group_size, "raft": min(training.raft.best, group_size), "dpo": 1, "sft": 1}
     return prompts * each[training.method]
 

@@ -174,8 +174,8 @@ def test_a_run_tells_its_campaign_and_what_it_promoted_whoever_launched_it(finis
     ("schedule", "message"),
     [
         ({"cron": "0 3 * *"}, "schedule.cron: '0 3 * *' has 4 fields; a cron expression has five"),
-        ({"cron": "0 25 * * *"}, "schedule.cron: '0 25 * * *' is no cron expression: Bad hour"),
-        ({"cron": "0 3 * * *", "time_zone": "Mars"}, "schedule.time_zone: 'Mars' is no time zone"),
+        ({"cron": "0 25 * * *"}, "schedule.cron: '0 25 * * *' is not a cron expression: Bad hour"),
+        ({"cron": "0 3 * * *", "time_zone": "Mars"}, "schedule.time_zone: 'Mars' is not a time zone"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused(tiny_campaign: Path, schedule: dict[str, str], message: str) -> None:

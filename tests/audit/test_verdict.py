@@ -101,7 +101,7 @@ def test_a_judge_that_scores_next_to_nothing_is_not_taken_for_unaudited() -> Non
 
 
 def test_thresholds_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"noise_power 0.7 must lie below full_power 0.6"):
+    with pytest.raises(ValidationError, match=r"noise_power 0.7 must be below full_power 0.6"):
         Audit(noise_power=0.7)
     with pytest.raises(ValidationError, match="chance"):
         Audit.model_validate({"accept": {"kind": ["chance"]}})

@@ -128,7 +128,7 @@ def test_a_file_that_is_not_yaml_is_named(tiny_campaign: Path) -> None:
 
 def test_a_file_without_settings_is_refused(tiny_campaign: Path) -> None:
     (tiny_campaign / "campaign.yaml").write_text("- a\n- b\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="must hold a mapping of settings, holds list"):
+    with pytest.raises(ConfigError, match="must contain a mapping of settings, contains list"):
         load_campaign(tiny_campaign)
 
 
@@ -189,7 +189,7 @@ def test_max_cost_needs_prices(tiny_campaign: Path) -> None:
 
 def test_a_served_judge_cannot_read_likelihoods(tiny_campaign: Path) -> None:
     message = refusal(tiny_campaign, judge={"model": "served:strong", "server": SERVER})
-    assert "criterion polite: contrast reads likelihoods or weights, and 'judge' is served" in message
+    assert "criterion polite: contrast reads likelihoods or weights, but 'judge' is served" in message
 
 
 def test_where_a_server_is_and_how_it_is_asked_stays_out_of_identity(tiny_campaign: Path) -> None:

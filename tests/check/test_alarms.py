@@ -63,8 +63,8 @@ def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held_out", "said"),
     [
-        ([{"name": "polite", "judge": CLOZE}], "the rubric has a criterion of that name"),
-        ([{"name": "kind", "gate": 0.5, "judge": CLOZE}], "gates nothing"),
+        ([{"name": "polite", "judge": CLOZE}], "the rubric has a criterion with this name"),
+        ([{"name": "kind", "gate": 0.5, "judge": CLOZE}], "cannot have a gate"),
         ([{"name": "kind", "weight": 0, "judge": CLOZE}], "all weights are 0"),
         ([{"name": "kind", "judge": {**CLOZE, "by": "nobody"}}], "kind is judged by 'nobody'"),
     ],

@@ -184,7 +184,7 @@ def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
 def test_a_file_to_launch_processes_with_is_refused_where_none_are_launched(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"accelerate_config": "fsdp.yaml"}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
-    assert "accelerate_config: only read with runtime.processes above 1, which is 1; set processes" in found
+    assert "accelerate_config: only used with runtime.processes above 1; set processes" in found
 
 
 @pytest.mark.parametrize(("train", "warned"), [(TRAIN, True), ([{**row, "reference": "Yes."} for row in TRAIN], False)])
@@ -196,7 +196,7 @@ def test_a_warm_start_without_references_is_a_warning(tmp_path: Path, train: lis
 def test_processes_that_cannot_share_a_step_are_refused(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"processes": 3}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
-    assert "8 rollouts cannot be shared by 3 processes" in found
+    assert "8 rollouts cannot be divided among 3 processes" in found
 
 
 def test_too_few_held_out_prompts_for_a_promotion_are_a_warning(tmp_path: Path) -> None:

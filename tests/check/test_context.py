@@ -74,7 +74,7 @@ def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:
         ),
         (
             {"model_type": "rwkv"},
-            "model_type 'rwkv' cannot read rows of several lengths at once; use another architecture",
+            "model_type 'rwkv' cannot process rows of different lengths in one batch; use another architecture",
         ),
     ],
 )

@@ -209,7 +209,7 @@ def test_a_served_judge_cannot_be_asked_for_likelihoods(tmp_path: Path) -> None:
     judge = {"model": "served:strong", "server": {"url": "http://127.0.0.1:1/v1"}}
     folder = campaign(tmp_path, [{"name": "polite", "judge": POLITE}], settings={"judge": judge})
     (finding,) = errors(folder)
-    assert "criterion polite: contrast reads likelihoods or weights, and 'judge' is served" in finding
+    assert "criterion polite: contrast reads likelihoods or weights, but 'judge' is served" in finding
 
 
 def test_a_csv_reference_of_digits_is_a_text_and_a_json_number_is_its_spelling() -> None:

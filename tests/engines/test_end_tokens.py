@@ -85,5 +85,5 @@ def test_a_turn_ends_with_what_the_template_writes_after_a_reply_else_with_the_e
 def test_a_model_that_never_ends_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     tokenizer = load_tokenizer(folder_of(tiny_model, tmp_path, eos=None, template=template))
-    with pytest.raises(ModelError, match="nothing says how a reply ends"):
+    with pytest.raises(ModelError, match="no token ends a reply"):
         end_of_turn(tokenizer)

@@ -50,7 +50,7 @@ def test_an_answer_that_always_breaks_off_fails_and_is_not_kept(server: Serving,
     (reply,) = server.engine(attempts=2).ask([question(1)])
     assert (reply.text, why in reply.error) == ("", True)
     done: list[list[Completion]] = []
-    with pytest.raises(EngineError, match=f"1 of 1 completions could not be sampled .*{why}"):
+    with pytest.raises(EngineError, match=f"1 of 1 completions failed .*{why}"):
         done.extend(server.engine(attempts=2).generate(draws(1), Sampling()))
     assert done == []
 
@@ -61,7 +61,7 @@ def test_an_answer_that_a_filter_stopped_is_unscored_for_a_judge_and_no_rollout(
     (found,) = judgements(judge, [Rollout("number 1", "Gladly.")])
     assert (found.status, found.tokens) == (Status.UNSCORED, 100)
     assert found.reason == "the server's filter stopped the answer (finish reason 'content_filter')"
-    with pytest.raises(EngineError, match="1 of 1 completions could not be sampled"):
+    with pytest.raises(EngineError, match="1 of 1 completions failed"):
         list(server.engine().generate(draws(1), Sampling()))
     assert len(server.seen()["tries"]["0"]) == 1
 
@@ -100,8 +100,7 @@ def test_a_feature_is_left_out_whatever_the_words_it_is_refused_in(
     assert "seed" in server.seen()["bodies"][-1] or left_out == "seed"
     assert len(server.seen()["bodies"]) == 1 + 3
     assert [record.getMessage() for record in caplog.records] == [
-        f"judges.strong: {server.url} refuses {left_out} (HTTP 400: {refusal.rstrip('.')}): "
-        "asked differently from now on"
+        f"judges.strong: {server.url} refuses {left_out} (HTTP 400: {refusal.rstrip('.')}): left out from now on"
     ]
 
 

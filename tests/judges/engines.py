@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rft_pipeline.engines import ChatReply, ChatRequest, ScoreRequest, ScoreResult
-from rft_pipeline.engines.answers import AnswersItself
+from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
@@ -67,8 +67,8 @@ class Counting:
     def generate(self, requests: Any, sampling: Any) -> Any:
         return self.engine.generate(requests, sampling)
 
-    ask = AnswersItself.ask
-    _weigh = AnswersItself._weigh
+    ask = LocalAsker.ask
+    _weigh = LocalAsker._weigh
 
 
 class Answering(Counting):

@@ -213,7 +213,7 @@ def test_files_that_a_person_put_where_a_model_would_go_are_never_removed(
     own = tmp_path / "models" / "org--name"
     own.mkdir(parents=True)
     (own / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(ModelError, match=r"org--name: holds files but no rft_model\.json.*move it away"):
+    with pytest.raises(ModelError, match=r"org--name: contains files but no rft_model\.json.*move it away"):
         models.resolve("org/name", tmp_path / "models", tmp_path)
     assert (own / "notes.txt").read_text(encoding="utf-8") == "mine"
 
@@ -228,7 +228,7 @@ def test_an_adapter_in_a_folder_is_another_model_when_its_base_changes(checkpoin
     config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert models.identify("adapter", tmp_path / "models", tmp_path) != before
     shutil.rmtree(checkpoint)
-    with pytest.raises(ModelError, match=r"the base model of this adapter, .*checkpoint, is gone"):
+    with pytest.raises(ModelError, match=r"the base model of this adapter, .*checkpoint, does not exist"):
         models.identify("adapter", tmp_path / "models", tmp_path)
 
 

@@ -126,7 +126,7 @@ def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(fin
     assert champions.champion(home.root, "tiny") is None
     assert verified().findings == []
     assert counts(collected(yes=False)).keys() == {"unneeded records"}  # the earlier promotion
-    with pytest.raises(ModelError, match="no champion since a person went back from its last one; `rft promote tiny`"):
+    with pytest.raises(ModelError, match="no champion, because its last one was rolled back; `rft promote tiny`"):
         models.identify("champion:tiny", home.models, finished_copy)
     crown(campaign, home, None, force=False, why="")
     assert champion().record == first.record

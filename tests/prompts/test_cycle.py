@@ -258,7 +258,7 @@ def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
     with pytest.raises(ConfigError, match=r"schedule.retrain.redact_with.source: no module 'nowhere'"):
         load_campaign(tiny_campaign)
     edit(tiny_campaign / "campaign.yaml", "schedule", {"time_zone": "UTC"})
-    with pytest.raises(ConfigError, match=r"schedule: needs `cron`, `retrain`, or both"):
+    with pytest.raises(ConfigError, match=r"schedule: needs `cron`, `retrain` or both"):
         load_campaign(tiny_campaign)
 
 
@@ -273,7 +273,7 @@ def test_a_file_that_is_missing_in_a_cycle_is_named(tiny_campaign: Path, name: s
 
 
 @pytest.mark.parametrize(
-    ("logs", "message"), [("logs/**.jsonl", r"\*\* stands alone"), ("logs/**", "names folders only")]
+    ("logs", "message"), [("logs/**.jsonl", r"\*\* must be a whole part"), ("logs/**", "matches folders only")]
 )
 def test_a_glob_that_can_match_nothing_is_refused(tiny_campaign: Path, logs: str, message: str) -> None:
     set_up(tiny_campaign, logs=logs)
@@ -286,6 +286,6 @@ def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> No
     log(finished_copy, "monday")
     address = promote("tiny/round_1/checkpoints")
     shutil.rmtree(Home.find().store / address)
-    with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is gone") as refused:
+    with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is missing") as refused:
         begun(finished_copy)
-    assert "`rft rollback tiny` goes back to the champion before" in str(refused.value)
+    assert "`rft rollback tiny` restores the previous champion" in str(refused.value)

@@ -26,7 +26,9 @@ def test_a_folder_and_a_glob_name_the_same_files(tmp_path: Path) -> None:
     assert log_files(tmp_path, "logs/**/*.jsonl") == [b]
     assert log_files(tmp_path, str(tmp_path / "logs" / "*.csv")) == [a]
     assert log_files(tmp_path, "nothing/*.jsonl") == []
-    with pytest.raises(ConfigError, match=r"notes.txt: schedule.retrain.logs: not read; allowed are .jsonl, .jsonl.gz"):
+    with pytest.raises(
+        ConfigError, match=r"notes.txt: schedule.retrain.logs: unknown format; allowed: .jsonl, .jsonl.gz"
+    ):
         log_files(tmp_path, "logs/*")
 
 
@@ -134,7 +136,7 @@ def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert str(refused.value).splitlines() == [
         f"{path}: line 4: no_training: must be true, false or null",
         f"{path}: line 2: has neither messages nor prompt",
-        f"{path}: line 3: messages: must be a list of messages; a text goes into prompt",
+        f"{path}: line 3: messages: must be a list of messages; put a text into prompt",
         f"{path}: line 5: messages[0].role: must be one of system, user, assistant",
     ]
 

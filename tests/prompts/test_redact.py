@@ -124,7 +124,7 @@ def test_a_function_that_fails_stops_the_draw(tmp_path: Path, body: str, message
 
 
 def test_an_unknown_region_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"phone_regions: XX is no region; use ISO codes"):
+    with pytest.raises(ConfigError, match=r"phone_regions: XX is not a region; use ISO codes"):
         redacted("text", phone_regions=["XX", "DE"])
 
 

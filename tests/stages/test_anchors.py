@@ -80,5 +80,5 @@ def test_an_anchor_that_cannot_be_used_is_refused(tmp_path: Path, change: dict[s
 
 def test_an_empty_anchors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "anchors.jsonl").write_text("\n")
-    with pytest.raises(DataError, match=r"holds no anchors; leave `anchors` out of campaign\.yaml to work without"):
+    with pytest.raises(DataError, match=r"contains no anchors; remove `anchors` from campaign\.yaml to work without"):
         read_anchors(tmp_path / "anchors.jsonl", RUBRIC)

@@ -158,14 +158,14 @@ def test_every_bad_line_is_named_with_key_value_and_what_is_allowed(tmp_path: Pa
         "p.jsonl: line 2: not JSON: Unterminated string starting at at character 12; each line holds one object",
         'p.jsonl: line 3: must be an object like {"prompt": "..."}, is ["prompt"]',
         "p.jsonl: line 4: not UTF-8: byte 0xff; save the file as UTF-8",
-        "p.jsonl: line 8: key 'prompt' stands there twice",
+        "p.jsonl: line 8: key 'prompt' appears twice",
         "p.jsonl: line 9: NaN is not a JSON value; use a number or null",
-        "p.jsonl: line 10: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character",
+        "p.jsonl: line 10: contains half of a surrogate pair (\\ud800 to \\udfff), which is not a character",
         "p.jsonl: line 5: prompt: must be a text or a list of messages, is 5",
         "p.jsonl: line 6: prompt: is empty",
         "p.jsonl: line 7: prompt: is missing",
         "p.jsonl: line 11: id: must be a text or a whole number, is true",
-        "p.jsonl: line 12: id: is empty; leave it out and the row is named p.jsonl:12",
+        "p.jsonl: line 12: id: is empty; remove it to name the row p.jsonl:12",
     ]
 
 
@@ -200,8 +200,8 @@ def test_a_chat_log_that_asks_nothing_is_refused(tmp_path: Path, messages: Any, 
 @pytest.mark.parametrize(
     ("name", "content", "finding"),
     [
-        ("p.jsonl", b"", "p.jsonl: holds no rows; at least one prompt is needed"),
-        ("p.csv", b"prompt\n", "p.csv: holds no rows; at least one prompt is needed"),
+        ("p.jsonl", b"", "p.jsonl: contains no rows; at least one prompt is needed"),
+        ("p.csv", b"prompt\n", "p.csv: contains no rows; at least one prompt is needed"),
         ("p.csv", b"prompt\na\nb,c\n", "p.csv: line 3: 2 cells; the header has 1"),
         ("p.csv", b"prompt,prompt\na,b\n", "p.csv: line 1: columns named twice: prompt"),
         ("p.csv", b"prompt\na\n\xe9\n", "p.csv: line 3: not UTF-8: byte 0xe9; save it as UTF-8"),
@@ -231,7 +231,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_ending_is_refused_with_the_formats_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="format 'txt' is not known; allowed: jsonl, csv, parquet, chat_log, hub"):
+    with pytest.raises(ConfigError, match="unknown format 'txt'; allowed: jsonl, csv, parquet, chat_log, hub"):
         read_source(PromptSource(source="p.txt"), tmp_path)
 
 
@@ -248,7 +248,7 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(tmp_path: Path) -> None:
     source = PromptSource(source="nobody/has-this", format="hub", split="test")
     message = refused(source, tmp_path)
     assert message.startswith("hub data set nobody/has-this, split test: ")
-    assert message.endswith("save the rows as a .jsonl file beside campaign.yaml and name that as the source.")
+    assert message.endswith("save the rows as a .jsonl file in the campaign's folder and use that as the source.")
 
 
 def test_the_first_of_equal_prompts_stays_and_the_others_are_counted(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import launched
-from rft_pipeline.trainers.launching import TOLD, hand_over
+from rft_pipeline.trainers.launching import STEP_LOG, hand_over
 from tests.trainers.watched import assert_same_weights, job_of
 
 
@@ -118,7 +118,7 @@ def test_one_of_them_writes_and_nothing_else_is_left(both: Both) -> None:
         [path.relative_to(each.workdir) for path in sorted(each.workdir.rglob("*"))] for each in (both.one, both.two)
     )
     assert two == one
-    assert {"checkpoint/config.json", "job/result.json", "job/told.jsonl"} <= both.writers.keys()
+    assert {"checkpoint/config.json", "job/result.json", "job/steps.jsonl"} <= both.writers.keys()
     assert set.union(*both.writers.values()) == {0}
     lines = (both.two.workdir / "steps.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
@@ -133,7 +133,7 @@ def test_a_process_ends_at_its_next_step_when_the_one_that_started_it_is_gone(
     hand_over(job, tmp_path, parent=gone.pid)
     with pytest.raises(ProcessLookupError):
         launched.main(tmp_path)
-    assert not (tmp_path / TOLD).exists()
+    assert not (tmp_path / STEP_LOG).exists()
     assert not (tmp_path / "checkpoint").exists()
 
 
