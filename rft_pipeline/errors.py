@@ -1,24 +1,23 @@
-"""One family of errors. A message says what was wrong, where, what is allowed, and what to do."""
+"""The error classes. A message says what is wrong, where, what is allowed, and what to do."""
 
 import re
 
 _LOGIN = re.compile(r"(?i)\b(https?://)[^\s/?#'\"]*@|\b((?!https?:)[a-z][a-z\d+.-]*://)(?!user:password@)[^\s'\"]*@")
-"""Of a database's address everything up to the last @: its password may hold a / that nobody escaped."""
+"""In a database's address everything up to the last @, since a password may contain an unescaped /."""
 _PARAMETER = re.compile(
     r"(?i)([?&][\w.-]*(?:token|key|secret|sig|signature|password|passwd|pwd|credential)[\w.-]*=)[^&\s#'\"<>]+"
 )
 
 
 def without_secrets(text: str) -> str:
-    """The text with the user and password of every address in it, and the values of query parameters that are named
-    like a key or token, replaced by "…"."""
+    """The text with "…" for the user and password of addresses, and for query parameters named like a key or token."""
     return _PARAMETER.sub(r"\1…", _LOGIN.sub(r"\1\2…@", text))
 
 
 class RftError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it without a traceback.
+    """Base class of all errors of this package; the command line prints them without a traceback.
 
-    A message may quote addresses and the errors of libraries: passwords and tokens in them are replaced.
+    Passwords and tokens in the message are replaced, because it may quote addresses and errors of libraries.
     """
 
     def __init__(self, message: str) -> None:
@@ -26,28 +25,28 @@ class RftError(Exception):
 
 
 class ConfigError(RftError):
-    """A campaign, rubric or setting that cannot be used as written."""
+    """An invalid campaign, rubric or setting."""
 
 
 class DataError(RftError):
-    """A file of prompts, anchors or labels with a row that cannot be used."""
+    """An invalid file of prompts, anchors or labels."""
 
 
 class ModelError(RftError):
-    """Weights that cannot be found, loaded or trusted."""
+    """Weights cannot be found, loaded or trusted."""
 
 
 class EngineError(RftError):
-    """An engine that failed to generate or score after its own retries."""
+    """An engine failed to generate or score after its own retries."""
 
 
 class StoreError(RftError):
-    """A record or table that is missing, locked, altered or cannot be written."""
+    """A record or table is missing, locked, altered or not writable."""
 
 
 class TrackingError(RftError):
-    """MLflow, where it could not be told what the store holds."""
+    """MLflow could not be updated."""
 
 
 class GateError(RftError):
-    """Results too poor to go on with: the stage refuses rather than train on them."""
+    """The inputs of a stage are too poor to train on."""

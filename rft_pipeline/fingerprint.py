@@ -1,7 +1,7 @@
-"""Fingerprints: one canonical spelling of a value, hashed.
+"""Fingerprints: the hash of a value's canonical JSON.
 
-A payload is plain data (mappings with string keys, sequences, strings, numbers, booleans, None).
-Anything else has no single spelling, and `canonical_json` raises rather than guess one.
+A payload is plain data (mappings with string keys, sequences, strings, numbers, booleans, None). For anything else,
+`canonical_json` raises.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 SHORT = 16
-"""Hex digits of a fingerprint that stand in ids and folder names (64 bits)."""
+"""Hex digits of a fingerprint (64 bits)."""
 
 
 def canonical_json(value: Any) -> str:
-    """The one spelling of `value`: sorted keys, no white space, UTF-8.
+    """The canonical JSON of `value`: sorted keys, no white space, UTF-8.
 
-    Raises `TypeError` for a type without one spelling, `ValueError` for NaN and infinities.
+    Raises `TypeError` for other types, `ValueError` for NaN and infinities.
     """
     return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -35,7 +35,7 @@ def file_sha256(path: Path) -> str:
 
 
 def seed_of(seed: int, *name: str | int) -> int:
-    """A 63-bit seed for one random choice, from the campaign's seed and the choice's name."""
+    """A 63-bit seed for one random choice, from the campaign's seed and a name."""
     digest = hashlib.sha256(canonical_json([seed, *name]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -49,8 +49,8 @@ def _plain(value: Any, where: str) -> Any:
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"{where}: keys of a fingerprinted mapping are strings")
+            raise TypeError(f"{where}: keys of a fingerprinted mapping must be strings")
         return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise TypeError(f"{where}: {type(value).__name__} has no canonical spelling; pass plain data")
+    raise TypeError(f"{where}: {type(value).__name__} has no canonical JSON; pass plain data")

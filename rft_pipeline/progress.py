@@ -1,4 +1,4 @@
-"""Progress of a running stage: a small file for whoever watches, and a log line every few seconds."""
+"""Progress of a running stage: a small file for other processes, and a log line every few seconds."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ FILE_EVERY = 0.5
 
 
 class Report(NamedTuple):
-    """One reading of a stage's progress."""
+    """A stage's progress at one moment."""
 
     stage: str
     what: str
@@ -23,11 +23,11 @@ class Report(NamedTuple):
     total: int
     seconds: float
     waits_for: str = ""
-    """Who makes this stage already, in words; empty when nobody else does."""
+    """The process that already runs this stage, in words; empty if there is none."""
 
     @property
     def rate(self) -> float:
-        """Items a second since the stage began; 0 at the start."""
+        """Items per second since the count began; 0 at the start."""
         return self.done / self.seconds if self.seconds else 0.0
 
     @property
@@ -36,23 +36,23 @@ class Report(NamedTuple):
 
 
 class Progress:
-    """Counts what a stage has done. Stages call `advance`; writing and logging are rationed here."""
+    """Counts the finished items of a stage. Stages call `advance`; this class limits how often it writes and logs."""
 
     def __init__(self, stage: str, path: Path | None = None) -> None:
         self.stage = stage
         self.path = path
         self.waits_for = ""
         self.spent: dict[str, dict[str, float]] = {}
-        """What was counted → how many (`count`) and in how many `seconds`."""
+        """`count` and `seconds` by kind of item."""
         self._start("", 0)
 
     def _start(self, what: str, total: int) -> None:
         self.what, self.total, self.done = what, total, 0
-        self.began = self.wrote = self.said = time.monotonic()
+        self.began = self.wrote = self.logged = time.monotonic()
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator["Progress"]:
-        """Count `total` things called `what`, e.g. `rollouts`."""
+        """Count `total` items called `what`, e.g. `rollouts`."""
         self.waits_for = ""
         self._start(what, total)
         self._write()
@@ -67,16 +67,16 @@ class Progress:
         if now - self.wrote >= FILE_EVERY or self.done >= self.total:
             self.wrote = now
             self._write()
-        if now - self.said >= LINE_EVERY or self.done >= self.total:
-            self.said = now
+        if now - self.logged >= LINE_EVERY or self.done >= self.total:
+            self.logged = now
             report = self.report()
             log.info("%s: %d/%d %s, %.1f/s", self.stage, self.done, self.total, self.what, report.rate)
 
-    def wait_for(self, whom: str) -> None:
-        """Say that the stage cannot begin, until something is counted."""
-        if whom != self.waits_for:
-            log.warning("%s: waiting for %s", self.stage, whom)
-        self.waits_for = whom
+    def wait_for(self, holder: str) -> None:
+        """Report that the stage waits for another process, until counting begins."""
+        if holder != self.waits_for:
+            log.warning("%s: waiting for %s", self.stage, holder)
+        self.waits_for = holder
         self._write()
 
     def report(self) -> Report:
@@ -84,7 +84,7 @@ class Progress:
         return Report(self.stage, self.what, self.done, self.total, seconds, self.waits_for)
 
     def close(self) -> None:
-        """Remove the file: nothing is running any more."""
+        """Remove the file."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
@@ -98,23 +98,23 @@ class Progress:
 
 
 def progress_file(folder: Path, key: str, run: str) -> Path:
-    """The file of one stage in one run: two runs may be at the same stage, one of them waiting."""
+    """The file of one stage in one run. Two runs may have the same stage, with one waiting."""
     return folder / f"{key.replace('/', '.')}.{run}.json"
 
 
 def forget(folder: Path, key: str) -> None:
-    """Remove what killed runs left of a stage; whoever waits for it writes again within a second."""
+    """Remove the files of killed runs of a stage. Waiting runs write theirs again within a second."""
     for path in folder.glob(progress_file(folder, key, "*").name):
         path.unlink(missing_ok=True)
 
 
 def read_progress(folder: Path, run: str = "*") -> list[Report]:
-    """What is running now, in one run or in all, from the files in `folder`."""
+    """The progress of all running stages, in one run or in all, from the files in `folder`."""
     reports = []
     for path in sorted(folder.glob(f"*.{run}.json")):
         try:
             stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
-            continue  # the stage ended, or is writing, this very moment
+            continue  # the stage has just ended or is writing
         reports.append(Report(**stored))
     return reports

@@ -1,4 +1,4 @@
-"""The base of every config model: frozen, and a key it does not know is an error that lists those it does."""
+"""The base class of config models: frozen; an unknown key is an error that lists the allowed keys."""
 
 import difflib
 import operator
@@ -16,7 +16,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime"})
-    """Fields that never change a result."""
+    """Fields that do not change results."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,7 +32,7 @@ class Strict(BaseModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that change a result, as plain data: everything but `RUNTIME`, here and in nested models."""
+        """The settings that change results, as plain data: all except `RUNTIME`, here and in nested models."""
         plain = self.model_dump(mode="json", exclude=set(self.RUNTIME))
         nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
         return {**plain, **nested}
@@ -44,13 +44,13 @@ def tagged_union(models: Iterable[type[BaseModel]], tag: str) -> Any:
 
 
 def explain(path: Path, error: ValidationError) -> str:
-    """Pydantic's findings as lines `file: key: what is wrong (got value)`."""
+    """Pydantic's errors as lines `file: key: what is wrong (got value)`."""
     lines = []
     found = error.errors(include_url=False)
     for item in found:
         within = [other for other in found if other is not item and other["loc"][: len(item["loc"])] == item["loc"]]
         if item["type"] == "too_short" and within:
-            continue  # pydantic counts the items that are wrong as missing
+            continue  # pydantic counts invalid items as missing
         key = ".".join(str(part) for part in item["loc"]) or "(top)"
         got = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
         lines.append(f"{path}: {key}: {item['msg'].removeprefix('Value error, ')}{got}")

@@ -1,4 +1,4 @@
-"""A user's own Python: found beside campaign.yaml or among the installed packages, and known by its source."""
+"""A user's own Python code, in the campaign's folder or an installed package, identified by its source."""
 
 import functools
 import hashlib
@@ -19,15 +19,15 @@ from rft_pipeline.strict import Strict
 
 
 class Code(Strict):
-    """What `module:attribute` names: written so, held with the hash of its file, since another code is another setting.
+    """A function or class, written as `module:attribute`, with the hash of its file as part of the identity.
 
-    The module lies beside the rubric, or is installed. Nothing of it, and no package around it, is run before it is
-    needed, and then the bytes that were hashed are. What the module itself imports is not part of the hash.
+    The module is in the rubric's folder or installed. No code runs before `load`, which runs exactly the hashed bytes.
+    Modules that it imports are not part of the hash.
     """
 
     path: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     source: str = Field(default="", validate_default=True)
-    """sha256 of the module's file, found by itself."""
+    """sha256 of the module's file, set automatically."""
     _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
@@ -46,25 +46,25 @@ class Code(Strict):
         self._folder = (context or {}).get("folder")
 
     def load(self) -> Any:
-        """The function or class. Raises `ConfigError` when it cannot be had, or when its file has changed since."""
+        """The function or class. Raises `ConfigError` if it cannot be loaded, or if its file has changed."""
         module_name, _, attribute = self.path.partition(":")
         try:
             return getattr(_module(module_name, self._folder, self.source), attribute)
         except ConfigError:
             raise
-        except Exception as error:  # whatever the user's code raises
+        except Exception as error:  # the user's code may raise anything
             raise ConfigError(f"{self.path}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=64)
 def _module(name: str, folder: Path | None, source: str) -> ModuleType:
-    """The module with this source, run once: the very bytes that have the hash, whatever the file holds later."""
+    """The module with this source hash, run once."""
     path, is_beside = _found(name, folder)
     code = path.read_bytes()
     if hashlib.sha256(code).hexdigest() != source:
         raise ConfigError(
-            f"{path}: was edited after campaign.yaml was loaded, so that what it holds now is not what would be "
-            "recorded; run the command again (in the Dagster UI, reload the definitions first)"
+            f"{path}: was edited after campaign.yaml was loaded, so its code is not the recorded "
+            "one; run the command again (in the Dagster UI, reload the definitions first)"
         )
     if path.suffix != ".py":
         return importlib.import_module(name)
@@ -88,7 +88,7 @@ def _module(name: str, folder: Path | None, source: str) -> ModuleType:
 
 
 def _found(module: str, folder: Path | None) -> tuple[Path, bool]:
-    """The module's file, and whether it is beside the rubric. Nothing is run: no package above it, either."""
+    """The module's file, and whether it is in the rubric's folder. Runs no code, also not of parent packages."""
     if folder is not None and (beside := folder / f"{module}.py").is_file():
         return beside, True
     spec, names, search = None, module.split("."), None
@@ -101,8 +101,8 @@ def _found(module: str, folder: Path | None) -> tuple[Path, bool]:
             spec = None
             break
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        where = f"beside the rubric ({folder / f'{module}.py'}) or " if folder is not None else ""
-        raise ValueError(f"no module {module!r} {where}among the installed packages")
+        where = f"in the rubric's folder ({folder / f'{module}.py'}) or " if folder is not None else ""
+        raise ValueError(f"no module {module!r} {where}in the installed packages")
     return Path(spec.origin), False
 
 

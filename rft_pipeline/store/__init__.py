@@ -1,4 +1,4 @@
-"""What is kept: records of stages, and tables of rows."""
+"""Store: records of stages, tables of rows, champions, locks and folders."""
 
 from rft_pipeline.store.home import Home
 from rft_pipeline.store.records import Record, RecordStore

@@ -1,7 +1,7 @@
-"""Champions: which checkpoint of a campaign is in use, which was before, and why.
+"""Champions: the checkpoint in use of each campaign, with its history.
 
-`<home>/champions/<campaign>.json` holds every change, oldest first; the last line of it is in force: a champion, or
-none after a person went back from the first one. It is replaced as a whole, so a reader finds the old or the new.
+`<home>/champions/<campaign>.json` contains every change, oldest first. The last entry is current: a champion, or none
+after the first champion was rolled back. The file is replaced as a whole, so readers see the old or the new version.
 """
 
 import json
@@ -11,21 +11,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from rft_pipeline.errors import StoreError
 
 PREFIX = "champion:"
-"""Begins the name of a model that is a campaign's champion: `champion:CAMPAIGN` the one in force, with `@RECORD` behind
-it that one of its champions, whoever came later."""
+"""Prefix of the names of champions as models: `champion:CAMPAIGN` is the current one, `champion:CAMPAIGN@RECORD` a
+certain one."""
 FOLDER = "champions"
 
 
 @dataclass(frozen=True)
 class Champion:
-    """One change: from then on this checkpoint was the champion, by a promotion or by a rollback to it."""
+    """An entry of the history: this checkpoint became the champion, by promotion or rollback."""
 
     record: str
     """Address of the checkpoint's record."""
@@ -33,25 +32,25 @@ class Champion:
     """Of its weights."""
     round: int
     evidence: str
-    """Content hash of the eval report it was promoted on; empty where a rollback brought it back."""
+    """Content hash of the eval report of its promotion; empty after a rollback."""
     report: str
     """Address of that eval report."""
     why: str
-    """What was decided, or what the person who forced it or rolled back to it said."""
+    """The decision, or the reason of the person who forced it or rolled back."""
     forced: bool = False
     cycle: int | None = None
-    """Of retraining, in which it was promoted."""
+    """The retraining cycle of its promotion."""
     previous: int | None = None
-    """Place in the history of the champion it took over from."""
+    """Index in the history of the champion that it replaced."""
     when: str = ""
 
 
 @dataclass(frozen=True)
 class NoChampion:
-    """One change: from then on there was no champion, and base was in force again."""
+    """An entry of the history: the first champion was rolled back, so base is used again."""
 
     why: str
-    """What the person said who went back from the first champion."""
+    """The reason of the person who rolled back."""
     when: str = ""
     record: None = None
 
@@ -60,32 +59,34 @@ History = tuple[Champion | NoChampion, ...]
 
 
 def path_of(root: Path, campaign: str) -> Path:
-    """Where the champions of a campaign are written down; `root` is the home."""
+    """The file with the champions of a campaign; `root` is the home."""
     return root / FOLDER / f"{campaign}.json"
 
 
 def history(root: Path, campaign: str) -> History:
-    """Every change, oldest first; none before the first promotion. Raises `StoreError` for a file it cannot read."""
+    """All entries, oldest first; empty before the first promotion. Raises `StoreError` for an unreadable file."""
     return read(path_of(root, campaign))
 
 
 def read(path: Path) -> History:
-    """The same from the file itself."""
+    """The history in this file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ()
     try:
-        return tuple(_entry(each) for each in json.loads(text)["history"])
+        return tuple(
+            NoChampion(**each) if each["record"] is None else Champion(**each) for each in json.loads(text)["history"]
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{path}: does not tell a champion: {error}; mend it, or put it back from a backup. Without it, the "
-            f"history and every rollback in it are lost, and the next `rft run {path.stem}` promotes what it decides"
+            f"{path}: cannot be read: {error}; correct it, or restore it from a backup. Without it, the history "
+            f"and all rollbacks are lost, and the next `rft run {path.stem}` may promote any round"
         ) from error
 
 
 def champion(root: Path, campaign: str) -> Champion | None:
-    """The one in force."""
+    """The current champion."""
     return in_force(history(root, campaign))
 
 
@@ -94,12 +95,12 @@ def in_force(known: History) -> Champion | None:
 
 
 def campaign_of(name: str) -> str:
-    """Whose champion a model's name means."""
+    """The campaign in the name of a champion."""
     return name.removeprefix(PREFIX).partition("@")[0]
 
 
 def named(root: Path, name: str) -> Champion | None:
-    """Whom a model's name means, if there is one."""
+    """The champion with this model name, if there is one."""
     record = name.partition("@")[2]
     if not record:
         return champion(root, campaign_of(name))
@@ -108,13 +109,13 @@ def named(root: Path, name: str) -> Champion | None:
 
 
 def before(known: History) -> Champion | None:
-    """The one before the one in force."""
+    """The champion before the current one."""
     now = in_force(known)
     return None if now is None else _at(known, now.previous)
 
 
 def chain(known: History) -> list[Champion]:
-    """The one in force, the one before it, the one before that, and so on: whom one rollback after the other finds."""
+    """The current champion and its predecessors, in the order of successive rollbacks."""
     found, each = [], in_force(known)
     while each is not None:
         found.append(each)
@@ -123,14 +124,14 @@ def chain(known: History) -> list[Champion]:
 
 
 def promotion_of(known: History, champion: Champion) -> Champion:
-    """How a champion came to be one: its own line, or for one that a rollback brought back that of its promotion."""
+    """The entry of a champion's promotion: its own, or an earlier one after a rollback."""
     same = (each for each in reversed(known) if isinstance(each, Champion) and each.record == champion.record)
     return champion if champion.evidence else next((each for each in same if each.evidence), champion)
 
 
 def against(known: History, evidence: str) -> Champion | None:
-    """Whom rounds with this eval report have to beat: the champion in force, or where it was promoted on that report
-    itself, the one it took over from, before anybody was promoted on it."""
+    """The champion that rounds with this eval report must beat: the current one, or the last one that was not promoted
+    on this report."""
     found = in_force(known)
     while found is not None and promotion_of(known, found).evidence == evidence:
         found = _at(known, found.previous)
@@ -138,24 +139,24 @@ def against(known: History, evidence: str) -> Champion | None:
 
 
 def rolled_back(known: History, content_hash: str) -> str | None:
-    """Why a person went back from these weights; None where nobody did, or somebody promoted them since."""
+    """Why these weights were rolled back; None if they were not, or were promoted again later."""
     for place in range(len(known) - 1, -1, -1):
-        each, after = known[place], known[place + 1] if place + 1 < len(known) else None
+        each, later = known[place], known[place + 1] if place + 1 < len(known) else None
         if isinstance(each, Champion) and each.content_hash == content_hash:
-            back = isinstance(after, NoChampion) or (after is not None and not after.evidence)
-            return after.why if after is not None and back else None
+            is_rollback = isinstance(later, NoChampion) or (later is not None and not later.evidence)
+            return later.why if later is not None and is_rollback else None
     return None
 
 
 def was_promoted(known: History, new: Champion) -> bool:
-    """Whether the same weights were promoted on the same report before."""
-    there = (each for each in known if isinstance(each, Champion))
-    return any((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in there)
+    """Whether the same weights were already promoted on the same report."""
+    earlier = (each for each in known if isinstance(each, Champion))
+    return any((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in earlier)
 
 
 def promoted(known: History, new: Champion) -> History:
-    """With a new champion. The same weights again change nothing but who promoted them and why: they keep the report
-    they were promoted on, and the one before."""
+    """The history with a new champion. If it has the weights of the current one, the entry keeps the report of the
+    first promotion and the previous champion."""
     now = in_force(known)
     if now is not None and now.content_hash == new.content_hash:
         first = promotion_of(known, now)
@@ -166,10 +167,9 @@ def promoted(known: History, new: Champion) -> History:
 
 
 def back(known: History, why: str) -> History:
-    """With the champion before the one in force, or base where that was the first. Raises `StoreError` where there is
-    none in force to go back from."""
+    """The history after a rollback to the previous champion, or to base. Raises `StoreError` without a champion."""
     if in_force(known) is None:
-        raise StoreError("there is no champion to go back from")
+        raise StoreError("there is no champion to roll back")
     earlier = before(known)
     if earlier is None:
         return (*known, NoChampion(why, when=_now()))
@@ -177,7 +177,7 @@ def back(known: History, why: str) -> History:
 
 
 def write(root: Path, campaign: str, changed: History) -> None:
-    """Replace the file. Call while `changing`."""
+    """Replace the file; call while `changing`."""
     path = path_of(root, campaign)
     beside = path.with_name(f".{campaign}-{os.getpid()}")
     plain = {"champion": changed[-1].record, "history": [asdict(each) for each in changed]}
@@ -187,7 +187,7 @@ def write(root: Path, campaign: str, changed: History) -> None:
 
 @contextmanager
 def changing(root: Path, campaign: str) -> Iterator[History]:
-    """Keep everybody else from changing a campaign's champion; yields the history as it is."""
+    """Lock a campaign's champions for a change; yields the history."""
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{campaign}.lock")):
@@ -197,13 +197,6 @@ def changing(root: Path, campaign: str) -> Iterator[History]:
 def _at(known: History, place: int | None) -> Champion | None:
     found = None if place is None else known[place]
     return found if isinstance(found, Champion) else None
-
-
-def _entry(stored: dict[str, Any]) -> Champion | NoChampion:
-    """A line of the file; earlier ones also tell a version in MLflow's registry."""
-    if stored["record"] is None:
-        return NoChampion(**stored)
-    return Champion(**{name: value for name, value in stored.items() if name != "version"})
 
 
 def _now() -> str:

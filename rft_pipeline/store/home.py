@@ -1,4 +1,4 @@
-"""Where everything lies: one folder holds all state, another the campaigns."""
+"""The folders of the state and of the campaigns."""
 
 import os
 import re
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _REFUSED = re.compile(r"%[0-9A-Fa-f]{2}|[?\[\]\\\x00-\x1f]")
-"""What deltalake 1.6 decodes once more, or refuses, in the address of a table; a `?` ends the address of a database."""
+"""Characters that deltalake 1.6 decodes twice or refuses in a table's path; a `?` ends the path of a database."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The state folder: `.rft` beside the campaigns' folder, or where RFT_HOME points."""
+    """The state folder: RFT_HOME, or `.rft` next to the campaigns' folder."""
 
     root: Path
     data: Path
-    """The folder of campaigns: `data` below the working directory, or where RFT_DATA points."""
+    """The folder of campaigns: RFT_DATA, or `data` below the working directory."""
 
     @classmethod
     def find(cls) -> "Home":
@@ -36,7 +36,7 @@ class Home:
         root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
         if found := _REFUSED.search(str(root.resolve())):
             raise ConfigError(
-                f"{root}: Delta Lake and SQLite cannot keep data below a folder whose name holds {found.group()!r}; "
+                f"{root}: Delta Lake and SQLite cannot use a path that contains {found.group()!r}; "
                 "set RFT_HOME to a folder without ? [ ] \\, control characters, and % before two hex digits"
             )
         return cls(root=root, data=Path(os.environ.get("RFT_DATA", project / "data")).absolute())
@@ -63,12 +63,12 @@ class Home:
 
     @property
     def progress(self) -> Path:
-        """One small file a running stage, for whoever watches."""
+        """One small file per running stage, with its progress."""
         return self.root / "progress"
 
     def mlflow_client(self) -> "MlflowClient":
-        """A client of `mlflow_uri`. The login of a tracking server goes into environment variables of MLflow's, since
-        MLflow's errors repeat the address."""
+        """A client of `mlflow_uri`. The login of a tracking server goes into MLflow's environment variables, because
+        MLflow's errors contain the address."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -90,15 +90,15 @@ class Home:
         return (self.root / "mlartifacts").as_uri()
 
     def campaigns(self) -> list[str]:
-        """Names of the folders that hold a campaign.yaml, readable or not, and of those that cannot be looked into."""
+        """Names of the folders with a campaign.yaml, and of folders that cannot be read."""
         return sorted(folder.name for folder in self.data.glob("*") if _may_hold_campaign(folder))
 
     def campaign_folder(self, name: str) -> Path:
-        """Where a campaign lies. Raises `ConfigError` naming those there are."""
+        """The folder of a campaign. Raises `ConfigError` with the existing names."""
         folder = self.data / name
         if not _may_hold_campaign(folder):
-            there = ", ".join(self.campaigns()) or "none"
-            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {there}")
+            names = ", ".join(self.campaigns()) or "none"
+            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {names}")
         return folder
 
 
@@ -109,7 +109,8 @@ def checkout() -> Path | None:
 
 
 def _may_hold_campaign(folder: Path) -> bool:
-    """False only where there is certainly no campaign.yaml: a folder without permission, or a link to itself, may."""
+    """False only if campaign.yaml certainly does not exist; true for a folder without permission or a link to
+    itself."""
     try:
         (folder / "campaign.yaml").lstat()
     except (FileNotFoundError, NotADirectoryError):

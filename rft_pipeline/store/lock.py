@@ -1,4 +1,4 @@
-"""One process at a time makes a stage, and whoever waits for it can say for whom."""
+"""Locks: one process at a time runs a stage; waiting processes can show the holder."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LOCK, HOLDER = ".lock", ".holder.json"
-LOOK_EVERY = 1.0
-"""Seconds between two looks at who holds the lock: the holder may change while others wait."""
+RETRY_SECONDS = 1.0
+"""Interval between attempts; the holder may change while others wait."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     run: str | None
     """Dagster's run id."""
@@ -30,19 +30,19 @@ class Holder:
         since = datetime.fromisoformat(self.since).astimezone()
         process = f"process {self.pid} on {self.host}"
         who = f"run {self.run[:8]} ({process})" if self.run else process
-        return f"{who}, at it since {since:%Y-%m-%d %H:%M:%S}"
+        return f"{who}, running since {since:%Y-%m-%d %H:%M:%S}"
 
 
 @contextmanager
 def held(folder: Path, run: str | None, wait_for: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a folder; while another process does, call `wait_for` with who that is every second.
+    """Hold the lock of a folder. While another process holds it, call `wait_for` with that process every second.
 
-    The lock dies with its process. What a killed holder wrote about itself stays until the next one writes.
+    The lock ends with its process. The entry of a killed holder stays until the next holder replaces it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / HOLDER
     lock = FileLock(folder / LOCK)
-    _acquire(lock, lambda: wait_for(_named(about)))
+    _acquire(lock, lambda: wait_for(_holder(about)))
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         beside = about.with_suffix(".tmp")
@@ -56,7 +56,7 @@ def held(folder: Path, run: str | None, wait_for: Callable[[str], None]) -> Iter
 
 @contextmanager
 def held_if_idle(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder unless another process does; yields whether it is held."""
+    """Hold the lock of a folder unless another process holds it; yields whether it is held."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
@@ -70,20 +70,20 @@ def held_if_idle(folder: Path) -> Iterator[bool]:
         lock.release()
 
 
-def _acquire(lock: FileLock, meanwhile: Callable[[], None]) -> None:
-    patience = 0.0
+def _acquire(lock: FileLock, on_wait: Callable[[], None]) -> None:
+    timeout = 0.0
     while True:
         try:
-            lock.acquire(timeout=patience)
+            lock.acquire(timeout=timeout)
         except Timeout:
-            meanwhile()
-            patience = LOOK_EVERY
+            on_wait()
+            timeout = RETRY_SECONDS
         else:
             return
 
 
-def _named(about: Path) -> str:
+def _holder(about: Path) -> str:
     try:
         return str(Holder(**json.loads(about.read_text(encoding="utf-8"))))
     except FileNotFoundError:
-        return "another process"  # which took or left the lock this very moment
+        return "another process"  # it just took or released the lock

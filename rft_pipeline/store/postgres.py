@@ -1,4 +1,4 @@
-"""PostgreSQL in place of SQLite, for Dagster and for MLflow: which driver, and whether it can be used."""
+"""PostgreSQL instead of SQLite for Dagster and MLflow: driver and connection check."""
 
 from importlib.util import find_spec
 
@@ -9,14 +9,14 @@ WITH_DRIVER = "postgresql+psycopg2://"
 
 
 def with_driver(url: str) -> str:
-    """Name the driver that dagster-postgres brings; left to itself, SQLAlchemy ≥ 2.1 takes another. Others as is."""
+    """The URL with the driver of dagster-postgres, since SQLAlchemy ≥ 2.1 has another default. Others unchanged."""
     return WITH_DRIVER + url.removeprefix(PLAIN) if url.startswith(PLAIN) else url
 
 
 def require(url: str, variable: str, *packages: str) -> None:
-    """Raise `ConfigError` when the database that an environment variable names cannot be used, never with its password.
+    """Raise `ConfigError`, without the password, if the database in an environment variable cannot be used.
 
-    Else each stage would fail, one after the other, after its work.
+    Otherwise each stage would fail after its work.
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
@@ -32,7 +32,7 @@ def require(url: str, variable: str, *packages: str) -> None:
         engine.connect().close()
         engine.dispose()
     except ArgumentError:
-        raise ConfigError(f"{variable}: must read {PLAIN}user:password@host:port/database") from None
+        raise ConfigError(f"{variable}: must be {PLAIN}user:password@host:port/database") from None
     except OperationalError as error:
         why = " ".join(str(error.orig).split())
         raise ConfigError(f"{variable}: {why}; start the server, or unset the variable to use SQLite") from None

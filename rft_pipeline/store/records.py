@@ -1,8 +1,8 @@
-"""Records: the result of one stage, addressed by the fingerprint of what it was made from.
+"""Records: the result of one stage, addressed by the fingerprint of its inputs.
 
-A record lies in `<store>/<campaign>/<stage key>/<fingerprint>/`: its files, and `record.json`, which says what it was
-made from and what came out. The folder is filled beside its place and renamed, so a record is whole or absent;
-`current` beside the records names the one in force.
+A record is a folder `<store>/<campaign>/<stage key>/<fingerprint>/` with its files and `record.json`, which describes
+inputs and results. The folder is filled under another name and then renamed, so a record is complete or absent. The
+file `current` next to the records names the current one.
 """
 
 import json
@@ -27,12 +27,12 @@ CURRENT = "current"
 MAKING = ".making-"
 TRAINING = ".training-"
 STEPS = "steps.jsonl"
-"""In a checkpoint's record: one line an optimiser step, its number and metrics."""
+"""A file in a checkpoint's record: one line per optimiser step, with number and metrics."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a stage made, and from what."""
+    """The result of a stage and its inputs."""
 
     key: str
     """`<campaign>/<stage>` or `<campaign>/round_<n>/<stage>`: the asset's key."""
@@ -40,18 +40,18 @@ class Record:
     payload: dict[str, Any]
     """The readable form of the fingerprint: stage, code version, settings, input hashes."""
     content_hash: str
-    """Of what came out: equal content stops a change here."""
+    """Hash of the result: downstream stages are not recomputed if it is equal."""
     upstream: dict[str, str] = field(default_factory=dict)
-    """Role → address of the record that was read; another of equal content would have given the same."""
+    """Role → address of the record that was read. Another record with equal content would give the same result."""
     parts: dict[str, str] = field(default_factory=dict)
-    """Content hashes of named parts, for those who depend on one part only."""
+    """Content hashes of named parts, for stages that depend on one part only."""
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     next_start: int | None = None
     """Of an eval report with alarms: the round whose checkpoint the next round starts from, 0 for base."""
     seconds: float = 0.0
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Piece of work, e.g. `rollouts` → its `count` and `seconds`: the rates that plans are made with."""
+    """`count` and `seconds` by kind of work, e.g. `rollouts`; plans use these rates."""
     created: str = ""
     files: dict[str, str] = field(default_factory=dict)
     """File → sha256."""
@@ -59,17 +59,17 @@ class Record:
     dagster_run_id: str | None = None
     mlflow_run_id: str | None = None
     folder: Path = Path()
-    """Where it lies; not stored."""
+    """The record's folder; not stored."""
     cached: bool = False
-    """Whether it was found rather than made; not stored."""
+    """Whether it was found instead of computed; not stored."""
 
     @property
     def address(self) -> str:
-        """Where it lies below the store: `<key>/<fingerprint>`."""
+        """Its path below the store: `<key>/<fingerprint>`."""
         return f"{self.key}/{self.fingerprint}"
 
     def path(self, name: str) -> Path:
-        """A file of the record. Raises `StoreError` when it is gone."""
+        """A file of the record. Raises `StoreError` if it is missing."""
         path = self.folder / name
         if not path.exists():
             raise StoreError(f"{self.folder}: {name} is missing; remove the folder and run the stage again")
@@ -83,7 +83,7 @@ class RecordStore:
         self.root = root
 
     def find(self, key: str, fingerprint: str) -> Record | None:
-        """The record with this fingerprint, if it was made and its files are all there."""
+        """The record with this fingerprint, if it exists and no file is missing."""
         folder = self.root / key / fingerprint
         if not (folder / RECORD).is_file():
             return None
@@ -91,7 +91,7 @@ class RecordStore:
         return record if all((folder / name).is_file() for name in record.files) else None
 
     def read(self, folder: Path) -> Record:
-        """What the record.json of a folder says, whether its files are there or not. Raises `StoreError`."""
+        """Read the record.json of a folder, even if files are missing. Raises `StoreError`."""
         try:
             stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             return replace(Record(**stored), folder=folder, cached=True)
@@ -99,24 +99,24 @@ class RecordStore:
             raise StoreError(f"{folder / RECORD}: cannot be read: {error}; remove the folder and run again") from error
 
     def at(self, address: str) -> Record | None:
-        """The record at `<key>/<fingerprint>`, if it is whole."""
+        """The record at `<key>/<fingerprint>`, if it is complete."""
         key, _, fingerprint = address.rpartition("/")
         return self.find(key, fingerprint)
 
     def all(self, below: str = "") -> list[Record]:
-        """Every whole record below a campaign or key (everything when empty), oldest first."""
+        """All complete records below a campaign or key (everything if empty), oldest first."""
         folders = (path.parent for path in (self.root / below).glob(f"**/[!.]*/{RECORD}"))
         addresses = (folder.relative_to(self.root).as_posix() for folder in folders)
         found = [record for address in addresses if (record := self.at(address)) is not None]
         return sorted(found, key=lambda record: (record.created, record.address))
 
     def current(self, key: str) -> Record | None:
-        """The record in force, if any."""
+        """The current record of a stage, if it is complete."""
         pointer = self.root / key / CURRENT
         return self.find(key, pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
 
     def was_made(self, key: str) -> bool:
-        """Whether a record was ever in force here, whole today or not."""
+        """Whether the stage ever had a current record, complete or not."""
         return (self.root / key / CURRENT).is_file()
 
     def make_current(self, record: Record) -> None:
@@ -129,12 +129,12 @@ class RecordStore:
     def holding(
         self, key: str, run: str | None = None, wait_for: Callable[[str], None] = log.warning
     ) -> AbstractContextManager[None]:
-        """Keep everybody else from making this stage; while another process does, `wait_for` is told which."""
+        """Lock a stage. While another process holds the lock, `wait_for` is called with that process."""
         return held(self.root / key, run, wait_for)
 
     @contextmanager
     def holding_idle(self, keys: Iterable[str]) -> Iterator[list[str]]:
-        """Keep everybody from making these stages, without waiting; yields those that are being made right now."""
+        """Lock these stages without waiting; yields those that another process is running."""
         busy = []
         with ExitStack() as stack:
             for key in keys:
@@ -144,11 +144,11 @@ class RecordStore:
 
     @contextmanager
     def workdir(self, key: str) -> Iterator[Path]:
-        """A folder on the store's own disk to fill; gone afterwards unless `commit` moved it. Call while `holding`."""
+        """A work folder in the store, removed afterwards unless `commit` moved it. Call while `holding`."""
         parent = self.root / key
         parent.mkdir(parents=True, exist_ok=True)
-        for left_by_a_killed_run in parent.glob(f"{MAKING}*"):
-            shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
+        for leftover in parent.glob(f"{MAKING}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=MAKING, dir=parent))
         try:
             yield folder
@@ -156,11 +156,11 @@ class RecordStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def kept(self, key: str, fingerprint: str) -> Path:
-        """Where a training leaves what it goes on from after a kill; gone once its record is committed."""
+        """The folder of a training's saved states; removed when its record is committed."""
         return self.root / key / f"{TRAINING}{fingerprint}"
 
     def commit(self, record: Record, workdir: Path) -> Record:
-        """Hash the files of `workdir`, write the record last, and rename the folder into place."""
+        """Hash the files of `workdir`, write record.json, and rename the folder to its final place."""
         files = sorted(path for path in workdir.rglob("*") if path.is_file())
         record = replace(record, files={str(path.relative_to(workdir)): file_sha256(path) for path in files})
         stored = asdict(record)

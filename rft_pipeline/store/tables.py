@@ -1,7 +1,7 @@
-"""Row tables in Delta Lake: every rollout and every judgement, appended while a stage works.
+"""Row tables in Delta Lake: rollouts, judgements and labels, appended while a stage runs.
 
-A row's key is known before the row is made, so what a killed run left is found again by an anti-join. Keys are content
-addresses: two campaigns that need the same row share it.
+A row's key is known before the row is computed, so an anti-join finds the rows of a killed run. Keys are content
+addresses: campaigns share equal rows.
 """
 
 from collections.abc import Sequence
@@ -60,39 +60,39 @@ LABELS = pl.Schema(
         ("created", pl.String()),
     ]
 )
-"""What people said. `criterion` is its name, `split` calibration or audit, `inclusion` the probability with which the
-export `batch` drew the rollout."""
+"""Labels by people. `criterion` is its name, `split` is calibration or audit, `inclusion` is the probability with which
+the export `batch` drew the rollout."""
 
 SMALL_FILES = 32
-"""Files below half of `FILE_BYTES` that one partition may hold before `tidy` merges them."""
+"""Number of files below half of `FILE_BYTES` per partition above which `tidy` merges them."""
 FILE_BYTES = 32 * 2**20
-"""About the size of a merged file."""
+"""Approximate size of a merged file."""
 KEPT_HOURS = 1
-"""How long a file that was merged away stays for those who have begun to read it."""
+"""How long a file is kept for readers after it was merged."""
 LOG = {
     "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": f"interval {KEPT_HOURS} hours",
 }
-"""A table's own history is not kept for long: rows are only ever added."""
+"""A table's history is kept only briefly, because rows are only added."""
 
 
 def rollout_id(policy: str, prompt_id: str, sampling: str, sample_index: int) -> str:
-    """The address of a rollout, known before it is sampled."""
+    """The key of a rollout, known before it is sampled."""
     return fingerprint([policy, prompt_id, sampling, sample_index])
 
 
 def judgement_id(criterion: str, judge: str, subject: str) -> str:
-    """The address of a judgement: what is asked, who answers, what is shown."""
+    """The key of a judgement: criterion, judge, and what the judge sees."""
     return fingerprint([criterion, judge, subject])
 
 
 def label_id(rollout_id: str, criterion: str, annotator: str) -> str:
-    """The address of a label: what somebody says of one thing; saying it again replaces it."""
+    """The key of a label. A new label by the same annotator replaces the old one."""
     return fingerprint([rollout_id, criterion, annotator])
 
 
 def judged_by(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
-    """Narrows the judgements to those of one criterion by one judge."""
+    """Filters for the judgements of one criterion by one judge."""
     return pl.col("criterion") == criterion, pl.col("judge") == judge
 
 
@@ -106,19 +106,18 @@ class Table:
         self.partition_by = partition_by
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Append rows in one commit, whoever else appends. Raises `polars` schema errors for rows of another shape."""
+        """Append rows in one commit, also while others append. Raises polars schema errors for other columns."""
         shaped = rows.select(self.schema.names()).cast(self.schema)
         if self._exists():
             self._write(shaped)
             return
-        with self._lock():  # one maker at a time: Delta refuses an append beside a commit that makes the table
+        with self._lock():  # Delta refuses an append concurrent with the commit that creates the table
             self._write(shaped)
 
     def upsert(self, rows: pl.DataFrame) -> None:
-        """Add rows in one commit, one upsert at a time; a key that is there, once or twice, gets the new row. Of rows
-        with one key the last counts."""
+        """Add rows in one commit, and replace rows with the same keys. Of new rows with equal keys, the last counts."""
         shaped = rows.select(self.schema.names()).cast(self.schema).unique(self.key, keep="last", maintain_order=True)
-        with self._lock():  # whoever decides what is there must be the only one to change it
+        with self._lock():  # only one process may compare and change the table
             if not self._exists():
                 self._write(shaped)
             elif shaped.height:
@@ -126,23 +125,23 @@ class Table:
                 write_deltalake(self.path, shaped, mode="overwrite", predicate=f"{self.key} IN ({keys})")
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
-        """The rows for which all of `where` hold; each key once."""
+        """The rows that satisfy all of `where`; each key once."""
         return self.scan(*where).unique(self.key, keep="any")
 
     def doubled(self) -> pl.DataFrame:
-        """The keys that stand more than once, and how often: columns key and len."""
+        """The keys that occur more than once: columns key and len."""
         keys = self.scan().group_by(self.key).len()
         return keys.filter(pl.col("len") > 1).collect(engine="streaming")
 
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
-        """The rows of `wanted` whose key the table lacks, in order; `where` narrows the table to be searched."""
+        """The rows of `wanted` whose key is not in the table, in order; `where` narrows the search."""
         have = self.scan(*where, self._is_wanted(wanted)).select(self.key).collect(engine="streaming")
         return wanted.join(have, on=self.key, how="anti", maintain_order="left")
 
     def read(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
-        """The table's rows for the keys of `wanted`, in order; keys it lacks are left out.
+        """The table's rows for the keys of `wanted`, in order, without missing keys.
 
-        A file's lists are decoded for all its rows or for none, so the keys tell first which files are needed.
+        List columns are decoded for all rows of a file or for none, so the keys are read first to find the files.
         """
         if not self._exists():
             return wanted.select(self.key).join(pl.DataFrame(schema=self.schema), on=self.key)
@@ -154,10 +153,10 @@ class Table:
         return wanted.select(self.key).join(found, on=self.key, how="inner", maintain_order="left")
 
     def tidy(self) -> int:
-        """Merge the small files that appends leave, once they are many; returns how many were merged.
+        """Merge small files if there are many; returns how many were merged.
 
-        Rows stay as they are, and others may append and read meanwhile: a file that was merged away stays for an hour.
-        Nothing is done while another process does it.
+        Rows do not change, and other processes may append and read at the same time, since merged files are kept for an
+        hour. Does nothing while another process merges.
         """
         if not self._exists():
             return 0
@@ -197,7 +196,7 @@ class Table:
         )
 
     def scan(self, *where: pl.Expr) -> pl.LazyFrame:
-        """Rows as they were appended: a key may come twice."""
+        """Rows as appended: a key may occur twice."""
         return self._scan_files(self.files() if self._exists() else []).drop("file").filter(*where)
 
     def files(self) -> list[Path]:
@@ -206,11 +205,11 @@ class Table:
         return [Path(self.path) / unquote(path) for path in added]
 
     def _scan_files(self, files: Sequence[Path | str]) -> pl.LazyFrame:
-        """The rows of some files of the table, and the `file` each lies in."""
+        """The rows of some files of the table, with the `file` of each row."""
         if not files:
             return pl.LazyFrame(schema={**self.schema, "file": pl.String})
         folders = {name: self.schema[name] for name in self.partition_by or ()}
-        # Polars takes every folder `name=value` above a file for a partition, those above the table too.
+        # Polars reads every folder `name=value` in the path as a partition, also above the table.
         others = {part.partition("=")[0]: pl.String() for part in Path(self.path).parts if "=" in part}
         rows = pl.scan_parquet(
             [str(file) for file in files],

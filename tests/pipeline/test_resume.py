@@ -136,6 +136,6 @@ def test_of_two_processes_that_want_the_same_stage_one_makes_it_and_the_other_wa
     waiting = [line for line in first_said + second_said if "waiting for" in line]
     pids = [process.process.pid for process in both]
     assert len(waiting) == 1
-    assert re.match(rf"round_1/rollouts: waiting for process ({pids[0]}|{pids[1]}) on .*, at it since 20", waiting[0])
+    assert re.match(rf"round_1/rollouts: waiting for process ({pids[0]}|{pids[1]}) on .*, running since 20", waiting[0])
     table = rollouts_table(Home.find().store)
     assert pl.scan_delta(table.path).select(pl.len()).collect().item() == 16

@@ -43,7 +43,7 @@ def test_from_the_first_champion_a_rollback_leads_to_base_and_from_there_nowhere
     assert champions.in_force(known) is None
     assert (champions.before(known), beaten(known, "report a")) == (None, None)
     assert champions.rolled_back(known, "a") == "worse than base"
-    with pytest.raises(StoreError, match="there is no champion to go back from"):
+    with pytest.raises(StoreError, match="there is no champion to roll back"):
         champions.back(known, "once more")
     again = champions.promoted(known, Champion("tiny/a", "a", 1, evidence="report a", report="", why="after all"))
     assert before(again) is None

@@ -220,7 +220,7 @@ def test_parquet_values_without_a_json_spelling_are_refused(tmp_path: Path) -> N
     frame.write_parquet(tmp_path / "p.parquet")
     assert refused(PromptSource(source="p.parquet"), tmp_path).split("\n") == [
         "p.parquet: row 1: x: nan has no fingerprint; use a finite number",
-        "p.parquet: row 2: y: bytes has no canonical spelling; pass plain data",
+        "p.parquet: row 2: y: bytes has no canonical JSON; pass plain data",
         "p.parquet: row 3: prompt: is missing",
     ]
 

@@ -45,7 +45,7 @@ def test_who_waits_is_told_who_holds_the_lock_and_since_when(
 
     with held(tmp_path, None, wait_for):
         pass
-    holder = f"run 1a2b3c4d (process {elsewhere.pid} on {socket.gethostname()}), at it since "
+    holder = f"run 1a2b3c4d (process {elsewhere.pid} on {socket.gethostname()}), running since "
     assert len(said) == 2
     assert all(re.match(re.escape(holder) + r"\d{4}-\d\d-\d\d ", line) for line in said)
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
