@@ -68,7 +68,7 @@ class Counting:
         return self.engine.generate(requests, sampling)
 
     ask = LocalAsker.ask
-    _weigh = LocalAsker._weigh
+    _score_words = LocalAsker._score_words
 
 
 class Answering(Counting):
