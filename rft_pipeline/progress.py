@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rft_pipeline.files import replace_text
+
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 5.0
@@ -92,9 +94,7 @@ class Progress:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_suffix(".tmp")
-        beside.write_text(json.dumps(self.report()._asdict()), encoding="utf-8")
-        beside.replace(self.path)
+        replace_text(self.path, json.dumps(self.report()._asdict()))
 
 
 def progress_file(folder: Path, key: str, run: str) -> Path:

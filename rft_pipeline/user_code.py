@@ -89,8 +89,8 @@ def _module(name: str, folder: Path | None, source: str) -> ModuleType:
 
 def _found(module: str, folder: Path | None) -> tuple[Path, bool]:
     """The module's file, and whether it is in the rubric's folder. Runs no code, also not of parent packages."""
-    if folder is not None and (beside := folder / f"{module}.py").is_file():
-        return beside, True
+    if folder is not None and (path := folder / f"{module}.py").is_file():
+        return path, True
     spec, names, search = None, module.split("."), None
     for depth in range(1, len(names) + 1):
         spec = _spec(".".join(names[:depth]), search)

@@ -23,6 +23,7 @@ from typing import Any
 
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
 from rft_pipeline.errors import RftError, StoreError
+from rft_pipeline.files import replace_text
 from rft_pipeline.store import Home, RecordStore, champions
 
 FOLDER = "cycles"
@@ -116,9 +117,7 @@ def _lines(path: Path) -> list[str]:
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
     """Write the outcome of a cycle; a later decision replaces it."""
-    beside = cycle.folder / f".{OUTCOME}-{os.getpid()}"
-    beside.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
-    beside.replace(cycle.folder / OUTCOME)
+    replace_text(cycle.folder / OUTCOME, json.dumps(outcome, indent=2) + "\n")
 
 
 def withdraw(cycle: Cycle) -> None:

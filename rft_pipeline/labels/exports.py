@@ -18,6 +18,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.draw import drawn, with_inclusion
 from rft_pipeline.labels.population import population
@@ -180,6 +181,5 @@ def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:
     folder = store / export.campaign / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / f"{export.id}.parquet")
-    temporary = folder / f"{export.id}.tmp"
-    temporary.write_text(json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / f"{export.id}.json")
+    text = json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n"
+    replace_text(folder / f"{export.id}.json", text)

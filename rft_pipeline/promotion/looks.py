@@ -9,12 +9,12 @@ levels sum to the error over any number of looks (α spending by the union bound
 """
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import StoreError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 
 FOLDER = "looks"
@@ -69,9 +69,7 @@ def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
     made.append(decision)
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{campaign}-{os.getpid()}")
-    temporary.write_text(json.dumps(looks, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(looks, indent=2) + "\n")
 
 
 def spent(error: float, look: int) -> float:

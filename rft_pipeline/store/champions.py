@@ -5,7 +5,6 @@ after the first champion was rolled back. The file is replaced as a whole, so re
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from rft_pipeline.errors import StoreError
+from rft_pipeline.files import replace_text
 
 PREFIX = "champion:"
 """Prefix of the names of champions as models: `champion:CAMPAIGN` is the current one, `champion:CAMPAIGN@RECORD` a
@@ -178,11 +178,8 @@ def back(known: History, why: str) -> History:
 
 def write(root: Path, campaign: str, changed: History) -> None:
     """Replace the file; call while `changing`."""
-    path = path_of(root, campaign)
-    beside = path.with_name(f".{campaign}-{os.getpid()}")
     plain = {"champion": changed[-1].record, "history": [asdict(each) for each in changed]}
-    beside.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    replace_text(path_of(root, campaign), json.dumps(plain, indent=2) + "\n")
 
 
 @contextmanager

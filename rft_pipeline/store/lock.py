@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rft_pipeline.files import replace_text
+
 LOCK, HOLDER = ".lock", ".holder.json"
 RETRY_SECONDS = 1.0
 """Interval between attempts; the holder may change while others wait."""
@@ -45,9 +47,7 @@ def held(folder: Path, run: str | None, wait_for: Callable[[str], None]) -> Iter
     _acquire(lock, lambda: wait_for(_holder(about)))
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        beside = about.with_suffix(".tmp")
-        beside.write_text(json.dumps(asdict(Holder(run, os.getpid(), socket.gethostname(), now))), encoding="utf-8")
-        beside.replace(about)
+        replace_text(about, json.dumps(asdict(Holder(run, os.getpid(), socket.gethostname(), now))))
         yield
     finally:
         about.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ file `current` next to the records names the current one.
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import StoreError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.store.lock import held, held_if_idle
 
@@ -122,9 +122,7 @@ class RecordStore:
     def make_current(self, record: Record) -> None:
         pointer = self.root / record.key / CURRENT
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        beside = pointer.with_name(f".current-{os.getpid()}")
-        beside.write_text(record.fingerprint + "\n", encoding="utf-8")
-        beside.replace(pointer)
+        replace_text(pointer, record.fingerprint + "\n")
 
     def holding(
         self, key: str, run: str | None = None, wait_for: Callable[[str], None] = log.warning

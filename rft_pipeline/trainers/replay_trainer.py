@@ -236,9 +236,9 @@ def save_round(parts: list[dict[str, torch.Tensor]], gaps: torch.Tensor, path: P
     """Store the slices of a round and its log-prob gaps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {f"{i}.{name}": value for i, part in enumerate(parts) for name, value in part.items()}
-    beside = path.with_suffix(".tmp")
-    save_file({name: value.cpu().clone().contiguous() for name, value in {**named, "gaps": gaps}.items()}, beside)
-    beside.replace(path)
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.cpu().clone().contiguous() for name, value in {**named, "gaps": gaps}.items()}, temporary)
+    temporary.replace(path)
 
 
 def load_round(path: Path, device: Any) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
