@@ -8,7 +8,7 @@ from functools import cached_property
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.campaign.cycles import cycle_of, load_in_force, newest
+from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.pipeline.plan import Settled, settle
@@ -126,7 +126,7 @@ class _Look:
 
     def __init__(self, name: str) -> None:
         self.home = Home.find()
-        self.campaign = load_in_force(self.home, name)
+        self.campaign = load_current(self.home, name)
         self.records = RecordStore(self.home.store)
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.campaign.cycles import cycle_of, load_in_force
+from rft_pipeline.campaign.cycles import cycle_of, load_current
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.runs.orphans import end_with_parent
 from rft_pipeline.store import Home, Record
@@ -16,7 +16,7 @@ class StageRunner(dg.ConfigurableResource[None]):
         """The record of one stage. Raises `RftError`."""
         end_with_parent()
         home = Home.find()
-        return Pipeline(home).run(load_in_force(home, campaign), name, run_id)
+        return Pipeline(home).run(load_current(home, campaign), name, run_id)
 
     def about(self, campaign: str) -> dict[str, str]:
         """What a run of the campaign is tagged with: the campaign, and the cycle in force."""

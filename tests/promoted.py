@@ -19,6 +19,6 @@ def promote(key: str) -> str:
         report=report.address,
         why="by hand",
     )
-    with champions.changing(home.root, campaign) as known:
-        champions.write(home.root, campaign, champions.promoted(known, new))
+    with champions.locked(home.root, campaign) as known:
+        champions.write(home.root, campaign, champions.promote(known, new))
     return record.address

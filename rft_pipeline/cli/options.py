@@ -23,9 +23,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def load(home: Home, campaign: str) -> "Campaign":
     """The campaign as its newest retraining cycle runs it."""
-    from rft_pipeline.campaign.cycles import load_in_force
+    from rft_pipeline.campaign.cycles import load_current
 
-    return load_in_force(home, campaign)
+    return load_current(home, campaign)
 
 
 def check_and_load(home: Home, campaign: str) -> "Campaign":

@@ -25,7 +25,7 @@ def retrain(
     If the logs hold nothing new, an interrupted cycle is continued; otherwise nothing runs.
     """
     from rft_pipeline.campaign import load_campaign
-    from rft_pipeline.campaign.cycles import load_in_force, newest
+    from rft_pipeline.campaign.cycles import load_current, newest
     from rft_pipeline.check import check_campaign
     from rft_pipeline.cli import launch, show
     from rft_pipeline.pipeline.retraining import begin, look
@@ -43,7 +43,7 @@ def retrain(
     _show(found, cycle, as_json=as_json)
     if cycle is None:
         return
-    running = load_in_force(home, campaign)
+    running = load_current(home, campaign)
     if found.waits is None or not cycle.finished:
         launch.launch(home, running, running.rounds, tags=cycle.tags)
         if not as_json:

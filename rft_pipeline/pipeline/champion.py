@@ -14,9 +14,9 @@ from rft_pipeline.store.champions import Champion, History
 def crown_decided(campaign: Campaign, home: Home, record: Record) -> Outcome:
     """Move the champion to the round that a promotion's record chose, if it chose one and may, and let MLflow's
     registry say who it is, whether it moved or not."""
-    with champions.changing(home.root, campaign.name) as known:
+    with champions.locked(home.root, campaign.name) as known:
         new = _decided(campaign, home, known, record)
-        changed = known if new is None else champions.promoted(known, new)
+        changed = known if new is None else champions.promote(known, new)
         if new is not None:
             champions.write(home.root, campaign.name, changed)
         mirror(campaign, home)
@@ -32,7 +32,7 @@ def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> 
         return None
     new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
     moved_before = record.cached and champions.was_promoted(known, new)
-    rolled_back = champions.rolled_back(known, new.content_hash) is not None
+    rolled_back = champions.rollback_reason(known, new.content_hash) is not None
     return None if moved_before or rolled_back or _is_in_force(known, new) else new
 
 
@@ -86,11 +86,11 @@ def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, wh
             f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
         )
     said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
-    with champions.changing(home.root, campaign.name) as known:
+    with champions.locked(home.root, campaign.name) as known:
         new = _champion(home, campaign, record, chosen, why or said, forced=force)
         if not (force or _is_in_force(known, new) or may_replace(known, record)):
-            raise GateError(_not_compared(campaign, champions.in_force(known), record, chosen))
-        champions.write(home.root, campaign.name, champions.promoted(known, new))
+            raise GateError(_not_compared(campaign, champions.current(known), record, chosen))
+        champions.write(home.root, campaign.name, champions.promote(known, new))
         mirror(campaign, home)
         return new
 
@@ -121,8 +121,8 @@ def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champ
 
     Raises `StoreError` where there is none to go back from, and where the weights to go back to are gone.
     """
-    with champions.changing(home.root, campaign.name) as known:
-        left, earlier = champions.in_force(known), champions.before(known)
+    with champions.locked(home.root, campaign.name) as known:
+        left, earlier = champions.current(known), champions.previous(known)
         if left is None:
             raise StoreError(f"{campaign.name} has no champion, so that there is nothing to go back from")
         if earlier is not None and RecordStore(home.store).at(earlier.record) is None:
@@ -131,14 +131,14 @@ def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champ
                 f"or not whole. Round {left.round} stays; to put another in its place: "
                 f'rft promote {campaign.name} --round N --force --why "…"'
             )
-        changed = champions.back(known, why)
+        changed = champions.rollback(known, why)
         champions.write(home.root, campaign.name, changed)
         mirror(campaign, home)
         return left, earlier
 
 
 def _is_in_force(known: History, new: Champion) -> bool:
-    now = champions.in_force(known)
+    now = champions.current(known)
     return now is not None and now.content_hash == new.content_hash
 
 
@@ -182,7 +182,7 @@ def mirror(campaign: Campaign, home: Home) -> None:
         promotion = champions.promotion_of(known, champion)
         return registry.Named(promotion.record, promotion.when, lambda: _version(campaign, home, promotion))
 
-    aliases = {registry.CHAMPION: champions.in_force(known), registry.PREVIOUS: champions.before(known)}
+    aliases = {registry.CHAMPION: champions.current(known), registry.PREVIOUS: champions.previous(known)}
     registry.mirror(home, campaign.name, {alias: named(champion) for alias, champion in aliases.items()})
 
 

@@ -31,7 +31,7 @@ class Outcome:
 def may_replace(known: History, record: Record) -> bool:
     """Whether a decision may move the champion in force: its rounds were compared with it (with base while there is
     none), or it was the choice of an earlier decision on the same eval report and no person's."""
-    inputs, now = record.payload["inputs"], champions.in_force(known)
+    inputs, now = record.payload["inputs"], champions.current(known)
     if now is None:
         return bool(inputs["champion"] == inputs["base"])
     if now.content_hash == inputs["champion"]:
@@ -46,7 +46,7 @@ def outcome(home: Home, record: Record) -> Outcome:
 
 def outcome_of(known: History, record: Record) -> Outcome:
     """What the champions' history says of a promotion's decision."""
-    decided, now = decision_of(record), champions.in_force(known)
+    decided, now = decision_of(record), champions.current(known)
     chosen = next((each["policy"] for each in decided["rounds"] if each["round"] == decided["promoted"]), None)
     in_force = None if now is None else now.content_hash
     if chosen is not None and chosen == in_force:
@@ -57,7 +57,7 @@ def outcome_of(known: History, record: Record) -> Outcome:
     asks = (
         f"`rft promote {campaign}` makes it so" if may_replace(known, record) else f"`rft run {campaign}` decides anew"
     )
-    if chosen is not None and (left := champions.rolled_back(known, chosen)) is not None:
+    if chosen is not None and (left := champions.rollback_reason(known, chosen)) is not None:
         stays = f"round {decided['promoted']} is not the champion, since a person went back from it ({left}); {asks}"
     elif now is None:
         stays = f"round {decided['promoted']} is not the champion yet; {asks}"

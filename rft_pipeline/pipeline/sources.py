@@ -61,11 +61,11 @@ def where_from(campaign: Campaign, source: str) -> str:
 def _champions(root: Path, campaign: str) -> dict[str, str]:
     """The champion in force; and by the report it was promoted on, whom that had to beat, empty for nobody."""
     known = champions.history(root, campaign)
-    now = champions.in_force(known)
+    now = champions.current(known)
     if now is None:
         return {}
     evidence = champions.promotion_of(known, now).evidence
-    beaten = champions.against(known, evidence)
+    beaten = champions.to_beat(known, evidence)
     return {"champion": now.content_hash, f"champion.{evidence}": "" if beaten is None else beaten.content_hash}
 
 

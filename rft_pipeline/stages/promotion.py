@@ -95,7 +95,7 @@ class Promotion(Stage):
         if not campaign.held_out:
             rows = rows.drop(HELD, strict=False)  # alarms write the column, of nulls where nobody was asked
         known = champions.history(job.home.root, campaign.name)
-        champion = champions.against(known, report.content_hash)
+        champion = champions.to_beat(known, report.content_hash)
         policies = [("base", job.upstream["base"].content_hash)]
         policies += [
             (f"round {number}", job.upstream[f"checkpoints_{number}"].content_hash)

@@ -87,10 +87,10 @@ def read(path: Path) -> History:
 
 def champion(root: Path, campaign: str) -> Champion | None:
     """The current champion."""
-    return in_force(history(root, campaign))
+    return current(history(root, campaign))
 
 
-def in_force(known: History) -> Champion | None:
+def current(known: History) -> Champion | None:
     return _at(known, len(known) - 1 if known else None)
 
 
@@ -108,15 +108,15 @@ def named(root: Path, name: str) -> Champion | None:
     return next((each for each in reversed(known) if isinstance(each, Champion) and each.record == record), None)
 
 
-def before(known: History) -> Champion | None:
+def previous(known: History) -> Champion | None:
     """The champion before the current one."""
-    now = in_force(known)
+    now = current(known)
     return None if now is None else _at(known, now.previous)
 
 
-def chain(known: History) -> list[Champion]:
+def rollback_chain(known: History) -> list[Champion]:
     """The current champion and its predecessors, in the order of successive rollbacks."""
-    found, each = [], in_force(known)
+    found, each = [], current(known)
     while each is not None:
         found.append(each)
         each = _at(known, each.previous)
@@ -129,16 +129,16 @@ def promotion_of(known: History, champion: Champion) -> Champion:
     return champion if champion.evidence else next((each for each in same if each.evidence), champion)
 
 
-def against(known: History, evidence: str) -> Champion | None:
+def to_beat(known: History, evidence: str) -> Champion | None:
     """The champion that rounds with this eval report must beat: the current one, or the last one that was not promoted
     on this report."""
-    found = in_force(known)
+    found = current(known)
     while found is not None and promotion_of(known, found).evidence == evidence:
         found = _at(known, found.previous)
     return found
 
 
-def rolled_back(known: History, content_hash: str) -> str | None:
+def rollback_reason(known: History, content_hash: str) -> str | None:
     """Why these weights were rolled back; None if they were not, or were promoted again later."""
     for place in range(len(known) - 1, -1, -1):
         each, later = known[place], known[place + 1] if place + 1 < len(known) else None
@@ -154,10 +154,10 @@ def was_promoted(known: History, new: Champion) -> bool:
     return any((each.evidence, each.content_hash) == (new.evidence, new.content_hash) for each in earlier)
 
 
-def promoted(known: History, new: Champion) -> History:
+def promote(known: History, new: Champion) -> History:
     """The history with a new champion. If it has the weights of the current one, the entry keeps the report of the
     first promotion and the previous champion."""
-    now = in_force(known)
+    now = current(known)
     if now is not None and now.content_hash == new.content_hash:
         first = promotion_of(known, now)
         new = replace(new, evidence=first.evidence, report=first.report, previous=now.previous)
@@ -166,24 +166,24 @@ def promoted(known: History, new: Champion) -> History:
     return (*known, replace(new, when=_now()))
 
 
-def back(known: History, why: str) -> History:
+def rollback(known: History, why: str) -> History:
     """The history after a rollback to the previous champion, or to base. Raises `StoreError` without a champion."""
-    if in_force(known) is None:
+    if current(known) is None:
         raise StoreError("there is no champion to roll back")
-    earlier = before(known)
+    earlier = previous(known)
     if earlier is None:
         return (*known, NoChampion(why, when=_now()))
     return (*known, replace(earlier, evidence="", why=why, when=_now()))
 
 
 def write(root: Path, campaign: str, changed: History) -> None:
-    """Replace the file; call while `changing`."""
+    """Replace the file; call while `locked`."""
     plain = {"champion": changed[-1].record, "history": [asdict(each) for each in changed]}
     replace_text(path_of(root, campaign), json.dumps(plain, indent=2) + "\n")
 
 
 @contextmanager
-def changing(root: Path, campaign: str) -> Iterator[History]:
+def locked(root: Path, campaign: str) -> Iterator[History]:
     """Lock a campaign's champions for a change; yields the history."""
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)

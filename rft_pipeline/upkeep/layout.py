@@ -9,7 +9,7 @@ from pathlib import Path
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import SHORT
 from rft_pipeline.store.champions import FOLDER as CHAMPIONS
-from rft_pipeline.store.champions import Champion, chain, read
+from rft_pipeline.store.champions import Champion, read, rollback_chain
 from rft_pipeline.store.lock import LOCK
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD, TRAINING, Record, RecordStore
 
@@ -67,7 +67,7 @@ def pointed_to(store: Path, pointer: Path) -> str:
 
 def champions_in(champion: Path) -> list[Champion]:
     """The current champion and all that rollbacks lead to. Raises `StoreError` for an unreadable file."""
-    return chain(read(champion))
+    return rollback_chain(read(champion))
 
 
 def another_champion(champion: Path) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.campaign.cycles import load_in_force, newest
+from rft_pipeline.campaign.cycles import load_current, newest
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
@@ -15,7 +15,7 @@ from tests.runs import edit
 def materialize(*names: str) -> dict[str, Any] | None:
     """Run stages of the campaign in force, all when none is named; the newest cycle's outcome, if it has one."""
     home = Home.find()
-    campaign = load_in_force(home, "tiny")
+    campaign = load_current(home, "tiny")
     for name in names or [node.name for node in nodes(campaign)]:
         Pipeline(home).run(campaign, name)
     cycle = newest(home, "tiny")

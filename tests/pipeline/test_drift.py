@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.campaign.cycles import load_in_force
+from rft_pipeline.campaign.cycles import load_current
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import nodes
@@ -184,7 +184,7 @@ def test_what_an_edit_changes_starts_anew_with_the_next_cycle(tiny_campaign: Pat
 def run_in_force(name: str) -> Record:
     """Run a stage of the cycle in force, and all that it needs."""
     home = Home.find()
-    campaign = load_in_force(home, "tiny")
+    campaign = load_current(home, "tiny")
     for each in nodes(campaign):
         found = Pipeline(home).run(campaign, each.name)
         if each.name == name:

@@ -16,12 +16,12 @@ def crowned(*names: str) -> History:
     known: History = ()
     for name in names:
         new = Champion(f"tiny/{name}", name, 1, evidence=f"report {name}", report="", why="better")
-        known = champions.promoted(known, new)
+        known = champions.promote(known, new)
     return known
 
 
 def before(known: History) -> str | None:
-    found = champions.before(known)
+    found = champions.previous(known)
     return found and found.content_hash
 
 
@@ -32,33 +32,33 @@ def test_the_newest_is_in_force_and_the_one_it_took_over_from_is_previous() -> N
 
 
 def test_going_back_twice_goes_back_twice_and_not_to_and_fro() -> None:
-    once = champions.back(crowned("a", "b", "c"), "too long")
-    twice = champions.back(once, "too short")
+    once = champions.rollback(crowned("a", "b", "c"), "too long")
+    twice = champions.rollback(once, "too short")
     assert [known[-1].content_hash for known in (once, twice)] == ["b", "a"]
     assert [before(known) for known in (once, twice)] == ["a", None]
 
 
 def test_from_the_first_champion_a_rollback_leads_to_base_and_from_there_nowhere() -> None:
-    known = champions.back(crowned("a"), "worse than base")
-    assert champions.in_force(known) is None
-    assert (champions.before(known), beaten(known, "report a")) == (None, None)
-    assert champions.rolled_back(known, "a") == "worse than base"
+    known = champions.rollback(crowned("a"), "worse than base")
+    assert champions.current(known) is None
+    assert (champions.previous(known), beaten(known, "report a")) == (None, None)
+    assert champions.rollback_reason(known, "a") == "worse than base"
     with pytest.raises(StoreError, match="there is no champion to roll back"):
-        champions.back(known, "once more")
-    again = champions.promoted(known, Champion("tiny/a", "a", 1, evidence="report a", report="", why="after all"))
+        champions.rollback(known, "once more")
+    again = champions.promote(known, Champion("tiny/a", "a", 1, evidence="report a", report="", why="after all"))
     assert before(again) is None
-    assert champions.rolled_back(again, "a") is None
+    assert champions.rollback_reason(again, "a") is None
     assert beaten(again, "report a") is None
 
 
 def test_a_chain_is_all_that_rollbacks_lead_back_to() -> None:
-    known = champions.back(crowned("a", "b", "c"), "too long")
-    assert [each.content_hash for each in champions.chain(known)] == ["b", "a"]
-    assert champions.chain(champions.back(crowned("a"), "worse")) == []
+    known = champions.rollback(crowned("a", "b", "c"), "too long")
+    assert [each.content_hash for each in champions.rollback_chain(known)] == ["b", "a"]
+    assert champions.rollback_chain(champions.rollback(crowned("a"), "worse")) == []
 
 
 def beaten(known: History, evidence: str) -> str | None:
-    found = champions.against(known, evidence)
+    found = champions.to_beat(known, evidence)
     return found and found.content_hash
 
 
@@ -66,33 +66,33 @@ def test_rounds_are_held_against_the_champion_in_force_and_on_its_own_report_aga
     known = crowned("a", "b")
     assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
     again = Champion("tiny/c", "c", 2, evidence="report b", report="", why="after all", forced=True)
-    assert beaten(champions.promoted(known, again), "report b") == "a"
+    assert beaten(champions.promote(known, again), "report b") == "a"
     assert beaten(crowned("a"), "report a") is None
 
 
 def test_whom_a_person_went_back_to_had_to_beat_whom_it_had_to_beat_before() -> None:
-    known = champions.back(crowned("a", "b", "c"), "too long")
+    known = champions.rollback(crowned("a", "b", "c"), "too long")
     assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
 
 
 def test_weights_that_somebody_went_back_from_are_known_until_they_are_promoted_again() -> None:
-    known = champions.back(crowned("a", "b"), "worse on the phone")
-    assert champions.rolled_back(known, "b") == "worse on the phone"
-    assert champions.rolled_back(known, "a") is None
+    known = champions.rollback(crowned("a", "b"), "worse on the phone")
+    assert champions.rollback_reason(known, "b") == "worse on the phone"
+    assert champions.rollback_reason(known, "a") is None
     again = Champion("tiny/b", "b", 1, evidence="report b", report="", why="after all", forced=True)
-    assert champions.rolled_back(champions.promoted(known, again), "b") is None
+    assert champions.rollback_reason(champions.promote(known, again), "b") is None
 
 
 def test_the_same_weights_again_keep_their_report_and_the_one_before() -> None:
     again = Champion("tiny/b", "b", 1, evidence="report c", report="", why="once more")
-    known = champions.promoted(crowned("a", "b"), again)
+    known = champions.promote(crowned("a", "b"), again)
     assert before(known) == "a"
     assert (known[-1].evidence, known[-1].why) == ("report b", "once more")
 
 
 def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = (*champions.back(crowned("a"), "worse"), *crowned("b"))
-    with champions.changing(tmp_path, "tiny") as known:
+    written = (*champions.rollback(crowned("a"), "worse"), *crowned("b"))
+    with champions.locked(tmp_path, "tiny") as known:
         assert known == ()
         champions.write(tmp_path, "tiny", written)
     assert champions.history(tmp_path, "tiny") == written

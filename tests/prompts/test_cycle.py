@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.campaign.cycles import finish, load_in_force, newest
+from rft_pipeline.campaign.cycles import finish, load_current, newest
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.retraining import Look, begin, look
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
-from rft_pipeline.store.champions import back, changing, path_of, write
+from rft_pipeline.store.champions import locked, path_of, rollback, write
 from tests.promoted import promote
 from tests.prompts.small import write_logs
 from tests.runs import edit
@@ -50,13 +50,13 @@ def in_force_number() -> int | None:
 
 def to_run(folder: Path) -> list[str]:
     home = Home.find()
-    return [step.key for step in plan(load_in_force(home, folder.name), home).steps if step.action == "run"]
+    return [step.key for step in plan(load_current(home, folder.name), home).steps if step.action == "run"]
 
 
 def test_before_the_first_cycle_the_campaign_runs_as_it_is_written(finished_copy: Path) -> None:
     set_up(finished_copy)
     assert to_run(finished_copy) == []
-    assert load_in_force(Home.find(), "tiny") == load_campaign(finished_copy)
+    assert load_current(Home.find(), "tiny") == load_campaign(finished_copy)
 
 
 def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Path) -> None:
@@ -181,10 +181,10 @@ def test_after_a_rollback_a_cycle_starts_from_the_champion_before(finished_copy:
     first = promote("tiny/round_1/checkpoints")
     promote("tiny/round_2/checkpoints")
     home = Home.find()
-    with changing(home.root, "tiny") as known:
-        write(home.root, "tiny", back(known, "too long"))
+    with locked(home.root, "tiny") as known:
+        write(home.root, "tiny", rollback(known, "too long"))
     begun(finished_copy)
-    running = load_in_force(home, "tiny")
+    running = load_current(home, "tiny")
     assert running.policy.model == f"champion:tiny@{first}"
     checkpoint = RecordStore(home.store).at(first)
     assert checkpoint is not None
@@ -207,7 +207,7 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     first = promote("tiny/round_2/checkpoints")
     begun(finished_copy)
     home = Home.find()
-    running = load_in_force(home, "tiny")
+    running = load_current(home, "tiny")
     assert running.policy.model == f"champion:tiny@{first}"
     checkpoint = RecordStore(home.store).at(first)
     assert checkpoint is not None
@@ -236,7 +236,7 @@ def test_a_cycle_is_found_where_the_campaigns_lie_behind_a_link(
     set_up(linked)
     log(linked, "monday")
     begun(linked)
-    running = load_in_force(Home.find(), "tiny")
+    running = load_current(Home.find(), "tiny")
     assert (linked / running.prompts.train.source).is_file()
     assert "tiny/prompts" in to_run(linked)
 

@@ -63,9 +63,9 @@ def crown(*checkpoints: Record) -> None:
     """
     known: History = ()
     for each in checkpoints:
-        known = champions.promoted(known, Champion(each.address, each.fingerprint, 1, "", "", "better"))
+        known = champions.promote(known, Champion(each.address, each.fingerprint, 1, "", "", "better"))
     root = Home.find().root
-    with champions.changing(root, "tiny"):
+    with champions.locked(root, "tiny"):
         champions.write(root, "tiny", known)
 
 

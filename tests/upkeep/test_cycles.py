@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rft_pipeline.campaign.cycles import load_in_force
+from rft_pipeline.campaign.cycles import load_current
 from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.upkeep.gc import free, garbage
 from tests.prompts.test_cycle import begun, log, set_up
@@ -32,7 +32,7 @@ def test_the_champion_that_the_cycle_in_force_starts_from_stays_whoever_came_sin
     crown(pinned)
     begun(finished_copy)
     crown(stored("round_1/checkpoints"), stored("round_2/checkpoints"))
-    with garbage(home, [load_in_force(home, "tiny")], None, free=True) as found:
+    with garbage(home, [load_current(home, "tiny")], None, free=True) as found:
         free(found)
     records = RecordStore(home.store)
     assert records.at(pinned.address) is not None

@@ -10,9 +10,9 @@ from rft_pipeline.upkeep.gc_models import unneeded_models
 def test_a_merged_champion_goes_once_nobody_can_go_back_to_it(tmp_path: Path) -> None:
     known: History = ()
     for content in ("first", "second", "rejected"):
-        known = champions.promoted(known, Champion(f"tiny/{content}", content, 1, "report", "", "better"))
-    known = champions.back(known, "too long")
-    with champions.changing(tmp_path, "tiny"):
+        known = champions.promote(known, Champion(f"tiny/{content}", content, 1, "report", "", "better"))
+    known = champions.rollback(known, "too long")
+    with champions.locked(tmp_path, "tiny"):
         champions.write(tmp_path, "tiny", known)
     models = tmp_path / "models"
     for content in ("first", "second", "rejected", "nobody"):
