@@ -201,7 +201,7 @@ def test_a_key_that_is_not_set_is_named(server: Serving, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match=r"judges\.strong\.server\.api_key_env: .* STRONG_KEY is not set"):
         server.engine(api_key_env="STRONG_KEY")
     monkeypatch.setenv("STRONG_KEY", "gehe\u00efm")
-    with pytest.raises(ConfigError, match="STRONG_KEY holds characters that no key can have") as error:
+    with pytest.raises(ConfigError, match="STRONG_KEY contains characters that no key can have") as error:
         server.engine(api_key_env="STRONG_KEY")
     assert "gehe" not in str(error.value)
 

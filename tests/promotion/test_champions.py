@@ -1,7 +1,5 @@
 """The history of champions: who is in force, who was before, and whom a decision had to beat."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -96,14 +94,6 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert known == ()
         champions.write(tmp_path, "tiny", written)
     assert champions.history(tmp_path, "tiny") == written
-
-
-def test_a_file_that_tells_versions_of_mlflow_is_read(tmp_path: Path) -> None:
-    path = champions.path_of(tmp_path, "tiny")
-    path.parent.mkdir()
-    (known,) = crowned("a")
-    path.write_text(json.dumps({"champion": "tiny/a", "history": [{**asdict(known), "version": "1"}]}))
-    assert champions.history(tmp_path, "tiny") == (known,)
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:

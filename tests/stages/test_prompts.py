@@ -155,7 +155,7 @@ def test_every_bad_line_is_named_with_key_value_and_what_is_allowed(tmp_path: Pa
         b'{"prompt": "a", "id": " "}',
     ]
     assert refused(write(tmp_path / "p.jsonl", b"\n".join(lines)), tmp_path).split("\n") == [
-        "p.jsonl: line 2: not JSON: Unterminated string starting at at character 12; each line holds one object",
+        "p.jsonl: line 2: not JSON: Unterminated string starting at at character 12; each line must be one object",
         'p.jsonl: line 3: must be an object like {"prompt": "..."}, is ["prompt"]',
         "p.jsonl: line 4: not UTF-8: byte 0xff; save the file as UTF-8",
         "p.jsonl: line 8: key 'prompt' appears twice",
