@@ -75,7 +75,7 @@ def test_check_says_how_far_a_served_policy_gets(campaign: Path) -> None:
 def test_a_limit_stops_the_stage_and_the_next_run_goes_on(campaign: Path, server: Serving) -> None:
     run(campaign, SAMPLED[:3])
     edit(campaign / "campaign.yaml", "policy.server.max_calls", 10)
-    with pytest.raises(EngineError, match=r"policy: 10 calls made, the most that policy\.server\.max_calls allows a stage"):
+    with pytest.raises(EngineError, match=r"policy: 10 calls made, the most that policy\.server\.max_calls"):
         run(campaign, ["round_1/rollouts"])
     assert run(campaign, ["round_1/rollouts"])["round_1/rollouts"].rows["made"] == 6
 

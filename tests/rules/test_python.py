@@ -53,7 +53,7 @@ def test_another_code_is_another_rule(tmp_path: Path) -> None:
 def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="own:absent: cannot be loaded: AttributeError"):
         rule(tmp_path, function="own:absent")(Rollout("", "x"))
-    with pytest.raises(ValidationError, match=r"no module 'nowhere' beside the rubric"):
+    with pytest.raises(ValidationError, match=r"no module 'nowhere' in the rubric's folder"):
         rule(tmp_path, function="nowhere:share")
 
 
