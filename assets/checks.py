@@ -86,7 +86,7 @@ def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
         f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart"
     )
     metadata = {"share": share, "wanted": least}
-    enough = share >= least or not campaign.training.needs_differences
+    enough = share >= least or not campaign.training.how.needs_differences
     return _result("groups_with_variance", enough, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 

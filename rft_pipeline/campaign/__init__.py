@@ -14,7 +14,7 @@ from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain,
 from rft_pipeline.campaign.serving import JudgeModel, Policy, Served
 from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, TokenPrices
 from rft_pipeline.rewards.settings import Reward
-from rft_pipeline.trainers.settings import ALL_LINEAR, Dpo, Lora, Raft, Training, TrainRuntime
+from rft_pipeline.trainers.settings import ALL_LINEAR, Lora, Training, TrainRuntime
 
 __all__ = [
     "ALL_LINEAR",
@@ -24,7 +24,6 @@ __all__ = [
     "Bias",
     "Campaign",
     "Checks",
-    "Dpo",
     "EngineRuntime",
     "Evaluation",
     "Format",
@@ -36,7 +35,6 @@ __all__ = [
     "Promotion",
     "PromptSource",
     "Prompts",
-    "Raft",
     "Retrain",
     "Reward",
     "Rollouts",

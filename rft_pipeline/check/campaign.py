@@ -25,7 +25,6 @@ from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_so
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.store.champions import PREFIX
-from rft_pipeline.trainers.steps import most_examples
 
 FEW_TRAIN = 32
 """With fewer train prompts, rounds soon repeat."""
@@ -152,20 +151,17 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
 
 
 def _check_step(campaign: Campaign, settings: Findings) -> None:
-    """A step larger than a round would be mostly padding with grpo, and would repeat examples with other methods."""
+    """A step that is larger than a round is filled with copies, or uses its few examples again."""
     training, where = campaign.training, f"{campaign.folder / 'campaign.yaml'}: training.batch_size"
-    wanted, size = campaign.rollouts.prompts_per_round, campaign.rollouts.group_size
-    most = most_examples(training, wanted, size)
-    what, how = {
-        "grpo": ("rollouts", f" ({wanted} prompts of {size})"),
-        "raft": ("examples", f" ({training.raft.best} of each prompt)"),
-        "dpo": ("pairs", " (one of each prompt)"),
-        "sft": ("examples", " (one of each prompt)"),
-    }[training.method]
+    prompts, how = campaign.rollouts.prompts_per_round, campaign.training.how
+    each = how.examples_per_prompt(training, campaign.rollouts.group_size)
+    most = prompts * each
     if training.batch_size <= most:
         return
-    more = f"{where}: {training.batch_size} is more than the {most} {what} of a round{how}"
-    if training.method == "grpo":
+    more = (
+        f"{where}: {training.batch_size} is more than the {most} {how.unit} of a round ({prompts} prompts, {each} each)"
+    )
+    if how.step_fits_round:
         settings.errors.append(f"{more}; allowed: 1 to {most}")
     else:
         settings.warnings.append(f"{more}, so that a step repeats some of them")
@@ -196,20 +192,9 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
             f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
             f"--config_file {config}`"
         )
-    sampling = campaign.rollouts.sampling
-    if training.method == "grpo" and (sampling.top_p < 1 or sampling.top_k > 0):
-        cut = ", ".join(
-            [f"top_p {sampling.top_p:g}"] * (sampling.top_p < 1) + [f"top_k {sampling.top_k}"] * (sampling.top_k > 0)
-        )
-        settings.warnings.append(
-            f"{where}: rollouts.sampling: {cut} samples from another distribution than training computes, which biases "
-            "grpo's ratios; set top_p 1 and top_k 0, or use raft or dpo, which need no ratios"
-        )
-    if training.method == "sft" and train is not None and not _has_references(train):
-        settings.warnings.append(
-            f"{where}: training.method: sft imitates references, and no prompt of {_file(campaign.prompts.train)} has "
-            f"the field {REFERENCE!r}; it can only learn from replies that people labelled"
-        )
+    has_references = train is None or _has_references(train)
+    for key, why in training.how.warnings(training, campaign.rollouts.sampling, has_references):
+        settings.warnings.append(f"{where}: {key}: {why}")
 
 
 def _has_references(train: pl.DataFrame) -> bool:

@@ -19,10 +19,10 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, s
     if campaign.audit is None or not campaign.audit.by_group:
         return
     where, least = f"{campaign.folder / 'campaign.yaml'}: audit.by_group", campaign.audit.min_prompts
-    if campaign.training.method == "sft":
+    if not campaign.training.how.needs_differences:
         settings.errors.append(
-            f"{where}: training.method sft learns from references and people's labels and does not use groups; remove "
-            "the setting, or choose another method"
+            f"{where}: training.method {campaign.training.method} learns from references and people's labels and does "
+            "not use groups; remove the setting, or choose another method"
         )
     single = [each.name for each in campaign.rubric.judged if not compares(each)]
     if not single:

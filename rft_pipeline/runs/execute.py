@@ -18,7 +18,8 @@ PRELOADED = [
     "dagster._core.storage.sqlite_storage",
     "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.methods",
+    "rft_pipeline.trainers.imitation",
+    "rft_pipeline.trainers.replay_trainer",
     "rft_pipeline.pipeline.runner",
     "rft_pipeline.report.page",
 ]

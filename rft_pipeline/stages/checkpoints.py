@@ -18,8 +18,8 @@ from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
+from rft_pipeline.trainers.examples import COLUMNS
 from rft_pipeline.trainers.kept import steps_done
-from rft_pipeline.trainers.steps import READ, most_steps, planned_steps
 
 
 class Checkpoints(Stage):
@@ -34,29 +34,16 @@ class Checkpoints(Stage):
         return {"base": "policy", "policy": policy, "reward_batches": f"round_{round_}/reward_batches"}
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        training, sampling = campaign.training, campaign.rollouts.sampling
-        settings = {**training.identity, "seed": campaign.seed}
-        if training.method == "grpo":  # the ratio is that of the tempered distribution; other methods have none
-            settings["temperature"] = sampling.temperature
-        if training.weights != "lora":
-            del settings["lora"]
-        if training.method == "grpo" and training.loss_type == "dr_grpo":
-            settings["max_new_tokens"] = sampling.max_new_tokens
-        if training.method == "sft":
-            settings["weights"] = campaign.rubric.weights()
-        return settings
+        training = campaign.training
+        others = training.how.settings(training, campaign.rollouts.sampling, campaign.rubric.weights())
+        return {**training.identity, "seed": campaign.seed, **others}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        """grpo reads the batch's content; other methods choose by reward or by people, and look at references."""
-        batch = upstream["reward_batches"]
+        batch, how = upstream["reward_batches"], campaign.training.how
         inputs = {"policy": upstream["policy"].content_hash, "reward_batches": batch.content_hash}
-        if campaign.training.held_to_base:
+        if how.uses_base(campaign.training):
             inputs["base"] = upstream["base"].content_hash
-        if campaign.training.method != "grpo":
-            inputs["choices"] = batch.parts["choices"]
-        if campaign.training.method == "sft" and "people" in batch.parts:
-            inputs["people"] = batch.parts["people"]
-        return inputs
+        return inputs | {part: batch.parts[part] for part in how.parts if part in batch.parts}
 
     def run(self, job: Job) -> Output:
         start, base = job.policy_folder("policy"), job.policy_folder("base")
@@ -86,11 +73,11 @@ class Checkpoints(Stage):
         how, batch = counting.campaign.rollouts, counting.known.get("reward_batches")
         training = counting.campaign.training.from_folder(counting.campaign.folder)
         if batch is None:
-            counting.work.add("steps", most_steps(training, how.prompts_per_round, how.group_size))
+            counting.work.add("steps", training.how.most_steps(training, how.prompts_per_round, how.group_size))
             return
-        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(READ), glob=False)
+        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(COLUMNS), glob=False)
         try:
-            steps = planned_steps(rows, training, counting.campaign.rubric.weights())
+            steps = training.how.steps(rows, training, counting.campaign.rubric.weights())
         except GateError as error:
             counting.work.refusal = str(error)
             return
@@ -111,7 +98,7 @@ class Checkpoints(Stage):
 def _refuse_few_groups(job: Job, batch: Record) -> None:
     """Raise `GateError` when too few groups hold better and worse replies."""
     share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
-    if share >= least or not job.campaign.training.needs_differences:
+    if share >= least or not job.campaign.training.how.needs_differences:
         return
     lost = batch.rows.get("groups_within_noise", 0)
     noisy = f" ({lost} are within the judge's noise, audit.by_group)" if lost else ""
@@ -142,7 +129,6 @@ def train_checkpoint(
     `steps`. Raises `GateError` when the batch has nothing to teach.
     """
     from rft_pipeline.trainers.launching import train_launched
-    from rft_pipeline.trainers.methods import METHODS
 
     lines: list[str] = []
 
@@ -152,9 +138,9 @@ def train_checkpoint(
         progress.advance(step > before)
 
     job = TrainJob(start, base, batch, weights, training, sampling, seed, workdir, kept, on_step)
-    train = METHODS[training.method] if training.runtime.processes == 1 else train_launched
+    train = training.how.train if training.runtime.processes == 1 else train_launched
     before = steps_done(kept, training)
-    with progress.counting("steps", planned_steps(batch, training, weights) - before):
+    with progress.counting("steps", training.how.steps(batch, training, weights) - before):
         last = train(job)
     (workdir / STEPS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {**last, "steps": len(lines)}

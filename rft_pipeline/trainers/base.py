@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from rft_pipeline.engines.settings import Sampling
-from rft_pipeline.trainers.settings import Training
+
+if TYPE_CHECKING:
+    from rft_pipeline.trainers.settings import Training
 
 LogStep = Callable[[int, dict[str, float]], None]
 """Called after each optimiser step with its number (from 1) and its metrics by name."""
@@ -26,7 +29,7 @@ class TrainJob:
     of examples: reward, finish_reason, fields, scores, gated, labelled."""
     weights: Mapping[str, float]
     """The rubric's weights by criterion; `sft` weighs labels with them."""
-    training: Training
+    training: "Training"
     sampling: Sampling
     """How the batch was sampled. The log-probs in the loss use its temperature but not its `top_p` and `top_k`;
     `dr_grpo` divides by its `max_new_tokens`."""

@@ -5,10 +5,9 @@ first examples of one more epoch.
 """
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -16,7 +15,26 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
-from rft_pipeline.trainers.settings import Training
+from rft_pipeline.trainers.method import steps_for
+
+if TYPE_CHECKING:
+    from rft_pipeline.trainers.settings import Training
+
+COLUMNS = (
+    "prompt_id",
+    "sample_index",
+    "prompt_tokens",
+    "tokens",
+    "advantage",
+    "excluded",
+    "reward",
+    "finish_reason",
+    "fields",
+    "scores",
+    "gated",
+    "labelled",
+)
+"""The columns of a batch that determine the number of steps."""
 
 HALF = 0.5
 """Minimum label value (exclusive) of a reply that is imitated."""
@@ -47,7 +65,7 @@ class Pair(NamedTuple):
 Item = TypeVar("Item", Example, Pair)
 
 
-def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
+def best_of_groups(batch: pl.DataFrame, training: "Training") -> list[Example]:
     """The `raft.best` rollouts with the highest rewards of each group, if they are better than the group's worst.
 
     Raises `GateError` if there is none.
@@ -61,7 +79,7 @@ def best_of_groups(batch: pl.DataFrame, training: Training) -> list[Example]:
     return _some(found, "no group has a rollout to imitate")
 
 
-def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
+def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
     """The best and worst rollout of each group whose rewards differ by at least `dpo.margin`.
 
     Raises `GateError` if there is none.
@@ -75,7 +93,7 @@ def best_and_worst(batch: pl.DataFrame, training: Training) -> list[Pair]:
     return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
 
-def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, float]) -> list[Example]:
+def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> list[Example]:
     """For each prompt, the reply with the best labels, or else the reference.
 
     The value of a reply is the weighted mean of its labels (`weights` by criterion), or 0 if it failed a gate. It is
@@ -94,7 +112,7 @@ def good_answers(batch: pl.DataFrame, training: Training, weights: Mapping[str, 
     return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply with better labels than another")
 
 
-def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[str, float]) -> dict[str, Any] | None:
+def _preferred(rows: list[dict[str, Any]], training: "Training", weights: Mapping[str, float]) -> dict[str, Any] | None:
     """The reply with the best labels; of equal ones, the one with the higher reward."""
     values: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = defaultdict(list)
     for row in rows:
@@ -112,9 +130,9 @@ def _preferred(rows: list[dict[str, Any]], training: Training, weights: Mapping[
     return max(better, key=lambda each: (each[0], _rank(each[1])), default=(0.0, None))[1]
 
 
-def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[Item]:
+def in_steps(examples: Sequence[Item], training: "Training", seed: int) -> list[Item]:
     """S·B examples in training order."""
-    wanted = steps(len(examples), training) * training.batch_size
+    wanted = steps_for(len(examples), training) * training.batch_size
     stream: list[Item] = []
     epoch = 0
     while len(stream) < wanted:
@@ -123,12 +141,7 @@ def in_steps(examples: Sequence[Item], training: Training, seed: int) -> list[It
     return stream[:wanted]
 
 
-def steps(examples: int, training: Training) -> int:
-    """S: the number of steps that use each example at least `epochs` times."""
-    return math.ceil(examples * training.epochs / training.batch_size)
-
-
-def _groups(batch: pl.DataFrame, training: Training) -> Iterator[list[dict[str, Any]]]:
+def _groups(batch: pl.DataFrame, training: "Training") -> Iterator[list[dict[str, Any]]]:
     """The usable rollouts of each group with at least two, best first. `lowest` is the group's lowest reward, including
     truncated rollouts."""
     live = batch.filter(pl.col("excluded").is_null())

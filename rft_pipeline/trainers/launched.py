@@ -16,7 +16,6 @@ from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.launching import BATCH, JOB, RESULT, STEP_LOG
-from rft_pipeline.trainers.methods import METHODS
 from rft_pipeline.trainers.settings import Training
 
 
@@ -41,7 +40,7 @@ def main(folder: Path) -> None:
     processes = PartialState(cpu=pick_device(job.training.runtime.device) == "cpu").num_processes
     if processes != job.training.runtime.processes:
         raise EngineError(f"{processes} processes were started instead of {job.training.runtime.processes}")
-    result = METHODS[job.training.method](job)
+    result = job.training.how.train(job)
     if PartialState().is_main_process:
         (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 

@@ -1,17 +1,9 @@
-"""The training function of each method."""
+"""The training methods."""
 
-from collections.abc import Callable
+from rft_pipeline.trainers.dpo import DpoMethod
+from rft_pipeline.trainers.grpo import GrpoMethod
+from rft_pipeline.trainers.method import Method
+from rft_pipeline.trainers.raft import RaftMethod
+from rft_pipeline.trainers.sft import SftMethod
 
-from rft_pipeline.trainers.base import TrainJob
-from rft_pipeline.trainers.dpo import train_dpo
-from rft_pipeline.trainers.grpo import train_grpo
-from rft_pipeline.trainers.raft import train_raft
-from rft_pipeline.trainers.sft import train_sft
-
-METHODS: dict[str, Callable[[TrainJob], dict[str, float]]] = {
-    "grpo": train_grpo,
-    "raft": train_raft,
-    "dpo": train_dpo,
-    "sft": train_sft,
-}
-"""Each writes `job.scratch / "checkpoint"` and returns the metrics of the last step and of the whole training."""
+METHODS: dict[str, Method] = {method.name: method for method in (GrpoMethod(), RaftMethod(), DpoMethod(), SftMethod())}

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import gather_object, synchronize_rng_states
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
@@ -250,3 +251,19 @@ def load_round(path: Path, device: Any) -> tuple[list[dict[str, torch.Tensor]], 
         number, _, name = key.partition(".")
         parts[int(number)][name] = value.to(device)
     return [parts[number] for number in sorted(parts)], gaps
+
+
+class EffectiveShare(TrainerCallback):
+    """Ends the round when the effective share of a step is below the minimum. That step still counts."""
+
+    trainer: ReplayTrainer
+
+    def __init__(self, least: float | None) -> None:
+        self.least = least
+        self.stopped: int | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        share = self.trainer.end_step()
+        if self.least is not None and share < self.least and state.global_step < state.max_steps:
+            self.stopped = state.global_step
+            control.should_training_stop = True

@@ -1,11 +1,15 @@
 """Settings of training."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rft_pipeline.strict import Strict
+from rft_pipeline.trainers.dpo import Dpo
+from rft_pipeline.trainers.method import Method
+from rft_pipeline.trainers.methods import METHODS
+from rft_pipeline.trainers.raft import Raft
 
 ALL_LINEAR = "all-linear"
 
@@ -16,18 +20,6 @@ class Lora(Strict):
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """The modules with an adapter, by the ends of their names, e.g. [q_proj, v_proj]; `all-linear`: every linear module
     except the head."""
-
-
-class Raft(Strict):
-    best: int = Field(default=1, ge=1)
-    """Rollouts per group that are imitated: those with the highest rewards."""
-
-
-class Dpo(Strict):
-    beta: float = Field(default=0.1, gt=0)
-    """Strength of the KL constraint to the round's start: larger is closer."""
-    margin: float = Field(default=0.1, ge=0, le=1)
-    """Minimum difference in reward between a group's best and worst rollout."""
 
 
 class TrainRuntime(Strict):
@@ -44,6 +36,12 @@ class TrainRuntime(Strict):
     """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder."""
 
 
+def _is_known(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is no training method; allowed: {', '.join(METHODS)}")
+    return method
+
+
 class Training(Strict):
     """How the policy is trained on a round's reward batch.
 
@@ -52,7 +50,7 @@ class Training(Strict):
     prompt's reference, as a warm start for the others.
     """
 
-    method: Literal["grpo", "raft", "dpo", "sft"] = "grpo"
+    method: Annotated[str, AfterValidator(_is_known)] = "grpo"
     weights: Literal["full", "lora"] = "full"
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=0, ge=0)
@@ -87,20 +85,17 @@ class Training(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """Without the settings of other methods, which change nothing."""
-        others = {name for method, names in _ONLY.items() if method != self.method for name in names}
+        others = {name for each in METHODS.values() if each.name != self.method for name in each.own_settings}
         if not self.kl_beta:
             others.add("kl_to")
+        if self.weights != "lora":
+            others.add("lora")
         return {name: value for name, value in super().identity.items() if name not in others}
 
     @property
-    def needs_differences(self) -> bool:
-        """Whether the method needs groups with different rewards; `sft` learns from references and labels."""
-        return self.method != "sft"
-
-    @property
-    def held_to_base(self) -> bool:
-        """Whether the loss uses the campaign's base model."""
-        return self.method == "grpo" and self.kl_beta > 0 and self.kl_to == "base"
+    def how(self) -> Method:
+        """The method."""
+        return METHODS[self.method]
 
     def from_folder(self, folder: Path) -> Self:
         """With absolute paths."""
@@ -124,12 +119,3 @@ class Training(Strict):
                 "number of GPUs, or remove the file"
             )
         return self
-
-
-_ONLY: dict[str, tuple[str, ...]] = {
-    "grpo": ("clip_low", "clip_high", "kl_beta", "kl_to", "loss_type", "max_negative_ratio", "min_effective_share"),
-    "raft": ("raft",),
-    "dpo": ("dpo",),
-    "sft": (),
-}
-"""Settings that only one method uses."""

@@ -19,7 +19,6 @@ from rft_pipeline.models.merging import copy_tokenizer, is_adapter, load_adapter
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
 from rft_pipeline.trainers.settings import ALL_LINEAR
-from rft_pipeline.trainers.steps import planned_steps
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's metric → ours, for all trainers."""
@@ -60,7 +59,7 @@ def check_room(model: Any, job: TrainJob) -> None:
     the next is written.
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    steps = planned_steps(job.batch, job.training, job.weights)
+    steps = job.training.how.steps(job.batch, job.training, job.weights)
     states = max(0, min(2, steps // job.training.runtime.save_steps) - (last_state(job.kept) is not None))
     needed = 4 * trained * (1 + 3 * states)
     free = shutil.disk_usage(job.kept).free

@@ -47,7 +47,7 @@ def test_findings_of_settings_and_data_come_together(tmp_path: Path) -> None:
     folder = campaign(tmp_path, train=[{"prompt": 1}], settings={"training": {"batch_size": 16}})
     (folder / "anchors.jsonl").unlink()
     assert errors(folder) == [
-        "campaign.yaml: training.batch_size: 16 is more than the 8 rollouts of a round (4 prompts of 2); "
+        "campaign.yaml: training.batch_size: 16 is more than the 8 rollouts of a round (4 prompts, 2 each); "
         "allowed: 1 to 8",
         "train.jsonl: line 1: prompt: must be a text or a list of messages, is 1",
         "anchors.jsonl: no such file",
@@ -161,8 +161,8 @@ def test_cut_sampling_is_warned_of_where_ratios_are_learnt_from(
 @pytest.mark.parametrize(
     ("training", "most"),
     [
-        ({"method": "dpo"}, "the 4 pairs of a round (one of each prompt)"),
-        ({"method": "raft"}, "the 4 examples of a round (1 of each prompt)"),
+        ({"method": "dpo"}, "the 4 pairs of a round (4 prompts, 1 each)"),
+        ({"method": "raft"}, "the 4 examples of a round (4 prompts, 1 each)"),
         ({"method": "raft", "raft": {"best": 2}}, ""),
     ],
 )

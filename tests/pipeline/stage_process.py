@@ -17,7 +17,8 @@ from tests.runs import run
 PRELOADED = [
     "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.methods",
+    "rft_pipeline.trainers.imitation",
+    "rft_pipeline.trainers.replay_trainer",
     "tests.runs",
     "tests.pipeline.watched",
 ]

@@ -40,7 +40,7 @@ def test_the_ratio_is_1_before_the_first_update(batch: pl.DataFrame, dropping: P
 def test_dpo_starts_at_log_2(weights: str, batch: pl.DataFrame, dropping: Path, tmp_path: Path) -> None:
     logged: dict[int, dict[str, float]] = {}
     job = job_of(batch, dropping, tmp_path, logged.__setitem__, method="dpo", weights=weights, batch_size=4, epochs=1)
-    METHODS["dpo"](job)
+    METHODS["dpo"].train(job)
     assert logged[1]["loss"] == pytest.approx(0.6931, abs=1e-3)
 
 

@@ -8,7 +8,15 @@ import pytest
 
 from rft_pipeline.campaign import Training
 from rft_pipeline.errors import GateError
-from rft_pipeline.trainers.examples import Example, Pair, best_and_worst, best_of_groups, good_answers, in_steps, steps
+from rft_pipeline.trainers.examples import (
+    Example,
+    Pair,
+    best_and_worst,
+    best_of_groups,
+    good_answers,
+    in_steps,
+)
+from rft_pipeline.trainers.method import steps_for
 from tests.trainers.watched import FLAT, GAPPED
 
 WEIGHTS = {"polite": 0.2, "relevant": 0.8, "watched": 0.0}
@@ -212,7 +220,7 @@ def test_a_truncated_reply_that_people_judged_best_is_not_imitated_when_they_are
 def test_every_epoch_has_an_order_of_its_own_and_every_step_is_whole() -> None:
     examples = [Example(str(i), [], []) for i in range(5)]
     how = training("raft", batch_size=4, epochs=2)
-    assert steps(5, how) == 3  # 10 examples in steps of 4
+    assert steps_for(5, how) == 3  # 10 examples in steps of 4
     order = [example.name for example in in_steps(examples, how, 7)]
     assert len(order) == 12
     assert sorted(order[:5]) == sorted(order[5:10]) == list("01234")

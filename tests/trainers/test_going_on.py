@@ -32,7 +32,7 @@ def train(
     runtime = {"micro_batch_size": 2, "device": "cpu", "save_steps": save_steps}
     how = {"batch_size": 4, "epochs": 3, "runtime": runtime, **training}
     job = job_of(with_references(batch), start, scratch, log_step, **how)
-    return METHODS[job.training.method](job), logged
+    return METHODS[job.training.method].train(job), logged
 
 
 def interrupted(*args: Any, **training: Any) -> None:

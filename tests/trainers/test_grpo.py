@@ -14,7 +14,8 @@ from trl import GRPOConfig, GRPOTrainer
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers import grpo, shared
-from rft_pipeline.trainers.steps import planned_steps
+from rft_pipeline.trainers.replay import Replay, stored_advantage
+from rft_pipeline.trainers.replay_trainer import ReplayTrainer
 from tests.trainers.watched import FLAT, GAPPED, Seen, job_of, run
 
 GAP = ("logprob_gap_mean", "logprob_gap_p99")
@@ -111,7 +112,7 @@ def test_the_gap_is_what_an_engine_is_off_over_the_live_tokens(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(grpo.ReplayTrainer, "_takes_fused_head", lambda *_: fused)
+    monkeypatch.setattr(ReplayTrainer, "_takes_fused_head", lambda *_: fused)
     # the unscored rollout and the group without variance are not trained on, so what they say does not count
     off = pl.when(pl.col("excluded").is_not_null()).then(9.0).when(pl.col("prompt_id") == "desk").then(-0.5)
     shifted = batch.with_columns(logprobs=pl.col("logprobs") + off.otherwise(0.25))
@@ -125,13 +126,13 @@ def test_the_gap_is_what_an_engine_is_off_over_the_live_tokens(
 def test_logprobs_without_the_padding_equal_those_with_it(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
-    replay = grpo.Replay(batch, 8, 7)
+    replay = Replay(batch, 8, 7)
     job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
-    trainer = grpo.ReplayTrainer(
+    trainer = ReplayTrainer(
         model=load_weights(tiny_model, "float32", "cpu"),
         args=GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4),
         train_dataset=Dataset.from_dict({"prompt": replay.prompt_order}),
-        reward_funcs=[grpo.stored_advantage],
+        reward_funcs=[stored_advantage],
         rollout_func=replay,
         processing_class=load_tokenizer(job.start),
     )
@@ -182,7 +183,7 @@ def test_training_makes_good_rollouts_likelier_and_bad_ones_unlikelier(full: See
 
 @pytest.mark.parametrize(("batch_size", "rows"), [(1, 12), (4, 12), (5, 20), (8, 16), (12, 12), (16, 16), (32, 32)])
 def test_the_batch_is_filled_up_to_whole_steps(batch: pl.DataFrame, batch_size: int, rows: int) -> None:
-    replay = grpo.Replay(batch, batch_size, 7)
+    replay = Replay(batch, batch_size, 7)
     assert replay.size == rows
     assert replay.size % batch_size == 0
     replayed = replay([prompt for prompt in replay.prompt_order for _ in range(replay.group_size)], None)
@@ -210,7 +211,7 @@ def test_the_planned_steps_are_those_that_are_taken(
     full: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: None)
-    assert planned_steps(job.batch, job.training, job.weights) == len(full.logged) == 4
+    assert job.training.how.steps(job.batch, job.training, job.weights) == len(full.logged) == 4
 
 
 def test_a_batch_that_can_teach_nothing_is_refused(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.trainers.examples import Example
 from rft_pipeline.trainers.imitation import to_imitate
 from rft_pipeline.trainers.methods import METHODS
-from rft_pipeline.trainers.steps import planned_steps
 from tests.trainers.test_examples import with_references
 from tests.trainers.watched import ADAPTER, job_of
 
@@ -23,9 +22,9 @@ def trained(
 ) -> tuple[Path, dict[int, dict[str, float]]]:
     logged: dict[int, dict[str, float]] = {}
     job = job_of(with_references(batch), start, scratch, logged.__setitem__, epochs=4, batch_size=4, **training)
-    last = METHODS[job.training.method](job)
+    last = METHODS[job.training.method].train(job)
     assert last == logged[max(logged)]
-    assert sorted(logged) == list(range(1, planned_steps(job.batch, job.training, job.weights) + 1))
+    assert sorted(logged) == list(range(1, job.training.how.steps(job.batch, job.training, job.weights) + 1))
     return scratch / "checkpoint", logged
 
 
@@ -73,7 +72,9 @@ def test_the_first_loss_of_raft_is_that_of_the_stored_tokens(
 ) -> None:
     best = [row(batch, name) for name in ("lamp-0", "desk-2", "gapped-3")]
     logged: dict[int, dict[str, float]] = {}
-    METHODS["raft"](job_of(batch, tiny_model, tmp_path, logged.__setitem__, method="raft", batch_size=3, epochs=1))
+    METHODS["raft"].train(
+        job_of(batch, tiny_model, tmp_path, logged.__setitem__, method="raft", batch_size=3, epochs=1)
+    )
     expected = -sum(likelihood(tiny_model, *each) for each in best) / sum(len(tokens) for _, tokens in best)
     assert logged[1]["loss"] == pytest.approx(expected, rel=0.01)  # bf16
 

@@ -36,7 +36,7 @@ def said(folder: Path, file: str) -> dict[str, Any]:
 def train(batch: pl.DataFrame, start: Path, scratch: Path, method: str, **training: Any) -> Path:
     runtime = {"micro_batch_size": 4, "device": "cpu", "save_steps": 1}
     how = {"method": method, "epochs": 1, "batch_size": 4, "runtime": runtime, **training}
-    METHODS[method](job_of(with_references(batch), start, scratch, lambda step, metrics: None, **how))
+    METHODS[method].train(job_of(with_references(batch), start, scratch, lambda step, metrics: None, **how))
     return scratch / "checkpoint"
 
 
@@ -98,5 +98,5 @@ def test_a_disk_without_room_for_the_checkpoint_is_named_before_training(
     logged: list[int] = []
     job = job_of(batch, tiny_model, tmp_path, lambda step, metrics: logged.append(step))
     with pytest.raises(StoreError, match=r"training would need .* GiB on the disk of .*free some space"):
-        METHODS["grpo"](job)
+        METHODS["grpo"].train(job)
     assert logged == []

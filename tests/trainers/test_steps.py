@@ -7,7 +7,6 @@ import pytest
 
 from rft_pipeline.campaign import Training
 from rft_pipeline.trainers.replay import fillers
-from rft_pipeline.trainers.steps import most_steps, planned_steps
 
 
 def training(method: str = "grpo", **settings: Any) -> Training:
@@ -28,9 +27,9 @@ def groups(count: int, size: int) -> pl.DataFrame:
 
 def test_the_last_step_of_grpo_is_filled_up() -> None:
     # 160 rollouts: two steps of 64, and the last 32 with 32 copies
-    assert planned_steps(groups(20, 8), training(batch_size=64), {}) == 3
-    assert most_steps(training(batch_size=64), 20, 8) == 3
-    assert most_steps(training(batch_size=64, epochs=2), 20, 8) == 6
+    assert training(batch_size=64).how.steps(groups(20, 8), training(batch_size=64), {}) == 3
+    assert training(batch_size=64).how.most_steps(training(batch_size=64), 20, 8) == 3
+    assert training(batch_size=64, epochs=2).how.most_steps(training(batch_size=64, epochs=2), 20, 8) == 6
 
 
 @pytest.mark.parametrize(
@@ -52,4 +51,7 @@ def test_groups_are_added_until_all_steps_are_whole(count: int, size: int, batch
     ],
 )
 def test_a_round_of_10_groups_of_4_gives_at_most(method: str, settings: dict[str, Any], steps: int) -> None:
-    assert most_steps(training(method, batch_size=8, **settings), 10, 4) == steps
+    assert (
+        training(method, batch_size=8, **settings).how.most_steps(training(method, batch_size=8, **settings), 10, 4)
+        == steps
+    )

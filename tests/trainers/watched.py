@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+import trl
 from safetensors.torch import load_file
 from trl import GRPOConfig
 
@@ -19,7 +20,7 @@ from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import make_batch
-from rft_pipeline.trainers import LogStep, TrainJob, grpo
+from rft_pipeline.trainers import LogStep, TrainJob, grpo, replay_trainer
 
 ADAPTER = "adapter_model.safetensors"
 MAX_NEW_TOKENS = 20
@@ -125,7 +126,7 @@ def run(
     """Train and watch. Without autocast unless `bf16`: numbers can then be compared to the last digits."""
     seen = Seen()
 
-    class Watched(grpo.ReplayTrainer):
+    class Watched(replay_trainer.ReplayTrainer):
         def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
             loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
             newest = self._newest_logps
@@ -141,10 +142,10 @@ def run(
 
     job = job_of(batch, start, scratch, seen.logged.__setitem__, base, temperature, **training)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo, "ReplayTrainer", Watched)
+        patch.setattr(replay_trainer, "ReplayTrainer", Watched)
         patch.setattr(grpo, "Replay", Replay)
-        patch.setattr(grpo, "GRPOConfig", lambda **options: GRPOConfig(**{**options, "bf16": bf16}))
-        seen.last = grpo.train_grpo(job)
+        patch.setattr(trl, "GRPOConfig", lambda **options: GRPOConfig(**{**options, "bf16": bf16}))
+        seen.last = job.training.how.train(job)
     seen.checkpoint = scratch / "checkpoint"
     return seen
 
