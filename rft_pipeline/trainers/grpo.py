@@ -98,8 +98,8 @@ class GrpoMethod(Method):
             )
             yield (
                 "rollouts.sampling",
-                f"{', '.join(cut)} samples from another distribution than training computes, which biases grpo's ratios; set "
-                "top_p 1 and top_k 0, or use raft or dpo, which need no ratios",
+                f"{', '.join(cut)} samples from another distribution than training computes, which biases grpo's "
+                "ratios; set top_p 1 and top_k 0, or use raft or dpo, which need no ratios",
             )
 
 
