@@ -1,10 +1,11 @@
 """Settings of engines: sampling, runtime and servers."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from rft_pipeline.engines.load import ENGINES
 from rft_pipeline.strict import Strict
 
 REASONING_TOKENS = 2048
@@ -28,10 +29,16 @@ class Sampling(Strict):
     max_new_tokens: int = Field(default=48, ge=1)
 
 
+def _is_known(engine: str) -> str:
+    if engine not in ENGINES:
+        raise ValueError(f"{engine!r} is no engine; allowed: {', '.join(ENGINES)}")
+    return engine
+
+
 class EngineRuntime(Strict):
     """How an engine runs. These settings do not change results."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Annotated[str, AfterValidator(_is_known)] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
