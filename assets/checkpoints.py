@@ -20,6 +20,6 @@ BINDING = Binding(
     description="The policy trained on the round's batch: safetensors, full weights or a LoRA adapter.",
     kinds=frozenset({"pytorch", "huggingface", "safetensors"}),
     metadata=_metadata,
-    checks=(Check("finite", "Loss and gradient stayed numbers.", training_is_finite, blocking=always),),
+    checks=(Check("finite", "Loss and gradient norm are finite.", training_is_finite, blocking=always),),
     loads_models=True,
 )

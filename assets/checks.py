@@ -1,4 +1,4 @@
-"""The asset checks: each reads a record and says whether its numbers may be used, and when not, what to do."""
+"""The asset checks: each reads a record's numbers; a check that fails says what to do."""
 
 import json
 from typing import Any
@@ -10,23 +10,24 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Home, Record
 
 from .tables import frame, markdown, steps
 
 SHOWN = 5
-"""Eval prompts named in a message."""
+"""Eval prompts that a message names."""
 
 
 def prompts_do_not_overlap(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """Train and eval share no prompt, word for word or nearly."""
+    """No eval prompt is a train prompt, or nearly one."""
     rows = frame(record)
     found = overlaps(rows.filter(split="train"), rows.filter(split="eval"))
     metadata: dict[str, Any] = {"overlaps": len(found), "duplicates merged": record.rows["merged"]}
     if found:
         metadata["pairs"] = markdown(pl.DataFrame(found, orient="row"))
     ids = ", ".join(pair.eval_id for pair in found[:SHOWN])
-    advice = f"{len(found)} eval prompts are train prompts, or nearly ({ids}); reword or remove them"
+    advice = f"{len(found)} eval prompts equal a train prompt, or nearly ({ids}); reword or remove them"
     return _result("no_overlap", not found, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 
@@ -34,22 +35,27 @@ def replies_finish(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """The share of truncated replies is at most `checks.max_truncated_share`."""
     share = record.metrics.get("truncated_share", record.metrics.get("eval_truncated_share", 0.0))
     most = campaign.checks.max_truncated_share
-    advice = f"{share:.0%} of the replies are cut off, {most:.0%} may be; raise max_new_tokens or reward short replies"
+    advice = (
+        f"{share:.0%} of the replies are cut off, at most {most:.0%} are allowed; raise max_new_tokens or reward short "
+        "replies"
+    )
     return _result("truncation_share", share <= most, {"share": share, "allowed": most}, advice)
 
 
 def judges_answer(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """The share of unscored judgements is at most `checks.max_unscored_share`."""
     share, most = record.metrics["unscored_share"], campaign.checks.max_unscored_share
-    advice = f"{share:.0%} of the judgements failed, {most:.0%} may; the table of judgements says why"
+    advice = (
+        f"{share:.0%} of the judgements are unscored, at most {most:.0%} are allowed; the table of judgements says why"
+    )
     return _result("unscored_share", share <= most, {"share": share, "allowed": most}, advice)
 
 
 def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """No criterion that a model decides is left without weight."""
+    """Every criterion that a model judges keeps some weight."""
     audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
     refused = [each for each in audited if each["power"] == "monitor"]
-    advice = "; ".join(f"{each['criterion']} only watches: {each['reason']}" for each in refused)
+    advice = "; ".join(f"{each['criterion']} does not train: {each['reason']}" for each in refused)
     blocking = campaign.audit is not None and campaign.audit.blocking
     severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
     metadata = {each["criterion"]: each["power"] for each in audited}
@@ -57,14 +63,14 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
 
 
 def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """Whether a round passed every bound and is the champion; that none is, is no fault of the run."""
-    became = outcome(Home.find(), record)
-    metadata = {"compared with": decision_of(record)["champion"], "round": became.promoted or 0}
-    return _result("promoted", became.promoted is not None, metadata, became.in_words)
+    """A round passed every bound and is the champion; a warning, because a run without a promotion is no error."""
+    found = outcome(Home.find(), record)
+    metadata = {"compared with": decision_of(record)["champion"], "round": found.promoted or 0}
+    return _result("promoted", found.promoted is not None, metadata, found.summary)
 
 
 def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """No alarm fired in the report's round; one that stops it is an error, and the next round starts elsewhere."""
+    """No alarm fired in the newest round. An alarm that stops it is an error: the next round starts elsewhere."""
     alarms = json.loads(record.path("report.json").read_text(encoding="utf-8"))["alarms"]
     newest, start = alarms["verdicts"][-1], alarms["start_round"]
     severity = dg.AssetCheckSeverity.ERROR if newest["level"] == "stop" else dg.AssetCheckSeverity.WARN
@@ -78,16 +84,11 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
 
 
-def groups_can_teach(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """At least `reward.min_group_share` of the groups have variance, where training needs it."""
-    share, least = record.metrics["groups_used_share"], campaign.reward.min_group_share
-    advice = (
-        f"{record.rows['groups_used']} of {record.rows['groups']} groups hold better and worse replies, a share of "
-        f"{share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell replies apart"
-    )
-    metadata = {"share": share, "wanted": least}
-    enough = share >= least or not campaign.training.how.needs_differences
-    return _result("groups_with_variance", enough, metadata, advice, dg.AssetCheckSeverity.ERROR)
+def groups_have_variance(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
+    """At least `reward.min_group_share` of the groups have variance, if training needs it."""
+    advice = too_few_groups(record, campaign)
+    metadata = {"share": record.metrics["groups_used_share"], "required": campaign.reward.min_group_share}
+    return _result("groups_with_variance", not advice, metadata, advice, dg.AssetCheckSeverity.ERROR)
 
 
 def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
@@ -96,7 +97,7 @@ def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResul
     broken = taken.filter(~pl.all_horizontal(pl.col("loss", "grad_norm").cast(pl.Float64).is_finite()))[
         "step"
     ].to_list()
-    advice = f"loss or gradient is not a number in step {', '.join(map(str, broken))}; lower training.learning_rate"
+    advice = f"loss or gradient norm is not finite in step {', '.join(map(str, broken))}; lower training.learning_rate"
     return _result("finite", not broken, {"steps": taken.height}, advice, dg.AssetCheckSeverity.ERROR)
 
 
@@ -107,7 +108,7 @@ def _result(
     advice: str,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
 ) -> dg.AssetCheckResult:
-    """`advice` is said when the check fails."""
+    """`advice` is the description of a failed check."""
     description = None if passed else advice
     return dg.AssetCheckResult(
         check_name=name, passed=passed, severity=severity, metadata=metadata, description=description

@@ -1,4 +1,4 @@
-"""All campaigns below the data folder, as Dagster definitions."""
+"""The Dagster definitions: all campaigns in the data folder."""
 
 import dagster as dg
 
@@ -46,7 +46,7 @@ BINDINGS = {
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
-    """The unrolled graph of one campaign; each asset has the version of the settings that its result depends on."""
+    """The unrolled graph of one campaign; an asset's code version covers the settings upstream."""
     found = [stage_asset(campaign, node, BINDINGS[node.stage]) for node in nodes(campaign)]
     named = code_versions(campaign, _champion(campaign))
     versions = {(campaign.name, *name.split("/")): code for name, code in named.items()}
@@ -58,8 +58,10 @@ def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
 
 
 def _champion(campaign: Campaign) -> str | None:
-    """The content of the champion that a campaign starts from, at the time the definitions are loaded: a server shows
-    what another one makes stale once its definitions are loaded again; plans and runs look for themselves."""
+    """The content hash of the champion that a campaign starts from, when the definitions are loaded.
+
+    A server shows what a new champion makes stale once its definitions are reloaded; plans and runs read it themselves.
+    """
     model = campaign.policy.model
     if not model.startswith(champions.PREFIX):
         return None
@@ -67,29 +69,23 @@ def _champion(campaign: Campaign) -> str | None:
     return found.content_hash if found else None
 
 
-def _assets_or_error(campaign: Campaign) -> list[dg.AssetsDefinition] | RftError:
-    try:
-        return campaign_assets(campaign)
-    except RftError as error:
-        return error
-
-
 def definitions(home: Home) -> dg.Definitions:
-    """Assets, a job, a sensor and perhaps schedules for every campaign of a home.
+    """Assets, a job, a sensor and the schedules of every campaign of a home.
 
-    Campaigns are taken as written, without the newest cycle: its prompts and policy show in the data versions, and code
-    versions that hold for all cycles agree between a server that has long been running and a run's own process.
-    A campaign that cannot be read is a single asset that says why.
+    Campaigns are loaded as written, without the newest cycle, so code versions are the same for all cycles: a server
+    that was started in an earlier cycle agrees with a run's process. A cycle's prompts and policy show in the data
+    versions. A campaign that cannot be read is a single asset with the error.
     """
     campaigns: list[Campaign] = []
     assets: list[dg.AssetsDefinition] = []
     for name, found in load_all(home).items():
-        made = found if isinstance(found, RftError) else _assets_or_error(found)
-        if isinstance(found, Campaign) and not isinstance(made, RftError):
+        try:
+            if isinstance(found, RftError):
+                raise found
+            assets += campaign_assets(found)
             campaigns.append(found)
-            assets += made
-        elif isinstance(made, RftError):
-            assets.append(unreadable(name, made))
+        except RftError as error:
+            assets.append(unreadable(name, error))
     return dg.Definitions(
         assets=assets,
         jobs=[campaign_job(campaign) for campaign in campaigns],
@@ -104,5 +100,5 @@ defs = definitions(Home.find())
 
 
 def job(name: str) -> dg.JobDefinition:
-    """The job of one campaign, for those who rebuild it in another process."""
+    """The job of one campaign, for processes that must find it by name."""
     return defs.resolve_job_def(name)

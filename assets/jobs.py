@@ -1,4 +1,4 @@
-"""One job a campaign."""
+"""The job of a campaign."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rft_pipeline.runs.execute import EACH_STEP_A_PROCESS
 
 
 def campaign_job(campaign: Campaign) -> Any:
-    """Materializes everything of a campaign. (Dagster does not export the type of an unresolved asset job.)"""
+    """Materializes all assets of a campaign. (Dagster does not export the type of an unresolved asset job.)"""
     return dg.define_asset_job(
         name=campaign.name,
         selection=dg.AssetSelection.key_prefixes(campaign.name),

@@ -1,4 +1,4 @@
-"""How far each judge can be trusted, and how far it trains."""
+"""How reliable each judge is, and how much of its weight it keeps."""
 
 import json
 from typing import Any
@@ -34,13 +34,13 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="judge_audit",
-    description="Each judge against labels of anchors and rollouts, and against replies edited to mislead it.",
+    description="Each judge compared with people's labels, and tested with replies edited to mislead it.",
     kinds=frozenset({"pytorch", "scikitlearn"}),
     metadata=_metadata,
     checks=(
         Check(
             "judges_earn_their_weight",
-            "Every judge tells good from bad well enough to train.",
+            "Every judge separates good from bad replies well enough to train.",
             judges_earn_their_weight,
             blocking=lambda campaign: campaign.audit is not None and campaign.audit.blocking,
         ),

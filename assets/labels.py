@@ -1,4 +1,4 @@
-"""What people said of rollouts: an asset of its own, so that an import shows as the cause of what follows."""
+"""People's labels of rollouts; a separate asset, so that Dagster shows an import as the cause of stale assets."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="labels",
-    description="What people said of rollouts; it replaces the judge's score.",
+    description="People's labels of rollouts; a label replaces the judge's score.",
     kinds=frozenset({"deltalake", "polars"}),
     metadata=_metadata,
 )

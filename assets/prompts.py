@@ -20,7 +20,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="prompts",
-    description="Train and eval prompts, read from their sources; duplicates are merged, empty prompts refused.",
+    description="Train and eval prompts from their sources; duplicates are merged, empty prompts are refused.",
     kinds=frozenset({"polars", "parquet"}),
     metadata=_metadata,
     checks=(

@@ -1,4 +1,4 @@
-"""What assets are handed: the pipeline of this machine's home."""
+"""The resource of all assets: the pipeline of this machine's home."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from rft_pipeline.store import Home, Record
 
 
 class StageRunner(dg.ConfigurableResource[None]):
-    """Runs stages; the campaign is read again for each, so an edit needs no reload."""
+    """Runs stages; reads the campaign again for each, so an edit needs no reload."""
 
     def run(self, campaign: str, name: str, run_id: str) -> Record:
         """The record of one stage. Raises `RftError`."""
@@ -18,8 +18,8 @@ class StageRunner(dg.ConfigurableResource[None]):
         home = Home.find()
         return Pipeline(home).run(load_current(home, campaign), name, run_id)
 
-    def about(self, campaign: str) -> dict[str, str]:
-        """What a run of the campaign is tagged with: the campaign, and the cycle in force."""
+    def run_tags(self, campaign: str) -> dict[str, str]:
+        """The tags of a run of the campaign: the campaign, and its newest cycle."""
         home = Home.find()
         cycle = cycle_of(load_campaign(home.campaign_folder(campaign)), home)
         return {"rft/campaign": campaign, **({} if cycle is None else cycle.tags)}

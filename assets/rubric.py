@@ -1,4 +1,4 @@
-"""The campaign's rubric: an asset of its own, so that an edit shows as the cause of what follows."""
+"""The campaign's rubric; a separate asset, so that Dagster shows an edit as the cause of stale assets."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="rubric",
-    description="The criteria of a good answer: what decides each, its weight, and which are gates.",
+    description="The criteria of a good answer, with their judges, weights and gates.",
     kinds=frozenset({"yaml"}),
     metadata=_metadata,
 )

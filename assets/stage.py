@@ -1,4 +1,4 @@
-"""What every asset of a campaign shares: its body is one call of the pipeline, its metadata a reading of the record."""
+"""The asset of a node: its body is one call of the pipeline, its metadata is read from the record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from rft_pipeline.store import Home, Record
 from .resources import StageRunner
 
 ACCELERATOR = "accelerator"
-"""The pool of stages that load a model: one at a time on a machine."""
+"""The Dagster pool of stages that load a model: one at a time on a machine."""
 
 
 def always(campaign: Campaign) -> bool:
@@ -35,7 +35,7 @@ class Check:
     description: str
     read: Callable[[Record, Campaign], dg.AssetCheckResult]
     blocking: Callable[[Campaign], bool] = never
-    """Whether assets downstream wait for it."""
+    """Whether a failure stops the assets downstream."""
     applies: Callable[[Campaign], bool] = always
 
 
@@ -71,10 +71,10 @@ def stage_asset(campaign: Campaign, here: Node, binding: Binding) -> dg.AssetsDe
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
     def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
-        dead_runs.tag_run(context.instance, context.run, stages.about(campaign.name))
+        dead_runs.tag_run(context.instance, context.run, stages.run_tags(campaign.name))
         record = stages.run(campaign.name, here.name, context.run_id)
         if here.stage == "promotion":
-            promoted = outcome(Home.find(), record).round_in_words
+            promoted = outcome(Home.find(), record).round_name
             context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
         context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
         return dg.MaterializeResult(
@@ -93,7 +93,7 @@ def _numbers(record: Record) -> dict[str, Any]:
 
 
 def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
-    """Where the result lies, what it was made from, and where MLflow shows it."""
+    """The folder of the result, what it was made from, and its MLflow run."""
     return {
         "cached": record.cached,
         "seconds": record.seconds,

@@ -1,4 +1,4 @@
-"""Frames and pictures as metadata."""
+"""Tables and pictures as metadata."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ def steps(record: Record) -> pl.DataFrame:
 
 
 def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table whose texts are shown as they are: nothing in them is rendered as markup."""
+    """A small table; its texts are escaped, so nothing in them is rendered as markup."""
     lines = [" | ".join(map(plain, table.columns)), " | ".join("---" for _ in table.columns)]
     lines += [" | ".join(_cell(value) for value in row) for row in table.iter_rows()]
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))

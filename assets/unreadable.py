@@ -7,14 +7,14 @@ from rft_pipeline.fingerprint import fingerprint
 
 
 def unreadable(folder: str, error: RftError) -> dg.AssetsDefinition:
-    """An asset `<folder>/unreadable` that describes what is wrong, and fails with it when it is materialized.
+    """An asset `<folder>/unreadable` whose description is the error; materializing it fails with the same error.
 
-    The step has a name made of a hash, since a folder may have a name that Dagster does not allow for steps.
+    The step is named by a hash, because Dagster does not allow every folder's name for a step.
     """
     shown = dg.AssetOut(
         key=dg.AssetKey([folder, "unreadable"]),
         group_name="unreadable",
-        description=f"{error}\n\nOnce this is corrected, reload the definitions.",
+        description=f"{error}\n\nFix it and reload the definitions.",
         metadata={"error": str(error)},
         kinds={"yaml"},
     )

@@ -3,7 +3,7 @@
 from rft_pipeline.store import Home, RecordStore, champions
 
 
-def promote(key: str) -> str:
+def write_champion(key: str) -> str:
     """Make the checkpoint in force of a stage its campaign's champion; the address of its record."""
     home = Home.find()
     campaign, round_, _ = key.split("/")

@@ -30,7 +30,7 @@ def promote(
     if force and (round_ is None or not why.strip()):
         raise ConfigError("--force promotes against the evidence: add the round (--round N) and the reason (--why ...)")
     before = champions.champion(home.root, campaign)
-    show_promotion.promoted(campaign, moving.crown(loaded, home, round_, force=force, why=why), before)
+    show_promotion.promoted(campaign, moving.promote(loaded, home, round_, force=force, why=why), before)
 
 
 def rollback(

@@ -12,7 +12,7 @@ from rft_pipeline.store import Home
 
 if TYPE_CHECKING:
     from rft_pipeline.campaign.cycles import Cycle
-    from rft_pipeline.pipeline.retraining import Look
+    from rft_pipeline.pipeline.retraining import NextCycle
 
 
 def retrain(
@@ -28,14 +28,14 @@ def retrain(
     from rft_pipeline.campaign.cycles import load_current, newest
     from rft_pipeline.check import check_campaign
     from rft_pipeline.cli import launch, show
-    from rft_pipeline.pipeline.retraining import begin, look
+    from rft_pipeline.pipeline.retraining import begin, next_cycle
 
     home = Home.find()
     folder = home.campaign_folder(campaign)
     check_campaign(folder, home.models, home.store)
     loaded = load_campaign(folder)
     if plan:
-        _show(look(loaded, home), None, as_json=as_json)
+        _show(next_cycle(loaded, home), None, as_json=as_json)
         return
     _refuse_while_running(home, campaign)
     found = begin(loaded, home)
@@ -44,7 +44,7 @@ def retrain(
     if cycle is None:
         return
     running = load_current(home, campaign)
-    if found.waits is None or not cycle.finished:
+    if found.refusal is None or not cycle.finished:
         launch.launch(home, running, running.rounds, tags=cycle.tags)
         if not as_json:
             show.rounds(home, running)
@@ -61,7 +61,7 @@ def _refuse_while_running(home: Home, campaign: str) -> None:
         )
 
 
-def _show(found: "Look", cycle: "Cycle | None", *, as_json: bool) -> None:
+def _show(found: "NextCycle", cycle: "Cycle | None", *, as_json: bool) -> None:
     if as_json:
         console.print_json(found.as_json() | ({} if cycle is None else {"folder": str(cycle.folder)}))
         return
@@ -82,7 +82,7 @@ def _show(found: "Look", cycle: "Cycle | None", *, as_json: bool) -> None:
     for name, value in rows:
         table.add_row(name, escape(str(value)))
     console.out.print(table)
-    if found.waits is not None:
-        console.line(f"[yellow]no new cycle[/]: {escape(found.waits)}")
+    if found.refusal is not None:
+        console.line(f"[yellow]no new cycle[/]: {escape(found.refusal)}")
     if cycle is not None:
         console.line(f"current cycle: {cycle.number}, {escape(str(cycle.folder))}")

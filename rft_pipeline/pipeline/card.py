@@ -1,4 +1,4 @@
-"""What the records tell about a checkpoint, for its model card."""
+"""The facts of a checkpoint's model card, read from records."""
 
 import json
 from collections.abc import Mapping
@@ -11,15 +11,16 @@ from rft_pipeline.report.card import Facts
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, Record, RecordStore
 
-_NO_SETTING = ("temperature", "seed", "runtime", "lora")
+_NOT_SHOWN = ("temperature", "seed", "runtime", "lora")
+"""Settings of the stage `checkpoints` that are not listed."""
 
 
 def card_facts(
     campaign: Campaign, home: Home, checkpoint: Record, report: Record | None, decision: str, *, forced: bool
 ) -> Facts:
-    """`report` is the eval report the checkpoint was judged by: one of other weights is not told of. What is gone from
-    the store is left out."""
-    if report is not None and not _is_of(report, checkpoint):
+    """`report` is the eval report that evaluated the checkpoint; one of other weights is ignored. Records that are gone
+    from the store are left out."""
+    if report is not None and not _evaluates(report, checkpoint):
         report = None
     above = _above(RecordStore(home.store), checkpoint, report)
     by_stage: dict[str, list[Record]] = {}
@@ -27,8 +28,8 @@ def card_facts(
         by_stage.setdefault(record.payload["stage"], []).append(record)
     trained_on, read = _read(checkpoint, report, above)
     round_ = _round_of(checkpoint)
-    told = {} if report is None else _json(report, "report.json")
-    rounds = {each["round"]: each for each in told.get("rounds", [])}
+    numbers = {} if report is None else _json(report, "report.json")
+    rounds = {each["round"]: each for each in numbers.get("rounds", [])}
     rubric, audit, judged = read.get("rubric"), read.get("judge_audit"), report or read.get("judge_scores")
     inputs = {} if judged is None else judged.payload["inputs"]
     against, bounds = _compared(RecordStore(home.store).current(f"{campaign.name}/promotion"), report, checkpoint)
@@ -42,16 +43,16 @@ def card_facts(
         training={
             name: value
             for name, value in checkpoint.payload["settings"].items()
-            if name not in _NO_SETTING and value is not None
+            if name not in _NOT_SHOWN and value is not None
         },
         trained=[_round(each, above) for each in by_stage["checkpoints"]],
         rubric=[] if rubric is None else _rubric(rubric),
         judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},
         audit=[] if audit is None else list(_json(audit, "judge_audit.json")),
-        people=told.get("people", {}),
+        people=numbers.get("people", {}),
         before=rounds.get(0),
         after=rounds.get(round_),
-        alarm=next((each for each in told.get("alarms", {}).get("verdicts", []) if each["round"] == round_), None),
+        alarm=next((each for each in numbers.get("alarms", {}).get("verdicts", []) if each["round"] == round_), None),
         decision=decision,
         forced=forced,
         against=against,
@@ -64,15 +65,15 @@ def _round_of(checkpoint: Record) -> int:
     return int(checkpoint.key.split("/")[1].removeprefix("round_"))
 
 
-def _is_of(report: Record, checkpoint: Record) -> bool:
-    """Whether an eval report is of these weights: it may have read them from another record of equal content."""
+def _evaluates(report: Record, checkpoint: Record) -> bool:
+    """Whether an eval report evaluated these weights, perhaps from another record with equal content."""
     evaluated = report.payload["inputs"].get(f"checkpoints_{_round_of(checkpoint)}")
     return bool(evaluated == checkpoint.content_hash)
 
 
 def _read(checkpoint: Record, report: Record | None, above: list[Record]) -> tuple[Record | None, Mapping[str, Record]]:
-    """The prompts that the checkpoint's round sampled, and by role what was read last: by the report, or else by what
-    the checkpoint was made from."""
+    """The record of the prompts that the checkpoint's round sampled; and the upstream records by role: those of the
+    report, else those of the batch, else those of the rollouts."""
     by_address = {record.address: record for record in above}
     batch = by_address.get(checkpoint.upstream.get("reward_batches", ""))
     rollouts = None if batch is None else by_address.get(batch.upstream["rollouts"])
@@ -88,7 +89,8 @@ def _read(checkpoint: Record, report: Record | None, above: list[Record]) -> tup
 
 
 def _compared(promotion: Record | None, report: Record | None, checkpoint: Record) -> tuple[str, list[dict[str, Any]]]:
-    """Whom the promotion in force compared these weights with on this report, and the bounds it asked."""
+    """The name of the champion that the current promotion compared these weights with on this report, and the bounds
+    of that comparison."""
     if promotion is None or report is None or promotion.upstream["eval_reports"] != report.address:
         return "", []
     decided = decision_of(promotion)
@@ -97,18 +99,18 @@ def _compared(promotion: Record | None, report: Record | None, checkpoint: Recor
 
 
 def _above(records: RecordStore, checkpoint: Record, report: Record | None) -> list[Record]:
-    """The checkpoint and all it was made from that is still there, through earlier champions; the report, and what of
-    its upstream tells of prompts, rubric and judges."""
+    """The checkpoint with all its upstream records, through earlier champions; and the report with its prompts, rubric
+    and audit. Records that are gone are left out."""
     found: dict[str, Record] = {}
-    waiting = [checkpoint.address]
+    addresses = [checkpoint.address]
     if report is not None:
         found[report.address] = report
-        waiting += [report.upstream[role] for role in ("prompts", "rubric", "judge_audit") if role in report.upstream]
-    while waiting:
-        address = waiting.pop()
+        addresses += [report.upstream[role] for role in ("prompts", "rubric", "judge_audit") if role in report.upstream]
+    while addresses:
+        address = addresses.pop()
         if address not in found and (record := records.at(address)) is not None:
             found[address] = record
-            waiting += record.upstream.values()
+            addresses += record.upstream.values()
     return list(found.values())
 
 
@@ -125,15 +127,14 @@ def _round(checkpoint: Record, above: list[Record]) -> dict[str, Any]:
 
 
 def _base(policies: list[Record], campaign: Campaign) -> Mapping[str, str]:
-    """The model it all began with, by the name the world knows it by: of campaigns that start from champions the first
-    one's."""
+    """The base model by its public name. With campaigns that start from champions: the first campaign's base."""
     unknown = {"name": campaign.policy.model, "source": "", "content_hash": ""}
     found: dict[str, str] = _json(policies[0], "policy.json") if policies else unknown
     return {**found, "name": _public(found["name"], found["source"])}
 
 
 def _public(name: str, source: str) -> str:
-    """Without the folders a local model lies in, which are nobody else's business."""
+    """The model's name without local folders, which the card must not show."""
     if name == models.EMBEDDED:
         return models.HUB_ID
     is_local = source.startswith("folder ") or name.startswith((".", "/", "~"))

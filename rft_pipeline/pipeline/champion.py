@@ -1,4 +1,4 @@
-"""Moving the champion: by a decision, by a person, or back; the pointer, the MLflow registry and the model card."""
+"""Changing the champion: by a decision, by a person, or by a rollback; in the home's file and in MLflow's registry."""
 
 from rft_pipeline.campaign import Campaign, cycles
 from rft_pipeline.errors import GateError, StoreError
@@ -11,9 +11,8 @@ from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.store.champions import Champion, History
 
 
-def crown_decided(campaign: Campaign, home: Home, record: Record) -> Outcome:
-    """Move the champion to the round that a promotion's record chose, if it chose one and may, and let MLflow's
-    registry say who it is, whether it moved or not."""
+def apply_decision(campaign: Campaign, home: Home, record: Record) -> Outcome:
+    """Promote the round that a promotion's record chose, if it may be promoted, and update MLflow's registry."""
     with champions.locked(home.root, campaign.name) as known:
         new = _decided(campaign, home, known, record)
         changed = known if new is None else champions.promote(known, new)
@@ -24,129 +23,141 @@ def crown_decided(campaign: Campaign, home: Home, record: Record) -> Outcome:
 
 
 def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> Champion | None:
-    """Whom a decision makes champion: it moves only one that the rounds were compared with, or an earlier choice on the
-    same report. Weights that a person went back from stay away until a person promotes them again. A record that was
-    found rather than made moves nothing, unless whoever made it was killed before the champion moved."""
+    """The champion by a decision; None when the decision changes nothing.
+
+    Weights that a person rolled back from need a person to promote them again. A cached record changes the champion
+    only if the run that made it was killed before it did.
+    """
     decided = decision_of(record)
     if decided["promoted"] is None or not may_replace(known, record):
         return None
     new = _champion(home, campaign, record, decided["promoted"], decided["said"], forced=False)
-    moved_before = record.cached and champions.was_promoted(known, new)
+    applied_before = record.cached and champions.was_promoted(known, new)
     rolled_back = champions.rollback_reason(known, new.content_hash) is not None
-    return None if moved_before or rolled_back or _is_in_force(known, new) else new
+    return None if applied_before or rolled_back or _is_current(known, new) else new
 
 
 def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, train: str) -> None:
-    """Write down what became of a promotion's decision as the outcome of the cycle in force, if all its rounds were
-    made from the cycle's prompts; `train` is the hash of their file."""
+    """Write a decision's outcome into the current cycle, if all its rounds were made from the cycle's prompts.
+
+    `train` is the hash of the file of prompts.
+    """
     records = RecordStore(home.store)
     cycle, prompts = cycles.cycle_of(campaign, home), records.current(f"{campaign.name}/prompts")
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
         return
     if trained_on(record, records) != {prompts.parts["train"]}:
         return
-    told = {"promoted": outcome.round_in_words, "said": outcome.in_words, "promotion": record.address}
-    cycles.finish(cycle, told)
+    cycles.finish(cycle, {"promoted": outcome.round_name, "decision": outcome.summary, "promotion": record.address})
 
 
-def crown(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:
-    """Make a round champion because a person asks: the one that was decided for, or one that passed; any by force.
+def promote(campaign: Campaign, home: Home, round_: int | None, *, force: bool, why: str) -> Champion:
+    """Promote a round because a person asks: the one that was chosen, or one that passed; any round by force.
 
     Raises `GateError` with the bounds it failed, `StoreError` when nothing was decided yet.
     """
     record = RecordStore(home.store).current(f"{campaign.name}/promotion")
     if record is None:
         raise StoreError(
-            f"{campaign.name}: no promotion was decided yet, so that there is nothing to promote on; "
+            f"{campaign.name}: no promotion was decided yet; "
             f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides"
         )
     decided = decision_of(record)
     chosen = decided["promoted"] if round_ is None else round_
     if chosen is None:
-        raise GateError(
-            f"{campaign.name}: {decided['said']}\nTo promote a round all the same: "
-            f'rft promote {campaign.name} --round N --force --why "…"'
-        )
-    found = next((each for each in decided["rounds"] if each["round"] == chosen), None)
-    if f"checkpoints_{chosen}" not in record.upstream and not force:
-        raise GateError(
-            f"{campaign.name}: round {chosen} was never compared: the decision in force is on {_rounds_of(record)}; "
-            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides again"
-        )
-    if found is None and not force:
-        raise GateError(
-            f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
-            "that nothing shows it to be better. To promote it all the same: "
-            f'rft promote {campaign.name} --round {chosen} --force --why "…"'
-        )
-    if found is not None and not found["passed"] and not force:
-        failed = "\n".join(f"  {bound['said']}" for bound in found["bounds"] if not bound["passed"])
-        raise GateError(
-            f"{campaign.name}: round {chosen} is not promoted over {decided['champion']}:\n{failed}\n"
-            f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
-        )
-    said = next((bound["said"] for bound in found["bounds"]), "") if found else decided["said"]
+        raise GateError(f"{campaign.name}: {decided['said']}\nTo promote a round anyway: {_by_force(campaign, 'N')}")
+    compared = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    refusal = "" if force else _refusal(campaign, record, chosen)
+    if refusal:
+        raise GateError(refusal)
+    reason = next((bound["said"] for bound in compared["bounds"]), "") if compared else decided["said"]
     with champions.locked(home.root, campaign.name) as known:
-        new = _champion(home, campaign, record, chosen, why or said, forced=force)
-        if not (force or _is_in_force(known, new) or may_replace(known, record)):
+        new = _champion(home, campaign, record, chosen, why or reason, forced=force)
+        if not (force or _is_current(known, new) or may_replace(known, record)):
             raise GateError(_not_compared(campaign, champions.current(known), record, chosen))
         champions.write(home.root, campaign.name, champions.promote(known, new))
         mirror(campaign, home)
         return new
 
 
-def _rounds_of(record: Record) -> str:
-    """The rounds that a promotion compared, in words."""
-    roles = (role for role in record.upstream if role.startswith("checkpoints_"))
-    return f"rounds {', '.join(sorted((role.removeprefix('checkpoints_') for role in roles), key=int))}"
-
-
-def _not_compared(campaign: Campaign, now: Champion | None, record: Record, chosen: int) -> str:
-    all_the_same = f'To promote it all the same: rft promote {campaign.name} --round {chosen} --force --why "…"'
-    if now is None:
+def _refusal(campaign: Campaign, record: Record, chosen: int) -> str:
+    """Why a decision gives no evidence for a round; empty when the round passed."""
+    decided = decision_of(record)
+    compared = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    if f"checkpoints_{chosen}" not in record.upstream:
+        roles = [role for role in record.upstream if role.startswith("checkpoints_")]
+        rounds = ", ".join(sorted((role.removeprefix("checkpoints_") for role in roles), key=int))
         return (
-            f"{campaign.name}: round {chosen} is not promoted: the rounds were compared with "
-            f"{decision_of(record)['champion']}, and by now there is no champion and base is in force; "
-            f"`rft run {campaign.name}` compares them with base.\n{all_the_same}"
+            f"{campaign.name}: round {chosen} was never compared: the current decision is on rounds {rounds}; "
+            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides again"
         )
+    if compared is None:
+        return (
+            f"{campaign.name}: round {chosen} has the weights of the champion that the rounds were compared with, so "
+            f"there is no evidence that it is better.\n{_anyway(campaign, chosen)}"
+        )
+    if compared["passed"]:
+        return ""
+    failed = "\n".join(f"  {bound['said']}" for bound in compared["bounds"] if not bound["passed"])
     return (
-        f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion in "
-        f"force: {why_it_stays(now, record)}, and nothing shows the round to be better than it.\n"
-        f"`rft rollback {campaign.name}` goes back from it. {all_the_same}"
+        f"{campaign.name}: round {chosen} is not promoted over {decided['champion']}:\n{failed}\n"
+        f"{_anyway(campaign, chosen)}"
     )
 
 
-def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion | None]:
-    """Go back to the champion before; returns the one that was left and the one in force now, None for base.
+def _not_compared(campaign: Campaign, now: Champion | None, record: Record, chosen: int) -> str:
+    """Why a round that passed cannot replace the current champion."""
+    if now is None:
+        return (
+            f"{campaign.name}: round {chosen} is not promoted: the rounds were compared with "
+            f"{decision_of(record)['champion']}, and now there is no champion; "
+            f"`rft run {campaign.name}` compares them with base.\n{_anyway(campaign, chosen)}"
+        )
+    return (
+        f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the current "
+        f"champion: {why_it_stays(now, record)}, so there is no evidence that the round is better.\n"
+        f"`rft rollback {campaign.name}` goes back to the previous champion. {_anyway(campaign, chosen)}"
+    )
 
-    Raises `StoreError` where there is none to go back from, and where the weights to go back to are gone.
+
+def _anyway(campaign: Campaign, round_: int) -> str:
+    return f"To promote it anyway: {_by_force(campaign, round_)}"
+
+
+def _by_force(campaign: Campaign, round_: int | str) -> str:
+    return f'rft promote {campaign.name} --round {round_} --force --why "…"'
+
+
+def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champion | None]:
+    """Go back to the previous champion; returns the one that was left and the current one, None for base.
+
+    Raises `StoreError` without a champion, and when the previous champion's weights are gone.
     """
     with champions.locked(home.root, campaign.name) as known:
         left, earlier = champions.current(known), champions.previous(known)
         if left is None:
-            raise StoreError(f"{campaign.name} has no champion, so that there is nothing to go back from")
+            raise StoreError(f"{campaign.name} has no champion to roll back from")
         if earlier is not None and RecordStore(home.store).at(earlier.record) is None:
             raise StoreError(
-                f"{campaign.name}: the champion before, round {earlier.round}, is gone: {earlier.record} is not there "
-                f"or not whole. Round {left.round} stays; to put another in its place: "
-                f'rft promote {campaign.name} --round N --force --why "…"'
+                f"{campaign.name}: the previous champion, round {earlier.round}, is gone: record {earlier.record} is "
+                f"missing or incomplete. Round {left.round} stays the champion; to replace it: "
+                f"{_by_force(campaign, 'N')}"
             )
-        changed = champions.rollback(known, why)
-        champions.write(home.root, campaign.name, changed)
+        champions.write(home.root, campaign.name, champions.rollback(known, why))
         mirror(campaign, home)
         return left, earlier
 
 
-def _is_in_force(known: History, new: Champion) -> bool:
+def _is_current(known: History, new: Champion) -> bool:
     now = champions.current(known)
     return now is not None and now.content_hash == new.content_hash
 
 
 def checkpoint_of(campaign: Campaign, home: Home, round_: int) -> Record:
-    """The checkpoint of a round that is in force. Raises `StoreError` when there is none."""
+    """The current checkpoint of a round. Raises `StoreError` when there is none."""
     record = RecordStore(home.store).current(f"{campaign.name}/round_{round_}/checkpoints")
     if record is None:
-        raise StoreError(f"{campaign.name}/round_{round_}/checkpoints: nothing there; run `rft run {campaign.name}`")
+        raise StoreError(f"{campaign.name}/round_{round_}/checkpoints has no record; run `rft run {campaign.name}`")
     return record
 
 
@@ -170,8 +181,10 @@ def _champion(home: Home, campaign: Campaign, decided: Record, round_: int, why:
 
 
 def mirror(campaign: Campaign, home: Home) -> None:
-    """Let MLflow's registry name the champion and the one before, as the file of champions does; a registry that lost
-    them, or a process that was killed between the two, is made good. Raises `TrackingError`."""
+    """Make MLflow's registry name the current and the previous champion; this also repairs a registry that lost them.
+
+    Raises `TrackingError`.
+    """
     known = champions.history(home.root, campaign.name)
     if not known:
         return

@@ -1,10 +1,10 @@
-"""What `rft check` finds in the interaction logs: how much a cycle would draw, and what stops or weakens it."""
+"""The part of `rft check` on interaction logs: how much a cycle would draw, and what stops or weakens it."""
 
 from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline.retraining import look
+from rft_pipeline.pipeline.retraining import next_cycle
 from rft_pipeline.prompts.logs import unread_files
 from rft_pipeline.store import Home
 
@@ -14,15 +14,15 @@ class CheckedLogs:
     """Logs that can be read."""
 
     summary: str
-    """What the next cycle would be made of."""
+    """What the next cycle would draw."""
     warnings: tuple[str, ...]
 
 
 def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
-    """Look into the logs as the next cycle would, and write nothing; None where the campaign does not retrain.
+    """Read the logs as the next cycle would, and write nothing; None for a campaign that does not retrain.
 
-    Raises what would keep the cycle from being drawn: `ConfigError`, `DataError` with a line for each row that cannot
-    be read, `StoreError` for a champion whose record is gone.
+    Raises what would stop the cycle: `ConfigError`, `DataError` with a line for each row that cannot be read,
+    `StoreError` for a champion whose record is gone.
     """
     retrain = None if campaign.schedule is None else campaign.schedule.retrain
     if retrain is None:
@@ -33,10 +33,10 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
             retrain.redact_with.load()
         except ConfigError as error:
             raise ConfigError(f"{where}: schedule.retrain.redact_with: {error}") from error
-    found = look(campaign, home)
+    found = next_cycle(campaign, home)
     warnings = []
-    if found.waits is not None:
-        warnings.append(f"{where}: schedule.retrain: no cycle would begin now: {found.waits}")
+    if found.refusal is not None:
+        warnings.append(f"{where}: schedule.retrain: no cycle would begin now: {found.refusal}")
     elif len(found.drawn.rows) < (wanted := campaign.rollouts.prompts_per_round):
         warnings.append(
             f"{where}: schedule.retrain: a cycle would draw {len(found.drawn.rows)} prompts, fewer than a round's "
@@ -44,7 +44,7 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
         )
     if found.unusable:
         warnings.append(
-            f"{where}: schedule.retrain.logs: {len(found.unusable)} rows have no prompt that can be used "
+            f"{where}: schedule.retrain.logs: {len(found.unusable)} rows have no usable prompt "
             f"(e.g. {found.unusable[0]})"
         )
     if unread := unread_files(campaign.folder, retrain.logs):

@@ -1,8 +1,8 @@
-"""The MLflow model registry: a campaign's model, a version a champion, and the aliases `champion` and `previous`.
+"""The MLflow model registry: one model a campaign, one version a champion, the aliases `champion` and `previous`.
 
-The registry mirrors the file of champions, which decides. A version is found by the record that its tag names, so a
-registry that was lost, or lost a version, is filled again. It points to the safetensors where they lie in the store;
-nothing is copied and nothing is pickled.
+The registry mirrors the file of champions, which decides. A version is found by the record in its tag, so a registry
+that was lost, or lost a version, is filled again. A version points to the safetensors in the store; nothing is copied
+and nothing is pickled.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,36 +21,35 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS = "champion", "previous"
 RECORD, SINCE = "rft.record", "rft.since"
-"""Tags of a version: the checkpoint's record; and when it was promoted, by which one that is up to date is known."""
+"""Tags of a version: the checkpoint's record, and when it was promoted. A version with an older date is updated."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """What a version of a campaign's model says."""
+    """The content of a version of a campaign's model."""
 
     weights: Path
     run_id: str | None
-    """Of the MLflow run that trained them."""
+    """The MLflow run that trained them."""
     card: str
     tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Named:
-    """The champion that an alias is to name."""
+    """The champion that an alias should name."""
 
     record: str
     since: str
     """When it was promoted."""
     describe: Callable[[], Version | None]
-    """What its version is to say; None where its record is gone. Called when the registry does not say it yet."""
+    """The content of its version; None when its record is gone. Called only for a missing or outdated version."""
 
 
 def mirror(home: Home, campaign: str, aliases: Mapping[str, Named | None]) -> None:
-    """Let each alias name its champion's version, registered or described anew where need be; one that names nobody
-    is taken away.
+    """Point each alias to its champion's version, which is created or updated first; delete an alias without champion.
 
-    Raises `TrackingError` when MLflow cannot be told.
+    Raises `TrackingError` when MLflow fails.
     """
     client = home.mlflow_client()
     from mlflow.exceptions import MlflowException
@@ -60,8 +59,8 @@ def mirror(home: Home, campaign: str, aliases: Mapping[str, Named | None]) -> No
             _mirror(client, campaign, aliases)
     except MlflowException as error:
         raise TrackingError(
-            f"{campaign}: its champion is written down, but MLflow's registry at {home.mlflow_uri} could not be told: "
-            f"{error}; `rft run {campaign}` tells it when it can be reached again"
+            f"{campaign}: its champion is saved, but MLflow's registry at {home.mlflow_uri} could not be updated: "
+            f"{error}; `rft run {campaign}` updates it once it can be reached"
         ) from error
 
 
@@ -81,20 +80,20 @@ def _mirror(client: "MlflowClient", campaign: str, aliases: Mapping[str, Named |
             client.set_registered_model_alias(campaign, alias, version)
 
 
-def _version(client: "MlflowClient", campaign: str, champion: Named, there: "ModelVersion | None") -> str | None:
-    """The number of a champion's version."""
-    if there is not None and there.tags.get(SINCE) == champion.since:
-        return str(there.version)
-    says = champion.describe()
-    if says is None:
-        return None if there is None else str(there.version)
-    tags = {**says.tags, RECORD: champion.record, SINCE: champion.since}
-    if there is None:
+def _version(client: "MlflowClient", campaign: str, champion: Named, found: "ModelVersion | None") -> str | None:
+    """The number of a champion's version, which is created or updated if necessary."""
+    if found is not None and found.tags.get(SINCE) == champion.since:
+        return str(found.version)
+    content = champion.describe()
+    if content is None:
+        return None if found is None else str(found.version)
+    tags = {**content.tags, RECORD: champion.record, SINCE: champion.since}
+    if found is None:
         made = client.create_model_version(
-            campaign, source=says.weights.as_uri(), run_id=says.run_id, tags=tags, description=says.card
+            campaign, source=content.weights.as_uri(), run_id=content.run_id, tags=tags, description=content.card
         )
         return str(made.version)
-    client.update_model_version(campaign, there.version, description=says.card)
+    client.update_model_version(campaign, found.version, description=content.card)
     for name, value in tags.items():
-        client.set_model_version_tag(campaign, there.version, name, value)
-    return str(there.version)
+        client.set_model_version_tag(campaign, found.version, name, value)
+    return str(found.version)

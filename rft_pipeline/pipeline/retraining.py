@@ -1,4 +1,4 @@
-"""Beginning a cycle: look into the logs, draw, and write down what was drawn."""
+"""Beginning a retraining cycle: read the logs, draw prompts, and write the cycle's folder."""
 
 import json
 import math
@@ -37,40 +37,45 @@ from rft_pipeline.store import Home, Record, RecordStore
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the logs hold for the next cycle."""
+class NextCycle:
+    """The next cycle, drawn from the logs as they are now."""
 
     number: int
-    """Of the cycle that would begin, or began."""
     drawn: Drawn
     policy: Pinned | None
-    """The champion it would start from."""
-    waits: str | None
-    """Why no cycle begins; None when one does."""
+    """The champion that it starts from."""
+    refusal: str | None
+    """Why it does not begin; None when it does."""
     withdrawn: int
-    """Rows of the newest cycle, interrupted, that opted out since: where there are any, it never goes on."""
+    """Rows of the newest, interrupted cycle that opted out since; if there are any, that cycle is never resumed."""
     unusable: list[str]
-    """Rows without a prompt that can be used: where, and why."""
+    """Rows without a usable prompt: where, and why."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data without the prompts themselves."""
+        """Plain data without the prompts."""
         counts = asdict(self.drawn)
         del counts["rows"], counts["unseen"], counts["sources"]
         policy = None if self.policy is None else asdict(self.policy)
-        told = {"number": self.number, "prompts": len(self.drawn.rows), **counts}
-        told |= {"unusable": len(self.unusable), "withdrawn": self.withdrawn}
-        return {**told, "policy": policy, "waits": self.waits}
+        return {
+            "number": self.number,
+            "prompts": len(self.drawn.rows),
+            **counts,
+            "unusable": len(self.unusable),
+            "withdrawn": self.withdrawn,
+            "policy": policy,
+            "refusal": self.refusal,
+        }
 
     @property
     def summary(self) -> str:
-        """One line for people: what was drawn from what."""
+        """One line: how many prompts were drawn, and from what."""
         parts = [f"{self.drawn.new} new and {self.drawn.old} old prompts of {self.drawn.logged} logged rows"]
         if self.drawn.opted_out:
             parts.append(f"{self.drawn.opted_out} opted out")
         if self.unusable:
-            parts.append(f"{len(self.unusable)} without a prompt that can be used")
+            parts.append(f"{len(self.unusable)} without a usable prompt")
         if self.drawn.like_held_out:
-            parts.append(f"{self.drawn.like_held_out} left out as too like held-out prompts")
+            parts.append(f"{self.drawn.like_held_out} left out: too similar to held-out prompts")
         parts += [f"{count} × {kind} redacted" for kind, count in sorted(self.drawn.redacted.items()) if count]
         parts += [_withdrawn(self.withdrawn, self.number)] if self.withdrawn else []
         return "; ".join(parts)
@@ -80,16 +85,16 @@ def retraining(campaign: Campaign) -> Retrain:
     """The campaign's `schedule.retrain`. Raises `ConfigError` when it has none."""
     if campaign.schedule is None or campaign.schedule.retrain is None:
         raise ConfigError(
-            f"{campaign.folder / 'campaign.yaml'}: schedule.retrain: is not there; retraining needs "
+            f"{campaign.folder / 'campaign.yaml'}: schedule.retrain: is missing; retraining needs "
             '`schedule: {retrain: {cron: "0 3 * * 1", logs: "logs/*.jsonl"}}`'
         )
     return campaign.schedule.retrain
 
 
-def look(campaign: Campaign, home: Home) -> Look:
-    """What a cycle that began now would be made of; nothing is written. `campaign` is campaign.yaml as it stands.
+def next_cycle(campaign: Campaign, home: Home) -> NextCycle:
+    """The cycle that would begin now; nothing is written. `campaign` is campaign.yaml without a cycle's changes.
 
-    Raises `ConfigError` and `DataError` as the logs' readers do, `StoreError` for a champion whose record is gone.
+    Raises `ConfigError` and `DataError` as the readers of logs do, `StoreError` for a champion whose record is gone.
     """
     retrain = retraining(campaign)
     earlier = cycles(home, campaign.name)
@@ -99,27 +104,27 @@ def look(campaign: Campaign, home: Home) -> Look:
     held_out = read_source(campaign.prompts.eval, campaign.folder)
     redactor = Redactor.of(retrain)
     withdrawn = _opted_out_since(logged, earlier)
-    counting = [cycle for cycle in (earlier[:-1] if withdrawn else earlier) if not cycle.withdrawn]
-    drawn = draw(logged, _seen(logged, counting), held_out, retrain, redactor, campaign.seed, number)
-    waits = _waits(campaign, drawn, retrain, number, bool(files))
-    if waits is not None and withdrawn:
-        waits = f"{_withdrawn(withdrawn, number)}; {waits}"
-    return Look(number, drawn, champion(home, campaign.name), waits, withdrawn, unusable)
+    valid = [cycle for cycle in (earlier[:-1] if withdrawn else earlier) if not cycle.withdrawn]
+    drawn = draw(logged, _seen(logged, valid), held_out, retrain, redactor, campaign.seed, number)
+    refusal = _refusal(campaign, drawn, retrain, number, bool(files))
+    if refusal is not None and withdrawn:
+        refusal = f"{_withdrawn(withdrawn, number)}; {refusal}"
+    return NextCycle(number, drawn, champion(home, campaign.name), refusal, withdrawn, unusable)
 
 
-def begin(campaign: Campaign, home: Home) -> Look:
-    """Draw the next cycle and put it in force, unless it waits: the look says which.
+def begin(campaign: Campaign, home: Home) -> NextCycle:
+    """Begin the next cycle, unless the result has a refusal.
 
-    The newest cycle is withdrawn first, where it was interrupted and somebody whose prompt it holds opted out since.
-    No run of the campaign may be going on: its stages would go on with other prompts.
+    The newest cycle is withdrawn first if it was interrupted and one of its rows opted out since.
+    Call while no run of the campaign is in progress: its remaining stages would read other prompts.
     """
     folder = cycles_folder(home, campaign.name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        found = look(campaign, home)
+        found = next_cycle(campaign, home)
         if found.withdrawn:
             withdraw(cycles(home, campaign.name)[-1])
-        if found.waits is None:
+        if found.refusal is None:
             report = newest_report(RecordStore(home.store), campaign.name)
             _write(found, folder / str(found.number), retraining(campaign), report)
     return found
@@ -138,53 +143,53 @@ def _withdrawn(count: int, number: int) -> str:
 
 
 def _seen(logged: list[Logged], earlier: list[Cycle]) -> set[str]:
-    """What counts as old: where something is new to all earlier cycles, what was new to an interrupted one is too."""
+    """The prompts that count as old. Those of an interrupted cycle do only while the logs hold nothing newer."""
     seen = seen_by(earlier)
     if all(each.opted_out or each.prompt_id in seen for each in logged):
         return seen
     return seen_by([cycle for cycle in earlier if cycle.finished])
 
 
-def _waits(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, files: bool) -> str | None:
+def _refusal(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, files: bool) -> str | None:
     if not files:
         return f"nothing new: no file matches {campaign.folder / retrain.logs}"
     if drawn.new == 0:
         since = f" since cycle {number - 1}" if number > 1 else ""
-        like = f"; all {len(drawn.unseen)} new prompts are too like held-out ones" if drawn.unseen else ""
+        like = f"; all {len(drawn.unseen)} new prompts are too similar to held-out ones" if drawn.unseen else ""
         return f"nothing new in {campaign.folder / retrain.logs}{since}{like}"
     least = math.ceil(campaign.training.batch_size / campaign.rollouts.group_size)
     if len(drawn.rows) < least:
         return (
-            f"only {len(drawn.rows)} prompts ({drawn.new} of them new): one optimiser step takes {least} "
+            f"only {len(drawn.rows)} prompts ({drawn.new} of them new): one optimiser step needs {least} "
             f"(training.batch_size {campaign.training.batch_size}, rollouts.group_size {campaign.rollouts.group_size})"
         )
     return None
 
 
-def _write(found: Look, folder: Path, retrain: Retrain, report: Record | None) -> None:
-    """All or nothing."""
-    beside = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+def _write(found: NextCycle, folder: Path, retrain: Retrain, report: Record | None) -> None:
+    """Write the cycle's folder, all or nothing."""
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     lines = [canonical_json(row) + "\n" for row in found.drawn.rows]
-    (beside / PROMPTS).write_text("".join(lines), encoding="utf-8")
+    (temporary / PROMPTS).write_text("".join(lines), encoding="utf-8")
     unseen = sorted(found.drawn.unseen)
-    (beside / SOURCES).write_text("".join(f"{' '.join(keys)}\n" for keys in found.drawn.sources), encoding="utf-8")
-    (beside / SEEN).write_text("".join(f"{each}\n" for each in unseen), encoding="utf-8")
-    told = found.as_json() | {
+    (temporary / SOURCES).write_text("".join(f"{' '.join(keys)}\n" for keys in found.drawn.sources), encoding="utf-8")
+    (temporary / SEEN).write_text("".join(f"{each}\n" for each in unseen), encoding="utf-8")
+    described = found.as_json() | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "prompts_sha256": file_sha256(beside / PROMPTS),
+        "prompts_sha256": file_sha256(temporary / PROMPTS),
         "seen": fingerprint(unseen),
         "settings": retrain.model_dump(mode="json"),
-        "drift": None if report is None else _drift(report, beside),
+        "drift": None if report is None else _drift(report, temporary),
     }
-    del told["waits"]
-    (beside / CYCLE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    beside.rename(folder)
+    del described["refusal"]
+    (temporary / CYCLE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    temporary.rename(folder)
 
 
 def _drift(report: Record, folder: Path) -> dict[str, Any]:
-    """Copy how the judges scored the anchors so far; what identifies that."""
+    """Copy the judges' scores of the anchors so far; returns what identifies them."""
     shutil.copyfile(report.path(ANCHORS_FILE), folder / ANCHORS)
     known = {name: asdict(each) for name, each in drift_processes(report.payload).items()}
     return {"report": report.address, "sha256": file_sha256(folder / ANCHORS), "processes": known}

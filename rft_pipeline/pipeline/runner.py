@@ -1,4 +1,4 @@
-"""The runner: everything that is the same for every stage."""
+"""The runner: everything that is the same for all stages."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.champion import crown_decided, end_cycle
+from rft_pipeline.pipeline.champion import apply_decision, end_cycle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
@@ -33,10 +33,10 @@ class Pipeline:
         self.records = RecordStore(home.store)
 
     def run(self, campaign: Campaign, name: str, dagster_run_id: str | None = None) -> Record:
-        """The record of stage `name`: found when it was made from the same things before, made otherwise.
+        """The record of stage `name`: the existing one of the same fingerprint, else a new one.
 
-        Files count as they are once nobody else makes the stage. Raises `StoreError` when an upstream stage has not
-        run, `DataError` when a file changes while the stage is made, and whatever the stage raises; rows it made stay.
+        Files are read once no other process runs the stage. Raises `StoreError` when an upstream stage has not run,
+        `DataError` when a file changes while the stage runs, and the stage's own errors; rows that it made stay.
         """
         here = node(campaign, name)
         progress = Progress(here.name, progress_file(self.home.progress, here.key, dagster_run_id or str(os.getpid())))
@@ -54,9 +54,9 @@ class Pipeline:
                     found = self._make(campaign, here, upstream, sources, made_from, tracker, progress)
                 if here.stage == "promotion":
                     looks.count(self.home.root, campaign.name, found.payload)
-                    outcome = crown_decided(campaign, self.home, found)
+                    outcome = apply_decision(campaign, self.home, found)
                     end_cycle(campaign, self.home, found, outcome, sources["prompts.train"])
-                    tracker.log_outcome(outcome.round_in_words, outcome.in_words)
+                    tracker.log_outcome(outcome.round_name, outcome.summary)
             self._publish(here, found)
             return replace(found, mlflow_run_id=tracker.log_record(found))
 
@@ -83,7 +83,7 @@ class Pipeline:
         progress: Progress,
     ) -> Record:
         began = time.monotonic()
-        stage, named = STAGES[here.stage], fingerprint(made_from)
+        stage, name = STAGES[here.stage], fingerprint(made_from)
         with self.records.workdir(here.key) as workdir:
             with closing(JudgeEngines(campaign, self.home.models, sources)) as engines:
                 job = Job(
@@ -94,7 +94,7 @@ class Pipeline:
                     made_from=made_from,
                     home=self.home,
                     workdir=workdir,
-                    kept=self.records.kept(here.key, named),
+                    kept=self.records.kept(here.key, name),
                     progress=progress,
                     log_step=tracker.log_step,
                     engines=engines,
@@ -103,7 +103,7 @@ class Pipeline:
                 output = stage.run(job)
             record = Record(
                 key=here.key,
-                fingerprint=named,
+                fingerprint=name,
                 payload=made_from,
                 content_hash=output.content_hash,
                 upstream={role: record.address for role, record in upstream.items()} | output.upstream,
@@ -121,7 +121,7 @@ class Pipeline:
             try:
                 refuse_changed_sources(job)
             except DataError:
-                shutil.rmtree(job.kept, ignore_errors=True)  # a resumed training would mix old and new files
+                shutil.rmtree(job.kept, ignore_errors=True)  # resumed training would mix old and new files
                 raise
             made = self.records.commit(record, workdir)
         if stage.appends:

@@ -1,4 +1,4 @@
-"""Hashes of what lies outside the graph: prompt files, anchors, people's labels, models and the champion."""
+"""Hashes of what is outside the graph: prompt files, anchors, people's labels, models and the champion."""
 
 import json
 from pathlib import Path
@@ -14,17 +14,17 @@ from rft_pipeline.promotion import looks
 from rft_pipeline.store import Home, champions
 
 DECIDING = "champion"
-"""Begins the names of sources that only the promotion reads."""
+"""The prefix of sources that only the promotion reads."""
 ABSENT = "absent"
-"""Stands for the hash of a model that was not fetched yet: nothing made from it can be there."""
+"""In place of the hash of a model that was not fetched yet; no record can be made from it."""
 
 
 def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]:
-    """Source → hash, and the looks of promotions as JSON. With `fetch`, models that are not there yet are fetched;
-    otherwise they are `absent`.
+    """Source → hash, and the looks of promotions as JSON. Models that are missing are fetched with `fetch`, else they
+    are `absent`.
 
     People's labels are a source once there are any. Raises `DataError` for a missing prompts file, `ModelError` for a
-    model that cannot be had.
+    model that cannot be fetched.
     """
     wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
     labels = {
@@ -46,7 +46,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
 
 
 def where_from(campaign: Campaign, source: str) -> str:
-    """A source as a person knows it: its name, and its file or model where it has one."""
+    """A source for messages: its name, with its file or model if it has one."""
     places = {
         "prompts.train": campaign.folder / campaign.prompts.train.source,
         "prompts.eval": campaign.folder / campaign.prompts.eval.source,
@@ -59,31 +59,32 @@ def where_from(campaign: Campaign, source: str) -> str:
 
 
 def _champions(root: Path, campaign: str) -> dict[str, str]:
-    """The champion in force; and by the report it was promoted on, whom that had to beat, empty for nobody."""
+    """`champion`: the current one. `champion.<its eval report>`: the one that this report's rounds had to beat; empty
+    for base."""
     known = champions.history(root, campaign)
     now = champions.current(known)
     if now is None:
         return {}
     evidence = champions.promotion_of(known, now).evidence
-    beaten = champions.to_beat(known, evidence)
-    return {"champion": now.content_hash, f"champion.{evidence}": "" if beaten is None else beaten.content_hash}
+    rival = champions.to_beat(known, evidence)
+    return {"champion": now.content_hash, f"champion.{evidence}": "" if rival is None else rival.content_hash}
 
 
 def _looks(root: Path, campaign: str) -> dict[str, str]:
-    """How often promotions looked at which held-out prompts; nothing before the first decision."""
+    """How often promotions looked at each set of held-out prompts; empty before the first decision."""
     found = looks.read(root, campaign)
     return {looks.LOOKS: json.dumps(found)} if found else {}
 
 
 def _drift(campaign: Campaign, home: Home) -> dict[str, str]:
-    """How the judges had scored the anchors when the cycle began, where alarms go on from it."""
+    """The judges' scores of the anchors when the cycle began, if the alarms continue them."""
     cycle = None if campaign.alarms is None or campaign.anchors_path is None else cycle_of(campaign, home)
     return {} if cycle is None or cycle.drift is None else {DRIFT: fingerprint(cycle.drift)}
 
 
 def _anchors_hash(path: Path) -> str:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; campaign.yaml names it as anchors")
+        raise DataError(f"{path}: no such file; `anchors` in campaign.yaml names it")
     return file_sha256(path)
 
 
@@ -92,5 +93,5 @@ def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:
         return fingerprint({"hub": source.source, "split": source.split})
     path = campaign.folder / source.source
     if not path.is_file():
-        raise DataError(f"{path}: no such file; campaign.yaml of {campaign.name} names it as prompts")
+        raise DataError(f"{path}: no such file; `prompts` in campaign.yaml of {campaign.name} names it")
     return file_sha256(path)

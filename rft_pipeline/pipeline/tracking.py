@@ -1,8 +1,8 @@
-"""MLflow: one experiment a campaign, a parent run a configuration, a child run a round.
+"""MLflow: one experiment a campaign, one parent run a configuration, one child run a round.
 
-A configuration is all that results follow from: settings, prompts, models and code versions. A run is found again by
-its tags, so a killed or repeated Dagster run goes on in the same MLflow run. What a stage logs, it logs from its
-record; training steps are logged live as well. Weights stay in the store: MLflow gets a model that points to them.
+A configuration is everything that determines results: settings, prompts, models and code versions. A run is found by
+its tags, so a killed or repeated Dagster run continues the same MLflow run. A stage logs its record; training steps are
+logged live as well. Weights stay in the store: MLflow gets a model that points to them.
 """
 
 import json
@@ -32,26 +32,26 @@ MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
 PROMOTED = "rft.promoted"
 DECISION = "rft.decision"
-"""Tags of a parent run: the round that is champion by its promotion, or none; and what was decided, in words."""
+"""Tags of a parent run: the round that its promotion made champion, or none; and the decision in words."""
 TRAIN = "train/"
-"""Before the names of step metrics in MLflow."""
+"""The prefix of step metrics in MLflow."""
 BATCH = 1000
-"""Metrics that MLflow takes at once."""
+"""The most metrics in one call."""
 
 
 def dagster_url() -> str:
-    """Where links to Dagster point: RFT_DAGSTER_URL, or the address `rft ui` serves."""
+    """The address of Dagster in links: RFT_DAGSTER_URL, or the address that `rft ui` serves."""
     return _without_login(os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000"))
 
 
 def mlflow_url(home: Home) -> str:
-    """Where links to MLflow point: RFT_MLFLOW_URL, a tracking server, or the address `rft ui` serves."""
+    """The address of MLflow in links: RFT_MLFLOW_URL, a tracking server, or the address that `rft ui` serves."""
     uri = home.mlflow_uri
     return _without_login(os.environ.get("RFT_MLFLOW_URL", uri if uri.startswith("http") else "http://127.0.0.1:5000"))
 
 
 def _without_login(address: str) -> str:
-    """An address that anyone may see: without user, password and query."""
+    """An address without user, password and query, which links must not show."""
     url = urlsplit(address)
     return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
 
@@ -67,7 +67,7 @@ def dagster_run_url(run_id: str) -> str:
 
 
 def run_url(home: Home, run_id: str) -> str:
-    """The page of an MLflow run; MLflow finds the experiment itself."""
+    """The page of an MLflow run; the address needs no experiment."""
     return f"{mlflow_url(home)}/#/runs/{run_id}"
 
 
@@ -85,7 +85,7 @@ class Tracker:
 
     @cached_property
     def run_id(self) -> str:
-        """The MLflow run of this node: its round's, or the parent for the sources."""
+        """The MLflow run of this node: its round's run; the parent run for sources and the promotion."""
         if self.node.round == 0 or self.node.stage == "promotion":
             return self._parent
         tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
@@ -105,12 +105,12 @@ class Tracker:
         return "" if self._cycle is None else f"cycle {self._cycle.number} "
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
-        """Metrics of one optimiser step, unless a run that was killed logged them before."""
-        if step not in self._steps_there:
+        """Log one optimiser step's metrics, unless a killed run logged them before."""
+        if step not in self._steps_logged:
             self._log_numbers({TRAIN + name: value for name, value in metrics.items()}, step)
 
     @cached_property
-    def _steps_there(self) -> set[int]:
+    def _steps_logged(self) -> set[int]:
         return {metric.step for metric in self._client.get_metric_history(self.run_id, f"{TRAIN}loss")}
 
     def log_record(self, record: Record) -> str:
@@ -122,13 +122,11 @@ class Tracker:
             self._client.set_tag(self.run_id, tag, record.fingerprint)
         return self.run_id
 
-    def log_outcome(self, promoted: str, said: str) -> None:
-        """What became of a promotion's decision. Without a new record it may be another than before: a person moves
-        champions too."""
-        there = self._client.get_run(self.run_id).data.tags
-        if (there.get(PROMOTED), there.get(DECISION)) == (promoted, said):
-            return
-        self._log_tags({PROMOTED: promoted, DECISION: said})
+    def log_outcome(self, promoted: str, summary: str) -> None:
+        """Log the outcome of a promotion's decision, which a person can change without a new record."""
+        tags = self._client.get_run(self.run_id).data.tags
+        if (tags.get(PROMOTED), tags.get(DECISION)) != (promoted, summary):
+            self._log_tags({PROMOTED: promoted, DECISION: summary})
 
     def _log_tags(self, tags: Mapping[str, str]) -> None:
         """Log tags, and the description made from all tags of the run."""
@@ -182,7 +180,7 @@ class Tracker:
         made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
         lines = [
             *([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []),
-            f"Made{made_in} from stages that lead to their assets:",
+            f"Made{made_in}. Each stage links to its asset:",
             "",
             "| stage | record | made from |",
             "|---|---|---|",
@@ -196,7 +194,7 @@ class Tracker:
         return "\n".join(lines)
 
     def dataset(self, record: Record, file: str) -> None:
-        """Log a table of a record as the data that is trained on."""
+        """Log a table of a record as training data."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = {"uri": str(record.path(file))}
@@ -224,8 +222,10 @@ class Tracker:
         self._log_model(record, settings)
 
     def _log_model(self, record: Record, settings: dict[str, str]) -> None:
-        """A model whose weights lie elsewhere. `mlflow.create_external_model` does the same, but sets the tracking URI
-        of the whole process and of its children."""
+        """Log a model whose weights stay in the store.
+
+        `mlflow.create_external_model` does the same, but sets the tracking URI of the process and its children.
+        """
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.models.utils import get_external_mlflow_model_spec
 

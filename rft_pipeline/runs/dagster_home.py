@@ -13,6 +13,7 @@ import yaml
 from filelock import FileLock
 
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.files import replace_text
 from rft_pipeline.runs import code_location
 from rft_pipeline.store import Home, postgres
 
@@ -51,8 +52,8 @@ def prepare(home: Home) -> dict[str, str]:
     home.dagster.mkdir(parents=True, exist_ok=True)
     settings = home.dagster / "dagster.yaml"
     if not settings.exists():
-        _write(settings, SETTINGS)
-    _write(workspace_file(home), f"# Written by rft on each start.\n{code_location.workspace(home)}")
+        replace_text(settings, SETTINGS)
+    replace_text(workspace_file(home), f"# Written by rft on each start.\n{code_location.workspace(home)}")
     if home.mlflow_uri.startswith(postgres.WITH_DRIVER):
         postgres.require(home.mlflow_uri, "MLFLOW_TRACKING_URI", "psycopg2")
     return {
@@ -81,7 +82,7 @@ def _storage(settings: Path) -> dict[str, str]:
     postgres.require(url, POSTGRES, "dagster_postgres", "psycopg2")
     folder = settings.parent / "postgres"
     folder.mkdir(exist_ok=True)
-    _write(folder / "dagster.yaml", _with_postgres(settings))
+    replace_text(folder / "dagster.yaml", _with_postgres(settings))
     return {"DAGSTER_HOME": str(folder), POSTGRES: url}
 
 
@@ -94,13 +95,6 @@ def _with_postgres(settings: Path) -> str:
     return f"# Written by rft from {settings} on each start; edit that file.\n" + yaml.safe_dump(
         content, sort_keys=False
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace the whole file at once: another `rft` may be reading it."""
-    new = path.with_name(f".{path.name}-{os.getpid()}")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def enter(home: Home) -> "DagsterInstance":

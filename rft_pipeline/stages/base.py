@@ -1,4 +1,4 @@
-"""What a stage is, and the node that it becomes in the graph of a campaign."""
+"""The interface of a stage, and a node: a stage in the graph of a campaign."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Sources = Mapping[str, str]
 Payload = dict[str, Any]
 
 ORDER_ONLY = frozenset({"rubric"})
-"""Roles that only order the graph: their content is read from the campaign and enters no payload."""
+"""Roles that only order the graph. Their content is read from the campaign, so they enter no payload."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Node:
     round: int
     """0 for stages that belong to no round; for the promotion, the last round."""
     upstream: dict[str, str]
-    """Role → name of the node that plays it."""
+    """Role → name of the upstream node."""
 
     @property
     def key(self) -> str:
@@ -46,20 +46,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Output:
-    """What a stage made, in addition to its files."""
+    """The result of a stage, in addition to its files."""
 
     content_hash: str
     parts: dict[str, str] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     upstream: dict[str, str] = field(default_factory=dict)
-    """Role → address of records outside the graph that were read: a champion."""
+    """Role → address of a record outside the graph that was read: the champion's."""
     next_start: int | None = None
-    """Of an eval report with alarms: the round whose checkpoint the next round starts from, 0 for base."""
+    """Only in eval reports with alarms: the round whose checkpoint the next round starts from, 0 for base."""
 
 
 class MlflowRun(Protocol):
-    """What a stage can log in addition to its numbers and links."""
+    """The MLflow run of a stage: what `Stage.track` can log."""
 
     def artifacts(self, record: Record, *names: str) -> None: ...
 
@@ -71,35 +71,35 @@ class MlflowRun(Protocol):
 
 
 class Stage:
-    """One stage of the pipeline. The runner, the plan, `rft verify`, `rft gc` and the assets ask it.
+    """One stage of the pipeline. The runner, the plan, `rft verify`, `rft gc` and the assets call it.
 
     A new stage is a subclass in a file of its own and a line in `stages.STAGES`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    """Grows when the stage gives another result for the same inputs; part of every fingerprint."""
+    """Part of every fingerprint. Raise it when the stage's result for the same inputs changes."""
     scope: ClassVar[Literal["campaign", "round", "end"]] = "round"
     """`campaign`: once, before the rounds. `round`: once a round. `end`: once, after the last round."""
     appends: ClassVar[bool] = False
-    """Whether it appends to the tables of rollouts and judgements."""
+    """Whether it appends rows to the tables of rollouts and judgements."""
     page: ClassVar[tuple[str, str] | None] = None
-    """Its page in the record, and the end of the page's name in the folder of reports."""
+    """Its page: the file in the record, and the suffix of the copy in the folder of reports."""
     counted: ClassVar[str | None] = None
-    """The entry of a record's `rows` that plans show; None counts the record as one."""
+    """The entry of a record's `rows` that plans show; None shows 1."""
     of_people: ClassVar[bool] = False
-    """Whether all that it is made from is the rubric, or what people said of replies."""
+    """Whether it is made only from the rubric and people's labels."""
 
     def exists(self, campaign: Campaign) -> bool:
         """Whether a campaign has this stage."""
         return True
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
-        """Role → name of the node that plays it."""
+        """Role → name of the upstream node."""
         return {}
 
     def criteria(self, campaign: Campaign) -> tuple[Criterion, ...]:
-        """The criteria that it judges by."""
+        """The criteria that it judges."""
         return ()
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
@@ -120,31 +120,31 @@ class Stage:
         }
 
     def run(self, job: "Job") -> Output:
-        """Make the result: read upstream records, call the work, write files into `job.workdir`."""
+        """Make the result: read upstream records, do the work, write files into `job.workdir`."""
         raise NotImplementedError
 
     def count(self, counting: "Counting") -> None:
-        """Count the work of a run, for plans."""
+        """Count the work of a run, for the plan."""
         counting.work.add(self.name, 1)
 
     def policy_node(self, record: Record) -> str | None:
-        """The node whose weights a record stands for as a policy; None for the record's own."""
+        """The node whose weights are meant where this record is the policy; None if it holds weights itself."""
         return None
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
-        """The rollout_id of every rollout that a record holds."""
+        """The rollout_id of every rollout in a record."""
         return pl.DataFrame(schema={"rollout_id": pl.String})
 
     def judgements_in(self, record: Record, at: "FindRecord") -> "Iterator[JudgedRows]":
-        """The judgements that a record was made with; `at` finds an upstream record by its address."""
+        """The judgements that a record is made from; `at` finds an upstream record by its address."""
         return iter(())
 
     def track(self, record: Record, run: MlflowRun) -> None:
-        """Log what MLflow shows in addition to numbers and links."""
+        """Log more to MLflow than the record's numbers and links."""
 
 
 def policy_role(campaign: Campaign, round_: int) -> str:
-    """The node that a round's policy comes from. With alarms, the eval report of the round before names the weights."""
+    """The node of a round's policy. With alarms, the previous round's eval report names the weights."""
     if round_ == 1:
         return "policy"
     return f"round_{round_ - 1}/{'checkpoints' if campaign.alarms is None else 'eval_reports'}"
@@ -165,7 +165,7 @@ def what_judges_see(criteria: tuple[Criterion, ...]) -> dict[str, Any]:
 
 
 def content_read(upstream: Upstream) -> dict[str, str]:
-    """Content hashes by role, without roles that only order the graph and without labels that nobody gave."""
+    """Content hashes by role, without roles that only order the graph, and without labels if there are none."""
     return {
         role: record.content_hash
         for role, record in upstream.items()

@@ -15,6 +15,7 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, policy_role
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
@@ -48,7 +49,8 @@ class Checkpoints(Stage):
     def run(self, job: Job) -> Output:
         start, base = job.policy_folder("policy"), job.policy_folder("base")
         batch = job.upstream["reward_batches"]
-        _refuse_few_groups(job, batch)
+        if refusal := too_few_groups(batch, job.campaign):
+            raise GateError(f"{batch.key}: {refusal}")
         metrics = train_checkpoint(
             start=start,
             base=base,
@@ -69,7 +71,7 @@ class Checkpoints(Stage):
         )
 
     def count(self, counting: Counting) -> None:
-        """Steps that a killed run saved need not be taken again."""
+        """Steps that a killed run saved are not trained again."""
         how, batch = counting.campaign.rollouts, counting.known.get("reward_batches")
         training = counting.campaign.training.from_folder(counting.campaign.folder)
         if batch is None:
@@ -95,20 +97,6 @@ class Checkpoints(Stage):
         run.checkpoint(record)
 
 
-def _refuse_few_groups(job: Job, batch: Record) -> None:
-    """Raise `GateError` when too few groups hold better and worse replies."""
-    share, least = batch.metrics["groups_used_share"], job.campaign.reward.min_group_share
-    if share >= least or not job.campaign.training.how.needs_differences:
-        return
-    lost = batch.rows.get("groups_within_noise", 0)
-    noisy = f" ({lost} are within the judge's noise, audit.by_group)" if lost else ""
-    raise GateError(
-        f"{batch.key}: {batch.rows['groups_used']} of {batch.rows['groups']} groups can teach anything{noisy}, a "
-        f"share of {share:.2f}; reward.min_group_share asks for {least}. Sample more, or let the rubric tell "
-        "replies apart."
-    )
-
-
 def train_checkpoint(
     start: Path,
     base: Path,
@@ -124,9 +112,9 @@ def train_checkpoint(
 ) -> dict[str, float]:
     """Write `checkpoint/` (safetensors, tokenizer) and `steps.jsonl` into `workdir`.
 
-    `start` is the policy the batch was sampled from as `sampling` says, `base` the model the campaign began with,
-    `weights` the rubric's. What a killed run left in `kept` is gone on from. Returns the last step's metrics and
-    `steps`. Raises `GateError` when the batch has nothing to teach.
+    `start` is the policy that sampled the batch with `sampling`, `base` the campaign's base model, `weights` the
+    rubric's weights. Training is resumed from what a killed run left in `kept`. Returns the last step's metrics and
+    `steps`. Raises `GateError` when there is nothing to learn from the batch.
     """
     from rft_pipeline.trainers.launching import train_launched
 

@@ -1,4 +1,4 @@
-"""What a stage would have to make, counted: rollouts, judgements of each criterion, optimiser steps."""
+"""Counting the work of a stage for the plan: rollouts, judgements of each criterion, optimiser steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from rft_pipeline.store.tables import judged_by
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows a stage would make, and those of its rows that are there already."""
+    """How many rows a stage would make, and how many it already has."""
 
     make: int
     have: int
@@ -29,15 +29,16 @@ class Rows:
 
 @dataclass
 class Work:
-    """What has to be made, by the names under which progress counts it."""
+    """The work of one stage."""
 
     make: dict[str, int] = field(default_factory=dict)
+    """Rows to make, by the names under which progress counts them."""
     have: int = 0
-    """Pieces that are there already."""
+    """Rows that exist."""
     later: int = 0
-    """Judgements that may follow at most, from what is found out on the way."""
+    """The most judgements that may be added, depending on what the run finds."""
     refusal: str = ""
-    """Why the stage will refuse to work, where that is known already."""
+    """Why the stage will fail, if that is already known."""
 
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:
@@ -51,36 +52,36 @@ class Work:
 
 @dataclass
 class Counting:
-    """Counts the work of one node that has to run; the node's stage calls it."""
+    """Counts the work of one node that must run; the node's stage calls it."""
 
     campaign: Campaign
     node: Node
     known: Mapping[str, Record]
-    """The records that exist, by role."""
+    """The upstream records that exist, by role."""
     sources: Mapping[str, str]
     home: Home
     work: Work = field(default_factory=Work)
 
     def prompts(self, split: str) -> pl.DataFrame | None:
-        """None when the prompts have to be read again."""
+        """The prompts of a split; None when their stage must run first."""
         record = self.known.get("prompts")
-        return (
-            None if record is None else pl.read_parquet(record.path("prompts.parquet"), glob=False).filter(split=split)
-        )
+        if record is None:
+            return None
+        return pl.read_parquet(record.path("prompts.parquet"), glob=False).filter(split=split)
 
     def eval_prompts(self) -> int:
-        """How many held-out prompts the last run had."""
-        before = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
-        return 0 if before is None else before.rows["eval"]
+        """The number of held-out prompts in the last run."""
+        record = RecordStore(self.home.store).current(f"{self.campaign.name}/prompts")
+        return 0 if record is None else record.rows["eval"]
 
     def content(self, role: str) -> str | None:
         return self.known[role].content_hash if role in self.known else None
 
-    def asked_about(self, replies: pl.DataFrame, criterion: Criterion, asked: Sequence[Mapping[str, str]]) -> None:
-        """Count the judgements of replies by a criterion, for each of several sets of judges."""
+    def audited(self, replies: pl.DataFrame, criterion: Criterion, judge_sets: Sequence[Mapping[str, str]]) -> None:
+        """Count the judgements of replies with an `id` by one criterion, once for each set of judges."""
         views = [as_rollout(row) for row in replies.iter_rows(named=True)]
         for each in criterion.members or (criterion,):
-            for judges in {judge_of(each, judges): judges for judges in asked}.values():
+            for judges in {judge_of(each, judges): judges for judges in judge_sets}.values():
                 wanted = judgement_addresses(replies["id"].to_list(), views, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
@@ -96,30 +97,26 @@ class Counting:
         policy: str | None,
         count: int,
         sampling: Sampling,
-        there: list[pl.DataFrame] | None = None,
-    ) -> int:
-        """Count the rollouts of one policy (its content hash), put those there into `there`, and return how many are
-        missing.
+    ) -> tuple[pl.DataFrame | None, int]:
+        """Count the rollouts of one policy (a content hash); returns those that exist, and how many are missing.
 
-        `expected` is the number of prompts as far as it can be told when they are not known.
+        `expected` is the number of prompts if they are not known; then no existing rollouts are returned.
         """
         if prompts is None or policy is None:
             missing = (expected if prompts is None else prompts.height) * count
             self.work.add("rollouts", missing)
-            return missing
-        named = sampling_fingerprint(
+            return None, missing
+        sampled = sampling_fingerprint(
             sampling, self.campaign.policy.system, self.campaign.seed, self.campaign.policy.system_in
         )
-        wanted = rollout_addresses(prompts, policy, named, count)
+        wanted = rollout_addresses(prompts, policy, sampled, count)
         table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
         missing = table.missing(wanted, narrow).height
         self.work.add("rollouts", missing, wanted.height - missing)
-        if there is not None:
-            there.append(table.read(wanted, narrow))
-        return missing
+        return table.read(wanted, narrow), missing
 
     def judged(self, criteria: Sequence[Criterion], rollouts: pl.DataFrame | None, unknown: int) -> None:
-        """Count the judgements of rollouts that exist, and of a number of rollouts that do not."""
+        """Count the judgements of rollouts that exist, and of `unknown` more that do not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
         for criterion in criteria:
             what = f"judgements of {criterion.name}"
@@ -129,6 +126,6 @@ class Counting:
             wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)
             wanted = wanted.unique("judgement_id", maintain_order=True)
             if unknown and criterion.judge.COMPARES_GROUP:
-                self.work.add(what, wanted.height)  # groups that will be other groups
+                self.work.add(what, wanted.height)  # the new rollouts change the groups
                 continue
             self._missing(criterion, wanted, self.sources)

@@ -1,7 +1,7 @@
-"""The stage `eval_reports`: base and every round so far on held-out prompts, and what the alarms say of the round."""
+"""The stage `eval_reports`: base and all rounds so far on held-out prompts, and the alarms of the newest round."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -38,13 +38,13 @@ from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
 ALARMS = 4
-"""Grows when the alarms say another thing of the same replies; reports without alarms stay as they are."""
-UNKNOWN = ""
-"""The content of a checkpoint that is still to be trained: nothing was asked about it."""
+"""Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
+NOT_TRAINED = ""
+"""In place of the content hash of a checkpoint that does not exist yet."""
 
 
 class EvalReports(Stage):
-    """Compare base and all rounds on prompts that were never trained on, and weigh the newest round's alarms."""
+    """Compare base and all rounds on held-out prompts, and check the newest round for alarms."""
 
     name = "eval_reports"
     version = 7
@@ -82,7 +82,7 @@ class EvalReports(Stage):
         }
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        """What was judged of the rounds counts only where people's labels of it do."""
+        """The rounds' judge scores are read only together with people's labels."""
         read = content_read(upstream)
         if "labels" not in read:
             read = {role: content for role, content in read.items() if not role.startswith("judge_scores")}
@@ -92,66 +92,34 @@ class EvalReports(Stage):
         return {**read, "prompts": upstream["prompts"].parts["eval"], **anchors, **drift, **judges}
 
     def run(self, job: Job) -> Output:
-        how, rubric = job.campaign.evaluation, job.campaign.rubric
+        how, alarms = job.campaign.evaluation, job.campaign.alarms
         prompts = job.frame("prompts").filter(split="eval")
-        roles = ["base", *(f"checkpoints_{round_}" for round_ in range(1, job.node.round + 1))]
-        # all are sampled before a judge is loaded: one model at a time is in memory
-        drawn = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
-        made = sum(sampled for _, sampled in drawn)
-        alarms = job.campaign.alarms
-        kl, drawn_for_kl = kl_rows(job, prompts, roles)
-        scores, _ = job.judge(pl.concat([rows for rows, _ in drawn]).unique("rollout_id", maintain_order=True))
-        weights = job.weights()
-        shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
-        rounds = []
-        for round_, (role, (rows, _)) in enumerate(zip(roles, drawn, strict=True)):
-            here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
-            batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
-            rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
-        judged = [criterion.name for criterion in rubric.judged]
-        report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, rubric.gates())
-        labels = job.labels()
-        if labels.height:
-            judged_by_models = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
-            people = estimated(job.campaign.name, rubric, labels, judged_by_models, job.home.store)
-            report["people"] = {name: each.as_plain() for name, each in people.items()}
-        watched: dict[str, float | None] = {}
-        next_start = None
-        if alarms is not None:
-            found = watch(job, alarms, rounds, kl)
-            rounds, watched, report["alarms"] = found.rounds, found.metrics, found.report
-            next_start = found.next_start
+        roles = ["base", *checkpoint_roles(job.node.round)]
+        # all policies sample before a judge is loaded, so that one model at a time is in memory
+        sampled = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
+        kl, kl_made = kl_rows(job, prompts, roles)
+        rounds = _judged_rounds(job, roles, [rows for rows, _ in sampled])
+        judged = [criterion.name for criterion in job.campaign.rubric.judged]
+        report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, job.campaign.rubric.gates())
+        report |= _people(job)
+        watched = None if alarms is None else watch(job, alarms, rounds, kl)
+        if watched is not None:
+            rounds, report["alarms"] = watched.rounds, watched.report
         _write_report(job, report, {each.round: each.rows for each in rounds})
         job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
-        newest = report["rounds"][-1]
         return Output(
             content_hash=fingerprint(report),
             rows={
                 "prompts": prompts.height,
                 "rollouts": sum(each.rows.height for each in rounds),
-                "made": made + drawn_for_kl,
+                "made": sum(made for _, made in sampled) + kl_made,
             },
-            metrics=_known(
-                {
-                    "eval_reward": newest["reward"],
-                    "eval_reward_lower95": newest["lower95"],
-                    "eval_reward_upper95": newest["upper95"],
-                    "eval_delta": newest["delta"]["mean"],
-                    "eval_delta_lower95": newest["delta"]["lower95"],
-                    "eval_delta_upper95": newest["delta"]["upper95"],
-                    "eval_length_mean": newest["length"]["mean"],
-                    "eval_truncated_share": newest["truncated"],
-                    "eval_distinct2": newest["distinct2"],
-                    "eval_repetition": newest["repetition"],
-                }
-                | {f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()}
-                | watched
-            ),
-            next_start=next_start,
+            metrics=_metrics(report["rounds"][-1], {} if watched is None else watched.metrics),
+            next_start=None if watched is None else watched.next_start,
         )
 
     def policy_node(self, record: Record) -> str:
-        """With alarms the report names the round to go on from; its own without."""
+        """The checkpoint that the next round starts from: the one that the alarms chose, else this round's."""
         round_ = int(record.key.split("/")[1].removeprefix("round_"))
         start = round_ if record.next_start is None else record.next_start
         return f"round_{start}/checkpoints" if start else "policy"
@@ -159,14 +127,13 @@ class EvalReports(Stage):
     def count(self, counting: Counting) -> None:
         how, prompts = counting.campaign.evaluation, counting.prompts("eval")
         expected = counting.eval_prompts()
-        there: list[pl.DataFrame] = []
-        missing = 0
-        for role in ("base", *checkpoint_roles(counting.node.round)):
-            missing += counting.sampled(
-                prompts, expected, counting.content(role), how.samples_per_prompt, how.sampling, there
-            )
-        rows = None if prompts is None or not there else with_prompts(pl.concat(there).unique("rollout_id"), prompts)
-        counting.judged(counting.campaign.single_criteria, rows, missing)
+        counted = [
+            counting.sampled(prompts, expected, counting.content(role), how.samples_per_prompt, how.sampling)
+            for role in ("base", *checkpoint_roles(counting.node.round))
+        ]
+        found = [rows for rows, _ in counted if rows is not None]
+        rows = None if prompts is None or not found else with_prompts(pl.concat(found).unique("rollout_id"), prompts)
+        counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in counted))
         if counting.campaign.alarms is not None:
             _count_kl(counting, counting.campaign.alarms, prompts, expected)
             _count_anchors(counting, counting.campaign.alarms)
@@ -196,11 +163,53 @@ def _alarms(campaign: Campaign) -> dict[str, Any]:
     return {"alarms": {"version": ALARMS, **thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
+def _judged_rounds(job: Job, roles: Sequence[str], rollouts: Sequence[pl.DataFrame]) -> list[RoundRows]:
+    """The rewards of base and of each round, from one pass over all their rollouts."""
+    rubric, weights = job.campaign.rubric, job.weights()
+    scores, _ = job.judge(pl.concat(rollouts).unique("rollout_id", maintain_order=True))
+    shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
+    rounds = []
+    for round_, (role, rows) in enumerate(zip(roles, rollouts, strict=True)):
+        here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
+        batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
+        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
+    return rounds
+
+
+def _people(job: Job) -> dict[str, Any]:
+    """`people`: estimates from people's labels and judge scores, by criterion; nothing without labels."""
+    labels = job.labels()
+    if not labels.height:
+        return {}
+    judged = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
+    found = estimated(job.campaign.name, job.campaign.rubric, labels, judged, job.home.store)
+    return {"people": {name: each.as_plain() for name, each in found.items()}}
+
+
+def _metrics(newest: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -> dict[str, float]:
+    """The numbers of the newest round, without unknown ones, e.g. the bounds of a mean over one prompt."""
+    numbers: dict[str, float | None] = {
+        "eval_reward": newest["reward"],
+        "eval_reward_lower95": newest["lower95"],
+        "eval_reward_upper95": newest["upper95"],
+        "eval_delta": newest["delta"]["mean"],
+        "eval_delta_lower95": newest["delta"]["lower95"],
+        "eval_delta_upper95": newest["delta"]["upper95"],
+        "eval_length_mean": newest["length"]["mean"],
+        "eval_truncated_share": newest["truncated"],
+        "eval_distinct2": newest["distinct2"],
+        "eval_repetition": newest["repetition"],
+        **{f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()},
+        **of_alarms,
+    }
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
 def _count_kl(counting: Counting, alarms: Alarms, prompts: pl.DataFrame | None, expected: int) -> None:
-    """The replies that each round's KL to base is estimated on."""
+    """Count the replies on which each round's KL to base is estimated."""
     how, base = counting.campaign.evaluation, counting.content("base")
     if how.sampling == how.kl_sampling:
-        return  # the evaluation's own replies
+        return  # the evaluation's own replies serve
     chosen, count, sampling = (None, 1, how.kl_sampling) if prompts is None else kl_draw(counting.campaign, prompts)
     for role in checkpoint_roles(counting.node.round):
         policy = counting.content(role)
@@ -209,39 +218,36 @@ def _count_kl(counting: Counting, alarms: Alarms, prompts: pl.DataFrame | None, 
 
 
 def _count_anchors(counting: Counting, alarms: Alarms) -> None:
-    """What the alarms ask about the anchors in this round. Phrases that turn out to pay are tried on bad anchors; how
-    many there are is known only then."""
+    """Count the judgements of anchors in this round. Phrases that raise the reward are tried on bad anchors; the run
+    finds these phrases, so the count is a maximum."""
     campaign, round_ = counting.campaign, counting.node.round
-    anew = judges_for_alarms(campaign, counting.sources, round_, counting.content(f"checkpoints_{round_}") or UNKNOWN)
-    judges = [counting.sources, anew] if round_ == 1 else [anew]
+    of_round = judges_for_alarms(
+        campaign, counting.sources, round_, counting.content(f"checkpoints_{round_}") or NOT_TRAINED
+    )
+    judges = [counting.sources, of_round] if round_ == 1 else [of_round]
     if campaign.anchors_path is None:
         return
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
     for criterion in campaign.rubric.judged:
         label = pl.col("labels").struct.field(criterion.name)
-        counting.asked_about(anchors.filter(label.is_not_null()), criterion, judges)
+        counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
         if criterion.weight and not compares(criterion):
             bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
             counting.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
     for criterion in alarms.held_out:
         if criterion.judged:
-            counting.asked_about(anchors, criterion, judges)
-
-
-def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
-    """Without those nobody can know, e.g. the bounds of a mean over one prompt."""
-    return {name: number for name, number in numbers.items() if number is not None}
+            counting.audited(anchors, criterion, judges)
 
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:
-    """report.json, the page, and its plots as pictures."""
+    """Write report.json, the page, and its plots as pictures."""
     from rft_pipeline.report.alarm_plots import alarm_charts
     from rft_pipeline.report.page import render_page
     from rft_pipeline.report.plots import charts, to_png
 
-    (job.workdir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (job.workdir / NUMBERS).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     page = render_page(report, rows_by_round, job.title, job.campaign.description)
-    (job.workdir / "report.html").write_text(page, encoding="utf-8")
+    (job.workdir / PAGE).write_text(page, encoding="utf-8")
     drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
     for name, chart in drawn.items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))

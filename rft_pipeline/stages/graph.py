@@ -1,7 +1,7 @@
-"""The graph of a campaign: every stage of every round, and the record that plays each role.
+"""The graph of a campaign: every stage of every round, and the upstream records of each.
 
-Rounds are unrolled, since a graph of assets has no loops: round n starts from the checkpoint of round n - 1, or with
-alarms from the checkpoint that the eval report of round n - 1 names.
+Rounds are unrolled, because a graph of assets has no loops. Round n starts from the checkpoint of round n - 1; with
+alarms, from the checkpoint that the eval report of round n - 1 names.
 
     prompts  rubric  policy  labels  judge_audit
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
@@ -26,16 +26,16 @@ ROUND_STAGES = tuple(stage.name for stage in STAGES.values() if stage.scope == "
 
 def nodes(campaign: Campaign) -> list[Node]:
     """All nodes, upstream first."""
-    there = [stage for stage in STAGES.values() if stage.exists(campaign)]
+    stages = [stage for stage in STAGES.values() if stage.exists(campaign)]
     places = [
-        *((stage, stage.name, 0) for stage in there if stage.scope == "campaign"),
+        *((stage, stage.name, 0) for stage in stages if stage.scope == "campaign"),
         *(
             (stage, f"round_{round_}/{stage.name}", round_)
             for round_ in range(1, campaign.rounds + 1)
-            for stage in there
+            for stage in stages
             if stage.scope == "round"
         ),
-        *((stage, stage.name, campaign.rounds) for stage in there if stage.scope == "end"),
+        *((stage, stage.name, campaign.rounds) for stage in stages if stage.scope == "end"),
     ]
     return [
         Node(campaign.name, name, stage.name, round_, stage.upstream(campaign, round_))
@@ -44,7 +44,7 @@ def nodes(campaign: Campaign) -> list[Node]:
 
 
 def node(campaign: Campaign, name: str) -> Node:
-    """The node called `name`. Raises `ConfigError` that lists all nodes."""
+    """The node called `name`. Raises `ConfigError` with all names if there is none."""
     by_name = {found.name: found for found in nodes(campaign)}
     if name not in by_name:
         raise ConfigError(f"campaign {campaign.name} has no stage {name!r}; it has: {', '.join(by_name)}")
@@ -63,10 +63,10 @@ def settings(campaign: Campaign, node: Node) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The records that a node reads, as far as they exist."""
+    """The upstream records of a node."""
 
     records: Mapping[str, Record]
-    """By role."""
+    """Those that exist, by role."""
     missing: tuple[str, ...]
     """Names of the nodes that must run first."""
 
@@ -77,10 +77,10 @@ class Resolved:
 
 
 def resolve(node: Node, sources: Sources, record_of: Callable[[str], Record | None]) -> Resolved:
-    """Which record plays which role of a node; `record_of` finds the record of a node by its name.
+    """The upstream records of a node by role; `record_of` returns a node's record by its name.
 
-    Where an eval report plays the policy, the record of the weights that it chose does. Labels are optional: as long as
-    nobody gave any, they need no record.
+    If the policy is an eval report, the checkpoint that it names takes its place. Labels are optional: without any,
+    they need no record.
     """
     records, missing = {}, []
     for role, above in node.upstream.items():
@@ -96,11 +96,10 @@ def resolve(node: Node, sources: Sources, record_of: Callable[[str], Record | No
 
 
 def code_versions(campaign: Campaign, champion: str | None = None) -> dict[str, str]:
-    """Node → a version that changes with the code or the settings of the node, or of any node upstream.
+    """Node → a version that changes with the code and the settings of the node and of all nodes upstream.
 
-    Dagster looks one step up only; with these versions, everything downstream of an edit shows as unsynced at once.
-    `champion` is the content hash of the champion that the campaign starts from, if any: another one makes everything
-    stale.
+    Dagster compares a node with its direct upstream only; with these versions, everything downstream of an edit shows
+    as unsynced at once. `champion` is the content hash of the champion that the campaign starts from, if any.
     """
     found: dict[str, str] = {}
     judges = with_answer_settings(campaign, judge_models(campaign))

@@ -1,4 +1,4 @@
-"""One run of a stage: its inputs, and the sampling and judging that several stages share."""
+"""One run of a stage: its inputs, and the sampling and judging that stages share."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Job:
     home: Home
     workdir: Path
     kept: Path
-    """Outlives a killed run of the same job; there only if the stage made it."""
+    """A folder that outlives a killed run of the same job; it exists only if the stage made it."""
     progress: Progress
     log_step: LogStep
     engines: JudgeEngines
@@ -57,38 +57,38 @@ class Job:
         return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
 
     def write(self, frame: pl.DataFrame) -> None:
-        """The table of this stage."""
+        """Write the table of this stage."""
         frame.write_parquet(self.workdir / f"{self.node.stage}.parquet")
 
     def weights(self) -> dict[str, float]:
-        """The rubric's weights, less what its judges have not earned. Raises `GateError` when nothing is left."""
+        """The rubric's weights, reduced to what the audit allows. Raises `GateError` when all are 0."""
         weights = self.campaign.rubric.weights()
         if "judge_audit" not in self.upstream:
             return weights
         earned = training_weights(weights, {each["criterion"]: each["weight"] for each in self._audited()})
         if not any(earned.values()):
             raise GateError(
-                f"{self.node.key}: no criterion has earned the right to train; `rft audit {self.campaign.name}` shows "
-                "why. Mend their judges, label more anchors, or lower the thresholds under `audit`."
+                f"{self.node.key}: the audit lets no criterion train; `rft audit {self.campaign.name}` shows why. "
+                "Fix the judges, label more anchors, or lower the thresholds under `audit`."
             )
         return earned
 
     def noise(self) -> dict[str, JudgeNoise] | None:
-        """The noise of the judges that train, by criterion; None unless `audit.by_group` asks for it."""
+        """The noise of the judges that train, by criterion; None without `audit.by_group`."""
         if self.campaign.audit is None or not self.campaign.audit.by_group:
             return None
         weights = self.weights()
         return {name: each for name, each in noises(self._audited()).items() if weights[name]}
 
     def _audited(self) -> list[dict[str, Any]]:
-        """What the audit says of each criterion."""
+        """The audit's entries, one a criterion."""
         path = self.upstream["judge_audit"].path("judge_audit.json")
         found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     @property
     def reply_column(self) -> str:
-        """The column that holds what the policy wrote: a served policy returns no tokens."""
+        """The column with the policy's reply: a served policy returns no tokens."""
         return "completion" if self.campaign.policy.is_served else "tokens"
 
     @property
@@ -97,23 +97,23 @@ class Job:
         return self.campaign.name.replace("_", " ").capitalize()
 
     def labels(self) -> pl.DataFrame:
-        """What people said, a row a label."""
+        """People's labels, a row a label."""
         return self.frame("labels") if "labels" in self.upstream else LABELS.to_frame()
 
     def families(self, criterion: Criterion) -> frozenset[str]:
-        """The families of the models that a criterion asks."""
-        asked = [each.judge for each in criterion.members or (criterion,)]
-        named = (self.campaign.all_judges[judge.by].model for judge in asked if isinstance(judge, ModelJudge))
-        return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in named)
+        """The model families of a criterion's judges."""
+        judges = [each.judge for each in criterion.members or (criterion,)]
+        names = (self.campaign.all_judges[judge.by].model for judge in judges if isinstance(judge, ModelJudge))
+        return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in names)
 
     def policy_folder(self, role: str) -> Path:
-        """The weights an upstream record stands for. Raises `ConfigError` for those that a server holds."""
+        """The folder of an upstream record's weights. Raises `ConfigError` for a served policy."""
         record = self.upstream[role]
         if record.payload["stage"] == "policy":
             if self.campaign.policy.is_served:
                 raise ConfigError(
-                    f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: a "
-                    "served policy gets no further than reward_batches; name an installed model as policy.model"
+                    f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: stages "
+                    "after reward_batches cannot use a served policy; name an installed model as policy.model"
                 )
             if (was_champion := record.upstream.get("champion")) is not None:
                 return models.promoted(was_champion, record.content_hash, self.home.models).folder
@@ -121,23 +121,23 @@ class Job:
         return record.path("checkpoint")
 
     def generator(self, role: str, runtime: EngineRuntime) -> Generator:
-        """What samples the policy that plays `role`."""
+        """The engine that samples from the policy in `role`."""
         policy = self.campaign.policy
         if policy.server is not None and self.upstream[role].payload["stage"] == "policy":
             return load.load_server(policy.model, policy.server, "policy")
         return self.load_policy(role, runtime)
 
     def load_policy(self, role: str, runtime: EngineRuntime) -> Engine:
-        """The weights an upstream record stands for, loaded.
+        """Load an upstream record's weights.
 
-        Raises `ModelError` when their folder holds others by now: what these say would be kept as the record's.
+        Raises `ModelError` when their folder now holds other weights: their results would be stored as the record's.
         """
-        record, named = self.upstream[role], self.campaign.policy.model
+        record, name = self.upstream[role], self.campaign.policy.model
         engine = load.load_engine(self.policy_folder(role), runtime)
         try:
             if record.payload["stage"] == "policy" and "champion" not in record.upstream:
-                now = models.identify(named, self.home.models, self.campaign.folder)
-                models.refuse_changed(named, record.content_hash, now)
+                now = models.identify(name, self.home.models, self.campaign.folder)
+                models.refuse_changed(name, record.content_hash, now)
         except BaseException:
             engine.close()
             raise
@@ -146,7 +146,7 @@ class Job:
     def sample(
         self, prompts: pl.DataFrame, role: str, count: int, sampling: Sampling, runtime: EngineRuntime
     ) -> tuple[pl.DataFrame, int]:
-        """Rollouts of the policy that plays `role`, with their prompts' messages and fields; and how many were made."""
+        """Rollouts of the policy in `role`, with their prompts' messages and fields; and how many were made."""
         with ExitStack() as engines:
             rows, made = sample_rollouts(
                 prompts=prompts,
@@ -163,27 +163,25 @@ class Job:
         return with_prompts(rows, prompts), made
 
     def judge(
-        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, second_time: bool = False
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, retest: bool = False
     ) -> tuple[pl.DataFrame, dict[str, int]]:
-        """Judgements of rollouts that carry their prompts, by all criteria if none are named; and how many were made,
-        by criterion. A `second_time` stands at addresses of its own."""
+        """Judgements of rollouts (with their prompts) by `criteria`, by default all; and how many were made, by
+        criterion. A `retest` judges again, at addresses of its own."""
         criteria = self.campaign.rubric.criteria if criteria is None else criteria
         scores, made = judge_rollouts(
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
-            judges={name: retest_judge_id(judge) for name, judge in self.sources.items()}
-            if second_time
-            else self.sources,
+            judges={name: retest_judge_id(judge) if retest else judge for name, judge in self.sources.items()},
             table=judgements_table(self.home.store),
             engines=self.engines,
             progress=self.progress,
-            make=make_retest_judge if second_time else make_judge,
+            make=make_retest_judge if retest else make_judge,
         )
         failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
         if failed > most * scores.height:
             reason = scores.filter(status="failed")["reason"][0]
             raise EngineError(
-                f"{self.node.key}: {failed} of {scores.height} judgements could not be asked for ({reason}); "
-                f"checks.max_unscored_share allows {most:g}. Those made are kept: run again to ask for the rest."
+                f"{self.node.key}: {failed} of {scores.height} judgements failed ({reason}); "
+                f"checks.max_unscored_share allows a share of {most:g}. The others are kept: run again for the rest."
             )
         return scores, made

@@ -1,7 +1,8 @@
-"""The stage `judge_audit`: each criterion's judge, asked about the anchors and about replies that people labelled."""
+"""The stage `judge_audit`: how well each criterion's judge agrees with labels of anchors and of replies."""
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -31,7 +32,7 @@ from rft_pipeline.store import Record
 
 
 class JudgeAudit(Stage):
-    """Measure how far each judge agrees with people and what else moves it: how much of its weight it has earned."""
+    """Measure how well each judge agrees with people and what misleads it, and from that how much weight it keeps."""
 
     name = "judge_audit"
     version = 4
@@ -61,22 +62,19 @@ class JudgeAudit(Stage):
         return {"anchors": sources["anchors"], **content_read(upstream), **judges}
 
     def run(self, job: Job) -> Output:
-        """Judge anchors, their edits and what people labelled; write the numbers, the table and the page."""
+        """Judge anchors, edited anchors and labelled replies; write the numbers, the table and the page."""
         campaign = job.campaign
-        assert campaign.anchors_path is not None
         assert campaign.audit is not None
-        anchors = read_anchors(campaign.anchors_path, campaign.rubric)
         labels = job.labels()
-        people = people_rows(labels, labelled_replies(campaign.name, job.home.store, labels), campaign.rubric.names)
-        rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
+        rows, counted = _rows(campaign, job.home.store, labels)
         audited, made = [], 0
         for criterion in campaign.rubric.judged:
-            asked = rows_to_judge(rows, criterion)
-            scores, counts = job.judge(asked, [criterion])
-            repeated = rows_to_retest(asked, rows, criterion)
-            again, more = job.judge(repeated, [criterion], second_time=True) if repeated.height else (None, {})
+            once = rows_to_judge(rows, criterion)
+            scores, counts = job.judge(once, [criterion])
+            twice = rows_to_retest(once, rows, criterion)
+            retest, more = job.judge(twice, [criterion], retest=True) if twice.height else (None, {})
             made += sum(counts.values()) + sum(more.values())
-            judged = judgements_of(criterion, rows, scores, again)
+            judged = judgements_of(criterion, rows, scores, retest)
             audited.append(
                 audit_criterion(criterion, judged, campaign.audit, campaign.seed, labels, job.families(criterion))
             )
@@ -92,41 +90,45 @@ class JudgeAudit(Stage):
             content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
             parts={"noise": fingerprint(noises(plain))},
             rows={
-                "anchors": anchors.height,
-                "labelled": people.height,
+                **counted,
                 "judgements": sum(each.judged.height for each in audited),
                 "made": made,
-            }
-            | {"refused": len(refused(audited))},
+                "refused": len(refused(audited)),
+            },
             metrics=as_numbers(audited),
         )
 
     def count(self, counting: Counting) -> None:
-        """The anchors, some of them edited or asked about twice, and what people labelled."""
+        """Count the judgements of anchors, of their edits, of labelled replies, and of retests."""
         campaign, store = counting.campaign, counting.home.store
-        assert campaign.anchors_path is not None
-        assert campaign.audit is not None
-        labels = labels_of(campaign, store)
-        people = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
-        anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-        rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
-        second = {name: retest_judge_id(judge) for name, judge in counting.sources.items()}
+        rows, _ = _rows(campaign, store, labels_of(campaign, store))
+        retest = {name: retest_judge_id(judge) for name, judge in counting.sources.items()}
         for criterion in campaign.rubric.judged:
-            asked = rows_to_judge(rows, criterion)
-            counting.asked_about(asked, criterion, [counting.sources])
-            counting.asked_about(rows_to_retest(asked, rows, criterion), criterion, [second])
+            once = rows_to_judge(rows, criterion)
+            counting.audited(once, criterion, [counting.sources])
+            counting.audited(rows_to_retest(once, rows, criterion), criterion, [retest])
 
     def judgements_in(self, record: Record, at: FindRecord) -> Iterator[JudgedRows]:
-        """Each judge was asked about the replies labelled for its criterion and their edits; some of them twice."""
+        """The judgements of replies labelled for each criterion, of their edits, and of retests."""
         rows = read_columns(record.path("judge_audit.parquet"), [*REPLY, "criterion", "repeated"])
-        for asked in judged_criteria_in(record.payload):
-            mine = rows.filter(pl.col("criterion") == asked.name.partition(".")[0])
-            yield JudgedRows(asked.key, subjects_shown(_different(mine), asked))
-            if mine["repeated"].any():
-                second = JudgementKey(asked.key.criterion, retest_judge_id(asked.judge))
-                yield JudgedRows(second, subjects_shown(_different(mine.filter("repeated")), asked))
+        for criterion in judged_criteria_in(record.payload):
+            once = rows.filter(pl.col("criterion") == criterion.name.partition(".")[0])
+            yield JudgedRows(criterion.key, subjects_shown(_distinct(once), criterion))
+            if once["repeated"].any():
+                retest = JudgementKey(criterion.key.criterion, retest_judge_id(criterion.judge))
+                yield JudgedRows(retest, subjects_shown(_distinct(once.filter("repeated")), criterion))
 
 
-def _different(rows: pl.DataFrame) -> list[Any]:
-    """The different replies of rows."""
+def _rows(campaign: Campaign, store: Path, labels: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The anchors, their edits and the labelled replies, as the audit judges them; and how many of each."""
+    assert campaign.anchors_path is not None
+    assert campaign.audit is not None
+    people = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
+    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
+    return rows, {"anchors": anchors.height, "labelled": people.height}
+
+
+def _distinct(rows: pl.DataFrame) -> list[Any]:
+    """The distinct replies of rows."""
     return [as_rollout(row) for row in rows.select(REPLY).unique().iter_rows(named=True)]

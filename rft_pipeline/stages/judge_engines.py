@@ -1,4 +1,4 @@
-"""The engines behind a campaign's judges, each loaded when it is first asked for."""
+"""The engines of a campaign's judges, each loaded on first use."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,10 +12,10 @@ from rft_pipeline.engines.system_turn import SystemInUserTurn
 
 
 class JudgeEngines:
-    """`judges.Engines` of one campaign; `fetched` is where fetched models are.
+    """`judges.Engines` of one campaign; `fetched` is the folder of fetched models.
 
-    `sources` are the hashes under which judgements are kept, by the judge's name as a source. A model that is another
-    one once it is loaded is refused: its judgements would be kept as those of the one that was hashed.
+    `sources` holds the hashes under which judgements are stored, by the judge's name as a source. A model that differs
+    from its hash when it is loaded is refused: its judgements would be stored under the wrong hash.
     """
 
     def __init__(self, campaign: Campaign, fetched: Path, sources: Mapping[str, str]) -> None:
@@ -47,13 +47,13 @@ class JudgeEngines:
         return rewarder
 
     def close(self) -> None:
-        """Close all that were loaded."""
+        """Close all loaded engines."""
         for engine in self.loaded.values():
             engine.close()
         self.loaded.clear()
 
     def _shown(self, by: str, engine: Any) -> Any:
-        """The engine, shown system texts where the campaign says."""
+        """The engine; it gets system texts in the user's turn if the campaign says so."""
         return SystemInUserTurn(engine) if self.campaign.all_judges[by].system_in == "user_turn" else engine
 
     def _weights(self, by: str) -> Any:
@@ -66,7 +66,7 @@ class JudgeEngines:
         return self.loaded[kind, by]
 
     def _unchanged(self, by: str, engine: Any) -> Any:
-        """The engine, closed and refused with `ModelError` when its weights are not those that were hashed."""
+        """The engine. If its weights are not those that were hashed, closes it and raises `ModelError`."""
         name, model = judge_source(by), self.campaign.all_judges[by].model
         try:
             now = with_answer_settings(

@@ -1,9 +1,9 @@
-"""Judge scores: one judgement a rollout and criterion, made once and kept."""
+"""Judging rollouts: one judgement a rollout and criterion, made once and stored."""
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import Table, judged_by
 
 ROWS, SECONDS = 64, 5.0
-"""Judgements that wait to be kept: at most so many, at most so long."""
+"""Judgements are stored in batches: after this many, or after this long."""
 Row = dict[str, object]
 MakeJudge = Callable[[JudgeSettings, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")
@@ -31,46 +31,40 @@ def judge_rollouts(
     progress: Progress,
     make: MakeJudge = make_judge,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Judge what `table` lacks.
+    """Make the judgements that `table` lacks.
 
     `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
     judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason, tokens,
-    tokens_out, cost, details), ordered as the rollouts, and how many judgements were made, by criterion.
-    Raises `EngineError`; what was judged stays.
+    tokens_out, cost, details), in the order of the rollouts; and how many judgements were made, by criterion.
+    Raises `EngineError`; judgements made until then stay in the table.
     """
-    stage = _Stage(rollouts, [as_rollout(row) for row in rollouts.iter_rows(named=True)], judges, table, progress, make)
+    views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
+    judging = _Judging(rollouts["rollout_id"].to_list(), views, judges, table, engines, progress, make)
     found = []
     for criterion in criteria:
         if isinstance(criterion.judge, PanelJudge):
-            scores = stage.panel(criterion, criterion.judge, engines)
+            scores = judging.panel(criterion, criterion.judge)
         else:
-            scores = stage.asked(criterion, engines)
+            scores = judging.single(criterion)
         found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
-    return pl.concat(found), stage.made
+    return pl.concat(found), judging.made
 
 
-class _Stage:
-    """The rollouts that are judged, and the judgements made so far."""
+@dataclass
+class _Judging:
+    """The rollouts to judge, and the number of judgements made so far."""
 
-    def __init__(
-        self,
-        rollouts: pl.DataFrame,
-        views: list[Rollout],
-        judges: Mapping[str, str],
-        table: Table,
-        progress: Progress,
-        make: MakeJudge,
-    ) -> None:
-        self.ids = rollouts["rollout_id"].to_list()
-        self.views = views
-        self.judges = judges
-        self.table = table
-        self.progress = progress
-        self.make = make
-        self.made: dict[str, int] = {}
+    ids: list[str]
+    views: list[Rollout]
+    judges: Mapping[str, str]
+    table: Table
+    engines: Engines
+    progress: Progress
+    make: MakeJudge
+    made: dict[str, int] = field(default_factory=dict)
 
-    def asked(self, criterion: Criterion, engines: Engines) -> pl.DataFrame:
-        """A row a rollout: found in the table, or judged now."""
+    def single(self, criterion: Criterion) -> pl.DataFrame:
+        """A row a rollout, from the table or judged now."""
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
@@ -78,14 +72,14 @@ class _Stage:
         self.made[criterion.name] = missing.height
         failures: list[Row] = []
         if missing.height:
-            judge = self.make(criterion.judge, engines)
+            judge = self.make(criterion.judge, self.engines)
             shown = self._whole_groups(once, missing) if criterion.judge.COMPARES_GROUP else missing
             failures = self._judge(judge, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
-    def panel(self, criterion: Criterion, how: PanelJudge, engines: Engines) -> pl.DataFrame:
-        """The members' judgements, each kept as such, and what follows from them."""
-        members = [self.asked(member, engines) for member in criterion.members]
+    def panel(self, criterion: Criterion, how: PanelJudge) -> pl.DataFrame:
+        """The panel's judgements, computed from those of its members, which are stored too."""
+        members = [self.single(member) for member in criterion.members]
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
@@ -98,7 +92,7 @@ class _Stage:
         return self._rows(wanted, question, [row for row in rows if row["status"] == Status.FAILED])
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
-        """All different replies to the prompts of which one lacks its judgement."""
+        """All distinct replies to the prompts that have a reply without a judgement."""
         prompts = {self.views[place].group_key for place in missing["place"]}
         return once.filter(
             pl.Series([self.views[place].group_key in prompts for place in once["place"]], dtype=pl.Boolean)
@@ -107,14 +101,14 @@ class _Stage:
     def _judge(
         self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str
     ) -> list[Row]:
-        """Judge `shown`, keep those that are `missing`; returns the failed ones, which are not kept."""
+        """Judge `shown` and store those that are `missing`; returns the failed ones, which are not stored."""
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
         failures: list[Row] = []
         waiting, since = [], time.monotonic()
         with self.progress.counting(f"judgements of {name}", missing.height):
             try:
-                for together_ in judge.score([self.views[place] for place in shown["place"]]):
-                    rows = [_row(addresses[place], judgement, question) for place, judgement in together_]
+                for batch in judge.score([self.views[place] for place in shown["place"]]):
+                    rows = [_row(addresses[place], judgement, question) for place, judgement in batch]
                     rows = [row for row in rows if row["judgement_id"] in wanted]
                     failures += [row for row in rows if row["status"] == Status.FAILED]
                     waiting += [row for row in rows if row["status"] != Status.FAILED]
@@ -133,7 +127,7 @@ class _Stage:
     def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: list[Row]) -> pl.DataFrame:
         kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *judged_by(*question))
         failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
-        scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made what failed
+        scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made it
         return wanted.join(
             scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
         )

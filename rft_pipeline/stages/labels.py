@@ -1,4 +1,4 @@
-"""The stage `labels`: what people said of replies."""
+"""The stage `labels`: people's labels of replies."""
 
 import json
 from dataclasses import asdict
@@ -9,11 +9,11 @@ from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
 from rft_pipeline.stages.job import Job
 
 NO_LABELS = "none"
-"""Stands for the content of the labels while nobody gave any."""
+"""In place of the content hash while there are no labels."""
 
 
 class Labels(Stage):
-    """Keep the imported labels that fit the rubric as it is now, a row a label."""
+    """Keep the imported labels that fit the current rubric, a row a label."""
 
     name = "labels"
     version = 1

@@ -12,7 +12,7 @@ from rft_pipeline.store import champions
 
 
 class Policy(Stage):
-    """Identify the weights by their content; fetch them if they are not here yet."""
+    """Identify the weights by their content; fetch them if they are not installed."""
 
     name = "policy"
     version = 1

@@ -1,7 +1,7 @@
-"""The stage `promotion`: the rounds' held-out replies compared with the champion's."""
+"""The stage `promotion`: compares the rounds' held-out replies with the champion's."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -42,14 +42,14 @@ PAGE = "promotion.html"
 
 
 class Promotion(Stage):
-    """Choose the round that becomes the champion. Moving the champion is up to whoever runs the stage."""
+    """Choose the round that becomes the champion. The pipeline, not the stage, then changes the champion."""
 
     name = "promotion"
     version = 4
     scope = "end"
     page = (PAGE, ".promotion.html")
     report = EvalReports()
-    """A champion that is no round of the campaign is sampled and judged as eval reports do."""
+    """A champion that is no round of the campaign is sampled and judged like the rounds of an eval report."""
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
         return {
@@ -68,9 +68,9 @@ class Promotion(Stage):
         return {**self.report.settings(campaign, node), **campaign.promotion.identity}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        """The rounds are compared with the champion; with base, until there is one."""
+        """The rounds are compared with the champion, or with base if there is none."""
         evidence = upstream["eval_reports"].content_hash
-        champion = sources.get(f"champion.{evidence}", sources.get("champion", ""))
+        champion = _champion_content(sources, evidence)
         compared = {role: record for role, record in upstream.items() if role != "eval_reports"}
         return {
             "eval_reports": evidence,
@@ -80,50 +80,22 @@ class Promotion(Stage):
         }
 
     def made_from(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> Payload:
-        """With the number of the decision among those on the same held-out prompts."""
+        """Adds the number of this decision among those on the same held-out prompts."""
         found = super().made_from(campaign, node, upstream, sources)
         known: Looks = json.loads(sources.get(LOOKS, "{}"))
         found["inputs"][LOOK] = str(look_number(known, found["inputs"]["prompts"], looks.decision_of(found)))
         return found
 
     def run(self, job: Job) -> Output:
-        """Decide, and write `promotion.json` and its page, beside them the replies of a champion that no eval report
-        holds; the champion itself is moved by whoever runs the stage."""
-        campaign, report = job.campaign, job.upstream["eval_reports"]
-        told = json.loads(report.path("report.json").read_text(encoding="utf-8"))
-        rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
-        if not campaign.held_out:
-            rows = rows.drop(HELD, strict=False)  # alarms write the column, of nulls where nobody was asked
-        known = champions.history(job.home.root, campaign.name)
-        champion = champions.to_beat(known, report.content_hash)
-        policies = [("base", job.upstream["base"].content_hash)]
-        policies += [
-            (f"round {number}", job.upstream[f"checkpoints_{number}"].content_hash)
-            for number in range(1, campaign.rounds + 1)
-        ]
-        sides = [
-            Side(name, policy, _with_people(job, rows.filter(round=number)), number, alarm_level(told, number))
-            for number, (name, policy) in enumerate(policies)
-        ]
-        against, made, read = sides[0], 0, {}
-        if champion is not None:
-            same = [side for side in sides if side.policy == champion.content_hash]
-            if same:
-                against = same[0] if same[0].round else replace(same[0], name="the champion")
-            else:
-                against, made = _champion(job, champion)
-                read = {"champion": champion.record}
-        decision = decide_promotion(
-            sides[1:],
-            against,
-            list(campaign.rubric.gates()),
-            campaign.promotion,
-            int(job.made_from["inputs"][LOOK]),
-        )
+        """Decide, and write `promotion.json` and its page; also the replies of a champion that is not in the report."""
+        rounds, base = _sides(job)
+        rival, made, read = _rival(job, [base, *rounds])
+        gates, look = list(job.campaign.rubric.gates()), int(job.made_from["inputs"][LOOK])
+        decision = decide_promotion(rounds, rival, gates, job.campaign.promotion, look)
         plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
         (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         _write_page(job, plain)
-        policy = None if decision.promoted is None else policies[decision.promoted][1]
+        policy = next((each.policy for each in rounds if each.round == decision.promoted), None)
         bounds = {f"reward_lower_round_{each.round}": each.lower for each in decision.rounds}
         return Output(
             content_hash=fingerprint({"promoted": policy, "over": decision.champion_policy}),
@@ -138,17 +110,15 @@ class Promotion(Stage):
         )
 
     def count(self, counting: Counting) -> None:
-        """A champion that is neither base nor one of the rounds answers the held-out prompts too, and is judged."""
+        """Count the replies of a champion that is neither base nor a round, and their judgements."""
         counting.work.add("promotion", 1)
         report, how = counting.known.get("eval_reports"), counting.campaign.evaluation
-        evidence = "" if report is None else f"champion.{report.content_hash}"
-        champion = counting.sources.get(evidence, counting.sources.get("champion", ""))
+        champion = _champion_content(counting.sources, "" if report is None else report.content_hash)
         if not champion or champion in {record.content_hash for record in counting.known.values()}:
             return
-        there: list[pl.DataFrame] = []
         prompts, expected = counting.prompts("eval"), counting.eval_prompts()
-        missing = counting.sampled(prompts, expected, champion, how.samples_per_prompt, how.sampling, there)
-        rows = None if prompts is None or not there else with_prompts(there[0], prompts)
+        found, missing = counting.sampled(prompts, expected, champion, how.samples_per_prompt, how.sampling)
+        rows = None if prompts is None or found is None else with_prompts(found, prompts)
         counting.judged(counting.campaign.single_criteria, rows, missing)
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
@@ -164,20 +134,24 @@ class Promotion(Stage):
         run.artifacts(record, PAGE, DECISION)
 
 
+def _champion_content(sources: Sources, evidence: str) -> str:
+    """The content hash of the champion that rounds with this eval report must beat; empty without one."""
+    return sources.get(f"champion.{evidence}", sources.get("champion", ""))
+
+
 def _samples_a_champion(record: Record) -> bool:
-    """Whether a promotion sampled and judged a champion that no eval report holds."""
+    """Whether a promotion sampled and judged a champion that is not in the eval report."""
     return (record.folder / "promotion.parquet").is_file()
 
 
 def decision_of(record: Record) -> dict[str, Any]:
-    """What a promotion's record decided."""
+    """The decision in a promotion's record."""
     found: dict[str, Any] = json.loads(record.path(DECISION).read_text(encoding="utf-8"))
     return found
 
 
 def trained_on(record: Record, records: RecordStore) -> set[str]:
-    """Content of the train prompts that the rounds of a promotion's record were made from; empty for a round whose
-    records are gone."""
+    """Content hashes of the train prompts of a promotion's rounds; "" for a round whose records are gone."""
     found = set()
     for role, address in record.upstream.items():
         if role.startswith("checkpoints_"):
@@ -189,13 +163,13 @@ def trained_on(record: Record, records: RecordStore) -> set[str]:
 
 
 def alarm_level(report: Mapping[str, Any], round_: int) -> str:
-    """What the alarms of an eval report say of a round; ok where nothing watches."""
+    """The alarm level of a round in an eval report; ok without alarms."""
     verdicts = report.get("alarms", {}).get("verdicts", [])
     return next((str(each["level"]) for each in verdicts if each["round"] == round_), "ok")
 
 
 def _write_page(job: Job, decided: dict[str, Any]) -> None:
-    """The page, and its plot as a picture."""
+    """Write the page, and its plot as a picture."""
     from rft_pipeline.report.plots import to_png
     from rft_pipeline.report.promotion_page import forest, render_promotion
 
@@ -206,11 +180,43 @@ def _write_page(job: Job, decided: dict[str, Any]) -> None:
 
 
 def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
-    """With what people say, where they labelled replies to held-out prompts."""
+    """Adds the scores and rewards by people's labels of held-out replies, if there are any."""
     labels = labels_of(job.campaign, job.home.store, held_out=True)
     if labels.is_empty():
         return rows
     return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())
+
+
+def _sides(job: Job) -> tuple[list[Side], Side]:
+    """The replies of each round, and those of base, from the eval report."""
+    report = job.upstream["eval_reports"]
+    numbers = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
+    if not job.campaign.held_out:
+        rows = rows.drop(HELD, strict=False)  # with alarms but without held-out criteria, the column is null
+
+    def side(name: str, role: str, number: int) -> Side:
+        replies = _with_people(job, rows.filter(round=number))
+        return Side(name, job.upstream[role].content_hash, replies, number, alarm_level(numbers, number))
+
+    rounds = [side(f"round {number}", f"checkpoints_{number}", number) for number in range(1, job.campaign.rounds + 1)]
+    return rounds, side("base", "base", 0)
+
+
+def _rival(job: Job, sides: Sequence[Side]) -> tuple[Side, int, dict[str, str]]:
+    """The replies that the rounds are compared with: the champion's, or base's (the first of `sides`) without one.
+
+    Also returns how many were sampled, and the record of a champion that is neither base nor a round.
+    """
+    known = champions.history(job.home.root, job.campaign.name)
+    champion = champions.to_beat(known, job.upstream["eval_reports"].content_hash)
+    if champion is None:
+        return sides[0], 0, {}
+    same = next((side for side in sides if side.policy == champion.content_hash), None)
+    if same is not None:
+        return (same if same.round else replace(same, name="the champion")), 0, {}
+    side, made = _champion(job, champion)
+    return side, made, {"champion": champion.record}
 
 
 def _champion(job: Job, champion: Champion) -> tuple[Side, int]:
@@ -218,18 +224,18 @@ def _champion(job: Job, champion: Champion) -> tuple[Side, int]:
     record = RecordStore(job.home.store).at(champion.record)
     if record is None:
         raise StoreError(
-            f"{job.node.key}: the champion's record {champion.record} is gone, so that no round can be compared with "
-            f"it; `rft rollback {job.campaign.name}`, or promote a round with --force"
+            f"{job.node.key}: the champion's record {champion.record} is gone, so no round can be compared with it; "
+            f"run `rft rollback {job.campaign.name}`, or promote a round with --force"
         )
     how, rubric = job.campaign.evaluation, job.campaign.rubric
     prompts = job.frame("prompts").filter(split="eval")
-    beside = replace(job, upstream={**job.upstream, "champion": record})
-    rows, made = beside.sample(prompts, "champion", how.samples_per_prompt, how.sampling, how.runtime)
-    scores, _ = beside.judge(rows)
+    with_champion = replace(job, upstream={**job.upstream, "champion": record})
+    rows, made = with_champion.sample(prompts, "champion", how.samples_per_prompt, how.sampling, how.runtime)
+    scores, _ = job.judge(rows)
     batch = make_batch(rows, scores, job.weights(), rubric.gates(), job.campaign.reward).rows
     alarms = job.campaign.alarms
     if alarms is not None and alarms.held_out:
-        seen = held_out_scores(beside.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
+        seen = held_out_scores(job.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
         batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
     job.write(batch)
     return Side("the champion", champion.content_hash, _with_people(job, batch)), made

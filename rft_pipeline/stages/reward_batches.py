@@ -14,7 +14,7 @@ from rft_pipeline.store import Record
 
 
 class RewardBatches(Stage):
-    """From judgements and people's labels to one reward and one advantage a rollout."""
+    """Compute one reward and one advantage a rollout from judgements and people's labels."""
 
     name = "reward_batches"
     version = 4
@@ -79,6 +79,19 @@ class RewardBatches(Stage):
         run.dataset(record, "reward_batches.parquet")
 
 
+def too_few_groups(batch: Record, campaign: Campaign) -> str:
+    """Why a batch holds too few groups with variance for training; empty if it does not."""
+    share, least = batch.metrics["groups_used_share"], campaign.reward.min_group_share
+    if share >= least or not campaign.training.how.needs_differences:
+        return ""
+    lost = batch.rows.get("groups_within_noise", 0)
+    noisy = f" ({lost} are within the judge's noise, audit.by_group)" if lost else ""
+    return (
+        f"{batch.rows['groups_used']} of {batch.rows['groups']} groups have variance to learn from{noisy}, a share of "
+        f"{share:.2f}; reward.min_group_share requires {least}. Sample more replies, or make the rubric separate them"
+    )
+
+
 def _by_group(campaign: Campaign) -> bool:
-    """Whether the noise of the judges counts within each group."""
+    """Whether advantages are damped by the judges' noise within each group."""
     return campaign.audit is not None and campaign.audit.by_group

@@ -65,7 +65,7 @@ class Rollouts(Stage):
 
 
 def _length(job: Job, rows: pl.DataFrame) -> dict[str, float]:
-    """The mean length in tokens; of a served policy, which returns no tokens, in words."""
+    """The mean length in tokens, or in words for a served policy, which returns no tokens."""
     if job.campaign.policy.is_served:
         return {"length_words_mean": fmean(len(words(text)) for text in rows["completion"])}
     return {"length_mean": float(rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item())}

@@ -1,4 +1,4 @@
-"""The alarms of an eval report: what is judged for them beside the report itself, and the verdict of its round."""
+"""The alarms of an eval report: the judgements that only they need, and the verdict on the newest round."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -66,7 +66,7 @@ from rft_pipeline.store import Record
 
 @dataclass(frozen=True)
 class Watched:
-    """What the alarms add to an eval report."""
+    """The alarms' part of an eval report."""
 
     rounds: list[RoundRows]
     """With the column `held_out`."""
@@ -77,9 +77,9 @@ class Watched:
 
 
 def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.DataFrame, int]:
-    """The replies that the KL of all rounds is estimated on, by the schema `KL`, and how many were sampled now.
+    """The replies on which the KL of all rounds is estimated, by the schema `KL`; and how many were sampled now.
 
-    What the report before measured is not measured again. `roles` holds base first, then a checkpoint for each round.
+    Values of the previous report are kept. `roles` holds base first, then each round's checkpoint.
     """
     chosen, count, sampling = kl_draw(job.campaign, prompts)
     base, runtime = job.upstream["base"].content_hash, job.campaign.evaluation.runtime
@@ -109,20 +109,16 @@ def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.D
 
 
 def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
-    """Judge what only watches, score the anchors, and weigh the newest round; earlier verdicts stay as they were."""
+    """Judge the held-out criteria, score the anchors, and give a verdict on the newest round; earlier verdicts stay."""
     rows = pl.concat([each.rows for each in rounds]).unique("rollout_id", maintain_order=True)
     seen = pl.DataFrame(schema={"rollout_id": pl.String, "held_out": pl.Float64})
     if how.held_out:
         seen = held_out_scores(job.judge(rows, how.held_out)[0], how.held_out_weights())
-    told = [
-        replace(
-            each,
-            rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left"),
-        )
-        for each in rounds
+    with_held_out = [
+        replace(each, rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left")) for each in rounds
     ]
     seed, number = job.campaign.seed, rounds[-1].round
-    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in told]
+    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in with_held_out]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
     started = number - 1 if before is None or before.next_start is None else before.next_start
@@ -148,7 +144,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
     asked.write_parquet(job.workdir / ASKED_FILE)
     kl.write_parquet(job.workdir / KL_FILE)
-    return Watched(told, report, _metrics(scores[-1], verdict.level, drifts), chosen)
+    return Watched(with_held_out, report, _metrics(scores[-1], verdict.level, drifts), chosen)
 
 
 def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed: int) -> Interval | None:
@@ -161,12 +157,13 @@ def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed:
 def _anchors(
     job: Job, how: Alarms, found: Sequence[Phrase], now: Replies, base: Replies, before: Record | None
 ) -> tuple[pl.DataFrame, list[PhraseEffect], pl.DataFrame]:
-    """All rounds' anchors as scored by each round's judges, what the phrases do to bad ones, and what was asked.
+    """All rounds' anchors with the scores of each round's judges, the phrases' effects on bad anchors, and the subjects
+    that were judged.
 
-    A judge with weights is asked once: the same weights say the same again. One behind a server is asked anew
-    whenever the round is trained anew, and is held against what it said when it was asked first: in an earlier cycle,
-    whose rounds are counted back from 0, or else in the audit or now, which is round 0. One that only watches is asked
-    about all anchors: there are no labels for it.
+    A judge with weights scores an anchor once, because the same weights give the same score. A judge behind a server
+    scores again whenever the round is trained again, and is compared with its first scores: those of an earlier cycle,
+    whose rounds are counted back from 0; else those of the audit or of now, as round 0. A held-out criterion has no
+    labels, so its judge scores all anchors.
     """
     campaign = job.campaign
     past = _past(job, before)
@@ -176,24 +173,24 @@ def _anchors(
     weights = job.weights()
     rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
     trained = job.upstream[f"checkpoints_{now.round}"].content_hash
-    anew = replace(job, sources=judges_for_alarms(campaign, job.sources, now.round, trained))
+    of_round = replace(job, sources=judges_for_alarms(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]
-    seen = set(past["criterion"])
+    scored_before = set(past["criterion"])
 
-    def score(criterion: Criterion, about: pl.DataFrame) -> None:
-        known = criterion.name in seen
-        for round_, whom in ((now.round, anew),) if known else ((0, job), (now.round, anew)):
-            scores, _ = whom.judge(about, [criterion])
-            asked.append(_asked(about, criterion, whom.sources))
-            tables.append(anchors_scored(about, scores, criterion, round_, job.sources))
+    def score(criterion: Criterion, anchors: pl.DataFrame) -> None:
+        first = () if criterion.name in scored_before else ((0, job),)
+        for round_, judging in (*first, (now.round, of_round)):
+            scores, _ = judging.judge(anchors, [criterion])
+            asked.append(_asked(anchors, criterion, judging.sources))
+            tables.append(anchors_scored(anchors, scores, criterion, round_, job.sources))
 
     for criterion in campaign.rubric.judged:
         labelled = rows_to_judge(rows, criterion)
         if not labelled.height:
             continue
         score(criterion, labelled)
-        pays = weights[criterion.name] and not compares(criterion)
-        trial = None if not pays else phrase_trials(rows, criterion, found, now, base, how, campaign.seed)
+        trains = weights[criterion.name] and not compares(criterion)
+        trial = None if not trains else phrase_trials(rows, criterion, found, now, base, how, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))
@@ -207,7 +204,7 @@ def _anchors(
 
 
 def _asked(rows: pl.DataFrame, criterion: Criterion, judges: Mapping[str, str]) -> pl.DataFrame:
-    """What a criterion's judges are asked about rows, as the judgements table spells it."""
+    """The keys of a criterion's judgements of rows in the table of judgements: criterion, judge, subject."""
     views = [as_rollout(row) for row in rows.iter_rows(named=True)]
     found = [
         pl.DataFrame({"subject": subjects_of(views, each.payload)}).select(
@@ -227,7 +224,7 @@ def _changed(job: Job, before: Record | None, bridged: Sequence[str]) -> list[Fi
 
 
 def _past(job: Job, before: Record | None) -> pl.DataFrame:
-    """The scored anchors that this round's drift goes on from: those of the report before, or of the cycle before."""
+    """The scored anchors that this round's drift continues: those of the previous report, or of the previous cycle."""
     now = drift_processes(job.made_from)
     if before is not None:
         return within_cycle(read_scored(before.folder / ANCHORS_FILE), drift_processes(before.payload), now)
@@ -239,7 +236,7 @@ def _past(job: Job, before: Record | None) -> pl.DataFrame:
 
 
 def _measured(before: Record | None) -> pl.DataFrame:
-    """rollout_id and `kl`, as the report before measured them."""
+    """rollout_id and `kl` in the previous report."""
     if before is None:
         return KL.to_frame().select("rollout_id", "kl")
     rows = pl.read_parquet(before.path(KL_FILE), columns=["rollout_id", "kl"], glob=False)
@@ -259,5 +256,5 @@ def _metrics(newest: Mapping[str, Any], level: int, drifts: Sequence[Drift]) -> 
 
 
 def _named(name: str, interval: Mapping[str, float | None]) -> dict[str, float | None]:
-    """An interval's mean under a name, its bounds under the same name with theirs."""
+    """An interval's mean and bounds as metrics."""
     return {name: interval["mean"], f"{name}_lower95": interval["lower95"], f"{name}_upper95": interval["upper95"]}

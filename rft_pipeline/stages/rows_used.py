@@ -1,4 +1,4 @@
-"""Which rows of the tables a record uses: rollouts by id, judgements by criterion, judge and subject."""
+"""The rows of the tables that a record uses: rollouts by id, judgements by criterion, judge and subject."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ FindRecord = Callable[[str], Record | None]
 
 
 class JudgedRows(NamedTuple):
-    """What one criterion's judge was asked about."""
+    """The judgements of one criterion by one judge."""
 
-    asked: JudgementKey
+    key: JudgementKey
     subjects: pl.DataFrame | None
     """One column, subject; None when the replies are gone."""
 
@@ -40,17 +40,17 @@ def read_columns(path: Path, columns: list[str]) -> pl.DataFrame:
 
 
 def judged_replies(record: Record, replies: Path | None) -> Iterator[JudgedRows]:
-    """Every criterion of a record's settings, asked about the replies in a table."""
-    for asked in judged_criteria_in(record.payload):
-        yield JudgedRows(asked.key, None if replies is None else subjects_shown(_views(replies), asked))
+    """The judgements of the replies in a table by every criterion in a record's settings."""
+    for criterion in judged_criteria_in(record.payload):
+        yield JudgedRows(criterion.key, None if replies is None else subjects_shown(_views(replies), criterion))
 
 
-def subjects_shown(views: list[Rollout], asked: JudgedCriterion) -> pl.DataFrame:
-    """The different subjects of replies for one criterion."""
-    return pl.DataFrame({"subject": subjects_of(views, asked.payload)}, schema={"subject": pl.String}).unique()
+def subjects_shown(views: list[Rollout], criterion: JudgedCriterion) -> pl.DataFrame:
+    """The distinct subjects of replies for one criterion."""
+    return pl.DataFrame({"subject": subjects_of(views, criterion.payload)}, schema={"subject": pl.String}).unique()
 
 
 @functools.lru_cache(maxsize=2)
 def _views(replies: Path) -> list[Rollout]:
-    """The different replies of a record."""
+    """The distinct replies in a table."""
     return [as_rollout(row) for row in read_columns(replies, list(REPLY)).unique().iter_rows(named=True)]

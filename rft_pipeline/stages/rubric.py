@@ -1,4 +1,4 @@
-"""The stage `rubric`: the criteria as they are judged, weighted and gated."""
+"""The stage `rubric`: the criteria with their judges, weights and gates."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from rft_pipeline.stages.job import Job
 
 
 class Rubric(Stage):
-    """Keep the rubric, so that its versions can be compared."""
+    """Record the rubric, so that its versions can be compared."""
 
     name = "rubric"
     version = 2

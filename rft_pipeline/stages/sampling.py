@@ -32,9 +32,9 @@ def sample_rollouts(
     progress: Progress,
     system_in: SystemIn = "own_turn",
 ) -> tuple[pl.DataFrame, int]:
-    """Sample what `table` lacks; return all P·G rollouts, ordered by (prompt, sample_index), and how many were made.
+    """Sample the rollouts that `table` lacks; returns all P·G by (prompt, sample_index), and how many were made.
 
-    `engine` is called only when something is missing. Raises `EngineError`; rows sampled until then stay in the table.
+    `engine` is called only when rollouts are missing. Raises `EngineError`; rows sampled until then stay in the table.
     """
     sampling_fp = sampling_fingerprint(sampling, system, seed, system_in)
     wanted = rollout_addresses(prompts, policy, sampling_fp, group_size)

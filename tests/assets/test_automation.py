@@ -12,7 +12,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from assets.definitions import definitions
 from rft_pipeline.store import Home, RecordStore
 from tests.assets.small import instance, materialize
-from tests.promoted import promote
+from tests.promoted import write_champion
 from tests.prompts.test_cycle import ended, log, set_up
 from tests.runs import edit
 
@@ -39,10 +39,10 @@ def reworded(folder: Path) -> None:
     train.write_text(train.read_text(encoding="utf-8").replace("lamp", "sofa"), encoding="utf-8")
 
 
-def test_a_campaign_that_never_ran_is_left_to_its_user(tiny_campaign: Path) -> None:
+def test_the_first_run_is_not_started_by_the_sensor(tiny_campaign: Path) -> None:
     tick = look(None)
     assert launched(tick) == []
-    assert tick.skip_message == "rubric, prompts, labels are as they were; the first run is started by hand"
+    assert tick.skip_message == "rubric, prompts, labels did not change; the first run is started by hand"
 
 
 def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> None:
@@ -54,19 +54,19 @@ def test_an_edited_rubric_launches_the_last_round_once(finished_copy: Path) -> N
     assert launched(look(tick.cursor)) == []
 
 
-def test_an_edit_while_no_daemon_looked_is_noticed_at_the_first_look(finished_copy: Path) -> None:
+def test_an_edit_while_no_daemon_runs_is_noticed_at_the_first_tick(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     assert launched(look(None)) == [("rubric changed", SOURCES | ROUND_2 | {"tiny/promotion"})]
 
 
-def test_a_tick_that_is_repeated_asks_for_the_same_run(finished_copy: Path) -> None:
+def test_a_repeated_tick_requests_the_same_run(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     keys = [[request.run_key for request in look(None).run_requests or []] for _ in range(2)]
     assert keys[0] == keys[1]
     assert len(keys[0]) == 1
 
 
-def test_going_back_is_a_change_of_its_own(finished_copy: Path) -> None:
+def test_undoing_an_edit_is_another_change(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     there = look(None)
     assert materialize(finished_copy, sorted(SOURCES)).success
@@ -103,7 +103,7 @@ def test_off_launches_nothing_after_an_edit_of_the_rubric(finished_copy: Path) -
     assert tick.skip_message == "rubric changed; on_rubric_change is off"
 
 
-def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: Path) -> None:
+def test_a_schedule_runs_stale_stages_and_skips_otherwise(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "schedule", {"cron": "0 3 * * 1", "time_zone": "Europe/Berlin"})
     schedule = definitions(Home.find()).resolve_schedule_def("tiny_schedule")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 * * 1", "Europe/Berlin")
@@ -119,9 +119,9 @@ def test_a_schedule_runs_what_is_to_be_made_and_rests_otherwise(finished_copy: P
     assert len(request.asset_selection or []) == 15
 
 
-def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finished_copy: Path) -> None:
+def test_a_retrain_schedule_skips_without_logs_and_runs_a_cycle_with_them(finished_copy: Path) -> None:
     set_up(finished_copy)
-    champion = promote("tiny/round_2/checkpoints")
+    champion = write_champion("tiny/round_2/checkpoints")
     schedule = definitions(Home.find()).resolve_schedule_def("tiny_retrain")
     assert (schedule.cron_schedule, schedule.default_status) == ("0 3 * * 1", dg.DefaultScheduleStatus.RUNNING)
 
@@ -139,7 +139,7 @@ def test_a_retrain_schedule_rests_without_logs_and_runs_a_cycle_with_them(finish
     assert (first.run_requests or [])[0].run_key == (repeated.run_requests or [])[0].run_key
 
 
-def test_a_finished_cycle_rests_whatever_was_edited_and_an_interrupted_one_goes_on(finished_copy: Path) -> None:
+def test_a_finished_cycle_is_not_run_again_and_an_interrupted_one_is_resumed(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
     schedule = definitions(Home.find()).resolve_schedule_def("tiny_retrain")
@@ -152,14 +152,14 @@ def test_a_finished_cycle_rests_whatever_was_edited_and_an_interrupted_one_goes_
     reasons = [request.tags["rft/reason"] for asked in (tick(), tick()) for request in asked.run_requests or []]
     assert reasons == [
         "retraining, cycle 1: 8 new and 0 old prompts of 12 logged rows",
-        f"retraining, cycle 1: was interrupted and goes on; {nothing}",
+        f"retraining, cycle 1: interrupted, is resumed; {nothing}",
     ]
     ended()
     edit(finished_copy / "campaign.yaml", "training.epochs", 2)
     assert tick().skip_message == nothing
 
 
-def test_a_run_tells_its_campaign_and_what_it_promoted_whoever_launched_it(finished_home: Path) -> None:
+def test_a_run_is_tagged_with_its_campaign_and_the_promoted_round(finished_home: Path) -> None:
     assert definitions(Home.find()).resolve_job_def("tiny").run_tags["rft/campaign"] == "tiny"
     promotion = RecordStore(Home.find().store).current("tiny/promotion")
     assert promotion is not None
@@ -178,7 +178,7 @@ def test_a_run_tells_its_campaign_and_what_it_promoted_whoever_launched_it(finis
         ({"cron": "0 3 * * *", "time_zone": "Mars"}, "schedule.time_zone: 'Mars' is not a time zone"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused(tiny_campaign: Path, schedule: dict[str, str], message: str) -> None:
+def test_an_invalid_schedule_is_refused(tiny_campaign: Path, schedule: dict[str, str], message: str) -> None:
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.errors import ConfigError
 

@@ -11,7 +11,7 @@ from tests.runs import edit
 pytestmark = pytest.mark.waits
 
 
-def test_an_edit_is_run_once_also_after_the_daemon_was_stopped(finished_copy: Path) -> None:
+def test_an_edit_is_run_once_even_after_the_daemon_was_stopped(finished_copy: Path) -> None:
     start_sensor()
     with daemon():
         wait_for(lambda: ticks() >= 1)
@@ -30,7 +30,7 @@ def test_an_edit_is_run_once_also_after_the_daemon_was_stopped(finished_copy: Pa
     assert len(runs(rft__reason="rubric changed")) == 1
 
 
-def test_a_schedule_runs_what_is_to_be_made(finished_copy: Path) -> None:
+def test_a_schedule_runs_what_is_stale(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "schedule", {"cron": "* * * * *"})
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
     with daemon():

@@ -17,7 +17,7 @@ from tests.runs import edit
 pytestmark = pytest.mark.waits
 
 
-def test_a_good_cycle_is_promoted_one_that_gains_too_little_is_not_and_between_them_is_rest(
+def test_a_good_cycle_is_promoted_and_one_that_gains_too_little_is_not(
     tiny_campaign: Path,
 ) -> None:
     """Each cycle learns the replies that its logs give as references: the first an apology, the second a refusal."""
@@ -54,8 +54,8 @@ def test_a_good_cycle_is_promoted_one_that_gains_too_little_is_not_and_between_t
     assert cycle is not None
     outcome = json.loads((cycle.folder / "outcome.json").read_text(encoding="utf-8"))
     assert (outcome["promoted"], outcome["promotion"]) == ("none", decided.address)
-    assert outcome["said"].startswith("no round is promoted over the champion. Round 1: reward ")
-    assert "the lower bound must be above +0.5000" in outcome["said"]
+    assert outcome["decision"].startswith("no round is promoted over the champion. Round 1: reward ")
+    assert "the lower bound must be above +0.5000" in outcome["decision"]
     in_mlflow = [" ".join(run.info.run_name.split(" ")[:3]) for run in mlflow_runs(home)]
     assert in_mlflow == ["tiny cycle 1", "cycle 1 round", "tiny cycle 2", "cycle 2 round"]
 

@@ -52,7 +52,7 @@ def test_definitions_load_within_seconds_and_without_the_heavy_libraries(tiny_ca
     assert seconds < 3
 
 
-def test_every_node_is_an_asset_that_depends_on_what_the_node_depends_on(tiny_campaign: Path) -> None:
+def test_every_node_is_an_asset_with_the_same_dependencies(tiny_campaign: Path) -> None:
     found = specs(tiny_campaign)
     expected = {node.key: node for node in nodes(load_campaign(tiny_campaign))}
     assert set(found) == set(expected)
@@ -81,7 +81,7 @@ def test_stages_that_load_a_model_share_a_pool(tiny_campaign: Path) -> None:
         assert asset.op.pool == ("accelerator" if loads else None)
 
 
-def test_stages_carry_their_checks_and_some_stop_what_follows(tiny_campaign: Path) -> None:
+def test_stages_have_their_checks_and_some_checks_stop_downstream_stages(tiny_campaign: Path) -> None:
     for asset in campaign_assets(load_campaign(tiny_campaign)):
         checks = {spec.name: spec for spec in asset.check_specs}
         assert set(checks) == CHECKS.get(asset.key.path[-1], set())
@@ -96,11 +96,11 @@ def test_a_campaign_has_one_job_over_all_its_assets(tiny_campaign: Path) -> None
         assert dg.validate_run_config(job, config)
 
 
-def test_definitions_are_sound_for_dagster(tiny_campaign: Path) -> None:
+def test_dagster_accepts_the_definitions(tiny_campaign: Path) -> None:
     dg.Definitions.validate_loadable(definitions(Home.find()))
 
 
-def test_two_campaigns_have_assets_and_jobs_of_their_own(tiny_campaign: Path) -> None:
+def test_two_campaigns_have_separate_assets_and_jobs(tiny_campaign: Path) -> None:
     other = tiny_campaign.with_name("other")
     shutil.copytree(tiny_campaign, other)
     edit(other / "campaign.yaml", "name", "other")
@@ -155,7 +155,7 @@ BROKEN = [no_number, no_rubric, bad_cron, bad_module, no_text, no_date, another_
 
 @pytest.mark.parametrize("broken", BROKEN)
 @pytest.mark.parametrize("name", ["other", "my other-campaign"])
-def test_a_campaign_that_cannot_be_read_is_one_asset_that_says_why(
+def test_a_campaign_that_cannot_be_read_is_one_asset_with_the_error(
     tiny_campaign: Path, broken: Callable[[Path], None], name: str
 ) -> None:
     other = tiny_campaign.with_name(name)

@@ -42,7 +42,7 @@ def test_data_versions_are_the_content_hashes_of_the_records(finished_home: Path
             assert tags["dagster/data_version"] == made.content_hash
 
 
-def test_metadata_holds_the_numbers_the_links_and_tables_to_look_at(finished_home: Path) -> None:
+def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) -> None:
     counts = {"prompts": 18, "rollouts": 16, "judge_scores": 64, "reward_batches": 16}
     tables = {
         "prompts": {"sample"},
@@ -96,7 +96,7 @@ def test_the_promotion_shows_its_page_and_its_plot(finished_home: Path) -> None:
     assert "data:image/png;base64," in str(metadata["differences"].value)
 
 
-def test_checks_are_evaluated_and_pass_but_for_the_one_that_only_warns(finished_home: Path) -> None:
+def test_checks_pass_except_for_one_that_only_warns(finished_home: Path) -> None:
     with instance() as running:
         events = running.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
     found = {}
@@ -112,7 +112,7 @@ def test_checks_are_evaluated_and_pass_but_for_the_one_that_only_warns(finished_
             assert evaluation.severity == dg.AssetCheckSeverity.WARN
 
 
-def test_a_second_materialization_says_cached_and_keeps_the_data_versions(finished_copy: Path) -> None:
+def test_a_second_materialization_is_cached_and_keeps_the_data_versions(finished_copy: Path) -> None:
     with instance() as running:
         before = {name: materialization(running, name).tags for name in names(finished_copy)}
     result = materialize(finished_copy)
@@ -124,7 +124,7 @@ def test_a_second_materialization_says_cached_and_keeps_the_data_versions(finish
             assert (again.tags or {})["dagster/data_version"] == (before[name] or {})["dagster/data_version"]
 
 
-def test_groups_without_variance_stop_training_with_a_reason_and_keep_what_stands(finished_copy: Path) -> None:
+def test_groups_without_variance_stop_training_with_a_reason(finished_copy: Path) -> None:
     constant = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
     edit(finished_copy / "rubric.yaml", "criteria", [constant])
     result = materialize(finished_copy)
@@ -134,8 +134,8 @@ def test_groups_without_variance_stop_training_with_a_reason_and_keep_what_stand
     assert "blocking asset check failed" in str(failure.step_failure_data.error)
     (evaluation,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "groups_with_variance"]
     assert evaluation.description == (
-        "0 of 4 groups hold better and worse replies, a share of 0.00; reward.min_group_share asks for 0.5. "
-        "Sample more, or let the rubric tell replies apart"
+        "0 of 4 groups have variance to learn from, a share of 0.00; reward.min_group_share requires 0.5. "
+        "Sample more replies, or make the rubric separate them"
     )
     started = [str(event.step_key) for event in result.all_events if event.event_type_value == "STEP_START"]
     assert [key.removeprefix("tiny__") for key in started if "round" in key] == [
@@ -160,12 +160,12 @@ def test_an_eval_prompt_that_was_trained_on_stops_everything(tiny_campaign: Path
     assert not evaluation.passed
     assert evaluation.metadata["overlaps"].value == 1
     assert "eval-99" in str(evaluation.metadata["pairs"].value)
-    assert evaluation.description == ("1 eval prompts are train prompts, or nearly (eval-99); reword or remove them")
+    assert evaluation.description == ("1 eval prompts equal a train prompt, or nearly (eval-99); reword or remove them")
     assert record("prompts") is not None
     assert record("round_1/rollouts") is None
 
 
-def test_a_step_that_is_not_a_number_stops_what_follows_and_is_named(finished_copy: Path) -> None:
+def test_a_step_that_is_not_finite_stops_downstream_stages_and_is_named(finished_copy: Path) -> None:
     made = record("round_1/checkpoints")
     assert made is not None
     path = made.path("steps.jsonl")
@@ -176,5 +176,5 @@ def test_a_step_that_is_not_a_number_stops_what_follows_and_is_named(finished_co
     evaluation = result.get_asset_check_evaluations()[0]
     assert evaluation.check_name == "finite"
     assert not evaluation.passed
-    assert evaluation.description == "loss or gradient is not a number in step 2; lower training.learning_rate"
+    assert evaluation.description == "loss or gradient norm is not finite in step 2; lower training.learning_rate"
     assert len(result.get_asset_materialization_events()) == 1

@@ -10,7 +10,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from assets.definitions import definitions
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.pipeline.champion import crown
+from rft_pipeline.pipeline.champion import promote
 from rft_pipeline.store import Home
 from tests.assets.small import instance, materialize
 from tests.promotion.small import started_from_champion
@@ -44,7 +44,7 @@ def test_a_finished_campaign_is_in_sync(finished_home: Path) -> None:
         ("campaign.yaml", "training.epochs", 2, {f"round_1/{s}" for s in ROUND_1[3:]}),
     ],
 )
-def test_an_edit_leaves_unsynced_what_follows_from_it_and_nothing_else(
+def test_an_edit_leaves_only_downstream_assets_unsynced(
     finished_copy: Path, file: str, where: str, value: object, stale: set[str]
 ) -> None:
     edit(finished_copy / file, where, value)
@@ -62,12 +62,12 @@ def test_materializing_what_is_unsynced_brings_everything_in_sync(finished_copy:
     assert unsynced() == set()
 
 
-def test_another_champion_makes_stale_what_starts_from_it_and_launches_nothing(finished_copy: Path) -> None:
+def test_a_new_champion_makes_campaigns_that_start_from_it_stale_and_launches_nothing(finished_copy: Path) -> None:
     second = started_from_champion(finished_copy)
     assert materialize(second, [f"second/{name}" for name in ("prompts", "rubric", "policy", "labels")]).success
     assert "second/policy" not in unsynced()
     before = looked("second_changes", None)
-    crown(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
+    promote(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
     assert "second/policy" in unsynced()
     assert not {"policy", "round_1/rollouts"} & unsynced()  # of the campaign that promoted
     assert looked("second_changes", before.cursor).run_requests in (None, [])

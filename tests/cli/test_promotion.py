@@ -16,7 +16,7 @@ from rft_pipeline.stages import round_alarms as watching
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore, champions
 from tests.cli.small import Rft, assert_one_message
-from tests.promoted import promote
+from tests.promoted import write_champion
 from tests.runs import edit, run
 
 
@@ -100,7 +100,7 @@ def test_a_champion_that_a_new_decision_would_not_make_stays_and_the_report_says
     run(finished_copy, ["promotion"])
     said = rft("report", "tiny")
     assert "no round is promoted over base" in said.out
-    assert "round 1 stays the champion until a person moves it" in said.out
+    assert "round 1 stays the champion until a person changes it" in said.out
     assert in_force() == 1
 
 
@@ -109,7 +109,7 @@ def test_after_a_rollback_the_report_and_mlflow_do_not_say_that_the_round_is_pro
 ) -> None:
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
     run(finished_copy)  # another report than that of the champion
-    promote("tiny/round_2/checkpoints")
+    write_champion("tiny/round_2/checkpoints")
     assert rft("rollback", "tiny", "--why", "no, it is not").code == 0
     home = Home.find()
     promotion = RecordStore(home.store).current("tiny/promotion")
@@ -120,11 +120,11 @@ def test_after_a_rollback_the_report_and_mlflow_do_not_say_that_the_round_is_pro
     (promotion.folder / "promotion.json").write_text(json.dumps(changed), encoding="utf-8")
     assert two["policy"] != promotion.payload["inputs"]["champion"]
     said = rft("report", "tiny")
-    assert "round 2 is not the champion, since a person went back from it (no, it is not)" in said.out
+    assert "round 2 is not the champion: a person rolled back from it (no, it is not)" in said.out
     again = run(finished_copy, ["promotion"])["promotion"]
     tags = MlflowClient(tracking_uri=home.mlflow_uri).get_run(again.mlflow_run_id).data.tags
     assert tags["rft.promoted"] == "none"
-    assert "a person went back from it" in tags["rft.decision"]
+    assert "a person rolled back from it" in tags["rft.decision"]
     check = a_round_is_promoted(again, load_campaign(finished_copy))
     assert (check.passed, check.metadata["round"].value) == (False, 0)
     assert in_force() == 1
@@ -155,7 +155,7 @@ def test_an_export_loads_in_transformers_as_it_is(finished_home: Path, tmp_path:
         "tiny/round_1/checkpoints/",
     ):
         assert part in card
-    assert_one_message(rft("export", "tiny", str(target)), "holds something already")
+    assert_one_message(rft("export", "tiny", str(target)), "is not an empty folder")
 
 
 def test_an_export_that_is_killed_leaves_nothing_in_its_place_and_the_next_one_is_whole(
@@ -191,7 +191,7 @@ def test_of_two_exports_to_one_folder_at_once_one_is_whole_and_the_other_is_refu
     said = [process.communicate()[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, 1]
     refused = said[[process.returncode for process in both].index(1)]
-    assert "holds something already; name a new or empty folder" in " ".join(refused.split())
+    assert "is not an empty folder; name a new or an empty one" in " ".join(refused.split())
     assert "Traceback" not in refused
     assert (target / "model.safetensors").is_file()
 

@@ -13,12 +13,12 @@ from rft_pipeline.campaign.cycles import newest
 from rft_pipeline.store import Home
 from tests.assets.small import instance
 from tests.cli.small import Rft, assert_one_message
-from tests.promoted import promote
+from tests.promoted import write_champion
 from tests.prompts.test_cycle import log, set_up
 
 
 def test_without_settings_it_says_what_is_missing(finished_home: Path, rft: Rft) -> None:
-    assert_one_message(rft("retrain", "tiny"), "campaign.yaml: schedule.retrain: is not there; retraining needs")
+    assert_one_message(rft("retrain", "tiny"), "campaign.yaml: schedule.retrain: is missing; retraining needs")
 
 
 def test_the_plan_tells_what_would_be_drawn_and_writes_nothing(finished_copy: Path, rft: Rft) -> None:
@@ -28,7 +28,7 @@ def test_the_plan_tells_what_would_be_drawn_and_writes_nothing(finished_copy: Pa
     assert said.code == 0
     assert "8 new, 0 old" in said.out
     plain = json.loads(rft("retrain", "tiny", "--plan", "--json").out)
-    assert (plain["number"], plain["prompts"], plain["logged"], plain["waits"]) == (1, 8, 12, None)
+    assert (plain["number"], plain["prompts"], plain["logged"], plain["refusal"]) == (1, 8, 12, None)
     assert newest(Home.find(), "tiny") is None
 
 
@@ -45,7 +45,7 @@ def test_a_cycle_is_launched_from_the_champion_on_the_drawn_prompts(
 ) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    champion = promote("tiny/round_1/checkpoints")
+    champion = write_champion("tiny/round_1/checkpoints")
     launched: list[tuple[str, str, Any]] = []
 
     def launch(home: Home, campaign: Campaign, rounds: int, tags: Any) -> None:
@@ -60,7 +60,7 @@ def test_a_cycle_is_launched_from_the_champion_on_the_drawn_prompts(
 
     again = rft("retrain", "tiny")
     assert "since cycle 1" in again.out
-    assert len(launched) == 2, "a cycle that was begun and never run is gone on with"
+    assert len(launched) == 2, "a cycle that was begun and never run is resumed"
 
 
 def test_a_run_that_goes_on_keeps_its_prompts(finished_copy: Path, rft: Rft) -> None:

@@ -216,7 +216,7 @@ def test_a_plan_counts_the_anchors_that_are_to_be_judged_and_tells_of_phrases(wa
         ("polite", "relevant"), len(ANCHORS)
     )
     # 2 criteria, 3 phrases and as many controls, 8 bad anchors
-    assert step.reasons[-1] == "up to 96 judgements more, of phrases that pay"
+    assert step.reasons[-1] == "up to 96 more judgements, of phrases that raise the reward"
     run(watched)
     edit(watched / "campaign.yaml", "alarms.max_repetition", 2.5)
     step = report()

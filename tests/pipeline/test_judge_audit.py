@@ -18,7 +18,7 @@ from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.lineage import RolloutTrace, trace
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.champion import crown
+from rft_pipeline.pipeline.champion import promote
 from rft_pipeline.report.card import render_card
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.judge_engines import JudgeEngines
@@ -142,7 +142,7 @@ def test_the_plan_counts_what_the_audit_asks(audited: Path) -> None:
 def test_the_sensor_notices_a_changed_label_once(audited: Path) -> None:
     run(audited)
     before = look(None)
-    assert before.skip_message == "rubric, prompts, labels, anchors are as they were"
+    assert before.skip_message == "rubric, prompts, labels, anchors did not change"
     relabelled(audited)
     tick = look(before.cursor)
     assert [reason for reason, _ in launched(tick)] == ["anchors changed"]
@@ -154,7 +154,7 @@ def test_nothing_trains_when_no_judge_has_earned_it(audited: Path) -> None:
     (audited / "rubric.yaml").write_text(yaml.safe_dump({"criteria": only}), encoding="utf-8")
     text = (audited / "anchors.jsonl").read_text(encoding="utf-8")
     (audited / "anchors.jsonl").write_text(re.sub(r'"kind": [01], ', "", text), encoding="utf-8")
-    with pytest.raises(GateError, match="no criterion has earned the right to train"):
+    with pytest.raises(GateError, match="the audit lets no criterion train"):
         run(audited)
 
 
@@ -179,7 +179,7 @@ def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited:
     labelled_by_people(audited, tmp_path, "Anna")
     records = run(audited)
     campaign, home = load_campaign(audited), Home.find()
-    new = crown(campaign, home, 1, force=True, why="kinder on the phone")
+    new = promote(campaign, home, 1, force=True, why="kinder on the phone")
     report = records["round_1/eval_reports"]
     card = render_card(card_facts(campaign, home, records["round_1/checkpoints"], report, new.why, forced=new.forced))
     people = json.loads(report.path("report.json").read_text(encoding="utf-8"))["people"]["kind"]

@@ -83,7 +83,7 @@ def test_a_limit_stops_the_stage_and_the_next_run_goes_on(campaign: Path, server
 def test_judgements_that_failed_are_asked_for_again(campaign: Path, server: Serving) -> None:
     run(campaign, SAMPLED[:4])
     server.plan(refuses=("model",))
-    with pytest.raises(EngineError, match=r"16 of 32 judgements could not be asked for \(HTTP 400: Unsupported"):
+    with pytest.raises(EngineError, match=r"16 of 32 judgements failed \(HTTP 400: Unsupported"):
         run(campaign, ["round_1/judge_scores"])
     server.plan()
     record = run(campaign, ["round_1/judge_scores"])["round_1/judge_scores"]

@@ -46,7 +46,9 @@ def test_numbers_nobody_can_know_are_left_out_of_a_record(finished_copy: Path) -
 def test_a_rubric_that_cannot_tell_replies_apart_stops_before_training(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria", [CONSTANT])
     run(finished_copy, ["rubric", "round_1/judge_scores", "round_1/reward_batches"])
-    with pytest.raises(GateError, match=r"0 of 4 groups can teach anything, .* reward.min_group_share asks for 0.5"):
+    with pytest.raises(
+        GateError, match=r"0 of 4 groups have variance to learn from, .* reward.min_group_share requires 0.5"
+    ):
         run(finished_copy, ["round_1/checkpoints"])
 
 

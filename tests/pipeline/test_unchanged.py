@@ -56,7 +56,7 @@ def edited_while_made(monkeypatch: pytest.MonkeyPatch, stage: str, change: Calla
     monkeypatch.setattr(STAGES[stage], "run", then_edited)
 
 
-def test_prompts_that_change_while_they_are_read_are_refused_and_read_anew_by_the_next_run(
+def test_prompts_that_change_while_they_are_read_are_refused_and_read_again_by_the_next_run(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edited_while_made(monkeypatch, "prompts", lambda: add_prompt(tiny_campaign))

@@ -9,7 +9,7 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.check import check_campaign
 from rft_pipeline.errors import ConfigError, ModelError
-from rft_pipeline.pipeline.champion import crown
+from rft_pipeline.pipeline.champion import promote
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import code_versions
 from rft_pipeline.stages.promotion import decision_of
@@ -29,7 +29,7 @@ def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale
     assert first["policy"].upstream == {"champion": start.address}
     assert to_run(second) == []
     versions = code_versions(load_campaign(second), champion().content_hash)
-    crown(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
+    promote(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")
     assert "second/policy" in to_run(second)
     assert record("second/policy").address == first["policy"].address
     now = code_versions(load_campaign(second), champion().content_hash)
@@ -37,7 +37,7 @@ def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale
     assert now["prompts"] == versions["prompts"]
 
 
-def test_without_a_champion_a_campaign_that_starts_from_one_says_so(finished_copy: Path) -> None:
+def test_a_campaign_that_starts_from_a_missing_champion_is_refused(finished_copy: Path) -> None:
     second = started_from_champion(finished_copy)
     champions.path_of(Home.find().root, "tiny").unlink()
     with pytest.raises(ModelError, match="campaign tiny has no champion yet; `rft run tiny`"):

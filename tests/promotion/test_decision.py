@@ -97,7 +97,7 @@ def test_peoples_bounds_are_at_the_level_of_the_decision_too() -> None:
     assert bound.found == pytest.approx(1 - 2 * (1 - (0.05 / 6) ** 0.1))
 
 
-def test_a_reward_within_the_margin_is_refused_and_told_by_how_much() -> None:
+def test_a_reward_within_the_margin_is_refused_with_its_shortfall() -> None:
     found = decided(replies(1, 0.43), margin=0.05)
     assert found.promoted is None
     assert found.said == (

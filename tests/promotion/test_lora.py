@@ -11,7 +11,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.models.merging import base_of, is_adapter
 from rft_pipeline.pipeline.card import card_facts
-from rft_pipeline.pipeline.champion import crown
+from rft_pipeline.pipeline.champion import promote
 from rft_pipeline.report.card import Facts
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, run
@@ -26,7 +26,7 @@ def adapter(tiny_campaign: Path) -> Record:
     for where, value in settings.items():
         edit(tiny_campaign / "campaign.yaml", where, value)
     checkpoint = run(tiny_campaign)["round_1/checkpoints"]
-    crown(load_campaign(tiny_campaign), Home.find(), 1, force=True, why="to start from")
+    promote(load_campaign(tiny_campaign), Home.find(), 1, force=True, why="to start from")
     assert is_adapter(checkpoint.path("checkpoint"))
     return checkpoint
 

@@ -84,7 +84,7 @@ def test_a_draw_asks_about_the_same_prompts_of_every_policy(campaign: Path) -> N
     assert drawn(campaign, 10) == export
 
 
-def test_the_next_draw_goes_on_where_labels_end(campaign: Path, tmp_path: Path) -> None:
+def test_the_next_draw_continues_where_labels_end(campaign: Path, tmp_path: Path) -> None:
     first = drawn(campaign, 9)
     labelled(first, tmp_path, (1, 0.9), 0)
     assert prompts_labelled(load_campaign(campaign), Home.find()) == 3
@@ -96,7 +96,7 @@ def test_the_next_draw_goes_on_where_labels_end(campaign: Path, tmp_path: Path) 
         drawn(campaign, 9)
 
 
-def test_without_labels_the_judges_promote_what_people_find_no_better(campaign: Path, tmp_path: Path) -> None:
+def test_without_labels_the_judges_promote_a_round_that_people_find_no_better(campaign: Path, tmp_path: Path) -> None:
     before = decision_of(record("promotion"))
     assert before["promoted"] == 1
     labelled(drawn(campaign, 18), tmp_path, (1, 0.9), 0)
@@ -119,7 +119,7 @@ def test_people_who_find_a_round_better_promote_it(campaign: Path, tmp_path: Pat
     assert [each.round for each in champions.history(Home.find().root, "tiny")] == [1, 2]
 
 
-def test_what_people_say_of_held_out_replies_is_for_the_promotion_alone(campaign: Path, tmp_path: Path) -> None:
+def test_labels_of_held_out_replies_are_read_only_by_the_promotion(campaign: Path, tmp_path: Path) -> None:
     run(campaign, ["promotion"])
     assert to_run(campaign) == []
     before = look(None)
@@ -144,7 +144,7 @@ def test_replies_of_a_champion_from_elsewhere_are_drawn_in_place_of_those_of_bas
     assert asked.join(theirs, on="rollout_id", how="semi").height == 6
 
 
-def test_a_campaign_that_decided_nothing_has_nothing_to_label(tiny_campaign: Path) -> None:
+def test_a_campaign_without_a_decision_has_nothing_to_label(tiny_campaign: Path) -> None:
     with pytest.raises(StoreError, match="tiny/promotion: there is no promotion on held-out replies yet"):
         drawn(tiny_campaign, 9)
 
@@ -156,7 +156,7 @@ def test_the_file_for_people_hides_whose_reply_it_is(campaign: Path, tmp_path: P
     assert not {"round", "policy", "score", "reward"} & {heading.split(" ")[0] for heading in headings}
 
 
-def test_labels_of_what_is_no_longer_asked_decide_no_promotion_and_are_asked_for_again(
+def test_labels_of_an_edited_criterion_decide_no_promotion_and_are_asked_for_again(
     campaign: Path, tmp_path: Path
 ) -> None:
     before = decision_of(record("promotion"))

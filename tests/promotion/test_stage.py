@@ -11,13 +11,13 @@ from mlflow.exceptions import MlflowException
 from rft_pipeline import models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import GateError, ModelError, StoreError, TrackingError
-from rft_pipeline.pipeline.champion import crown, roll_back
+from rft_pipeline.pipeline.champion import promote, roll_back
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.promotion import looks
 from rft_pipeline.report.page import signed
 from rft_pipeline.stages.graph import node, payload
 from rft_pipeline.store import Home, champions
-from tests.promoted import promote
+from tests.promoted import write_champion
 from tests.promotion.small import champion, record, to_run
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
@@ -36,7 +36,7 @@ def test_the_round_with_the_best_bound_is_the_champion_and_the_last_is_not(finis
     assert record("tiny/promotion").metrics["promoted_round"] == 1
 
 
-def test_alarms_without_a_held_out_judge_keep_no_better_round_from_promotion(finished_copy: Path) -> None:
+def test_alarms_without_a_held_out_judge_do_not_stop_the_promotion_of_a_better_round(finished_copy: Path) -> None:
     (Home.find().root / "champions" / "tiny.json").unlink()
     edit(finished_copy / "campaign.yaml", "alarms", {})
     promotion = run(finished_copy)["promotion"]
@@ -48,7 +48,7 @@ def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
     assert to_run(finished_home) == []
 
 
-def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finished_home: Path) -> None:
+def test_the_registry_has_a_version_with_its_card_and_the_stored_weights(finished_home: Path) -> None:
     version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
     assert version.source == (record("tiny/round_1/checkpoints").folder / "checkpoint").as_uri()
     assert version.description.startswith("# tiny, round 1\n")
@@ -56,7 +56,7 @@ def test_the_registry_has_a_version_with_its_card_and_weights_as_they_are(finish
     assert aliases() == {"champion": "1"}
 
 
-def test_the_page_lies_in_the_record_and_beside_the_report(finished_home: Path) -> None:
+def test_the_page_is_in_the_record_and_in_the_folder_of_reports(finished_home: Path) -> None:
     made = record("tiny/promotion")
     page = made.path("promotion.html").read_text(encoding="utf-8")
     assert (Home.find().reports / "tiny.promotion.html").read_text(encoding="utf-8") == page
@@ -65,7 +65,7 @@ def test_the_page_lies_in_the_record_and_beside_the_report(finished_home: Path) 
         assert signed(made.metrics[bound]) in page
 
 
-def test_other_nodes_do_not_know_of_promotion(finished_home: Path) -> None:
+def test_no_other_node_depends_on_the_promotion(finished_home: Path) -> None:
     campaign, home = load_campaign(finished_home), Home.find()
     sources = source_hashes(campaign, home, fetch=False)
     before = {name: content for name, content in sources.items() if not name.startswith("champion")}
@@ -77,7 +77,7 @@ def test_other_nodes_do_not_know_of_promotion(finished_home: Path) -> None:
         assert "promotion" not in str(payload(campaign, here, upstream, before))
 
 
-def test_a_wider_margin_asks_again_and_moves_nothing_back(finished_copy: Path) -> None:
+def test_a_wider_margin_decides_again_and_keeps_the_champion(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
     assert to_run(finished_copy) == ["tiny/promotion"]
     again = run(finished_copy, ["promotion"])["promotion"]
@@ -85,9 +85,9 @@ def test_a_wider_margin_asks_again_and_moves_nothing_back(finished_copy: Path) -
     assert champion().round == 1
 
 
-def test_what_a_person_forced_or_went_back_from_stays_so_when_the_campaign_runs_again(finished_copy: Path) -> None:
+def test_a_forced_promotion_and_a_rollback_stay_when_the_campaign_runs_again(finished_copy: Path) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
-    crown(campaign, home, 2, force=True, why="reads better")
+    promote(campaign, home, 2, force=True, why="reads better")
     assert (champion().round, champion().forced) == (2, True)
     assert aliases() == {"champion": "2", "previous": "1"}
     assert made(run(finished_copy)) == []
@@ -98,20 +98,20 @@ def test_what_a_person_forced_or_went_back_from_stays_so_when_the_campaign_runs_
     assert champion().round == 1
 
 
-def test_whom_a_person_forced_stays_when_the_decision_is_made_again(finished_copy: Path) -> None:
+def test_a_forced_champion_stays_when_the_decision_is_made_again(finished_copy: Path) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
-    crown(campaign, home, 2, force=True, why="reads better")
+    promote(campaign, home, 2, force=True, why="reads better")
     edit(finished_copy / "campaign.yaml", "promotion.margin", 0.001)
     again = run(finished_copy, ["promotion"])["promotion"]
     assert (again.cached, again.metrics["promoted_round"]) == (False, 1)
     assert [each.round for each in champions.history(home.root, "tiny")] == [1, 2]
     with pytest.raises(GateError, match=r"round 1 is not promoted over round 2 .* a person promoted it by force"):
-        crown(campaign, home, 1, force=False, why="")
+        promote(campaign, home, 1, force=False, why="")
     roll_back(campaign, home, "no, it does not")
     assert champion().round == 1
 
 
-def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(finished_copy: Path) -> None:
+def test_the_first_champion_can_be_rolled_back_to_base_and_promoted_again(finished_copy: Path) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
     first = champion()
     left, now = roll_back(campaign, home, "base was kinder")
@@ -128,7 +128,7 @@ def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(fin
     assert counts(collected(yes=False)).keys() == {"unneeded records"}  # the earlier promotion
     with pytest.raises(ModelError, match="no champion, because its last one was rolled back; `rft promote tiny`"):
         models.identify("champion:tiny", home.models, finished_copy)
-    crown(campaign, home, None, force=False, why="")
+    promote(campaign, home, None, force=False, why="")
     assert champion().record == first.record
     assert aliases() == {"champion": "1"}
 
@@ -136,20 +136,20 @@ def test_from_the_first_champion_there_is_a_way_back_to_base_and_again_to_it(fin
 def test_a_rollback_to_weights_that_are_gone_is_refused(finished_copy: Path) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
     first = champion()
-    crown(campaign, home, 2, force=True, why="reads better")
+    promote(campaign, home, 2, force=True, why="reads better")
     shutil.rmtree(home.store / first.record)
-    with pytest.raises(StoreError, match=rf"the champion before, round 1, is gone: {first.record}"):
+    with pytest.raises(StoreError, match=rf"the previous champion, round 1, is gone: record {first.record}"):
         roll_back(campaign, home, "no, it does not")
     assert champion().round == 2
     gone = [each for each in verified().findings if each.file == "tiny.json"]
     assert [(each.level, each.what) for each in gone] == [("warning", f"names {first.record}, which does not exist")]
 
 
-def test_rounds_of_an_earlier_report_are_compared_with_the_champion_in_force(finished_copy: Path) -> None:
+def test_rounds_of_an_earlier_report_are_compared_with_the_current_champion(finished_copy: Path) -> None:
     home, first = Home.find(), record("tiny/promotion")
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)  # another report, on which round 2 is promoted
     run(finished_copy)
-    second = promote("tiny/round_2/checkpoints")
+    second = write_champion("tiny/round_2/checkpoints")
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 100)
     edit(finished_copy / "campaign.yaml", "promotion.margin", 0.5)
     again = run(finished_copy)["promotion"]
@@ -159,7 +159,7 @@ def test_rounds_of_an_earlier_report_are_compared_with_the_champion_in_force(fin
     assert champion().record == second
 
 
-def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path) -> None:
+def test_a_run_killed_before_the_champion_changed_is_completed_by_the_next(finished_copy: Path) -> None:
     path = champions.path_of(Home.find().root, "tiny")
     path.unlink()
     assert made(run(finished_copy)) == []
@@ -167,9 +167,9 @@ def test_a_run_killed_before_the_champion_moved_is_made_good(finished_copy: Path
     assert aliases() == {"champion": "1"}
 
 
-def test_a_registry_that_lost_versions_is_filled_again_and_stops_nobody(finished_copy: Path) -> None:
+def test_a_registry_that_lost_versions_is_filled_again(finished_copy: Path) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
-    crown(campaign, home, 2, force=True, why="reads better")
+    promote(campaign, home, 2, force=True, why="reads better")
     client = MlflowClient(tracking_uri=home.mlflow_uri)
     client.delete_model_version("tiny", "1")
     assert aliases() == {"champion": "2"}
@@ -184,39 +184,39 @@ def test_a_registry_that_lost_versions_is_filled_again_and_stops_nobody(finished
     assert aliases() == {"champion": "1"}
 
 
-def test_a_lost_mlflow_database_stops_nobody(finished_copy: Path) -> None:
+def test_a_lost_mlflow_database_stops_no_promotion(finished_copy: Path) -> None:
     home = Home.find()
     for path in home.root.glob("mlflow.db*"):
         path.unlink()
-    crown(load_campaign(finished_copy), home, 2, force=True, why="reads better")
+    promote(load_campaign(finished_copy), home, 2, force=True, why="reads better")
     assert champion().round == 2
     assert sorted(aliases()) == ["champion", "previous"]
 
 
-def test_a_process_killed_before_the_registry_followed_is_made_good(finished_copy: Path) -> None:
-    promote("tiny/round_2/checkpoints")  # writes the file alone
+def test_a_process_killed_before_the_registry_changed_is_completed_by_the_next(finished_copy: Path) -> None:
+    write_champion("tiny/round_2/checkpoints")  # writes the file alone
     assert aliases() == {"champion": "1"}
     run(finished_copy, ["promotion"])
     assert aliases() == {"champion": "2", "previous": "1"}
 
 
-def test_a_registry_that_cannot_be_told_stops_no_rollback_and_says_so(
+def test_a_registry_that_cannot_be_reached_stops_no_rollback_and_is_reported(
     finished_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign, home = load_campaign(finished_copy), Home.find()
-    crown(campaign, home, 2, force=True, why="reads better")
+    promote(campaign, home, 2, force=True, why="reads better")
 
     def unreachable(*_: object, **__: object) -> None:
         raise MlflowException("the server is away")
 
     monkeypatch.setattr(MlflowClient, "search_registered_models", unreachable)
-    with pytest.raises(TrackingError, match=r"written down, but .* could not be told: the server is away"):
+    with pytest.raises(TrackingError, match=r"is saved, but .* could not be updated: the server is away"):
         roll_back(campaign, home, "no, it does not")
     assert champion().round == 1
 
 
-def test_a_version_promoted_again_tells_how(finished_copy: Path) -> None:
-    crown(load_campaign(finished_copy), Home.find(), 1, force=True, why="kinder on the phone")
+def test_a_version_promoted_again_names_the_new_reason(finished_copy: Path) -> None:
+    promote(load_campaign(finished_copy), Home.find(), 1, force=True, why="kinder on the phone")
     version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
     assert (version.version, version.tags["rft.forced"]) == (1, "true")
     assert "kinder on the phone" in version.description
@@ -240,7 +240,7 @@ def test_decisions_on_the_same_held_out_prompts_share_one_error_whatever_is_run_
     assert to_run(finished_copy) == []
 
 
-def test_a_decision_that_was_killed_before_it_was_counted_is_counted_when_it_is_found(finished_copy: Path) -> None:
+def test_a_decision_killed_before_it_was_counted_is_counted_by_the_next_run(finished_copy: Path) -> None:
     home = Home.find()
     before = looks.read(home.root, "tiny")
     looks.path_of(home.root, "tiny").unlink()

@@ -49,10 +49,7 @@ def test_a_row_that_cannot_be_used_is_named(tiny_campaign: Path) -> None:
     set_up(tiny_campaign)
     rows = [{"prompt": "Hi"}, {"text": "Hi"}, {"text": "Ho"}]
     path = write_logs(tiny_campaign / "logs" / "a.jsonl", rows[:2])
-    assert (
-        f"1 rows have no prompt that can be used (e.g. {path}: line 2: has neither"
-        in checked(tiny_campaign).warnings[1]
-    )
+    assert f"1 rows have no usable prompt (e.g. {path}: line 2: has neither" in checked(tiny_campaign).warnings[1]
     write_logs(path, rows)
     with pytest.raises(DataError, match=f"{path}: line 2: has neither messages nor prompt"):
         checked(tiny_campaign)

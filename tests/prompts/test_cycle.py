@@ -12,11 +12,11 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import finish, load_current, newest
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.pipeline.plan import plan
-from rft_pipeline.pipeline.retraining import Look, begin, look
+from rft_pipeline.pipeline.retraining import NextCycle, begin, next_cycle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.store.champions import locked, path_of, rollback, write
-from tests.promoted import promote
+from tests.promoted import write_champion
 from tests.prompts.small import write_logs
 from tests.runs import edit
 
@@ -32,7 +32,7 @@ def log(folder: Path, day: str, count: int = 12, **fields: str) -> None:
     write_logs(folder / "logs" / f"{day}.jsonl", rows)
 
 
-def begun(folder: Path) -> Look:
+def begun(folder: Path) -> NextCycle:
     return begin(load_campaign(folder), Home.find())
 
 
@@ -53,17 +53,17 @@ def to_run(folder: Path) -> list[str]:
     return [step.key for step in plan(load_current(home, folder.name), home).steps if step.action == "run"]
 
 
-def test_before_the_first_cycle_the_campaign_runs_as_it_is_written(finished_copy: Path) -> None:
+def test_before_the_first_cycle_the_campaign_runs_as_written(finished_copy: Path) -> None:
     set_up(finished_copy)
     assert to_run(finished_copy) == []
     assert load_current(Home.find(), "tiny") == load_campaign(finished_copy)
 
 
-def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Path) -> None:
+def test_a_cycle_writes_its_sources_and_runs_every_round(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
     path_of(Home.find().root, "tiny").unlink(missing_ok=True)
-    assert begun(finished_copy).waits is None
+    assert begun(finished_copy).refusal is None
     cycle = newest(Home.find(), "tiny")
     assert cycle is not None
     told = json.loads((cycle.folder / "cycle.json").read_text(encoding="utf-8"))
@@ -83,11 +83,11 @@ def test_a_cycle_writes_what_it_drew_from_and_runs_every_round(finished_copy: Pa
 def test_a_cycle_without_new_prompts_does_not_begin(finished_copy: Path) -> None:
     set_up(finished_copy)
     nothing = begun(finished_copy)
-    assert nothing.waits == f"nothing new: no file matches {finished_copy / 'logs/*.jsonl'}"
+    assert nothing.refusal == f"nothing new: no file matches {finished_copy / 'logs/*.jsonl'}"
     log(finished_copy, "monday")
     begun(finished_copy)
     again = begun(finished_copy)
-    assert again.waits == f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle 1"
+    assert again.refusal == f"nothing new in {finished_copy / 'logs/*.jsonl'} since cycle 1"
     cycle = newest(Home.find(), "tiny")
     assert cycle is not None
     assert cycle.number == 1
@@ -109,13 +109,13 @@ def test_what_was_new_to_an_interrupted_cycle_is_new_to_the_next(tiny_campaign: 
     set_up(tiny_campaign)
     log(tiny_campaign, "monday")
     begun(tiny_campaign)
-    assert begun(tiny_campaign).waits == f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"
+    assert begun(tiny_campaign).refusal == f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"
     log(tiny_campaign, "tuesday", count=1)
     second = begun(tiny_campaign)
     assert (second.number, second.drawn.new, second.drawn.old, len(second.drawn.unseen)) == (2, 8, 0, 13)
 
 
-def test_who_opts_out_after_a_cycle_is_in_no_later_one(tiny_campaign: Path) -> None:
+def test_rows_that_opt_out_after_a_cycle_are_in_no_later_one(tiny_campaign: Path) -> None:
     set_up(tiny_campaign, opt_out="no_training", old_share=0.5)
     rows = [{"id": f"monday-{i}", "prompt": f"On monday my order number {i} was bad."} for i in range(4)]
     write_logs(tiny_campaign / "logs" / "monday.jsonl", [{**row, "no_training": False} for row in rows])
@@ -129,20 +129,20 @@ def test_who_opts_out_after_a_cycle_is_in_no_later_one(tiny_campaign: Path) -> N
     assert [row["id"] for row in second.drawn.rows if row["id"].startswith("monday")] == ["monday-3"]
 
 
-def test_an_interrupted_cycle_with_prompts_of_who_opted_out_since_is_drawn_anew(tiny_campaign: Path) -> None:
+def test_an_interrupted_cycle_with_rows_that_opted_out_since_is_replaced(tiny_campaign: Path) -> None:
     set_up(tiny_campaign, opt_out="no_training")
     rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(8)]
     write_logs(tiny_campaign / "logs" / "a.jsonl", rows)
     assert begun(tiny_campaign).drawn.new == 8
     write_logs(tiny_campaign / "logs" / "a.jsonl", [{**row, "no_training": i < 4} for i, row in enumerate(rows)])
     second = begun(tiny_campaign)
-    assert (second.number, second.waits, second.withdrawn, second.drawn.new) == (2, None, 4, 4)
+    assert (second.number, second.refusal, second.withdrawn, second.drawn.new) == (2, None, 4, 4)
     assert second.summary.endswith("4 prompts of cycle 1, interrupted, opted out since")
     assert {row["id"] for row in second.drawn.rows} == {f"chat-{i}" for i in range(4, 8)}
     assert in_force_number() == 2
 
 
-def test_where_too_few_are_left_the_interrupted_cycle_is_withdrawn_all_the_same(tiny_campaign: Path) -> None:
+def test_an_interrupted_cycle_is_withdrawn_even_if_too_few_prompts_are_left(tiny_campaign: Path) -> None:
     set_up(tiny_campaign, opt_out="no_training")
     rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(3)]
     write_logs(tiny_campaign / "logs" / "a.jsonl", rows)
@@ -150,13 +150,13 @@ def test_where_too_few_are_left_the_interrupted_cycle_is_withdrawn_all_the_same(
     later = [{"id": row["id"], "prompt": "Do not use my words.", "no_training": True} for row in rows[:2]]
     write_logs(tiny_campaign / "logs" / "a.jsonl", [rows[2], *later])
     nothing = begun(tiny_campaign)
-    assert str(nothing.waits).startswith("2 prompts of cycle 1, interrupted, opted out since; only 1 prompts")
+    assert str(nothing.refusal).startswith("2 prompts of cycle 1, interrupted, opted out since; only 1 prompts")
     assert in_force_number() is None
     log(tiny_campaign, "tuesday", count=2)
     assert (begun(tiny_campaign).drawn.new, in_force_number()) == (3, 2)
 
 
-def test_a_cycle_that_was_decided_stays_whoever_opts_out(tiny_campaign: Path) -> None:
+def test_a_finished_cycle_stays_when_rows_opt_out(tiny_campaign: Path) -> None:
     set_up(tiny_campaign, opt_out="no_training")
     rows = [{"id": f"chat-{i}", "prompt": f"My order number {i} was bad.", "no_training": False} for i in range(8)]
     write_logs(tiny_campaign / "logs" / "monday.jsonl", rows)
@@ -166,20 +166,20 @@ def test_a_cycle_that_was_decided_stays_whoever_opts_out(tiny_campaign: Path) ->
     assert (begun(tiny_campaign).withdrawn, in_force_number()) == (0, 1)
 
 
-def test_two_who_begin_at_once_draw_one_cycle(tiny_campaign: Path) -> None:
+def test_two_processes_that_begin_at_once_draw_one_cycle(tiny_campaign: Path) -> None:
     set_up(tiny_campaign)
     log(tiny_campaign, "monday")
     with ThreadPoolExecutor(2) as both:
-        waits = [found.waits for found in both.map(begun, [tiny_campaign, tiny_campaign])]
-    assert sorted(waits, key=str) == [None, f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"]
+        refusals = [found.refusal for found in both.map(begun, [tiny_campaign, tiny_campaign])]
+    assert sorted(refusals, key=str) == [None, f"nothing new in {tiny_campaign / 'logs/*.jsonl'} since cycle 1"]
     assert [path.name for path in (Home.find().root / "cycles" / "tiny").glob("[!.]*")] == ["1"]
 
 
-def test_after_a_rollback_a_cycle_starts_from_the_champion_before(finished_copy: Path) -> None:
+def test_after_a_rollback_a_cycle_starts_from_the_previous_champion(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    first = promote("tiny/round_1/checkpoints")
-    promote("tiny/round_2/checkpoints")
+    first = write_champion("tiny/round_1/checkpoints")
+    write_champion("tiny/round_2/checkpoints")
     home = Home.find()
     with locked(home.root, "tiny") as known:
         write(home.root, "tiny", rollback(known, "too long"))
@@ -191,11 +191,11 @@ def test_after_a_rollback_a_cycle_starts_from_the_champion_before(finished_copy:
     assert source_hashes(running, home, fetch=False)["policy"] == checkpoint.content_hash
 
 
-def test_too_few_new_prompts_wait_for_more(finished_copy: Path) -> None:
+def test_too_few_new_prompts_begin_no_cycle(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday", count=1)
-    assert begun(finished_copy).waits == (
-        "only 1 prompts (1 of them new): one optimiser step takes 2 (training.batch_size 8, rollouts.group_size 4)"
+    assert begun(finished_copy).refusal == (
+        "only 1 prompts (1 of them new): one optimiser step needs 2 (training.batch_size 8, rollouts.group_size 4)"
     )
     log(finished_copy, "monday", count=3)
     assert begun(finished_copy).drawn.new == 3
@@ -204,7 +204,7 @@ def test_too_few_new_prompts_wait_for_more(finished_copy: Path) -> None:
 def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_stale(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    first = promote("tiny/round_2/checkpoints")
+    first = write_champion("tiny/round_2/checkpoints")
     begun(finished_copy)
     home = Home.find()
     running = load_current(home, "tiny")
@@ -214,7 +214,7 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     assert source_hashes(running, home, fetch=False)["policy"] == checkpoint.content_hash
     before = to_run(finished_copy)
     assert "tiny/policy" in before
-    assert promote("tiny/round_1/checkpoints") != first
+    assert write_champion("tiny/round_1/checkpoints") != first
     assert to_run(finished_copy) == before
     log(finished_copy, "tuesday")
     begun(finished_copy)
@@ -224,7 +224,7 @@ def test_a_cycle_starts_from_the_champion_and_a_promotion_makes_nothing_of_it_st
     assert cycle.policy.address.startswith("tiny/round_1/checkpoints/")
 
 
-def test_a_cycle_is_found_where_the_campaigns_lie_behind_a_link(
+def test_a_cycle_is_found_if_the_campaigns_are_behind_a_link(
     finished_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "far" / "away"
@@ -241,15 +241,15 @@ def test_a_cycle_is_found_where_the_campaigns_lie_behind_a_link(
     assert "tiny/prompts" in to_run(linked)
 
 
-def test_a_look_writes_nothing(finished_copy: Path) -> None:
+def test_drawing_the_next_cycle_without_beginning_it_writes_nothing(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    assert look(load_campaign(finished_copy), Home.find()).waits is None
+    assert next_cycle(load_campaign(finished_copy), Home.find()).refusal is None
     assert newest(Home.find(), "tiny") is None
 
 
-def test_settings_that_cannot_be_are_refused(tiny_campaign: Path) -> None:
-    with pytest.raises(ConfigError, match=r"schedule.retrain: is not there; retraining needs"):
+def test_invalid_settings_are_refused(tiny_campaign: Path) -> None:
+    with pytest.raises(ConfigError, match=r"schedule.retrain: is missing; retraining needs"):
         begun(tiny_campaign)
     set_up(tiny_campaign, redact=["name"])
     with pytest.raises(ConfigError, match=r"schedule.retrain.redact.0: Input should be 'email', 'card' or 'phone'"):
@@ -284,7 +284,7 @@ def test_a_glob_that_can_match_nothing_is_refused(tiny_campaign: Path, logs: str
 def test_a_champion_whose_checkpoint_is_gone_is_named(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday")
-    address = promote("tiny/round_1/checkpoints")
+    address = write_champion("tiny/round_1/checkpoints")
     shutil.rmtree(Home.find().store / address)
     with pytest.raises(StoreError, match=rf"tiny.json: names {address}, whose record is missing") as refused:
         begun(finished_copy)

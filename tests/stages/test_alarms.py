@@ -89,7 +89,7 @@ def anchors() -> pl.DataFrame:
     return audit_rows(pl.DataFrame(rows, schema_overrides={"source": pl.String}), 0, 0)
 
 
-def test_phrases_are_put_into_bad_anchors_beside_other_words_as_long() -> None:
+def test_phrases_and_control_words_of_the_same_length_are_put_into_bad_anchors() -> None:
     rows = pl.DataFrame(
         {
             "prompt_id": ["p", "p"],

@@ -81,7 +81,7 @@ def test_unscored_judgements_are_counted_and_never_become_a_number() -> None:
     assert (polite["mean"], polite["unscored"]) == (0.5, 0.5)
 
 
-def test_what_nobody_scored_is_null_and_the_report_is_plain_json() -> None:
+def test_unscored_numbers_are_null_and_the_report_is_plain_json() -> None:
     base = [reply("p1", None, 1.0), reply("p2", None, 1.0)]
     report = compare(base, base)
     criteria = report["rounds"][0]["criteria"]

@@ -44,7 +44,7 @@ def test_a_round_starts_from_the_checkpoint_of_the_one_before(tiny_campaign: Pat
     }
 
 
-def test_a_node_that_is_not_there_is_answered_with_those_that_are(tiny_campaign: Path) -> None:
+def test_an_unknown_node_is_refused_with_a_list_of_all_nodes(tiny_campaign: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"campaign tiny has no stage 'round_3/rollouts'; it has: prompts, rubric, .*"
     ):

@@ -107,7 +107,7 @@ def test_a_gate_still_teaches_where_the_scores_are_noise() -> None:
     assert made.rows["advantage"].to_list() == pytest.approx([-math.sqrt(2), math.sqrt(0.5), math.sqrt(0.5)])
 
 
-def test_what_people_said_of_a_group_has_no_noise_of_the_judge() -> None:
+def test_a_group_labelled_by_people_has_no_judge_noise() -> None:
     scores = {"kind": [[0.5, 0.5], [0.55, 0.45]]}
     by_people = [("p0-0", "kind", 0.55), ("p0-1", "kind", 0.45)]
     made = batch(scores, {"kind": SOFT}, by_people)

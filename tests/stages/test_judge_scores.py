@@ -75,7 +75,7 @@ def test_identical_completions_are_judged_once(engine: Counting, table: Table) -
     assert polite[0] == polite[2] == polite[3] != polite[1]
 
 
-def test_the_same_completion_of_another_prompt_is_judged_anew(engine: Counting, table: Table) -> None:
+def test_the_same_completion_of_another_prompt_is_judged_separately(engine: Counting, table: Table) -> None:
     judged(rollouts("Yes."), criteria(POLITE), table, engine)
     assert judged(rollouts("Yes.", prompt="Where is it?"), criteria(POLITE), table, engine)[1] == {"polite": 1}
 
@@ -142,7 +142,7 @@ def test_weight_gate_and_name_cost_no_judgement(engine: Counting, table: Table) 
     assert scores["criterion"].to_list() == ["courteous", "courteous"]
 
 
-def test_another_judge_model_judges_anew_but_rules_stay(engine: Counting, table: Table) -> None:
+def test_a_new_judge_model_judges_again_but_rules_do_not(engine: Counting, table: Table) -> None:
     judged(rollouts("Yes."), criteria(POLITE, ENOUGH), table, engine)
     _, made = judged(rollouts("Yes."), criteria(POLITE, ENOUGH), table, engine, model="judge-2")
     assert made == {"polite": 1, "enough": 0}

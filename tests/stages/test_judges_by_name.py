@@ -47,7 +47,7 @@ def criterion(name: str, **judge: Any) -> list[Criterion]:
     return criteria({"name": name, "judge": judge})
 
 
-def test_a_criterion_is_asked_of_the_judge_it_names() -> None:
+def test_a_criterion_uses_the_judge_that_it_names() -> None:
     both = criterion("kind", **KIND) + criterion("kind_too", **KIND, by="strong")
     assert both[0].fingerprint == both[1].fingerprint
 
@@ -60,7 +60,7 @@ def test_the_same_question_to_another_judge_is_another_judgement(table: Table) -
     assert made == {"kind": 1, "kind_too": 1}
 
 
-def test_a_judge_that_is_only_renamed_is_asked_nothing_again(table: Table) -> None:
+def test_renaming_a_judge_judges_nothing_again(table: Table) -> None:
     judged(rollouts("Hello."), criterion("kind", **KIND, by="strong"), table, Named(strong=Told(lambda _: "Yes")))
     asker = Told(lambda _: "No")
     renamed = {"judge": "weights-1", "judge.best": "weights-2"}
@@ -71,7 +71,7 @@ def test_a_judge_that_is_only_renamed_is_asked_nothing_again(table: Table) -> No
     assert (scores["score"].to_list(), asker.asked) == ([1.0], [])
 
 
-def test_what_could_not_be_asked_for_is_not_kept_and_is_asked_again(table: Table) -> None:
+def test_failed_judgements_are_not_stored_and_are_made_again(table: Table) -> None:
     flaky = Told(lambda text: None if "Bye" in text else "Yes")
     scores, made = judged(rollouts("Hello.", "Bye."), criterion("kind", **KIND), table, Named(judge=flaky))
     assert scores.select("score", "status", "reason").rows() == [
@@ -149,7 +149,7 @@ def test_a_panels_penalty_and_a_member_that_is_known_cost_no_call(table: Table) 
     assert (scores["score"].to_list(), made) == ([0.5], {"kind.1": 0, "kind.2": 0})
 
 
-def test_a_panel_without_one_of_its_members_has_no_score_and_asks_again(table: Table) -> None:
+def test_a_panel_that_misses_a_member_has_no_score_and_is_judged_again(table: Table) -> None:
     engines = Named(judge=Told(lambda _: "Yes"), strong=Told(lambda _: None))
     scores, _ = judged(rollouts("Hello."), criterion("kind", **PANEL), table, engines)
     assert scores.select("score", "status", "reason").rows() == [(None, "failed", "no score from member 2")]

@@ -105,7 +105,7 @@ def test_a_setting_of_the_campaign_changes_the_stages_it_is_for(
     assert changed(tiny_campaign, "campaign.yaml", where, value) == remade
 
 
-def test_the_rank_of_an_adapter_counts_when_there_is_one(tiny_campaign: Path) -> None:
+def test_the_rank_counts_only_for_an_adapter(tiny_campaign: Path) -> None:
     edit(tiny_campaign / "campaign.yaml", "training.weights", "lora")
     assert changed(tiny_campaign, "campaign.yaml", "training.lora.rank", 2) == every_round("checkpoints")
 

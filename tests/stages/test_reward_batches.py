@@ -124,7 +124,7 @@ def test_a_rollout_below_a_gate_is_at_the_floor_whatever_else_it_does_well() -> 
     assert column(batch(scores), "advantage")[0] > 0
 
 
-def test_a_gated_rollout_does_not_teach_the_other_criteria_the_gate_again() -> None:
+def test_a_gated_rollout_does_not_change_the_other_criteria() -> None:
     scores = {"honest": [[0.0, 1.0, 1.0, 1.0]], "polite": [[0.9, 0.2, 0.4, 0.6]]}
     advantage = column(batch(scores, gates={"honest": 0.5}), "advantage")
     # polite over the three that pass: mean 0.4, spread 0.1633, so −0.6124, 0, 0.6124 at half weight; the floor is −√0.5

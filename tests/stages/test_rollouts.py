@@ -105,7 +105,7 @@ def test_a_new_prompt_or_a_larger_group_samples_only_what_is_missing(engine: Cou
     assert sample(engine, table, prompts("lamp", "desk"), group_size=4)[1] == 2
 
 
-def test_another_policy_or_seed_samples_anew(engine: Counting, table: Table) -> None:
+def test_another_policy_or_seed_samples_again(engine: Counting, table: Table) -> None:
     first, _ = sample(engine, table, prompts("lamp"))
     assert sample(engine, table, prompts("lamp"), policy="policy-2")[1] == 3
     other, made = sample(engine, table, prompts("lamp"), seed=8)
@@ -113,7 +113,7 @@ def test_another_policy_or_seed_samples_anew(engine: Counting, table: Table) -> 
     assert other["tokens"].to_list() != first["tokens"].to_list()
 
 
-def test_a_run_that_was_killed_goes_on_where_it_stopped(table: Table, tiny_engine: TransformersEngine) -> None:
+def test_a_killed_run_resumes_where_it_stopped(table: Table, tiny_engine: TransformersEngine) -> None:
     wanted = prompts("lamp", "desk", "chair", "table")
     with pytest.raises(EngineError, match="the engine is gone"):
         sample(Counting(tiny_engine, batches=2), table, wanted)
@@ -181,7 +181,7 @@ def test_an_address_is_known_before_anything_is_sampled() -> None:
     assert sampling != sampling_fingerprint(SAMPLING, None, 7) != sampling_fingerprint(SAMPLING, None, 8)
 
 
-def test_a_system_text_stands_in_front_of_the_next_user_turn_where_the_campaign_says_so() -> None:
+def test_a_system_text_is_put_in_front_of_the_next_user_turn_if_the_campaign_says_so() -> None:
     def folded(*turns: tuple[str, str]) -> tuple[tuple[str, str], ...]:
         messages = json.dumps([{"role": role, "content": content} for role, content in turns])
         return conversation(messages, SYSTEM, "user_turn")
@@ -193,5 +193,5 @@ def test_a_system_text_stands_in_front_of_the_next_user_turn_where_the_campaign_
     assert folded(own, ("user", "Hello."), ("system", "Now."), *later)[1:] == (later[0], ("user", "Now.\n\nBye."))
 
 
-def test_where_the_system_text_stands_is_part_of_a_rollouts_address() -> None:
+def test_the_place_of_the_system_text_is_part_of_a_rollouts_address() -> None:
     assert sampling_fingerprint(SAMPLING, SYSTEM, 7, "user_turn") != sampling_fingerprint(SAMPLING, SYSTEM, 7)

@@ -1,4 +1,4 @@
-"""What would run, and why, and how long it will take: found out without running anything."""
+"""The plan of a run: which stages would run, why, and how long they would take. Nothing is run."""
 
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
 from rft_pipeline.pipeline.plan.node_plans import NodePlan

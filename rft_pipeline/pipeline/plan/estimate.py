@@ -1,4 +1,4 @@
-"""How long the work will take: from the rates that the campaign's own records measured last."""
+"""How long a run will take, from the rates in the campaign's own records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,41 +12,44 @@ JUDGEMENTS_OF = "judgements of "
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds a piece, by what is counted; and seconds a stage takes beside its pieces (loading models, writing)."""
+    """Rates of work."""
 
-    a_piece: dict[str, float]
-    beside: dict[str, float]
+    per_unit: dict[str, float]
+    """Seconds a unit, by what is counted: `rollouts`, `judgements of polite`, `steps`."""
+    overhead: dict[str, float]
+    """Seconds a run of a stage takes in addition: loading models, writing files."""
 
     def seconds(self, stage: str, work: Work) -> float | None:
-        """None when something has to be made that was never timed."""
-        pieces = {what: count for what, count in work.make.items() if what != stage}
-        if stage not in self.beside or not pieces.keys() <= self.a_piece.keys():
+        """None when the work holds something that was never timed."""
+        units = {what: count for what, count in work.make.items() if what != stage}
+        if stage not in self.overhead or not units.keys() <= self.per_unit.keys():
             return None
-        return self.beside[stage] + sum(count * self.a_piece[what] for what, count in pieces.items())
+        return self.overhead[stage] + sum(count * self.per_unit[what] for what, count in units.items())
 
 
 def rates(campaign: Campaign, records: Sequence[Record]) -> Rates:
-    """From records, oldest first: each rate as it was measured last, what stands beside at its longest.
+    """From records, oldest first: the newest rate of each unit, and the longest overhead of each stage.
 
-    A criterion that was never judged takes as long as the slowest of its protocol.
+    A criterion that was never judged gets the rate of the slowest criterion with its protocol.
     """
-    a_piece: dict[str, float] = {}
-    beside: dict[str, float] = {}
+    per_unit: dict[str, float] = {}
+    overhead: dict[str, float] = {}
     protocols: dict[str, str] = {}
     for record in records:
         stage = record.payload["stage"]
         rest = record.seconds - sum(spent["seconds"] for spent in record.spent.values())
-        beside[stage] = max(rest, beside.get(stage, 0.0))
-        a_piece |= {what: spent["seconds"] / spent["count"] for what, spent in record.spent.items() if spent["count"]}
-        asked = record.payload["settings"].get("criteria", {}) if stage == "judge_scores" else {}
-        protocols |= {name: criterion["judge"]["protocol"] for name, criterion in asked.items()}
+        overhead[stage] = max(rest, overhead.get(stage, 0.0))
+        per_unit |= {what: spent["seconds"] / spent["count"] for what, spent in record.spent.items() if spent["count"]}
+        judged = record.payload["settings"].get("criteria", {}) if stage == "judge_scores" else {}
+        protocols |= {name: criterion["judge"]["protocol"] for name, criterion in judged.items()}
     for criterion in campaign.evaluated:
-        alike = [
-            a_piece[JUDGEMENTS_OF + name]
+        if protocols.get(criterion.name) == criterion.judge.protocol:
+            continue
+        similar = [
+            per_unit[JUDGEMENTS_OF + name]
             for name, protocol in protocols.items()
-            if protocol == criterion.judge.protocol and JUDGEMENTS_OF + name in a_piece
+            if protocol == criterion.judge.protocol and JUDGEMENTS_OF + name in per_unit
         ]
-        changed = protocols.get(criterion.name) != criterion.judge.protocol
-        if alike and changed:
-            a_piece[JUDGEMENTS_OF + criterion.name] = max(alike)
-    return Rates(a_piece, beside)
+        if similar:
+            per_unit[JUDGEMENTS_OF + criterion.name] = max(similar)
+    return Rates(per_unit, overhead)

@@ -1,4 +1,4 @@
-"""Where a run begins after an edit of the rubric, and what becomes of each stage from there."""
+"""The round that a run starts from after an edit of the rubric, and the plans of all stages for that run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ class Settled:
     """What a run would do."""
 
     first_round: int
-    """Rounds before it keep what they have."""
+    """Earlier rounds keep what they have."""
     plans: Sequence[NodePlan]
-    """One a node, upstream first, for a run from there."""
+    """One a node, upstream first."""
     kept: frozenset[str]
-    """Names of the nodes that would run, if their round were not kept."""
+    """Names of the stale nodes in the rounds that are kept."""
 
 
 def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int | None = None) -> Settled:
-    """For a run from round `start`, or from where `on_rubric_change` lets one begin.
+    """What a run from round `start` would do; without `start`, from the round that `on_rubric_change` chooses.
 
     Raises `ConfigError` when rounds before `start` were never made.
     """
     if start is not None:
         _check_start(campaign, records, start)
     everything = node_plans(campaign, records, sources)
-    begins = first_round(campaign, everything) if start is None else start
-    if begins == 1:
+    first = first_round(campaign, everything) if start is None else start
+    if first == 1:
         return Settled(1, everything, frozenset())
-    kept = {each.node.name for each in everything if each.cause and 0 < each.node.round < begins}
-    return Settled(begins, node_plans(campaign, records, sources, begins), frozenset(kept))
+    kept = {each.node.name for each in everything if each.cause and 0 < each.node.round < first}
+    return Settled(first, node_plans(campaign, records, sources, first), frozenset(kept))
 
 
 def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
-    """The first round whose stages are to be made again where they differ; earlier rounds keep what they have.
+    """The first round whose stale stages run; earlier rounds keep what they have.
 
-    `everything` are the plans for a run from the first. 1, unless the rubric or labels were edited and nothing
-    else: then `on_rubric_change` decides. `last_round` keeps finished rounds before the last, `off` keeps all rounds
-    (one more than there are), `all_rounds` none.
+    `everything` holds the plans of a run from round 1. The result is 1, unless only the rubric or labels were edited.
+    Then `on_rubric_change` decides: `last_round` keeps the rounds before the last, `off` keeps all rounds (the result
+    is one more than there are), `all_rounds` keeps none.
     """
     if campaign.on_rubric_change == "all_rounds":
         return 1
@@ -57,7 +57,7 @@ def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
 
 
 def _check_start(campaign: Campaign, records: RecordStore, start: int) -> None:
-    """Raise `ConfigError` unless the rounds before `start` are there to be kept."""
+    """Raise `ConfigError` unless the rounds before `start` exist."""
     if not 1 <= start <= campaign.rounds:
         raise ConfigError(f"round_{start}: {campaign.name} has rounds 1 to {campaign.rounds}")
     if start > 1 and records.current(f"{campaign.name}/round_{start - 1}/checkpoints") is None:

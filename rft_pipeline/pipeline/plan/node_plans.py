@@ -1,4 +1,4 @@
-"""Which stages have to run: what each would be made from is compared with what its current record was made from."""
+"""Which stages must run: compares what each would be made from with what its current record was made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,24 +12,25 @@ from rft_pipeline.stages.graph import nodes, payload, resolve, settings
 from rft_pipeline.store import Record, RecordStore
 
 Cause = Literal["absent", "edit", "rubric", "upstream"]
-"""Never made (or its files are gone); settings or sources changed; only the rubric did; only what is upstream did."""
+"""Why a node runs. `absent`: it has no record, or files of it are missing. `edit`: settings or sources changed.
+`rubric`: only the rubric or people's labels changed. `upstream`: only upstream content changes."""
 
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What would happen to one node."""
+    """What a run would do with one node."""
 
     node: Node
     known: Mapping[str, Record]
-    """Upstream records by role, as far as they exist."""
+    """The upstream records that exist, by role."""
     found: Record | None
-    """The result that exists; None when the node has to run."""
+    """The record that is kept; None when the node runs."""
     cause: Cause | None = None
     reasons: tuple[Reason, ...] = ()
 
 
 def node_plans(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int = 1) -> list[NodePlan]:
-    """One plan a node, upstream first. Rounds before `start` keep what they have."""
+    """One plan a node, upstream first. Rounds before `start` keep their records."""
     settled: dict[str, Record | None] = {}
     plans = []
     for here in nodes(campaign):

@@ -1,14 +1,15 @@
-"""Why a stage has to run: how what its result would be made from differs from what the current result was made from."""
+"""Why a stage must run: how its payload differs from that of its current record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 RUBRIC = ("criteria", "weights", "gates")
-"""Settings of stages that come from the rubric, by criterion."""
+"""Settings that come from the rubric, by criterion."""
 OPINIONS = ("judge_audit", "noise", "labels")
-"""Inputs that come from the rubric or from what people said."""
+"""Inputs that come from the rubric or from people's labels."""
 LONGEST = 40
+"""Characters of a value in a reason."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,10 @@ class Change:
 
     @property
     def of_rubric(self) -> bool:
-        """Whether it comes from the rubric or from what people said of replies. A rubric whose criteria are all rules
-        needs no judge, so a judge that comes or goes is of the rubric too."""
+        """Whether it comes from the rubric or from people's labels.
+
+        A rubric that has only rules needs no judge, so an added or removed judge comes from the rubric too.
+        """
         area, *rest = self.path
         if not rest:
             return False
@@ -32,7 +35,7 @@ class Change:
         return rest[0] in OPINIONS or (rest[0].startswith("judge") and self.kind != "changed")
 
     def in_words(self) -> str:
-        """As a person would say it."""
+        """The reason as plans print it."""
         match self.path:
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
@@ -62,7 +65,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Waits:
-    """A stage above has to run first."""
+    """An upstream stage runs first."""
 
     node: str
 
@@ -72,10 +75,10 @@ class Waits:
 
 @dataclass(frozen=True)
 class Absent:
-    """There is no current result."""
+    """There is no current record."""
 
     was_made: bool
-    """Whether there was one, whose files are missing now."""
+    """Whether there was one; its files are missing now."""
 
     def in_words(self) -> str:
         return "files of its record are missing" if self.was_made else "never made"
@@ -85,7 +88,7 @@ Reason = Change | Waits | Absent
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Change]:
-    """The keys in which two payloads differ; lists of things with names are compared by name."""
+    """The keys in which two payloads differ; lists of named entries are compared by name."""
     found: list[Change] = []
     for key in sorted(old.keys() | new.keys()):
         here = (*path, key)
@@ -109,7 +112,7 @@ def _is_short_value(value: Any) -> bool:
 
 
 def _by_name(value: Any) -> dict[str, Any]:
-    """A list of things with names, by name; empty for anything else."""
+    """A list of named entries, by name; empty for anything else."""
     named = isinstance(value, list) and all(isinstance(item, Mapping) and "name" in item for item in value)
     return {item["name"]: item for item in value} if named else {}
 

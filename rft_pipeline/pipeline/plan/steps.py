@@ -17,7 +17,7 @@ SECONDS_AN_HOUR = 3600
 
 @dataclass(frozen=True)
 class Step:
-    """What would happen to one stage."""
+    """What a run would do with one stage."""
 
     key: str
     action: str
@@ -25,10 +25,10 @@ class Step:
     reasons: list[str]
     rows: Rows
     work: dict[str, int]
-    """What would be made, counted: `rollouts`, `judgements of polite`, `steps`."""
+    """Rows to make, by kind: `rollouts`, `judgements of polite`, `steps`."""
     cause: Cause | None
     seconds: float | None
-    """Estimated; null when something would be made that was never timed."""
+    """Estimated; null when the work holds something that was never timed."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Plan:
     first_round: int
     """Rounds before it keep what they have."""
     seconds: float | None
-    """Of all stages that would run."""
+    """The sum over all stages that would run."""
     cost: float | None
-    """At the price of a machine hour in campaign.yaml."""
+    """From `prices.machine_hour` in campaign.yaml."""
     currency: str
 
 
 def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
-    """Steps upstream first, for a run from round `start`, or from where `on_rubric_change` lets one begin.
+    """The plan of a run from round `start`; without `start`, from the round that `on_rubric_change` chooses.
 
     Raises `DataError` for a missing prompts file, `ConfigError` when rounds before `start` were never made.
     """
@@ -60,7 +60,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
         if here.cause is not None:
             steps.append(_running(campaign, here, sources, home, timed))
             continue
-        kept = [f"kept as it is ({why})"] if here.node.name in settled.kept else []
+        kept = [f"kept ({why})"] if here.node.name in settled.kept else []
         steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, None, 0.0))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
@@ -69,13 +69,13 @@ def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
 
 
 def as_json(planned: Plan) -> dict[str, Any]:
-    """Plain data: `stages`, and what holds for all of them."""
+    """Plain data: `stages`, and the totals."""
     plain = asdict(planned)
     return {"stages": plain.pop("steps"), **plain}
 
 
 def _rows_kept(plan: NodePlan) -> Rows:
-    """The rows of a node that does not run; none in a kept round that was never made."""
+    """The rows of a node that does not run; 0 in a kept round that has no record."""
     if plan.found is None:
         return Rows(make=0, have=0)
     counted = STAGES[plan.node.stage].counted
@@ -87,8 +87,8 @@ def _running(campaign: Campaign, plan: NodePlan, sources: dict[str, str], home: 
     STAGES[plan.node.stage].count(counting)
     work = counting.work
     seconds = timed.seconds(plan.node.stage, work)
-    later = [f"up to {work.later} judgements more, of phrases that pay"] if work.later else []
-    refusal = [f"it will refuse: {work.refusal}"] if work.refusal else []
+    later = [f"up to {work.later} more judgements, of phrases that raise the reward"] if work.later else []
+    refusal = [f"will fail: {work.refusal}"] if work.refusal else []
     return Step(
         key=plan.node.key,
         action="run",

@@ -71,7 +71,7 @@ def test_another_weight_and_gate_ask_nobody_and_move_the_reward(new: Path) -> No
     assert any(mover.gate for move in found.scores.moved for mover in move.movers)
 
 
-def test_a_criterion_that_comes_or_goes_is_named(new: Path) -> None:
+def test_an_added_or_removed_criterion_is_named(new: Path) -> None:
     extra = {"name": "asks", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "[?]"}}}
     edit(new, "criteria.3", extra)
     found = diff(new)

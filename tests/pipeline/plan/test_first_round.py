@@ -16,13 +16,13 @@ def start(folder: Path) -> int:
     return settle(campaign, RecordStore(home.store), source_hashes(campaign, home, fetch=False)).first_round
 
 
-def test_nothing_edited_begins_with_the_first(finished_home: Path) -> None:
+def test_without_edits_a_run_starts_from_round_1(finished_home: Path) -> None:
     assert start(finished_home) == 1
 
 
 @pytest.mark.parametrize(("choice", "begins"), [("last_round", 2), ("all_rounds", 1), ("off", 3)])
 @pytest.mark.parametrize(("where", "value"), [("criteria.2.weight", 3), ("criteria.2.judge.rule.min_words", 5)])
-def test_an_edited_rubric_begins_where_the_campaign_says(
+def test_after_an_edit_of_the_rubric_the_campaign_chooses_the_first_round(
     finished_copy: Path, where: str, value: object, choice: str, begins: int
 ) -> None:
     edit(finished_copy / "rubric.yaml", where, value)
@@ -35,13 +35,13 @@ def test_a_description_is_no_reason_to_keep_anything(finished_copy: Path) -> Non
     assert start(finished_copy) == 1
 
 
-def test_an_edit_of_a_setting_as_well_begins_with_the_first(finished_copy: Path) -> None:
+def test_after_an_edit_of_a_setting_too_a_run_starts_from_round_1(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.weight", 3)
     edit(finished_copy / "campaign.yaml", "training.learning_rate", 0.002)
     assert start(finished_copy) == 1
 
 
-def test_other_prompts_as_well_begin_with_the_first(finished_copy: Path) -> None:
+def test_after_an_edit_of_prompts_too_a_run_starts_from_round_1(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.2.weight", 3)
     train = finished_copy / "prompts" / "train.jsonl"
     train.write_text(train.read_text(encoding="utf-8").replace("lamp", "sofa"), encoding="utf-8")

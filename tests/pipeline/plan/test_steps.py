@@ -58,7 +58,7 @@ def test_planning_makes_and_changes_nothing(finished_copy: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-def test_another_persona_would_ask_one_judge_again_and_sample_nothing(finished_copy: Path) -> None:
+def test_another_persona_judges_one_criterion_again_and_samples_nothing(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.negative", "You are very cold.")
     steps = planned(finished_copy)
@@ -70,7 +70,7 @@ def test_another_persona_would_ask_one_judge_again_and_sample_nothing(finished_c
     assert steps["round_2/judge_scores"].rows == Rows(make=64, have=0)
 
 
-def test_another_weight_would_ask_no_judge(finished_copy: Path) -> None:
+def test_another_weight_makes_no_judgements(finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.3.weight", 1)
     steps = planned(finished_copy)
     assert running(steps)[:3] == ["rubric", "round_1/reward_batches", "round_1/checkpoints"]
@@ -97,7 +97,7 @@ def test_a_reason_names_the_setting_and_both_values(
     assert steps[stage].reasons == [reason]
 
 
-def test_a_criterion_that_comes_or_goes_is_named(finished_copy: Path) -> None:
+def test_an_added_or_removed_criterion_is_named(finished_copy: Path) -> None:
     extra = {"name": "asks", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "[?]"}}}
     edit(finished_copy / "rubric.yaml", "criteria.3", extra)
     step = planned(finished_copy)["round_1/judge_scores"]
@@ -131,7 +131,7 @@ def test_a_partly_filled_table_leaves_the_rest_to_make(
     assert (step.action, step.reasons, step.rows) == ("run", ["never made"], Rows(make=11, have=5))
 
 
-def test_rollouts_whose_record_is_gone_are_all_there(finished_copy: Path) -> None:
+def test_rollouts_without_their_record_count_as_existing(finished_copy: Path) -> None:
     shutil.rmtree(Home.find().store / "tiny" / "round_1" / "rollouts")
     assert planned(finished_copy)["round_1/rollouts"].rows == Rows(make=0, have=16)
 
@@ -195,7 +195,7 @@ def round_1_to_be_trained(folder: Path) -> tuple[Record, Path]:
     return found.known["reward_batches"], records.kept(found.node.key, fingerprint(made_from))
 
 
-def test_steps_that_a_killed_training_saved_are_there_already(finished_copy: Path) -> None:
+def test_steps_that_a_killed_training_saved_count_as_existing(finished_copy: Path) -> None:
     _, kept = round_1_to_be_trained(finished_copy)
     every = planned(finished_copy)["round_1/checkpoints"].rows.make
     prepare(kept, load_campaign(finished_copy).training)
@@ -210,7 +210,7 @@ def test_a_batch_that_training_will_refuse_is_named(finished_copy: Path) -> None
     pl.read_parquet(file).with_columns(excluded=pl.lit("group without variance")).write_parquet(file)
     step = planned(finished_copy)["round_1/checkpoints"]
     assert step.rows.make == 0
-    assert step.reasons[-1] == "it will refuse: the reward batch has no group with variance: nothing to learn from"
+    assert step.reasons[-1] == "will fail: the reward batch has no group with variance: nothing to learn from"
 
 
 def lines(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -230,7 +230,7 @@ def test_changes_name_the_path_and_both_values() -> None:
     ]
 
 
-def test_things_with_names_are_compared_by_name_and_their_order_counts() -> None:
+def test_named_entries_are_compared_by_name_and_their_order_counts() -> None:
     a, b = {"name": "a", "x": 1}, {"name": "b", "x": 2}
     assert lines({"all": [a, b]}, {"all": [a, {"name": "b", "x": 3}]}) == ["all.b.x: 2 → 3"]
     assert len(changes({"all": [a, b]}, {"all": [b, a]})) == 1
