@@ -17,9 +17,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="checkpoints",
-    description="The policy trained on the round's batch: safetensors, full weights or a LoRA adapter.",
     kinds=frozenset({"pytorch", "huggingface", "safetensors"}),
     metadata=_metadata,
     checks=(Check("finite", "Loss and gradient norm are finite.", training_is_finite, blocking=always),),
-    loads_models=True,
 )

@@ -24,7 +24,7 @@ from . import (
 from .automation import campaign_schedules, changes_sensor
 from .jobs import campaign_job
 from .resources import StageRunner
-from .stage import stage_asset
+from .stage import Binding, stage_asset
 from .unreadable import unreadable
 
 BINDINGS = {
@@ -43,11 +43,12 @@ BINDINGS = {
         promotion,
     )
 }
+"""By stage. One without metadata or checks of its own needs none."""
 
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
     """The unrolled graph of one campaign; an asset's code version covers the settings upstream."""
-    found = [stage_asset(campaign, node, BINDINGS[node.stage]) for node in nodes(campaign)]
+    found = [stage_asset(campaign, node, BINDINGS.get(node.stage, Binding(node.stage))) for node in nodes(campaign)]
     named = code_versions(campaign, _champion(campaign))
     versions = {(campaign.name, *name.split("/")): code for name, code in named.items()}
 

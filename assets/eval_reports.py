@@ -18,7 +18,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="eval_reports",
-    description="Held-out reward of base and every round, by criterion, with intervals; the report page.",
     kinds=frozenset({"pytorch", "huggingface", "altair"}),
     metadata=_metadata,
     checks=(
@@ -30,5 +29,4 @@ BINDING = Binding(
             applies=lambda campaign: campaign.alarms is not None,
         ),
     ),
-    loads_models=True,
 )

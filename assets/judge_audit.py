@@ -34,7 +34,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="judge_audit",
-    description="Each judge compared with people's labels, and tested with replies edited to mislead it.",
     kinds=frozenset({"pytorch", "scikitlearn"}),
     metadata=_metadata,
     checks=(
@@ -45,5 +44,4 @@ BINDING = Binding(
             blocking=lambda campaign: campaign.audit is not None and campaign.audit.blocking,
         ),
     ),
-    loads_models=True,
 )

@@ -26,9 +26,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="judge_scores",
-    description="One judgement a rollout and criterion; what failed is unscored, never a number.",
     kinds=frozenset({"pytorch", "huggingface", "deltalake"}),
     metadata=_metadata,
     checks=(Check("unscored_share", "Few enough judgements failed.", judges_answer),),
-    loads_models=True,
 )

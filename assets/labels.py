@@ -23,7 +23,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="labels",
-    description="People's labels of rollouts; a label replaces the judge's score.",
     kinds=frozenset({"deltalake", "polars"}),
     metadata=_metadata,
 )

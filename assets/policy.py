@@ -15,7 +15,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="policy",
-    description="The weights that the campaign starts from: the embedded model, a hub model, a folder, or a champion.",
     kinds=frozenset({"huggingface", "safetensors"}),
     metadata=_metadata,
 )

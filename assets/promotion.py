@@ -42,9 +42,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="promotion",
-    description="Compares every round with the champion on held-out prompts; of those that pass, promotes the best.",
     kinds=frozenset({"polars", "mlflow", "altair"}),
     metadata=_metadata,
     checks=(Check("promoted", "A round passed every bound and is the champion.", a_round_is_promoted),),
-    loads_models=True,
 )

@@ -20,7 +20,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="prompts",
-    description="Train and eval prompts from their sources; duplicates are merged, empty prompts are refused.",
     kinds=frozenset({"polars", "parquet"}),
     metadata=_metadata,
     checks=(

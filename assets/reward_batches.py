@@ -22,7 +22,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="reward_batches",
-    description="Gates, rewards and advantages of the round's rollouts; which are left out, and why.",
     kinds=frozenset({"polars", "parquet"}),
     metadata=_metadata,
     checks=(

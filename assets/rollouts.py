@@ -17,9 +17,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="rollouts",
-    description="A group of completions for each prompt of the round, with tokens and log-probs.",
     kinds=frozenset({"pytorch", "huggingface", "deltalake"}),
     metadata=_metadata,
     checks=(Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),),
-    loads_models=True,
 )

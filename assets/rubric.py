@@ -30,7 +30,6 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 BINDING = Binding(
     stage="rubric",
-    description="The criteria of a good answer, with their judges, weights and gates.",
     kinds=frozenset({"yaml"}),
     metadata=_metadata,
 )

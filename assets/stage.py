@@ -10,7 +10,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.tracking import asset_url
 from rft_pipeline.runs import dead_runs
-from rft_pipeline.stages import Node
+from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 
 from .resources import StageRunner
@@ -25,6 +25,10 @@ def always(campaign: Campaign) -> bool:
 
 def never(campaign: Campaign) -> bool:
     return False
+
+
+def _nothing(record: Record) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,24 @@ class Binding:
     """How Dagster shows a stage: what its record holds as metadata, and which checks read it."""
 
     stage: str
-    description: str
-    kinds: frozenset[str]
-    metadata: Callable[[Record], dict[str, Any]]
+    kinds: frozenset[str] = frozenset()
+    metadata: Callable[[Record], dict[str, Any]] = _nothing
     checks: tuple[Check, ...] = ()
-    loads_models: bool = False
 
 
 def stage_asset(campaign: Campaign, here: Node, binding: Binding) -> dg.AssetsDefinition:
     """The asset of one node: runs the stage through the pipeline and shows its record."""
     round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
-    key = dg.AssetKey(here.key.split("/"))
+    stage, key = STAGES[here.stage], dg.AssetKey(here.key.split("/"))
     checks = [check for check in binding.checks if check.applies(campaign)]
 
     @dg.asset(
         key=key,
         deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in here.upstream.values()],
         group_name=f"{campaign.name}{round_}",
-        description=binding.description,
+        description=stage.description,
         kinds=set(binding.kinds),
-        pool=ACCELERATOR if binding.loads_models else None,
+        pool=ACCELERATOR if stage.loads_models else None,
         check_specs=[
             dg.AssetCheckSpec(each.name, asset=key, description=each.description, blocking=each.blocking(campaign))
             for each in checks

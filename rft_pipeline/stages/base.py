@@ -77,10 +77,14 @@ class Stage:
     """
 
     name: ClassVar[str]
+    description: ClassVar[str]
+    """What its result holds, for the Dagster UI."""
     version: ClassVar[int]
     """Part of every fingerprint. Raise it when the stage's result for the same inputs changes."""
     scope: ClassVar[Literal["campaign", "round", "end"]] = "round"
     """`campaign`: once, before the rounds. `round`: once a round. `end`: once, after the last round."""
+    loads_models: ClassVar[bool] = False
+    """Whether it loads a model: one such stage at a time runs on a machine."""
     appends: ClassVar[bool] = False
     """Whether it appends rows to the tables of rollouts and judgements."""
     page: ClassVar[tuple[str, str] | None] = None

@@ -27,7 +27,9 @@ class Checkpoints(Stage):
     """Train the policy on a round's reward batch: safetensors, full weights or a LoRA adapter."""
 
     name = "checkpoints"
+    description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
     version = 3
+    loads_models = True
     counted = "steps"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:

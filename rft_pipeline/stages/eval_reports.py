@@ -47,7 +47,9 @@ class EvalReports(Stage):
     """Compare base and all rounds on held-out prompts, and check the newest round for alarms."""
 
     name = "eval_reports"
+    description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
     version = 7
+    loads_models = True
     appends = True
     page = (PAGE, ".html")
     counted = "rollouts"

@@ -35,7 +35,9 @@ class JudgeAudit(Stage):
     """Measure how well each judge agrees with people and what misleads it, and from that how much weight it keeps."""
 
     name = "judge_audit"
+    description = "Each judge compared with people's labels, and tested with replies edited to mislead it."
     version = 4
+    loads_models = True
     scope = "campaign"
     counted = "judgements"
     of_people = True

@@ -20,7 +20,9 @@ class JudgeScores(Stage):
     """Judge every rollout of a round by every criterion."""
 
     name = "judge_scores"
+    description = "One judgement a rollout and criterion; what failed is unscored, never a number."
     version = 3
+    loads_models = True
     appends = True
     counted = "judgements"
 

@@ -16,6 +16,7 @@ class Labels(Stage):
     """Keep the imported labels that fit the current rubric, a row a label."""
 
     name = "labels"
+    description = "People's labels of rollouts; a label replaces the judge's score."
     version = 1
     scope = "campaign"
     of_people = True

@@ -15,6 +15,7 @@ class Policy(Stage):
     """Identify the weights by their content; fetch them if they are not installed."""
 
     name = "policy"
+    description = "The weights that the campaign starts from: the embedded model, a hub model, a folder, or a champion."
     version = 1
     scope = "campaign"
 

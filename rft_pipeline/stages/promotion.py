@@ -45,7 +45,9 @@ class Promotion(Stage):
     """Choose the round that becomes the champion. The pipeline, not the stage, then changes the champion."""
 
     name = "promotion"
+    description = "Compares every round with the champion on held-out prompts; of those that pass, promotes the best."
     version = 4
+    loads_models = True
     scope = "end"
     page = (PAGE, ".promotion.html")
     report = EvalReports()

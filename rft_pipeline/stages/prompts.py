@@ -12,6 +12,7 @@ class Prompts(Stage):
     """Read the prompts, merge duplicates, and split them into train and eval."""
 
     name = "prompts"
+    description = "Train and eval prompts from their sources; duplicates are merged, empty prompts are refused."
     version = 2
     scope = "campaign"
 

@@ -17,6 +17,7 @@ class RewardBatches(Stage):
     """Compute one reward and one advantage a rollout from judgements and people's labels."""
 
     name = "reward_batches"
+    description = "Gates, rewards and advantages of the round's rollouts; which are left out, and why."
     version = 4
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:

@@ -20,7 +20,9 @@ class Rollouts(Stage):
     """Sample `group_size` completions of every prompt of a round."""
 
     name = "rollouts"
+    description = "A group of completions for each prompt of the round, with tokens and log-probs."
     version = 2
+    loads_models = True
     appends = True
     counted = "rollouts"
 

@@ -13,6 +13,7 @@ class Rubric(Stage):
     """Record the rubric, so that its versions can be compared."""
 
     name = "rubric"
+    description = "The criteria of a good answer, with their judges, weights and gates."
     version = 2
     scope = "campaign"
     of_people = True
