@@ -185,7 +185,7 @@ def test_an_eval_prompt_that_was_trained_on_is_refused(rft: Rft, tiny_campaign: 
     with (tiny_campaign / "prompts" / "eval.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"id": "eval-99", "prompt": "please help with the LAMP!"}) + "\n")
     for command in ("check", "run"):
-        assert_one_message(rft(command, "tiny"), "eval-99", "never trained on")
+        assert_one_message(rft(command, "tiny"), "eval-99", "training does not use")
 
 
 def test_more_rounds_than_the_campaign_has_are_refused(rft: Rft, tiny_campaign: Path) -> None:
