@@ -8,8 +8,7 @@ VLLM   := .venv-vllm
 INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 # one process more than cores: some tests wait for a daemon or a server
 WORKERS := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
-# one thread a process: processes that share cores would wait for one another's threads
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --durations=30
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30
 KERNELS := $(addprefix tests/,engines judges trainers stages promotion $(addprefix pipeline/,test_methods.py test_protocols.py test_resume.py test_stages.py) assets/test_materialize.py)
 
 .PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint clean
@@ -19,10 +18,10 @@ demo: model ## tune the embedded model on data/support_reply, two rounds, and sh
 
 test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint
-	$(PYTEST)
+	$(BIN)/pytest $(PARALLEL)
 
 test-avx2: model ## the engines, judges and trainers, and campaigns of every method and protocol up to promotion, with a tiny model: on kernels without AVX-512 and AMX, and with other random weights
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(PYTEST) -m model $(KERNELS)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest $(PARALLEL) -m model $(KERNELS)
 
 test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
 	@$(VLLM)/bin/rft models

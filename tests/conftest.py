@@ -63,14 +63,8 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a tiny model, and start with the files that take long.
-
-    A file runs in one process. The files that run the embedded model share a process: two of them at once would slow
-    each other down.
-    """
-    embedded = {item.path for item in items if item.get_closest_marker("e2e")}
+    """Mark the tests that use a tiny model, and start with the files that take long."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("embedded" if item.path in embedded else str(item.path)))
         if {"tiny_model", "architecture"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
     first = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
