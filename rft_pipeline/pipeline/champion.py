@@ -1,5 +1,8 @@
 """Changing the champion: by a decision, by a person, or by a rollback; in the home's file and in MLflow's registry."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rft_pipeline.campaign import Campaign, cycles
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline import registry
@@ -66,9 +69,8 @@ def promote(campaign: Campaign, home: Home, round_: int | None, *, force: bool, 
     chosen = decided["promoted"] if round_ is None else round_
     if chosen is None:
         raise GateError(f"{campaign.name}: {decided['said']}\nTo promote a round anyway: {_by_force(campaign, 'N')}")
-    compared = next((each for each in decided["rounds"] if each["round"] == chosen), None)
-    refusal = "" if force else _refusal(campaign, record, chosen)
-    if refusal:
+    compared = _comparison(decided, chosen)
+    if not force and (refusal := _refusal(campaign, record, decided, chosen)):
         raise GateError(refusal)
     reason = next((bound["said"] for bound in compared["bounds"]), "") if compared else decided["said"]
     with champions.locked(home.root, campaign.name) as known:
@@ -80,10 +82,14 @@ def promote(campaign: Campaign, home: Home, round_: int | None, *, force: bool, 
         return new
 
 
-def _refusal(campaign: Campaign, record: Record, chosen: int) -> str:
+def _comparison(decided: Mapping[str, Any], round_: int) -> dict[str, Any] | None:
+    """What a decision found for a round; None for a round with the champion's weights, or of another run."""
+    return next((each for each in decided["rounds"] if each["round"] == round_), None)
+
+
+def _refusal(campaign: Campaign, record: Record, decided: Mapping[str, Any], chosen: int) -> str:
     """Why a decision gives no evidence for a round; empty when the round passed."""
-    decided = decision_of(record)
-    compared = next((each for each in decided["rounds"] if each["round"] == chosen), None)
+    compared = _comparison(decided, chosen)
     if f"checkpoints_{chosen}" not in record.upstream:
         roles = [role for role in record.upstream if role.startswith("checkpoints_")]
         rounds = ", ".join(sorted((role.removeprefix("checkpoints_") for role in roles), key=int))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError, StoreError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.champion import apply_decision, end_cycle
 from rft_pipeline.pipeline.sources import source_hashes
@@ -67,10 +68,8 @@ class Pipeline:
             return
         file, ending = page
         self.home.reports.mkdir(parents=True, exist_ok=True)
-        target = self.home.reports / f"{here.campaign}{ending}"
-        copy = target.with_name(f".{target.name}-{os.getpid()}")
-        shutil.copy(record.path(file), copy)
-        copy.replace(target)
+        text = record.path(file).read_text(encoding="utf-8")
+        replace_text(self.home.reports / f"{here.campaign}{ending}", text)
 
     def _make(
         self,

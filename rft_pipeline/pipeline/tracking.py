@@ -35,8 +35,8 @@ DECISION = "rft.decision"
 """Tags of a parent run: the round that its promotion made champion, or none; and the decision in words."""
 TRAIN = "train/"
 """The prefix of step metrics in MLflow."""
-BATCH = 1000
-"""The most metrics in one call."""
+MOST_METRICS, MOST_TAGS = 1000, 100
+"""How many MLflow takes in one call."""
 
 
 def dagster_url() -> str:
@@ -132,7 +132,9 @@ class Tracker:
         """Log tags, and the description made from all tags of the run."""
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        entities = [RunTag(name, value) for name, value in tags.items()]
+        for start in range(0, len(entities), MOST_TAGS):
+            self._client.log_batch(self.run_id, tags=entities[start : start + MOST_TAGS])
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
 
     def _log_numbers(self, numbers: Mapping[str, float], step: int = 0) -> None:
@@ -142,8 +144,8 @@ class Tracker:
 
         now = get_current_time_millis()
         metrics = [Metric(name, number, now, step) for name, number in numbers.items()]
-        for start in range(0, len(metrics), BATCH):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + MOST_METRICS])
 
     def _log(self, record: Record) -> None:
         stage = record.payload["stage"]

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +14,6 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
-from rft_pipeline.lineage import RolloutTrace, trace
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.champion import promote
@@ -23,54 +21,12 @@ from rft_pipeline.report.card import render_card
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.promotion import decision_of
-from rft_pipeline.store import Home, Record
+from rft_pipeline.store import Home
 from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told
+from tests.pipeline.audited import AUDIT, RUBRIC, verdicts
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
-
-AUDIT = ["rubric", "labels", "judge_audit"]
-RUBRIC: list[dict[str, Any]] = [
-    {"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}},
-    {"name": "loved", "judge": {"protocol": "binary", "question": "Is it loved?"}},
-    {"name": "has_an_e", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
-]
-
-
-def honest(text: str) -> str:
-    """Says what the label says of kindness, and is as good as a coin about love; obeys nobody."""
-    reply = re.findall(r"replied:\n`+\n(.*?)\n`+\n", text, re.DOTALL)[0]
-    if "loved" in text:
-        return "Yes" if sum(map(ord, reply)) % 2 else "No"
-    return "Yes" if reply.startswith("Gladly") else "No"
-
-
-@pytest.fixture
-def audited(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tiny_campaign / "rubric.yaml").write_text(yaml.safe_dump({"criteria": RUBRIC}), encoding="utf-8")
-    edit(tiny_campaign / "campaign.yaml", "anchors", "anchors.jsonl")
-    edit(tiny_campaign / "campaign.yaml", "audit", {"probed_anchors": 6, "resamples": 200})
-    edit(tiny_campaign / "campaign.yaml", "rounds", 1)
-    anchors = [
-        {
-            "prompt_id": f"p{prompt}",
-            "prompt": f"Where is parcel {prompt}?",
-            "completion": f"{word}, number {prompt}.",
-            "labels": {"kind": kind, "loved": (prompt // 3 + kind) % 2},
-        }
-        for prompt in range(24)
-        for kind, word in ((1, "Gladly"), (0, "Whatever"))
-    ]
-    lines = "".join(json.dumps({"id": f"a{i}", **anchor}) + "\n" for i, anchor in enumerate(anchors))
-    (tiny_campaign / "anchors.jsonl").write_text(lines, encoding="utf-8")
-    told = Told(honest)
-    monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: told)
-    return tiny_campaign
-
-
-def verdicts(record: Record) -> dict[str, dict[str, Any]]:
-    found = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
-    return {each["criterion"]: each for each in found}
 
 
 def test_a_judge_that_agrees_trains_and_a_coin_only_watches(audited: Path) -> None:
@@ -269,58 +225,3 @@ def test_a_comparing_judge_that_follows_the_order_is_refused_by_name(
 def first_shown(text: str) -> str:
     ids = re.findall(r"^(R[0-9A-F]{4}\d+):$", text, re.MULTILINE)
     return json.dumps({"reason": "", "ranking": ids}) if ids else "A"
-
-
-UP_TO_REWARD = [*("prompts", "policy"), *AUDIT, *(f"round_1/{each}" for each in ("rollouts", "judge_scores"))]
-REWARDED = [*UP_TO_REWARD, "round_1/reward_batches"]
-
-
-def sometimes_wrong(text: str) -> str:
-    """Honest, but for one reply in five or so."""
-    reply = re.findall(r"replied:\n`+\n(.*?)\n`+\n", text, re.DOTALL)[0]
-    return {"Yes": "No", "No": "Yes"}[honest(text)] if sum(map(ord, reply)) % 5 == 0 else honest(text)
-
-
-def test_by_group_a_judges_noise_weighs_its_criterion_and_asking_for_it_asks_no_judge(
-    audited: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = Told(sometimes_wrong)
-    monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: told)
-    before = run(audited, REWARDED)
-    asked = len(told.asked)
-    edit(audited / "campaign.yaml", "audit.by_group", True)
-    records = run(audited, REWARDED)
-    assert made(records) == ["judge_audit", "round_1/reward_batches"]
-    assert len(told.asked) == asked
-
-    found = verdicts(records["judge_audit"])
-    p, noise = found["kind"]["noise"]["flips"], found["kind"]["noise"]["variance"]["mean"]
-    assert p == pytest.approx((1 - found["kind"]["youden_j"]["mean"]) / 2)
-    assert (noise, 0.05 < p < 0.4) == (pytest.approx(p * (1 - p)), True)
-    batch = pl.read_parquet(records["round_1/reward_batches"].path("reward_batches.parquet"))
-    for _, group in batch.group_by("prompt_id"):
-        scores = group["scores"].struct.field("kind").to_numpy()
-        expected = max(0.0, 1 - noise / scores.var()) ** 0.5 if scores.var() else 0.0
-        assert group["group_weights"].to_list() == [{"kind": pytest.approx(expected)}] * 4  # the rule has no noise
-    metrics = records["round_1/reward_batches"].metrics
-    assert set(metrics) - set(before["round_1/reward_batches"].metrics) == {"group_weight_kind"}
-    assert records["round_1/reward_batches"].rows["groups_within_noise"] <= 4
-    old = pl.read_parquet(before["round_1/reward_batches"].path("reward_batches.parquet"))
-    assert old["reward"].equals(batch["reward"])
-    assert not old["advantage"].equals(batch["advantage"])
-
-    traced = trace(Home.find(), batch["rollout_id"][0])
-    assert isinstance(traced, RolloutTrace)
-    weights = {each.address: each.group_weights for each in traced.rollout.batches}
-    assert weights == {
-        before["round_1/reward_batches"].address: {},
-        records["round_1/reward_batches"].address: batch["group_weights"][0],
-    }
-    show_audit.audited(Home.find(), "tiny", as_json=False)
-    assert f"noise within a group: {p:.0%} of its verdicts are wrong" in " ".join(capsys.readouterr().out.split())
-    assert "noise within a group: " in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
-
-    edit(audited / "campaign.yaml", "audit.by_group", False)
-    back = run(audited, REWARDED)
-    assert made(back) == []
-    assert [each.fingerprint for each in back.values()] == [each.fingerprint for each in before.values()]

@@ -2,13 +2,17 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rft_pipeline.pipeline.tracking import dagster_url, mlflow_url, run_url
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.pipeline.tracking import Tracker, dagster_url, mlflow_url, run_url
+from rft_pipeline.stages.graph import node
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, run
 
@@ -221,3 +225,15 @@ def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch
     assert mlflow_url(home) == "https://mlflow.example"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example:8080/base")
     assert mlflow_url(home) == "https://mlflow.example:8080/base"
+
+
+def test_a_record_with_more_upstream_records_than_mlflow_takes_tags_in_one_call_is_logged(finished_copy: Path) -> None:
+    home, campaign = Home.find(), load_campaign(finished_copy)
+    here = node(campaign, "round_2/eval_reports")
+    record = RecordStore(home.store).current(here.key)
+    assert record is not None
+    many = {f"judge_scores_{round_}": record.address for round_ in range(1, 151)}
+    tracker = Tracker(home, campaign, here, source_hashes(campaign, home, fetch=False), None)
+    run_id = tracker.log_record(replace(record, fingerprint="other", upstream=many))
+    tags = MlflowClient(tracking_uri=home.mlflow_uri).get_run(run_id).data.tags
+    assert sum(name.startswith("rft.upstream.eval_reports.judge_scores_") for name in tags) == 150

@@ -9,7 +9,7 @@ from rft_pipeline.store import champions
 from rft_pipeline.store.champions import Champion, History
 
 
-def crowned(*names: str) -> History:
+def promoted_in_turn(*names: str) -> History:
     """One after the other, each by the eval report of its name."""
     known: History = ()
     for name in names:
@@ -24,20 +24,20 @@ def before(known: History) -> str | None:
 
 
 def test_the_newest_is_in_force_and_the_one_it_took_over_from_is_previous() -> None:
-    known = crowned("a", "b", "c")
+    known = promoted_in_turn("a", "b", "c")
     assert known[-1].content_hash == "c"
     assert before(known) == "b"
 
 
 def test_going_back_twice_goes_back_twice_and_not_to_and_fro() -> None:
-    once = champions.rollback(crowned("a", "b", "c"), "too long")
+    once = champions.rollback(promoted_in_turn("a", "b", "c"), "too long")
     twice = champions.rollback(once, "too short")
     assert [known[-1].content_hash for known in (once, twice)] == ["b", "a"]
     assert [before(known) for known in (once, twice)] == ["a", None]
 
 
 def test_from_the_first_champion_a_rollback_leads_to_base_and_from_there_nowhere() -> None:
-    known = champions.rollback(crowned("a"), "worse than base")
+    known = champions.rollback(promoted_in_turn("a"), "worse than base")
     assert champions.current(known) is None
     assert (champions.previous(known), beaten(known, "report a")) == (None, None)
     assert champions.rollback_reason(known, "a") == "worse than base"
@@ -50,9 +50,9 @@ def test_from_the_first_champion_a_rollback_leads_to_base_and_from_there_nowhere
 
 
 def test_a_chain_is_all_that_rollbacks_lead_back_to() -> None:
-    known = champions.rollback(crowned("a", "b", "c"), "too long")
+    known = champions.rollback(promoted_in_turn("a", "b", "c"), "too long")
     assert [each.content_hash for each in champions.rollback_chain(known)] == ["b", "a"]
-    assert champions.rollback_chain(champions.rollback(crowned("a"), "worse")) == []
+    assert champions.rollback_chain(champions.rollback(promoted_in_turn("a"), "worse")) == []
 
 
 def beaten(known: History, evidence: str) -> str | None:
@@ -61,20 +61,20 @@ def beaten(known: History, evidence: str) -> str | None:
 
 
 def test_rounds_are_held_against_the_champion_in_force_and_on_its_own_report_against_the_one_before() -> None:
-    known = crowned("a", "b")
+    known = promoted_in_turn("a", "b")
     assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
     again = Champion("tiny/c", "c", 2, evidence="report b", report="", why="after all", forced=True)
     assert beaten(champions.promote(known, again), "report b") == "a"
-    assert beaten(crowned("a"), "report a") is None
+    assert beaten(promoted_in_turn("a"), "report a") is None
 
 
 def test_whom_a_person_went_back_to_had_to_beat_whom_it_had_to_beat_before() -> None:
-    known = champions.rollback(crowned("a", "b", "c"), "too long")
+    known = champions.rollback(promoted_in_turn("a", "b", "c"), "too long")
     assert [beaten(known, f"report {name}") for name in ("a", "b", "c")] == ["b", "a", "b"]
 
 
 def test_weights_that_somebody_went_back_from_are_known_until_they_are_promoted_again() -> None:
-    known = champions.rollback(crowned("a", "b"), "worse on the phone")
+    known = champions.rollback(promoted_in_turn("a", "b"), "worse on the phone")
     assert champions.rollback_reason(known, "b") == "worse on the phone"
     assert champions.rollback_reason(known, "a") is None
     again = Champion("tiny/b", "b", 1, evidence="report b", report="", why="after all", forced=True)
@@ -83,13 +83,13 @@ def test_weights_that_somebody_went_back_from_are_known_until_they_are_promoted_
 
 def test_the_same_weights_again_keep_their_report_and_the_one_before() -> None:
     again = Champion("tiny/b", "b", 1, evidence="report c", report="", why="once more")
-    known = champions.promote(crowned("a", "b"), again)
+    known = champions.promote(promoted_in_turn("a", "b"), again)
     assert before(known) == "a"
     assert (known[-1].evidence, known[-1].why) == ("report b", "once more")
 
 
 def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = (*champions.rollback(crowned("a"), "worse"), *crowned("b"))
+    written = (*champions.rollback(promoted_in_turn("a"), "worse"), *promoted_in_turn("b"))
     with champions.locked(tmp_path, "tiny") as known:
         assert known == ()
         champions.write(tmp_path, "tiny", written)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-RUBRIC = ("criteria", "weights", "gates")
+RUBRIC = ("criteria", "weights", "criterion_weights", "gates")
 """Settings that come from the rubric, by criterion."""
 OPINIONS = ("judge_audit", "noise", "labels")
 """Inputs that come from the rubric or from people's labels."""

@@ -12,7 +12,7 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.plan import Rows, Step, as_json, changes, plan
+from rft_pipeline.pipeline.plan import Change, Rows, Step, as_json, changes, plan
 from rft_pipeline.pipeline.plan.node_plans import node_plans
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages.graph import payload
@@ -234,3 +234,20 @@ def test_named_entries_are_compared_by_name_and_their_order_counts() -> None:
     a, b = {"name": "a", "x": 1}, {"name": "b", "x": 2}
     assert lines({"all": [a, b]}, {"all": [a, {"name": "b", "x": 3}]}) == ["all.b.x: 2 → 3"]
     assert len(changes({"all": [a, b]}, {"all": [b, a]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "of_rubric"),
+    [
+        (("settings", "weights", "polite"), True),
+        (("settings", "criterion_weights", "polite"), True),
+        (("settings", "weights"), False),  # full weights or an adapter
+        (("settings", "learning_rate"), False),
+        (("inputs", "labels"), True),
+        (("inputs", "rollouts"), False),
+    ],
+)
+def test_a_criterions_weight_is_of_the_rubric_and_the_kind_of_weights_is_not(
+    path: tuple[str, ...], of_rubric: bool
+) -> None:
+    assert Change(path, "changed", 1, 2).of_rubric == of_rubric
