@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 VLLM   := .venv-vllm
-# without bytecode of 20,000 modules, of which a third is ever imported: Python makes it at the first import
+# --no-compile: of 20,000 modules a third is imported; Python compiles those at the first import
 INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 # one process more than cores: some tests wait for a daemon or a server
 WORKERS := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)

@@ -43,7 +43,7 @@ def definitions(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of each.")] = 5,
     times: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
 ) -> None:
-    """Seconds until the definitions of many campaigns are loaded, beside `import dagster` alone."""
+    """Seconds until the definitions of many campaigns are loaded, compared with `import dagster` alone."""
     with tempfile.TemporaryDirectory() as folder:
         env = write_campaigns(find_campaign(campaign).folder, Path(folder), campaigns, rounds)
         found: dict[str, list[Ended]] = {"import dagster": [], "with the definitions": []}

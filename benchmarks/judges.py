@@ -141,7 +141,7 @@ def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine
 
 
 def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> Labelled:
-    """The scores of the anchors labelled for the criterion, beside their labels."""
+    """The scores of the anchors labelled for the criterion, with their labels."""
     labelled = anchors.with_columns(pl.col("labels").struct.field(criterion).alias("label")).drop_nulls("label")
     found = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
     judgements = sorted((pair for together in found for pair in together), key=lambda pair: pair[0])

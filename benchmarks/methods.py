@@ -84,6 +84,7 @@ class Bench:
                 table=rollouts_table(self.home.store),
                 engine=lambda: engine,
                 progress=Progress("held out"),
+                system_in=self.campaign.policy.system_in,
             )
         return rows
 

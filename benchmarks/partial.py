@@ -1,4 +1,4 @@
-"""Partial: after an edit, what is made again, and how long does it take beside the whole round?
+"""Partial: after an edit, what is made again, and how long does it take compared with the whole round?
 
 A copy of one campaign with one round is run from nothing in a temporary home by `rft run`, then again with nothing
 edited, with the text of one criterion edited, and with a weight edited. Rows are counted from records and tables;
@@ -143,7 +143,7 @@ def partial(
     ] = None,
     times: Annotated[int, typer.Option(min=1, help="How often the run with nothing edited is timed.")] = 3,
 ) -> None:
-    """Rows made again and seconds taken after an edit, beside the whole round."""
+    """Rows made again and seconds taken after an edit, compared with the whole round."""
     loaded = find_campaign(campaign)
     place, name = _edited_criterion(loaded)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Scoring: what does the shared prefix save over padded batches of whole sequences, and does it change a score?
 
-Timed are the very calls that the campaign's contrast, relevance and cloze judges make, chunk by chunk, for rollouts
+Timed are the very calls that the campaign's likelihood judges make, chunk by chunk, for rollouts
 sampled beforehand. The plain side puts prefix and continuation of each request into one row, sorts a call's rows by
 length, pads them on the right and projects only the end of the batch that holds wanted positions (`logits_to_keep`).
 Batch size, model object and number format are the same.
@@ -49,7 +49,7 @@ from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import ClozeJudge, ContrastJudge, RelevanceJudge, make_judge
+from rft_pipeline.judges import ClozeJudge, make_judge
 from rft_pipeline.judges.likelihood import mean_logprob
 from rft_pipeline.rules import Rollout
 
@@ -82,6 +82,10 @@ class Recorder:
 
     engine: TransformersEngine
     calls: list[list[ScoreRequest]] = field(default_factory=list)
+
+    @property
+    def context(self) -> int:
+        return self.engine.context
 
     def chat_tokens(self, messages: Messages) -> list[int]:
         return self.engine.chat_tokens(messages)
@@ -177,14 +181,14 @@ def judge_calls(campaign: Campaign, engine: TransformersEngine, rollouts: Sequen
     """The calls of the campaign's likelihood judges. Raises `ConfigError` when the rubric has none."""
     calls = []
     for criterion in campaign.rubric.criteria:
-        if isinstance(criterion.judge, ContrastJudge | RelevanceJudge | ClozeJudge):
+        if criterion.judge.ENGINE == "scorer":
             recorder = Recorder(engine)
             for _ in make_judge(criterion.judge, OneEngine(recorder)).score(rollouts):
                 pass
             positives = len(criterion.judge.positive) if isinstance(criterion.judge, ClozeJudge) else 0
             calls += [Call(tuple(requests), positives) for requests in recorder.calls if requests]
     if not calls:
-        raise ConfigError(f"{campaign.name}: no criterion is judged by contrast, relevance or cloze; nothing to time")
+        raise ConfigError(f"{campaign.name}: no criterion is judged by likelihoods; nothing to time")
     return calls
 
 

@@ -32,7 +32,7 @@ def plan_campaign(home: Home) -> float:
 
 
 def missing_rollouts(home: Home) -> float:
-    """Of a round's addresses every second is there, and nobody says which policy's they are."""
+    """Every second rollout of a round exists; the policy is not given."""
     wanted = half_known(finished(home)["rollout_id"])
     table = rollouts_table(home.store)
     began = time.perf_counter()

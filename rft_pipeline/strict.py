@@ -2,12 +2,12 @@
 
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Strict(BaseModel):
@@ -41,6 +41,17 @@ class Strict(BaseModel):
 def tagged_union(models: Iterable[type[BaseModel]], tag: str) -> Any:
     """The union of these models as the type of a field; the value of the field `tag` says which one is meant."""
     return Annotated[reduce(operator.or_, models), Field(discriminator=tag)]
+
+
+def key_of(table: Collection[str], what: str) -> AfterValidator:
+    """Requires a text to be a key of `table`."""
+
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"{name!r} is not {what}; allowed: {', '.join(table)}")
+        return name
+
+    return AfterValidator(check)
 
 
 def explain(path: Path, error: ValidationError) -> str:

@@ -45,8 +45,8 @@ def diversity(now: Replies, base: Replies, settings: Alarms, seed: int) -> Itera
         Level.WARN if alike > settings.max_similarity_rise and not gained else Level.OK,
         Interval(alike),
         settings.max_similarity_rise,
-        f"Similarity: the cosine similarity of replies to different prompts rose by {alike:.2f} since base; the limit "
-        f"without a gain is {settings.max_similarity_rise:g}.",
+        f"Similarity: the cosine similarity of replies to different prompts changed by {alike:+.2f} since base; "
+        f"without a gain it may rise by {settings.max_similarity_rise:g}.",
     )
 
 

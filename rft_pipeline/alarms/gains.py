@@ -52,7 +52,8 @@ def unseen_gain(now: Replies, base: Replies, settings: Alarms, seed: int) -> Fin
     share = "an unknown share" if np.isnan(share_R[0]) else f"{share_R[0]:.0%}"
     sentence = (
         f"Unseen gain: since base, the reward gained {spelled(reward)} standard deviations and the held-out score "
-        f"gained {spelled(held_out)}; from how the two agreed on base's replies, it should gain {share} of that."
+        f"gained {spelled(held_out)}; from how the two agreed on base's replies, it should gain {share} of the "
+        "reward's gain."
     )
     return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence)
 
@@ -81,8 +82,8 @@ def length_growth(now: Replies, base: Replies, before: Collection[str], settings
     if not known(held_out):
         seen = "the change of the held-out score is unknown" if now.watched else "there is no held-out judge"
     sentence = (
-        f"Length growth: the mean length grew by a share of {spelled(share)} since base; the limit without a gain is "
-        f"{settings.max_length_growth:g}, and {seen}."
+        f"Length growth: the mean length changed by a share of {spelled(share)} since base; the limit without a gain "
+        f"is {settings.max_length_growth:g}, and {seen}."
     )
     return Finding("length_growth", level, share, settings.max_length_growth, sentence)
 

@@ -126,7 +126,7 @@ def audit_criterion(
         _worst(measured_rows),
         retest=retest(labelled.score_N, second_N, measured.at_cut.threshold, resamples),
         order=order,
-        from_people=_from_people(criterion, judged, labels, highest, settings, seed),
+        from_people=_from_people(criterion, judged, labels, highest, settings, seed, families),
         noise=spread,
         not_measured=unknown,
     )
@@ -208,12 +208,13 @@ def _from_people(
     highest: int,
     settings: Audit,
     seed: int,
+    families: frozenset[str],
 ) -> FromPeople | None:
     whole = judged.filter(probe=WHOLE)
     measured, fitted = whole.filter(split=MEASURE), whole.filter(split=FIT)
     if labels is None or not measured.height + fitted.height:
         return None
-    anchors = audit_criterion(criterion, judged.filter(split=ANCHOR), settings, seed)
+    anchors = audit_criterion(criterion, judged.filter(split=ANCHOR), settings, seed, families=families)
     labelled, resamples = _drawn(measured, highest, settings, seed_of(seed, "rollouts", criterion.name))
     mine = labels.filter(pl.col("rollout_id").is_in(whole["rollout_id"].implode()), criterion=criterion.name)
     return FromPeople(

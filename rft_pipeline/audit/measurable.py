@@ -33,7 +33,7 @@ def why_not_measured(
     """Retest, order and own family: what was not measured → why."""
     found = {}
     if criterion.members:
-        found["retest"] = "a panel repeats its scores as well as its members; audit them as separate criteria"
+        found["retest"] = "a panel repeats its scores if its members do; audit them as separate criteria"
     elif not judged["repeated"].any():
         found["retest"] = "no anchor was judged twice (audit.probed_anchors)"
     if criterion.judge.COMPARES_GROUP and order is None:

@@ -86,14 +86,14 @@ def rows_to_retest(judged: pl.DataFrame, rows: pl.DataFrame, criterion: Criterio
 
 
 def compares(criterion: Criterion) -> bool:
-    return any(each.judge.COMPARES_GROUP for each in criterion.members or (criterion,))
+    return any(each.judge.COMPARES_GROUP for each in criterion.singles)
 
 
 def judgements_of(
     criterion: Criterion, rows: pl.DataFrame, scores: pl.DataFrame, retest: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """A row per reply that the criterion's judge scored, with `criterion`, `label`, `score`, `status` and `reason`; if
-    it was scored twice (`repeated`), also `retest_score`."""
+    """A row per reply that the criterion's judge scored, with `criterion`, `label`, `score`, `status`, `reason` and
+    `details`; if it was scored twice (`repeated`), also `retest_score`."""
     label = pl.col("labels").struct.field(criterion.name).alias("label")
     first = scores.select("rollout_id", "criterion", "score", "status", "reason", "details")
     second = first.clear() if retest is None else retest

@@ -40,7 +40,7 @@ class Alarms(Strict):
     """Maximum mean change of a judge's anchor scores: up, down, or away from the labels."""
     max_anchor_noise: float = Field(default=0.1, ge=0, le=1)
     """Maximum mean absolute difference from the first scores of the same judge. It must exceed the judge's own retest
-    difference (`score` and `again` in an audit); otherwise noise is reported as drift."""
+    difference (`score` and `retest_score` in `judge_audit.parquet`); otherwise noise is reported as drift."""
     max_phrase_shift: float = Field(default=0.03, ge=0, le=1)
     """Maximum that a phrase may add to the score of a bad anchor, beyond other words of the same length."""
     drift_error: float = Field(default=0.05, gt=0, lt=1)

@@ -109,7 +109,11 @@ class Campaign(Strict):
     @property
     def single_criteria(self) -> list[Criterion]:
         """All criteria, with each panel replaced by its members."""
-        return [each for criterion in self.evaluated for each in criterion.members or (criterion,)]
+        return [each for criterion in self.evaluated for each in criterion.singles]
+
+    def criteria_of(self, judge: str) -> list[Criterion]:
+        """The criteria of a judge, including members of panels."""
+        return [each for each in self.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == judge]
 
     @property
     def used_judges(self) -> dict[str, JudgeModel]:

@@ -155,7 +155,7 @@ def load_current(home: Home, name: str) -> Campaign:
 
     Planning and running stages must load campaigns here. Raises `ConfigError`, or `StoreError` for a damaged cycle.
     """
-    return with_newest_cycle(load_campaign(home.campaign_folder(name)), home)
+    return _with_newest_cycle(load_campaign(home.campaign_folder(name)), home)
 
 
 def load_all(home: Home) -> dict[str, Campaign | RftError]:
@@ -170,7 +170,7 @@ def _campaign_or_error(folder: Path) -> Campaign | RftError:
         return error
 
 
-def with_newest_cycle(campaign: Campaign, home: Home) -> Campaign:
+def _with_newest_cycle(campaign: Campaign, home: Home) -> Campaign:
     """A campaign as written, with the prompts and start weights of its newest cycle.
 
     The prompts' path is relative to the campaign's folder, so a project that is moved as a whole keeps its records. It

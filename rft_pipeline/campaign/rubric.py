@@ -37,9 +37,14 @@ class Criterion(Strict):
         )
 
     @property
+    def singles(self) -> tuple["Criterion", ...]:
+        """The members of a panel, or the criterion itself."""
+        return self.members or (self,)
+
+    @property
     def judged(self) -> bool:
         """Whether a model scores it, alone or in a panel with rules."""
-        return any(each.judge.ENGINE is not None for each in self.members or (self,))
+        return any(each.judge.ENGINE is not None for each in self.singles)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -83,7 +88,7 @@ class Rubric(Strict):
     @property
     def single_criteria(self) -> list[Criterion]:
         """The criteria, with each panel replaced by its members."""
-        return [each for criterion in self.criteria for each in criterion.members or (criterion,)]
+        return [each for criterion in self.criteria for each in criterion.singles]
 
     @property
     def judged(self) -> list[Criterion]:

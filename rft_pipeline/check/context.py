@@ -18,7 +18,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.engines.weights import context_of
-from rft_pipeline.judges import DEFAULT_JUDGE, ModelJudge
+from rft_pipeline.judges import DEFAULT_JUDGE
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.models.merging import refusal_of
 from rft_pipeline.stages.sampling import conversation
@@ -72,16 +72,11 @@ def check_context(
         if rows is not None:
             _check_policy(policy, campaign, split, rows, budgets[split], settings)
             for name, judge in judges.items():
-                _check_judge(judge, campaign, _asked_of(campaign, name), split, rows, budgets[split], settings)
+                _check_judge(judge, campaign, campaign.criteria_of(name), split, rows, budgets[split], settings)
     for name, judge in judges.items():
         if judge is not None and judge.tokenizer is not None:
-            for criterion in _asked_of(campaign, name):
+            for criterion in campaign.criteria_of(name):
                 _check_words(judge, criterion, f"{rubric}: {criterion.name}", settings)
-
-
-def _asked_of(campaign: Campaign, judge: str) -> list[Criterion]:
-    """The criteria of a judge, including members of panels."""
-    return [each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == judge]
 
 
 def _check_policy(
@@ -150,7 +145,8 @@ def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Find
 
 def _texts(criterion: Criterion) -> list[str]:
     """The texts of the settings: a model reads each of them with at least the reply."""
-    settings = [getattr(criterion.judge, name) for name in type(criterion.judge).model_fields]
+    names = type(criterion.judge).model_fields.keys() - {"protocol", "by", "answer"}
+    settings = [getattr(criterion.judge, name) for name in names]
     return [text for each in settings for text in (each if isinstance(each, tuple) else (each,)) if type(text) is str]
 
 

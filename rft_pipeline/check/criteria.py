@@ -41,7 +41,7 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
     judges = with_answer_settings(campaign, judge_models(campaign))
     training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.single_criteria]
     for criterion in campaign.held_out:
-        for each in criterion.members or (criterion,):
+        for each in criterion.singles:
             _check_judge(f"{where}: {each.name}", each, rows, settings)
             key = each.fingerprint, judge_of(each, judges)
             if same := [other.name for other, theirs in training if theirs == key]:

@@ -20,7 +20,6 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import dropped, render_chat
 from rft_pipeline.engines.system_turn import in_user_turn
 from rft_pipeline.errors import EngineError
-from rft_pipeline.judges import ModelJudge
 from rft_pipeline.models import SERVED
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.sampling import conversation
@@ -52,10 +51,7 @@ def check_templates(
     _check(f"{campaign.folder / 'campaign.yaml'}: policy", policy.model, policy.system_in, template, asked, settings)
     rollouts = _one_of_each_kind(prompts)
     for name, judge in campaign.used_judges.items():
-        criteria = (
-            each for each in campaign.single_criteria if isinstance(each.judge, ModelJudge) and each.judge.by == name
-        )
-        asked = [each for criterion in criteria for each in _conversations_of(criterion, rollouts)]
+        asked = [each for criterion in campaign.criteria_of(name) for each in _conversations_of(criterion, rollouts)]
         if judge.system_in == "user_turn":
             asked = [each._replace(messages=in_user_turn(each.messages)) for each in asked]
         where = f"{campaign.folder / 'campaign.yaml'}: {campaign.judge_key(name)}"

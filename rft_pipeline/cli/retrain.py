@@ -22,7 +22,7 @@ def retrain(
 ) -> None:
     """Draw prompts from new interaction logs and run the campaign on them from its champion.
 
-    If the logs hold nothing new, an interrupted cycle is continued; otherwise nothing runs.
+    If the logs hold nothing new, an interrupted cycle is continued; if there is none, nothing runs.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.campaign.cycles import load_current, newest

@@ -75,8 +75,10 @@ def _above(found: RecordTrace, here: RecordFacts, tree: Tree, shown: set[str]) -
     for source in here.made_from:
         address = source.address if source.exists else next(iter(source.equal), None)
         deleted = None if source.exists else source.address
-        instead = f" [red]{deleted} was deleted; a record with equal content:[/]" if deleted else ""
-        below = tree.add(f"{source.role}{instead} {_named(found, address)}" if address else f"{source.role}{instead}")
+        text = f"{source.role} [red]{deleted} was deleted" if deleted else source.role
+        if deleted:
+            text += "; a record with equal content:[/]" if address else "[/]"
+        below = tree.add(f"{text} {_named(found, address)}" if address else text)
         if deeper and address in found.records and address not in shown:
             shown.add(address)
             _above(found, found.records[address], below, shown)

@@ -70,6 +70,6 @@ def garbage(home: Home, found: Garbage, *, deleted: bool, as_json: bool) -> None
         )
     if found.being_made:
         stages = ", ".join(found.being_made)
-        line(f"being made now: {stages}; nothing of its campaign and no rows are deleted")
+        line(f"being made now: {stages}; their campaigns and all rows are left alone")
     if not deleted:
         line(f"nothing was deleted; `rft gc --yes` deletes it. List what to keep in {escape(str(home.store / KEEP))}")

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.cli import console
 from rft_pipeline.runs.state import RunState
 
 POLL_SECONDS = 0.5
@@ -41,7 +42,7 @@ def _live_table(run: RunState, screen: Console, stop: threading.Event) -> None:
 
 def _table(run: RunState) -> Table:
     unfinished = run.unfinished()
-    table = Table("stage", "state", box=None, header_style="bold")
+    table = console.table("stage", "state")
     for key in run.keys:
         if key in run.finished:
             table.add_row(escape(key), f"[green]{run.finished[key]}[/]")

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from rft_pipeline.engines.load import ENGINES
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Strict, key_of
 
 REASONING_TOKENS = 2048
 """Default token budget for the reasoning of a model."""
@@ -29,16 +29,10 @@ class Sampling(Strict):
     max_new_tokens: int = Field(default=48, ge=1)
 
 
-def _is_known(engine: str) -> str:
-    if engine not in ENGINES:
-        raise ValueError(f"{engine!r} is no engine; allowed: {', '.join(ENGINES)}")
-    return engine
-
-
 class EngineRuntime(Strict):
     """How an engine runs. These settings do not change results."""
 
-    engine: Annotated[str, AfterValidator(_is_known)] = "transformers"
+    engine: Annotated[str, key_of(ENGINES, "an engine")] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"

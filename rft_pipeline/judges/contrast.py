@@ -1,6 +1,5 @@
 """`contrast`: would the good persona rather say this, or the bad one?"""
 
-import unicodedata
 from collections.abc import Iterable
 from typing import Literal, Self
 
@@ -9,7 +8,7 @@ from pydantic import Field, model_validator
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.likelihood import DifferenceSettings
 from rft_pipeline.rules import Rollout
-from rft_pipeline.rules.words import words
+from rft_pipeline.rules.words import folded_words
 
 
 class ContrastJudge(DifferenceSettings):
@@ -26,7 +25,7 @@ class ContrastJudge(DifferenceSettings):
         return rollout.conversation(self.positive), rollout.conversation(self.negative)
 
     def faults(self) -> Iterable[str]:
-        if _words(self.positive) == _words(self.negative):
+        if folded_words(self.positive) == folded_words(self.negative):
             yield (
                 f"personas {self.positive!r} and {self.negative!r} differ only in case or punctuation; "
                 "describe two opposite ways to reply"
@@ -37,7 +36,3 @@ class ContrastJudge(DifferenceSettings):
         if self.positive.strip() == self.negative.strip():
             raise ValueError("positive and negative persona are the same text: every reply would score alike")
         return self
-
-
-def _words(text: str) -> list[str]:
-    return words(unicodedata.normalize("NFKC", text).casefold())

@@ -23,9 +23,9 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
     """Draw up to n replies, or return the same draw if it exists: as many whole prompts as fit into n, at least one.
 
     Prompts are in an order shuffled by the campaign's seed, and each draw continues after the imported ones: prompts
-    with every policy's reply labelled are done; of others only the missing replies are drawn. So all prompts labelled
-    so far are a random sample. Draws that asked other questions than the rubric now asks do not count.
-    Raises `StoreError` without a promotion, or if all its replies were already drawn.
+    with every policy's reply in an imported export are done; of others only the missing replies are drawn. So all
+    prompts labelled so far are a random sample. Draws that asked other questions than the rubric now asks do not count.
+    Raises `StoreError` without a promotion, or if imported exports already have all its replies.
     """
     asked = label_questions(campaign)
     rows = _compared(campaign, home)
@@ -36,8 +36,8 @@ def draw_held_out(campaign: Campaign, home: Home, n: int) -> Export:
     left = rows.join(done, on="rollout_id", how="anti", maintain_order="left")
     if left.is_empty():
         raise StoreError(
-            f"{campaign.name}: all {rows['prompt_id'].n_unique()} held-out prompts were already exported; to change or "
-            "add labels, import the file again"
+            f"{campaign.name}: imported exports already have all {rows['prompt_id'].n_unique()} held-out prompts; to "
+            "change or add labels, import the file again"
         )
     order = {prompt: seed_of(campaign.seed, "held-out labels", prompt) for prompt in left["prompt_id"].unique()}
     policies = max(rows.group_by("prompt_id").len()["len"].to_list())

@@ -7,14 +7,13 @@ with different system turns of their own are never duplicates.
 
 import json
 import math
-import unicodedata
 from collections import defaultdict
 from typing import NamedTuple
 
 import polars as pl
 
 from rft_pipeline.campaign.addresses import own_system
-from rft_pipeline.rules.words import pieces
+from rft_pipeline.rules.words import folded_words
 
 NEAR = 0.6
 """Similarity above which two prompts count as one."""
@@ -62,12 +61,6 @@ class Known:
         return Pair(self.ids[i], name, similarity) if similarity > NEAR else None
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, case-folded and without punctuation; the text itself if it is only punctuation."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return [piece for piece in pieces(folded.translate(_SPACES)) if not piece.isspace()] or [folded]
-
-
 class _Prompt(NamedTuple):
     """The words of a prompt."""
 
@@ -88,17 +81,8 @@ def _triples(found: _Prompt) -> set[tuple[str, ...]]:
 def _read(prompts: pl.DataFrame) -> list[_Prompt]:
     return [
         _Prompt(
-            " ".join(words(own_system(messages))),
-            words("\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")),
+            " ".join(folded_words(own_system(messages))),
+            folded_words("\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")),
         )
         for messages in prompts["messages"]
     ]
-
-
-class _PunctuationToSpace(dict[int, int]):
-    def __missing__(self, point: int) -> int:
-        self[point] = ord(" ") if unicodedata.category(chr(point))[0] in "PZC" else point
-        return self[point]
-
-
-_SPACES = _PunctuationToSpace()

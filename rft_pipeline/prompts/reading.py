@@ -108,7 +108,7 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
 def content_hash(frame: pl.DataFrame) -> str:
     """Hash of a frame's rows in order, without the column `id`, which changes no result.
 
-    It does not depend on the file's format, key order, white space and blank lines.
+    It does not depend on the file's format, its key order, white space or blank lines.
     """
     return fingerprint(frame.drop("id", strict=False).to_dicts())
 

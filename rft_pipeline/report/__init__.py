@@ -1,1 +1,1 @@
-"""Pages: eval report, judge audit, promotion and model card, each one file with its plots."""
+"""Pages: eval report, judge audit and promotion, each one HTML file with its plots; the model card in Markdown."""

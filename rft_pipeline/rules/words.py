@@ -4,6 +4,7 @@ Word boundaries are those of Unicode Standard Annex 29 as ICU sets them, with it
 Thai, Lao, Khmer and Burmese, which put no white space between words.
 """
 
+import unicodedata
 from collections.abc import Iterator
 
 import regex
@@ -57,3 +58,18 @@ def ends_as_a_sentence(text: str) -> bool:
 def sentence_ends(text: str) -> int:
     """How many marks of a sentence's end a text has, a run of them (?!) being one."""
     return len(_ENDS.findall(text))
+
+
+def folded_words(text: str) -> list[str]:
+    """The words of a text, case-folded and without punctuation; the text itself if it is only punctuation."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return [piece for piece in pieces(folded.translate(_SPACES)) if not piece.isspace()] or [folded]
+
+
+class _PunctuationToSpace(dict[int, int]):
+    def __missing__(self, point: int) -> int:
+        self[point] = ord(" ") if unicodedata.category(chr(point))[0] in "PZC" else point
+        return self[point]
+
+
+_SPACES = _PunctuationToSpace()

@@ -12,8 +12,9 @@ from rft_pipeline.stages.prompts import Prompts
 from rft_pipeline.stages.reward_batches import RewardBatches
 from rft_pipeline.stages.rollouts import Rollouts
 from rft_pipeline.stages.rubric import Rubric
+from rft_pipeline.store import Record
 
-__all__ = ["STAGES", "Node", "Stage"]
+__all__ = ["STAGES", "Node", "Stage", "stage_of"]
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -32,3 +33,8 @@ STAGES: dict[str, Stage] = {
     )
 }
 """All stages by name, each after those it depends on."""
+
+
+def stage_of(record: Record) -> Stage:
+    """The stage that made a record; one without rows if there is none of that name, e.g. because it was removed."""
+    return STAGES.get(record.payload["stage"], Stage())

@@ -80,7 +80,7 @@ class Counting:
     def audited(self, replies: pl.DataFrame, criterion: Criterion, judge_sets: Sequence[Mapping[str, str]]) -> None:
         """Count the judgements of replies with an `id` by one criterion, once for each set of judges."""
         views = [as_rollout(row) for row in replies.iter_rows(named=True)]
-        for each in criterion.members or (criterion,):
+        for each in criterion.singles:
             for judges in {judge_of(each, judges): judges for judges in judge_sets}.values():
                 wanted = judgement_addresses(replies["id"].to_list(), views, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)

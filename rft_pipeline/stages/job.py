@@ -102,7 +102,7 @@ class Job:
 
     def families(self, criterion: Criterion) -> frozenset[str]:
         """The model families of a criterion's judges."""
-        judges = [each.judge for each in criterion.members or (criterion,)]
+        judges = [each.judge for each in criterion.singles]
         names = (self.campaign.all_judges[judge.by].model for judge in judges if isinstance(judge, ModelJudge))
         return frozenset(family(models.EMBEDDED_FOLDER if name == models.EMBEDDED else name) for name in names)
 

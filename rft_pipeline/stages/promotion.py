@@ -90,8 +90,9 @@ class Promotion(Stage):
 
     def run(self, job: Job) -> Output:
         """Decide, and write `promotion.json` and its page; also the replies of a champion that is not in the report."""
-        rounds, base = _sides(job)
-        rival, made, read = _rival(job, [base, *rounds])
+        labels = labels_of(job.campaign, job.home.store, held_out=True)
+        rounds, base = _sides(job, labels)
+        rival, made, read = _rival(job, [base, *rounds], labels)
         gates, look = list(job.campaign.rubric.gates()), int(job.made_from["inputs"][LOOK])
         decision = decide_promotion(rounds, rival, gates, job.campaign.promotion, look)
         plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
@@ -181,15 +182,14 @@ def _write_page(job: Job, decided: dict[str, Any]) -> None:
         (job.workdir / "differences.png").write_bytes(to_png(chart))
 
 
-def _with_people(job: Job, rows: pl.DataFrame) -> pl.DataFrame:
+def _with_people(job: Job, rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """Adds the scores and rewards by people's labels of held-out replies, if there are any."""
-    labels = labels_of(job.campaign, job.home.store, held_out=True)
     if labels.is_empty():
         return rows
     return rows.with_columns(by_people(job.campaign.rubric, labels, rows).get_columns())
 
 
-def _sides(job: Job) -> tuple[list[Side], Side]:
+def _sides(job: Job, labels: pl.DataFrame) -> tuple[list[Side], Side]:
     """The replies of each round, and those of base, from the eval report."""
     report = job.upstream["eval_reports"]
     numbers = json.loads(report.path("report.json").read_text(encoding="utf-8"))
@@ -198,14 +198,14 @@ def _sides(job: Job) -> tuple[list[Side], Side]:
         rows = rows.drop(HELD, strict=False)  # with alarms but without held-out criteria, the column is null
 
     def side(name: str, role: str, number: int) -> Side:
-        replies = _with_people(job, rows.filter(round=number))
+        replies = _with_people(job, rows.filter(round=number), labels)
         return Side(name, job.upstream[role].content_hash, replies, number, alarm_level(numbers, number))
 
     rounds = [side(f"round {number}", f"checkpoints_{number}", number) for number in range(1, job.campaign.rounds + 1)]
     return rounds, side("base", "base", 0)
 
 
-def _rival(job: Job, sides: Sequence[Side]) -> tuple[Side, int, dict[str, str]]:
+def _rival(job: Job, sides: Sequence[Side], labels: pl.DataFrame) -> tuple[Side, int, dict[str, str]]:
     """The replies that the rounds are compared with: the champion's, or base's (the first of `sides`) without one.
 
     Also returns how many were sampled, and the record of a champion that is neither base nor a round.
@@ -217,11 +217,11 @@ def _rival(job: Job, sides: Sequence[Side]) -> tuple[Side, int, dict[str, str]]:
     same = next((side for side in sides if side.policy == champion.content_hash), None)
     if same is not None:
         return (same if same.round else replace(same, name="the champion")), 0, {}
-    side, made = _champion(job, champion)
+    side, made = _champion(job, champion, labels)
     return side, made, {"champion": champion.record}
 
 
-def _champion(job: Job, champion: Champion) -> tuple[Side, int]:
+def _champion(job: Job, champion: Champion, labels: pl.DataFrame) -> tuple[Side, int]:
     """The replies of a champion that is neither base nor a round of this campaign, and how many were sampled."""
     record = RecordStore(job.home.store).at(champion.record)
     if record is None:
@@ -240,4 +240,4 @@ def _champion(job: Job, champion: Champion) -> tuple[Side, int]:
         seen = held_out_scores(job.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
         batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
     job.write(batch)
-    return Side("the champion", champion.content_hash, _with_people(job, batch)), made
+    return Side("the champion", champion.content_hash, _with_people(job, batch, labels)), made

@@ -1,4 +1,4 @@
-"""Intervals and tests: bootstrap, prediction-powered estimates."""
+"""Statistics: intervals (bootstrap, Student's t, prediction-powered) and two measures of diversity."""
 
 from rft_pipeline.stats.intervals import (
     UNKNOWN,

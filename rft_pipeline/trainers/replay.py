@@ -25,7 +25,7 @@ def replayed_groups(batch: pl.DataFrame, mask_truncated: bool) -> tuple[list[str
     """The prompts of groups with variance, and the size of a group. Raises `GateError` if there is none."""
     used: list[str] = batch.filter(_live(mask_truncated))["prompt_id"].unique().to_list()
     if not used:
-        cut = " without truncated rollouts (training.mask_truncated)" if mask_truncated else ""
+        cut = " apart from truncated rollouts, which training.mask_truncated leaves out" if mask_truncated else ""
         raise GateError(f"the reward batch has no group with variance{cut}: nothing to learn from")
     return used, batch.filter(prompt_id=used[0]).height
 

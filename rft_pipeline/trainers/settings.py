@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Strict, key_of
 from rft_pipeline.trainers.dpo import Dpo
 from rft_pipeline.trainers.method import Method
 from rft_pipeline.trainers.methods import METHODS
@@ -36,12 +36,6 @@ class TrainRuntime(Strict):
     """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder."""
 
 
-def _is_known(method: str) -> str:
-    if method not in METHODS:
-        raise ValueError(f"{method!r} is no training method; allowed: {', '.join(METHODS)}")
-    return method
-
-
 class Training(Strict):
     """How the policy is trained on a round's reward batch.
 
@@ -50,7 +44,7 @@ class Training(Strict):
     prompt's reference, as a warm start for the others.
     """
 
-    method: Annotated[str, AfterValidator(_is_known)] = "grpo"
+    method: Annotated[str, key_of(METHODS, "a training method")] = "grpo"
     weights: Literal["full", "lora"] = "full"
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=0, ge=0)

@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.errors import StoreError
-from rft_pipeline.stages import STAGES
+from rft_pipeline.stages import stage_of
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.reach import Reuse
@@ -76,7 +76,7 @@ def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -
     in_records = pl.concat(
         [
             pl.DataFrame(schema={table.key: pl.String}),
-            *(STAGES[each.payload["stage"]].rollouts_in(each) for each in staying),
+            *(stage_of(each).rollouts_in(each) for each in staying),
         ]
     ).unique()
     reusable = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
@@ -103,7 +103,7 @@ def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataF
     """The judged subjects of each criterion and judge; None if a record's replies are gone, so they are unknown."""
     needed: dict[JudgementKey, pl.DataFrame | None] = {}
     for record in staying:
-        for asked, subjects in STAGES[record.payload["stage"]].judgements_in(record, RecordStore(store).at):
+        for asked, subjects in stage_of(record).judgements_in(record, RecordStore(store).at):
             known = needed.get(asked, subjects)
             needed[asked] = None if subjects is None or known is None else pl.concat([known, subjects]).unique()
     return needed

@@ -32,7 +32,7 @@ class Reuse:
 
 @dataclass(frozen=True)
 class State:
-    """A campaign and the records that a run of it would skip to."""
+    """A campaign and the records that a run of it would reuse."""
 
     campaign: Campaign
     sources: dict[str, str]

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from rft_pipeline.stages import STAGES
+from rft_pipeline.stages import stage_of
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
@@ -91,11 +91,11 @@ def _doubled(table: Table) -> list[Finding]:
 
 def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str, int]:
     found = {}
-    rollouts = STAGES[record.payload["stage"]].rollouts_in(record)
+    rollouts = stage_of(record).rollouts_in(record)
     if rollouts.height and (count := rollouts_table(store).missing(rollouts).height):
         found["rollouts"] = count
     table, lacking = judgements_table(store), 0
-    for key, subjects in STAGES[record.payload["stage"]].judgements_in(record, sound.get):
+    for key, subjects in stage_of(record).judgements_in(record, sound.get):
         if subjects is not None:
             stored = table.rows(*judged_by(*key)).select("subject").collect()
             lacking += subjects.join(stored, on="subject", how="anti").height

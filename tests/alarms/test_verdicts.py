@@ -96,7 +96,7 @@ def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: floa
     found = [unseen_gain(now, base, HOW, 0), *feature_alarms(now, base, [], [], (), HOW, 0)]
     assert [each.level for each in found] == [Level.OK] * 3
     assert fingerprint(as_plain(round_alarms(found)))
-    assert "it should gain an unknown share of that" in found[0].sentence
+    assert "it should gain an unknown share of the reward's gain" in found[0].sentence
     assert f"the {'reward' if column == 'reward' else 'held-out score'} gained unknown" in found[0].sentence
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rft_pipeline.errors import DataError
-from rft_pipeline.prompts.overlap import Pair, overlaps, words
+from rft_pipeline.prompts.overlap import Pair, overlaps
+from rft_pipeline.rules.words import folded_words
 from tests.check.small import EVAL, TRAIN, campaign, errors
 
 
@@ -66,12 +67,13 @@ def test_texts_of_punctuation_alone_are_not_all_the_same() -> None:
 )
 def test_only_the_rarest_triples_are_searched_and_nothing_near_is_missed(train: list[str], held_out: str) -> None:
     def triples(text: str) -> set[tuple[str, ...]]:
-        found = words(text)
+        found = folded_words(text)
         return {tuple(found[i : i + 3]) for i in range(max(1, len(found) - 2))}
 
     mine = triples(held_out)
     near = any(
-        "".join(words(text)) == "".join(words(held_out)) or len(mine & triples(text)) / len(mine | triples(text)) > 0.6
+        "".join(folded_words(text)) == "".join(folded_words(held_out))
+        or len(mine & triples(text)) / len(mine | triples(text)) > 0.6
         for text in train
     )
     assert bool(overlaps(frame(*train), frame(held_out))) == near

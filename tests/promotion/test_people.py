@@ -92,7 +92,7 @@ def test_the_next_draw_continues_where_labels_end(campaign: Path, tmp_path: Path
     asked = [set(drawn_rows(export, Home.find().store)["prompt_id"]) for export in (first, second)]
     assert len(asked[0] | asked[1]) == 6
     labelled(second, tmp_path, (1, 0.9), 0)
-    with pytest.raises(StoreError, match="all 6 held-out prompts were already exported"):
+    with pytest.raises(StoreError, match="imported exports already have all 6 held-out prompts"):
         drawn(campaign, 9)
 
 

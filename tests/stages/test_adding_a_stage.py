@@ -9,11 +9,12 @@ from assets.definitions import campaign_assets
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan import plan
-from rft_pipeline.stages import STAGES, Node, Stage
+from rft_pipeline.stages import STAGES, Node, Stage, stage_of
 from rft_pipeline.stages.base import Output, Sources, Upstream
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home
 from tests.runs import edit, made, run
+from tests.upkeep.small import verified
 
 
 class PromptCount(Stage):
@@ -55,3 +56,13 @@ def test_a_new_stage_is_run_cached_planned_and_shown(tiny_campaign: Path, monkey
 
     (asset,) = (each for each in campaign_assets(campaign) if "prompt_count" in each.key.path)
     assert asset.specs_by_key[asset.key].description == "The number of training prompts."
+
+
+def test_a_record_of_a_stage_that_was_removed_holds_no_rows(
+    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(STAGES, "prompt_count", PromptCount())
+        record = run(tiny_campaign, NAMES)["prompt_count"]
+    assert stage_of(record).rollouts_in(record).is_empty()
+    assert verified().findings == []

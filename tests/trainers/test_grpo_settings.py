@@ -136,7 +136,7 @@ def test_truncated_rollouts_are_masked_where_the_setting_says_so(
 
 
 def test_a_batch_of_truncated_rollouts_is_refused(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="without truncated rollouts"):
+    with pytest.raises(GateError, match="apart from truncated rollouts"):
         run(batch.with_columns(finish_reason=pl.lit("length")), tiny_model, tmp_path, mask_truncated=True)
 
 

@@ -27,7 +27,8 @@ def groups(count: int, size: int) -> pl.DataFrame:
 
 def test_the_last_step_of_grpo_is_filled_up() -> None:
     # 160 rollouts: two steps of 64, and the last 32 with 32 copies
-    assert training(batch_size=64).how.steps(groups(20, 8), training(batch_size=64), {}) == 3
+    how = training(batch_size=64)
+    assert how.how.steps(groups(20, 8), how, {}) == 3
     assert training(batch_size=64).how.most_steps(training(batch_size=64), 20, 8) == 3
     assert training(batch_size=64, epochs=2).how.most_steps(training(batch_size=64, epochs=2), 20, 8) == 6
 
