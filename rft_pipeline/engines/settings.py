@@ -89,5 +89,4 @@ class Answering(Strict):
     @property
     def answering(self) -> dict[str, Any]:
         """The settings that have a value."""
-        chosen = {"max_tokens": self.max_tokens, "reasoning_effort": self.reasoning_effort}
-        return {name: value for name, value in chosen.items() if value is not None}
+        return self.model_dump(include=set(Answering.model_fields), exclude_none=True)

@@ -98,6 +98,6 @@ def _example(ids: list[str]) -> str:
 
 
 def _ids(group: Sequence[Rollout]) -> list[str]:
-    """One id for each reply, which neither a judge can read a quality from nor the author of a reply can guess."""
+    """One id for each reply. It says nothing about the reply's quality, and its author cannot guess it."""
     named = fingerprint([[rollout.given, rollout.completion] for rollout in group])
     return [f"R{fingerprint([named, place])[:4].upper()}{place}" for place in range(len(group))]

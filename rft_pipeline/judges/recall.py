@@ -16,9 +16,9 @@ from rft_pipeline.rules import Rollout
 class RecallJudge(DifferenceSettings):
     """Mean token log-likelihood of the prompt given the reply minus given an empty reply.
 
-    The judge sees the instruction and, between fences, the reply; the prompt is scored as its answer. What is scored
-    given the empty reply has the same prefix for all prompts, so the engine computes that prefix once a batch, and the
-    replies to one prompt share one such request. Prefixes with different replies share nothing.
+    The judge sees the instruction and, between fences, the reply; the prompt is scored as its answer. The
+    conversation with the empty reply is the same for all prompts, so the engine computes it once a batch; replies to
+    one prompt share the whole request. Conversations with different replies share nothing.
     """
 
     VERSION = 1

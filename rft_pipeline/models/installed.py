@@ -30,7 +30,7 @@ class Model:
 
 
 def fetched(name: str, folder: Path) -> Model | None:
-    """The installed model in `folder`; None without a manifest."""
+    """The installed model in `folder`; None without a manifest. Hashed again if its files have changed since."""
     if not (folder / MANIFEST).is_file():
         return None
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -53,13 +53,17 @@ def alone(folder: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
-    """Move a complete checkpoint to `folder`; call while `alone`. Raises `ModelError` if other files are there."""
-    if folder.exists():
+def refuse_other_files(folder: Path) -> None:
+    """Raise `ModelError` if something other than an installed model is at `folder`. Call before a model is fetched."""
+    if folder.exists() and not (folder / MANIFEST).is_file():
         raise ModelError(
             f"{folder}: contains files but no {MANIFEST}, so it is not an installed model; move it away, or use its "
             "path as the model"
         )
+
+
+def install(name: str, checkpoint: Path, folder: Path, source: str) -> Model:
+    """Move a complete checkpoint to `folder`; call while `alone`."""
     model = Model(name, folder, content_hash(checkpoint), source)
     manifest = {"source": source, "content_hash": model.content_hash, "files": _stamps(checkpoint)}
     (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -83,7 +87,8 @@ def _hashed(folder: Path) -> list[Path]:
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
     """Size and modification time (ns) of each hashed file: they show an edit without reading weights."""
-    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in _hashed(folder)}
+    stats = {path.name: path.stat() for path in _hashed(folder)}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
 def _sha256(path: Path) -> str:

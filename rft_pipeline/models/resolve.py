@@ -7,7 +7,7 @@ from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, fetch_embedded
 from rft_pipeline.models.hub import fetch_from_hub
-from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install
+from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install, refuse_other_files
 from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
 from rft_pipeline.store import champions
 
@@ -110,6 +110,7 @@ def promoted(record: str, content: str, models: Path) -> Model:
     merged = models / f"{MERGED}{content}"
     with alone(merged) as scratch:
         if not (merged / MANIFEST).is_file():
+            refuse_other_files(merged)
             write_whole(checkpoint, scratch / "checkpoint")
             install(name, scratch / "checkpoint", merged, source)
     return Model(name, merged, content, source)

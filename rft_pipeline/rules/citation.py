@@ -52,7 +52,7 @@ class CitesContext(Rule):
         citations = list(self._citations(rollout.completion, context))
         if not citations:
             needed = self.required and context != []
-            return RuleScore(float(not needed), "cites nothing" if needed else "cites nothing, which may be")
+            return RuleScore(float(not needed), "cites nothing" if needed else "cites nothing, which is allowed")
         wrong = [citation.text for citation in citations if not citation.valid]
         counted = f"{len(citations) - len(wrong)} of {len(citations)} citations valid"
         return RuleScore(1 - len(wrong) / len(citations), f"{counted}; not {wrong[0][:60]!r}" if wrong else counted)

@@ -67,7 +67,7 @@ class JsonSchema(Rule):
         try:
             first = next(self._validator.iter_errors(document), None)
         except RecursionError:
-            return RuleScore(None, "nested too deep to be held against the schema")
+            return RuleScore(None, "nested too deep to be checked against the schema")
         return RuleScore(1.0, "valid") if first is None else RuleScore(0.0, first.message)
 
 

@@ -25,7 +25,7 @@ class Similarity(Rule):
     how: Literal["chrf", "token_sort", "exact"] = "chrf"
 
     def columns(self) -> tuple[Column, ...]:
-        allowed = "a text or a number, or a list of them of which the likest counts; none of them empty"
+        allowed = "a text or a number, or a list of them, of which the closest counts; none of them empty"
         return (Column("column", self.column, _are_references, "no text to compare with", allowed),)
 
     def __call__(self, rollout: Rollout) -> RuleScore:

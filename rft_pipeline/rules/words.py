@@ -41,7 +41,7 @@ def words(text: str) -> list[str]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """All between two word boundaries of a text, white space and punctuation too; lone surrogates become "?"."""
+    """The pieces of a text between word boundaries, with white space and punctuation; lone surrogates become "?"."""
     # ICU takes a narrow no-break space for a part of the word before it
     return iter(WordBreaker(text.encode("utf-8", "replace").decode().replace("\u202f", " "), "root"))
 
@@ -56,7 +56,7 @@ def ends_as_a_sentence(text: str) -> bool:
 
 
 def sentence_ends(text: str) -> int:
-    """How many marks of a sentence's end a text has, a run of them (?!) being one."""
+    """The number of marks that end a sentence; a run of them (?!) counts once."""
     return len(_ENDS.findall(text))
 
 

@@ -78,8 +78,8 @@ def free(found: Garbage) -> None:
         else:
             path.unlink()
     for folder in found.models:
-        with alone(folder):
-            shutil.rmtree(folder)
+        with alone(folder) as scratch:
+            folder.rename(scratch / folder.name)  # `alone` removes it, the next one if this process is killed
     for folder in found.records:
         shutil.rmtree(folder.rename(folder.with_name(f"{MAKING}{folder.name}")))
     clean_tables(found.tables)

@@ -135,7 +135,7 @@ def test_personas_that_differ_only_in_spelling_are_refused(tmp_path: Path) -> No
         (
             rule("similarity"),
             True,
-            "(e.g. odd: true); allowed: a text or a number, or a list of them of which the likest counts; "
+            "(e.g. odd: true); allowed: a text or a number, or a list of them, of which the closest counts; "
             "none of them empty",
         ),
         (

@@ -254,3 +254,25 @@ def test_what_a_killed_install_left_is_removed_by_the_next(
     found = models.resolve("org/tiny", tmp_path, tmp_path)
     assert found.content_hash == models.content_hash(tiny_model)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["org--tiny"]
+
+
+def test_a_failed_download_leaves_nothing_for_the_next_source(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def snapshot_download(repo: str, local_dir: Path, **_: Any) -> str:
+        Path(local_dir).mkdir(parents=True)
+        (Path(local_dir) / "vocab.json").write_text("{}", encoding="utf-8")
+        raise ConnectionError("lost on the way")
+
+    def convert(gguf: Path, target: Path) -> None:
+        shutil.copytree(tiny_model, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    by_hand = tmp_path / Path(embedded.GGUF).name
+    by_hand.write_bytes(b"the weights")
+    monkeypatch.setattr(embedded, "GGUF_SHA256", file_sha256(by_hand))
+    monkeypatch.setattr(embedded, "_convert", convert)
+    model = models.resolve("embedded", tmp_path, tmp_path)
+    assert not (model.folder / "vocab.json").exists()
+    assert model.content_hash == models.content_hash(tiny_model)

@@ -182,7 +182,7 @@ def test_a_document_too_deep_for_a_recursive_schema_is_unscored() -> None:
     nested = JsonSchema(json_schema={"type": "array", "items": {"$ref": "#"}})
     assert nested(reply("[[[]]]")).score == 1.0
     assert nested(reply("[[1]]")).score == 0.0
-    assert nested(reply("[" * 900 + "]" * 900)) == (None, "nested too deep to be held against the schema")
+    assert nested(reply("[" * 900 + "]" * 900)) == (None, "nested too deep to be checked against the schema")
 
 
 def test_a_pattern_that_takes_for_ever_leaves_the_reply_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
