@@ -1,10 +1,13 @@
 """The protocols of engines (generate, score, answer, reward) and their requests and results."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rft_pipeline.engines.settings import Sampling
+
+if TYPE_CHECKING:
+    import torch
 
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""
@@ -109,6 +112,19 @@ class Generator(Protocol):
         ...
 
 
+class LocalPolicy(Generator, Protocol):
+    """A generator whose weights are in this process's hands: it follows a policy that is being trained."""
+
+    def take_weights(self, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+        """Replace all weights, so that everything after equals an engine loaded from a checkpoint of them.
+
+        `weights` are the names and tensors of the causal language model's `state_dict`, on any device and in any
+        floating-point format; a weight that is tied to another may be left out. A LoRA adapter is merged before.
+        Raises `ModelError` for names or shapes that are not the model's; the old weights then stay.
+        """
+        ...
+
+
 class Scorer(Protocol):
     """Scores given tokens."""
 
@@ -160,5 +176,5 @@ class Rewarder(Protocol):
         ...
 
 
-class Engine(Generator, Scorer, Asker, Protocol):
+class Engine(LocalPolicy, Scorer, Asker, Protocol):
     """A model in this process that generates, scores and answers."""

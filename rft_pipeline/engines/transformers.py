@@ -8,7 +8,7 @@ time.
 
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest,
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.own_head import Hidden
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
-from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device
+from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device, replace_weights
 from rft_pipeline.errors import EngineError
 
 _PROJECTED = 512
@@ -52,6 +52,10 @@ class TransformersEngine(LocalAsker):
         takes = inspect.signature(self.model.forward).parameters
         self.takes_positions = "position_ids" in takes
         self.shares_prefixes = "past_key_values" in takes and _keeps_keys_and_values(self.model)
+
+    def take_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Copy new weights into the model in place. Raises `ModelError`."""
+        replace_weights(self.model, weights)
 
     def close(self) -> None:
         """Free the weights. The engine cannot be used afterwards."""

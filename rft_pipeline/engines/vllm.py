@@ -6,11 +6,12 @@ Axes: T tokens of a completion or continuation.
 
 import multiprocessing
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -24,12 +25,18 @@ from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
-from rft_pipeline.engines.weights import load_tokenizer
+from rft_pipeline.engines.weights import load_tokenizer, write_weights
 from rft_pipeline.errors import EngineError
-from rft_pipeline.models.merging import is_adapter, write_whole
+from rft_pipeline.models.merging import base_of, is_adapter, write_whole
+
+if TYPE_CHECKING:
+    import torch
 
 _SECONDS = 3.0
 """Finished completions are yielded together at this interval."""
+
+_SHARED_MEMORY = Path("/dev/shm")
+"""Where new weights are handed to vLLM's processes, if they fit."""
 
 _LAST_SECONDS = 30.0
 """Time-out for vLLM's processes to end."""
@@ -39,6 +46,7 @@ class VllmEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
     def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+        self.folder = base_of(folder) if is_adapter(folder) else folder
         self.tokenizer = load_tokenizer(folder)
         self.ends = end_tokens(folder, self.tokenizer)
         with tempfile.TemporaryDirectory() as scratch:
@@ -46,6 +54,21 @@ class VllmEngine(LocalAsker):
         self.engine = self.llm.llm_engine
         self.batch_size = runtime.batch_size
         self.context = int(self.llm.llm_engine.model_config.max_model_len)
+
+    def take_weights(self, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+        """Hand new weights to vLLM's processes in a folder, in shared memory if they fit; prefix caches are emptied.
+
+        Raises `ModelError` for weights of another model, and `EngineError` if vLLM cannot load them.
+        """
+        given = dict(weights)
+        with tempfile.TemporaryDirectory(prefix="rft-weights-", dir=_room_for(given.values())) as target:
+            write_weights(self.folder, given.items(), Path(target))
+            try:
+                self.llm.collective_rpc("reload_weights", kwargs={"weights_path": target})
+            except (RuntimeError, ValueError, VLLMError) as error:
+                raise EngineError(f"vLLM cannot load new weights of {self.folder}: {error}") from error
+        if not self.engine.reset_prefix_cache():
+            raise EngineError("vLLM did not empty its prefix cache: it still has requests; read all replies first")
 
     def close(self) -> None:
         """End vLLM's processes. The engine cannot be used afterwards."""
@@ -157,6 +180,13 @@ def _merged(folder: Path, scratch: Path) -> Path:
         return folder
     write_whole(folder, scratch)
     return scratch
+
+
+def _room_for(tensors: Iterable["torch.Tensor"]) -> Path | None:
+    """Shared memory if it holds all tensors; None for the default folder of temporary files."""
+    size = sum(tensor.nbytes for tensor in tensors)
+    fits = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > size
+    return _SHARED_MEMORY if fits else None
 
 
 def _tokens_wanted(request: ScoreRequest) -> bool:

@@ -2,13 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
-from rft_pipeline.models.merging import ADAPTER, is_adapter, load_adapter, load_causal
+from rft_pipeline.models.merging import ADAPTER, is_adapter, load_adapter, load_causal, write_model
+
+if TYPE_CHECKING:
+    import torch
 
 
 def pick_device(wanted: str) -> str:
@@ -43,6 +46,62 @@ def load_weights(folder: Path, dtype: str, device: str) -> Any:
     else:
         model = load_causal(folder, wanted)
     return model.to(device).eval()
+
+
+def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
+    """Copy `weights` into the model in place, cast to its device and format, as if it were loaded from a checkpoint.
+
+    Raises `ModelError`, before anything is copied, for names or shapes that are not the model's.
+    """
+    import torch
+
+    given = dict(weights)
+    mine = _checked(model, given)
+    with torch.no_grad():
+        for name, tensor in given.items():
+            mine[name].copy_(tensor)
+
+
+def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], target: Path) -> None:
+    """Write a checkpoint of the model in `folder` (full weights) with other `weights` into `target`, no tokenizer.
+
+    Raises `ModelError` for names or shapes that are not the model's.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    given = dict(weights)
+    _checked(model, given)
+    write_model(model, folder, target, given)
+
+
+def _checked(model: Any, given: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    """The model's own tensors by name. Tied weights are one tensor with several names, of which one must be given."""
+    mine: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
+    found = {id(tensor) for name, tensor in mine.items() if name in given}
+    faults = {
+        "unknown": [name for name in given if name not in mine],
+        "missing": [name for name, tensor in mine.items() if id(tensor) not in found],
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+            for name, tensor in mine.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+    for fault, names in faults.items():
+        if names:
+            raise ModelError(
+                f"the weights are not those of {type(model).__name__}: {fault}: {_first(names)}; "
+                "give the names of the model's state_dict, with adapters merged"
+            )
+    return mine
+
+
+def _first(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:

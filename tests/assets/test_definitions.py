@@ -36,20 +36,19 @@ def specs(folder: Path) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for asset in campaign_assets(load_campaign(folder)) for spec in asset.specs}
 
 
-def test_definitions_load_within_seconds_and_without_the_heavy_libraries(tiny_campaign: Path) -> None:
+def test_definitions_load_without_the_heavy_libraries(tiny_campaign: Path) -> None:
     code = (
-        "import json, sys, time\n"
+        "import json, sys\n"
         "from assets.definitions import defs\n"
         "jobs = [job.name for job in defs.resolve_all_job_defs() if not job.name.startswith('__')]\n"
         "heavy = {'torch', 'transformers', 'trl', 'vllm', 'mlflow', 'datasets', 'altair', 'sklearn', 'scipy'}\n"
-        "print(json.dumps([jobs, sorted(heavy & sys.modules.keys()), time.process_time()]))\n"
+        "print(json.dumps([jobs, sorted(heavy & sys.modules.keys())]))\n"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    jobs, heavy, seconds = json.loads(done.stdout.splitlines()[-1])
+    jobs, heavy = json.loads(done.stdout.splitlines()[-1])
     assert jobs == ["tiny"]
     assert heavy == []
-    assert seconds < 3
 
 
 def test_every_node_is_an_asset_with_the_same_dependencies(tiny_campaign: Path) -> None:

@@ -1,8 +1,10 @@
 """The bare model, for comparison: one unpadded pass without a cache."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM
 
 from rft_pipeline.engines.transformers import TransformersEngine
 
@@ -17,3 +19,16 @@ def plain_logprobs(engine: TransformersEngine, prefix: Sequence[int], tokens: Se
 def picked(logprobs_TV: torch.Tensor, tokens: Sequence[int]) -> list[float]:
     """The log-prob of each of `tokens`."""
     return [float(logprobs_TV[t, token]) for t, token in enumerate(tokens)]
+
+
+def other_weights(folder: Path, to: Path) -> dict[str, torch.Tensor]:
+    """Other weights for the model in `folder`, in fp32; the model with them is written to `to`."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    stream = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=stream)
+    model.save_pretrained(to)
+    for path in folder.iterdir():
+        if not (to / path.name).exists():
+            (to / path.name).write_bytes(path.read_bytes())
+    return dict(model.state_dict())
