@@ -7,7 +7,7 @@ from, because libraries change them after loading and refuse to write some setti
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,23 @@ def load_adapter(folder: Path, device: str = "cpu", *, trainable: bool = False) 
     model = PeftModel.from_pretrained(load_causal(base, torch.float32), folder, is_trainable=trainable)
     model.peft_config["default"].base_model_name_or_path = str(base)
     return model.to(device)
+
+
+def merged_weights(model: Any) -> Iterator[tuple[str, Any]]:
+    """The weights of a LoRA model with the adapter added, named as in its base model, one after the other. The model is
+    not changed."""
+    import torch
+
+    plain = model.get_base_model()
+    layers = {name: module for name, module in plain.named_modules() if hasattr(module, "base_layer")}
+    with torch.no_grad():
+        for name, value in plain.state_dict().items():
+            if ".lora_" in name:
+                continue
+            owner, _, leaf = name.partition(".base_layer.")
+            if leaf == "weight" and owner in layers:
+                value = value + layers[owner].get_delta_weight("default").to(value.dtype)
+            yield f"{owner}.{leaf}" if leaf else name, value
 
 
 def write_whole(checkpoint: Path, target: Path) -> None:

@@ -36,6 +36,7 @@ class Dpo(Strict):
 
 class DpoMethod(Method):
     name = "dpo"
+    why_not_in_generations = "dpo compares each pair with the policy at the start of the round"
     own_settings = frozenset({"dpo"})
     parts = ("choices",)
     unit = "pairs"

@@ -1,33 +1,28 @@
-"""GRPO by TRL over a materialised reward batch.
+"""GRPO (Shao et al. 2024, arXiv 2402.03300) on the advantages of reward batches.
 
-`steps_per_generation` spans the whole batch and `num_iterations` is the number of epochs. So TRL takes all rollouts in
-one call and computes the old log-probs before the first update, which makes the clipped ratio exact. TRL's reward is
-our stored advantage (already zero-mean per group, so `scale_rewards="none"`); TRL's reward metrics are not reported.
-
-Loss: DAPO's token-level normalisation unless `loss_type` says otherwise; a KL penalty to base or to the round's start
-if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with `mask_truncated`.
+Old log-probs are the trainer's own, under the policy at the start of a generation, or those stored with a rollout of an
+earlier generation. Loss: DAPO's token-level normalisation unless `loss_type` says otherwise; a KL penalty to base or to
+the round's start if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with `mask_truncated`.
 """
 
-import os
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rft_pipeline.engines.settings import Sampling
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers.method import Method
-from rft_pipeline.trainers.replay import Replay, fillers, replayed_groups, stored_advantage
+from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
     from rft_pipeline.trainers.settings import Training
 
-METRICS = {
-    "clip_ratio/region_mean": "clip_ratio",
-    "kl_to_start": "kl_to_start",
-    "effective_share": "effective_share",
-}
-"""TRL's metric → ours, in addition to those of all trainers."""
+LOGPROBS = "logprobs.parquet"
+"""The file that `train` leaves in the job's folder: rollout_id, old_logprobs."""
 
 
 class GrpoMethod(Method):
@@ -37,6 +32,7 @@ class GrpoMethod(Method):
     )
     unit = "rollouts"
     step_fits_round = True
+    in_generations = True
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """The likelihood ratio is that of the tempered distribution; `dr_grpo` divides by the longest reply allowed."""
@@ -46,50 +42,60 @@ class GrpoMethod(Method):
     def uses_base(self, training: "Training") -> bool:
         return training.kl_beta > 0 and training.kl_to == "base"
 
+    def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
+        """The rollouts of groups with variance, group by group in a seeded order."""
+        marked = batch.with_columns(_live(training).alias("live")).filter(pl.col("live").any().over("prompt_id"))
+        stored = "old_logprobs" in batch.columns
+        rows = [
+            Row(
+                group=row["prompt_id"],
+                prompt_tokens=row["prompt_tokens"],
+                tokens=row["tokens"],
+                logprobs=row["logprobs"],
+                advantage=row["advantage"],
+                live=row["live"],
+                old_logprobs=row["old_logprobs"] if stored else None,
+                rollout_id=row["rollout_id"],
+            )
+            for row in marked.sort("prompt_id", "sample_index").iter_rows(named=True)
+        ]
+        return sorted(rows, key=lambda row: seed_of(seed, "training order", row.group))
+
     def train(self, job: "TrainJob") -> dict[str, float]:
-        """The metrics hold `logprob_gap_mean` and `logprob_gap_p99` too, the difference between the engine's and the
-        trainer's log-probs, and `stopped_at_step` if `min_effective_share` ended the round early."""
-        from accelerate import PartialState
-        from datasets import Dataset
+        """The whole batch as one generation. The metrics hold `logprob_gap_mean` and `logprob_gap_p99` too, the
+        difference between the engine's and the trainer's log-probs, and `stopped_at_step` if `min_effective_share`
+        ended the round early."""
+        from rft_pipeline.trainers.session import Session
 
-        from rft_pipeline.engines.weights import load_tokenizer
-        from rft_pipeline.trainers.replay_trainer import EffectiveShare, ReplayTrainer
-        from rft_pipeline.trainers.shared import FROZEN_COPY, load_model, run_trainer
-
-        os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-        replay = Replay(job.batch, job.training.batch_size, job.seed, job.training.mask_truncated)
-        share = EffectiveShare(job.training.min_effective_share)
-        model = load_model(job)
-        if job.training.weights == "full" and self.uses_base(job.training):
-            model.config._name_or_path = str(job.base)  # TRL loads the reference from here
-        trainer = ReplayTrainer(
-            model=model,
-            args=_config(job, replay),
-            train_dataset=Dataset.from_dict({"prompt": replay.prompt_order}),
-            reward_funcs=[stored_advantage],
-            rollout_func=replay,
-            processing_class=load_tokenizer(job.start),
-            callbacks=[share],
+        steps = self.steps(job.batch, job.training, job.weights)
+        rows = self.rows(job.batch, job.training, job.weights, job.seed)
+        session = Session(
+            job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, steps=steps
         )
-        if self.uses_base(job.training) and FROZEN_COPY in getattr(trainer.model, "peft_config", {}):
-            trainer.model.delete_adapter(FROZEN_COPY)  # TRL then uses the model without an adapter: base
-        trainer.round_file = job.kept / f"round-{PartialState().process_index}.safetensors"
-        trainer.max_negative_ratio = job.training.max_negative_ratio
-        trainer.tokens_of_a_step = job.training.loss_type == "bnpo"
-        share.trainer = trainer
-        last = run_trainer(trainer, job, METRICS)
-        stopped = {} if share.stopped is None else {"stopped_at_step": float(share.stopped)}
-        return {**last, **trainer.logprob_gap, **stopped}
+        trained = session.train(rows, 0)
+        session.finish(job.scratch)
+        if session.accelerator.is_main_process:
+            named = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": trained.old_logprobs}
+            pl.DataFrame(named, schema_overrides={"old_logprobs": pl.List(pl.Float32)}).write_parquet(
+                job.scratch / LOGPROBS
+            )
+        return trained.metrics
 
     def steps(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> int:
-        groups, size = replayed_groups(batch, training.mask_truncated)
-        return _steps(len(groups), size, training)
+        rollouts = batch.filter(_live(training).any().over("prompt_id")).height
+        if not rollouts:
+            cut = " apart from truncated rollouts, which training.mask_truncated leaves out"
+            raise GateError(
+                f"the reward batch has no group with variance{cut if training.mask_truncated else ''}: nothing to "
+                "learn from"
+            )
+        return _steps(rollouts, training)
 
     def examples_per_prompt(self, training: "Training", group_size: int) -> int:
         return group_size
 
     def most_steps(self, training: "Training", prompts: int, group_size: int) -> int:
-        return _steps(prompts, group_size, training)
+        return _steps(prompts * group_size, training)
 
     def warnings(self, training: "Training", sampling: Sampling, has_references: bool) -> Iterator[tuple[str, str]]:
         if sampling.top_p < 1 or sampling.top_k > 0:
@@ -103,31 +109,12 @@ class GrpoMethod(Method):
             )
 
 
-def _steps(groups: int, size: int, training: "Training") -> int:
-    """With masked copies of groups that fill up the last step."""
-    return (groups + fillers(groups, size, training.batch_size)) * size // training.batch_size * training.epochs
+def _steps(rollouts: int, training: "Training") -> int:
+    """The last step of an epoch may have fewer rollouts."""
+    return math.ceil(rollouts / training.batch_size) * training.epochs
 
 
-def _config(job: "TrainJob", replay: Replay) -> Any:
-    from accelerate import PartialState
-    from trl import GRPOConfig
-
-    from rft_pipeline.trainers.shared import common_config
-
-    training, common = job.training, common_config(job)
-    # TRL's bnpo averages over a micro-batch, so its size would change the result; ReplayTrainer averages over a step
-    loss_type = "dapo" if training.loss_type == "bnpo" else training.loss_type
-    return GRPOConfig(
-        **common,
-        steps_per_generation=replay.size // (common["per_device_train_batch_size"] * PartialState().num_processes),
-        num_generations=replay.group_size,
-        temperature=job.sampling.temperature,
-        num_iterations=training.epochs,
-        shuffle_dataset=False,
-        max_completion_length=job.sampling.max_new_tokens,
-        beta=training.kl_beta,
-        epsilon=training.clip_low,
-        epsilon_high=training.clip_high,
-        loss_type=loss_type,
-        scale_rewards="none",
-    )
+def _live(training: "Training") -> pl.Expr:
+    """Whether a rollout counts in the loss."""
+    live = pl.col("excluded").is_null()
+    return live & (pl.col("finish_reason") != "length") if training.mask_truncated else live

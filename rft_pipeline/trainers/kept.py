@@ -3,10 +3,13 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256
-from rft_pipeline.trainers.settings import Training
+
+if TYPE_CHECKING:
+    from rft_pipeline.trainers.settings import Training
 
 SLICES, DONE = "slices.json", "steps.jsonl"
 """Files in the kept folder: how the work was divided, and one line per finished step."""
@@ -28,12 +31,12 @@ def steps_of(state: Path | None) -> int:
     return 0 if state is None else int(state.name.rpartition("-")[2])
 
 
-def steps_done(kept: Path, training: Training) -> int:
+def steps_done(kept: Path, training: "Training") -> int:
     """The number of finished steps of the same work in the folder `kept`."""
     return steps_of(last_state(kept)) if _divided_alike(kept, training) else 0
 
 
-def prepare(kept: Path, training: Training) -> None:
+def prepare(kept: Path, training: "Training") -> None:
     """Make the folder. A state of work that was divided differently is deleted."""
     if not _divided_alike(kept, training):
         shutil.rmtree(kept, ignore_errors=True)
@@ -41,19 +44,42 @@ def prepare(kept: Path, training: Training) -> None:
     (kept / SLICES).write_text(json.dumps(_slices(training)) + "\n", encoding="utf-8")
 
 
-def micro_batch(training: Training) -> int:
+def check_room(model: Any, training: "Training", kept: Path, steps: int | None) -> None:
+    """Raise `StoreError` if the checkpoint and the saved states do not fit on the disk.
+
+    Trained weights are fp32. A state holds them and two moments per weight; the previous state is deleted only after
+    the next is written.
+    """
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    expected = 2 if steps is None else min(2, steps // training.runtime.save_steps)
+    states = max(0, expected - (last_state(kept) is not None))
+    needed = 4 * trained * (1 + 3 * states)
+    free = shutil.disk_usage(kept).free
+    if free < needed:
+        raise StoreError(
+            f"training would need {needed / 2**30:.1f} GiB on the disk of {kept}, which has {free / 2**30:.1f} "
+            "GiB left; free some space (or move RFT_HOME), or save states less often (training.runtime.save_steps)"
+        )
+
+
+def micro_batch(training: "Training") -> int:
     """Rows in one pass of one process: the largest divisor of its share of a step up to `micro_batch_size`."""
     share = training.batch_size // training.runtime.processes
     most = min(training.runtime.micro_batch_size, share)
     return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
-def _divided_alike(kept: Path, training: Training) -> bool:
+def _divided_alike(kept: Path, training: "Training") -> bool:
     found = kept / SLICES
     return found.is_file() and json.loads(found.read_text(encoding="utf-8")) == _slices(training)
 
 
-def _slices(training: Training) -> dict[str, Any]:
+def _slices(training: "Training") -> dict[str, Any]:
     runtime = training.runtime
     launched = {} if runtime.accelerate_config is None else {"launched": file_sha256(Path(runtime.accelerate_config))}
-    return {"micro_batch": micro_batch(training), "processes": runtime.processes, **launched}
+    return {
+        "micro_batch": micro_batch(training),
+        "processes": runtime.processes,
+        "packing": runtime.packing,
+        **launched,
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import polars as pl
 
 from rft_pipeline.engines.settings import Sampling
+from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -31,6 +32,10 @@ class Method:
     """Whether it needs groups with different rewards."""
     step_fits_round: ClassVar[bool] = False
     """Whether a step cannot be larger than a round."""
+    in_generations: ClassVar[bool] = False
+    """Whether it can train a round generation by generation, on its `rows`."""
+    why_not_in_generations: ClassVar[str] = ""
+    """Why not."""
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """Settings outside `training` that change its result; `weights` are the rubric's."""
@@ -46,6 +51,11 @@ class Method:
         Raises `GateError` if the batch has nothing to learn from.
         """
         raise NotImplementedError
+
+    def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
+        """The rows of a generation's batch that train, in order; none if it has nothing to learn from. A column
+        `old_logprobs` of the batch is passed on."""
+        raise NotImplementedError(self.why_not_in_generations)
 
     def steps(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> int:
         """The number of optimiser steps on a batch. Raises `GateError` if it has nothing to learn from."""

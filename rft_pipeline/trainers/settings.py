@@ -24,7 +24,10 @@ class Lora(Strict):
 
 class TrainRuntime(Strict):
     micro_batch_size: int = Field(default=16, ge=1)
-    """Maximum number of rollouts per pass of one process."""
+    """Maximum number of rollouts per padded pass of one process; a packed pass takes no more memory."""
+    packing: Literal["auto", "off"] = "auto"
+    """grpo, raft: `auto` computes a group's prompt once for all its rollouts, where the model allows it; `off` computes
+    it for each of them. The results are equal up to rounding."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     save_steps: int = Field(default=10, ge=1)
     """Steps between two saved states (weights and optimizer: three times the weights on disk). A killed training

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 class SftMethod(Method):
     name = "sft"
+    why_not_in_generations = "sft imitates labelled replies and references, which do not change as the policy learns"
     parts = ("choices", "people")
     needs_differences = False
 

@@ -1,24 +1,21 @@
 """Shared by all trainers: loading the model, common settings, the log of steps, resuming and saving."""
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.engines.weights import load_weights, name_base, pick_device
-from rft_pipeline.errors import StoreError
+from rft_pipeline.engines.weights import name_base, pick_device
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.models.merging import copy_tokenizer, is_adapter, load_adapter, write_model
+from rft_pipeline.models.merging import copy_tokenizer, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
-from rft_pipeline.trainers.kept import DONE, last_state, micro_batch, prepare, steps_of
-from rft_pipeline.trainers.settings import ALL_LINEAR
+from rft_pipeline.trainers.kept import DONE, check_room, last_state, micro_batch, prepare, steps_of
+from rft_pipeline.trainers.loading import load_policy
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's metric → ours, for all trainers."""
@@ -35,7 +32,7 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
     if state is not None and (state / FROZEN_COPY).is_dir():
         trainer.add_callback(_Adapter(state))
     trainer.remove_callback(PrinterCallback)
-    check_room(trainer.model, job)
+    check_room(trainer.model, job.training, job.kept, job.training.how.steps(job.batch, job.training, job.weights))
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
@@ -50,24 +47,6 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
             write_model(model, job.start, target, weights)
         copy_tokenizer(job.start, target)
     return step_log.last
-
-
-def check_room(model: Any, job: TrainJob) -> None:
-    """Raise `StoreError` if the checkpoint and the saved states do not fit on the disk.
-
-    Trained weights are fp32. A state holds them and two moments per weight; the previous state is deleted only after
-    the next is written.
-    """
-    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    steps = job.training.how.steps(job.batch, job.training, job.weights)
-    states = max(0, min(2, steps // job.training.runtime.save_steps) - (last_state(job.kept) is not None))
-    needed = 4 * trained * (1 + 3 * states)
-    free = shutil.disk_usage(job.kept).free
-    if free < needed:
-        raise StoreError(
-            f"training would need {needed / 2**30:.1f} GiB on the disk of {job.kept}, which has {free / 2**30:.1f} "
-            "GiB left; free some space (or move RFT_HOME), or save states less often (training.runtime.save_steps)"
-        )
 
 
 def common_config(job: TrainJob) -> dict[str, Any]:
@@ -103,37 +82,8 @@ def common_config(job: TrainJob) -> dict[str, Any]:
 
 
 def load_model(job: TrainJob) -> Any:
-    """The model to train, in fp32, since an update of 1e-5 is below bf16's resolution. LoRA continues an existing
-    adapter.
-
-    Dropout is disabled: the policy sampled without it, and it would add noise to the ratios.
-    """
-    model = _load_model(job, job_device(job))
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        # attention and routers have no dropout layer but a number, in the module or in its config
-        for holder in (module, getattr(module, "config", module)):
-            for name, value in list(vars(holder).items()):
-                if ("drop" in name or "jitter" in name) and isinstance(value, float):
-                    setattr(holder, name, 0.0)
-    return model
-
-
-def _load_model(job: TrainJob, device: str) -> Any:
-    if job.training.weights == "full":
-        return load_weights(job.start, "float32", device)
-    if is_adapter(job.start):
-        return load_adapter(job.start, device, trainable=True)
-    from peft import LoraConfig, get_peft_model
-
-    lora = job.training.lora
-    modules = ALL_LINEAR if lora.target_modules == ALL_LINEAR else list(lora.target_modules)
-    torch.manual_seed(seed_of(job.seed, "adapter"))
-    return get_peft_model(
-        load_weights(job.base, "float32", device),
-        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=modules, task_type="CAUSAL_LM"),
-    )
+    """The model to train."""
+    return load_policy(job.start, job.base, job.training, job.seed, job_device(job))
 
 
 def job_device(job: TrainJob) -> str:
@@ -176,7 +126,7 @@ class _StepLog(TrainerCallback):
         if logs is None or "grad_norm" not in logs or not state.is_world_process_zero:
             return
         seconds = time.monotonic() - self.began
-        logs = {**logs, "tokens_per_second": self._step_tokens(args, state, logs) / seconds}
+        logs = {**logs, "tokens_per_second": self._step_tokens(logs) / seconds}
         named = self.metrics | {"tokens_per_second": "tokens_per_second"}
         self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
         # raises if the parent process has ended, so that nothing more is written
@@ -184,11 +134,8 @@ class _StepLog(TrainerCallback):
         with self.done.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
 
-    def _step_tokens(self, args: Any, state: Any, logs: Mapping[str, float]) -> float:
-        """Prompt and completion tokens per optimiser step."""
-        if hasattr(args, "steps_per_generation"):  # GRPO counts those of the whole round in each process
-            steps = args.steps_per_generation / args.gradient_accumulation_steps
-            return float(state.num_input_tokens_seen) / args.world_size / steps
+    def _step_tokens(self, logs: Mapping[str, float]) -> float:
+        """Prompt and completion tokens of the step."""
         tokens = logs["num_tokens"] - self.tokens_before
         self.tokens_before = logs["num_tokens"]
         return tokens

@@ -1,0 +1,101 @@
+"""Saved states of a training session, from which a killed training continues. Safetensors and JSON, no pickle."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType
+from safetensors.torch import load_file, save_file
+
+from rft_pipeline.trainers.learner import Generation, Learner
+
+COUNTERS = "trainer_state.json"
+"""Written last: a state without it is incomplete."""
+GENERATION = "generation.safetensors"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generation: Generation | None) -> None:
+    """Write a state into `folder`: trained weights, optimizer, counters, and the log-probs of a generation that has
+    begun, because the policy that they belong to no longer exists after a kill. Sharded weights are written by every
+    process."""
+    accelerator = learner.accelerator
+    writing = folder.with_name(f".{folder.name}")
+    if accelerator.is_main_process:
+        shutil.rmtree(writing, ignore_errors=True)
+        writing.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process or is_sharded(accelerator):
+        save_file(_tensors(learner), writing / _file(accelerator))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        if generation is not None:
+            save_file(_log_probs(generation), writing / GENERATION)
+        (writing / COUNTERS).write_text(json.dumps(counters), encoding="utf-8")
+        writing.rename(folder)
+        for older in folder.parent.glob("checkpoint-*"):
+            if older != folder:
+                shutil.rmtree(older)
+    accelerator.wait_for_everyone()
+
+
+def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
+    """Load trained weights and optimizer; returns the counters."""
+    stored = load_file(folder / _file(learner.accelerator), device=str(learner.accelerator.device))
+    with torch.no_grad():
+        for name, weight in _trained(learner):
+            _local(weight).copy_(stored[f"weight.{name}"])
+            if f"step.{name}" in stored:
+                moments = {moment: stored[f"{moment}.{name}"] for moment in _MOMENTS}
+                state = {moment: torch.zeros_like(weight) for moment in _MOMENTS[1:]}
+                for moment, value in state.items():
+                    _local(value).copy_(moments[moment])
+                learner.optimizer.state[weight] = {"step": moments["step"], **state}
+    counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
+    return counters
+
+
+def load_log_probs(folder: Path, generation: Generation) -> None:
+    """Load the log-probs of the generation that had begun when the state was saved."""
+    for name, value in load_file(folder / GENERATION).items():
+        kind, _, row = name.partition(".")
+        getattr(generation, kind)[int(row)] = value
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds a part of the weights."""
+    return accelerator.distributed_type == DistributedType.FSDP
+
+
+def _file(accelerator: Accelerator) -> str:
+    return f"training-{accelerator.process_index if is_sharded(accelerator) else 0}.safetensors"
+
+
+def _trained(learner: Learner) -> list[tuple[str, torch.Tensor]]:
+    return [(name, weight) for name, weight in learner.model.named_parameters() if weight.requires_grad]
+
+
+def _local(weight: Any) -> torch.Tensor:
+    """This process's part of a weight."""
+    local: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
+    return local
+
+
+def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, weight in _trained(learner):
+        found[f"weight.{name}"] = _local(weight.detach()).contiguous()
+        # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
+        for moment, value in learner.optimizer.state.get(weight, {}).items():
+            found[f"{moment}.{name}"] = _local(value).contiguous()
+    return found
+
+
+def _log_probs(generation: Generation) -> dict[str, torch.Tensor]:
+    return {
+        f"{kind}.{row}": value.contiguous().clone()
+        for kind in ("start", "reference", "gaps")
+        for row, value in getattr(generation, kind).items()
+    }
