@@ -28,7 +28,7 @@ class Checkpoints(Stage):
 
     name = "checkpoints"
     description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
-    version = 3
+    version = 4
     loads_models = True
     counted = "steps"
 

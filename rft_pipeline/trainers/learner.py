@@ -120,7 +120,7 @@ class Learner:
                 if not part.idle:
                     new |= _by_row(part, scored)
                 loss, sums = self._loss(generation, part, scored, weights)
-                if self.balance:
+                if scored.balance is not None:
                     loss = loss + self.balance * scored.balance * (len(part.rows) * (not part.idle) / len(step))
                 # processes average their gradients
                 self.accelerator.backward(loss * self.accelerator.num_processes)

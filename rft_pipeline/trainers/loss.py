@@ -45,7 +45,10 @@ def policy_losses(
     reference_N: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The clipped surrogate (Schulman et al. 2017, arXiv 1707.06347) of each token with the KL penalty to the
-    reference (the k3 estimator); and 1 where the ratio is clipped, else 0.
+    reference; and 1 where the ratio is clipped, else 0.
+
+    The penalty is the k3 estimator times the ratio, as in TRL: its gradient is that of the reverse KL without bias
+    (DeepSeek-V3.2, arXiv 2512.02556).
 
     With `max_negative_ratio`, the ratio is truncated where the advantage is negative, as in TOPR (arXiv 2503.14286):
     the gradient is that of the log-prob times the cap. With clipping it would be 0, and the token could grow without
@@ -60,7 +63,7 @@ def policy_losses(
     losses_N = -torch.min(ratio_N * advantage_N, ratio_N.clamp(low, high) * advantage_N)
     if reference_N is not None:
         difference_N = reference_N - new_N
-        losses_N = losses_N + training.kl_beta * (difference_N.exp() - difference_N - 1)
+        losses_N = losses_N + training.kl_beta * ratio_N * (difference_N.exp() - difference_N - 1)
     clipped_N = ((ratio_N < low) & (advantage_N < 0)) | ((ratio_N > high) & (advantage_N > 0))
     return losses_N, clipped_N.float()
 

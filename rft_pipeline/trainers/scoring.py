@@ -46,8 +46,8 @@ def score(model: Any, head: Any, part: Pass, temperature: float, balance: bool =
         output = model(**part.inputs, use_cache=False, **routed)
     if len(seen) != 1:
         raise ModelError(f"{type(model).__name__}: an architecture without a language-model head cannot be trained")
-    found = _TokenLogProbs.apply(output.logits[0], part.tokens_N, temperature)
-    return Scored(*found, balance=output.aux_loss if balance else None)
+    logprobs_N, untempered_N, entropy_N, top_N = _TokenLogProbs.apply(output.logits[0], part.tokens_N, temperature)
+    return Scored(logprobs_N, untempered_N, entropy_N, top_N, output.aux_loss if balance else None)
 
 
 class _TokenLogProbs(torch.autograd.Function):

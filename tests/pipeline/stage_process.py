@@ -18,7 +18,7 @@ PRELOADED = [
     "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
     "rft_pipeline.trainers.imitation",
-    "rft_pipeline.trainers.replay_trainer",
+    "rft_pipeline.trainers.session",
     "tests.runs",
     "tests.pipeline.watched",
 ]

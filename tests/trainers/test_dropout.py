@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -11,7 +10,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from rft_pipeline.trainers import shared
+from rft_pipeline.trainers import loading
 from rft_pipeline.trainers.methods import METHODS
 from tests.trainers.watched import job_of, run
 
@@ -29,9 +28,10 @@ def dropping(tiny_model: Path, tmp_path: Path) -> Path:
 
 def test_the_ratio_is_1_before_the_first_update(batch: pl.DataFrame, dropping: Path, tmp_path: Path) -> None:
     seen = run(batch, dropping, tmp_path)
-    for loss in seen.losses[:2]:
-        real = loss["completion_mask"].bool()
-        assert torch.allclose(loss["new"][real], loss["old_per_token_logps"][real], atol=1e-6)
+    # the second step's old log-probs were computed before the first update, in a pass of their own
+    still = run(batch, dropping, tmp_path / "still", learning_rate=1e-20)
+    for row in still.steps[1]:
+        assert torch.allclose(row.new, row.old, atol=1e-6)
     # whoever trains the checkpoint elsewhere finds the model's own setting
     assert json.loads((seen.checkpoint / "config.json").read_text(encoding="utf-8"))["attention_dropout"] == 0.1
 
@@ -62,8 +62,8 @@ def test_dpo_starts_at_log_2(weights: str, batch: pl.DataFrame, dropping: Path, 
     ids=["layers", "attention"],
 )
 def test_nothing_is_dropped_wherever_a_model_would(model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shared, "load_weights", lambda *_: model)
-    job: Any = SimpleNamespace(training=job_of(pl.DataFrame(), tmp_path, tmp_path, print).training, start=tmp_path)
+    monkeypatch.setattr(loading, "load_weights", lambda *_: model)
+    training = job_of(pl.DataFrame(), tmp_path, tmp_path, print).training
     ids = torch.arange(12)[None]
-    trained = shared.load_model(job).train()
+    trained = loading.load_policy(tmp_path, tmp_path, training, 7, "cpu").train()
     assert torch.equal(trained(ids).logits, trained(ids).logits)

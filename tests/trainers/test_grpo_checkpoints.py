@@ -57,7 +57,8 @@ def test_a_second_round_of_lora_goes_on_from_the_first_adapter(
     first, after = load_file(lora.checkpoint / ADAPTER), load_file(second.checkpoint / ADAPTER)
     assert any(not torch.equal(first[name], after[name]) for name in first)
     # what the second round starts from is the first round's policy, not the base
-    assert torch.allclose(second.losses[0]["old_per_token_logps"], still.losses[0]["new"], atol=1e-4)
+    for seen, before in zip(second.steps[0], still.steps[0], strict=True):
+        assert torch.allclose(seen.old, before.new, atol=1e-4)
     assert load_weights(second.checkpoint, "float32", "cpu") is not None
 
 
@@ -66,9 +67,10 @@ def test_the_kl_penalty_is_to_the_model_the_round_started_from_where_asked(
     weights: str, full: Seen, lora: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     start = lora.checkpoint if weights == "lora" else full.checkpoint
-    first = run(batch, start, tmp_path, base=tiny_model, weights=weights, kl_beta=0.1, kl_to="start").losses[0]
-    real = first["completion_mask"].bool()
-    assert torch.allclose(first["ref_per_token_logps"][real], first["old_per_token_logps"][real], atol=1e-5)
+    seen = run(batch, start, tmp_path, base=tiny_model, weights=weights, kl_beta=0.1, kl_to="start")
+    for each in (*seen.steps[0], *seen.steps[1]):
+        assert each.reference is not None
+        assert torch.allclose(each.reference, each.old, atol=1e-5)
 
 
 @pytest.mark.parametrize("weights", ["full", "lora"])
@@ -76,8 +78,9 @@ def test_the_kl_penalty_is_to_base_also_in_a_later_round(
     weights: str, full: Seen, lora: Seen, batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
     def reference(start: Path, folder: str, kl_to: str) -> torch.Tensor:
+        """Of the second step, after the first update."""
         seen = run(batch, start, tmp_path / folder, base=tiny_model, weights=weights, kl_beta=0.1, kl_to=kl_to)
-        return seen.losses[0]["ref_per_token_logps"]
+        return torch.cat([each.reference for each in seen.steps[1] if each.reference is not None])
 
     later = lora.checkpoint if weights == "lora" else full.checkpoint
     of_base = reference(tiny_model, "first", "start")

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
-from safetensors.torch import load_file
 
 from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import launched
+from rft_pipeline.trainers.grpo import LOGPROBS
 from rft_pipeline.trainers.launching import STEP_LOG, hand_over
 from tests.trainers.watched import assert_same_weights, job_of
 
@@ -46,13 +46,6 @@ def train(batch: pl.DataFrame, start: Path, root: Path, processes: int, **traini
         progress=Progress("training"),
     )
     return Trained(metrics, logged, workdir, root / f"kept {processes}")
-
-
-def advantages(kept: Path) -> list[float]:
-    """Of the whole round, in the order of steps."""
-    parts = [load_file(file) for file in sorted(kept.glob("round-*.safetensors"))]
-    slices = sorted({int(name.partition(".")[0]) for name in parts[0] if "." in name})
-    return [float(each) for i in slices for part in parts for each in part[f"{i}.advantages"]]
 
 
 WATCH = """
@@ -93,21 +86,21 @@ def both(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPat
     return Both(one, two, writers)
 
 
-def test_two_processes_train_on_the_advantages_of_one_in_the_same_steps(both: Both) -> None:
-    one, two, _ = both
-    assert len(list(two.kept.glob("round-*.safetensors"))) == 2
-    assert len(advantages(two.kept)) == 16
-    for rows in (slice(0, 8), slice(8, 16)):
-        assert sorted(advantages(two.kept)[rows]) == pytest.approx(sorted(advantages(one.kept)[rows]), abs=1e-6)
+def test_two_processes_leave_the_old_log_probs_of_one(both: Both) -> None:
+    one, two = (dict(pl.read_parquet(each.workdir / LOGPROBS).iter_rows()) for each in (both.one, both.two))
+    assert one.keys() == two.keys()
+    for name, logprobs in one.items():
+        assert two[name] == pytest.approx(logprobs, abs=0.05)  # bf16
 
 
 def test_their_loss_is_that_of_one(both: Both) -> None:
     one, two, _ = both
     assert sorted(two.logged) == sorted(one.logged) == [1, 2, 3, 4]
     for step in one.logged:
-        assert two.logged[step]["loss"] == pytest.approx(one.logged[step]["loss"], abs=1e-4)
-        assert two.logged[step]["kl_to_start"] == pytest.approx(one.logged[step]["kl_to_start"], abs=1e-4)
-        assert two.logged[step]["effective_share"] == pytest.approx(one.logged[step]["effective_share"], abs=1e-4)
+        # in bf16, and with rows of other passes
+        for name in ("loss", "kl_to_start", "effective_share", "entropy"):
+            assert two.logged[step][name] == pytest.approx(one.logged[step][name], abs=2e-3)
+    assert two.logged[1]["loss"] == pytest.approx(one.logged[1]["loss"], abs=1e-4)
     assert two.metrics.keys() == one.metrics.keys()
     assert two.metrics["logprob_gap_mean"] == pytest.approx(one.metrics["logprob_gap_mean"], rel=1e-3)
     assert_same_weights(*(each.workdir / "checkpoint" / "model.safetensors" for each in (one, two)), atol=1e-4)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Training
-from rft_pipeline.trainers.replay import fillers
+from rft_pipeline.trainers.rows import Row, plan_steps
 
 
 def training(method: str = "grpo", **settings: Any) -> Training:
@@ -25,8 +25,8 @@ def groups(count: int, size: int) -> pl.DataFrame:
     )
 
 
-def test_the_last_step_of_grpo_is_filled_up() -> None:
-    # 160 rollouts: two steps of 64, and the last 32 with 32 copies
+def test_the_last_step_of_grpo_has_what_is_left() -> None:
+    # 160 rollouts: two steps of 64, and the last 32
     how = training(batch_size=64)
     assert how.how.steps(groups(20, 8), how, {}) == 3
     assert training(batch_size=64).how.most_steps(training(batch_size=64), 20, 8) == 3
@@ -34,11 +34,19 @@ def test_the_last_step_of_grpo_is_filled_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "batch", "added"), [(20, 8, 64, 4), (16, 8, 64, 0), (3, 4, 5, 2), (3, 4, 1, 0), (1, 6, 4, 1)]
+    ("count", "size", "epochs", "steps"),
+    [(12, 8, 1, [8, 4]), (12, 12, 2, [12, 12]), (12, 5, 1, [5, 5, 2]), (3, 8, 1, [3]), (0, 8, 1, [])],
 )
-def test_groups_are_added_until_all_steps_are_whole(count: int, size: int, batch: int, added: int) -> None:
-    assert fillers(count, size, batch) == added
-    assert (count + added) * size % batch == 0
+def test_rows_are_taken_in_order_a_whole_epoch_after_the_other(
+    count: int, size: int, epochs: int, steps: list[int]
+) -> None:
+    plan = plan_steps([Row("a", [1], [2], [], 0.0, True) for _ in range(count)], size, epochs)
+    assert [len(step) for step in plan] == steps
+    assert [i for step in plan for i in step] == list(range(count)) * epochs
+
+
+def test_rows_of_which_none_is_live_take_no_step() -> None:
+    assert plan_steps([Row("a", [1], [2], [], 0.0, False)], 1, 1) == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """A batch to train on, and a trainer whose loss is watched.
 
 The batch: four prompts with four rollouts each. One group has no variance, one holds an unscored rollout, so 12
-rollouts are replayed, 11 of them live; steps of 8 need one more group, a masked copy.
+rollouts are trained on, 11 of them live, in steps of 8 and 4.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-import trl
 from safetensors.torch import load_file
-from trl import GRPOConfig
 
 from rft_pipeline.campaign import Reward, Sampling, Training
 from rft_pipeline.engines import GenerateRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import make_batch
-from rft_pipeline.trainers import LogStep, TrainJob, grpo, replay_trainer
+from rft_pipeline.trainers import LogStep, TrainJob, learner, session
+from rft_pipeline.trainers.passes import Pass
+from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.scoring import Scored
 
 ADAPTER = "adapter_model.safetensors"
 MAX_NEW_TOKENS = 20
@@ -61,27 +63,31 @@ def sampled_batch(engine: TransformersEngine) -> pl.DataFrame:
     return make_batch(pl.DataFrame(rows), pl.DataFrame(scores, strict=False), {"polite": 1.0}, {}, Reward()).rows
 
 
+@dataclass(frozen=True)
+class SeenRow:
+    """One row in the loss of a step."""
+
+    row: Row
+    new: torch.Tensor
+    old: torch.Tensor
+    reference: torch.Tensor | None
+    weight: float
+
+
 @dataclass
 class Seen:
-    """What reached TRL's loss, micro-batch by micro-batch, and what was logged."""
+    """What reached the loss, step by step, and what was logged."""
 
-    rollout_calls: int = 0
-    losses: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[list[SeenRow]] = field(default_factory=list)
+    passes: list[list[int]] = field(default_factory=list)
+    """The rows of each pass with a gradient, in order."""
     logged: dict[int, dict[str, float]] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     checkpoint: Path = Path()
 
-    @property
-    def rows(self) -> list[tuple[tuple[int, ...], tuple[int, ...], float, int]]:
-        """(prompt tokens, completion tokens, advantage, live tokens) of every row of the first epoch."""
-        found = []
-        for loss in self.losses[: len(self.losses) // 2]:
-            for b in range(len(loss["advantages"])):
-                prompt = loss["prompt_ids"][b][loss["prompt_mask"][b].bool()].tolist()
-                tokens = loss["completion_ids"][b][loss["completion_mask"][b].bool()].tolist()
-                live = int((loss["completion_mask"] * loss["tool_mask"])[b].sum())
-                found.append((tuple(prompt), tuple(tokens), loss["advantages"][b].item(), live))
-        return found
+    def live(self, step: int) -> list[SeenRow]:
+        """The live rows of a step, numbered from 1."""
+        return [seen for seen in self.steps[step - 1] if seen.row.live]
 
 
 def job_of(
@@ -126,25 +132,29 @@ def run(
     """Train and watch. Without autocast unless `bf16`: numbers can then be compared to the last digits."""
     seen = Seen()
 
-    class Watched(replay_trainer.ReplayTrainer):
-        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
-            loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-            newest = self._newest_logps
-            assert newest is not None
-            kept = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-            seen.losses.append({**kept, "new": newest.detach().clone()})
-            return loss
+    class Watched(learner.Learner):
+        def backward(self, generation: learner.Generation, step: Sequence[int], steps: int) -> dict[str, float]:
+            seen.steps.append([])
+            return super().backward(generation, step, steps)
 
-    class Replay(grpo.Replay):
-        def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
-            seen.rollout_calls += 1
-            return super().__call__(prompts, trainer)
+        def _loss(
+            self, generation: learner.Generation, part: Pass, scored: Scored, weights: dict[int, float]
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            new = scored.logprobs_N.detach().split(part.counts)
+            for i, own in zip(part.rows, new, strict=True):
+                old = generation.old(i)
+                reference = generation.reference.get(i)
+                seen.steps[-1].append(
+                    SeenRow(generation.rows[i], own, own if old is None else old, reference, weights[i])
+                )
+            seen.passes.append(part.rows)
+            return super()._loss(generation, part, scored, weights)
 
+    Watched.bf16 = bf16
     job = job_of(batch, start, scratch, seen.logged.__setitem__, base, temperature, **training)
+    scratch.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay_trainer, "ReplayTrainer", Watched)
-        patch.setattr(grpo, "Replay", Replay)
-        patch.setattr(trl, "GRPOConfig", lambda **options: GRPOConfig(**{**options, "bf16": bf16}))
+        patch.setattr(session, "Learner", Watched)
         seen.last = job.training.how.train(job)
     seen.checkpoint = scratch / "checkpoint"
     return seen

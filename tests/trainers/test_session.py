@@ -1,0 +1,173 @@
+"""A session trains generation by generation, hands its weights over after each, and continues after a kill."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from rft_pipeline.engines.weights import load_weights
+from rft_pipeline.trainers import kept
+from rft_pipeline.trainers.learner import Learner
+from rft_pipeline.trainers.methods import METHODS
+from rft_pipeline.trainers.rows import Row, Trained
+from rft_pipeline.trainers.session import Session
+from tests.trainers.watched import ADAPTER, assert_same_weights, job_of
+
+Logged = dict[int, dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Learner, "bf16", False)
+
+
+@pytest.fixture(scope="module")
+def rows(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """Three groups."""
+    job = job_of(batch, tiny_model, tmp_path_factory.mktemp("rows"), lambda step, metrics: None)
+    return METHODS["grpo"].rows(batch, job.training, job.weights, 7)
+
+
+def opened(start: Path, scratch: Path, log_step: Callable[..., None] | None = None, **training: Any) -> Session:
+    runtime = {"micro_batch_size": 4, "device": "cpu", "save_steps": 2}
+    how = {"batch_size": 4, "epochs": 1, "runtime": runtime, "learning_rate": 1e-2, **training}
+    job = job_of(pl.DataFrame(), start, scratch, log_step or (lambda step, metrics: None), **how)
+    return Session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
+
+
+def generations(rows: list[Row]) -> list[list[Row]]:
+    return [rows[:4], rows[4:8], rows[8:12], rows[:4], rows[4:8]]
+
+
+def train(session: Session, rows: list[Row]) -> list[Trained]:
+    """What a loop of generations does."""
+    found = []
+    for number, part in enumerate(generations(rows)):
+        if number >= session.generations_done:
+            found.append(session.train(part, number))
+            session.save()
+    return found
+
+
+def test_each_generation_starts_with_the_policy_that_the_last_one_left(
+    rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    logged: Logged = {}
+    session = opened(tiny_model, tmp_path, logged.__setitem__)
+    found = train(session, rows)
+    assert sorted(logged) == [1, 2, 3, 4, 5]
+    assert [each.steps for each in found] == [1] * 5
+    # each step is the first of its generation
+    assert all(metrics["kl_to_start"] == 0 and metrics["clip_ratio"] == 0 for metrics in logged.values())
+    first, again = found[0].old_logprobs, found[3].old_logprobs
+    assert first[0] == pytest.approx(rows[0].logprobs, abs=1e-4)
+    assert max(abs(a - b) for a, b in zip(first[0], again[0], strict=True)) > 1e-3
+
+
+def test_a_generation_without_a_live_row_takes_no_step(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:
+    session = opened(tiny_model, tmp_path)
+    before = {name: weight.clone() for name, weight in session.weights()}
+    nothing = [replace(row, live=False) for row in rows[:4]]
+    found = session.train(nothing, 0)
+    assert (found.steps, found.metrics, session.steps_done, session.generations_done) == (0, {}, 0, 1)
+    assert found.old_logprobs[0] == pytest.approx(rows[0].logprobs, abs=1e-4)
+    assert session.train([], 1) == Trained({}, 0, [])
+    assert all(torch.equal(weight, before[name]) for name, weight in session.weights())
+
+
+@pytest.mark.parametrize("weights", ["full", "lora"])
+def test_the_weights_are_handed_over_as_those_of_the_plain_model(
+    weights: str, rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    session = opened(tiny_model, tmp_path, weights=weights)
+    session.train(rows[:4], 0)
+    handed = {name: weight.clone() for name, weight in session.weights()}
+    plain = load_weights(tiny_model, "float32", "cpu")
+    assert handed.keys() == plain.state_dict().keys()
+    session.finish(tmp_path)
+    checkpoint = load_weights(tmp_path / "checkpoint", "float32", "cpu").state_dict()
+    for name, weight in checkpoint.items():
+        assert torch.allclose(handed[name], weight, atol=1e-6), name
+    assert any(not torch.equal(handed[name], weight) for name, weight in plain.state_dict().items())
+    # the trained model is as before
+    session.train(rows[4:8], 1)
+
+
+@pytest.mark.parametrize("training", [{}, {"weights": "lora"}, {"kl_beta": 0.1, "kl_to": "start"}, {"epochs": 3}])
+def test_a_killed_session_ends_with_the_same_weights(
+    training: dict[str, Any], rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    logged: dict[str, Logged] = {"undisturbed": {}, "killed": {}}
+    session = opened(tiny_model, tmp_path / "undisturbed", logged["undisturbed"].__setitem__, **training)
+    old = [each.old_logprobs for each in train(session, rows)]
+    (tmp_path / "undisturbed").mkdir(exist_ok=True)
+    session.finish(tmp_path / "undisturbed")
+
+    def killed(step: int, metrics: dict[str, float]) -> None:
+        logged["killed"][step] = metrics
+        if step == 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(opened(tiny_model, tmp_path / "killed", killed, **training), rows)
+    again = opened(tiny_model, tmp_path / "killed", logged["killed"].__setitem__, **training)
+    # step 2 is the last that was saved: the end of generation 1, or the middle of generation 0
+    assert again.steps_done == 2
+    assert again.generations_done == (0 if "epochs" in training else 2)
+    rest = [each.old_logprobs for each in train(again, rows)]
+    assert rest == old[-len(rest) :]
+    again.finish(tmp_path / "killed")
+    file = ADAPTER if training.get("weights") == "lora" else "model.safetensors"
+    assert_same_weights(*(tmp_path / name / "checkpoint" / file for name in logged))
+    timeless = [
+        {step: {**metrics, "tokens_per_second": 0.0} for step, metrics in each.items()} for each in logged.values()
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_state_is_saved_every_so_many_steps_and_only_the_newest_stays(
+    rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    train(opened(tiny_model, tmp_path), rows)
+    assert [path.name for path in (tmp_path / "kept").glob("checkpoint-*")] == ["checkpoint-4"]
+    assert kept.steps_of(kept.last_state(tmp_path / "kept")) == 4
+
+
+def test_rollouts_of_an_earlier_policy_are_weighed_by_their_ratio_to_it(
+    rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    logged: Logged = {}
+    session = opened(tiny_model, tmp_path, logged.__setitem__)
+    first = session.train(rows[:4], 0)
+    stored = [replace(row, old_logprobs=old) for row, old in zip(rows[:4], first.old_logprobs, strict=True)]
+    share = session.effective_share(stored)
+    assert 0.25 < share < 1
+    assert session.effective_share(rows[:4]) == 1
+    found = session.train(stored, 1)
+    assert logged[2]["effective_share"] == pytest.approx(share, abs=1e-5)
+    assert logged[2]["kl_to_start"] == 0
+    # the engine's log-probs belong to the earlier policy
+    assert "logprob_gap_mean" in first.metrics
+    assert "logprob_gap_mean" not in found.metrics
+
+
+def test_the_learning_rate_warms_up_over_generations(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:
+    logged: Logged = {}
+    train(opened(tiny_model, tmp_path, logged.__setitem__, warmup_steps=4), rows)
+    assert [logged[step]["learning_rate"] for step in range(1, 6)] == [0, 0.0025, 0.005, 0.0075, 0.01]
+
+
+def test_what_computes_the_loss_needs_only_torch_transformers_and_accelerate() -> None:
+    program = """
+import sys
+for name in ("polars", "pydantic", "trl", "peft", "datasets", "dagster", "mlflow", "deltalake"):
+    sys.modules[name] = None
+import rft_pipeline.trainers.learner
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
