@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
@@ -16,7 +18,7 @@ from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import launched
 from rft_pipeline.trainers.grpo import LOGPROBS
 from rft_pipeline.trainers.launching import STEP_LOG, hand_over
-from tests.trainers.watched import assert_same_weights, job_of
+from tests.trainers.watched import job_of
 
 
 class Trained(NamedTuple):
@@ -93,7 +95,13 @@ def test_two_processes_leave_the_old_log_probs_of_one(both: Both) -> None:
         assert two[name] == pytest.approx(logprobs, abs=0.05)  # bf16
 
 
-def test_their_loss_is_that_of_one(both: Both) -> None:
+def movement(checkpoint: Path, start: Path) -> torch.Tensor:
+    """What training added to the weights."""
+    after, before = (load_file(folder / "model.safetensors") for folder in (checkpoint, start))
+    return torch.cat([(after[name] - before[name]).flatten() for name in sorted(after)])
+
+
+def test_their_training_is_that_of_one(both: Both, tiny_model: Path) -> None:
     one, two, _ = both
     assert sorted(two.logged) == sorted(one.logged) == [1, 2, 3, 4]
     for step in one.logged:
@@ -103,7 +111,8 @@ def test_their_loss_is_that_of_one(both: Both) -> None:
             assert two.logged[step][name] == pytest.approx(one.logged[step][name], abs=tolerance)
     assert two.metrics.keys() == one.metrics.keys()
     assert two.metrics["logprob_gap_mean"] == pytest.approx(one.metrics["logprob_gap_mean"], rel=0.1)
-    assert_same_weights(*(each.workdir / "checkpoint" / "model.safetensors" for each in (one, two)), atol=1e-4)
+    moved = [movement(each.workdir / "checkpoint", tiny_model) for each in (one, two)]
+    assert float(torch.nn.functional.cosine_similarity(*moved, dim=0)) > 0.95
 
 
 def test_one_of_them_writes_and_nothing_else_is_left(both: Both) -> None:
