@@ -30,7 +30,8 @@ from benchmarks.common import (
     runtime_of,
     say,
 )
-from rft_pipeline.audit import Agreement, Labelled, Resamples, agreement, auc
+from rft_pipeline.audit.agreement import Agreement, agreement
+from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.campaign import Campaign, read_yaml
 from rft_pipeline.campaign.addresses import as_rollout
 from rft_pipeline.campaign.rubric import Criterion
@@ -50,7 +51,7 @@ from rft_pipeline.judges import (
     make_judge,
 )
 from rft_pipeline.prompts.reading import read_anchors
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 from rft_pipeline.strict import explain
 
 CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
@@ -137,7 +138,7 @@ def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine
         labelled = judged_anchors(criterion, make_judge(judge, OneEngine(engine)), anchors)
     except ConfigError as error:
         return Candidate(criterion, judge, None, str(error))
-    return Candidate(criterion, judge, auc(labelled), "")
+    return Candidate(criterion, judge, agreement(labelled, Resamples.draw(labelled.prompt_N, 0, 0)).auc.mean, "")
 
 
 def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> Labelled:
@@ -153,11 +154,11 @@ def audit_table(audits: Sequence[Audited], caption: str) -> Table:
     table = Table(title="Criteria on the anchors, with 95 % intervals over prompts", caption=caption)
     for column in ("criterion", "judge"):
         table.add_column(column)
-    for column in ("good", "bad", "unscored", "AUC", "accuracy at 0.5", "J at its best cut", "pairs within a prompt"):
+    for column in ("good", "bad", "unscored", "AUC", "J at its best cut", "pairs within a prompt"):
         table.add_column(column, justify="right")
     for found in audits:
         measured = found.agreement
-        intervals = (measured.auc, measured.at_half.accuracy, measured.at_cut.youden_j, measured.within_prompt)
+        intervals = (measured.auc, measured.at_cut.youden_j, measured.within_prompt)
         counts = (measured.good, measured.bad, measured.anchors - measured.good - measured.bad)
         table.add_row(
             found.criterion.name, found.criterion.judge.protocol, *map(str, counts), *map(shown_interval, intervals)

@@ -15,15 +15,15 @@ import typer
 from rich.table import Table
 
 from benchmarks.common import Goal, conclude, run
-from rft_pipeline.audit import People, Resamples, order_effect, people
 from rft_pipeline.audit.agreement import kappa
+from rft_pipeline.audit.annotators import People, people
 from rft_pipeline.cli import console
 from rft_pipeline.errors import DataError
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 
 LLMBAR = {"GPT-4": (0.92, 0.95, 0.97), "ChatGPT": (0.79, 0.79, 0.68)}
 """Accuracy as given and with the outputs swapped, and the share of equal verdicts in both orders."""
-PANDALM_PEOPLE = {(1, 2): (0.913, 0.852), (1, 3): (0.929, 0.879), (2, 3): (0.918, 0.861)}
+PANDALM_PEOPLE = {("1", "2"): (0.913, 0.852), ("1", "3"): (0.929, 0.879), ("2", "3"): (0.918, 0.861)}
 """Share of equal labels and κ of every two annotators; κ of the last pair is 0.8617, cut off rather than rounded."""
 VERDICTS = {"1": 1, "2": 2, "Tie": 0}
 """PandaLM's judge as labels are written; anything else could not be read."""
@@ -51,11 +51,12 @@ def llmbar(folder: Path, model: str, resamples: int, seed: int, table: Table) ->
         [[says(row, swapped) == row["label"] for swapped in (False, True)] for row in rows], dtype=float
     )
     one_M2 = np.array([[wins(says(row, swapped)) for swapped in (False, True)] for row in rows])
-    order = order_effect(one_M2[:, 0], one_M2[:, 1], drawn)
-    same = Interval(1 - order.flips.mean, 1 - order.flips.upper95, 1 - order.flips.lower95)
+    given_M, swapped_M = one_M2.T
+    known_M = ~np.isnan(one_M2).any(axis=1)
+    same = drawn.mean(np.where(known_M, given_M == swapped_M, np.nan))
     found = (drawn.mean(right_M2[:, 0]), drawn.mean(right_M2[:, 1]), same)
     names = ("accuracy as given", "accuracy swapped", "same verdict in both orders")
-    table.add_row(f"LLMBar, {model}: first wins, less ½", *shown(order.first))
+    table.add_row(f"LLMBar, {model}: first wins, less ½", *shown(drawn.mean((given_M - swapped_M) / 2)))
     return [
         reproduced(f"LLMBar, {model}: {name}", each, wanted, 2, table)
         for name, each, wanted in zip(names, found, LLMBAR[model], strict=True)
@@ -104,8 +105,8 @@ def pandalm(folder: Path, resamples: int, seed: int, table: Table) -> list[Goal]
 def between_people(everyone: People, table: Table) -> list[Goal]:
     goals = []
     for pair in everyone.pairs:
-        agreement, cohen_kappa = PANDALM_PEOPLE[int(pair.one), int(pair.other)]
-        who = f"PandaLM, annotators {pair.one} and {pair.other}"
+        agreement, cohen_kappa = PANDALM_PEOPLE[pair.annotators]
+        who = f"PandaLM, annotators {' and '.join(pair.annotators)}"
         goals.append(reproduced(f"{who}: agreement", pair.agreement, agreement, 3, table))
         goals.append(reproduced(f"{who}: κ", pair.cohen_kappa, cohen_kappa, 3, table))
     return goals

@@ -19,12 +19,10 @@ import polars as pl
 from rft_pipeline.alarms.findings import Finding, repeated, spelled
 from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, contains
 from rft_pipeline.alarms.replies import Replies, agreement, spread
-from rft_pipeline.audit import Resamples
-from rft_pipeline.audit.resample import ratio
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rules.words import words
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 
 MARKUP = re.compile(r"(?m)^\s*(?:#{1,6} |[-*+] |\d+\. |\|.*\|\s*$|```)|\*\*[^*\n]+\*\*|__[^_\n]+__")
 """Headings, lists, tables, code fences, bold."""
@@ -109,7 +107,7 @@ def fit_slopes(pooled: Pooled, features: dict[str, np.ndarray], outside: float =
         specifications.append((reward_RF, held_RF, pooled.share_R[:, None] * reward_RF - held_RF))
     found = {}
     for place, (name, value_N) in enumerate(features.items()):
-        mean_R = [_means(resamples.take(side_N), value_N[side_N]) for side_N in (pooled.newest_N, ~pooled.newest_N)]
+        mean_R = [resamples.take(side_N).means(value_N[side_N]) for side_N in (pooled.newest_N, ~pooled.newest_N)]
         growth = resamples.interval(mean_R[0] - mean_R[1])
         fitted = [[resamples.interval(slope_RF[:, place], outside) for slope_RF in each] for each in specifications]
         found[name] = max(
@@ -119,32 +117,19 @@ def fit_slopes(pooled: Pooled, features: dict[str, np.ndarray], outside: float =
     return found
 
 
-def _means(drawn: Resamples, value_N: np.ndarray) -> np.ndarray:
-    return ratio(drawn.sums(value_N), drawn.sums(np.ones(len(value_N))))
-
-
 def _least_squares(feature_NF: np.ndarray, pooled: Pooled, column: str) -> np.ndarray:
     """R × F slopes of a score in base's standard deviations; NaN if nothing is scored or base's scores are equal."""
-    score_N = pooled.rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    score_N = pooled.rows[column].cast(pl.Float64).to_numpy()
     scored_N = ~np.isnan(score_N)
     rows, F = len(pooled.resamples.times_RK), feature_NF.shape[1]
     if not scored_N.any() or not pooled.unit[column] > 0:
         return np.full((rows, F), np.nan)
     drawn = pooled.resamples.take(scored_N)
-    x_NF = _within(feature_NF[scored_N], drawn.prompt_N)
-    y_N = _within(score_N[scored_N], drawn.prompt_N) / pooled.unit[column]
+    x_NF = drawn.centred(feature_NF[scored_N])
+    y_N = drawn.centred(score_N[scored_N]) / pooled.unit[column]
     square_RFF = drawn.sums(x_NF[:, :, None] * x_NF[:, None, :]) + RIDGE * np.eye(F)
     product_RF = drawn.sums(x_NF * y_N[:, None])
     return np.asarray(np.linalg.solve(square_RFF, product_RF[:, :, None])[:, :, 0])
-
-
-def _within(value_N: np.ndarray, prompt_N: np.ndarray) -> np.ndarray:
-    """Values minus their prompt's mean."""
-    count_K = np.bincount(prompt_N).astype(float)
-    sum_K = np.zeros((len(count_K), *value_N.shape[1:]))
-    np.add.at(sum_K, prompt_N, value_N)
-    mean_K = (sum_K.T / count_K).T
-    return np.asarray(value_N - mean_K[prompt_N])
 
 
 def _blamed(slopes: Slopes, settings: Alarms) -> bool:

@@ -10,10 +10,9 @@ import numpy as np
 
 from rft_pipeline.alarms.findings import Finding, Level, repeated, spelled
 from rft_pipeline.alarms.replies import Replies, agreement, change, does_not_rise, known, rises, spread
-from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 
 
 def over_optimisation(

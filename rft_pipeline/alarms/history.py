@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.alarms import ANCHORS
+from rft_pipeline.alarms.drift import ANCHORS
 from rft_pipeline.campaign.addresses import judged_criteria_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store import Record, RecordStore

@@ -9,9 +9,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from rft_pipeline.audit import Resamples
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import Interval, paired_difference
+from rft_pipeline.stats import Interval, Resamples, means_by_prompt, paired_difference
 
 MIN_STD = 1e-6
 """Scores with a smaller standard deviation are equal up to rounding."""
@@ -31,10 +30,7 @@ class Replies:
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:
         """Column → prompt → mean over the prompt's replies; prompts without a value are left out."""
-        columns = ("length", "reward", "held_out")
-        rows = self.rows.select("prompt_id", pl.col(columns).cast(pl.Float64))
-        mean = rows.group_by("prompt_id").agg(pl.col(columns).mean()).sort("prompt_id")
-        return {column: dict(mean.select("prompt_id", column).drop_nulls().iter_rows()) for column in columns}
+        return {name: means_by_prompt(self.rows, pl.col(name)) for name in ("length", "reward", "held_out")}
 
     @property
     def watched(self) -> bool:
@@ -63,7 +59,7 @@ def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
     times the reward's reliability, which is at most 1 (errors in both variables, Fuller 1987). If the held-out judge
     sees less, something else raised the reward. If the judges do not agree at base, nothing can be concluded.
     """
-    score_N2 = base.rows.select(pl.col("reward", "held_out").cast(pl.Float64)).fill_null(float("nan")).to_numpy()
+    score_N2 = base.rows.select(pl.col("reward", "held_out").cast(pl.Float64)).to_numpy()
     scored_N = ~np.isnan(score_N2).any(axis=1)
     x_N, y_N = score_N2[scored_N].T
     moments_NX = np.stack([np.ones_like(x_N), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N], axis=1)

@@ -11,30 +11,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms import (
-    ANCHORS,
-    Drift,
-    Finding,
-    Level,
-    Phrase,
-    PhraseEffect,
-    Replies,
-    RoundAlarms,
-    as_plain,
-    best_start,
-    change,
-    control,
-    put_into,
-)
-from rft_pipeline.audit import Resamples
-from rft_pipeline.audit.resample import ratio
+from rft_pipeline.alarms.drift import ANCHORS, Drift
+from rft_pipeline.alarms.findings import Finding, Level, RoundAlarms, as_plain
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, control, put_into
+from rft_pipeline.alarms.replies import Replies, change
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.campaign.addresses import JudgedCriterion, judge_of
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import reward_of
-from rft_pipeline.stats import Interval, clustered_mean, plain
+from rft_pipeline.stats import Interval, Resamples, clustered_mean, plain, ratio
 from rft_pipeline.store import Record
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
@@ -166,7 +153,7 @@ def phrase_effects(
     )
     found = []
     for (phrase,), rows in wide.group_by("phrase", maintain_order=True):
-        shift_N = (rows[WITH_PHRASE] - rows[WITH_CONTROL]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        shift_N = (rows[WITH_PHRASE] - rows[WITH_CONTROL]).cast(pl.Float64).to_numpy()
         weight_N = np.where(np.isnan(shift_N), 0.0, [weights[name] for name in rows["criterion"]])
         drawn = Resamples.draw(rows["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "tried", str(phrase)))
         lift_N = weight_N * np.nan_to_num(shift_N)
@@ -181,12 +168,11 @@ def scores_by_round(replies: Sequence[Replies], settings: Alarms, seed: int) -> 
     found = []
     for each in replies:
         deltas = {
-            f"{name}_delta": None if each is base else change(each, base, name, settings.resamples, seed).as_plain()
+            f"{name}_delta": None if each is base else plain(change(each, base, name, settings.resamples, seed))
             for name in ("reward", "held_out")
         }
-        means = {name: _mean(each, name, settings, seed).as_plain() for name in ("reward", "held_out")}
-        kl = None if each.kl is None else each.kl.as_plain()
-        found.append({"round": each.round, **means, **deltas, "kl": kl})
+        means = {name: plain(_mean(each, name, settings, seed)) for name in ("reward", "held_out")}
+        found.append({"round": each.round, **means, **deltas, "kl": plain(each.kl)})
     return found
 
 
@@ -200,7 +186,7 @@ def round_entry(
     effects: Sequence[PhraseEffect],
 ) -> dict[str, Any]:
     """One round's alarms and the numbers behind them, as plain data."""
-    effect_by_phrase = {each.phrase: {"shift": each.shift.as_plain(), "anchors": each.anchors} for each in effects}
+    effect_by_phrase = {each.phrase: {"shift": plain(each.shift), "anchors": each.anchors} for each in effects}
     return {
         "round": round_,
         "started_from": started_from,
@@ -215,12 +201,25 @@ def round_entry(
 
 
 def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> int:
-    """The round whose checkpoint the next one starts from, by the held-out score, or by the reward without one."""
+    """The round whose checkpoint the next one starts from: the newest unless it was stopped.
+
+    Otherwise it is the round with the best lower bound of the change since base, among those that were not stopped and
+    are not significantly worse than base; 0 (base) if there is none. The change is that of the held-out score, or of
+    the reward without one.
+    """
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
+    newest = int(scores[-1]["round"])
+    if newest not in stopped:
+        return newest
     watched = any(each["held_out"]["mean"] is not None for each in scores)
     name = "held_out_delta" if watched else "reward_delta"
-    changes = {each["round"]: Interval.from_plain(each[name]) for each in scores if each[name] is not None}
-    return best_start(scores[-1]["round"], stopped, changes)
+    known = [each for each in scores if each[name] is not None and each[name]["lower95"] is not None]
+    candidates = [
+        (each[name]["lower95"], int(each["round"]))
+        for each in known
+        if each["round"] not in stopped and each[name]["upper95"] >= 0
+    ]
+    return max(candidates)[1] if candidates else 0
 
 
 def alarms_in(report: Record) -> dict[str, Any]:
@@ -231,6 +230,6 @@ def alarms_in(report: Record) -> dict[str, Any]:
 
 
 def _mean(replies: Replies, column: str, settings: Alarms, seed: int) -> Interval:
-    value_N = replies.rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    value_N = replies.rows[column].cast(pl.Float64).to_numpy()
     named = seed_of(seed, "alarm mean", column, replies.round)
     return clustered_mean(value_N, replies.rows["prompt_id"].to_numpy(), settings.resamples, named)

@@ -10,8 +10,7 @@ import numpy as np
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import auc_interval, within_prompt
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import UNKNOWN, Interval
+from rft_pipeline.stats import UNKNOWN, Interval, Resamples, ratio
 
 Scale = Literal["nominal", "ordinal"]
 FOLDS = 5
@@ -23,7 +22,6 @@ class Split(NamedTuple):
     """A judge as a yes/no decision: a score at or above the threshold passes; a label in the upper half is good."""
 
     threshold: float
-    accuracy: Interval
     youden_j: Interval
     """True positive rate minus false positive rate: 0 is chance, 1 is perfect, below 0 is inverted."""
     true_positives: Interval
@@ -48,10 +46,8 @@ class Agreement:
     auc: Interval
     within_prompt: Interval
     """Share of a prompt's pairs with different labels that the judge orders the same; a group's advantage uses this."""
-    at_half: Split
     at_cut: Split
-    """At the threshold with the highest J, fitted on other prompts. Centring a group removes the judge's offset, so
-    this measures the judge's value in training better than `at_half`."""
+    """At the threshold with the highest J, fitted on other prompts: centring a group removes the judge's offset."""
 
 
 def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
@@ -59,7 +55,7 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
     scored = labelled.scored
     drawn = resamples.take(~labelled.unscored_N)
     good_N = scored.good_N
-    grade_N = scored.lowest + np.floor(scored.score_N * (scored.highest - scored.lowest) + 0.5).astype(np.int64)
+    grade_N = np.floor(scored.score_N * scored.highest + 0.5).astype(np.int64)
     return Agreement(
         anchors=len(labelled.score_N),
         prompts=drawn.prompts,
@@ -69,7 +65,6 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
         cohen_kappa=kappa(grade_N, scored.whole_N, "ordinal", drawn),
         auc=auc_interval(scored, drawn),
         within_prompt=within_prompt(scored, drawn),
-        at_half=split(scored.score_N >= HALF, good_N, HALF, drawn),
         at_cut=split(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
     )
 
@@ -81,7 +76,6 @@ def split(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Re
     true_positives_R, false_positives_R = ratio(hit_R, good_R), ratio(false_R, bad_R)
     return Split(
         threshold,
-        accuracy=resamples.interval(ratio(hit_R + bad_R - false_R, good_R + bad_R)),
         youden_j=resamples.interval(true_positives_R - false_positives_R),
         true_positives=resamples.interval(true_positives_R),
         false_positives=resamples.interval(false_positives_R),

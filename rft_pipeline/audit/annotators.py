@@ -10,16 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rft_pipeline.audit.agreement import Scale, kappa
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples, ratio
 
 
 class Pair(NamedTuple):
     """Agreement of two annotators on the anchors that both labelled."""
 
-    one: str
-    other: str
-    anchors: int
+    annotators: tuple[str, str]
+    rollouts: int
     agreement: Interval
     """Share of equal labels."""
     cohen_kappa: Interval
@@ -47,7 +45,7 @@ def people(names: tuple[str, ...], label_NA: np.ndarray, scale: Scale, resamples
         a_N, b_N = label_NA[both_N, one].astype(np.int64), label_NA[both_N, other].astype(np.int64)
         drawn = resamples.take(both_N)
         same = drawn.mean((a_N == b_N).astype(float))
-        pairs.append(Pair(names[one], names[other], len(a_N), same, kappa(a_N, b_N, scale, drawn)))
+        pairs.append(Pair((names[one], names[other]), len(a_N), same, kappa(a_N, b_N, scale, drawn)))
     return People(tuple(pairs), krippendorff_alpha(label_NA, scale, resamples))
 
 

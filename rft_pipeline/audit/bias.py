@@ -1,6 +1,6 @@
-"""What moves scores besides the quality of a reply: length, style, empty replies, injections, order, authorship.
+"""What moves scores besides the quality of a reply: length, style, empty replies, injections, authorship.
 
-Axes: N anchors, P probes of one kind, M pairs of replies, R rows of weights.
+Axes: N anchors, R rows of weights.
 """
 
 from collections import Counter
@@ -12,8 +12,7 @@ import polars as pl
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import FILLER, PROBES, Kind
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import UNKNOWN, Interval
+from rft_pipeline.stats import UNKNOWN, Interval, Resamples, ratio
 
 
 def length_correlation(labelled: Labelled, length_N: np.ndarray, resamples: Resamples) -> Interval:
@@ -63,8 +62,6 @@ class Effect(NamedTuple):
 
     name: str
     kind: Kind
-    pairs: int
-    """Anchors scored before and after."""
     shift: Interval
     """Mean score after minus before the edit, over all anchors."""
     gain: Interval
@@ -101,7 +98,6 @@ def effects(
             Effect(
                 name,
                 probe.kind,
-                int(there_N.sum()),
                 resamples.mean(np.where(there_N, after_N - before_N, np.nan)),
                 resamples.mean(gain_N, outside=0.05 / kinds[probe.kind]),
             )
@@ -113,28 +109,3 @@ def worst(found: Sequence[Effect], kind: Kind) -> Effect | None:
     """The probe of a kind with the largest lower bound of the gain; None if none could be measured."""
     measured = [effect for effect in found if effect.kind is kind and not np.isnan(effect.gain.lower95)]
     return max(measured, key=lambda effect: effect.gain.lower95, default=None)
-
-
-class Order(NamedTuple):
-    """The effect of the order shown on pairwise verdicts."""
-
-    pairs: int
-    flips: Interval
-    """Share of pairs whose verdict changes when the order is reversed; a tie is a verdict."""
-    first: Interval
-    """Win rate of the reply shown first, minus one half; a tie is half a win."""
-
-
-def order_effect(shown_first_M: np.ndarray, shown_second_M: np.ndarray, resamples: Resamples) -> Order:
-    """From M pairs judged in both orders: 1 if one given reply of the pair wins, 0.5 for a tie, 0 if it loses.
-
-    The first array holds the verdicts with that reply shown first, the second with it shown second. Pairs with a NaN
-    verdict are left out. `resamples` are of the pairs' prompts.
-    """
-    missing_M = np.isnan(shown_first_M) | np.isnan(shown_second_M)
-    flips_M = np.sign(shown_first_M - 0.5) != np.sign(shown_second_M - 0.5)
-    return Order(
-        int((~missing_M).sum()),
-        resamples.mean(np.where(missing_M, np.nan, flips_M)),
-        resamples.mean((shown_first_M - shown_second_M) / 2),
-    )

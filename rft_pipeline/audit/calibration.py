@@ -14,6 +14,7 @@ from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.judges import Squash
 
 Method = Literal["platt", "isotonic"]
+METHODS: tuple[Method, ...] = get_args(Method)
 ISOTONIC_FROM = 300
 """Number of labels from which isotonic regression is advised; Platt scaling needs fewer."""
 BINS = 10
@@ -49,49 +50,30 @@ class Calibration:
         return self.platt if self.advised == "platt" else self.isotonic
 
 
-def calibration(labelled: Labelled, squash: Squash | None = None) -> Calibration:
-    """Both methods, cross-fitted by prompt.
+def calibration(fitted: Labelled, squash: Squash | None = None, measured: Labelled | None = None) -> Calibration:
+    """Both methods fitted on some replies and measured on replies to other prompts; without `measured`, cross-fitted by
+    prompt.
 
     `squash` is the squash that the scores were made with; without one (a judge that answers with probabilities) the
-    fitted squash applies to the scores' log-odds. Raises `ValueError` unless the scored anchors have two labels.
+    fitted squash applies to the scores' log-odds. Raises `ValueError` without two labels to fit on, or without a score
+    to measure.
     """
-    scored = labelled.scored
-    if len(np.unique(scored.label_N)) < 2:
-        raise ValueError("calibration needs scored anchors with at least two different labels")
-    slope, intercept = _platt(scored.score_N, scored.share_N)
-    return Calibration(
-        before=calibration_error(scored.score_N, scored),
-        platt=calibration_error(cross_fitted(scored, "platt"), scored),
-        isotonic=calibration_error(cross_fitted(scored, "isotonic"), scored),
-        advised=_advised(scored),
-        squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
-    )
-
-
-def calibration_on(fitted: Labelled, measured: Labelled, squash: Squash | None = None) -> Calibration:
-    """Both methods fitted on some replies and measured on replies to other prompts.
-
-    Raises `ValueError` without two labels to fit on, or without a score to measure.
-    """
-    known, scored = fitted.scored, measured.scored
+    known = fitted.scored
+    scored = known if measured is None else measured.scored
     if len(np.unique(known.label_N)) < 2 or not len(scored.score_N):
         raise ValueError("calibration needs replies of two different labels to fit on, and one to measure")
+    platt_N, isotonic_N = (
+        cross_fitted(known, method) if measured is None else _fit(method, known.score_N, known.share_N, scored.score_N)
+        for method in METHODS
+    )
     slope, intercept = _platt(known.score_N, known.share_N)
-    after = {
-        method: calibration_error(_fit(method, known.score_N, known.share_N, scored.score_N), scored)
-        for method in get_args(Method)
-    }
     return Calibration(
         before=calibration_error(scored.score_N, scored),
-        platt=after["platt"],
-        isotonic=after["isotonic"],
-        advised=_advised(known),
+        platt=calibration_error(platt_N, scored),
+        isotonic=calibration_error(isotonic_N, scored),
+        advised="isotonic" if len(known.score_N) >= ISOTONIC_FROM else "platt",
         squash=_moved(squash or Squash(offset=0.0, scale=1.0), slope, intercept),
     )
-
-
-def _advised(fitted: Labelled) -> Method:
-    return "isotonic" if len(fitted.score_N) >= ISOTONIC_FROM else "platt"
 
 
 def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:

@@ -6,15 +6,12 @@ import re
 import numpy as np
 import polars as pl
 
-from rft_pipeline.audit import Labelled, Order, Resamples, order_of_pairs, order_of_rankings, own_family_gap
-from rft_pipeline.stats import Interval
+from rft_pipeline.audit.bias import own_family_gap
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.stability import Order, order_of_pairs, order_of_rankings
+from rft_pipeline.stats import Interval, Resamples
 
 _FAMILY = re.compile(r"[a-z]+")
-
-
-def numbers(column: pl.Series) -> np.ndarray:
-    """A column as floats, with NaN for null."""
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def order_of(rows: pl.DataFrame, resamples: Resamples) -> Order | None:
@@ -27,7 +24,8 @@ def order_of(rows: pl.DataFrame, resamples: Resamples) -> Order | None:
     if any("shown_at" in each for each in details):
         place_N = np.array([each.get("shown_at", np.nan) for each in details], dtype=float)
         _, group_N = np.unique(rows["messages"].to_numpy(), return_inverse=True)
-        return order_of_rankings(group_N, place_N, numbers(rows["score"]), numbers(rows["retest_score"]), resamples)
+        score_N, retest_N = (rows[name].cast(pl.Float64).to_numpy() for name in ("score", "retest_score"))
+        return order_of_rankings(group_N, place_N, score_N, retest_N, resamples)
     return None
 
 
@@ -44,5 +42,5 @@ def own_family(
     if not families or rows["by"].null_count() == rows.height:
         return None
     own = [None if by is None else float(family(by) in families) for by in rows["by"]]
-    found = own_family_gap(labelled, numbers(pl.Series(own, dtype=pl.Float64)), resamples)
+    found = own_family_gap(labelled, np.array(own, dtype=float), resamples)
     return None if np.isnan(found.mean) else found

@@ -11,34 +11,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.audit import (
-    Agreement,
-    Calibration,
-    Evidence,
-    Labelled,
-    Noise,
-    Order,
-    People,
-    Power,
-    Resamples,
-    Retest,
-    Verdict,
-    agreement,
-    calibration,
-    calibration_on,
-    effects,
-    length_correlation,
-    people,
-    retest,
-    verdict,
-)
-from rft_pipeline.audit.comparing import numbers, order_of, own_family
+from rft_pipeline.audit.agreement import Agreement, agreement
+from rft_pipeline.audit.annotators import People, people
+from rft_pipeline.audit.bias import effects, length_correlation
+from rft_pipeline.audit.calibration import Calibration, calibration
+from rft_pipeline.audit.comparing import order_of, own_family
+from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.measurable import noise_of, why_not_measured
+from rft_pipeline.audit.noise import Noise
 from rft_pipeline.audit.rows import ANCHOR, FIT, MEASURE, WHOLE
+from rft_pipeline.audit.stability import Order, Retest, retest
+from rft_pipeline.audit.verdict import Evidence, Power, Verdict, verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.stats import Resamples
 
 EXAMPLES = 3
 """Number of largest errors shown per criterion."""
@@ -108,10 +96,18 @@ def audit_criterion(
     measured = agreement(labelled, resamples)
     order = order_of(measured_rows, resamples)
     own = own_family(measured_rows, labelled, resamples, families)
-    evidence = _evidence(measured, labelled, measured_rows, resamples, anchors, highest, settings, seed, criterion)
-    found = verdict(criterion.name, Evidence(**evidence, order=order, own_family=own), settings)
+    length_N = measured_rows["completion"].str.len_chars().cast(pl.Float64).to_numpy()
+    edited, drawn = _drawn(anchors.filter(probe=WHOLE), highest, settings, seed_of(seed, "audit", criterion.name))
+    evidence = Evidence(
+        measured,
+        length=length_correlation(labelled, length_N, resamples),
+        effects=effects(edited, _probed(anchors), drawn, measured.at_cut.threshold),
+        order=order,
+        own_family=own,
+    )
+    found = verdict(criterion.name, evidence, settings)
     how, measured_on = _calibration(criterion, judged, labelled, highest, settings)
-    second_N = numbers(measured_rows["retest_score"])
+    second_N = measured_rows["retest_score"].cast(pl.Float64).to_numpy()
     unknown = why_not_measured(criterion, judged, order, own)
     spread, why_not = noise_of(criterion, labelled, found, resamples, settings)
     if why_not:
@@ -138,7 +134,7 @@ def _drawn(rows: pl.DataFrame, highest: int, settings: Audit, seed: int) -> tupl
 
 
 def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
-    return Labelled.of(rows.with_columns(pl.col("label") * highest), 0, highest)
+    return Labelled.of(rows.with_columns(pl.col("label") * highest), highest)
 
 
 def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
@@ -147,35 +143,16 @@ def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
     return len(criterion.judge.levels) - 1 if criterion.judge.levels and between else 1
 
 
-def _evidence(
-    measured: Agreement,
-    labelled: Labelled,
-    rows: pl.DataFrame,
-    resamples: Resamples,
-    anchors: pl.DataFrame,
-    highest: int,
-    settings: Audit,
-    seed: int,
-    criterion: Criterion,
-) -> dict[str, Any]:
-    """Agreement and length correlation on all measured rows; the probes' effects on the anchors."""
-    whole = anchors.filter(probe=WHOLE)
-    names = [name for name in anchors["probe"].unique(maintain_order=True) if name != WHOLE]
-    probed = {
-        name: numbers(
-            whole.select("id").join(
-                anchors.filter(probe=name).select("id", "score"), on="id", how="left", maintain_order="left"
-            )["score"]
-        )
-        for name in names
-    }
-    edited, drawn = _drawn(whole, highest, settings, seed_of(seed, "audit", criterion.name))
-    length_N = rows["completion"].str.len_chars().cast(pl.Float64).to_numpy()
-    return {
-        "agreement": measured,
-        "length": length_correlation(labelled, length_N, resamples),
-        "effects": effects(edited, probed, drawn, measured.at_cut.threshold) if probed else (),
-    }
+def _probed(anchors: pl.DataFrame) -> dict[str, np.ndarray]:
+    """The scores of the edited anchors by probe, in the order of the unedited ones."""
+    whole = anchors.filter(probe=WHOLE).select("id")
+    found = {}
+    for name in anchors["probe"].unique(maintain_order=True):
+        if name != WHOLE:
+            rows = anchors.filter(probe=name).select("id", "score")
+            joined = whole.join(rows, on="id", how="left", maintain_order="left")
+            found[name] = joined["score"].cast(pl.Float64).to_numpy()
+    return found
 
 
 def _calibration(
@@ -197,7 +174,7 @@ def _calibration(
         return None, "nothing: all labels are the same"
     if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
         measured_on = f"{len(sides)} rollouts that people labelled; fitted on {len(fitted.scored.score_N)} others"
-        return calibration_on(fitted, tested, squash), measured_on
+        return calibration(fitted, squash, tested), measured_on
     return calibration(fitted, squash), "the replies it was fitted on, cross-fitted"
 
 

@@ -10,14 +10,13 @@ import polars as pl
 class Labelled:
     """One criterion's scores of N labelled anchors.
 
-    Labels are from `lowest` to `highest`: 0 and 1, or grades; the mean of several people's labels. Scores are in
-    [0, 1]; NaN is unscored.
+    Labels are from 0 to `highest`: 0 and 1, or grades; the mean of several people's labels. Scores are in [0, 1]; NaN
+    is unscored.
     """
 
     prompt_N: np.ndarray
     label_N: np.ndarray
     score_N: np.ndarray
-    lowest: int = 0
     highest: int = 1
 
     def __post_init__(self) -> None:
@@ -26,22 +25,20 @@ class Labelled:
                 f"{len(self.prompt_N)} prompts, {len(self.label_N)} labels and {len(self.score_N)} scores: "
                 "each anchor needs one of each"
             )
-        if self.label_N.size and not self.lowest <= self.label_N.min() <= self.label_N.max() <= self.highest:
-            raise ValueError(
-                f"labels from {self.label_N.min()} to {self.label_N.max()}; allowed: {self.lowest} to {self.highest}"
-            )
+        if self.label_N.size and not 0 <= self.label_N.min() <= self.label_N.max() <= self.highest:
+            raise ValueError(f"labels from {self.label_N.min()} to {self.label_N.max()}; allowed: 0 to {self.highest}")
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, lowest: int = 0, highest: int = 1) -> "Labelled":
+    def of(cls, rows: pl.DataFrame, highest: int = 1) -> "Labelled":
         """From the columns prompt_id, label and score (null when unscored); rows without a label are left out."""
         rows = rows.drop_nulls("label")
-        score_N = rows["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return cls(rows["prompt_id"].to_numpy(), rows["label"].to_numpy(), score_N, lowest, highest)
+        score_N = rows["score"].cast(pl.Float64).to_numpy()
+        return cls(rows["prompt_id"].to_numpy(), rows["label"].to_numpy(), score_N, highest)
 
     @property
     def share_N(self) -> np.ndarray:
         """Labels scaled to [0, 1]."""
-        return np.asarray((self.label_N - self.lowest) / (self.highest - self.lowest))
+        return np.asarray(self.label_N / self.highest)
 
     @property
     def whole_N(self) -> np.ndarray:

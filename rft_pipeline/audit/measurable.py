@@ -2,11 +2,14 @@
 
 import polars as pl
 
-from rft_pipeline.audit import Labelled, Noise, Order, Power, Resamples, Verdict, noise
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.noise import Noise, noise
 from rft_pipeline.audit.rows import compares
+from rft_pipeline.audit.stability import Order
+from rft_pipeline.audit.verdict import Power, Verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 
 
 def noise_of(

@@ -9,8 +9,7 @@ import numpy as np
 
 from rft_pipeline.audit.agreement import HALF, split
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples, ratio
 
 
 class Noise(NamedTuple):
@@ -45,7 +44,7 @@ def noise(labelled: Labelled, resamples: Resamples) -> Noise | None:
     scored, drawn, count_N = scored.take(several_N), drawn.take(several_N), count_K[place_N][several_N]
     if not several_N.any():
         return None
-    label_N, score_N = (_centred(each, drawn.prompt_N) for each in (scored.share_N, scored.score_N))
+    label_N, score_N = drawn.centred(scored.share_N), drawn.centred(scored.score_N)
     columns_NX = np.stack([label_N**2, label_N * score_N, score_N**2, 1 - 1 / count_N], axis=1)
     labels_R, both_R, scores_R, free_R = drawn.sums(columns_NX).T
     explained_R = np.nan_to_num(ratio(both_R**2, labels_R))
@@ -59,8 +58,3 @@ def _flips(scored: Labelled, drawn: Resamples) -> Noise | None:
         return None
     mean, upper, lower = ((1 - max(each, 0.0) ** 2) / 4 for each in j)  # p(1 − p), which falls as J rises
     return Noise(Interval(mean, lower, upper), (1 - max(j.mean, 0.0)) / 2, drawn.prompts)
-
-
-def _centred(value_N: np.ndarray, prompt_N: np.ndarray) -> np.ndarray:
-    """Values minus the mean over the replies to the same prompt."""
-    return np.asarray(value_N - (np.bincount(prompt_N, value_N) / np.bincount(prompt_N))[prompt_N])

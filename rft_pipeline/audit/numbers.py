@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from rft_pipeline.audit import Agreement, Noise, People, Verdict
+from rft_pipeline.audit.agreement import Agreement
+from rft_pipeline.audit.annotators import People
 from rft_pipeline.audit.criterion import CriterionAudit, FromPeople
 from rft_pipeline.audit.measurable import is_deterministic
+from rft_pipeline.audit.noise import Noise
+from rft_pipeline.audit.verdict import Verdict
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stats import null_if_nan, plain
 
@@ -24,9 +27,9 @@ def as_plain(audited: CriterionAudit) -> dict[str, Any]:
         "suspected": list(found.suspected),
         "reason": found.reason,
         "anchors": audited.agreement.anchors,
-        "unscored_share": audited.agreement.unscored_share.as_plain(),
+        "unscored_share": plain(audited.agreement.unscored_share),
         "threshold": audited.agreement.at_cut.threshold,
-        "checks": {check.fault: check.found.as_plain() for check in found.checks},
+        "checks": {check.fault: plain(check.found) for check in found.checks},
         "calibration_error": None
         if how is None
         else {"before": how.before, "after": how.after, "measured_on": audited.calibrated_on},
@@ -95,20 +98,10 @@ def _from_people(found: FromPeople) -> dict[str, Any]:
 
 
 def _people(found: People) -> dict[str, Any]:
-    pairs = [
-        {
-            "annotators": [pair.one, pair.other],
-            "rollouts": pair.anchors,
-            "agreement": pair.agreement.as_plain(),
-            "cohen_kappa": pair.cohen_kappa.as_plain(),
-        }
-        for pair in found.pairs
-        if pair.anchors
-    ]
     return {
-        "krippendorff_alpha": found.krippendorff_alpha.as_plain(),
+        "krippendorff_alpha": plain(found.krippendorff_alpha),
         "cohen_kappa": null_if_nan(found.cohen_kappa),
-        "pairs": pairs,
+        "pairs": [plain(pair) for pair in found.pairs if pair.rollouts],
     }
 
 

@@ -6,7 +6,6 @@ A style probe keeps the content. A degenerate probe replaces the reply by an emp
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -32,9 +31,6 @@ class Probe(NamedTuple):
     edit: Edit
     adds: bool = False
     """Whether it adds text, which a judge may prefer for its length alone."""
-
-    def __call__(self, rollout: Rollout) -> Rollout:
-        return replace(rollout, completion=self.edit(rollout))
 
 
 PADDING = (

@@ -6,14 +6,7 @@ Axes: N anchors, R rows of weights, V distinct scores.
 import numpy as np
 
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
-
-
-def auc(labelled: Labelled) -> float:
-    """Probability that a good anchor scores above a bad one, ties counting half; NaN without both kinds."""
-    scored = labelled.scored
-    return float(weighted_auc(scored.score_N, scored.good_N, np.ones((1, len(scored.score_N))))[0])
+from rft_pipeline.stats import Interval, Resamples, ratio
 
 
 def auc_interval(scored: Labelled, resamples: Resamples) -> Interval:
@@ -22,7 +15,8 @@ def auc_interval(scored: Labelled, resamples: Resamples) -> Interval:
 
 
 def weighted_auc(score_N: np.ndarray, good_N: np.ndarray, times_RN: np.ndarray) -> np.ndarray:
-    """AUC of N scored anchors under each of R rows of weights: the share of (good, bad) pairs in the right order."""
+    """AUC of N scored anchors under each of R rows of weights: the share of (good, bad) pairs in the right order, ties
+    counting half; NaN without both kinds."""
     if not score_N.size:
         return np.full(len(times_RN), np.nan)
     order = np.argsort(score_N, kind="stable")

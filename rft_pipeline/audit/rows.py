@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from rft_pipeline.audit import PROBES
+from rft_pipeline.audit.probes import PROBES
 from rft_pipeline.campaign.addresses import REPLY, as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of

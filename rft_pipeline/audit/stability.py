@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rft_pipeline.audit.bias import Order
-from rft_pipeline.audit.resample import Resamples, ratio
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples, ratio
 
 
 class Retest(NamedTuple):
@@ -34,6 +32,16 @@ def retest(score_N: np.ndarray, retest_N: np.ndarray, threshold: float, resample
     return Retest(
         int((~np.isnan(apart_N)).sum()), resamples.mean(apart_N), float(np.nanmax(apart_N)), resamples.mean(crossed_N)
     )
+
+
+class Order(NamedTuple):
+    """The effect of the order shown on pairwise verdicts."""
+
+    pairs: int
+    flips: Interval
+    """Share of pairs whose verdict changes when the order is reversed; a tie is a verdict."""
+    first: Interval
+    """Win rate of the reply shown first, minus one half; a tie is half a win."""
 
 
 def order_of_pairs(counts_NX: np.ndarray, resamples: Resamples) -> Order | None:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rft_pipeline.audit.agreement import Agreement
-from rft_pipeline.audit.bias import Effect, Order, worst
+from rft_pipeline.audit.bias import Effect, worst
 from rft_pipeline.audit.probes import Kind
+from rft_pipeline.audit.stability import Order
 from rft_pipeline.campaign import Audit
 from rft_pipeline.stats import Interval
 

@@ -12,7 +12,7 @@ from rft_pipeline.cli.words import printable
 from rft_pipeline.labels.exports import Export
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.prompts.rows import SHOWN
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
 
 
@@ -34,8 +34,8 @@ def exported(export: Export, path: Path, *, as_json: bool) -> None:
 def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *, as_json: bool) -> None:
     """How many labels were stored, which labels do not count, and the estimates from the others."""
     if as_json:
-        plain = {name: each.as_plain() for name, each in found.items()}
-        print_json({**asdict(done), "left_out": left_out, "estimates": plain})
+        estimates = {name: plain(each) for name, each in found.items()}
+        print_json({**asdict(done), "left_out": left_out, "estimates": estimates})
         return
     for rejected in done.rejected[:SHOWN]:
         note(f"left out: {printable(rejected)}")

@@ -15,7 +15,15 @@ import polars as pl
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.stats import clustered_mean, distinct_n, null_if_nan, paired_difference, repetition
+from rft_pipeline.stats import (
+    clustered_mean,
+    distinct_n,
+    means_by_prompt,
+    null_if_nan,
+    paired_difference,
+    plain,
+    repetition,
+)
 
 EXAMPLES = 5
 """Number of examples of each kind."""
@@ -91,14 +99,19 @@ def _criteria(rows: pl.DataFrame) -> list[str]:
 def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: int, seed: int) -> dict[str, Any]:
     rows = current.rows
     tokens_N = rows["tokens"].list.len().to_numpy()
-    reward = _mean(rows, None, resamples, seed_of(seed, "reward", current.round))
-    delta, criteria_delta = None, None
-    if current is not base:
-        delta = _delta(rows, base.rows, None, resamples, seed_of(seed, "delta", current.round))
-        criteria_delta = {
-            name: _delta(rows, base.rows, name, resamples, seed_of(seed, "criterion delta", name, current.round))
-            for name in names
-        }
+    scores = {name: pl.col("scores").struct.field(name) for name in names}
+
+    def mean(what: pl.Expr, *purpose: str) -> Any:
+        value_N = rows.select(what.cast(pl.Float64)).to_series().to_numpy()
+        named = seed_of(seed, *purpose, current.round)
+        return plain(clustered_mean(value_N, rows["prompt_id"].to_numpy(), resamples, named))
+
+    def change(what: pl.Expr, *purpose: str) -> Any:
+        ours, theirs = (means_by_prompt(each, what) for each in (rows, base.rows))
+        return plain(paired_difference(ours, theirs, resamples, seed_of(seed, *purpose, current.round)))
+
+    is_base = current is base
+    reward = mean(pl.col("reward"), "reward")
     return {
         "round": current.round,
         "policy": current.policy,
@@ -107,44 +120,21 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
         "upper95": reward["upper95"],
         "criteria": {
             name: {
-                **_mean(rows, name, resamples, seed_of(seed, "criterion", name, current.round)),
-                "unscored": _values(rows, name).null_count() / rows.height,
+                **mean(score, "criterion", name),
+                "unscored": rows["scores"].struct.field(name).null_count() / rows.height,
             }
-            for name in names
+            for name, score in scores.items()
         },
-        "delta": delta,
-        "criteria_delta": criteria_delta,
+        "delta": None if is_base else change(pl.col("reward"), "delta"),
+        "criteria_delta": None
+        if is_base
+        else {name: change(score, "criterion delta", name) for name, score in scores.items()},
         "gated": _share(rows["gated"]),
         "length": {"mean": float(tokens_N.mean()), "p95": float(np.percentile(tokens_N, 95))},
         "truncated": _share(rows["finish_reason"] == "length"),
         "distinct2": null_if_nan(distinct_n(rows["completion"].to_list(), 2)),
         "repetition": float(np.mean([repetition(text) for text in rows["completion"]])),
     }
-
-
-def _values(rows: pl.DataFrame, name: str | None) -> pl.Series:
-    """A criterion's scores, or the rewards without a name."""
-    values = rows["reward"] if name is None else rows["scores"].struct.field(name)
-    return values.cast(pl.Float64)
-
-
-def _mean(rows: pl.DataFrame, name: str | None, resamples: int, seed: int) -> dict[str, float | None]:
-    value_N = _values(rows, name).to_numpy()
-    return clustered_mean(value_N, rows["prompt_id"].to_numpy(), resamples, seed).as_plain()
-
-
-def _delta(
-    rows: pl.DataFrame, base: pl.DataFrame, name: str | None, resamples: int, seed: int
-) -> dict[str, float | None]:
-    return paired_difference(_by_prompt(rows, name), _by_prompt(base, name), resamples, seed).as_plain()
-
-
-def _by_prompt(rows: pl.DataFrame, name: str | None) -> dict[str, float]:
-    """Each prompt's mean over its scored replies, without prompts that have none; sorted, so that the order of rows
-    does not change the result."""
-    table = pl.DataFrame({"prompt_id": rows["prompt_id"], "value": _values(rows, name)}).drop_nulls()
-    means = table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id")
-    return dict(means.iter_rows())
 
 
 def _share(flags: pl.Series) -> float:

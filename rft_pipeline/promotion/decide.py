@@ -21,7 +21,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.promotion.looks import confidence, left, spent
-from rft_pipeline.stats import Interval, null_if_nan, paired_bounds
+from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
 STOP = "stop"
@@ -150,7 +150,7 @@ def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:
 
 def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promotion, level: float) -> RoundComparison:
     def differ(what: pl.Expr) -> Interval:
-        ours, theirs = (_by_prompt(each.rows, what) for each in (replies, champion))
+        ours, theirs = (means_by_prompt(each.rows, what) for each in (replies, champion))
         return paired_bounds(ours, theirs, level)
 
     def corrected(judge: pl.Expr, people: pl.Expr, *, even_is_fine: bool = False) -> tuple[Interval, str]:
@@ -183,7 +183,7 @@ def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promoti
 def _enough(replies: Side, champion: Side, scored: Mapping[str, pl.Expr], least: int) -> Bound:
     """Whether enough prompts have every kind of score on both sides; reports the rarest kind."""
     sides = {
-        name: [_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
+        name: [means_by_prompt(each.rows, what).keys() for each in (replies, champion)] for name, what in scored.items()
     }
     counts = {name: len(ours & theirs) for name, (ours, theirs) in sides.items()}
     rarest, count = min(counts.items(), key=lambda each: each[1])
@@ -205,12 +205,6 @@ def _bound(name: str, difference: Interval, above: float, level: float, how: str
     return Bound(name, found, above, passed, said, difference.mean, difference.upper95)
 
 
-def _by_prompt(rows: pl.DataFrame, what: pl.Expr) -> dict[str, float]:
-    """Each prompt's mean over its scored replies, sorted; prompts without one are left out."""
-    table = rows.select("prompt_id", what.cast(pl.Float64).alias("value")).drop_nulls()
-    return dict(table.group_by("prompt_id").agg(pl.col("value").mean()).sort("prompt_id").iter_rows())
-
-
 def _by_people(
     ours: pl.DataFrame,
     theirs: pl.DataFrame,
@@ -226,7 +220,7 @@ def _by_people(
     The unit is the prompt: the judge's difference, and people's if they labelled both sides. The labelled prompts are
     assumed to be a uniform random sample.
     """
-    judges, humans = ([_by_prompt(rows, what) for rows in (ours, theirs)] for what in (judge, people))
+    judges, humans = ([means_by_prompt(rows, what) for rows in (ours, theirs)] for what in (judge, people))
     prompts = sorted(judges[0].keys() & judges[1].keys())
     judge_K, human_K = (np.array([_difference(pair, prompt) for prompt in prompts]) for pair in (judges, humans))
     labelled = int((~np.isnan(human_K)).sum())

@@ -10,7 +10,7 @@ import altair as alt
 import polars as pl
 from markupsafe import Markup
 
-from rft_pipeline.audit import reliability
+from rft_pipeline.audit.calibration import reliability
 from rft_pipeline.audit.criterion import CriterionAudit
 from rft_pipeline.audit.rows import FIT, WHOLE
 from rft_pipeline.report.page import environment

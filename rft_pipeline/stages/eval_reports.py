@@ -34,6 +34,7 @@ from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
+from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
@@ -48,7 +49,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 7
+    version = 8
     loads_models = True
     appends = True
     page = (PAGE, ".html")
@@ -185,7 +186,7 @@ def _people(job: Job) -> dict[str, Any]:
         return {}
     judged = [job.frame(role) for role in job.upstream if role.startswith("judge_scores_")]
     found = estimated(job.campaign.name, job.campaign.rubric, labels, judged, job.home.store)
-    return {"people": {name: each.as_plain() for name, each in found.items()}}
+    return {"people": {name: plain(each) for name, each in found.items()}}
 
 
 def _metrics(newest: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -> dict[str, float]:

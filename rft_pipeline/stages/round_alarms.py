@@ -7,19 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.alarms import (
-    ANCHORS,
-    Drift,
-    Finding,
-    Phrase,
-    PhraseEffect,
-    Replies,
-    assess,
-    drift,
-    judge_drift,
-    moved_by,
-    phrases,
-)
+from rft_pipeline.alarms.assess import assess
+from rft_pipeline.alarms.drift import ANCHORS, Drift, drift, judge_drift, moved_by
+from rft_pipeline.alarms.findings import Finding
 from rft_pipeline.alarms.history import (
     ANCHORS_FILE,
     DriftProcess,
@@ -28,6 +18,8 @@ from rft_pipeline.alarms.history import (
     read_scored,
     within_cycle,
 )
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, phrases
+from rft_pipeline.alarms.replies import Replies
 from rft_pipeline.alarms.watch import (
     ASKED,
     ASKED_FILE,

@@ -1,25 +1,26 @@
 """Statistics: intervals (bootstrap, Student's t, prediction-powered) and two measures of diversity."""
 
-from rft_pipeline.stats.intervals import (
-    UNKNOWN,
-    Interval,
+from rft_pipeline.stats.bootstrap import (
+    Resamples,
     clustered_mean,
-    distinct_n,
-    null_if_nan,
+    means_by_prompt,
     paired_bounds,
     paired_difference,
-    plain,
-    repetition,
+    ratio,
 )
+from rft_pipeline.stats.intervals import UNKNOWN, Interval, distinct_n, null_if_nan, plain, repetition
 
 __all__ = [
     "UNKNOWN",
     "Interval",
+    "Resamples",
     "clustered_mean",
     "distinct_n",
+    "means_by_prompt",
     "null_if_nan",
     "paired_bounds",
     "paired_difference",
     "plain",
+    "ratio",
     "repetition",
 ]

@@ -12,12 +12,12 @@ variance. For labels drawn separately from the N, without clusters, it is the λ
 The package ppi-python does not support clusters and assumes that the labelled are not among the N.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rft_pipeline.stats import Interval, plain
+from rft_pipeline.stats.intervals import Interval
 
 
 class Estimates(NamedTuple):
@@ -32,11 +32,6 @@ class Estimates(NamedTuple):
     power: float
     """λ ≥ 0: the weight of the judge."""
     labelled: int
-
-    def as_plain(self) -> dict[str, Any]:
-        """As JSON holds it: null where a number is unknown."""
-        found: dict[str, Any] = plain(self)
-        return found
 
 
 def prediction_powered(

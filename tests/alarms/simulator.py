@@ -17,8 +17,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms import ANCHORS, Replies, assess, phrases
+from rft_pipeline.alarms.assess import assess
+from rft_pipeline.alarms.drift import ANCHORS
 from rft_pipeline.alarms.findings import Level, RoundAlarms
+from rft_pipeline.alarms.phrases import phrases
+from rft_pipeline.alarms.replies import Replies
 from rft_pipeline.campaign import Alarms
 
 Bias = Literal["none", "length", "phrase", "markdown"]

@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import ANCHORS, Drift, drift, judge_drift
+from rft_pipeline.alarms.drift import ANCHORS, Drift, drift, judge_drift
 from rft_pipeline.alarms.findings import Level
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.stats import Interval

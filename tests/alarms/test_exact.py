@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import ANCHORS, Phrase, drift
+from rft_pipeline.alarms.drift import ANCHORS, drift
 from rft_pipeline.alarms.features import Pooled, feature_alarms, fit_slopes
 from rft_pipeline.alarms.history import DriftProcess, across_cycles, within_cycle
+from rft_pipeline.alarms.phrases import Phrase
 from rft_pipeline.alarms.replies import does_not_rise, rises
-from rft_pipeline.audit import Resamples
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 from tests.alarms.test_verdicts import BASE, HOW, RISING, replies
 
 

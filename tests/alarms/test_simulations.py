@@ -5,7 +5,7 @@ See `simulator` for what is real and what is simulated.
 
 import pytest
 
-from rft_pipeline.alarms import drift, judge_drift
+from rft_pipeline.alarms.drift import drift, judge_drift
 from rft_pipeline.alarms.findings import Level
 from tests.alarms.simulator import HOW, Bias, anchors, campaign
 

@@ -6,24 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import (
-    Phrase,
-    PhraseEffect,
-    Replies,
-    best_start,
-    control,
-    moved_by,
-    phrases,
-    put_into,
-)
 from rft_pipeline.alarms.diversity import distance, diversity
+from rft_pipeline.alarms.drift import moved_by
 from rft_pipeline.alarms.features import feature_alarms
 from rft_pipeline.alarms.findings import Finding, Level, as_plain, repeated, round_alarms
 from rft_pipeline.alarms.gains import length_growth, over_optimisation, unseen_gain
-from rft_pipeline.alarms.phrases import log_odds
+from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, control, log_odds, phrases, put_into
+from rft_pipeline.alarms.replies import Replies
+from rft_pipeline.alarms.watch import next_start
 from rft_pipeline.campaign import Alarms
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, plain
 
 HOW = Alarms(resamples=200)
 
@@ -233,13 +226,22 @@ def test_the_gravest_finding_decides_and_comes_first() -> None:
     assert [repeated(*each) for each in ((False, "a", ["a"]), (True, "a", []), (True, "a", ["a"]))] == [0, 1, 2]
 
 
+def chosen(stopped: set[int], changes: dict[int, Interval]) -> int:
+    verdicts = [{"round": round_, "level": "stop"} for round_ in stopped]
+    scores = [
+        {"round": round_, "held_out": {"mean": 0.5}, "held_out_delta": plain(change)}
+        for round_, change in changes.items()
+    ]
+    return next_start(verdicts, scores)
+
+
 def test_the_next_round_starts_from_the_best_that_was_not_stopped() -> None:
     changes = {1: Interval(0.2, 0.1, 0.3), 2: Interval(0.4, 0.3, 0.5), 3: Interval(0.3, 0.2, 0.4)}
     changes[4] = Interval(0.6, 0.5, 0.7)
-    assert best_start(4, set(), changes) == 4
-    assert best_start(4, {4}, changes) == 2
-    assert best_start(4, {2, 4}, changes) == 3
-    assert best_start(1, {1}, {1: changes[1]}) == 0
+    assert chosen(set(), changes) == 4
+    assert chosen({4}, changes) == 2
+    assert chosen({2, 4}, changes) == 3
+    assert chosen({1}, {1: changes[1]}) == 0
 
 
 @pytest.mark.parametrize(
@@ -252,4 +254,4 @@ def test_the_next_round_starts_from_the_best_that_was_not_stopped() -> None:
     ],
 )
 def test_the_next_round_starts_from_none_that_is_known_to_be_worse_than_base(first: Interval, start: int) -> None:
-    assert best_start(2, {2}, {1: first, 2: Interval(-0.3, -0.4, -0.2)}) == start
+    assert chosen({2}, {1: first, 2: Interval(-0.3, -0.4, -0.2)}) == start

@@ -2,24 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from rft_pipeline.audit import (
-    PROBES,
-    Evidence,
-    Labelled,
-    Order,
-    Resamples,
-    Verdict,
-    agreement,
-    effects,
-    length_correlation,
-    order_effect,
-    verdict,
-)
+from rft_pipeline.audit.agreement import agreement
+from rft_pipeline.audit.bias import effects, length_correlation
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.probes import PROBES, Probe
+from rft_pipeline.audit.stability import Order, order_of_pairs
+from rft_pipeline.audit.verdict import Evidence, Verdict, verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.rules import Rollout
+from rft_pipeline.stats import Resamples
 
 SETTINGS = Audit(resamples=500)
 PROMPTS, REPLIES = 40, 4
@@ -95,15 +90,19 @@ def prefers_first(seed: int, how_often: float) -> Chooses:
     return choose
 
 
+def edited(probe: Probe, view: Rollout) -> Rollout:
+    return replace(view, completion=probe.edit(view))
+
+
 def audited(judge: Scores, views: list[Rollout], seed: int) -> Verdict:
     """The whole audit of a judge of single replies."""
     labelled = labelled_by(views, [judge(view) for view in views])
     drawn = Resamples.draw(labelled.prompt_N, SETTINGS.resamples, seed)
-    probed = {probe.name: np.array([judge(probe(view)) for view in views]) for probe in PROBES}
+    probed = {probe.name: np.array([judge(edited(probe, view)) for view in views]) for probe in PROBES}
     found = agreement(labelled, drawn)
     length = length_correlation(labelled, np.array([len(view.completion) for view in views]), drawn)
-    edited = effects(labelled, probed, drawn, found.at_cut.threshold)
-    return verdict("kind", Evidence(found, length, edited), SETTINGS)
+    moved = effects(labelled, probed, drawn, found.at_cut.threshold)
+    return verdict("kind", Evidence(found, length, moved), SETTINGS)
 
 
 def audited_pairs(judge: Chooses, views: list[Rollout], seed: int) -> Verdict:
@@ -117,18 +116,20 @@ def audited_pairs(judge: Chooses, views: list[Rollout], seed: int) -> Verdict:
 def compared(judge: Chooses, views: list[Rollout], seed: int) -> tuple[Order, list[float]]:
     points = {"A": 1.0, "tie": 0.5, "B": 0.0}
     scores: list[list[float]] = [[] for _ in views]
-    first, second, prompts = [], [], []
+    counts, prompts = [], []
     for one in range(len(views)):
         for other in range(one + 1, len(views)):
             if views[one].prompt == views[other].prompt:
-                first.append(points[judge(views[one], views[other])])
-                second.append(1 - points[judge(views[other], views[one])])
-                prompts.append(views[one].prompt)
-                won = first[-1] if first[-1] == second[-1] else 0.5
+                named = judge(views[one], views[other]), judge(views[other], views[one])
+                first, second = points[named[0]], 1 - points[named[1]]
+                counts += [[1, first != second, named.count("A"), named.count("B")]] * 2  # once for either reply
+                prompts += [views[one].prompt] * 2
+                won = first if first == second else 0.5
                 scores[one].append(won)
                 scores[other].append(1 - won)
     drawn = Resamples.draw(prompts, SETTINGS.resamples, seed)
-    effect = order_effect(np.array(first), np.array(second), drawn)
+    effect = order_of_pairs(np.array(counts, dtype=float), drawn)
+    assert effect is not None
     return effect, [float(np.mean(each)) for each in scores]
 
 

@@ -7,17 +7,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from rft_pipeline.audit import Agreement, Labelled, Resamples, agreement, auc
-from rft_pipeline.audit.agreement import best_cut, kappa
+from rft_pipeline.audit.agreement import HALF, Agreement, agreement, best_cut, kappa, split
+from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import weighted_auc
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Interval, Resamples
 
 
 def labelled(
     label: list[int], score: list[float | None], prompts: list[str] | None = None, highest: int = 1
 ) -> Labelled:
     names = prompts or [f"p{place}" for place in range(len(label))]
-    return Labelled.of(pl.DataFrame({"prompt_id": names, "label": label, "score": score}), 0, highest)
+    return Labelled.of(pl.DataFrame({"prompt_id": names, "label": label, "score": score}), highest)
 
 
 def audited(given: Labelled, resamples: int = 200) -> Agreement:
@@ -28,28 +28,28 @@ def noisy(seed: int, anchors: int = 60, grades: int = 2) -> Labelled:
     rng = np.random.default_rng(seed)
     label = rng.integers(0, grades, anchors)
     score = np.clip(rng.normal(0.3 + 0.4 * label / (grades - 1), 0.3), 0, 1).round(1)
-    return Labelled(np.array([f"p{place // 3}" for place in range(anchors)]), label, score, 0, grades - 1)
+    return Labelled(np.array([f"p{place // 3}" for place in range(anchors)]), label, score, grades - 1)
 
 
 def test_rates_at_one_half_are_those_counted_by_hand() -> None:
     # Good: 0.9 and 0.6 pass, 0.2 does not. Bad: 0.7 passes, 0.5 passes (at the threshold), 0.1 and 0.3 do not.
-    found = audited(labelled([1, 1, 1, 0, 0, 0, 0], [0.9, 0.6, 0.2, 0.7, 0.5, 0.1, 0.3]))
-    assert found.at_half.true_positives.mean == pytest.approx(2 / 3)
-    assert found.at_half.false_positives.mean == pytest.approx(2 / 4)
-    assert found.at_half.youden_j.mean == pytest.approx(2 / 3 - 2 / 4)
-    assert found.at_half.accuracy.mean == pytest.approx(4 / 7)
+    given = labelled([1, 1, 1, 0, 0, 0, 0], [0.9, 0.6, 0.2, 0.7, 0.5, 0.1, 0.3])
+    at_half = split(given.score_N >= HALF, given.good_N, HALF, Resamples.draw(given.prompt_N, 200, seed=0))
+    assert at_half.true_positives.mean == pytest.approx(2 / 3)
+    assert at_half.false_positives.mean == pytest.approx(2 / 4)
+    assert at_half.youden_j.mean == pytest.approx(2 / 3 - 2 / 4)
+    found = audited(given)
     assert (found.good, found.bad, found.anchors, found.prompts) == (3, 4, 7, 7)
 
 
 def test_unscored_anchors_are_counted_and_otherwise_left_out() -> None:
     found = audited(labelled([1, 1, 0, 0], [0.9, None, 0.1, None]))
     assert found.unscored_share.mean == 0.5
-    assert (found.anchors, found.good, found.bad, found.at_half.youden_j.mean) == (4, 1, 1, 1.0)
+    assert (found.anchors, found.good, found.bad, found.auc.mean) == (4, 1, 1, 1.0)
 
 
 def test_a_judge_that_is_always_right_but_never_above_one_half_is_right_at_its_own_cut() -> None:
     found = audited(labelled([1, 0] * 10, [0.4, 0.2] * 10))
-    assert found.at_half.youden_j.mean == 0
     assert found.at_cut.youden_j == Interval(1.0, 1.0, 1.0)
     assert found.at_cut.threshold == pytest.approx(0.3)
 
@@ -74,13 +74,13 @@ def test_auc_is_that_of_scikit_learn_in_the_sample_and_in_each_resample() -> Non
     found_R = weighted_auc(given.score_N, given.good_N, drawn.times_RN)
     for found, times_N in zip(found_R, drawn.times_RN, strict=True):
         assert found == pytest.approx(roc_auc_score(given.good_N, given.score_N, sample_weight=times_N))
-    assert audited(given).auc.mean == pytest.approx(auc(given)) == pytest.approx(found_R[0])
+    assert audited(given).auc.mean == pytest.approx(found_R[0])
 
 
 def test_auc_counts_a_tie_half_and_is_unknown_without_a_bad_anchor() -> None:
-    assert auc(labelled([1, 0], [0.5, 0.5])) == 0.5
-    assert math.isnan(auc(labelled([1, 1], [0.5, 0.6])))
-    assert math.isnan(auc(labelled([1, 0], [0.5, None])))
+    assert audited(labelled([1, 0], [0.5, 0.5])).auc.mean == 0.5
+    assert math.isnan(audited(labelled([1, 1], [0.5, 0.6])).auc.mean)
+    assert math.isnan(audited(labelled([1, 0], [0.5, None])).auc.mean)
 
 
 @pytest.mark.parametrize("grades", [2, 5])
@@ -104,7 +104,7 @@ def test_copies_of_a_prompts_replies_add_no_certainty() -> None:
     given = noisy(2)
     often = Labelled(*(np.tile(each, 5) for each in (given.prompt_N, given.label_N, given.score_N)))
     once, copied = audited(given, 1000), audited(often, 1000)
-    assert copied.at_half.youden_j == pytest.approx(once.at_half.youden_j)
+    assert copied.within_prompt == pytest.approx(once.within_prompt)
     assert copied.auc == pytest.approx(once.auc)
     assert copied.cohen_kappa == pytest.approx(once.cohen_kappa)
 

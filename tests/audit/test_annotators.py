@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from rft_pipeline.audit import Resamples, people
 from rft_pipeline.audit.agreement import Scale
-from rft_pipeline.audit.annotators import krippendorff_alpha
+from rft_pipeline.audit.annotators import krippendorff_alpha, people
+from rft_pipeline.stats import Resamples
 
 NAN = math.nan
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", data of part C: four observers, twelve units.
@@ -37,7 +37,7 @@ def test_alpha_of_people_who_never_differ_is_one_and_of_one_value_unknown() -> N
 def test_every_two_people_are_compared_where_both_gave_a_label() -> None:
     label_NA = np.array([[1, 1, NAN], [0, 0, 0], [1, 0, 1], [0, 0, 1], [1, 1, 1]])
     found = people(("ada", "ben", "cyd"), label_NA, "nominal", Resamples.draw(np.arange(5), 100, seed=0))
-    assert [(pair.one, pair.other, pair.anchors) for pair in found.pairs] == [
+    assert [(*pair.annotators, pair.rollouts) for pair in found.pairs] == [
         ("ada", "ben", 5),
         ("ada", "cyd", 4),
         ("ben", "cyd", 4),

@@ -4,18 +4,11 @@ import re
 import numpy as np
 import pytest
 
-from rft_pipeline.audit import (
-    PROBES,
-    Kind,
-    Labelled,
-    Resamples,
-    effects,
-    length_correlation,
-    order_effect,
-    own_family_gap,
-)
+from rft_pipeline.audit.bias import effects, length_correlation, own_family_gap
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.probes import PROBES, Kind
 from rft_pipeline.rules import Rollout
-from rft_pipeline.stats import Interval
+from rft_pipeline.stats import Resamples
 
 REPLY = Rollout("Where is my lamp?", "I am sorry about the lamp. Please send me your order number.")
 
@@ -63,7 +56,7 @@ def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None
     (found,) = effects(given, {"order": np.array([0.6, 0.3, 0.7, 0.8])}, drawn)
     assert found.shift.mean == pytest.approx((0.5 + 0.1 + 0 - 0.1) / 4)
     assert found.gain.mean == pytest.approx(1 / 3)
-    assert (found.name, found.kind, found.pairs) == ("order", Kind.INJECTION, 4)
+    assert (found.name, found.kind) == ("order", Kind.INJECTION)
 
 
 def test_added_text_must_beat_as_much_neutral_text() -> None:
@@ -78,7 +71,6 @@ def test_added_text_must_beat_as_much_neutral_text() -> None:
 def test_an_edited_reply_without_a_score_is_left_out() -> None:
     given, drawn = labelled([0, 0, 1], [0.1, 0.2, 0.9])
     (found,) = effects(given, {"markdown": np.array([math.nan, 0.4, 0.9])}, drawn)
-    assert found.pairs == 2
     assert found.shift.mean == pytest.approx(0.1)
 
 
@@ -88,40 +80,24 @@ def test_a_probe_that_does_not_exist_is_an_error() -> None:
         effects(given, {"shouting": np.zeros(2)}, drawn)
 
 
-def test_a_verdict_that_turns_with_the_order_is_a_flip_and_favours_a_place() -> None:
-    # Shown first the reply wins, wins, ties, loses; shown second it wins, loses, ties, and one verdict is missing.
-    first, second = np.array([1, 1, 0.5, 0]), np.array([1, 0, 0.5, math.nan])
-    found = order_effect(first, second, Resamples.draw(np.arange(4), 200, seed=0))
-    assert found.pairs == 3
-    assert found.flips.mean == pytest.approx(1 / 3)
-    assert found.first.mean == pytest.approx((0 + 0.5 + 0) / 3)
-
-
-def test_a_judge_that_always_names_the_first_wins_there_by_one_half_and_flips_throughout() -> None:
-    found = order_effect(np.ones(6), np.zeros(6), Resamples.draw(np.arange(6), 100, seed=0))
-    assert found.flips == Interval(1, 1, 1)
-    assert found.first == Interval(0.5, 0.5, 0.5)
-
-
 def test_style_probes_keep_every_word_and_degenerate_ones_none_of_the_reply() -> None:
     for probe in PROBES:
-        edited = probe(REPLY)
-        assert edited.prompt == REPLY.prompt
-        assert edited.completion != REPLY.completion
-        kept = all(word in edited.completion for word in re.findall(r"\w+", REPLY.completion))
+        edited = probe.edit(REPLY)
+        assert edited != REPLY.completion
+        kept = all(word in edited for word in re.findall(r"\w+", REPLY.completion))
         assert kept is (probe.kind is not Kind.DEGENERATE)
 
 
 def test_names_of_probes_are_unique_and_the_filler_is_as_long_as_what_is_measured_above_it() -> None:
     assert len({probe.name for probe in PROBES}) == len(PROBES)
-    added = {probe.name: len(probe(REPLY).completion) for probe in PROBES if probe.adds}
-    filler = len(next(probe for probe in PROBES if probe.kind is Kind.CONTROL)(REPLY).completion)
+    added = {probe.name: len(probe.edit(REPLY)) for probe in PROBES if probe.adds}
+    filler = len(next(probe for probe in PROBES if probe.kind is Kind.CONTROL).edit(REPLY))
     assert max(added.values()) <= filler + 2
 
 
 def test_markdown_makes_each_sentence_a_bullet() -> None:
     markdown = next(probe for probe in PROBES if probe.name == "markdown")
-    assert markdown(REPLY).completion == (
+    assert markdown.edit(REPLY) == (
         "## Answer\n\n- **I** am sorry about the lamp.\n- **Please** send me your order number."
     )
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from rft_pipeline.audit import Labelled, calibration, calibration_on, reliability
-from rft_pipeline.audit.calibration import Bin, cross_fitted
+from rft_pipeline.audit.calibration import Bin, calibration, cross_fitted, reliability
+from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.judges import Squash
 
 
@@ -75,7 +75,7 @@ def test_the_calibration_error_is_the_mean_distance_over_bins() -> None:
 
 def test_unscored_anchors_are_left_out_and_labels_must_differ() -> None:
     given = Labelled(np.arange(3), np.array([1, 1, 0]), np.array([0.9, 0.8, math.nan]))
-    with pytest.raises(ValueError, match="at least two different labels"):
+    with pytest.raises(ValueError, match="two different labels to fit on"):
         calibration(given)
 
 
@@ -83,7 +83,7 @@ def test_a_fit_to_some_replies_is_measured_on_others() -> None:
     """The judge says 0.9 of all; half of those measured are good, as half of those fitted on were."""
     fitted = Labelled(np.arange(8), np.array([1, 0] * 4), np.full(8, 0.9))
     measured = Labelled(np.arange(8, 12), np.array([1, 0, 1, 0]), np.full(4, 0.9))
-    found = calibration_on(fitted, measured)
+    found = calibration(fitted, measured=measured)
     assert found.before == pytest.approx(0.4)
     assert found.platt == pytest.approx(0, abs=1e-2)
     assert found.isotonic == pytest.approx(0)

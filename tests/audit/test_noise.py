@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from rft_pipeline.audit import Labelled, Resamples, noise
+from rft_pipeline.audit.labelled import Labelled
+from rft_pipeline.audit.noise import noise
+from rft_pipeline.stats import Resamples
 
 
 def labelled(prompts: list[int], labels: list[float], scores: list[float]) -> Labelled:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rft_pipeline.audit import Power, Verdict
+from rft_pipeline.audit.verdict import Power, Verdict
 from tests.audit.judges import (
     Scores,
     anchors,

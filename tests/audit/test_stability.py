@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from rft_pipeline.audit import Resamples, order_of_pairs, order_of_rankings, retest
+from rft_pipeline.audit.stability import order_of_pairs, order_of_rankings, retest
+from rft_pipeline.stats import Resamples
 
 
 def drawn(prompts: int) -> Resamples:

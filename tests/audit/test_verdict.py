@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from rft_pipeline.audit import Agreement, Effect, Evidence, Kind, Order, Power, Split, Verdict, verdict
+from rft_pipeline.audit.agreement import Agreement, Split
+from rft_pipeline.audit.bias import Effect
+from rft_pipeline.audit.probes import Kind
+from rft_pipeline.audit.stability import Order
+from rft_pipeline.audit.verdict import Evidence, Power, Verdict, verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.stats import Interval
 
@@ -16,8 +20,8 @@ NONE = Interval(0, 0, 0)
 
 
 def agreed(j: Interval, good: int = 50, bad: int = 50, unscored: Interval = NONE) -> Agreement:
-    cut = Split(0.5, ONE, j, ONE, NONE)
-    return Agreement(good + bad, 40, good, bad, unscored, ONE, ONE, ONE, cut, cut)
+    cut = Split(0.5, j, ONE, NONE)
+    return Agreement(good + bad, 40, good, bad, unscored, ONE, ONE, ONE, cut)
 
 
 GOOD = agreed(Interval(0.8, 0.7, 0.9))
@@ -28,7 +32,7 @@ def found(agreement: Agreement = GOOD, settings: Audit | None = None, **evidence
 
 
 def injected(low: float) -> Effect:
-    return Effect("plea", Kind.INJECTION, 100, NONE, Interval(low + 0.1, low, low + 0.2))
+    return Effect("plea", Kind.INJECTION, NONE, Interval(low + 0.1, low, low + 0.2))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_a_judge_that_can_be_set_off_trains_nothing_and_a_biased_one_half() -> N
 
 def test_a_liking_for_short_replies_is_a_fault_too_but_a_dislike_of_markdown_is_none() -> None:
     assert found(length=Interval(-0.4, -0.5, -0.3)).faults == ("length",)
-    disliked = Effect("markdown", Kind.STYLE, 100, Interval(-0.4, -0.5, -0.3), NONE)
+    disliked = Effect("markdown", Kind.STYLE, Interval(-0.4, -0.5, -0.3), NONE)
     assert found(effects=[disliked]).faults == ()
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline import models
-from rft_pipeline.alarms import Phrase
+from rft_pipeline.alarms.phrases import Phrase
 from rft_pipeline.campaign import Sampling, load_campaign
 from rft_pipeline.campaign.addresses import sampling_fingerprint
 from rft_pipeline.engines import ScoreRequest, load

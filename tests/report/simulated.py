@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms import ANCHORS, assess, drift, judge_drift, moved_by, phrases
+from rft_pipeline.alarms.assess import assess
+from rft_pipeline.alarms.drift import ANCHORS, drift, judge_drift, moved_by
+from rft_pipeline.alarms.phrases import phrases
 from rft_pipeline.alarms.watch import next_start, replies_of, round_entry, scores_by_round
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.stats import Interval

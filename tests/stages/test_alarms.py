@@ -5,7 +5,8 @@ import json
 import polars as pl
 import pytest
 
-from rft_pipeline.alarms import Phrase, Replies
+from rft_pipeline.alarms.phrases import Phrase
+from rft_pipeline.alarms.replies import Replies
 from rft_pipeline.alarms.watch import (
     WITH_PHRASE,
     PhraseTrial,
