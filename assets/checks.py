@@ -86,7 +86,7 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
 
 def groups_have_variance(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """At least `reward.min_group_share` of the groups have variance, if training needs it."""
-    advice = too_few_groups(record, campaign)
+    advice = too_few_groups(record.rows, campaign)
     metadata = {"share": record.metrics["groups_used_share"], "required": campaign.reward.min_group_share}
     return _result("groups_with_variance", not advice, metadata, advice, dg.AssetCheckSeverity.ERROR)
 

@@ -5,7 +5,7 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.errors import RftError
-from rft_pipeline.stages.graph import code_versions, nodes
+from rft_pipeline.stages.graph import code_versions, made_together, nodes
 from rft_pipeline.store import Home, champions
 
 from . import (
@@ -24,7 +24,7 @@ from . import (
 from .automation import campaign_schedules, changes_sensor
 from .jobs import campaign_job
 from .resources import StageRunner
-from .stage import Binding, stage_asset
+from .stage import stage_asset
 from .unreadable import unreadable
 
 BINDINGS = {
@@ -48,7 +48,8 @@ BINDINGS = {
 
 def campaign_assets(campaign: Campaign) -> list[dg.AssetsDefinition]:
     """The unrolled graph of one campaign; an asset's code version covers the settings upstream."""
-    found = [stage_asset(campaign, node, BINDINGS.get(node.stage, Binding(node.stage))) for node in nodes(campaign)]
+    steps = {together[0].key: together for node in nodes(campaign) if (together := made_together(campaign, node))}
+    found = [stage_asset(campaign, together, BINDINGS) for together in steps.values()]
     named = code_versions(campaign, _champion(campaign))
     versions = {(campaign.name, *name.split("/")): code for name, code in named.items()}
 

@@ -1,6 +1,6 @@
 """The asset of a node: its body is one call of the pipeline, its metadata is read from the record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,39 +53,68 @@ class Binding:
     checks: tuple[Check, ...] = ()
 
 
-def stage_asset(campaign: Campaign, here: Node, binding: Binding) -> dg.AssetsDefinition:
-    """The asset of one node: runs the stage through the pipeline and shows its record."""
-    round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
-    stage, key = STAGES[here.stage], dg.AssetKey(here.key.split("/"))
-    checks = [check for check in binding.checks if check.applies(campaign)]
+def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[str, Binding]) -> dg.AssetsDefinition:
+    """The asset of one node, or the assets of the nodes of a round that are made together, by one step.
 
-    @dg.asset(
-        key=key,
-        deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in here.upstream.values()],
-        group_name=f"{campaign.name}{round_}",
-        description=stage.description,
-        kinds=set(binding.kinds),
-        pool=ACCELERATOR if stage.loads_models else None,
+    A step runs its stages through the pipeline and shows their records. Where it makes several, a round that must not
+    be trained on fails inside the step, so none of their checks blocks.
+    """
+    several = len(together) > 1
+    shown = [
+        (here, bindings.get(here.stage, Binding(here.stage)), dg.AssetKey(here.key.split("/"))) for here in together
+    ]
+    checks = {key: [check for check in binding.checks if check.applies(campaign)] for _, binding, key in shown}
+
+    @dg.multi_asset(
+        name=f"{campaign.name}__round_{together[0].round}" if several else together[0].key.replace("/", "__"),
+        specs=[_spec(campaign, here, binding, key) for here, binding, key in shown],
         check_specs=[
-            dg.AssetCheckSpec(each.name, asset=key, description=each.description, blocking=each.blocking(campaign))
-            for each in checks
+            dg.AssetCheckSpec(
+                each.name,
+                asset=key,
+                description=each.description,
+                blocking=not several and each.blocking(campaign),
+            )
+            for key, found in checks.items()
+            for each in found
         ],
+        pool=ACCELERATOR if any(STAGES[here.stage].loads_models for here in together) else None,
+        can_subset=several,
+    )
+    def _assets(context: dg.AssetExecutionContext, stages: StageRunner) -> Iterator[Any]:
+        dead_runs.tag_run(context.instance, context.run, stages.run_tags(campaign.name))
+        for here, binding, key in shown:
+            if key not in context.selected_asset_keys:
+                continue
+            record = stages.run(campaign.name, here.name, context.run_id)
+            if here.stage == "promotion":
+                promoted = outcome(Home.find(), record).round_name
+                context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
+            context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
+            yield dg.MaterializeResult(
+                asset_key=key,
+                data_version=dg.DataVersion(record.content_hash),
+                metadata={**binding.metadata(record), **_numbers(record), **_links(record, stages)},
+                check_results=[_of_asset(key, check.read(record, campaign)) for check in checks[key]],
+            )
+
+    return _assets
+
+
+def _spec(campaign: Campaign, here: Node, binding: Binding, key: dg.AssetKey) -> dg.AssetSpec:
+    round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
+    return dg.AssetSpec(
+        key=key,
+        deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in dict.fromkeys(here.upstream.values())],
+        group_name=f"{campaign.name}{round_}",
+        description=STAGES[here.stage].description,
+        kinds=set(binding.kinds),
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
-    def _asset(context: dg.AssetExecutionContext, stages: StageRunner) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses the parametrised type
-        dead_runs.tag_run(context.instance, context.run, stages.run_tags(campaign.name))
-        record = stages.run(campaign.name, here.name, context.run_id)
-        if here.stage == "promotion":
-            promoted = outcome(Home.find(), record).round_name
-            context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
-        context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(record.content_hash),
-            metadata={**binding.metadata(record), **_numbers(record), **_links(record, stages)},
-            check_results=[check.read(record, campaign) for check in checks],
-        )
 
-    return _asset
+
+def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    return result._replace(asset_key=key)
 
 
 def _numbers(record: Record) -> dict[str, Any]:

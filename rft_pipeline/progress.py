@@ -26,6 +26,8 @@ class Report(NamedTuple):
     seconds: float
     waits_for: str = ""
     """The process that already runs this stage, in words; empty if there is none."""
+    within: str = ""
+    """The part of the stage that it is in, in words, e.g. a generation; empty if it has no parts."""
 
     @property
     def rate(self) -> float:
@@ -44,6 +46,7 @@ class Progress:
         self.stage = stage
         self.path = path
         self.waits_for = ""
+        self.within = ""
         self.spent: dict[str, dict[str, float]] = {}
         """`count` and `seconds` by kind of item."""
         self._start("", 0)
@@ -72,7 +75,8 @@ class Progress:
         if now - self.logged >= LINE_EVERY or self.done >= self.total:
             self.logged = now
             report = self.report()
-            log.info("%s: %d/%d %s, %.1f/s", self.stage, self.done, self.total, self.what, report.rate)
+            where = f"{self.stage}, {self.within}" if self.within else self.stage
+            log.info("%s: %d/%d %s, %.1f/s", where, self.done, self.total, self.what, report.rate)
 
     def wait_for(self, holder: str) -> None:
         """Report that the stage waits for another process, until counting begins."""
@@ -83,7 +87,7 @@ class Progress:
 
     def report(self) -> Report:
         seconds = time.monotonic() - self.began
-        return Report(self.stage, self.what, self.done, self.total, seconds, self.waits_for)
+        return Report(self.stage, self.what, self.done, self.total, seconds, self.waits_for, self.within)
 
     def close(self) -> None:
         """Remove the file."""

@@ -66,6 +66,7 @@ def write_campaign(root: Path, model: Path) -> Path:
         "training": {
             "learning_rate": 1e-3,
             "batch_size": 8,
+            "steps_per_generation": None,
             "runtime": {"micro_batch_size": 8, "device": "cpu"},
         },
         "evaluation": {

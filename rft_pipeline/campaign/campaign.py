@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
+from rft_pipeline.campaign.generations import Generations, share_out
 from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
 from rft_pipeline.campaign.rubric import Criterion, Rubric
@@ -86,6 +87,19 @@ class Campaign(Strict):
                     "or a judge with local weights"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _generations_fill_the_round(self) -> Self:
+        _ = self.generations  # raises
+        return self
+
+    @property
+    def generations(self) -> Generations | None:
+        """How the round's prompts are shared out among its generations; None where it is sampled at once."""
+        steps, step, how = self.training.steps_per_generation, self.training.batch_size, self.rollouts
+        if steps is None or self.policy.is_served or step > how.prompts_per_round * how.group_size:
+            return None
+        return share_out(how.prompts_per_round, how.group_size, step, steps)
 
     @property
     def all_judges(self) -> dict[str, JudgeModel]:

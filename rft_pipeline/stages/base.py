@@ -12,6 +12,7 @@ from rft_pipeline.store import Record
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.counting import Counting
+    from rft_pipeline.stages.generations import RoundMade
     from rft_pipeline.stages.job import Job
     from rft_pipeline.stages.rows_used import FindRecord, JudgedRows
 
@@ -89,6 +90,10 @@ class Stage:
     """Whether it appends rows to the tables of rollouts and judgements."""
     page: ClassVar[tuple[str, str] | None] = None
     """Its page: the file in the record, and the suffix of the copy in the folder of reports."""
+    in_generations: ClassVar[bool] = False
+    """Whether it is made together with the other such stages of its round, where a round is cut into generations."""
+    spends: ClassVar[str] = ""
+    """The first word of the kinds of work whose time is its own where stages are made together."""
     counted: ClassVar[str | None] = None
     """The entry of a record's `rows` that plans show; None shows 1."""
     of_people: ClassVar[bool] = False
@@ -125,6 +130,10 @@ class Stage:
 
     def run(self, job: "Job") -> Output:
         """Make the result: read upstream records, do the work, write files into `job.workdir`."""
+        raise NotImplementedError
+
+    def of_generations(self, job: "Job", made: "RoundMade") -> Output:
+        """Write the result from a round that was made in generations."""
         raise NotImplementedError
 
     def count(self, counting: "Counting") -> None:
@@ -175,3 +184,8 @@ def content_read(upstream: Upstream) -> dict[str, str]:
         for role, record in upstream.items()
         if role not in ORDER_ONLY and (role != "labels" or record.rows["labels"])
     }
+
+
+def dampens_by_group(campaign: Campaign) -> bool:
+    """Whether advantages are damped by the judges' noise within each group."""
+    return campaign.audit is not None and campaign.audit.by_group

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,6 +22,9 @@ from rft_pipeline.trainers import LogStep, TrainJob
 from rft_pipeline.trainers.examples import COLUMNS
 from rft_pipeline.trainers.kept import steps_done
 
+if TYPE_CHECKING:
+    from rft_pipeline.stages.generations import RoundMade
+
 
 class Checkpoints(Stage):
     """Train the policy on a round's reward batch: safetensors, full weights or a LoRA adapter."""
@@ -30,6 +33,8 @@ class Checkpoints(Stage):
     description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
     version = 4
     loads_models = True
+    in_generations = True
+    spends = "steps"
     counted = "steps"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
@@ -51,7 +56,7 @@ class Checkpoints(Stage):
     def run(self, job: Job) -> Output:
         start, base = job.policy_folder("policy"), job.policy_folder("base")
         batch = job.upstream["reward_batches"]
-        if refusal := too_few_groups(batch, job.campaign):
+        if refusal := too_few_groups(batch.rows, job.campaign):
             raise GateError(f"{batch.key}: {refusal}")
         metrics = train_checkpoint(
             start=start,
@@ -72,10 +77,21 @@ class Checkpoints(Stage):
             metrics=metrics,
         )
 
+    def of_generations(self, job: Job, made: "RoundMade") -> Output:
+        metrics = made.finish(job.workdir)
+        return Output(
+            content_hash=models.content_hash(job.workdir / "checkpoint"),
+            rows={"steps": made.steps, "rollouts": made.rollouts.height, "generations": len(made.generations)},
+            metrics=metrics,
+        )
+
     def count(self, counting: Counting) -> None:
         """Steps that a killed run saved are not trained again."""
         how, batch = counting.campaign.rollouts, counting.known.get("reward_batches")
         training = counting.campaign.training.from_folder(counting.campaign.folder)
+        if (round_ := counting.generations()) is not None:
+            counting.work.add("steps", round_.steps - round_.steps_made, round_.steps_made)
+            return
         if batch is None:
             counting.work.add("steps", training.how.most_steps(training, how.prompts_per_round, how.group_size))
             return

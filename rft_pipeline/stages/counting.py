@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
@@ -17,6 +18,10 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.stages.base import Node
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
+from rft_pipeline.trainers.kept import steps_done
+
+SCORES = "scores-{}.parquet"
+"""The judgements of a generation, in the folder where its round keeps its state."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class Work:
         return Rows(make=sum(self.make.values()), have=self.have)
 
 
+@dataclass(frozen=True)
+class RoundCounts:
+    """The work of a round in generations, and what a killed run of it made."""
+
+    rollouts: int
+    rollouts_made: int
+    steps: int
+    steps_made: int
+
+
 @dataclass
 class Counting:
     """Counts the work of one node that must run; the node's stage calls it."""
@@ -60,6 +75,8 @@ class Counting:
     """The upstream records that exist, by role."""
     sources: Mapping[str, str]
     home: Home
+    kept_of_round: Path | None = None
+    """Where a round in generations keeps its state; None when it cannot have begun."""
     work: Work = field(default_factory=Work)
 
     def prompts(self, split: str) -> pl.DataFrame | None:
@@ -68,6 +85,20 @@ class Counting:
         if record is None:
             return None
         return pl.read_parquet(record.path("prompts.parquet"), glob=False).filter(split=split)
+
+    def generations(self) -> RoundCounts | None:
+        """The work of the node's round; None where the round is sampled at once."""
+        shared, how = self.campaign.generations, self.campaign.rollouts
+        if shared is None:
+            return None
+        total = shared.count * shared.prompts * how.group_size
+        steps = shared.count * shared.steps * self.campaign.training.epochs
+        kept = self.kept_of_round
+        if kept is None:
+            return RoundCounts(total, 0, steps, 0)
+        judged = len(list(kept.glob(SCORES.format("*")))) * shared.prompts * how.group_size
+        training = self.campaign.training.from_folder(self.campaign.folder)
+        return RoundCounts(total, min(judged, total), steps, min(steps_done(kept, training), steps))
 
     def eval_prompts(self) -> int:
         """The number of held-out prompts in the last run."""

@@ -51,6 +51,13 @@ def node(campaign: Campaign, name: str) -> Node:
     return by_name[name]
 
 
+def made_together(campaign: Campaign, here: Node) -> list[Node]:
+    """The nodes that one run makes together with `here`, upstream first: alone, or with its round's generations."""
+    if campaign.generations is None or not STAGES[here.stage].in_generations:
+        return [here]
+    return [each for each in nodes(campaign) if each.round == here.round and STAGES[each.stage].in_generations]
+
+
 def payload(campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> Payload:
     """What a node's result is made from: the readable form of its record's fingerprint."""
     return STAGES[node.stage].made_from(campaign, node, upstream, sources)

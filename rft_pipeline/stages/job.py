@@ -1,7 +1,7 @@
 """One run of a stage: its inputs, and the sampling and judging that stages share."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,18 +148,30 @@ class Job:
     ) -> tuple[pl.DataFrame, int]:
         """Rollouts of the policy in `role`, with their prompts' messages and fields; and how many were made."""
         with ExitStack() as engines:
-            rows, made = sample_rollouts(
-                prompts=prompts,
-                policy=self.upstream[role].content_hash,
-                group_size=count,
-                sampling=sampling,
-                system=self.campaign.policy.system,
-                seed=self.campaign.seed,
-                table=rollouts_table(self.home.store),
-                engine=lambda: engines.enter_context(closing(self.generator(role, runtime))),
-                progress=self.progress,
-                system_in=self.campaign.policy.system_in,
+            return self.sample_from(
+                self.upstream[role].content_hash,
+                lambda: engines.enter_context(closing(self.generator(role, runtime))),
+                prompts,
+                count,
+                sampling,
             )
+
+    def sample_from(
+        self, policy: str, engine: Callable[[], Generator], prompts: pl.DataFrame, count: int, sampling: Sampling
+    ) -> tuple[pl.DataFrame, int]:
+        """The same for the policy with this identity; `engine` is called only when rollouts are missing."""
+        rows, made = sample_rollouts(
+            prompts=prompts,
+            policy=policy,
+            group_size=count,
+            sampling=sampling,
+            system=self.campaign.policy.system,
+            seed=self.campaign.seed,
+            table=rollouts_table(self.home.store),
+            engine=engine,
+            progress=self.progress,
+            system_in=self.campaign.policy.system_in,
+        )
         return with_prompts(rows, prompts), made
 
     def judge(
@@ -167,8 +179,16 @@ class Job:
     ) -> tuple[pl.DataFrame, dict[str, int]]:
         """Judgements of rollouts (with their prompts) by `criteria`, by default all; and how many were made, by
         criterion. A `retest` judges again, at addresses of its own."""
+        scores, made = self.judge_rows(rollouts, criteria, retest=retest)
+        self.refuse_failures(scores)
+        return scores, made
+
+    def judge_rows(
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, retest: bool = False
+    ) -> tuple[pl.DataFrame, dict[str, int]]:
+        """The same for any number of failed judgements."""
         criteria = self.campaign.rubric.criteria if criteria is None else criteria
-        scores, made = judge_rollouts(
+        return judge_rollouts(
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
             judges={name: retest_judge_id(judge) if retest else judge for name, judge in self.sources.items()},
@@ -177,6 +197,9 @@ class Job:
             progress=self.progress,
             make=make_retest_judge if retest else make_judge,
         )
+
+    def refuse_failures(self, scores: pl.DataFrame) -> None:
+        """Raise `EngineError` when more judgements failed than `checks.max_unscored_share` allows."""
         failed, most = scores.filter(status="failed").height, self.campaign.checks.max_unscored_share
         if failed > most * scores.height:
             reason = scores.filter(status="failed")["reason"][0]
@@ -184,4 +207,3 @@ class Job:
                 f"{self.node.key}: {failed} of {scores.height} judgements failed ({reason}); "
                 f"checks.max_unscored_share allows a share of {most:g}. The others are kept: run again for the rest."
             )
-        return scores, made

@@ -1,19 +1,33 @@
 """The stage `rollouts`: completions of a round's prompts."""
 
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import choose_prompts
+from rft_pipeline.campaign.addresses import choose_prompts, judge_inputs
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.rules.words import words
-from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, policy_role
+from rft_pipeline.stages.base import (
+    Node,
+    Output,
+    Sources,
+    Stage,
+    Upstream,
+    audit_role,
+    content_read,
+    dampens_by_group,
+    policy_role,
+    what_judges_see,
+)
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record
+
+if TYPE_CHECKING:
+    from rft_pipeline.stages.generations import RoundMade
 
 
 class Rollouts(Stage):
@@ -24,39 +38,41 @@ class Rollouts(Stage):
     version = 2
     loads_models = True
     appends = True
+    in_generations = True
+    spends = "rollouts"
     counted = "rollouts"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
-        return {"prompts": "prompts", "policy": policy_role(campaign, round_)}
+        roles = {"prompts": "prompts", "policy": policy_role(campaign, round_)}
+        return roles if campaign.generations is None else {**roles, **_steering_roles(campaign)}
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        return {
+        settings = {
             **campaign.rollouts.identity,
             "system": campaign.policy.system,
             "system_in": campaign.policy.system_in,
             "seed": campaign.seed,
             "round": node.round,
         }
+        return settings if campaign.generations is None else {**settings, **_steering(campaign)}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        return {"prompts": upstream["prompts"].parts["train"], "policy": upstream["policy"].content_hash}
+        inputs = {"prompts": upstream["prompts"].parts["train"], "policy": upstream["policy"].content_hash}
+        return inputs if campaign.generations is None else {**_steering_inputs(campaign, upstream, sources), **inputs}
 
     def run(self, job: Job) -> Output:
-        how = job.campaign.rollouts
-        train = job.frame("prompts").filter(split="train")
-        chosen = choose_prompts(train, how.prompts_per_round, job.campaign.seed, job.node.round)
+        how, chosen = job.campaign.rollouts, round_prompts(job)
         rows, made = job.sample(chosen, "policy", how.group_size, how.sampling, how.runtime)
-        job.write(rows)
-        return Output(
-            content_hash=content_hash(
-                rows.select("rollout_id", job.reply_column, "finish_reason", "messages", "fields")
-            ),
-            rows={"prompts": chosen.height, "rollouts": rows.height, "made": made},
-            metrics={**_length(job, rows), "truncated_share": rows.filter(finish_reason="length").height / rows.height},
-        )
+        return rollouts_output(job, rows, made)
+
+    def of_generations(self, job: Job, made: "RoundMade") -> Output:
+        return rollouts_output(job, made.rollouts, made.sampled)
 
     def count(self, counting: Counting) -> None:
-        how = counting.campaign.rollouts
+        how, round_ = counting.campaign.rollouts, counting.generations()
+        if round_ is not None:
+            counting.work.add("rollouts", round_.rollouts - round_.rollouts_made, round_.rollouts_made)
+            return
         prompts = counting.prompts("train")
         if prompts is not None:
             prompts = choose_prompts(prompts, how.prompts_per_round, counting.campaign.seed, counting.node.round)
@@ -64,6 +80,53 @@ class Rollouts(Stage):
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
         return read_columns(record.path("rollouts.parquet"), ["rollout_id"])
+
+
+def round_prompts(job: Job) -> pl.DataFrame:
+    """The prompts of the job's round, in the order of the prompts."""
+    how = job.campaign.rollouts
+    train = job.frame("prompts").filter(split="train")
+    return choose_prompts(train, how.prompts_per_round, job.campaign.seed, job.node.round)
+
+
+def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
+    """Write the rollouts of a round."""
+    job.write(rows)
+    named = [name for name in ("generation", "policy") if name in rows.columns]
+    read = rows.select("rollout_id", job.reply_column, "finish_reason", "messages", "fields", *named)
+    return Output(
+        content_hash=content_hash(read),
+        rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, "made": made},
+        metrics={**_length(job, rows), "truncated_share": rows.filter(finish_reason="length").height / rows.height},
+    )
+
+
+def _steering_roles(campaign: Campaign) -> dict[str, str]:
+    """What trains the policy between the generations."""
+    return {"rubric": "rubric", "labels": "labels", **audit_role(campaign), "base": "policy"}
+
+
+def _steering(campaign: Campaign) -> dict[str, Any]:
+    """The settings of what trains the policy between the generations."""
+    training = campaign.training
+    others = training.how.settings(training, campaign.rollouts.sampling, campaign.rubric.weights())
+    return {
+        "criteria": what_judges_see(campaign.rubric.criteria),
+        "weights": campaign.rubric.weights(),
+        "gates": campaign.rubric.gates(),
+        "by_group": dampens_by_group(campaign),
+        "reward": campaign.reward.identity,
+        "training": {**training.identity, **others},
+    }
+
+
+def _steering_inputs(campaign: Campaign, upstream: Upstream, sources: Sources) -> dict[str, str]:
+    inputs = {**content_read(upstream), **judge_inputs(campaign.rubric.criteria, sources)}
+    if dampens_by_group(campaign):
+        inputs["noise"] = upstream["judge_audit"].parts["noise"]
+    if not campaign.training.how.uses_base(campaign.training):
+        inputs.pop("base", None)
+    return inputs
 
 
 def _length(job: Job, rows: pl.DataFrame) -> dict[str, float]:

@@ -54,6 +54,9 @@ class Training(Strict):
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=16, ge=1)
     """Rollouts per optimiser step; with `dpo`, pairs of rollouts."""
+    steps_per_generation: int | None = Field(default=1, ge=1)
+    """Optimiser steps between two samplings: a round is cut into generations, and each is sampled from the policy as it
+    then is. Null: the round is sampled at once, before its first step; so with `dpo` and `sft`."""
     mask_truncated: bool = False
     """Whether rollouts that were cut off at `max_new_tokens` are left out; they still count in their group's mean."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
@@ -102,6 +105,25 @@ class Training(Strict):
         return self.model_copy(
             update={"runtime": self.runtime.model_copy(update={"accelerate_config": str(folder / config)})}
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_round_by_default(cls, value: Any) -> Any:
+        """Methods that cannot train in generations sample the round at once."""
+        if isinstance(value, dict) and "steps_per_generation" not in value:
+            how = METHODS.get(value.get("method", "grpo"))
+            if how is not None and not how.in_generations:
+                return {**value, "steps_per_generation": None}
+        return value
+
+    @model_validator(mode="after")
+    def _method_takes_generations(self) -> Self:
+        if self.steps_per_generation is not None and not self.how.in_generations:
+            raise ValueError(
+                f"steps_per_generation: {self.method} cannot train in generations: {self.how.why_not_in_generations}; "
+                "remove the key or set it to null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _processes_fit(self) -> Self:

@@ -119,6 +119,7 @@ def test_a_training_by_grpo_is_identified_by_the_settings_that_grpo_reads(tiny_c
         "warmup_steps": 0,
         "epochs": 1,
         "batch_size": 8,
+        "steps_per_generation": None,
         "clip_low": 0.2,
         "mask_truncated": False,
         "clip_high": 0.28,

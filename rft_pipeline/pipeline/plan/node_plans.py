@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan.reasons import Absent, Reason, Waits, changes
 from rft_pipeline.stages import STAGES, Node
+from rft_pipeline.stages.base import Payload
 from rft_pipeline.stages.graph import nodes, payload, resolve, settings
 from rft_pipeline.store import Record, RecordStore
 
@@ -27,6 +28,8 @@ class NodePlan:
     """The record that is kept; None when the node runs."""
     cause: Cause | None = None
     reasons: tuple[Reason, ...] = ()
+    made_from: Payload | None = None
+    """What the node's result is made from; None when it waits for others."""
 
 
 def node_plans(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int = 1) -> list[NodePlan]:
@@ -53,17 +56,18 @@ def _plan(
 ) -> NodePlan:
     resolved = resolve(here, sources, settled.get)
     known = resolved.records
-    made_from: dict[str, Any] = {"settings": settings(campaign, here)}
+    made_from: Payload = {"settings": settings(campaign, here)}
+    whole = None
     if not resolved.waits_for:
-        made_from = payload(campaign, here, known, sources)
+        made_from = whole = payload(campaign, here, known, sources)
         found = records.find(here.key, fingerprint(made_from))
         if found is not None:
-            return NodePlan(here, known, found)
+            return NodePlan(here, known, found, made_from=whole)
     waits = tuple(Waits(name) for name in resolved.waits_for)
     current = records.current(here.key)
     if current is None:
-        return NodePlan(here, known, None, "absent", waits or (Absent(records.was_made(here.key)),))
+        return NodePlan(here, known, None, "absent", waits or (Absent(records.was_made(here.key)),), whole)
     changed = changes({key: current.payload[key] for key in made_from}, made_from)
     edited = not STAGES[here.stage].of_people and any(not change.of_rubric for change in changed)
     cause: Cause = "edit" if edited else "rubric" if changed else "upstream"
-    return NodePlan(here, known, None, cause, (*changed, *waits))
+    return NodePlan(here, known, None, cause, (*changed, *waits), whole)

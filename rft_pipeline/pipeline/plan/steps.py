@@ -1,15 +1,18 @@
 """The plan of a campaign: one step a stage, with reasons, rows, and an estimate."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
-from rft_pipeline.pipeline.plan.first_round import settle
+from rft_pipeline.pipeline.plan.first_round import Settled, settle
 from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES
 from rft_pipeline.stages.counting import Counting, Rows
+from rft_pipeline.stages.graph import made_together
 from rft_pipeline.store import Home, RecordStore
 
 SECONDS_AN_HOUR = 3600
@@ -58,7 +61,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
     steps = []
     for here in settled.plans:
         if here.cause is not None:
-            steps.append(_running(campaign, here, sources, home, timed))
+            steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
         steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, None, 0.0))
@@ -82,8 +85,19 @@ def _rows_kept(plan: NodePlan) -> Rows:
     return Rows(make=0, have=1 if counted is None else plan.found.rows.get(counted, 1))
 
 
-def _running(campaign: Campaign, plan: NodePlan, sources: dict[str, str], home: Home, timed: Rates) -> Step:
-    counting = Counting(campaign, plan.node, plan.known, sources, home)
+def _kept(campaign: Campaign, here: NodePlan, settled: Settled, records: RecordStore) -> Path | None:
+    """Where a round in generations keeps its state; None when it cannot have begun."""
+    first, *others = made_together(campaign, here.node)
+    if not others:
+        return None
+    made_from = next(each.made_from for each in settled.plans if each.node.name == first.name)
+    return None if made_from is None else records.kept(others[-1].key, fingerprint(made_from))
+
+
+def _running(
+    campaign: Campaign, plan: NodePlan, sources: dict[str, str], home: Home, timed: Rates, kept: Path | None
+) -> Step:
+    counting = Counting(campaign, plan.node, plan.known, sources, home, kept)
     STAGES[plan.node.stage].count(counting)
     work = counting.work
     seconds = timed.seconds(plan.node.stage, work)

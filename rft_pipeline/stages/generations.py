@@ -1,0 +1,260 @@
+"""A round in generations: each is sampled from the policy as it then is, judged, and trained on.
+
+A generation's rollouts are addressed by its policy: the start policy with everything that was trained on since. So a
+round that was killed finds its rows again, and the trainer goes on from its last saved state.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rft_pipeline.errors import GateError
+from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.prompts.reading import content_hash
+from rft_pipeline.stages.counting import SCORES
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
+from rft_pipeline.stages.rollouts import round_prompts
+from rft_pipeline.store.records import STEPS
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.base import Engine
+    from rft_pipeline.trainers.session import Session
+
+GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
+"""Files of a checkpoint's record: a line a generation; and the trainer's log-probs of each rollout's tokens under the
+policy that sampled it."""
+ENOUGH = 4
+"""The share of groups with variance is checked once this part (1/4) of the round is made."""
+
+
+@dataclass
+class RoundMade:
+    """What the generations of a round made."""
+
+    session: "Session"
+    rollouts: pl.DataFrame
+    scores: pl.DataFrame
+    batch: pl.DataFrame
+    sampled: int
+    """Rollouts that were sampled now."""
+    judged: Mapping[str, int]
+    """Judgements that were made now, by criterion."""
+    generations: list[dict[str, Any]]
+    """One a generation: its numbers."""
+    logprobs: pl.DataFrame
+    """rollout_id, old_logprobs."""
+    lines: Mapping[int, dict[str, Any]]
+    """The metrics of each step."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.lines)
+
+    def finish(self, folder: Path) -> dict[str, float]:
+        """Write the checkpoint and its files; the metrics of the last step and of the whole round."""
+        last = self.session.finish(folder)
+        steps = [{"step": step, **metrics} for step, metrics in sorted(self.lines.items())]
+        for name, lines in ((STEPS, steps), (GENERATIONS, self.generations)):
+            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self.logprobs.write_parquet(folder / LOGPROBS)
+        return last
+
+
+def make_round(job: Job) -> RoundMade:
+    """Sample, judge and train one generation after another.
+
+    Raises `GateError` when there is too little to learn from, `EngineError` when too many judgements failed; rows that
+    were made until then stay.
+    """
+    with ExitStack() as engines:
+        loop = _Loop(job, engines)
+        parts = list(_prompts(job))
+        for number, prompts in enumerate(parts, 1):
+            loop.generation(number, len(parts), prompts)
+        return loop.made()
+
+
+def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:
+    """The identity of a policy that was trained on a generation's batch."""
+    trained_on = content_hash(batch.select("rollout_id", "tokens", "advantage", "excluded", "reward", "finish_reason"))
+    return fingerprint(["generation", policy, trained_on, training])
+
+
+def _prompts(job: Job) -> Iterator[pl.DataFrame]:
+    """The prompts of each generation, in a seeded order; the last one may be smaller."""
+    shared = job.campaign.generations
+    assert shared is not None
+    chosen = round_prompts(job)
+    seed = job.campaign.seed
+    ranks = [seed_of(seed, "generations", job.node.round, prompt_id) for prompt_id in chosen["prompt_id"]]
+    ordered = chosen.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id").drop("rank")
+    yield from ordered.iter_slices(shared.prompts)
+
+
+@dataclass
+class _Loop:
+    """The state between generations."""
+
+    job: Job
+    engines: ExitStack
+    policy: str = ""
+    engine: "Engine | None" = None
+    engine_at: int = 1
+    """The generation whose policy the engine holds."""
+    sampled: int = 0
+    judged: dict[str, int] = field(default_factory=dict)
+    rollouts: list[pl.DataFrame] = field(default_factory=list)
+    scores: list[pl.DataFrame] = field(default_factory=list)
+    batches: list[pl.DataFrame] = field(default_factory=list)
+    logprobs: list[pl.DataFrame] = field(default_factory=list)
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        from rft_pipeline.trainers.session import Session
+
+        campaign = self.job.campaign
+        self.policy = self.job.upstream["policy"].content_hash
+        self.trained: dict[str, Any] = self.job.made_from["settings"]["training"]
+        self.job.kept.mkdir(parents=True, exist_ok=True)
+        self.session = Session(
+            self.job.policy_folder("policy"),
+            self.job.policy_folder("base"),
+            campaign.training.from_folder(campaign.folder),
+            campaign.rollouts.sampling,
+            campaign.seed,
+            self.job.kept,
+            self._log_step,
+        )
+
+    def generation(self, number: int, count: int, prompts: pl.DataFrame) -> None:
+        """Make one generation of `count`."""
+        self.job.progress.within = self._where(number, count)
+        rows = self._sample(number, prompts)
+        scores = self._judge(number, rows)
+        batch = make_reward_batch(self.job, rows, scores)
+        for found, part in ((self.rollouts, rows), (self.scores, scores), (self.batches, batch)):
+            found.append(part)
+        self._refuse(number, count)
+        self.numbers.append({"generation": number, **_numbers(rows, scores, batch)})
+        self._train(number, batch)
+        self.policy = policy_after(self.policy, batch, self.trained)
+
+    def made(self) -> RoundMade:
+        return RoundMade(
+            session=self.session,
+            rollouts=pl.concat(self.rollouts),
+            scores=pl.concat(self.scores),
+            batch=pl.concat(self.batches),
+            sampled=self.sampled,
+            judged=self.judged,
+            generations=self.numbers,
+            logprobs=pl.concat(self.logprobs),
+            lines=self._lines_with_numbers(),
+        )
+
+    def _sample(self, number: int, prompts: pl.DataFrame) -> pl.DataFrame:
+        how = self.job.campaign.rollouts
+        rows, made = self.job.sample_from(
+            self.policy, lambda: self._engine(number), prompts, how.group_size, how.sampling
+        )
+        self.sampled += made
+        return rows.with_columns(pl.lit(number).alias("generation"))
+
+    def _engine(self, number: int) -> "Engine":
+        """The engine with the weights of this generation's policy."""
+        if self.engine is None:
+            runtime = self.job.campaign.rollouts.runtime
+            self.engine = self.engines.enter_context(closing(self.job.load_policy("policy", runtime)))
+        if self.engine_at != number:
+            self.engine.take_weights(self.session.weights())
+            self.engine_at = number
+        return self.engine
+
+    def _judge(self, number: int, rows: pl.DataFrame) -> pl.DataFrame:
+        """The generation's judgements. A judgement that failed stays so if the round is made again after a kill:
+        the policy was already trained without it."""
+        kept = self.job.kept / SCORES.format(number)
+        if kept.is_file():
+            return pl.read_parquet(kept, glob=False)
+        scores, made = self.job.judge_rows(rows)
+        for name, count in made.items():
+            self.judged[name] = self.judged.get(name, 0) + count
+        _replace(kept, scores)
+        return scores
+
+    def _refuse(self, number: int, count: int) -> None:
+        """Raise if the round as it is so far cannot be trained on."""
+        if number * ENOUGH < count:
+            return
+        self.job.refuse_failures(pl.concat(self.scores))
+        if refusal := too_few_groups(groups_in(pl.concat(self.batches)), self.job.campaign):
+            raise GateError(f"{self.job.node.key}: generation {number} of {count}: {refusal}")
+
+    def _train(self, number: int, batch: pl.DataFrame) -> None:
+        kept = self.job.kept / f"logprobs-{number}.parquet"
+        how, training = self.job.campaign.training.how, self.job.campaign.training
+        if number > self.session.generations_done:
+            before = len(self.lines)
+            rows = how.rows(batch, training, self.job.campaign.rubric.weights(), self.job.campaign.seed)
+            with self.job.progress.counting("steps", how.steps_of(rows, training)):
+                trained = self.session.train(rows, number)
+            assert len(self.lines) - before == trained.steps
+            ids = [row.rollout_id for row in rows]
+            _replace(kept, pl.DataFrame({"rollout_id": ids, "old_logprobs": trained.old_logprobs}, schema=_SCHEMA))
+            self.session.save_if_due(number)
+        self.logprobs.append(pl.read_parquet(kept, glob=False))
+
+    def _log_step(self, step: int, metrics: dict[str, float]) -> None:
+        self.lines[step] = metrics
+        if wrong := [name for name in ("loss", "grad_norm") if not math.isfinite(metrics.get(name, 0.0))]:
+            raise GateError(f"{self.job.node.key}: step {step}: {wrong[0]} is not finite; lower training.learning_rate")
+        known = {name: value for name, value in (self.numbers[-1] if self.numbers else {}).items() if value is not None}
+        self.job.log_step(step, {**metrics, **known})
+        self.job.progress.advance(1)
+
+    def _where(self, number: int, count: int) -> str:
+        """Which generation it is, the reward so far, and the time left."""
+        rewards = [each["reward"] for each in self.numbers if each["reward"] is not None]
+        parts = [f"generation {number} of {count}"]
+        if rewards:
+            seconds = (time.monotonic() - self.began) / (number - 1) * (count - number + 1)
+            parts += [f"reward {rewards[-1]:.2f}", f"about {math.ceil(seconds / 10) * 10} s left"]
+        return ", ".join(parts)
+
+    def _lines_with_numbers(self) -> dict[int, dict[str, Any]]:
+        """The metrics of each step, with the numbers of its generation."""
+        by_generation = {each["generation"]: each for each in self.numbers}
+        return {step: {**by_generation[int(line["generation"])], **line} for step, line in self.lines.items()}
+
+
+_SCHEMA = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})
+
+
+def _numbers(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) -> dict[str, float | None]:
+    """What a generation's rollouts are like: reward, each criterion, length, and what can be learnt from."""
+    means = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
+    counted = groups_in(batch)
+    return {
+        "reward": batch.select(pl.col("reward").mean()).item(),
+        **{f"score_{name}": mean for name, mean in means.iter_rows()},
+        "length_mean": rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item(),
+        "truncated_share": rows.filter(finish_reason="length").height / rows.height,
+        "groups_used_share": counted["groups_used"] / counted["groups"],
+    }
+
+
+def _replace(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table, all or nothing."""
+    temporary = path.with_suffix(".tmp")
+    frame.write_parquet(temporary)
+    temporary.replace(path)
