@@ -14,6 +14,7 @@ from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 
 from .resources import StageRunner
+from .tables import picture
 
 ACCELERATOR = "accelerator"
 """The Dagster pool of stages that load a model: one at a time on a machine."""
@@ -94,7 +95,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
             yield dg.MaterializeResult(
                 asset_key=key,
                 data_version=dg.DataVersion(record.content_hash),
-                metadata={**binding.metadata(record), **_numbers(record), **_links(record, stages)},
+                metadata={**binding.metadata(record), **_curves(record), **_numbers(record), **_links(record, stages)},
                 check_results=[_of_asset(key, check.read(record, campaign)) for check in checks[key]],
             )
 
@@ -115,6 +116,11 @@ def _spec(campaign: Campaign, here: Node, binding: Binding, key: dg.AssetKey) ->
 
 def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
     return result._replace(asset_key=key)
+
+
+def _curves(record: Record) -> dict[str, Any]:
+    """Plots over the generations of a round."""
+    return {path.stem.replace("_", " "): picture(path) for path in sorted(record.folder.glob("learning_*.png"))}
 
 
 def _numbers(record: Record) -> dict[str, Any]:

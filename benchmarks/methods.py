@@ -1,9 +1,9 @@
 """Methods: what does each way of training make of the same rollouts, and what would no training at all?
 
-One round of a campaign is sampled and judged in a temporary home; grpo, raft and dpo train on that one batch. Beside
-them stand the untrained policy, best-of-n (the untrained policy answers every held-out prompt n times and the judge
-picks: as many rollouts a prompt as training drew) and TRL's own online `GRPOTrainer`, which samples while it trains,
-with the same judge, prompts and number of rollouts. All answer the same held-out prompts, judged by the same rubric.
+A round in generations is compared with TRL's own online `GRPOTrainer`, which samples while it trains, with the same
+judge, prompts and number of rollouts. Further rows: the untrained policy; grpo, raft and dpo on one batch of the same
+prompts that was sampled at once; and best-of-n (the untrained policy answers every held-out prompt n times and the judge
+picks: as many rollouts a prompt as training drew). All answer the same held-out prompts, judged by the same rubric.
 
 Best-of-n is flattered: its replies are picked by the very scores that are reported.
 """
@@ -11,8 +11,10 @@ Best-of-n is flattered: its replies are picked by the very scores that are repor
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ import polars as pl
 import typer
 from rich.table import Table
 
-from benchmarks.common import CampaignName, find_campaign, run, say
+from benchmarks.common import CampaignName, Goal, conclude, find_campaign, run, say
 from benchmarks.online import refuse_what_differs, train_online
 from benchmarks.partial import Subject
 from rft_pipeline import models
@@ -41,6 +43,8 @@ from rft_pipeline.stats import Interval, clustered_mean, paired_difference
 from rft_pipeline.store import Home, judgements_table, rollouts_table
 
 METHODS = ("grpo", "raft", "dpo")
+OURS, ONLINE = "our round, in generations", "TRL's online GRPO"
+GAIN_GOAL, TIME_GOAL = 1.2, 0.4
 SHARED = ("rollouts", "judge_scores", "reward_batches")
 
 
@@ -127,40 +131,54 @@ def methods(
     prompts: Annotated[
         int | None, typer.Option(min=2, help="Prompts of the round; eval prompts go down with them.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The campaign's seed.", show_default="the campaign's")] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="The campaign's seed; may be repeated.", show_default="the campaign's"),
+    ] = None,
+    only_online: Annotated[bool, typer.Option(help="Only our round and TRL's online trainer.")] = False,
 ) -> None:
     """Held-out reward, KL, length and seconds of each method at equal rollouts."""
+    found = find_campaign(campaign)
+    pairs = []
+    for each in seed or [found.seed]:
+        results = _of_seed(found, prompts, each, only_online)
+        console.out.print(as_table(f"{campaign}, seed {each}", results))
+        pairs.append((results[OURS], results[ONLINE]))
+    conclude(goals(pairs))
+
+
+def _of_seed(campaign: Campaign, prompts: int | None, seed: int, only_online: bool) -> dict[str, Result]:
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        subject = Subject(find_campaign(campaign), Path(scratch), prompts)
-        if seed is not None:
-            subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
+        subject = Subject(campaign, Path(scratch), prompts)
+        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
         loaded = load_campaign(subject.folder)
         refuse_what_differs(loaded)
         bench, pipeline = Bench(loaded, subject.home), Pipeline(subject.home)
-        made = [pipeline.run(loaded, name) for name in ("prompts", "rubric", "policy")]
-        made = [pipeline.run(loaded, f"round_1/{stage}") for stage in SHARED]
-        shared = sum(record.seconds for record in made)
-        say(f"sampled and judged {made[0].rows['rollouts']} rollouts in {shared:.0f} s")
+        for name in ("prompts", "rubric", "policy"):
+            pipeline.run(loaded, name)
         samples = loaded.evaluation.samples_per_prompt
         began = time.monotonic()
         base = bench.answers(bench.base, samples)
         first = time.monotonic() - began  # these replies are the first of best-of-n's too
         results["no training"] = bench.result(base, None, 0.0, 0.0)
-        for method in METHODS:
-            subject.edit("campaign.yaml", lambda settings, m=method: settings["training"].update(method=m))  # type: ignore[misc]
-            record = pipeline.run(load_campaign(subject.folder), "round_1/checkpoints")
-            rows = bench.answers(record.path("checkpoint"), samples)
-            results[method] = bench.result(rows, base, bench.kl(record.path("checkpoint")), shared + record.seconds)
-            say(f"{method}: {results[method].reward.mean:.3f}")
-        results["TRL's online GRPO"] = _online(bench, subject, base, samples)
-        count = loaded.rollouts.group_size
-        began = time.monotonic()
-        best = _best(bench.answers(bench.base, count))
-        bound = math.log(count) - (count - 1) / count
-        results[f"best of {count}"] = bench.result(best, base, bound, first + time.monotonic() - began)
+        results[OURS] = _round(bench, subject, pipeline, base, samples)
+        results[ONLINE] = _online(bench, subject, base, samples)
+        if not only_online:
+            results |= _at_once(bench, subject, pipeline, base, samples)
+            results |= _best_of_n(bench, base, loaded.rollouts.group_size, first)
         bench.judges.close()
-    console.out.print(as_table(f"{campaign}: {made[0].rows['rollouts']} rollouts, seed {loaded.seed}", results))
+    return results
+
+
+def _round(bench: Bench, subject: Subject, pipeline: Pipeline, base: pl.DataFrame, samples: int) -> Result:
+    """A round in generations."""
+    began = time.monotonic()
+    record = pipeline.run(bench.campaign, "round_1/checkpoints")
+    seconds = time.monotonic() - began
+    say(f"our round: {seconds:.0f} s")
+    rows = bench.answers(record.path("checkpoint"), samples)
+    return bench.result(rows, base, bench.kl(record.path("checkpoint")), seconds)
 
 
 def _online(bench: Bench, subject: Subject, base: pl.DataFrame, samples: int) -> Result:
@@ -168,8 +186,50 @@ def _online(bench: Bench, subject: Subject, base: pl.DataFrame, samples: int) ->
     began = time.monotonic()
     folder = train_online(bench.campaign, bench.base, chosen, bench.judged, subject.home.root / "online")
     seconds = time.monotonic() - began
+    say(f"TRL's online trainer: {seconds:.0f} s")
     rows = bench.answers(folder, samples)
     return bench.result(rows, base, bench.kl(folder), seconds)
+
+
+def _at_once(bench: Bench, subject: Subject, pipeline: Pipeline, base: pl.DataFrame, samples: int) -> dict[str, Result]:
+    """The methods on one batch that was sampled before the first step."""
+    subject.edit("campaign.yaml", lambda settings: settings["training"].update(steps_per_generation=None))
+    made = [pipeline.run(load_campaign(subject.folder), f"round_1/{stage}") for stage in SHARED]
+    shared = sum(record.seconds for record in made)
+    results = {}
+    for method in METHODS:
+        subject.edit("campaign.yaml", lambda settings, m=method: settings["training"].update(method=m))  # type: ignore[misc]
+        record = pipeline.run(load_campaign(subject.folder), "round_1/checkpoints")
+        rows = bench.answers(record.path("checkpoint"), samples)
+        kl = bench.kl(record.path("checkpoint"))
+        results[f"{method}, the round at once"] = bench.result(rows, base, kl, shared + record.seconds)
+        say(f"{method}: {rows['reward'].mean():.3f}")
+    return results
+
+
+def _best_of_n(bench: Bench, base: pl.DataFrame, count: int, first: float) -> dict[str, Result]:
+    began = time.monotonic()
+    best = _best(bench.answers(bench.base, count))
+    bound = math.log(count) - (count - 1) / count
+    return {f"best of {count}": bench.result(best, base, bound, first + time.monotonic() - began)}
+
+
+def goals(pairs: Sequence[tuple[Result, Result]]) -> list[Goal]:
+    """Our round against TRL's online trainer, over the seeds."""
+    gains = [(ours.gain, online.gain) for ours, online in pairs]
+    ours, online = (fmean(gain.mean for gain in side if gain is not None) for side in zip(*gains, strict=True))
+    sure = sum(gain is not None and gain.lower95 > 0 for gain, _ in gains)
+    time_ratio = fmean(each.seconds for each, _ in pairs) / fmean(each.seconds for _, each in pairs)
+    return [
+        Goal(
+            "our gain / TRL's online gain, mean over seeds",
+            f"{ours:+.3f} / {online:+.3f} = {ours / online:.2f}",
+            f"≥ {GAIN_GOAL}",
+            ours >= GAIN_GOAL * online,
+        ),
+        Goal("seeds in which our gain's lower bound is above 0", f"{sure} of {len(pairs)}", "all", sure == len(pairs)),
+        Goal("our round's time / TRL's", f"{time_ratio:.2f}", f"≤ {TIME_GOAL}", time_ratio <= TIME_GOAL),
+    ]
 
 
 def _record(subject: Subject, stage: str) -> Path:

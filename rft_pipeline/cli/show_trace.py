@@ -111,7 +111,7 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
         for name, value in (
             ("policy", link.policy),
             ("reward batch", link.reward_batch),
-            ("rollouts", link.rollouts),
+            ("rollouts", _with_generations(link)),
             ("judge scores", link.judge_scores),
             ("rubric", link.rubric),
             ("criteria", criteria),
@@ -121,6 +121,12 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
             branch.add(Text(f"{name:<12} {value or 'deleted'}"))
     tree.add(f"[bold]{chain[-1].policy or 'deleted'}[/]")
     return tree
+
+
+def _with_generations(link: ChainLink) -> str | None:
+    if link.rollouts is None or not link.generations:
+        return link.rollouts
+    return f"{link.rollouts}, in {link.generations} generations"
 
 
 def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:
@@ -139,6 +145,7 @@ def _rollout(found: RolloutTrace) -> None:
     _facts(
         {
             "policy": _policy(here),
+            "generation": None if here.generation is None else str(here.generation),
             "sampling": f"{here.sampling}, sample {here.sample_index}",
             "tokens": f"{here.tokens or 'unknown'}, finish reason {here.finish_reason}",
             "records": ", ".join(here.records) or "none",
@@ -154,6 +161,8 @@ def _rollout(found: RolloutTrace) -> None:
 
 
 def _policy(here: RolloutFacts) -> str:
+    if here.generation not in (None, 1):
+        return f"the policy after {here.generation - 1} generations of the round ({here.policy})"
     return f"{', '.join(here.policy_records) or 'its record was deleted'} (content {here.policy})"
 
 

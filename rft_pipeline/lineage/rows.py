@@ -97,6 +97,8 @@ class RolloutFacts:
     """Content hash of the weights that sampled it."""
     policy_records: tuple[str, ...]
     """Checkpoints and base policies with these weights, current ones first."""
+    generation: int | None
+    """Its generation within the round; null where the round was sampled at once, or for a held-out prompt."""
     sampling: str
     completion: str
     tokens: int
@@ -119,6 +121,7 @@ class _Found:
     """Facts about one rollout, collected while records are read."""
 
     tokens: int | None = None
+    generation: int | None = None
     records: list[str] = field(default_factory=list)
     judgements: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     batches: dict[str, BatchFacts] = field(default_factory=dict)
@@ -154,6 +157,7 @@ def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping
     return RolloutFacts(
         **{name: row[name] for name in TEXTS},
         policy_records=tuple(each.address for each in index.weights(row["policy"])),
+        generation=found.generation,
         tokens=lengths[row["rollout_id"]] if found.tokens is None else found.tokens,
         records=tuple(found.records),
         judgements=tuple(judgements),
@@ -170,9 +174,14 @@ def _holders(index: Index, made_by: set[tuple[str, str]], campaign: str | None) 
         for record in sampled
         if campaign in (None, campaign_of(record))
         and not made_by.isdisjoint(
-            (content, sampling) for content in record.payload["inputs"].values() for sampling in _samplings(record)
+            (content, sampling) for content in _policies(record) for sampling in _samplings(record)
         )
     ]
+
+
+def _policies(record: Record) -> list[str]:
+    """The contents that a record was made from, and the policies of its generations."""
+    return [*record.payload["inputs"].values(), *record.parts.values()]
 
 
 def _samplings(record: Record) -> list[str]:
@@ -185,10 +194,13 @@ def _read_training(
     index: Index, record: Record, ids: Sequence[str], found: dict[str, _Found], campaign: str | None
 ) -> None:
     """A round's rollouts, their judgements, and the batches they are in."""
-    lengths = dict(_rows(record, ids, "rollout_id", pl.col("tokens").list.len()).iter_rows())
-    for rollout_id, count in lengths.items():
-        found[rollout_id].tokens = count
-        found[rollout_id].records.append(record.address)
+    generation = cs.by_name("generation", require_all=False)
+    rows = _rows(record, ids, "rollout_id", pl.col("tokens").list.len(), generation)
+    lengths = dict(rows.select("rollout_id", "tokens").iter_rows())
+    for row in rows.iter_rows(named=True):
+        rollout = found[row["rollout_id"]]
+        rollout.tokens, rollout.generation = row["tokens"], row.get("generation")
+        rollout.records.append(record.address)
     if not lengths:
         return
     for scores, _ in index.made_into_stage(record, "judge_scores"):
@@ -255,7 +267,7 @@ def _add_judgement(rollout: _Found, record: Record, criterion: JudgedCriterion, 
     judgement["records"].append(record.address)
 
 
-def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr) -> pl.DataFrame:
+def _rows(record: Record, ids: Sequence[str], *columns: str | pl.Expr | cs.Selector) -> pl.DataFrame:
     path = record.path(f"{record.payload['stage']}.parquet")
     return pl.scan_parquet(path, glob=False).filter(pl.col("rollout_id").is_in(list(ids))).select(columns).collect()
 

@@ -73,6 +73,8 @@ class ChainLink:
     """The checkpoint or base policy it started from."""
     reward_batch: str | None
     rollouts: str | None
+    generations: int
+    """In how many generations the rollouts were sampled; 0 for all at once."""
     judge_scores: str | None
     rubric: str | None
     prompts: str | None
@@ -178,6 +180,7 @@ def _link(index: Index, checkpoint: Record, policy: Record | None) -> ChainLink:
         policy=_address(policy),
         reward_batch=_address(batch),
         rollouts=_address(rollouts),
+        generations=0 if rollouts is None else len(rollouts.parts),
         judge_scores=_address(scores),
         rubric=_address(above(batch, "rubric")),
         prompts=_address(prompts),

@@ -3,7 +3,7 @@
 Completions and prompts are untrusted text: everything is escaped except the plots, which contain none of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from rft_pipeline.report.alarm_plots import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarm_plots import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarm_plots import alarm_charts
+from rft_pipeline.report.learning import TITLES, learning_curves
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.report.plots import charts, round_name, to_svg
 from rft_pipeline.report.timeline import last_alarm, timeline
@@ -27,9 +28,14 @@ CAPTIONS = {
 
 
 def render_page(
-    report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame], title: str, description: str
+    report: Mapping[str, Any],
+    rows_by_round: Mapping[int, pl.DataFrame],
+    title: str,
+    description: str,
+    generations: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from."""
+    """The page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from, `generations` the
+    numbers of the newest round's generations, if it was made in generations."""
     plots = charts(report, rows_by_round)
     alarms = report.get("alarms")
     drawn = {} if alarms is None else alarm_charts(alarms)
@@ -46,6 +52,11 @@ def render_page(
             verdict=verdict(report["delta"]),
             lines=criteria_lines(report),
             plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
+            curves=[
+                (name, TITLES.get(name.removeprefix("learning_"), "reward and criteria"), Markup(to_svg(chart)))
+                for name, chart in learning_curves(generations).items()
+            ],
+            generations=len(generations),
             alarms=alarms,
             alarm_plots=[
                 (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()

@@ -31,6 +31,7 @@ from rft_pipeline.stages.base import (
     what_judges_see,
 )
 from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.generations import generations_of
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
@@ -249,7 +250,8 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
     from rft_pipeline.report.plots import charts, to_png
 
     (job.workdir / NUMBERS).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    page = render_page(report, rows_by_round, job.title, job.campaign.description)
+    generations = generations_of(job.upstream[f"checkpoints_{job.node.round}"])
+    page = render_page(report, rows_by_round, job.title, job.campaign.description, generations)
     (job.workdir / PAGE).write_text(page, encoding="utf-8")
     drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
     for name, chart in drawn.items():

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,6 +23,7 @@ from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
 from rft_pipeline.stages.rollouts import round_prompts
+from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
 """Files of a checkpoint's record: a line a generation; and the trainer's log-probs of each rollout's tokens under the
 policy that sampled it."""
+STEP_CURVES = ("effective_share", "clip_ratio", "kl_to_start", "loss")
+"""The metrics of steps that are averaged over a generation."""
 ENOUGH = 4
 """The share of groups with variance is checked once this part (1/4) of the round is made."""
 
@@ -65,7 +69,20 @@ class RoundMade:
         for name, lines in ((STEPS, steps), (GENERATIONS, self.generations)):
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         self.logprobs.write_parquet(folder / LOGPROBS)
+        self.draw(folder, *STEP_CURVES)
         return last
+
+    def draw(self, folder: Path, *names: str) -> None:
+        """Draw these numbers over the generations; `score_` stands for every criterion."""
+        from rft_pipeline.report.learning import learning_curves
+        from rft_pipeline.report.plots import to_png
+
+        def is_drawn(number: str) -> bool:
+            return number == "generation" or number.startswith(names)
+
+        shown = [{name: value for name, value in each.items() if is_drawn(name)} for each in self.generations]
+        for name, chart in learning_curves(shown).items():
+            (folder / f"{name}.png").write_bytes(to_png(chart))
 
 
 def make_round(job: Job) -> RoundMade:
@@ -80,6 +97,12 @@ def make_round(job: Job) -> RoundMade:
         for number, prompts in enumerate(parts, 1):
             loop.generation(number, len(parts), prompts)
         return loop.made()
+
+
+def generations_of(checkpoint: Record) -> list[dict[str, Any]]:
+    """The numbers of the generations that made a checkpoint; empty where its round was sampled at once."""
+    path = checkpoint.folder / GENERATIONS
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:
@@ -157,7 +180,7 @@ class _Loop:
             batch=pl.concat(self.batches),
             sampled=self.sampled,
             judged=self.judged,
-            generations=self.numbers,
+            generations=self._numbers_with_means(),
             logprobs=pl.concat(self.logprobs),
             lines=self._lines_with_numbers(),
         )
@@ -235,6 +258,19 @@ class _Loop:
         """The metrics of each step, with the numbers of its generation."""
         by_generation = {each["generation"]: each for each in self.numbers}
         return {step: {**by_generation[int(line["generation"])], **line} for step, line in self.lines.items()}
+
+    def _numbers_with_means(self) -> list[dict[str, Any]]:
+        """The numbers of each generation, with the means over its steps."""
+        found = []
+        for each in self.numbers:
+            steps = [line for line in self.lines.values() if line["generation"] == each["generation"]]
+            means = {
+                name: fmean(line[name] for line in steps)
+                for name in STEP_CURVES
+                if steps and all(name in line for line in steps)
+            }
+            found.append({**each, **means, "steps": len(steps)})
+        return found
 
 
 _SCHEMA = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})

@@ -48,6 +48,7 @@ class JudgeScores(Stage):
         return scores_output(job, *job.judge(job.frame("rollouts")))
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
+        made.draw(job.workdir, "score_")
         return scores_output(job, made.scores, made.judged)
 
     def count(self, counting: Counting) -> None:

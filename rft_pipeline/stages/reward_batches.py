@@ -60,6 +60,7 @@ class RewardBatches(Stage):
         return batch_output(job, make_reward_batch(job, job.frame("rollouts"), job.frame("judge_scores")))
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
+        made.draw(job.workdir, "reward", "groups_used_share")
         return batch_output(job, made.batch)
 
     def track(self, record: Record, run: MlflowRun) -> None:

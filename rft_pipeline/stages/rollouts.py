@@ -66,6 +66,7 @@ class Rollouts(Stage):
         return rollouts_output(job, rows, made)
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
+        made.draw(job.workdir, "length_mean", "truncated_share")
         return rollouts_output(job, made.rollouts, made.sampled)
 
     def count(self, counting: Counting) -> None:
@@ -96,9 +97,18 @@ def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
     read = rows.select("rollout_id", job.reply_column, "finish_reason", "messages", "fields", *named)
     return Output(
         content_hash=content_hash(read),
+        parts=_policies(rows),
         rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, "made": made},
         metrics={**_length(job, rows), "truncated_share": rows.filter(finish_reason="length").height / rows.height},
     )
+
+
+def _policies(rows: pl.DataFrame) -> dict[str, str]:
+    """The policy of each generation; nothing where the round was sampled at once."""
+    if "generation" not in rows.columns:
+        return {}
+    each = rows.select("generation", "policy").unique(maintain_order=True)
+    return {f"policy.{generation}": policy for generation, policy in each.iter_rows()}
 
 
 def _steering_roles(campaign: Campaign) -> dict[str, str]:

@@ -1,0 +1,47 @@
+"""How a round is shared out among its generations."""
+
+import pytest
+
+from rft_pipeline.campaign.generations import Generations, share_out
+from rft_pipeline.trainers.settings import Training
+
+
+def test_a_generation_has_the_rollouts_of_its_steps() -> None:
+    assert share_out(prompts=32, group_size=8, batch_size=16, steps=1) == Generations(16, 2, 1)
+    assert share_out(prompts=32, group_size=8, batch_size=16, steps=4) == Generations(4, 8, 4)
+    assert share_out(prompts=32, group_size=8, batch_size=4, steps=2) == Generations(32, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "group_size", "batch_size", "steps", "why", "nearest"),
+    [
+        (
+            33,
+            8,
+            16,
+            1,
+            "2 prompts a generation do not divide rollouts.prompts_per_round of 33 (32 and 34 would)",
+            "null",
+        ),
+        (32, 8, 4, 3, "12 rollouts are not whole groups of 8", "2 or 4"),
+        (24, 8, 16, 5, "10 prompts a generation do not divide rollouts.prompts_per_round of 24 (20 and 30", "4 or 6"),
+    ],
+)
+def test_what_does_not_divide_is_refused_with_the_nearest_values_that_do(
+    prompts: int, group_size: int, batch_size: int, steps: int, why: str, nearest: str
+) -> None:
+    with pytest.raises(ValueError, match=r"training.steps_per_generation: ") as refused:
+        share_out(prompts, group_size, batch_size, steps)
+    assert why in str(refused.value)
+    assert f"the nearest steps_per_generation that fit: {nearest}" in str(refused.value)
+
+
+def test_grpo_works_in_generations_of_one_step_unless_told_otherwise() -> None:
+    assert Training().steps_per_generation == 1
+    assert Training(steps_per_generation=None).steps_per_generation is None
+
+
+def test_methods_that_cannot_sample_the_round_at_once_and_say_why_when_asked_for_generations() -> None:
+    assert Training(method="sft").steps_per_generation is None
+    with pytest.raises(ValueError, match="sft cannot train in generations: it imitates references"):
+        Training(method="sft", steps_per_generation=1)
