@@ -2,8 +2,9 @@
 
 A round in generations is compared with TRL's own online `GRPOTrainer`, which samples while it trains, with the same
 judge, prompts and number of rollouts. Further rows: the untrained policy; grpo, raft and dpo on one batch of the same
-prompts that was sampled at once; and best-of-n (the untrained policy answers every held-out prompt n times and the judge
-picks: as many rollouts a prompt as training drew). All answer the same held-out prompts, judged by the same rubric.
+prompts that was sampled at once; and best-of-n (the untrained policy answers every held-out prompt n times and the
+judge picks: as many rollouts a prompt as training drew). All answer the same held-out prompts and are judged by
+the same rubric.
 
 Best-of-n is flattered: its replies are picked by the very scores that are reported.
 """

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rft_pipeline.errors import GateError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.counting import SCORES
@@ -25,6 +27,7 @@ from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too
 from rft_pipeline.stages.rollouts import round_prompts
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
+from rft_pipeline.trainers.rows import plan_steps
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.base import Engine
@@ -55,8 +58,8 @@ class RoundMade:
     """One a generation: its numbers."""
     logprobs: pl.DataFrame
     """rollout_id, old_logprobs."""
-    lines: Mapping[int, dict[str, Any]]
-    """The metrics of each step."""
+    lines: list[dict[str, Any]]
+    """One an optimiser step: its number and metrics, with the numbers of its generation."""
 
     @property
     def steps(self) -> int:
@@ -65,8 +68,7 @@ class RoundMade:
     def finish(self, folder: Path) -> dict[str, float]:
         """Write the checkpoint and its files; the metrics of the last step and of the whole round."""
         last = self.session.finish(folder)
-        steps = [{"step": step, **metrics} for step, metrics in sorted(self.lines.items())]
-        for name, lines in ((STEPS, steps), (GENERATIONS, self.generations)):
+        for name, lines in ((STEPS, self.lines), (GENERATIONS, self.generations)):
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         self.logprobs.write_parquet(folder / LOGPROBS)
         self.draw(folder, *STEP_CURVES)
@@ -140,6 +142,9 @@ class _Loop:
     logprobs: list[pl.DataFrame] = field(default_factory=list)
     numbers: list[dict[str, Any]] = field(default_factory=list)
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By number of the step."""
+    steps: list[int] = field(default_factory=list)
+    """Steps of each generation."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -224,26 +229,29 @@ class _Loop:
             raise GateError(f"{self.job.node.key}: generation {number} of {count}: {refusal}")
 
     def _train(self, number: int, batch: pl.DataFrame) -> None:
-        kept = self.job.kept / f"logprobs-{number}.parquet"
-        how, training = self.job.campaign.training.how, self.job.campaign.training
+        logprobs, counted = (self.job.kept / f"{name}-{number}" for name in ("logprobs", "steps"))
+        campaign = self.job.campaign
         if number > self.session.generations_done:
-            before = len(self.lines)
-            rows = how.rows(batch, training, self.job.campaign.rubric.weights(), self.job.campaign.seed)
-            with self.job.progress.counting("steps", how.steps_of(rows, training)):
+            rows = campaign.training.how.rows(batch, campaign.training, campaign.rubric.weights(), campaign.seed)
+            steps = len(plan_steps(rows, campaign.training.batch_size, campaign.training.epochs))
+            with self.job.progress.counting("steps", steps):
                 trained = self.session.train(rows, number)
-            assert len(self.lines) - before == trained.steps
-            ids = [row.rollout_id for row in rows]
-            _replace(kept, pl.DataFrame({"rollout_id": ids, "old_logprobs": trained.old_logprobs}, schema=_SCHEMA))
-            self.session.save_if_due(number)
-        self.logprobs.append(pl.read_parquet(kept, glob=False))
+            known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": trained.old_logprobs}
+            _replace(logprobs, pl.DataFrame(known, schema=_SCHEMA))
+            replace_text(counted, json.dumps(trained.steps))
+            self.session.save()
+        self.logprobs.append(pl.read_parquet(logprobs, glob=False))
+        self.steps.append(json.loads(counted.read_text(encoding="utf-8")))
 
     def _log_step(self, step: int, metrics: dict[str, float]) -> None:
+        """Steps before a kill are reported when the session begins."""
         self.lines[step] = metrics
         if wrong := [name for name in ("loss", "grad_norm") if not math.isfinite(metrics.get(name, 0.0))]:
             raise GateError(f"{self.job.node.key}: step {step}: {wrong[0]} is not finite; lower training.learning_rate")
-        known = {name: value for name, value in (self.numbers[-1] if self.numbers else {}).items() if value is not None}
-        self.job.log_step(step, {**metrics, **known})
-        self.job.progress.advance(1)
+        if self.numbers:
+            known = {name: value for name, value in self.numbers[-1].items() if value is not None}
+            self.job.log_step(step, {**metrics, **known})
+            self.job.progress.advance(1)
 
     def _where(self, number: int, count: int) -> str:
         """Which generation it is, the reward so far, and the time left."""
@@ -254,22 +262,26 @@ class _Loop:
             parts += [f"reward {rewards[-1]:.2f}", f"about {math.ceil(seconds / 10) * 10} s left"]
         return ", ".join(parts)
 
-    def _lines_with_numbers(self) -> dict[int, dict[str, Any]]:
+    def _lines_of(self) -> list[list[dict[str, Any]]]:
+        """The lines of each generation's steps."""
+        lines = iter(sorted(self.lines.items()))
+        return [[{"step": step, **line} for step, line in islice(lines, count)] for count in self.steps]
+
+    def _lines_with_numbers(self) -> list[dict[str, Any]]:
         """The metrics of each step, with the numbers of its generation."""
-        by_generation = {each["generation"]: each for each in self.numbers}
-        return {step: {**by_generation[int(line["generation"])], **line} for step, line in self.lines.items()}
+        pairs = zip(self.numbers, self._lines_of(), strict=True)
+        return [{**numbers, **line} for numbers, lines in pairs for line in lines]
 
     def _numbers_with_means(self) -> list[dict[str, Any]]:
         """The numbers of each generation, with the means over its steps."""
         found = []
-        for each in self.numbers:
-            steps = [line for line in self.lines.values() if line["generation"] == each["generation"]]
+        for numbers, lines in zip(self.numbers, self._lines_of(), strict=True):
             means = {
-                name: fmean(line[name] for line in steps)
+                name: fmean(line[name] for line in lines)
                 for name in STEP_CURVES
-                if steps and all(name in line for line in steps)
+                if lines and all(name in line for line in lines)
             }
-            found.append({**each, **means, "steps": len(steps)})
+            found.append({**numbers, **means, "steps": len(lines)})
         return found
 
 
