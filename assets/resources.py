@@ -12,11 +12,11 @@ from rft_pipeline.store import Home, Record
 class StageRunner(dg.ConfigurableResource[None]):
     """Runs stages; reads the campaign again for each, so an edit needs no reload."""
 
-    def run(self, campaign: str, name: str, run_id: str) -> Record:
-        """The record of one stage. Raises `RftError`."""
+    def run(self, campaign: str, name: str, run_id: str) -> dict[str, Record]:
+        """The records, by name, of a stage and those that are made together with it. Raises `RftError`."""
         end_with_parent()
         home = Home.find()
-        return Pipeline(home).run(load_current(home, campaign), name, run_id)
+        return Pipeline(home).run_together(load_current(home, campaign), name, run_id)
 
     def run_tags(self, campaign: str) -> dict[str, str]:
         """The tags of a run of the campaign: the campaign, and its newest cycle."""

@@ -84,10 +84,11 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
     )
     def _assets(context: dg.AssetExecutionContext, stages: StageRunner) -> Iterator[Any]:
         dead_runs.tag_run(context.instance, context.run, stages.run_tags(campaign.name))
+        records = stages.run(campaign.name, together[0].name, context.run_id)
         for here, binding, key in shown:
             if key not in context.selected_asset_keys:
                 continue
-            record = stages.run(campaign.name, here.name, context.run_id)
+            record = records[here.name]
             if here.stage == "promotion":
                 promoted = outcome(Home.find(), record).round_name
                 context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})

@@ -42,6 +42,10 @@ class Pipeline:
         Files are read once no other process runs the stage. Raises `StoreError` when an upstream stage has not run,
         `DataError` when a file changes while the stage runs, and the stage's own errors; rows that it made stay.
         """
+        return self.run_together(campaign, name, dagster_run_id)[name]
+
+    def run_together(self, campaign: Campaign, name: str, dagster_run_id: str | None = None) -> dict[str, Record]:
+        """The records, by name, of stage `name` and those that are made together with it."""
         here = node(campaign, name)
         together = made_together(campaign, here)
         first = together[0]
@@ -70,8 +74,11 @@ class Pipeline:
                     end_cycle(campaign, self.home, decision, outcome, sources["prompts.train"])
                     tracker.log_outcome(outcome.round_name, outcome.summary)
             self._publish(here, found[here.stage])
-            logged = {stage: trackers[stage].log_record(record) for stage, record in found.items()}
-            return replace(found[here.stage], mlflow_run_id=logged[here.stage])
+            return {
+                each.name: replace(record, mlflow_run_id=trackers[each.stage].log_record(record))
+                for each in together
+                if (record := found[each.stage])
+            }
 
     def _publish(self, here: Node, record: Record) -> None:
         """Copy the stage's page, if it has one, to the folder of reports."""
@@ -103,13 +110,18 @@ class Pipeline:
             first = self._job(work, work.nodes[0], made, opened, engines)
             refuse_other_weights(first)
             round_ = make_round(first) if len(work.nodes) > 1 else None
+            if round_ is not None:
+                self._refuse_changed(first)
             for each in work.nodes:
                 job = first if each is first.node else self._job(work, each, made, opened, engines, first.kept)
+                if (found := self.records.find(each.key, fingerprint(job.made_from))) is not None:
+                    made[each.stage] = found
+                    continue
                 began = time.monotonic()
                 output = (
                     STAGES[each.stage].run(job) if round_ is None else STAGES[each.stage].of_generations(job, round_)
                 )
-                if each is first.node:
+                if round_ is None:
                     self._refuse_changed(job)
                 made[each.stage] = self._commit(work, job, output, time.monotonic() - began)
             shutil.rmtree(first.kept, ignore_errors=True)
