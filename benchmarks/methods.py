@@ -204,7 +204,7 @@ def _at_once(bench: Bench, subject: Subject, pipeline: Pipeline, base: pl.DataFr
         rows = bench.answers(record.path("checkpoint"), samples)
         kl = bench.kl(record.path("checkpoint"))
         results[f"{method}, the round at once"] = bench.result(rows, base, kl, shared + record.seconds)
-        say(f"{method}: {rows['reward'].mean():.3f}")
+        say(f"{method}: {results[f'{method}, the round at once'].reward.mean:.3f}")
     return results
 
 

@@ -120,8 +120,8 @@ class Training(Strict):
     def _method_takes_generations(self) -> Self:
         if self.steps_per_generation is not None and not self.how.in_generations:
             raise ValueError(
-                f"steps_per_generation: {self.method} cannot train in generations: {self.how.why_not_in_generations}; "
-                "remove the key or set it to null"
+                f"steps_per_generation: {self.how.why_not_in_generations}, so the round is sampled at once; remove the "
+                "key or set it to null"
             )
         return self
 
