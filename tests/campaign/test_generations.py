@@ -43,5 +43,5 @@ def test_grpo_works_in_generations_of_one_step_unless_told_otherwise() -> None:
 
 def test_methods_that_cannot_sample_the_round_at_once_and_say_why_when_asked_for_generations() -> None:
     assert Training(method="sft").steps_per_generation is None
-    with pytest.raises(ValueError, match="steps_per_generation: sft imitates .* remove the key or set it to null"):
+    with pytest.raises(ValueError, match=r"steps_per_generation: sft imitates .* remove the key or set it to null"):
         Training(method="sft", steps_per_generation=1)
