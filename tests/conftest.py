@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
-from tests.tiny_campaign import write_campaign
+from tests.tiny_campaign import write_campaign, write_on_policy
 from tests.tiny_model import write_tiny_model
 
 if TYPE_CHECKING:
@@ -132,6 +132,13 @@ def tiny_campaign(tiny_model: Path, empty_mlflow: Path, tmp_path: Path, monkeypa
     (tmp_path / "home").mkdir()
     shutil.copy(empty_mlflow, tmp_path / "home" / "mlflow.db")
     return write_campaign(tmp_path, tiny_model)
+
+
+@pytest.fixture
+def on_policy(tiny_campaign: Path, tiny_model: Path) -> Path:
+    """The folder of the tiny campaign in generations."""
+    shutil.rmtree(tiny_campaign)
+    return write_on_policy(tiny_campaign.parents[1], tiny_model)
 
 
 @pytest.fixture(scope="session")

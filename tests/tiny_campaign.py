@@ -87,5 +87,17 @@ def write_campaign(root: Path, model: Path) -> Path:
     return folder
 
 
+def write_on_policy(root: Path, model: Path) -> Path:
+    """Write the tiny campaign in 4 generations of 2 prompts × 4 rollouts, one step each; returns its folder."""
+    folder = write_campaign(root, model)
+    campaign = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
+    campaign["rollouts"] |= {"prompts_per_round": 8, "runtime": {**campaign["rollouts"]["runtime"], "batch_size": 4}}
+    campaign["judge"]["runtime"] |= {"batch_size": 4}
+    campaign["training"] |= {"steps_per_generation": 1}
+    campaign["training"]["runtime"] |= {"save_steps": 1}
+    _write_yaml(folder / "campaign.yaml", campaign)
+    return folder
+
+
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -17,35 +17,12 @@ from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, run
-from tests.tiny_campaign import write_campaign
+from tests.tiny_campaign import write_on_policy
 
 SOURCES = ["prompts", "rubric", "policy"]
 ROUND = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
 GENERATIONS, PROMPTS, GROUP = 4, 8, 4
 ROLLOUTS = PROMPTS * GROUP
-
-
-def write_on_policy(root: Path, model: Path) -> Path:
-    """The tiny campaign in generations of 2 prompts × 4 rollouts, one step each."""
-    folder = write_campaign(root, model)
-    for where, value in {
-        "rollouts.prompts_per_round": PROMPTS,
-        "rollouts.runtime.batch_size": 4,
-        "judge.runtime.batch_size": 4,
-        "training.steps_per_generation": 1,
-        "training.runtime.save_steps": 1,
-    }.items():
-        edit(folder / "campaign.yaml", where, value)
-    return folder
-
-
-@pytest.fixture
-def on_policy(tiny_model: Path, tiny_campaign: Path) -> Path:
-    """The folder of the tiny campaign in generations."""
-    import shutil
-
-    shutil.rmtree(tiny_campaign.parent)
-    return write_on_policy(tiny_campaign.parent.parent, tiny_model)
 
 
 def table_of(record: Record) -> pl.DataFrame:
