@@ -6,7 +6,7 @@ all replies, so that a rare n-gram needs more evidence than a common one. Each r
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,16 +56,11 @@ class PhraseEffect(NamedTuple):
 
 def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
     """Up to `most` phrases with the largest z in a round's and base's replies; one of several in the same replies."""
-    rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
-    median = pl.col("reward").median().over("prompt_id")
-    sides = rows.with_columns((pl.col("reward") > median).alias("high"), (pl.col("reward") < median).alias("low"))
-    high = counts(sides.filter("high")["completion"].to_list())
-    low = counts(sides.filter("low")["completion"].to_list())
+    texts, high, low = _sides(now, base)
     newest = now.rows["completion"].to_list()
     in_newest = counts(newest)
     scored = [(z, odds, gram) for gram, (odds, z) in log_odds(high, low).items() if z >= MIN_Z]
     chosen: list[tuple[float, float, str]] = []
-    texts = rows["completion"].to_list()
     replies_by_gram: dict[str, set[int]] = {}
     for z, odds, gram in sorted(scored, key=lambda each: (-each[0], -len(each[2]), each[2])):
         if len(chosen) == most or in_newest[gram] < MIN_SHARE * len(newest):
@@ -88,6 +83,14 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
     ]
 
 
+def _sides(now: Replies, base: Replies) -> tuple[list[str], Counter[str], Counter[str]]:
+    """The replies with a reward, and the n-grams of those above and of those below their prompt's median."""
+    rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
+    median = pl.col("reward").median().over("prompt_id")
+    high, low = (rows.filter(side)["completion"] for side in (pl.col("reward") > median, pl.col("reward") < median))
+    return rows["completion"].to_list(), counts(high), counts(low)
+
+
 def log_odds(high: Mapping[str, int], low: Mapping[str, int]) -> dict[str, tuple[float, float]]:
     """N-gram → log-odds of being in a high rather than a low reply, and its z."""
     grams = sorted({*high, *low})
@@ -102,7 +105,7 @@ def log_odds(high: Mapping[str, int], low: Mapping[str, int]) -> dict[str, tuple
     return {gram: (float(odds), float(z)) for gram, odds, z in zip(grams, odds_W, odds_W / spread_W, strict=True)}
 
 
-def counts(texts: Sequence[str]) -> Counter[str]:
+def counts(texts: Iterable[str]) -> Counter[str]:
     """N-gram → number of texts that contain it."""
     found: Counter[str] = Counter()
     for text in texts:
@@ -138,10 +141,7 @@ def control(now: Replies, base: Replies, phrase: str) -> str:
     alphabet). Falls back to "and so on", repeated.
     """
     own = phrase.split()
-    rows = pl.concat([base.rows, now.rows], how="vertical_relaxed").drop_nulls("reward")
-    median = pl.col("reward").median().over("prompt_id")
-    high = counts(rows.filter(pl.col("reward") > median)["completion"].to_list())
-    low = counts(rows.filter(pl.col("reward") < median)["completion"].to_list())
+    _, high, low = _sides(now, base)
     fitting = [
         (abs(z), gram)
         for gram, (_, z) in log_odds(high, low).items()

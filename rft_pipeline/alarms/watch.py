@@ -25,6 +25,8 @@ from rft_pipeline.stats import Interval, Resamples, clustered_mean, plain, ratio
 from rft_pipeline.store import Record
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
+TRIED_ANCHORS = 16
+"""Bad anchors per criterion on which each phrase is tested."""
 
 ASKED_FILE = "asked.parquet"
 ASKED = pl.Schema({"criterion": pl.String, "judge": pl.String, "subject": pl.String})
@@ -113,7 +115,6 @@ def phrase_trials(
     found: Sequence[Phrase],
     now: Replies,
     base: Replies,
-    settings: Alarms,
     seed: int,
 ) -> PhraseTrial | None:
     """The round's phrases inserted into anchors labelled bad; None without such anchors or without phrases."""
@@ -121,7 +122,7 @@ def phrase_trials(
     if not bad.height or not found:
         return None
     ranks = [seed_of(seed, "tried anchors", criterion.name, name) for name in bad["id"]]
-    bad = bad.with_columns(pl.Series("rank", ranks, pl.UInt64)).sort("rank").head(settings.tried_anchors).drop("rank")
+    bad = bad.with_columns(pl.Series("rank", ranks, pl.UInt64)).sort("rank").head(TRIED_ANCHORS).drop("rank")
     edited = []
     for phrase in found:
         for variant, words in ((WITH_PHRASE, phrase.text), (WITH_CONTROL, control(now, base, phrase.text))):

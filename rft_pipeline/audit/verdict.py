@@ -30,9 +30,11 @@ class Power(StrEnum):
     MONITOR = "monitor"
     """Is reported, but does not train."""
     UNAUDITED = "unaudited"
-    """Has too few labels."""
+    """Has too few labels, and trains with its full weight."""
 
 
+BIASED_WEIGHT = 0.5
+"""Share of the weight that a criterion keeps if its judge is biased but separates good from bad."""
 REFUSED = frozenset({"chance", "weak", "degenerate", "injection"})
 """Faults that remove all weight: the judge is too weak, or training would learn to exploit it."""
 
@@ -124,7 +126,7 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
         power, weight, lead = _power(j, settings)
         opening = f"J {_shown(j)} on {found.good} good and {found.bad} bad replies to {found.prompts} prompts"
     else:
-        power, weight, lead = Power.UNAUDITED, settings.unaudited_weight, ""
+        power, weight, lead = Power.UNAUDITED, 1.0, ""
         opening = (
             f"{found.good} good and {found.bad} bad scored replies to {found.prompts} prompts; a verdict needs "
             f"{settings.min_per_side} of each and {settings.min_prompts} prompts"
@@ -133,7 +135,7 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
         power, weight = Power.MONITOR, 0.0
     elif faults:
         power = Power.NOISE if enough else power
-        weight *= settings.biased_weight
+        weight *= BIASED_WEIGHT
     reasons = [opening, *([f"{lead}: {WORDS[lead]}"] if lead else []), *(check.words for check in faults)]
     reasons += [f"suspected {check.words}" for check in checks if check.suspected]
     reasons += [f"accepted {check.words}" for check in checks if check.beyond and check.accepted]

@@ -49,8 +49,6 @@ class Alarms(Strict):
     are retrained within a cycle."""
     phrases: int = Field(default=3, ge=0)
     """Phrases of a round that are tested on bad anchors."""
-    tried_anchors: int = Field(default=16, ge=1)
-    """Bad anchors per criterion on which each phrase is tested."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts for every interval."""
 

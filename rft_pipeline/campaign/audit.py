@@ -55,10 +55,6 @@ class Audit(Strict):
     max_own_family_gap: float = Field(default=0.05, ge=0, le=1)
     """Maximum extra score of replies by models of the judge's family, at the same label."""
     max_unscored_share: float = Field(default=0.2, ge=0, le=1)
-    biased_weight: float = Field(default=0.5, gt=0, le=1)
-    """Share of the weight that a criterion keeps if its judge is biased but separates good from bad."""
-    unaudited_weight: float = Field(default=1.0, ge=0, le=1)
-    """Share of the weight that a criterion keeps if it has too few labels for a verdict."""
     accept: dict[str, tuple[Bias, ...]] = Field(default_factory=dict)
     """By criterion, the biases that are accepted, e.g. an empty reply indeed states no invented fact."""
     probed_anchors: int = Field(default=24, ge=0)

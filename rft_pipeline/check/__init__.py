@@ -5,6 +5,6 @@ errors, one per line.
 """
 
 from rft_pipeline.check.campaign import check_campaign
-from rft_pipeline.check.result import CheckResult, CriterionSummary, LabelCounts
+from rft_pipeline.check.result import CheckResult, LabelCounts
 
-__all__ = ["CheckResult", "CriterionSummary", "LabelCounts", "check_campaign"]
+__all__ = ["CheckResult", "LabelCounts", "check_campaign"]

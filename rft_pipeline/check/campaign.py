@@ -1,19 +1,17 @@
 """Reads everything a campaign names and runs all checks."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.overlap import check_overlap
-from rft_pipeline.check.result import CheckResult, CriterionSummary, Findings, LabelCounts
+from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
 from rft_pipeline.check.saving import check_saving
 from rft_pipeline.check.served import check_served
 from rft_pipeline.check.templates import check_templates
@@ -71,7 +69,6 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
         campaign=campaign,
         train_prompts=train.height,
         eval_prompts=held_out.height,
-        criteria=tuple(_summary(criterion, campaign.rubric.weights()) for criterion in campaign.rubric.criteria),
         anchors=0 if anchors is None else anchors.height,
         labels={} if anchors is None else {name: label_counts(anchors, name) for name in campaign.rubric.names},
         warnings=tuple(settings.warnings + data.warnings),
@@ -113,7 +110,7 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
         if campaign.rubric.judged:
             data.warnings.append(
                 f"{campaign.folder / 'campaign.yaml'}: anchors: none given, so the judges of "
-                f"{_listed(criterion.name for criterion in campaign.rubric.judged)} cannot be audited; "
+                f"{', '.join(criterion.name for criterion in campaign.rubric.judged)} cannot be audited; "
                 "label some replies and name their file here"
             )
         return None
@@ -136,7 +133,7 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
 def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
     doubled = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
     if doubled.len():
-        data.errors.append(f"{where}: id: {_listed(doubled)} given more than once; each row needs its own id")
+        data.errors.append(f"{where}: id: {', '.join(doubled)} given more than once; each row needs its own id")
 
 
 def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
@@ -209,13 +206,5 @@ def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> Non
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: policy.model: {error}")
 
 
-def _summary(criterion: Criterion, weights: dict[str, float]) -> CriterionSummary:
-    return CriterionSummary(criterion.name, criterion.judge.kind, weights[criterion.name], criterion.gate)
-
-
 def _file(source: PromptSource) -> str:
     return source.source if source.kind == "hub" else Path(source.source).name
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

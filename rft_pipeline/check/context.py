@@ -5,7 +5,7 @@ never too many, so that every finding is real.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,69 +69,44 @@ def check_context(
         "eval": campaign.evaluation.sampling.max_new_tokens,
     }
     for split, rows in prompts.items():
-        if rows is not None:
-            _check_policy(policy, campaign, split, rows, budgets[split], settings)
-            for name, judge in judges.items():
-                _check_judge(judge, campaign, campaign.criteria_of(name), split, rows, budgets[split], settings)
+        if rows is None:
+            continue
+        if policy is not None and policy.limit is not None:
+            lengths = [_asked(policy, campaign, messages) + budgets[split] for messages in rows["messages"]]
+            settings.errors += _too_long(f"{where}: policy.model", policy, lengths, split, rows, budgets[split])
+        for name, judge in judges.items():
+            if judge is not None and judge.limit is not None:
+                lengths = [length + budgets[split] for length in _judged(judge, campaign.criteria_of(name), rows)]
+                settings.errors += _too_long(f"{where}: judge.model", judge, lengths, split, rows, budgets[split])
     for name, judge in judges.items():
         if judge is not None and judge.tokenizer is not None:
             for criterion in campaign.criteria_of(name):
                 _check_words(judge, criterion, f"{rubric}: {criterion.name}", settings)
 
 
-def _check_policy(
-    policy: Reader | None, campaign: Campaign, split: str, rows: pl.DataFrame, budget: int, settings: Findings
-) -> None:
-    """System message, prompt and reply must fit into the policy's context."""
-    if policy is not None and policy.limit is not None:
-        lengths = [
-            sum(
-                policy.tokens(content)
-                for _, content in conversation(messages, campaign.policy.system, campaign.policy.system_in)
-            )
-            + budget
-            for messages in rows["messages"]
-        ]
-        _report(lengths, rows, split, f"policy.model {policy.name}", policy.limit, budget, settings, campaign)
+def _asked(policy: Reader, campaign: Campaign, messages: str) -> int:
+    """Tokens of the system message and the prompt."""
+    turns = conversation(messages, campaign.policy.system, campaign.policy.system_in)
+    return sum(policy.tokens(content) for _, content in turns)
 
 
-def _check_judge(
-    judge: Reader | None,
-    campaign: Campaign,
-    criteria: list[Criterion],
-    split: str,
-    rows: pl.DataFrame,
-    budget: int,
-    settings: Findings,
-) -> None:
-    """The criterion's text, the prompt and the reply must fit into the judge's context."""
-    if judge is not None and judge.limit is not None:
-        longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
-        shows_prompt = any(criterion.judge.shows_prompt for criterion in criteria)
-        lengths = [
-            longest + budget + (judge.tokens(transcript(messages)) if shows_prompt else 0)
-            for messages in rows["messages"]
-        ]
-        _report(lengths, rows, split, f"judge.model {judge.name}", judge.limit, budget, settings, campaign)
+def _judged(judge: Reader, criteria: list[Criterion], rows: pl.DataFrame) -> list[int]:
+    """Tokens of the longest text of the criteria and of each prompt that is shown."""
+    longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
+    shows_prompt = any(criterion.judge.shows_prompt for criterion in criteria)
+    return [longest + (judge.tokens(transcript(messages)) if shows_prompt else 0) for messages in rows["messages"]]
 
 
-def _report(
-    lengths: list[int],
-    rows: pl.DataFrame,
-    split: str,
-    model: str,
-    limit: int,
-    budget: int,
-    settings: Findings,
-    campaign: Campaign,
-) -> None:
-    too_long = sum(length > limit for length in lengths)
-    if too_long:
+def _too_long(
+    where: str, model: Reader, lengths: list[int], split: str, rows: pl.DataFrame, budget: int
+) -> Iterator[str]:
+    """An error if prompts and replies, of `lengths` tokens, do not fit into the model's context."""
+    if model.limit is not None and (too_long := sum(length > model.limit for length in lengths)):
         longest = max(range(len(lengths)), key=lengths.__getitem__)
-        settings.errors.append(
-            f"{campaign.folder / 'campaign.yaml'}: {model} has a context of {limit} tokens; {too_long} {split} prompts "
-            f"need more (the longest, {rows['id'][longest]}, needs at least {lengths[longest]}, including {budget} "
-            "max_new_tokens): shorten them, lower max_new_tokens, or choose another model"
+        yield (
+            f"{where} {model.name} has a context of {model.limit} tokens; {too_long} {split} prompts need more (the "
+            f"longest, {rows['id'][longest]}, needs at least {lengths[longest]}, including {budget} max_new_tokens): "
+            "shorten them, lower max_new_tokens, or choose another model"
         )
 
 

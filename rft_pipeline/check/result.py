@@ -14,18 +14,6 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class CriterionSummary:
-    """One criterion of the rubric."""
-
-    name: str
-    kind: str
-    """The protocol, or for a rule `rule: <its name>`."""
-    weight: float
-    """Share of the reward; the shares sum to 1."""
-    gate: float | None
-
-
-@dataclass(frozen=True)
 class LabelCounts:
     """Number of anchors by label, for one criterion."""
 
@@ -43,7 +31,6 @@ class CheckResult:
     campaign: Campaign
     train_prompts: int
     eval_prompts: int
-    criteria: tuple[CriterionSummary, ...]
     anchors: int
     labels: dict[str, LabelCounts]
     """By criterion; empty without anchors."""

@@ -26,10 +26,11 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
         f"{result.anchors} anchors, {result.campaign.rounds} rounds"
     )
     criteria = table("criterion", "scored by", "weight", "gate", "anchors good/bad")
-    for each in result.criteria:
+    rubric = result.campaign.rubric
+    for each in rubric.criteria:
         labels = result.labels.get(each.name)
         anchors = f"{labels.good}/{labels.bad}" if labels else "–"
-        criteria.add_row(each.name, each.kind, f"{each.weight:.2f}", gate(each.gate), anchors)
+        criteria.add_row(each.name, each.judge.kind, f"{rubric.weights()[each.name]:.2f}", gate(each.gate), anchors)
     out.print(criteria)
     if logs is not None:
         line(f"logs: {escape(logs.summary)}")

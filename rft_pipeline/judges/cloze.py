@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.judges.base import Judge
-from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings, Measured
+from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings
 from rft_pipeline.judges.settings import Engines
 from rft_pipeline.rules import Rollout
 
@@ -85,12 +85,12 @@ class Cloze(LikelihoodJudge):
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         return [self._request(template, rollout.given, rollout.completion) for template in self.templates]
 
-    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
+    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> tuple[float, str]:
         found = [self._log_odds(result) for result in results]
         prior = [self._prior(self._request(template, rollout.given, "")) for template in self.templates]
         nats = sum(a - b for a, b in zip(found, prior, strict=True)) / len(found)
         reason = f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
-        return Measured(nats, reason)
+        return nats, reason
 
     def _prior(self, empty: ScoreRequest) -> float:
         """The words' log-odds after an empty reply; all prompts share it where the template shows no prompt."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
@@ -27,14 +26,6 @@ class LikelihoodSettings(ModelJudge):
         return Scores.INSIDE
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a protocol measured on one reply."""
-
-    nats: float
-    reason: str
-
-
 class LikelihoodJudge:
     """Measures each reply by a fixed number of scored requests.
 
@@ -49,7 +40,8 @@ class LikelihoodJudge:
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         raise NotImplementedError
 
-    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
+    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> tuple[float, str]:
+        """Nats and the reason in words."""
         raise NotImplementedError
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
@@ -72,9 +64,8 @@ class LikelihoodJudge:
         if not results:
             longest = max(map(_length, wanted))
             return unscored("", f"{longest} tokens; the judge reads at most {self.engine.context}")
-        measured = self.measure(rollout, results)
-        tokens = sum(map(_length, wanted))
-        return scored(self.squash.score(measured.nats), f"{measured.nats:.4f} nats", measured.reason, tokens)
+        nats, reason = self.measure(rollout, results)
+        return scored(self.squash.score(nats), f"{nats:.4f} nats", reason, sum(map(_length, wanted)))
 
 
 class DifferenceSettings(LikelihoodSettings):
@@ -103,10 +94,10 @@ class Difference(LikelihoodJudge):
         text = tuple(self.engine.reply_tokens(self.config.weighed(rollout)))
         return [ScoreRequest(self.tokens(messages), text) for messages in self.config.conversations(rollout)]
 
-    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> Measured:
+    def measure(self, rollout: Rollout, results: list[ScoreResult]) -> tuple[float, str]:
         first, second = map(mean_logprob, results)
         one, other = self.config.SIDES
-        return Measured(first - second, f"{first:.3f} {one}, {second:.3f} {other}")
+        return first - second, f"{first:.3f} {one}, {second:.3f} {other}"
 
     def _tokens(self, messages: Messages) -> tuple[int, ...]:
         return tuple(self.engine.chat_tokens(messages))

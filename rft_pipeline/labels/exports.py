@@ -147,6 +147,18 @@ def drawn_rows(export: Export, store: Path) -> pl.DataFrame:
     return rows_of(export, store).filter(pl.col("place") >= 0).sort("place")
 
 
+def labelled_replies(campaign: str, store: Path, labels: pl.DataFrame) -> pl.DataFrame:
+    """The labelled replies: rollout_id, prompt_id, messages, completion, finish_reason, fields; ordered by
+    rollout_id."""
+    wanted = set(labels["batch"])
+    columns = ("rollout_id", "prompt_id", *REPLY)
+    drawn = [drawn_rows(export, store) for export in exports_of(campaign, store) if export.id in wanted]
+    if not drawn:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    rows = pl.concat([rows.select(columns) for rows in drawn]).unique("rollout_id", keep="any")
+    return rows.join(labels.select("rollout_id"), on="rollout_id", how="semi").sort("rollout_id")
+
+
 def inclusions(exports: Sequence[Export], store: Path) -> pl.DataFrame:
     """The probability that at least one of these exports drew a rollout: rollout_id, prompt_id, inclusion.
 

@@ -158,13 +158,16 @@ def hex_of(rgb: tuple[int, ...]) -> str:
 
 
 def styled(chart: alt.LayerChart, height: float | alt.Step) -> alt.LayerChart:
+    sized = chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    drawn: alt.LayerChart = themed(sized).configure_view(stroke=None).configure_axisX(grid=False, labelFlush=False)
+    return drawn
+
+
+def themed(chart: Any) -> Any:
+    """With the fonts and colours of all plots."""
     text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
-    styled: alt.LayerChart = (
-        chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
-        .configure(font=FONT, background="white")
-        .configure_view(stroke=None)
+    return (
+        chart.configure(font=FONT, background="white")
         .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
-        .configure_axisX(grid=False, labelFlush=False)
         .configure_legend(labelFontSize=12, labelColor=INK, symbolSize=90)
     )
-    return styled

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from rft_pipeline.promotion.decide import PROMPTS
 from rft_pipeline.promotion.looks import confidence
 from rft_pipeline.report.page import environment, signed
-from rft_pipeline.report.plots import FONT, GRID, INK, MUTED, round_name, to_svg
+from rft_pipeline.report.plots import GRID, INK, round_name, themed, to_svg
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
 WIDTH = 740
@@ -105,15 +105,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
             labelPadding=3,
         ),
     )
-    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
-    drawn: alt.FacetChart = (
-        alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
-        .properties(width=WIDTH, height=alt.Step(22))
-        .facet(row=row, spacing=14)
-        .configure(font=FONT, background="white")
-        .configure_view(stroke=GRID)
-        .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
-        .configure_axisY(grid=False)
-        .configure_legend(labelFontSize=12, labelColor=INK, symbolSize=90)
-    )
+    layers = alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
+    panels = layers.properties(width=WIDTH, height=alt.Step(22)).facet(row=row, spacing=14)
+    drawn: alt.FacetChart = themed(panels).configure_view(stroke=GRID).configure_axisY(grid=False)
     return drawn

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.alarms.watch import ASKED, ASKED_FILE
+from rft_pipeline.alarms.watch import ASKED, ASKED_FILE, TRIED_ANCHORS
 from rft_pipeline.audit.rows import compares
 from rft_pipeline.campaign import Alarms, Campaign
 from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, judges_for_alarms, kl_draw, with_prompts
@@ -236,7 +236,7 @@ def _count_anchors(counting: Counting, alarms: Alarms) -> None:
         label = pl.col("labels").struct.field(criterion.name)
         counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
         if criterion.weight and not compares(criterion):
-            bad = min(anchors.filter(label == 0).height, alarms.tried_anchors)
+            bad = min(anchors.filter(label == 0).height, TRIED_ANCHORS)
             counting.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
     for criterion in alarms.held_out:
         if criterion.judged:

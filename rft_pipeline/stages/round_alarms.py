@@ -182,7 +182,7 @@ def _anchors(
             continue
         score(criterion, labelled)
         trains = weights[criterion.name] and not compares(criterion)
-        trial = None if not trains else phrase_trials(rows, criterion, found, now, base, how, campaign.seed)
+        trial = None if not trains else phrase_trials(rows, criterion, found, now, base, campaign.seed)
         if trial is not None:
             scored.append((trial, job.judge(trial.rows, [criterion])[0]))
             asked.append(_asked(trial.rows, criterion, job.sources))

@@ -68,6 +68,11 @@ class Record:
         """Its path below the store: `<key>/<fingerprint>`."""
         return f"{self.key}/{self.fingerprint}"
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no file is missing."""
+        return all((self.folder / name).is_file() for name in self.files)
+
     def path(self, name: str) -> Path:
         """A file of the record. Raises `StoreError` if it is missing."""
         path = self.folder / name
@@ -88,7 +93,7 @@ class RecordStore:
         if not (folder / RECORD).is_file():
             return None
         record = self.read(folder)
-        return record if all((folder / name).is_file() for name in record.files) else None
+        return record if record.is_complete else None
 
     def read(self, folder: Path) -> Record:
         """Read the record.json of a folder, even if files are missing. Raises `StoreError`."""

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.errors import StoreError
-from rft_pipeline.models import alone
+from rft_pipeline.models import MERGED, alone
 from rft_pipeline.stages.graph import nodes
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS
-from rft_pipeline.upkeep.gc_models import unneeded_models
 from rft_pipeline.upkeep.gc_tables import Cleanup, clean_tables, unneeded_rows
-from rft_pipeline.upkeep.layout import Layout, being_made, is_record, key_of, layout, size_of
-from rft_pipeline.upkeep.reach import reachable, reuse, state_of
+from rft_pipeline.upkeep.layout import Layout, being_made, champions_in, key_of, layout, size_of
+from rft_pipeline.upkeep.reach import State, reachable, readable, reuse, state_of
 
 
 @dataclass(frozen=True)
@@ -97,23 +95,18 @@ def _look(home: Home, campaigns: list[Campaign], only: str | None, there: Layout
     unreached = {path for path in there.records if path.relative_to(home.store).as_posix() not in kept}
     records = [path for path in there.records if path in unreached and is_free(path)]
     leftovers = [path for path in there.leftovers if is_free(path)]
-    staying = _whole(home.store, (path for path in there.records if not (path in unreached and is_free(path))))
+    others = (path for path in there.records if not (path in unreached and is_free(path)))
+    staying = [record for record in readable(RecordStore(home.store), others) if record.is_complete]
     tables = [] if busy else unneeded_rows(home.store, staying, reuse(states))
     merged = [] if busy or only else unneeded_models(home.models, there.champions, states)
     return Garbage(records, leftovers, merged, tables, _lines(records, leftovers, merged, tables), busy)
 
 
-def _whole(store: Path, folders: Iterable[Path]) -> list[Record]:
-    """The readable records among folders."""
-    found = []
-    for folder in folders:
-        address = folder.relative_to(store).as_posix()
-        try:
-            record = RecordStore(store).at(address) if is_record(store, address) else None
-        except StoreError:
-            continue
-        found += [] if record is None else [record]
-    return found
+def unneeded_models(models: Path, champions: Iterable[Path], states: Iterable[State]) -> list[Path]:
+    """Folders of merged champions that are neither current, nor reachable by rollback, nor named by a campaign."""
+    needed = {each.content_hash for path in champions for each in champions_in(path)}
+    needed |= {content for state in states for content in state.sources.values()}
+    return [path for path in sorted(models.glob(f"{MERGED}*/")) if path.name.removeprefix(MERGED) not in needed]
 
 
 def _lines(records: list[Path], leftovers: list[Path], merged: list[Path], tables: list[Cleanup]) -> list[GarbageLine]:

@@ -68,8 +68,8 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
                     f"{another_champion(champion)}"
                 )
             roots |= {each.record, each.report} if is_record(home.store, each.report) else {each.record}
-    readable = _readable(records, there)
-    for kept in kept_by(home.store, readable):
+    known = readable(records, there.records)
+    for kept in kept_by(home.store, known):
         if not kept.records:
             raise StoreError(
                 f"{home.store / KEEP}: line {kept.number}: {kept.line} is neither a record's address nor the id of a "
@@ -81,7 +81,7 @@ def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
         roots |= {address for address in _models_within(state.campaign, home.store) if is_record(home.store, address)}
 
     by_content: dict[str, list[str]] = {}
-    for record in readable:
+    for record in known:
         for content in {record.content_hash, *record.parts.values()}:
             by_content.setdefault(content, []).append(record.address)
 
@@ -129,9 +129,10 @@ def reuse(states: Iterable[State]) -> Reuse:
     return rows
 
 
-def _readable(records: RecordStore, there: Layout) -> list[Record]:
+def readable(records: RecordStore, folders: Iterable[Path]) -> list[Record]:
+    """The records among folders whose record.json can be read."""
     found = []
-    for folder in there.records:
+    for folder in folders:
         if is_record(records.root, folder.relative_to(records.root).as_posix()):
             try:
                 found.append(records.read(folder))

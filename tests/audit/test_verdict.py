@@ -91,7 +91,6 @@ def test_too_few_labels_conclude_nothing() -> None:
     given = found(agreed(ONE, good=9, bad=50))
     assert (given.power, given.weight, given.faults) == (Power.UNAUDITED, 1.0, ())
     assert "9 good and 50 bad" in given.reason
-    assert found(agreed(ONE, good=9), Audit(unaudited_weight=0.25)).weight == 0.25
 
 
 def test_faults_that_need_few_labels_count_without_them() -> None:

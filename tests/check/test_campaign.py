@@ -19,9 +19,10 @@ def test_the_shipped_campaign_passes_without_a_warning(tmp_path: Path) -> None:
     result = check_campaign(SHIPPED, tmp_path, tmp_path)
     assert result.warnings == ()
     assert (result.train_prompts, result.eval_prompts, result.anchors) == (248, 88, 130)
-    assert [criterion.kind for criterion in result.criteria[2:4]] == ["relevance", "rule: asks_for"]
-    assert [criterion.gate for criterion in result.criteria] == [None] * 5 + [0.5]
-    assert sum(criterion.weight for criterion in result.criteria) == pytest.approx(1)
+    rubric = result.campaign.rubric
+    assert [criterion.judge.kind for criterion in rubric.criteria[2:4]] == ["relevance", "rule: asks_for"]
+    assert [criterion.gate for criterion in rubric.criteria] == [None] * 5 + [0.5]
+    assert sum(rubric.weights().values()) == pytest.approx(1)
     assert result.labels["polite"] == LabelCounts(bad=58, good=72, unlabelled=0)
 
 

@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 
+from rft_pipeline.alarms import watch
 from rft_pipeline.alarms.phrases import Phrase
 from rft_pipeline.alarms.replies import Replies
 from rft_pipeline.alarms.watch import (
@@ -23,7 +24,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines import ScoreRequest, ScoreResult
 from rft_pipeline.evaluation.kl import kl_of, sequence_kl
 
-HOW = Alarms(resamples=100, tried_anchors=2)
+HOW = Alarms(resamples=100)
 KIND = Criterion.model_validate({"name": "kind", "judge": {"protocol": "binary", "question": "Is it kind?"}})
 
 
@@ -90,7 +91,8 @@ def anchors() -> pl.DataFrame:
     return audit_rows(pl.DataFrame(rows, schema_overrides={"source": pl.String}), 0, 0)
 
 
-def test_phrases_and_control_words_of_the_same_length_are_put_into_bad_anchors() -> None:
+def test_phrases_and_control_words_of_the_same_length_are_put_into_bad_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "TRIED_ANCHORS", 2)
     rows = pl.DataFrame(
         {
             "prompt_id": ["p", "p"],
@@ -103,7 +105,7 @@ def test_phrases_and_control_words_of_the_same_length_are_put_into_bad_anchors()
     )
     now = Replies(1, rows)
     phrase = Phrase("truly yours", 1.0, 4.0, 1, 0, 0.5, ())
-    trial = phrase_trials(anchors(), KIND, [phrase], now, now, HOW, 0)
+    trial = phrase_trials(anchors(), KIND, [phrase], now, now, 0)
     assert trial is not None
     assert trial.rows["completion"].to_list() == ["No. Truly yours."] * 2 + ["No. We looked."] * 2
     assert trial.rows["labels"].struct.field("kind").to_list() == [0] * 4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rft_pipeline.store import champions
 from rft_pipeline.store.champions import Champion, History
-from rft_pipeline.upkeep.gc_models import unneeded_models
+from rft_pipeline.upkeep.gc import unneeded_models
 
 
 def test_a_merged_champion_goes_once_nobody_can_go_back_to_it(tmp_path: Path) -> None:
