@@ -40,17 +40,19 @@ def diff(
     before), its address (key/fingerprint), or at least six digits of its fingerprint.
     """
     from rft_pipeline.cli import show_diff
-    from rft_pipeline.lineage import diff as diffing
+    from rft_pipeline.lineage.diff.naming import named
+    from rft_pipeline.lineage.diff.records import RecordDiff, compare_records
+    from rft_pipeline.lineage.diff.rubrics import RubricDiff, compare_rubrics
     from rft_pipeline.store import RecordStore
 
     home = Home.find()
-    found: diffing.RecordDiff | diffing.RubricDiff
+    found: RecordDiff | RubricDiff
     if rubric is not None and b is None:
         with console.progress_lines():
-            found = diffing.compare_rubrics(load(home, a), home, *rubric, round_)
+            found = compare_rubrics(load(home, a), home, *rubric, round_)
     elif rubric is None and b is not None and round_ is None:
         records = RecordStore(home.store)
-        found = diffing.compare_records(records, diffing.named(records, a), diffing.named(records, b))
+        found = compare_records(records, named(records, a), named(records, b))
     else:
         raise typer.BadParameter("name two records, or one campaign with --rubric OLD NEW (and optionally --round)")
     if as_json:
@@ -74,10 +76,10 @@ def trace(
     """Show what something was made from and what was made from it."""
     from dataclasses import asdict
 
-    from rft_pipeline import lineage
     from rft_pipeline.cli.show_trace import traced
+    from rft_pipeline.lineage import find
 
-    found = lineage.trace(Home.find(), what, campaign)
+    found = find.trace(Home.find(), what, campaign)
     if as_json:
         console.print_json(asdict(found))
     else:

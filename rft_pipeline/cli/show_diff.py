@@ -5,7 +5,9 @@ from rich.text import Text
 
 from rft_pipeline.cli.console import out, table
 from rft_pipeline.cli.words import change, plain, score
-from rft_pipeline.lineage.diff import Move, Mover, RecordDiff, RubricDiff, ScoreDiff, Shift
+from rft_pipeline.lineage.diff.records import RecordDiff
+from rft_pipeline.lineage.diff.rubrics import RubricDiff
+from rft_pipeline.lineage.diff.scores import Move, Mover, ScoreDiff, Shift
 
 TEXT = 400
 """Longest prompt or completion that is printed in full, in characters; --json has all of it."""

@@ -10,12 +10,11 @@ from rich.tree import Tree
 
 from rft_pipeline.cli.console import line, out, table
 from rft_pipeline.cli.words import gate, plain, printable, score
-from rft_pipeline.lineage import CriterionTrace, PromptTrace, RecordTrace, RolloutTrace
 from rft_pipeline.lineage.index import EQUAL
 from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, JudgementFacts, RolloutFacts
-from rft_pipeline.lineage.trace_criterion import CriterionVersion, Influence
-from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts
-from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound
+from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion, Influence
+from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts, RecordTrace
+from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound, PromptTrace, RolloutTrace
 
 SHORT = 300
 """Longest text that is printed in full, in characters; `--json` has all of it."""

@@ -1,5 +1,6 @@
 """What the protocols that ask in words share: their settings, how a reply is shown, and how usage is counted."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.answers import UnreadableError
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, failed, is_empty, unscored
 from rft_pipeline.judges.settings import ModelJudge
-from rft_pipeline.judges.template import fill
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Column, Rollout
 from rft_pipeline.rules.base import REFERENCE
@@ -24,6 +24,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 _REFERENCE = Column(
     "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
 )
+_SLOT = re.compile(r"\{(\w+)\}")
+_SYSTEM = "---\n"
+"""A line of three dashes ends the system message of a template that has one."""
 NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
 
 
@@ -96,6 +99,12 @@ class SingleAsking:
         """What its answer means. Raises `UnreadableError` when it cannot be read."""
         raise NotImplementedError
 
+    def asked_of(self, rollout: Rollout, config: AskingSettings, values: Mapping[str, str]) -> Messages | None:
+        """The template with the question, the prompt, the reply and `values`; None without the reference it needs."""
+        own = self.asker.control_tokens
+        reply = fenced(rollout.completion, config.max_chars, own)
+        return filled(config, rollout, {"reply": reply, "question": config.question, **values}, own)
+
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         requests = []
         for place, rollout in enumerate(rollouts):
@@ -157,6 +166,14 @@ def with_usage(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) ->
         tokens_out=sum(reply.tokens for reply in replies) // shared_by,
         cost=sum(reply.cost for reply in replies) / shared_by,
     )
+
+
+def fill(template: str, values: Mapping[str, str]) -> Messages:
+    """The messages of a template, filled in one pass: what is filled in is never read as a slot. A slot without a value
+    is left as it is."""
+    system, found, user = template.partition(_SYSTEM)
+    parts = (("system", system), ("user", user)) if found else (("user", system),)
+    return tuple((role, _SLOT.sub(lambda slot: values.get(slot[1], slot[0]), text).strip()) for role, text in parts)
 
 
 def filled(config: AskingSettings, prompt: Rollout, values: Mapping[str, str], own: frozenset[str]) -> Messages | None:

@@ -6,10 +6,9 @@ from typing import Literal
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
-from rft_pipeline.judges.asking import AskingSettings, SingleAsking, filled, schema_of
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, Scores, Squash
-from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Rollout
 
 YES, NO = "Yes", "No"
@@ -47,9 +46,7 @@ class Binary(SingleAsking):
             self.how = "Answer Yes or No."
 
     def messages(self, rollout: Rollout) -> Messages | None:
-        reply = fenced(rollout.completion, self.config.max_chars, self.asker.control_tokens)
-        values = {"reply": reply, "question": self.config.question, "answer": self.how}
-        return filled(self.config, rollout, values, self.asker.control_tokens)
+        return self.asked_of(rollout, self.config, {"answer": self.how})
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         shown = (*rollout.group_key, rollout.completion)

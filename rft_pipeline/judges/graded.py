@@ -10,10 +10,9 @@ from pydantic import Field
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
-from rft_pipeline.judges.asking import AskingSettings, SingleAsking, filled, schema_of
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, Scores
-from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Rollout
 
 
@@ -57,9 +56,7 @@ class Graded(SingleAsking):
 
     def messages(self, rollout: Rollout) -> Messages | None:
         described = "\n".join(f"{grade}: {text}" for grade, text in zip(self.grades, self.config.grades, strict=True))
-        reply = fenced(rollout.completion, self.config.max_chars, self.asker.control_tokens)
-        values = {"reply": reply, "question": self.config.question, "grades": described, "answer": self.how}
-        return filled(self.config, rollout, values, self.asker.control_tokens)
+        return self.asked_of(rollout, self.config, {"grades": described, "answer": self.how})
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         shown = (*rollout.group_key, rollout.completion)

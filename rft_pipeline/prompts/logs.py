@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rft_pipeline.errors import ConfigError, DataError
-from rft_pipeline.fingerprint import canonical_json, fingerprint
-from rft_pipeline.prompts.reading import messages_of, name_of
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.prompts.reading import canonical, messages_of, name_of
 from rft_pipeline.prompts.rows import Row, csv_rows, jsonl_rows, parquet_rows, refuse, shown
 from rft_pipeline.rules.values import yes_or_no
 
@@ -146,10 +146,7 @@ def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged
         raise DataError("messages: must be a list of messages; put a text into prompt")
     messages = messages_of(value, key)
     fields = {field: each for field, each in row.values.items() if field not in (*_OWN, opt_out)}
-    try:
-        canonical_json(fields)
-    except (TypeError, ValueError) as error:
-        raise DataError(str(error).removeprefix("$.")) from error
+    canonical(fields)
     return Logged(fingerprint(messages), name, messages, fields, opted_out)
 
 

@@ -140,7 +140,7 @@ def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tup
     messages = messages_of(value, prompt_key)
     fields = {name: value for name, value in row.values.items() if name not in (id_key, prompt_key)}
     name = name_of(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
-    return fingerprint(messages), name, _canonical(messages), _canonical(fields)
+    return fingerprint(messages), name, canonical(messages), canonical(fields)
 
 
 def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
@@ -152,10 +152,10 @@ def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
     return {
         "id": name_of(row, "id", file),
         "prompt_id": _text(values.get("prompt_id", fingerprint(messages)), "prompt_id"),
-        "messages": _canonical(messages),
+        "messages": canonical(messages),
         "completion": _text(values.get("completion"), "completion"),
         "finish_reason": reason,
-        "fields": _canonical({key: value for key, value in values.items() if key not in _ANCHOR_KEYS}),
+        "fields": canonical({key: value for key, value in values.items() if key not in _ANCHOR_KEYS}),
         "labels": _labels(values.get("labels"), criteria),
         **{key: None if values.get(key) is None else _text(values[key], key) for key in ("source", "by")},
     }
@@ -223,7 +223,8 @@ def name_of(row: Row, key: str, file: str) -> str:
     return str(value)
 
 
-def _canonical(value: Any) -> str:
+def canonical(value: Any) -> str:
+    """The canonical JSON of a row's data. Raises `DataError` for a value that JSON does not have."""
     try:
         return canonical_json(value)
     except (TypeError, ValueError) as error:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.lineage import CriterionTrace, trace
+from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.index import EQUAL, READ
-from rft_pipeline.lineage.trace_criterion import CriterionVersion
+from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion
 from rft_pipeline.store import Home, RecordStore
 from tests.lineage.small import POLITE_1, POLITE_1_FP, POLITE_2, POLITE_2_FP, Store
 from tests.runs import edit, run

@@ -6,7 +6,10 @@ import polars as pl
 import pytest
 
 from rft_pipeline.errors import StoreError
-from rft_pipeline.lineage import CriterionTrace, PromptTrace, RecordTrace, trace
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_criterion import CriterionTrace
+from rft_pipeline.lineage.trace_record import RecordTrace
+from rft_pipeline.lineage.trace_rows import PromptTrace
 from rft_pipeline.store import Home, RecordStore
 from tests.lineage.small import POLITE_1, POLITE_1_FP, Store
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.fingerprint import file_sha256
-from rft_pipeline.lineage import RecordTrace, trace
+from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.index import EQUAL, READ
+from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Home, Record, RecordStore
 from rft_pipeline.store.records import RECORD

@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rft_pipeline.lineage import PromptTrace, RolloutTrace, trace
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace
 from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
 from tests.runs import edit, run
 

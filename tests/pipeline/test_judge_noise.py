@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from rft_pipeline.cli import show_audit
-from rft_pipeline.lineage import RolloutTrace, trace
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home
 from tests.judges.engines import Told

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.lineage import RolloutTrace, trace
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.errors import StoreError
-from rft_pipeline.lineage.diff import named
+from rft_pipeline.lineage.diff.naming import named
 from rft_pipeline.store import Home, Record, RecordStore
 
 KEY = "tiny/round_1/judge_scores"

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.lineage.diff import RecordDiff, compare_records, named
+from rft_pipeline.lineage.diff.naming import named
+from rft_pipeline.lineage.diff.records import RecordDiff, compare_records
 from rft_pipeline.store import Home, RecordStore
 from tests.runs import edit, run
 

@@ -9,7 +9,7 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.lineage.diff import RubricDiff, compare_rubrics
+from rft_pipeline.lineage.diff.rubrics import RubricDiff, compare_rubrics
 from rft_pipeline.store import Home, judgements_table
 from tests.runs import edit, engines_counted, run
 
