@@ -18,7 +18,6 @@ PRELOADED = [
     "dagster._core.storage.sqlite_storage",
     "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.imitation",
     "rft_pipeline.trainers.session",
     "rft_pipeline.pipeline.runner",
     "rft_pipeline.report.page",

@@ -1,12 +1,13 @@
 """Training examples of raft, dpo and sft, selected from a batch's rollouts and references.
 
-Axes: N examples, S steps of B examples. Each epoch has a seeded order of its own. The last step is filled up with the
-first examples of one more epoch.
+Axes: N examples, S steps of B examples. Each epoch has a seeded order of its own. For dpo and sft, the last step is
+filled up with the first examples of one more epoch; for raft it is smaller.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
@@ -66,17 +67,13 @@ Item = TypeVar("Item", Example, Pair)
 
 
 def best_of_groups(batch: pl.DataFrame, training: "Training") -> list[Example]:
-    """The `raft.best` rollouts with the highest rewards of each group, if they are better than the group's worst.
-
-    Raises `GateError` if there is none.
-    """
-    found = [
+    """The `raft.best` rollouts with the highest rewards of each group, if they are better than the group's worst."""
+    return [
         _example(row)
         for group in _groups(batch, training)
         for row in group[: training.raft.best]
         if row["reward"] > row["lowest"]
     ]
-    return _some(found, "no group has a rollout to imitate")
 
 
 def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
@@ -90,7 +87,7 @@ def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
         difference = best["reward"] - worst["reward"]
         if difference > ROUNDING and difference >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
-    return _some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
+    return some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
 
 def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> list[Example]:
@@ -109,7 +106,7 @@ def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str
             found.append(_example(best))
         elif reference:
             found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, reference))
-    return _some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply with better labels than another")
+    return some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply with better labels than another")
 
 
 def _preferred(rows: list[dict[str, Any]], training: "Training", weights: Mapping[str, float]) -> dict[str, Any] | None:
@@ -133,12 +130,13 @@ def _preferred(rows: list[dict[str, Any]], training: "Training", weights: Mappin
 def in_steps(examples: Sequence[Item], training: "Training", seed: int) -> list[Item]:
     """S·B examples in training order."""
     wanted = steps_for(len(examples), training) * training.batch_size
-    stream: list[Item] = []
-    epoch = 0
-    while len(stream) < wanted:
-        stream += sorted(examples, key=lambda example: seed_of(seed, "training order", epoch, example.name))
-        epoch += 1
-    return stream[:wanted]
+    return list(islice(chain.from_iterable(in_epochs(examples, seed)), wanted))
+
+
+def in_epochs(examples: Sequence[Item], seed: int) -> Iterator[list[Item]]:
+    """The examples in the order of each epoch, without end."""
+    for epoch in count():
+        yield sorted(examples, key=lambda example: seed_of(seed, "training order", epoch, example.name))
 
 
 def _groups(batch: pl.DataFrame, training: "Training") -> Iterator[list[dict[str, Any]]]:
@@ -168,7 +166,8 @@ def _example(row: dict[str, Any]) -> Example:
     return Example(f"{row['prompt_id']}/{row['sample_index']}", row["prompt_tokens"], row["tokens"])
 
 
-def _some(found: list[Item], otherwise: str) -> list[Item]:
+def some(found: list[Item], otherwise: str) -> list[Item]:
+    """The items. Raises `GateError` if there is none."""
     if not found:
         raise GateError(f"nothing to learn from: {otherwise}")
     return found

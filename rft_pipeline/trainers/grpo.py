@@ -65,16 +65,12 @@ class GrpoMethod(Method):
         """The whole batch as one generation. The metrics hold `logprob_gap_mean` and `logprob_gap_p99` too, the
         difference between the engine's and the trainer's log-probs, and `stopped_at_step` if `min_effective_share`
         ended the round early."""
-        from rft_pipeline.trainers.session import Session
+        from accelerate import PartialState
 
-        steps = self.steps(job.batch, job.training, job.weights)
-        rows = self.rows(job.batch, job.training, job.weights, job.seed)
-        session = Session(
-            job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, steps=steps
-        )
-        trained = session.train(rows, 0)
-        session.finish(job.scratch)
-        if session.accelerator.is_main_process:
+        from rft_pipeline.trainers.session import train_at_once
+
+        rows, trained = train_at_once(job)
+        if PartialState().is_main_process:
             named = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": trained.old_logprobs}
             pl.DataFrame(named, schema_overrides={"old_logprobs": pl.List(pl.Float32)}).write_parquet(
                 job.scratch / LOGPROBS

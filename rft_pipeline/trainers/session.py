@@ -21,7 +21,7 @@ from rft_pipeline.trainers.states import is_sharded, load_log_probs, load_state,
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.settings import Sampling
-    from rft_pipeline.trainers.base import LogStep
+    from rft_pipeline.trainers.base import LogStep, TrainJob
     from rft_pipeline.trainers.settings import Training
 
 
@@ -195,6 +195,17 @@ class Session:
         }
         save_state(self.kept / f"checkpoint-{self.steps_done}", self.learner, counters, data)
         self._saved_at = self.steps_done
+
+
+def train_at_once(job: "TrainJob") -> tuple[list[Row], Trained]:
+    """Train on a job's whole batch as one generation and write the checkpoint; the rows, and what was done."""
+    how = job.training.how
+    steps = how.steps(job.batch, job.training, job.weights)
+    rows = how.rows(job.batch, job.training, job.weights, job.seed)
+    session = Session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, steps)
+    trained = session.train(rows, 0)
+    session.finish(job.scratch)
+    return rows, trained
 
 
 def _accelerator(training: "Training") -> Accelerator:

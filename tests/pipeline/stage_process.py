@@ -17,7 +17,6 @@ from tests.runs import run
 PRELOADED = [
     "mlflow.store.tracking.sqlalchemy_store",
     "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.imitation",
     "rft_pipeline.trainers.session",
     "tests.runs",
     "tests.pipeline.watched",

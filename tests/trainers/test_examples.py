@@ -116,8 +116,9 @@ def test_a_truncated_rollout_is_not_chosen_when_they_are_masked(batch: pl.DataFr
 
 def test_a_batch_without_anything_to_choose_is_refused(batch: pl.DataFrame) -> None:
     flat = batch.filter(prompt_id=FLAT)
+    assert best_of_groups(flat, training("raft")) == []
     with pytest.raises(GateError, match="no group has a rollout to imitate"):
-        best_of_groups(flat, training("raft"))
+        training("raft").how.steps(flat, training("raft"), WEIGHTS)
     with pytest.raises(GateError, match="rewards differ by"):
         best_and_worst(flat, training("dpo"))
     with pytest.raises(GateError, match="no prompt has the field 'reference'"):

@@ -171,3 +171,19 @@ for name in ("polars", "pydantic", "trl", "peft", "datasets", "dagster", "mlflow
 import rft_pipeline.trainers.learner
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_raft_imitates_the_best_of_each_generation(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
+    logged: Logged = {}
+    session = opened(tiny_model, tmp_path, logged.__setitem__, method="raft")
+    how, training = METHODS["raft"], session.training
+    best = how.rows(batch, training, {}, 7)
+    assert sorted(row.group for row in best) == ["desk", "gapped", "lamp"]
+    found = [session.train(best, number) for number in range(3)]
+    assert [each.steps for each in found] == [1, 1, 1]
+    assert logged[3]["loss"] < logged[1]["loss"]
+    assert set(logged[1]) == {
+        *("loss", "grad_norm", "learning_rate", "entropy", "token_accuracy", "tokens_per_second"),
+    }
+    flat = how.rows(batch.filter(prompt_id="flat"), training, {}, 7)
+    assert (flat, session.train(flat, 3).steps) == ([], 0)
