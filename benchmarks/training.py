@@ -70,7 +70,8 @@ def _rows(shape: Shape, groups: int) -> list[Row]:
     draw = torch.Generator().manual_seed(seed_of(1, "training benchmark") % 2**31)
 
     def tokens(count: int) -> list[int]:
-        return torch.randint(1000, 40000, (count,), generator=draw).tolist()
+        drawn: list[int] = torch.randint(1000, 40000, (count,), generator=draw).tolist()
+        return drawn
 
     prompts = {f"group {number}": tokens(shape.prompt) for number in range(groups)}
     return [

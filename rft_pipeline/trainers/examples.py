@@ -1,13 +1,12 @@
 """Training examples of raft, dpo and sft, selected from a batch's rollouts and references.
 
-Axes: N examples, S steps of B examples. Each epoch has a seeded order of its own. For dpo and sft, the last step is
-filled up with the first examples of one more epoch; for raft it is smaller.
+Axes: N examples, S steps of B examples. For dpo and sft, each epoch has a seeded order of its own, and the last step is
+filled up with the first examples of one more epoch.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
@@ -52,6 +51,7 @@ class Example(NamedTuple):
     tokens: list[int] | None
     """None for a reference, which is tokenised later."""
     text: str = ""
+    rollout_id: str = ""
 
 
 class Pair(NamedTuple):
@@ -130,13 +130,12 @@ def _preferred(rows: list[dict[str, Any]], training: "Training", weights: Mappin
 def in_steps(examples: Sequence[Item], training: "Training", seed: int) -> list[Item]:
     """S·B examples in training order."""
     wanted = steps_for(len(examples), training) * training.batch_size
-    return list(islice(chain.from_iterable(in_epochs(examples, seed)), wanted))
-
-
-def in_epochs(examples: Sequence[Item], seed: int) -> Iterator[list[Item]]:
-    """The examples in the order of each epoch, without end."""
-    for epoch in count():
-        yield sorted(examples, key=lambda example: seed_of(seed, "training order", epoch, example.name))
+    stream: list[Item] = []
+    epoch = 0
+    while len(stream) < wanted:
+        stream += sorted(examples, key=lambda example: seed_of(seed, "training order", epoch, example.name))
+        epoch += 1
+    return stream[:wanted]
 
 
 def _groups(batch: pl.DataFrame, training: "Training") -> Iterator[list[dict[str, Any]]]:
@@ -163,7 +162,8 @@ def _rank(row: dict[str, Any]) -> tuple[float, float, int]:
 
 
 def _example(row: dict[str, Any]) -> Example:
-    return Example(f"{row['prompt_id']}/{row['sample_index']}", row["prompt_tokens"], row["tokens"])
+    name = f"{row['prompt_id']}/{row['sample_index']}"
+    return Example(name, row["prompt_tokens"], row["tokens"], rollout_id=row.get("rollout_id", ""))
 
 
 def some(found: list[Item], otherwise: str) -> list[Item]:

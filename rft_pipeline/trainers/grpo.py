@@ -5,7 +5,6 @@ earlier generation. Loss: DAPO's token-level normalisation unless `loss_type` sa
 the round's start if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with `mask_truncated`.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import polars as pl
 from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.trainers.method import Method
+from rft_pipeline.trainers.method import Method, steps_in_epochs
 from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
@@ -85,13 +84,13 @@ class GrpoMethod(Method):
                 f"the reward batch has no group with variance{cut if training.mask_truncated else ''}: nothing to "
                 "learn from"
             )
-        return _steps(rollouts, training)
+        return steps_in_epochs(rollouts, training)
 
     def examples_per_prompt(self, training: "Training", group_size: int) -> int:
         return group_size
 
     def most_steps(self, training: "Training", prompts: int, group_size: int) -> int:
-        return _steps(prompts * group_size, training)
+        return steps_in_epochs(prompts * group_size, training)
 
     def warnings(self, training: "Training", sampling: Sampling, has_references: bool) -> Iterator[tuple[str, str]]:
         if sampling.top_p < 1 or sampling.top_k > 0:
@@ -103,11 +102,6 @@ class GrpoMethod(Method):
                 f"{', '.join(cut)} samples from another distribution than training computes, which biases grpo's "
                 "ratios; set top_p 1 and top_k 0, or use raft or dpo, which need no ratios",
             )
-
-
-def _steps(rollouts: int, training: "Training") -> int:
-    """The last step of an epoch may have fewer rollouts."""
-    return math.ceil(rollouts / training.batch_size) * training.epochs
 
 
 def _live(training: "Training") -> pl.Expr:

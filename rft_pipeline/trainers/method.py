@@ -75,6 +75,11 @@ class Method:
         yield from ()
 
 
+def steps_in_epochs(rows: int, training: "Training") -> int:
+    """The number of steps of `batch_size` rows; the last step of an epoch may have fewer."""
+    return math.ceil(rows / training.batch_size) * training.epochs
+
+
 def steps_for(examples: int, training: "Training") -> int:
     """The number of steps that use each example at least `epochs` times."""
     return math.ceil(examples * training.epochs / training.batch_size)

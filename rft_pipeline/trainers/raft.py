@@ -4,15 +4,15 @@ It is stable and fast at first. Bad rollouts are never made less likely, so dive
 """
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import Field
 
+from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.strict import Strict
-from rft_pipeline.trainers.examples import best_of_groups, in_epochs, some
-from rft_pipeline.trainers.method import Method, steps_for
+from rft_pipeline.trainers.examples import best_of_groups, some
+from rft_pipeline.trainers.method import Method, steps_in_epochs
 from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
@@ -32,13 +32,20 @@ class RaftMethod(Method):
     in_generations = True
 
     def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
-        """The best rollouts, once an epoch, in an order of each epoch's own."""
-        epochs = islice(in_epochs(best_of_groups(batch, training), seed), training.epochs)
-        return [
-            Row(best.name.rpartition("/")[0], best.prompt_tokens, best.tokens or [], [], 1.0, live=True)
-            for epoch in epochs
-            for best in epoch
+        """The best rollouts, group by group in a seeded order."""
+        rows = [
+            Row(
+                group=best.name.rpartition("/")[0],
+                prompt_tokens=best.prompt_tokens,
+                tokens=best.tokens or [],
+                logprobs=[],
+                advantage=1.0,
+                live=True,
+                rollout_id=best.rollout_id,
+            )
+            for best in best_of_groups(batch, training)
         ]
+        return sorted(rows, key=lambda row: seed_of(seed, "training order", row.group))
 
     def train(self, job: "TrainJob") -> dict[str, float]:
         from rft_pipeline.trainers.session import train_at_once
@@ -46,7 +53,11 @@ class RaftMethod(Method):
         return train_at_once(job)[1].metrics
 
     def steps(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> int:
-        return steps_for(len(some(best_of_groups(batch, training), "no group has a rollout to imitate")), training)
+        best = some(best_of_groups(batch, training), "no group has a rollout to imitate")
+        return steps_in_epochs(len(best), training)
+
+    def most_steps(self, training: "Training", prompts: int, group_size: int) -> int:
+        return steps_in_epochs(prompts * self.examples_per_prompt(training, group_size), training)
 
     def examples_per_prompt(self, training: "Training", group_size: int) -> int:
         return min(training.raft.best, group_size)

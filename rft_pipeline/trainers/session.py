@@ -74,12 +74,11 @@ class Session:
         """Take the optimiser steps of one generation: `epochs` passes over its rows, in steps of `batch_size` rows in
         the order given. There are none if no row is live.
 
-        `generation` is its number, from 0. States are saved within it every `runtime.save_steps` steps.
+        `generation` is its number. States are saved within it every `runtime.save_steps` steps.
         """
         training, imitates = self.training, self.learner.imitates
-        epochs = 1 if imitates else training.epochs
-        plan = plan_steps(rows, training.batch_size, epochs)
-        of_epoch = plan[: len(plan) // epochs]
+        plan = plan_steps(rows, training.batch_size, training.epochs)
+        of_epoch = plan[: len(plan) // training.epochs]
         data = Generation(rows)
         first = done = self._continue(data, generation)
         if not first and not imitates:

@@ -179,6 +179,7 @@ def test_raft_imitates_the_best_of_each_generation(batch: pl.DataFrame, tiny_mod
     how, training = METHODS["raft"], session.training
     best = how.rows(batch, training, {}, 7)
     assert sorted(row.group for row in best) == ["desk", "gapped", "lamp"]
+    assert sorted(row.rollout_id for row in best) == ["desk-2", "gapped-3", "lamp-0"]
     found = [session.train(best, number) for number in range(3)]
     assert [each.steps for each in found] == [1, 1, 1]
     assert logged[3]["loss"] < logged[1]["loss"]

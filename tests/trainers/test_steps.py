@@ -54,6 +54,7 @@ def test_rows_of_which_none_is_live_take_no_step() -> None:
     [
         ("raft", {"raft": {"best": 2}}, 3),  # 20 examples in steps of 8
         ("raft", {"raft": {"best": 9}}, 5),  # no more than the 4 rollouts of a group: 40 examples
+        ("raft", {"epochs": 3}, 6),  # each epoch has a step of 8 and one of 2
         ("dpo", {}, 2),  # 10 pairs
         ("dpo", {"epochs": 3}, 4),  # 30
         ("sft", {}, 2),
