@@ -42,8 +42,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def rft(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "RFT_HOME": str(home.root), "RFT_DATA": str(home.data), "COLUMNS": "200"}
-    environment.pop("OMP_NUM_THREADS", None)
-    environment.pop("MKL_NUM_THREADS", None)
     command = [sys.executable, "-m", "rft_pipeline.cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
