@@ -10,7 +10,6 @@ from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
 from rft_pipeline.check.noise import check_noise
-from rft_pipeline.check.overlap import check_overlap
 from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
 from rft_pipeline.check.saving import check_saving
 from rft_pipeline.check.served import check_served
@@ -19,6 +18,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
+from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
@@ -30,6 +30,7 @@ FEW_EVAL = 30
 """With fewer eval prompts, intervals are too wide to detect an improvement."""
 FEW_LABELS = 5
 """With fewer labels of a kind, a judge cannot be audited."""
+PAIRS_SHOWN = 10
 
 
 def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckResult:
@@ -46,7 +47,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     held_out = _prompts(campaign, "eval", campaign.prompts.eval, data)
     anchors = _anchors(campaign, data)
     if train is not None and held_out is not None:
-        check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
+        _check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
     _check_sizes(campaign, train, settings)
     _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
@@ -103,6 +104,20 @@ def _prompts(campaign: Campaign, split: str, source: PromptSource, data: Finding
     if unique.height < few:
         data.warnings.append(f"{where}: only {unique.height} {split} prompts; below {few}, {why}")
     return unique
+
+
+def _check_overlap(
+    train: pl.DataFrame, held_out: pl.DataFrame, train_file: str, eval_file: str, data: Findings
+) -> None:
+    pairs = overlaps(train, held_out)
+    for pair in pairs[:PAIRS_SHOWN]:
+        same = "has the same text as" if pair.similarity == 1 else f"shares {pair.similarity:.0%} of word triples with"
+        data.errors.append(
+            f"{eval_file}: {pair.eval_id} {same} {pair.train_id} of {train_file}; evaluation needs prompts that "
+            "training does not use: change or remove one"
+        )
+    if len(pairs) > PAIRS_SHOWN:
+        data.errors.append(f"{eval_file}: {len(pairs) - PAIRS_SHOWN} more prompts overlap with prompts of {train_file}")
 
 
 def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:

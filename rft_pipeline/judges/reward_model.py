@@ -5,7 +5,7 @@ from typing import Literal
 
 from rft_pipeline.engines import Rewarder
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.base import Judge, Judged, empty_reply, is_empty, scored
+from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored
 from rft_pipeline.judges.settings import Engines, ModelJudge, Scores, Squash
 from rft_pipeline.rules import Rollout
 
@@ -44,11 +44,8 @@ class RewardModel:
             chunk = rollouts[start : start + CHUNK]
             shown = [rollout for rollout in chunk if not is_empty(rollout)]
             rewards = iter(self.rewarder.reward([self.config.conversations(rollout)[0] for rollout in shown]))
-            judgements = []
-            for rollout in chunk:
-                if is_empty(rollout):
-                    judgements.append(empty_reply())
-                else:
-                    reward = next(rewards)
-                    judgements.append(scored(self.config.squash.score(reward), f"reward {reward:.4f}", ""))
+            judgements = [empty_reply() if is_empty(rollout) else self._judge(next(rewards)) for rollout in chunk]
             yield list(enumerate(judgements, start=start))
+
+    def _judge(self, reward: float) -> Judgement:
+        return scored(self.config.squash.score(reward), f"reward {reward:.4f}", "")

@@ -117,7 +117,10 @@ def kept(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     prompts = of_people["prompt_id"].n_unique()
     export = Export(id_, campaign, number, asked, rows.height, of_people.height, prompts, created, held_out)
-    _keep(export, rows, store)
+    folder = store / campaign / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(folder / f"{id_}.parquet")
+    replace_text(folder / f"{id_}.json", json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n")
     return export
 
 
@@ -187,11 +190,3 @@ def label_questions(campaign: Campaign) -> dict[str, LabelQuestion]:
 def label_question(criterion: Criterion) -> LabelQuestion:
     """A criterion as a question to people."""
     return LabelQuestion(criterion.description or criterion.judge.asks, criterion.judge.levels)
-
-
-def _keep(export: Export, rows: pl.DataFrame, store: Path) -> None:
-    folder = store / export.campaign / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(folder / f"{export.id}.parquet")
-    text = json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n"
-    replace_text(folder / f"{export.id}.json", text)
