@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rft_pipeline.audit.calibration import reliability
 from rft_pipeline.audit.criterion import CriterionAudit
 from rft_pipeline.audit.rows import FIT, WHOLE
-from rft_pipeline.report.page import environment
+from rft_pipeline.report.page import rendered
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
 
 SIDE = 220
@@ -24,17 +24,14 @@ def render_audit(
     audits: Sequence[CriterionAudit], as_plain: Sequence[Mapping[str, Any]], title: str, description: str
 ) -> str:
     """The page, one HTML file that loads nothing; `as_plain` are the audits as plain data."""
-    return (
-        environment()
-        .get_template("audit.html.jinja")
-        .render(
-            title=title,
-            description=description,
-            audited=[
-                (plain, each.criterion, Markup(to_svg(reliability_diagram(each))))
-                for plain, each in zip(as_plain, audits, strict=True)
-            ],
-        )
+    return rendered(
+        "audit.html.jinja",
+        title=title,
+        description=description,
+        audited=[
+            (plain, each.criterion, Markup(to_svg(reliability_diagram(each))))
+            for plain, each in zip(as_plain, audits, strict=True)
+        ],
     )
 
 

@@ -40,38 +40,40 @@ def render_page(
     alarms = report.get("alarms")
     drawn = {} if alarms is None else alarm_charts(alarms)
     base_rows = rows_by_round[min(rows_by_round)]
-    return (
-        environment()
-        .get_template("page.html.jinja")
-        .render(
-            title=title,
-            description=description,
-            report=report,
-            base=report["rounds"][0],
-            last=report["rounds"][-1],
-            verdict=verdict(report["delta"]),
-            lines=criteria_lines(report),
-            plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
-            curves=[
-                (name, TITLES.get(name.removeprefix("learning_"), "reward and criteria"), Markup(to_svg(chart)))
-                for name, chart in learning_curves(generations).items()
-            ],
-            generations=len(generations),
-            alarms=alarms,
-            alarm_plots=[
-                (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()
-            ],
-            alarm=None if alarms is None else last_alarm(alarms["verdicts"]),
-            timeline=[] if alarms is None else timeline(alarms["verdicts"]),
-            prompts=base_rows["prompt_id"].n_unique(),
-            replies=base_rows.height,
-            round_name=round_name,
-            nothing=NOTHING,
-            verdict_of=verdict,
-            changed=report["delta"] is not None,
-            gated=lambda scores: fails_gate(scores, report["gates"]),
-        )
+    return rendered(
+        "page.html.jinja",
+        title=title,
+        description=description,
+        report=report,
+        base=report["rounds"][0],
+        last=report["rounds"][-1],
+        verdict=verdict(report["delta"]),
+        lines=criteria_lines(report),
+        plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
+        curves=[
+            (name, TITLES.get(name.removeprefix("learning_"), "reward and criteria"), Markup(to_svg(chart)))
+            for name, chart in learning_curves(generations).items()
+        ],
+        generations=len(generations),
+        alarms=alarms,
+        alarm_plots=[
+            (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()
+        ],
+        alarm=None if alarms is None else last_alarm(alarms["verdicts"]),
+        timeline=[] if alarms is None else timeline(alarms["verdicts"]),
+        prompts=base_rows["prompt_id"].n_unique(),
+        replies=base_rows.height,
+        round_name=round_name,
+        nothing=NOTHING,
+        verdict_of=verdict,
+        changed=report["delta"] is not None,
+        gated=lambda scores: fails_gate(scores, report["gates"]),
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page from its template."""
+    return environment().get_template(template).render(values)
 
 
 def environment() -> Environment:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from rft_pipeline.promotion.decide import PROMPTS
 from rft_pipeline.promotion.looks import confidence
-from rft_pipeline.report.page import environment, signed
+from rft_pipeline.report.page import rendered, signed
 from rft_pipeline.report.plots import GRID, INK, round_name, themed, to_svg
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
@@ -20,24 +20,21 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
     the eval report."""
     chart = forest(decided)
     rounds = decided["rounds"]
-    return (
-        environment()
-        .get_template("promotion.html.jinja")
-        .render(
-            title=title,
-            description=description,
-            report=report,
-            decided=decided,
-            promoted=next((each for each in rounds if each["round"] == decided["promoted"]), None),
-            passed=[each for each in rounds if each["passed"]],
-            failed=[each for each in rounds if not each["passed"]],
-            bounds=bound_lines(decided),
-            counted=PROMPTS,
-            confidence=confidence(decided["level"]),
-            chance=lambda share: f"{share:.2g}",
-            forest=None if chart is None else Markup(to_svg(chart)),
-            round_name=round_name,
-        )
+    return rendered(
+        "promotion.html.jinja",
+        title=title,
+        description=description,
+        report=report,
+        decided=decided,
+        promoted=next((each for each in rounds if each["round"] == decided["promoted"]), None),
+        passed=[each for each in rounds if each["passed"]],
+        failed=[each for each in rounds if not each["passed"]],
+        bounds=bound_lines(decided),
+        counted=PROMPTS,
+        confidence=confidence(decided["level"]),
+        chance=lambda share: f"{share:.2g}",
+        forest=None if chart is None else Markup(to_svg(chart)),
+        round_name=round_name,
     )
 
 
