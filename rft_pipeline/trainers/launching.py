@@ -1,4 +1,4 @@
-"""Trains a job in several processes with `accelerate launch`.
+"""Starts the processes of a training with `accelerate launch`, and trains a job in them.
 
 The job and its results are passed as files; `launched.py` is the other side.
 """
@@ -10,17 +10,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from rft_pipeline.errors import EngineError
 from rft_pipeline.trainers.base import TrainJob
 
-BATCH, JOB, STEP_LOG, RESULT, OUTPUT = "batch.parquet", "job.json", "steps.jsonl", "result.json", "output.log"
-LOOK_EVERY = 0.2
-"""Seconds between two reads of the step log."""
+BATCH, JOB, STEP_LOG, RESULT = "batch.parquet", "job.json", "steps.jsonl", "result.json"
+ERROR, OUTPUT = "error.txt", "output.log"
+"""What a process that failed wrote last, and the output of all of them."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks for new files."""
 SHOWN = 30
 """Lines of output in an error message."""
 
@@ -30,46 +32,85 @@ def train_launched(job: TrainJob) -> dict[str, float]:
 
     Raises `EngineError` with the end of their output if the processes fail. They end when this process ends.
     """
-    folder = job.scratch / "job"
-    folder.mkdir()
-    hand_over(job, folder, parent=os.getpid())
-    step_log = folder / STEP_LOG
-    step_log.touch()
-    with (folder / OUTPUT).open("wb") as output:
-        process = subprocess.Popen(_command(job, folder), stdout=output, stderr=subprocess.STDOUT)
-        try:
-            with step_log.open(encoding="utf-8") as lines:
-                while process.poll() is None:
-                    time.sleep(LOOK_EVERY)
-                    _pass_on(lines, job)
-                _pass_on(lines, job)
-        finally:
-            process.terminate()
-            process.wait()
-    if process.returncode != 0:
-        shown = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
-        raise EngineError(
-            f"training in {job.training.runtime.processes} processes failed with exit code {process.returncode}; the "
-            "end of their output:\n" + "\n".join(shown)
-        )
-    result: dict[str, float] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    shutil.rmtree(folder)
+    processes = Processes(job)
+    try:
+        processes.follow()
+        result: dict[str, float] = json.loads((processes.folder / RESULT).read_text(encoding="utf-8"))
+    finally:
+        processes.end()
+    shutil.rmtree(processes.folder)
     return result
 
 
-def _pass_on(lines: Any, job: TrainJob) -> None:
-    """Pass on the new lines of the step log; an incomplete line is read later."""
-    while True:
-        place = lines.tell()
-        line = lines.readline()
-        if not line.endswith("\n"):
-            lines.seek(place)
-            return
-        metrics = json.loads(line)
-        job.log_step(metrics.pop("step"), metrics)
+class Processes:
+    """The processes of one training, and the folder of its files: `job` in the job's folder."""
+
+    def __init__(self, job: TrainJob, *, in_generations: bool = False) -> None:
+        """Start them. With `in_generations` they wait for commands; otherwise they train on the job's batch and end."""
+        self.job = job
+        self.folder = job.scratch / "job"
+        self.folder.mkdir(parents=True)
+        hand_over(job, self.folder, parent=os.getpid(), in_generations=in_generations)
+        (self.folder / STEP_LOG).touch()
+        self._lines = (self.folder / STEP_LOG).open(encoding="utf-8")
+        with (self.folder / OUTPUT).open("wb") as output:
+            self._process = subprocess.Popen(self._command(), stdout=output, stderr=subprocess.STDOUT)
+
+    def follow(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Pass on the log of steps until something is true, or else until the processes have ended.
+
+        Raises `EngineError` if they fail.
+        """
+        ended = None
+        while ended is None and not until():
+            time.sleep(LOOK_EVERY)
+            ended = self._process.poll()
+            self._pass_on()
+        self._pass_on()
+        if ended:
+            said = next(path for path in (self.folder / ERROR, self.folder / OUTPUT) if path.is_file())
+            shown = said.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+            raise EngineError(
+                f"training in {self.job.training.runtime.processes} processes failed with exit code {ended}; the end "
+                "of their output:\n" + "\n".join(shown)
+            )
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._lines.close()
+
+    def _pass_on(self) -> None:
+        """Pass on the new lines of the step log; an incomplete line is read later."""
+        while True:
+            place = self._lines.tell()
+            line = self._lines.readline()
+            if not line.endswith("\n"):
+                self._lines.seek(place)
+                return
+            metrics = json.loads(line)
+            self.job.log_step(metrics.pop("step"), metrics)
+
+    def _command(self) -> list[str]:
+        runtime = self.job.training.runtime
+        config = runtime.accelerate_config
+        if config is None:
+            config = str(self.folder / "accelerate.yaml")
+            settings = {
+                "compute_environment": "LOCAL_MACHINE",
+                # on CPUs too: MULTI_CPU needs mpirun, and starts a single process without it; the job sets the device
+                "distributed_type": "MULTI_GPU",
+                "num_machines": 1,
+                "mixed_precision": "no",  # the trainer sets bf16
+            }
+            with open(config, "w", encoding="utf-8") as file:
+                yaml.safe_dump(settings, file)
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
+        how = ["--num_processes", str(runtime.processes), "--main_process_port", str(_free_port())]
+        return [*launch, *how, "--module", "rft_pipeline.trainers.launched", str(self.folder)]
 
 
-def hand_over(job: TrainJob, folder: Path, parent: int) -> None:
+def hand_over(job: TrainJob, folder: Path, parent: int, *, in_generations: bool = False) -> None:
     """Write the job for `launched`, whose processes end when the process `parent` has ended."""
     job.batch.write_parquet(folder / BATCH)
     plain = {
@@ -79,26 +120,9 @@ def hand_over(job: TrainJob, folder: Path, parent: int) -> None:
         "sampling": job.sampling.model_dump(mode="json"),
         "seed": job.seed,
         "parent": parent,
+        "in_generations": in_generations,
     }
     (folder / JOB).write_text(json.dumps(plain), encoding="utf-8")
-
-
-def _command(job: TrainJob, folder: Path) -> list[str]:
-    runtime = job.training.runtime
-    config = runtime.accelerate_config
-    if config is None:
-        config = str(folder / "accelerate.yaml")
-        settings = {
-            "compute_environment": "LOCAL_MACHINE",
-            # on CPUs too: MULTI_CPU needs mpirun, and starts a single process without it; the job sets the device
-            "distributed_type": "MULTI_GPU",
-            "num_machines": 1,
-            "mixed_precision": "no",  # the trainer sets bf16
-        }
-        Path(config).write_text(yaml.safe_dump(settings), encoding="utf-8")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
-    how = ["--num_processes", str(runtime.processes), "--main_process_port", str(_free_port())]
-    return [*launch, *how, "--module", "rft_pipeline.trainers.launched", str(folder)]
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from safetensors.torch import save_file
 
 from rft_pipeline.engines.weights import name_base, pick_device
 from rft_pipeline.errors import EngineError
@@ -111,14 +112,36 @@ class Session:
         """The policy as it is, one tensor after the other, named as in the `state_dict` of the plain causal language
         model. A LoRA adapter is added to its base weights; the trained model is not changed."""
         model = self.accelerator.unwrap_model(self.learner.model)
-        if is_sharded(self.accelerator):
-            raise EngineError("the weights of a sharded policy cannot be handed over one by one")
-        yield from merged_weights(model) if hasattr(model, "peft_config") else model.state_dict().items()
+        if not is_sharded(self.accelerator):
+            yield from merged_weights(model) if hasattr(model, "peft_config") else model.state_dict().items()
+        elif hasattr(model, "peft_config"):
+            raise EngineError(
+                "a LoRA policy that is sharded (FSDP) cannot be handed over between generations; set "
+                "training.steps_per_generation: null, or remove training.runtime.accelerate_config"
+            )
+        else:
+            yield from self.accelerator.get_state_dict(self.learner.model).items()
+
+    def write_weights(self, path: Path) -> None:
+        """Write `weights` as safetensors; all processes call it, one writes."""
+        if not (self.accelerator.is_main_process or is_sharded(self.accelerator)):
+            return
+        found: dict[str, torch.Tensor] = {}
+        places: set[int] = set()
+        for name, weight in self.weights():
+            tied = weight.data_ptr() in places  # a file cannot share storage
+            found[name] = weight.detach().clone() if tied else weight.detach().contiguous()
+            places.add(weight.data_ptr())
+        if self.accelerator.is_main_process:
+            save_file(found, path)
 
     def save(self) -> None:
         """Save a state at the end of a generation, if `runtime.save_steps` steps were taken since the last."""
         if self.steps_done - self._saved_at >= self.training.runtime.save_steps:
             self._save(None, None, 0)
+
+    def close(self) -> None:
+        """Nothing to end: the policy is in this process."""
 
     def finish(self, scratch: Path) -> dict[str, float]:
         """Write the checkpoint to `scratch / "checkpoint"`; the metrics of the last step."""

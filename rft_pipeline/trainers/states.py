@@ -43,7 +43,7 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
 
 def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
-    stored = load_file(folder / _file(learner.accelerator), device=str(learner.accelerator.device))
+    stored = load_file(folder / _file(learner.accelerator))
     with torch.no_grad():
         for name, weight in _trained(learner):
             _local(weight).copy_(stored[f"weight.{name}"])
@@ -52,7 +52,7 @@ def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
                 state = {moment: torch.zeros_like(weight) for moment in _MOMENTS[1:]}
                 for moment, value in state.items():
                     _local(value).copy_(moments[moment])
-                learner.optimizer.state[weight] = {"step": moments["step"], **state}
+                learner.optimizer.state[weight] = {"step": moments["step"].to(weight.device), **state}
     counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
     return counters
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
-from rft_pipeline.trainers import launched
+from rft_pipeline.trainers import TrainJob, launched
 from rft_pipeline.trainers.grpo import LOGPROBS
+from rft_pipeline.trainers.launched_session import open_session
 from rft_pipeline.trainers.launching import STEP_LOG, hand_over
+from rft_pipeline.trainers.rows import Row
 from tests.trainers.watched import job_of
 
 
@@ -151,3 +155,79 @@ def test_a_failure_shows_what_the_processes_said(batch: pl.DataFrame, tiny_model
     runtime = {"accelerate_config": str(tmp_path / "absent.yaml")}
     with pytest.raises(EngineError, match=r"(?s)in 2 processes failed with exit code .*absent\.yaml"):
         train(batch, tiny_model, tmp_path, 2, runtime=runtime)
+
+
+def rows_of(batch: pl.DataFrame, job: TrainJob) -> list[Row]:
+    return job.training.how.rows(batch, job.training, job.weights, job.seed)
+
+
+@pytest.fixture(scope="module", params=["full", "lora"])
+def in_generations(
+    batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[int, dict[str, Any]]:
+    """What sessions of one and of two processes did in three generations of one group each."""
+    found: dict[int, dict[str, Any]] = {}
+    for processes in (1, 2):
+        root = tmp_path_factory.mktemp(f"generations-{processes}")
+        logged: dict[int, dict[str, float]] = {}
+        runtime = {"micro_batch_size": 4, "device": "cpu", "processes": processes, "save_steps": 1}
+        how = {"batch_size": 4, "epochs": 1, "weights": request.param, "runtime": runtime}
+        job = job_of(batch, tiny_model, root, logged.__setitem__, **how)
+        rows = rows_of(batch, job)
+        opened = (job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, root)
+        session = open_session(*opened)
+        trained = [session.train(rows[start : start + 4], number) for number, start in enumerate((0, 4))]
+        session.save()
+        session.close()  # as if killed
+        session = open_session(*opened)
+        resumed = session.steps_done, session.generations_done
+        trained.append(session.train(rows[8:], 2))
+        share = session.effective_share(
+            [replace(row, old_logprobs=old) for row, old in zip(rows[:4], trained[0].old_logprobs, strict=True)]
+        )
+        weights = {name: weight.clone() for name, weight in session.weights()}
+        last = session.finish(root)
+        left = sorted(path.name for path in root.iterdir())
+        found[processes] = {
+            "logged": logged,
+            "trained": trained,
+            "share": share,
+            "weights": weights,
+            "last": last,
+            "resumed": resumed,
+            "left": left,
+            "checkpoint": root / "checkpoint",
+        }
+    return found
+
+
+def test_two_processes_train_generation_by_generation_as_one(in_generations: dict[int, dict[str, Any]]) -> None:
+    one, two = in_generations[1], in_generations[2]
+    assert two["resumed"] == one["resumed"] == (2, 2)
+    assert two["left"] == one["left"] == ["checkpoint", "kept"]
+    assert sorted(two["logged"]) == [1, 2, 3]
+    assert two["last"] == two["logged"][3]
+    assert two["share"] == pytest.approx(one["share"], abs=0.05)
+    for ours, theirs in zip(two["trained"], one["trained"], strict=True):
+        assert ours.steps == theirs.steps == 1
+        assert ours.metrics["loss"] == pytest.approx(theirs.metrics["loss"], abs=0.02)
+        for row, expected in zip(ours.old_logprobs, theirs.old_logprobs, strict=True):
+            assert row == pytest.approx(expected, abs=0.1)
+
+
+def test_two_processes_hand_their_weights_over(in_generations: dict[int, dict[str, Any]], tiny_model: Path) -> None:
+    two = in_generations[2]
+    plain, trained = (load_weights(folder, "float32", "cpu").state_dict() for folder in (tiny_model, two["checkpoint"]))
+    assert two["weights"].keys() == plain.keys()
+    assert any(not torch.equal(two["weights"][name], weight) for name, weight in plain.items())
+    for name, weight in trained.items():
+        assert torch.allclose(two["weights"][name], weight, atol=1e-6)
+
+
+def test_a_session_whose_processes_fail_says_what_they_said(
+    batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    runtime = {"device": "cpu", "processes": 2}
+    job = job_of(batch, tmp_path / "absent", tmp_path, lambda step, metrics: None, base=tiny_model, runtime=runtime)
+    with pytest.raises(EngineError, match=r"(?s)in 2 processes failed with exit code .*absent"):
+        open_session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, tmp_path)
