@@ -31,6 +31,7 @@ from rft_pipeline.trainers.rows import plan_steps
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.base import Engine
+    from rft_pipeline.trainers.launched_session import LaunchedSession
     from rft_pipeline.trainers.session import Session
 
 GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
@@ -46,7 +47,7 @@ ENOUGH = 4
 class RoundMade:
     """What the generations of a round made."""
 
-    session: "Session"
+    session: "Session | LaunchedSession"
     rollouts: pl.DataFrame
     scores: pl.DataFrame
     batch: pl.DataFrame
@@ -96,8 +97,12 @@ def make_round(job: Job) -> RoundMade:
     with ExitStack() as engines:
         loop = _Loop(job, engines)
         parts = list(_prompts(job))
-        for number, prompts in enumerate(parts, 1):
-            loop.generation(number, len(parts), prompts)
+        try:
+            for number, prompts in enumerate(parts, 1):
+                loop.generation(number, len(parts), prompts)
+        except BaseException:
+            loop.session.close()
+            raise
         return loop.made()
 
 
@@ -148,13 +153,13 @@ class _Loop:
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        from rft_pipeline.trainers.session import Session
+        from rft_pipeline.trainers.launched_session import open_session
 
         campaign = self.job.campaign
         self.policy = self.job.upstream["policy"].content_hash
         self.trained: dict[str, Any] = self.job.made_from["settings"]["training"]
         self.job.kept.mkdir(parents=True, exist_ok=True)
-        self.session = Session(
+        self.session = open_session(
             self.job.policy_folder("policy"),
             self.job.policy_folder("base"),
             campaign.training.from_folder(campaign.folder),

@@ -10,12 +10,14 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rft_pipeline.files import replace_text
 from rft_pipeline.trainers.base import TrainJob
+from rft_pipeline.trainers.kept import prepare
 from rft_pipeline.trainers.launching import Processes
 from rft_pipeline.trainers.rows import Row, Trained
 
@@ -38,12 +40,10 @@ def open_session(
     seed: int,
     kept: Path,
     log_step: "LogStep",
-    scratch: Path,
 ) -> "Session | LaunchedSession":
-    """A session in this process, or in as many as `training.runtime.processes` says, which exchange files in
-    `scratch`. Close it after use."""
+    """A session in this process, or in as many as `training.runtime.processes` says. Close it after use."""
     if training.runtime.processes > 1:
-        return LaunchedSession(start, base, training, sampling, seed, kept, log_step, scratch)
+        return LaunchedSession(start, base, training, sampling, seed, kept, log_step)
     from rft_pipeline.trainers.session import Session
 
     return Session(start, base, training, sampling, seed, kept, log_step)
@@ -62,10 +62,11 @@ class LaunchedSession:
         seed: int,
         kept: Path,
         log_step: "LogStep",
-        scratch: Path,
     ) -> None:
-        job = TrainJob(start, base, pl.DataFrame(), {}, training, sampling, seed, scratch, kept, log_step)
-        self._processes = Processes(job, in_generations=True)
+        prepare(kept, training)
+        folder = Path(mkdtemp(prefix="processes-", dir=kept))
+        job = TrainJob(start, base, pl.DataFrame(), {}, training, sampling, seed, folder, kept, log_step)
+        self._processes = Processes(job, folder, in_generations=True)
         self._ended = weakref.finalize(self, self._processes.end)
         self._number = 0
         self.steps_done = self.generations_done = 0

@@ -32,24 +32,25 @@ def train_launched(job: TrainJob) -> dict[str, float]:
 
     Raises `EngineError` with the end of their output if the processes fail. They end when this process ends.
     """
-    processes = Processes(job)
+    folder = job.scratch / "job"
+    folder.mkdir()
+    processes = Processes(job, folder)
     try:
         processes.follow()
-        result: dict[str, float] = json.loads((processes.folder / RESULT).read_text(encoding="utf-8"))
+        result: dict[str, float] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     finally:
         processes.end()
-    shutil.rmtree(processes.folder)
+    shutil.rmtree(folder)
     return result
 
 
 class Processes:
-    """The processes of one training, and the folder of its files: `job` in the job's folder."""
+    """The processes of one training."""
 
-    def __init__(self, job: TrainJob, *, in_generations: bool = False) -> None:
-        """Start them. With `in_generations` they wait for commands; otherwise they train on the job's batch and end."""
-        self.job = job
-        self.folder = job.scratch / "job"
-        self.folder.mkdir(parents=True)
+    def __init__(self, job: TrainJob, folder: Path, *, in_generations: bool = False) -> None:
+        """Start them; files are exchanged in `folder`. With `in_generations` they wait for commands; otherwise they
+        train on the job's batch and end."""
+        self.job, self.folder = job, folder
         hand_over(job, self.folder, parent=os.getpid(), in_generations=in_generations)
         (self.folder / STEP_LOG).touch()
         self._lines = (self.folder / STEP_LOG).open(encoding="utf-8")

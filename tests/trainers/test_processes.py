@@ -174,7 +174,7 @@ def in_generations(
         how = {"batch_size": 4, "epochs": 1, "weights": request.param, "runtime": runtime}
         job = job_of(batch, tiny_model, root, logged.__setitem__, **how)
         rows = rows_of(batch, job)
-        opened = (job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, root)
+        opened = (job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
         session = open_session(*opened)
         trained = [session.train(rows[start : start + 4], number) for number, start in enumerate((0, 4))]
         session.save()
@@ -187,7 +187,7 @@ def in_generations(
         )
         weights = {name: weight.clone() for name, weight in session.weights()}
         last = session.finish(root)
-        left = sorted(path.name for path in root.iterdir())
+        left = sorted(path.name for folder in (root, job.kept) for path in folder.iterdir())
         found[processes] = {
             "logged": logged,
             "trained": trained,
@@ -204,7 +204,7 @@ def in_generations(
 def test_two_processes_train_generation_by_generation_as_one(in_generations: dict[int, dict[str, Any]]) -> None:
     one, two = in_generations[1], in_generations[2]
     assert two["resumed"] == one["resumed"] == (2, 2)
-    assert two["left"] == one["left"] == ["checkpoint", "kept"]
+    assert two["left"] == one["left"] == ["checkpoint", "checkpoint-2", "kept", "slices.json", "steps.jsonl"]
     assert sorted(two["logged"]) == [1, 2, 3]
     assert two["last"] == two["logged"][3]
     assert two["share"] == pytest.approx(one["share"], abs=0.05)
@@ -230,4 +230,4 @@ def test_a_session_whose_processes_fail_says_what_they_said(
     runtime = {"device": "cpu", "processes": 2}
     job = job_of(batch, tmp_path / "absent", tmp_path, lambda step, metrics: None, base=tiny_model, runtime=runtime)
     with pytest.raises(EngineError, match=r"(?s)in 2 processes failed with exit code .*absent"):
-        open_session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, tmp_path)
+        open_session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
