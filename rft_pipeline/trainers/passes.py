@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.shared_prompt import Span
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Pass:
     tokens_N: torch.Tensor
     counts: list[int]
     """Reply tokens per row."""
+    spans: list[Span] | None = None
+    """The sequences of a packed pass."""
     idle: bool = False
     """Whether it only keeps a process in step with the others, without weight."""
 
@@ -135,7 +138,7 @@ def _filled(sequences: list[list[int]], room: _Room) -> list[list[list[int]]]:
 def collate(rows: Sequence[Row], plan: Plan, device: torch.device, mask_dtype: torch.dtype) -> Pass:
     """The tensors of a pass. Padding is on the right, where no other token attends to it."""
     length = max(_length(rows, sequence) for sequence in plan.sequences)
-    ids, positions, replies, predicted = [], [], [], []
+    ids, positions, replies, predicted, spans = [], [], [], [], []
     for b, sequence in enumerate(plan.sequences):
         prompt = rows[sequence[0]].prompt_tokens
         tokens, place, reply = list(prompt), list(range(len(prompt))), [0] * len(prompt)
@@ -149,6 +152,7 @@ def collate(rows: Sequence[Row], plan: Plan, device: torch.device, mask_dtype: t
         ids.append(tokens + [0] * padding)
         positions.append(place + [0] * padding)
         replies.append(reply + [-1] * padding)
+        spans.append(Span(len(prompt), tuple(len(rows[i].tokens) for i in sequence)))
     ids_BS, reply_BS = torch.tensor(ids), torch.tensor(replies)
     inputs = {"input_ids": ids_BS, "attention_mask": (reply_BS >= 0).long()}
     if plan.packed:
@@ -162,6 +166,7 @@ def collate(rows: Sequence[Row], plan: Plan, device: torch.device, mask_dtype: t
         position_N=position_N.to(device),
         tokens_N=torch.tensor([token for i in order for token in rows[i].tokens], dtype=torch.long, device=device),
         counts=[len(rows[i].tokens) for i in order],
+        spans=spans if plan.packed else None,
         idle=plan.idle,
     )
 

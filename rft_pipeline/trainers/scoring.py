@@ -5,6 +5,7 @@ Architectures differ after the hidden states: the head may have a bias, a scale 
 runs, and a hook on its head selects the N positions to project.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from rft_pipeline.errors import ModelError
 from rft_pipeline.trainers.passes import Pass
+from rft_pipeline.trainers.shared_prompt import sharing_prompts
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def score(model: Any, head: Any, part: Pass, temperature: float, balance: bool =
         return (args[0][part.sequence_N, part.position_N].unsqueeze(0), *args[1:])
 
     routed = {"output_router_logits": True} if balance else {}
-    with head.register_forward_pre_hook(select):
+    packed = sharing_prompts(part.inputs["attention_mask"], part.spans) if part.spans else nullcontext()
+    with head.register_forward_pre_hook(select), packed:
         output = model(**part.inputs, use_cache=False, **routed)
     if len(seen) != 1:
         raise ModelError(f"{type(model).__name__}: an architecture without a language-model head cannot be trained")

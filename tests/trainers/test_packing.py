@@ -1,14 +1,17 @@
 """Packed passes: the prompt of a group once, with all its replies behind it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from rft_pipeline.engines.weights import load_weights
+from rft_pipeline.trainers import shared_prompt
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Layout, Plan, collate, plan_passes
 from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.scoring import score
 from tests.architectures import write_model
 
 PACKED = {"llama", "qwen2", "qwen3", "phi", "gpt-2", "gpt-neox", "cohere", "granite", "falcon"}
@@ -107,3 +110,28 @@ def test_a_window_is_the_longest_row_that_is_packed(tmp_path: Any, monkeypatch: 
         ("MistralConfig", {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "sliding_window": 40}),
     )
     assert layout(write_model(tmp_path / "wide", "wide")).longest_packed == 40
+
+
+@pytest.mark.parametrize("name", sorted(PACKED - {"falcon"}))  # it calls attention by itself
+def test_attention_by_the_spans_is_that_of_the_mask(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_weights(write_model(tmp_path / "model", name), "float32", "cpu")
+    rows = [*group(9, [6, 3, 7], "a"), *group(4, [2, 5], "b")]
+    part = collate(rows, Plan([[0, 1, 2], [3, 4]], packed=True), torch.device("cpu"), torch.float32)
+    calls: list[int] = []
+    own = shared_prompt._of_sequence
+
+    def counted(*args: Any, **how: Any) -> torch.Tensor:
+        calls.append(1)
+        return own(*args, **how)
+
+    monkeypatch.setattr(shared_prompt, "_of_sequence", counted)
+    found, gradients = [], []
+    for each in (part, replace(part, spans=None)):
+        model.zero_grad()
+        logprobs = score(model, model.get_output_embeddings(), each, 1.0).logprobs_N
+        (logprobs * torch.arange(len(logprobs))).sum().backward()
+        found.append(logprobs.detach())
+        gradients.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
+    assert len(calls) == 2 * model.config.num_hidden_layers  # by the spans once, in each layer for both sequences
+    assert torch.allclose(*found, atol=1e-5)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-4)
