@@ -40,19 +40,20 @@ def sharing_prompts(mask: torch.Tensor, spans: list[Span]) -> Iterator[None]:
 
 
 def _attend(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **how: Any
+    module: Any, query: Any, key: Any, value: Any, attention_mask: torch.Tensor | None, **how: Any
 ) -> tuple[torch.Tensor, None]:
     """Stands in for transformers' own function, which is called with parts of the queries and keys."""
-    if attention_mask is None or attention_mask is not getattr(_pass, "mask", None):
+    packed = getattr(_pass, "mask", None)
+    if packed is None or attention_mask is not packed:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **how)
-    heads = [each.to(attention_mask.dtype) for each in (query, key, value)]
+    heads = [each.to(packed.dtype) for each in (query, key, value)]
     found = []
     for b, span in enumerate(_pass.spans):
-        found.append(_of_sequence(module, *(each[b : b + 1] for each in heads), span=span, **how))
+        found.append(_of_sequence(module, span, *(each[b : b + 1] for each in heads), **how))
     return torch.cat(found), None
 
 
-def _of_sequence(module: Any, query: Any, key: Any, value: Any, span: Span, **how: Any) -> torch.Tensor:
+def _of_sequence(module: Any, span: Span, query: Any, key: Any, value: Any, **how: Any) -> torch.Tensor:
     """Attention of one sequence (1 × heads × S × D, also of keys) as 1 × S × heads × D."""
     prompt, count = span.prompt, len(span.replies)
     of_prompt, _ = sdpa_attention_forward(module, *(each[:, :, :prompt] for each in (query, key, value)), None, **how)
