@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
+from rft_pipeline.campaign.cycles import cycle_of, newest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS
+from rft_pipeline.pipeline.continuing import load_and_begin, standing
 from rft_pipeline.pipeline.plan import Settled, settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dead_runs
@@ -45,19 +46,36 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         content, last_run = state.content(), state.content_of_last_run()
         seen = _Seen.read(context.cursor) or _Seen(last_run or content, 0)
         changed = [name for name in content if content[name] != seen.content.get(name)]
+        if seen.continues and not dead_runs.is_running(context.instance, campaign.name):
+            return _continue(campaign.name, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
             watched = ", ".join(name for name in content if name != HELD_OUT)  # `labels` stands for both
-            return _skip(f"{watched} did not change{first}", _Seen(content, seen.changes))
+            return _skip(f"{watched} did not change{first}", replace(seen, content=content))
         if {*changed} <= {"rubric", "labels"} and state.campaign.on_rubric_change == "off":
             return _skip(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
         if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")
-        now = _Seen(content, seen.changes + 1)
-        request = state.request(f"{now.changes}:{fingerprint(content)}", f"{' and '.join(changed)} changed")
+        now = _Seen(content, seen.changes + 1, continues=state.standing.begins is not None)
+        if now.continues and state.standing.reports_are_made:
+            return _continue(campaign.name, replace(now, continues=False))
+        request = state.request(now.key, f"{' and '.join(changed)} changed")
         return dg.SensorResult(run_requests=[request], cursor=now.write())
 
     return _changes
+
+
+def _continue(campaign: str, now: "_Seen") -> dg.SensorResult:
+    """Begin the edit cycle once the reports of what stands are made."""
+    state = _CampaignState(campaign)
+    if state.standing.begins is None or not state.standing.reports_are_made:
+        return _skip("the reports that come before the edit cycle were not made", now)
+    state = _CampaignState(campaign, begins=True)
+    assert state.standing.cycle is not None
+    assert state.standing.cycle.edit is not None
+    reasons = "; ".join(state.standing.cycle.edit.reasons)
+    request = state.request(now.key, f"edit cycle {state.standing.cycle.number}: {reasons}")
+    return dg.SensorResult(run_requests=[request], cursor=now.write())
 
 
 def campaign_schedules(campaign: Campaign) -> list[dg.ScheduleDefinition]:
@@ -99,8 +117,8 @@ _Tick = Callable[[str, str], dg.RunRequest | dg.SkipReason]
 
 
 def _run_what_is_stale(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
-    """Runs the campaign if any of its stages is stale."""
-    state = _CampaignState(campaign)
+    """Runs the campaign if any of its stages is stale; after an edit, the edit cycle."""
+    state = _CampaignState(campaign, begins=True)
     return state.request(key, "scheduled") if state.is_stale() else dg.SkipReason("every stage is up to date")
 
 
@@ -122,9 +140,13 @@ def _run_a_cycle(campaign: str, key: str) -> dg.RunRequest | dg.SkipReason:
 class _CampaignState:
     """A campaign's files and records as they are now."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, begins: bool = False) -> None:
+        """With `begins`, the edit cycle that an edit asks for begins."""
         self.home = Home.find()
-        self.campaign = load_current(self.home, name)
+        if begins:
+            load_and_begin(self.home, name)
+        self.standing = standing(load_campaign(self.home.campaign_folder(name)), self.home)
+        self.campaign = self.standing.campaign
         self.records = RecordStore(self.home.store)
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
@@ -159,9 +181,12 @@ class _CampaignState:
         return any(each.cause for each in self.settled.plans)
 
     def request(self, key: str, reason: str) -> dg.RunRequest:
-        """A run of the campaign's sources, its promotion, and the rounds that do not keep what they have."""
+        """A run of the campaign's sources, its promotion, and the rounds that do not keep what they have; of the
+        reports alone if an edit cycle comes after them."""
         start = self.settled.first_round
         wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
+        if self.standing.begins is not None:
+            wanted = [each.node.key for each in self.standing.reports]
         cycle = cycle_of(self.campaign, self.home)
         return dg.RunRequest(
             run_key=key,
@@ -181,6 +206,13 @@ class _Seen:
 
     content: dict[str, str]
     changes: int
+    continues: bool = False
+    """Whether an edit cycle begins once the requested run of the reports has ended."""
+
+    @property
+    def key(self) -> str:
+        """The key of a run that is requested now."""
+        return f"{self.changes}:{fingerprint(self.content)}"
 
     @staticmethod
     def read(cursor: str | None) -> "_Seen | None":

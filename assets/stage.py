@@ -10,12 +10,15 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.tracking import asset_url
 from rft_pipeline.runs import dead_runs
+from rft_pipeline.runs.state import LAUNCH
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 
 from .resources import StageRunner
 from .tables import picture
 
+REASON = "rft/reason"
+"""The tag of runs that a sensor or a schedule requested: why."""
 ACCELERATOR = "accelerator"
 """The Dagster pool of stages that load a model: one at a time on a machine."""
 
@@ -84,7 +87,8 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
     )
     def _assets(context: dg.AssetExecutionContext, stages: StageRunner) -> Iterator[Any]:
         dead_runs.tag_run(context.instance, context.run, stages.run_tags(campaign.name))
-        records = stages.run(campaign.name, together[0].name, context.run_id)
+        decided = not {LAUNCH, REASON}.isdisjoint(context.run.tags)
+        records = stages.run(campaign.name, together[0], context.run_id, decided=decided)
         for here, binding, key in shown:
             if key not in context.selected_asset_keys:
                 continue

@@ -26,7 +26,7 @@ REPLY = ("messages", "completion", "finish_reason", "fields")
 """The columns of a reply that its judges may see."""
 
 
-def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int) -> pl.DataFrame:
+def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int | str) -> pl.DataFrame:
     """The prompts of a round: those with the `count` smallest seeded hashes.
 
     Adding or removing a prompt changes the choice by at most one prompt.

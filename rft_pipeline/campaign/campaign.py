@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
+from rft_pipeline.campaign.continuation import Continuation
 from rft_pipeline.campaign.generations import Generations, share_out
 from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
@@ -46,12 +47,16 @@ class Campaign(Strict):
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     checks: Checks = Checks()
-    on_rubric_change: Literal["last_round", "all_rounds", "off"] = "last_round"
-    """Which rounds are recomputed after an edit of the rubric: the last, all, or none."""
+    on_rubric_change: Literal["continue", "redo", "off"] = "continue"
+    """What is trained after an edit of the rubric, of labels, judges or reward settings. `continue`: a few generations
+    from the champion or the last checkpoint (where a round is sampled at once: the last round again). `redo`: all
+    rounds again. `off`: nothing."""
     schedule: Schedule | None = None
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """The folder of campaign.yaml; relative paths start here."""
+    continuation: Continuation | None = Field(default=None, exclude=True)
+    """What an edit cycle continues; set by `cycles.in_cycle`, never in campaign.yaml."""
 
     @model_validator(mode="after")
     def _audit_has_anchors(self) -> Self:

@@ -1,8 +1,10 @@
-"""Retraining cycles, and the current campaign: campaign.yaml with the changes of the newest cycle.
+"""Cycles, and the current campaign: campaign.yaml with the changes of the newest cycle.
 
-A cycle is a folder `<home>/cycles/<campaign>/<number>/`. When the cycle begins, these files are written:
+A retraining cycle begins with new interaction logs; an edit cycle with an edit of the rubric or of what else steers the
+training, and has one short round on the prompts that the campaign has. A cycle is a folder
+`<home>/cycles/<campaign>/<number>/`. When the cycle begins, these files are written:
 
-- `prompts.jsonl`: the prompts drawn from the logs
+- `prompts.jsonl`: the prompts drawn from the logs; an edit cycle has none
 - `seen.txt`: the prompts that were new in the logs
 - `sources.txt`: hashes of the rows that were drawn
 - `anchors.parquet`: the judges' anchor scores so far, if there are any
@@ -22,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
+from rft_pipeline.campaign.continuation import Continuation, Pinned
 from rft_pipeline.errors import RftError, StoreError
 from rft_pipeline.files import replace_text
+from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.store import Home, RecordStore, champions
 
 FOLDER = "cycles"
@@ -33,6 +37,8 @@ SEEN = "seen.txt"
 SOURCES = "sources.txt"
 OUTCOME = "outcome.json"
 WITHDRAWN = "withdrawn"
+LONGEST_TAG = 200
+"""Characters of the reasons in a tag of Dagster."""
 ANCHORS = "anchors.parquet"
 """The judges' anchor scores when the cycle began, if there were any."""
 DRIFT = "drift"
@@ -40,13 +46,14 @@ DRIFT = "drift"
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """The champion a cycle starts from."""
+class Edit:
+    """What an edit cycle does."""
 
-    address: str
-    """Of the checkpoint's record."""
-    content_hash: str
-    """Of the weights."""
+    continuation: Continuation
+    reasons: tuple[str, ...]
+    """What was edited, in words."""
+    prompts_of: int | None
+    """The retraining cycle whose prompts it uses; None for those in campaign.yaml."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,15 @@ class Cycle:
     drift: Mapping[str, Any] | None = None
     """The source of the anchor scores: the report's address, the file's sha256, and each criterion's drift process.
     None if no anchors were scored before."""
+    edit: Edit | None = None
+    """None for a retraining cycle."""
 
     @property
     def tags(self) -> dict[str, str]:
         """Tags of its Dagster runs."""
-        return {"rft/cycle": str(self.number), "rft/champion": "none" if self.policy is None else self.policy.address}
+        kind = {} if self.edit is None else {"rft/edit": "; ".join(self.edit.reasons)[:LONGEST_TAG]}
+        start = "none" if self.policy is None else self.policy.address
+        return {"rft/cycle": str(self.number), "rft/champion": start, **kind}
 
     @property
     def finished(self) -> bool:
@@ -91,15 +102,23 @@ def cycles(home: Home, campaign: str) -> list[Cycle]:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             policy = None if stored["policy"] is None else Pinned(**stored["policy"])
-            found.append(Cycle(stored["number"], path.parent, policy, stored.get("drift")))
+            edit = None if stored.get("edit") is None else _edit(stored["edit"])
+            found.append(Cycle(stored["number"], path.parent, policy, stored.get("drift"), edit))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StoreError(f"{path}: cannot be read: {error}; correct it, or remove the cycle's folder") from error
     return sorted(found, key=lambda cycle: cycle.number)
 
 
+def _edit(stored: Mapping[str, Any]) -> Edit:
+    start, taken = (None if stored[name] is None else Pinned(**stored[name]) for name in ("start", "taken"))
+    if start is None:
+        raise ValueError("edit.start is null")
+    return Edit(Continuation(start, stored["generations"], taken), tuple(stored["reasons"]), stored["prompts_of"])
+
+
 def newest(home: Home, campaign: str) -> Cycle | None:
-    """The newest cycle that was not withdrawn."""
-    valid = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn]
+    """The newest retraining cycle that was not withdrawn."""
+    valid = [cycle for cycle in cycles(home, campaign) if not cycle.withdrawn and cycle.edit is None]
     return valid[-1] if valid else None
 
 
@@ -144,10 +163,25 @@ def champion(home: Home, campaign: str) -> Pinned | None:
 
 
 def cycle_of(campaign: Campaign, home: Home) -> Cycle | None:
-    """The newest cycle of a campaign that retrains; None if none was drawn."""
-    if campaign.schedule is None or campaign.schedule.retrain is None:
-        return None
-    return newest(home, campaign.name)
+    """The newest cycle of a campaign that retrains or continues after edits; None if none was begun."""
+    found = contexts(campaign, home)
+    return found[-1] if found else None
+
+
+def contexts(campaign: Campaign, home: Home) -> list[Cycle]:
+    """The cycles that count for a campaign as it is configured, oldest first: those that are not withdrawn, retraining
+    cycles if it retrains, and edit cycles if it continues after edits."""
+    retrains = campaign.schedule is not None and campaign.schedule.retrain is not None
+    return [
+        cycle
+        for cycle in cycles(home, campaign.name)
+        if not cycle.withdrawn and (retrains if cycle.edit is None else continues(campaign))
+    ]
+
+
+def continues(campaign: Campaign) -> bool:
+    """Whether an edit of the rubric begins an edit cycle."""
+    return campaign.on_rubric_change == "continue" and campaign.generations is not None
 
 
 def load_current(home: Home, name: str) -> Campaign:
@@ -155,7 +189,9 @@ def load_current(home: Home, name: str) -> Campaign:
 
     Planning and running stages must load campaigns here. Raises `ConfigError`, or `StoreError` for a damaged cycle.
     """
-    return _with_newest_cycle(load_campaign(home.campaign_folder(name)), home)
+    campaign = load_campaign(home.campaign_folder(name))
+    cycle = cycle_of(campaign, home)
+    return campaign if cycle is None else in_cycle(campaign, cycle)
 
 
 def load_all(home: Home) -> dict[str, Campaign | RftError]:
@@ -170,19 +206,26 @@ def _campaign_or_error(folder: Path) -> Campaign | RftError:
         return error
 
 
-def _with_newest_cycle(campaign: Campaign, home: Home) -> Campaign:
-    """A campaign as written, with the prompts and start weights of its newest cycle.
+def in_cycle(campaign: Campaign, cycle: Cycle) -> Campaign:
+    """A campaign as written, with the prompts and start weights of a cycle, and with the round of an edit cycle.
 
     The prompts' path is relative to the campaign's folder, so a project that is moved as a whole keeps its records. It
     is taken between resolved folders, because `..` after a symbolic link leaves the folder that the link points to.
     """
-    cycle = cycle_of(campaign, home)
-    if cycle is None:
-        return campaign
-    train = PromptSource(source=os.path.relpath((cycle.folder / PROMPTS).resolve(), campaign.folder.resolve()))
-    changed = {"prompts": campaign.prompts.model_copy(update={"train": train})}
-    if cycle.policy is None:
-        return campaign.model_copy(update=changed)
-    model = f"{champions.PREFIX}{campaign.name}@{cycle.policy.address}"
-    policy = campaign.policy.model_copy(update={"model": model, "server": None})
-    return campaign.model_copy(update={**changed, "policy": policy})
+    changed: dict[str, Any] = {}
+    drawn = cycle.folder if cycle.edit is None else None
+    if cycle.edit is not None and cycle.edit.prompts_of is not None:
+        drawn = cycle.folder.parent / str(cycle.edit.prompts_of)
+    if drawn is not None:
+        train = PromptSource(source=os.path.relpath((drawn / PROMPTS).resolve(), campaign.folder.resolve()))
+        changed["prompts"] = campaign.prompts.model_copy(update={"train": train})
+    if cycle.policy is not None:
+        prefix = f"{champions.PREFIX}{campaign.name}@" if cycle.edit is None else CHECKPOINT
+        model = f"{prefix}{cycle.policy.address}"
+        changed["policy"] = campaign.policy.model_copy(update={"model": model, "server": None})
+    if cycle.edit is not None and campaign.generations is not None:
+        continuation = cycle.edit.continuation
+        prompts = continuation.generations * campaign.generations.prompts
+        changed |= {"continuation": continuation, "rounds": 1}
+        changed["rollouts"] = campaign.rollouts.model_copy(update={"prompts_per_round": prompts})
+    return campaign.model_copy(update=changed)

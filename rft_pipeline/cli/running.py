@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rft_pipeline.cli import console
-from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, load, require_round, round_number
+from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, require_round, round_number
 from rft_pipeline.errors import RftError
 from rft_pipeline.store import Home
 
@@ -48,15 +48,28 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what `rft run` would make and skip, why, and how long it would take. Nothing is run."""
-    from rft_pipeline.campaign import with_rubric
+    from rft_pipeline.campaign import load_campaign, with_rubric
     from rft_pipeline.cli import show
     from rft_pipeline.pipeline import plan as planning
+    from rft_pipeline.pipeline.continuing import plan_edit, standing
 
     home = Home.find()
-    loaded = load(home, campaign)
+    written = load_campaign(home.campaign_folder(campaign))
     if rubric is not None:
-        loaded = with_rubric(loaded, rubric)
-    planned = planning.plan(loaded, home, round_number(start))
+        written = with_rubric(written, rubric)
+    edit = plan_edit(written, home) if start is None else None
+    if edit is not None:
+        if as_json:
+            console.print_json(
+                {
+                    **planning.as_json(edit.reports),
+                    "edit": {"summary": edit.summary, "cycle": planning.as_json(edit.cycle)},
+                }
+            )
+        else:
+            show.planned_edit(edit)
+        return
+    planned = planning.plan(standing(written, home).campaign, home, round_number(start))
     if as_json:
         console.print_json(planning.as_json(planned))
     else:

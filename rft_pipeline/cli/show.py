@@ -10,6 +10,7 @@ from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
 from rft_pipeline.cli.words import change, gate, plain, score
 from rft_pipeline.errors import StoreError
+from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan
@@ -37,6 +38,15 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     for warning in (*result.warnings, *(() if logs is None else logs.warnings)):
         warn(warning)
     line("[green]ok[/]")
+
+
+def planned_edit(plan: EditPlan) -> None:
+    """What a run after an edit does, in one line; then its two parts."""
+    line(escape(plan.summary))
+    line("\n[bold]first: reports of what stands[/]")
+    planned(plan.reports)
+    line("\n[bold]then: the edit cycle[/]")
+    planned(plan.cycle)
 
 
 def planned(plan: Plan) -> None:

@@ -4,6 +4,7 @@ from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, HUB_ID
 from rft_pipeline.models.installed import Model, alone, content_hash
 from rft_pipeline.models.merging import MANIFEST
 from rft_pipeline.models.resolve import (
+    CHECKPOINT,
     MERGED,
     SERVED,
     champion_of,
@@ -13,10 +14,12 @@ from rft_pipeline.models.resolve import (
     promoted,
     refuse_changed,
     resolve,
+    trained,
     versions,
 )
 
 __all__ = [
+    "CHECKPOINT",
     "EMBEDDED",
     "EMBEDDED_FOLDER",
     "HUB_ID",
@@ -33,5 +36,6 @@ __all__ = [
     "promoted",
     "refuse_changed",
     "resolve",
+    "trained",
     "versions",
 ]

@@ -1,4 +1,4 @@
-"""Resolves the name of a model: the embedded model, a hub id, a local folder, or a campaign's champion."""
+"""Resolves the name of a model: the embedded model, a hub id, a folder, a campaign's champion, or a checkpoint."""
 
 import importlib.metadata
 from pathlib import Path
@@ -9,8 +9,10 @@ from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, fetch_embedd
 from rft_pipeline.models.hub import fetch_from_hub
 from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install, refuse_other_files
 from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
-from rft_pipeline.store import champions
+from rft_pipeline.store import Record, RecordStore, champions
 
+CHECKPOINT = "checkpoint:"
+"""Prefix of the name of a checkpoint, followed by the address of its record."""
 SERVED = "served:"
 """Prefix of the name of a served model, which has no local weights."""
 
@@ -18,11 +20,11 @@ SERVED = "served:"
 def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
     """The model called `name`, fetched into `models` if needed.
 
-    `name` is `embedded`, a folder (absolute, or below the campaign's folder), a hub id `org/name[@revision]`, or
-    `champion:CAMPAIGN`. Raises `ModelError` with what was tried and what to do.
+    `name` is `embedded`, a folder (absolute, or below the campaign's folder), a hub id `org/name[@revision]`,
+    `champion:CAMPAIGN` or `checkpoint:RECORD`. Raises `ModelError` with what was tried and what to do.
     """
-    if name.startswith(champions.PREFIX):
-        return _champion(name, models)
+    if (found_in_store := trained(name, models)) is not None:
+        return promoted(*found_in_store, models)
     if found := installed(name, models, campaign_folder):
         return found
     if name == EMBEDDED:
@@ -30,7 +32,7 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
     if name.startswith((".", "/")) or name.count("/") != 1:
         raise ModelError(
             f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision], "
-            "champion:CAMPAIGN"
+            "champion:CAMPAIGN, checkpoint:RECORD"
         )
     return fetch_from_hub(name, models)
 
@@ -47,8 +49,8 @@ def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:
 
 def identify(name: str, models: Path, campaign_folder: Path) -> str:
     """The identity of a model: the hash of its weights, fetched if needed; for a served model, of its name."""
-    if name.startswith(champions.PREFIX):
-        return champion_of(name, models).content_hash
+    if (found := trained(name, models)) is not None:
+        return found[1]
     return _served(name) or resolve(name, models, campaign_folder).content_hash
 
 
@@ -66,6 +68,9 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     if name.startswith(champions.PREFIX):
         champion = champions.named(models.parent, name)
         return champion.content_hash if champion else None
+    if name.startswith(CHECKPOINT):
+        record = _checkpoint(name, models)
+        return record.content_hash if record else None
     found = installed(name, models, campaign_folder)
     return found.content_hash if found else None
 
@@ -89,9 +94,22 @@ def champion_of(name: str, models: Path) -> champions.Champion:
     return found
 
 
-def _champion(name: str, models: Path) -> Model:
-    found = champion_of(name, models)
-    return promoted(found.record, found.content_hash, models)
+def trained(name: str, models: Path) -> tuple[str, str] | None:
+    """The address and the content hash of the checkpoint that `champion:…` or `checkpoint:…` names; None for any other
+    model. Raises `ModelError` if there is no such checkpoint."""
+    if name.startswith(champions.PREFIX):
+        champion = champion_of(name, models)
+        return champion.record, champion.content_hash
+    if not name.startswith(CHECKPOINT):
+        return None
+    record = _checkpoint(name, models)
+    if record is None:
+        raise ModelError(f"model {name}: the store has no such record; run its campaign again, or name another model")
+    return record.address, record.content_hash
+
+
+def _checkpoint(name: str, models: Path) -> Record | None:
+    return RecordStore(models.parent / "store").at(name.removeprefix(CHECKPOINT))
 
 
 MERGED = "champion--"

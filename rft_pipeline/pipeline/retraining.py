@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from rft_pipeline.alarms.history import ANCHORS_FILE, drift_processes, newest_report
 from rft_pipeline.campaign import Campaign, Retrain
+from rft_pipeline.campaign.continuation import Pinned
 from rft_pipeline.campaign.cycles import (
     ANCHORS,
     CYCLE,
@@ -20,7 +21,6 @@ from rft_pipeline.campaign.cycles import (
     SEEN,
     SOURCES,
     Cycle,
-    Pinned,
     champion,
     cycles,
     cycles_folder,
@@ -181,15 +181,19 @@ def _write(found: NextCycle, folder: Path, retrain: Retrain, report: Record | No
         "prompts_sha256": file_sha256(temporary / PROMPTS),
         "seen": fingerprint(unseen),
         "settings": retrain.model_dump(mode="json"),
-        "drift": None if report is None else _drift(report, temporary),
+        "drift": drift_at_begin(report, temporary),
     }
     del described["refusal"]
     (temporary / CYCLE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     temporary.rename(folder)
 
 
-def _drift(report: Record, folder: Path) -> dict[str, Any]:
-    """Copy the judges' scores of the anchors so far; returns what identifies them."""
-    shutil.copyfile(report.path(ANCHORS_FILE), folder / ANCHORS)
+def drift_at_begin(report: Record | None, folder: Path | None = None) -> dict[str, Any] | None:
+    """What identifies the judges' scores of the anchors so far; they are copied to `folder`. None without a report."""
+    if report is None:
+        return None
+    scores = report.path(ANCHORS_FILE)
+    if folder is not None:
+        shutil.copyfile(scores, folder / ANCHORS)
     known = {name: asdict(each) for name, each in drift_processes(report.payload).items()}
-    return {"report": report.address, "sha256": file_sha256(folder / ANCHORS), "processes": known}
+    return {"report": report.address, "sha256": file_sha256(scores), "processes": known}

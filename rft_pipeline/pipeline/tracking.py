@@ -102,7 +102,9 @@ class Tracker:
 
     @property
     def _cycle_name(self) -> str:
-        return "" if self._cycle is None else f"cycle {self._cycle.number} "
+        if self._cycle is None:
+            return ""
+        return f"cycle {self._cycle.number} {'' if self._cycle.edit is None else '(edit) '}"
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
         """Log one optimiser step's metrics, unless a killed run logged them before."""

@@ -2,6 +2,7 @@
 
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.pipeline.sources import source_hashes, where_from
+from rft_pipeline.stages.base import CHECKPOINT
 from rft_pipeline.stages.graph import payload
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record
@@ -35,9 +36,9 @@ def refuse_changed_sources(job: Job) -> None:
 
 
 def _policy_in_a_folder(job: Job) -> Record | None:
-    """The upstream record of a policy whose weights are in a folder, not in the store as a champion's are."""
+    """The upstream record of a policy whose weights are in a folder, not in the store."""
     records = (each for each in job.upstream.values() if each.payload["stage"] == _POLICY)
-    return next((each for each in records if "champion" not in each.upstream), None)
+    return next((each for each in records if CHECKPOINT not in each.upstream), None)
 
 
 def _is_used(job: Job, name: str, now: dict[str, str]) -> bool:

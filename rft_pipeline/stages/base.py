@@ -22,6 +22,8 @@ Sources = Mapping[str, str]
 """Hashes of what is outside the graph: files, models, labels, the champion."""
 Payload = dict[str, Any]
 
+CHECKPOINT = "checkpoint"
+"""The role of the checkpoint that a policy was taken from, in the policy's record."""
 ORDER_ONLY = frozenset({"rubric"})
 """Roles that only order the graph. Their content is read from the campaign, so they enter no payload."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rft_pipeline.errors import GateError
+from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.prompts.reading import content_hash
@@ -25,9 +25,9 @@ from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
 from rft_pipeline.stages.rollouts import round_prompts
-from rft_pipeline.store import Record
+from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
-from rft_pipeline.trainers.rows import plan_steps
+from rft_pipeline.trainers.rows import Row, plan_steps
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.base import Engine
@@ -39,6 +39,8 @@ GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
 policy that sampled it."""
 STEP_CURVES = ("effective_share", "clip_ratio", "kl_to_start", "loss")
 """The metrics of steps that are averaged over a generation."""
+LEAST_SHARE = 0.8
+"""The least effective share of a stored generation that is trained on, unless `training.min_effective_share` is set."""
 ENOUGH = 4
 """The share of groups with variance is checked once this part (1/4) of the round is made."""
 
@@ -96,10 +98,9 @@ def make_round(job: Job) -> RoundMade:
     """
     with ExitStack() as engines:
         loop = _Loop(job, engines)
-        parts = list(_prompts(job))
+        stored, parts = _stored(job), list(_prompts(job))
         try:
-            for number, prompts in enumerate(parts, 1):
-                loop.generation(number, len(parts), prompts)
+            loop.all_of(stored, parts)
         except BaseException:
             loop.session.close()
             raise
@@ -116,6 +117,27 @@ def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) 
     """The identity of a policy that was trained on a generation's batch."""
     trained_on = content_hash(batch.select("rollout_id", "tokens", "advantage", "excluded", "reward", "finish_reason"))
     return fingerprint(["generation", policy, trained_on, training])
+
+
+def _stored(job: Job) -> list[pl.DataFrame]:
+    """The stored generations that an edit cycle takes first, with the trainer's log-probs, newest first: the newest
+    were sampled by a policy that is nearest to where the cycle starts."""
+    continuation = job.campaign.continuation
+    if continuation is None or continuation.taken is None:
+        return []
+    records = RecordStore(job.home.store)
+    rollouts, start = records.at(continuation.taken.address), records.at(continuation.start.address)
+    if rollouts is None or start is None:
+        gone = continuation.taken.address if rollouts is None else continuation.start.address
+        raise StoreError(
+            f"{job.node.key}: continues from {gone}, whose record is missing or incomplete; edit the rubric again, or "
+            "set on_rubric_change: redo"
+        )
+    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
+    logprobs = pl.read_parquet(start.path(LOGPROBS), glob=False)
+    rows = rows.join(logprobs, on="rollout_id", how="inner", maintain_order="left")
+    newest = rows["generation"].unique().sort(descending=True)[: continuation.generations]
+    return [rows.filter(generation=number) for number in newest]
 
 
 def _prompts(job: Job) -> Iterator[pl.DataFrame]:
@@ -169,10 +191,43 @@ class _Loop:
             self._log_step,
         )
 
+    def all_of(self, stored: list[pl.DataFrame], parts: list[pl.DataFrame]) -> None:
+        """Make the generations: stored ones while they are near enough, then one for each part of the prompts."""
+        count, number = len(stored) + len(parts), 1
+        for rows in stored:
+            if not self.take(number, count, rows):
+                count = number - 1 + len(parts)
+                break
+            number += 1
+        for prompts in parts:
+            self.generation(number, count, prompts)
+            number += 1
+
+    def take(self, number: int, count: int, rows: pl.DataFrame) -> bool:
+        """Train on a stored generation, unless its policy is too far from the policy as it is."""
+        self.job.progress.within = self._where(number, count)
+        rows = rows.with_columns(pl.lit(number).alias("generation"))
+        decided = self.job.kept / f"taken-{number}"
+        if not decided.is_file():
+            share = self.session.effective_share(
+                self._rows(make_reward_batch(self.job, rows, self._judge(number, rows)))
+            )
+            least = self.job.campaign.training.min_effective_share or LEAST_SHARE
+            replace_text(decided, json.dumps(share >= least))
+            if share < least:
+                (self.job.kept / SCORES.format(number)).unlink()  # the next generation gets this number
+        if not json.loads(decided.read_text(encoding="utf-8")):
+            return False
+        self._finish(number, count, rows)
+        return True
+
     def generation(self, number: int, count: int, prompts: pl.DataFrame) -> None:
         """Make one generation of `count`."""
         self.job.progress.within = self._where(number, count)
-        rows = self._sample(number, prompts)
+        self._finish(number, count, self._sample(number, prompts))
+
+    def _finish(self, number: int, count: int, rows: pl.DataFrame) -> None:
+        """Judge and train on a generation's rollouts."""
         scores = self._judge(number, rows)
         batch = make_reward_batch(self.job, rows, scores)
         for found, part in ((self.rollouts, rows), (self.scores, scores), (self.batches, batch)):
@@ -185,9 +240,9 @@ class _Loop:
     def made(self) -> RoundMade:
         return RoundMade(
             session=self.session,
-            rollouts=pl.concat(self.rollouts),
+            rollouts=_concat(self.rollouts),
             scores=pl.concat(self.scores),
-            batch=pl.concat(self.batches),
+            batch=_concat(self.batches),
             sampled=self.sampled,
             judged=self.judged,
             generations=self._numbers_with_means(),
@@ -230,23 +285,28 @@ class _Loop:
         if number * ENOUGH < count:
             return
         self.job.refuse_failures(pl.concat(self.scores))
-        if refusal := too_few_groups(groups_in(pl.concat(self.batches)), self.job.campaign):
+        if refusal := too_few_groups(groups_in(_concat(self.batches)), self.job.campaign):
             raise GateError(f"{self.job.node.key}: generation {number} of {count}: {refusal}")
 
     def _train(self, number: int, batch: pl.DataFrame) -> None:
         logprobs, counted = (self.job.kept / f"{name}-{number}" for name in ("logprobs", "steps"))
         campaign = self.job.campaign
         if number > self.session.generations_done:
-            rows = campaign.training.how.rows(batch, campaign.training, campaign.rubric.weights(), campaign.seed)
+            rows = self._rows(batch)
             steps = len(plan_steps(rows, campaign.training.batch_size, campaign.training.epochs))
             with self.job.progress.counting("steps", steps):
                 trained = self.session.train(rows, number)
-            known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": trained.old_logprobs}
+            old = [row.old_logprobs or found for row, found in zip(rows, trained.old_logprobs, strict=True)]
+            known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": old}
             _replace(logprobs, pl.DataFrame(known, schema=_SCHEMA))
             replace_text(counted, json.dumps(trained.steps))
             self.session.save()
         self.logprobs.append(pl.read_parquet(logprobs, glob=False))
         self.steps.append(json.loads(counted.read_text(encoding="utf-8")))
+
+    def _rows(self, batch: pl.DataFrame) -> list[Row]:
+        campaign = self.job.campaign
+        return campaign.training.how.rows(batch, campaign.training, campaign.rubric.weights(), campaign.seed)
 
     def _log_step(self, step: int, metrics: dict[str, float]) -> None:
         """Steps before a kill are reported when the session begins."""
@@ -304,6 +364,12 @@ def _numbers(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) -> d
         "truncated_share": rows.filter(finish_reason="length").height / rows.height,
         "groups_used_share": counted["groups_used"] / counted["groups"],
     }
+
+
+def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The tables of generations, without the trainer's log-probs that stored generations have."""
+    plain = [part.drop("old_logprobs", strict=False) for part in parts]
+    return pl.concat([part.select(plain[-1].columns) for part in plain])
 
 
 def _replace(path: Path, frame: pl.DataFrame) -> None:

@@ -23,7 +23,7 @@ from rft_pipeline.judges import ModelJudge, make_judge
 from rft_pipeline.judges.retest import make_retest_judge
 from rft_pipeline.progress import Progress
 from rft_pipeline.rewards.group_noise import JudgeNoise
-from rft_pipeline.stages.base import Node, Payload
+from rft_pipeline.stages.base import CHECKPOINT, Node, Payload
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.stages.sampling import sample_rollouts
@@ -115,8 +115,8 @@ class Job:
                     f"{self.node.key}: policy.model {self.campaign.policy.model} has no weights here to train: stages "
                     "after reward_batches cannot use a served policy; name an installed model as policy.model"
                 )
-            if (was_champion := record.upstream.get("champion")) is not None:
-                return models.promoted(was_champion, record.content_hash, self.home.models).folder
+            if (checkpoint := record.upstream.get(CHECKPOINT)) is not None:
+                return models.promoted(checkpoint, record.content_hash, self.home.models).folder
             return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
         return record.path("checkpoint")
 
@@ -135,7 +135,7 @@ class Job:
         record, name = self.upstream[role], self.campaign.policy.model
         engine = load.load_engine(self.policy_folder(role), runtime)
         try:
-            if record.payload["stage"] == "policy" and "champion" not in record.upstream:
+            if record.payload["stage"] == "policy" and CHECKPOINT not in record.upstream:
                 now = models.identify(name, self.home.models, self.campaign.folder)
                 models.refuse_changed(name, record.content_hash, now)
         except BaseException:

@@ -6,9 +6,8 @@ from typing import Any
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import without_secrets
-from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
+from rft_pipeline.stages.base import CHECKPOINT, Node, Output, Sources, Stage, Upstream
 from rft_pipeline.stages.job import Job
-from rft_pipeline.store import champions
 
 
 class Policy(Stage):
@@ -16,7 +15,7 @@ class Policy(Stage):
 
     name = "policy"
     description = "The weights that the campaign starts from: the embedded model, a hub model, a folder, or a champion."
-    version = 1
+    version = 2
     scope = "campaign"
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
@@ -28,9 +27,9 @@ class Policy(Stage):
     def run(self, job: Job) -> Output:
         policy = job.campaign.policy
         upstream = {}
-        if policy.model.startswith(champions.PREFIX):
-            champion = models.champion_of(policy.model, job.home.models)
-            content, upstream = champion.content_hash, {"champion": champion.record}
+        if (found := models.trained(policy.model, job.home.models)) is not None:
+            address, content = found
+            upstream = {CHECKPOINT: address}
         else:
             content = models.identify(policy.model, job.home.models, job.campaign.folder)
         where = (

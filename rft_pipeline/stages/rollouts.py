@@ -85,9 +85,11 @@ class Rollouts(Stage):
 
 def round_prompts(job: Job) -> pl.DataFrame:
     """The prompts of the job's round, in the order of the prompts."""
-    how = job.campaign.rollouts
+    campaign = job.campaign
     train = job.frame("prompts").filter(split="train")
-    return choose_prompts(train, how.prompts_per_round, job.campaign.seed, job.node.round)
+    # an edit cycle draws other prompts than the rounds before it
+    drawn = job.node.round if campaign.continuation is None else campaign.continuation.start.content_hash
+    return choose_prompts(train, campaign.rollouts.prompts_per_round, campaign.seed, drawn)
 
 
 def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
@@ -127,6 +129,7 @@ def _steering(campaign: Campaign) -> dict[str, Any]:
         "by_group": dampens_by_group(campaign),
         "reward": campaign.reward.identity,
         "training": {**training.identity, **others},
+        "continuation": None if campaign.continuation is None else campaign.continuation.identity,
     }
 
 

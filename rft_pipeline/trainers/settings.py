@@ -77,6 +77,9 @@ class Training(Strict):
     """grpo: the round ends when the effective sample size (Σw)²/Σw² of a step falls below this share of its rollouts; w
     are their likelihood ratios to the policy that sampled them. Null: never."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    generations_after_edit: int | None = Field(default=None, ge=1)
+    """How many generations an edit cycle samples (`on_rubric_change: continue`). Null: a quarter of a round's, at least
+    1."""
     raft: Raft = Raft()
     dpo: Dpo = Dpo()
     lora: Lora = Lora()
@@ -85,7 +88,8 @@ class Training(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """Without the settings of other methods, which change nothing."""
-        others = {name for each in METHODS.values() if each.name != self.method for name in each.own_settings}
+        others = {"generations_after_edit"}
+        others |= {name for each in METHODS.values() if each.name != self.method for name in each.own_settings}
         if not self.kl_beta:
             others.add("kl_to")
         if self.weights != "lora":

@@ -14,6 +14,7 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.errors import StoreError
+from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.pipeline.plan import settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages.graph import nodes
@@ -142,9 +143,12 @@ def readable(records: RecordStore, folders: Iterable[Path]) -> list[Record]:
 
 
 def _models_within(campaign: Campaign, store: Path) -> list[str]:
-    """Addresses of records whose checkpoint is the policy or a judge of a campaign."""
+    """Addresses of records that a campaign names: as its policy or as a judge, or as rollouts that it takes."""
     models = (campaign.policy.model, *(judge.model for judge in campaign.all_judges.values()))
     pinned = [model.partition("@")[2] for model in models if model.startswith(champions.PREFIX)]
+    pinned += [model.removeprefix(CHECKPOINT) for model in models if model.startswith(CHECKPOINT)]
+    if campaign.continuation is not None and campaign.continuation.taken is not None:
+        pinned.append(campaign.continuation.taken.address)
     folders = (campaign.folder / model for model in models)
     below = (os.path.relpath(folder.resolve(), store.resolve()) for folder in folders)
     return [*pinned, *(Path(path).parent.as_posix() for path in below if not path.startswith(os.pardir))]

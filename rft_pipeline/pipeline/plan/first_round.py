@@ -40,12 +40,12 @@ def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
     """The first round whose stale stages run; earlier rounds keep what they have.
 
     `everything` holds the plans of a run from round 1. The result is 1, unless only the rubric or labels were edited.
-    Then `on_rubric_change` decides: `last_round` keeps the rounds before the last, `off` keeps all rounds (the result
-    is one more than there are), `all_rounds` keeps none.
+    Then `on_rubric_change` decides: `continue` keeps the rounds before the last (rounds in generations are continued by
+    an edit cycle instead), `off` keeps all rounds (the result is one more than there are), `redo` keeps none.
     """
-    if campaign.on_rubric_change == "all_rounds":
+    if campaign.on_rubric_change == "redo":
         return 1
-    start = campaign.rounds if campaign.on_rubric_change == "last_round" else campaign.rounds + 1
+    start = campaign.rounds if campaign.on_rubric_change == "continue" else campaign.rounds + 1
     kept = [each for each in everything if each.node.round < start and each.node.stage != "promotion"]
     only_the_rubric = all(each.cause in (None, "rubric", "upstream") or each.node.stage == "labels" for each in kept)
     edited = any(

@@ -1,6 +1,6 @@
 """Which stages must run: compares what each would be made from with what its current record was made from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,12 +32,18 @@ class NodePlan:
     """What the node's result is made from; None when it waits for others."""
 
 
-def node_plans(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int = 1) -> list[NodePlan]:
-    """One plan a node, upstream first. Rounds before `start` keep their records."""
+def node_plans(
+    campaign: Campaign,
+    records: RecordStore,
+    sources: Mapping[str, str],
+    start: int = 1,
+    keep: Callable[[Node], bool] = lambda node: False,
+) -> list[NodePlan]:
+    """One plan a node, upstream first. Rounds before `start`, and what `keep` says, keep their records."""
     settled: dict[str, Record | None] = {}
     plans = []
     for here in nodes(campaign):
-        if 0 < here.round < start:
+        if 0 < here.round < start or keep(here):
             known = resolve(here, sources, settled.get).records
             plan = NodePlan(here, known, records.current(here.key))
         else:

@@ -34,6 +34,16 @@ class Change:
             return rest[0] == "shown_in_order" or (len(rest) > 1 and rest[0] in RUBRIC)
         return rest[0] in OPINIONS or (rest[0].startswith("judge") and self.kind != "changed")
 
+    @property
+    def steers(self) -> bool:
+        """Whether it changes only what trains the policy on given rollouts: the rubric, labels, judges, rewards."""
+        area, *rest = self.path
+        return (
+            self.of_rubric
+            or (area == "settings" and rest[:1] == ["reward"])
+            or (area == "inputs" and rest[0].startswith("judge"))
+        )
+
     def in_words(self) -> str:
         """The reason as plans print it."""
         match self.path:

@@ -1,5 +1,6 @@
 """The plan of a campaign: one step a stage, with reasons, rows, and an estimate."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
-from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan
+from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan, node_plans
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.stages import STAGES
+from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.counting import Counting, Rows
 from rft_pipeline.stages.graph import made_together
 from rft_pipeline.store import Home, RecordStore
@@ -48,14 +49,18 @@ class Plan:
     currency: str
 
 
-def plan(campaign: Campaign, home: Home, start: int | None = None) -> Plan:
-    """The plan of a run from round `start`; without `start`, from the round that `on_rubric_change` chooses.
+def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callable[[Node], bool] | None = None) -> Plan:
+    """The plan of a run from round `start`; without `start`, from the round that `on_rubric_change` chooses. With
+    `keep`, the nodes that it is true for keep what they have.
 
     Raises `DataError` for a missing prompts file, `ConfigError` when rounds before `start` were never made.
     """
     records = RecordStore(home.store)
     sources = source_hashes(campaign, home, fetch=False)
-    settled = settle(campaign, records, sources, start)
+    if keep is None:
+        settled = settle(campaign, records, sources, start)
+    else:
+        settled = Settled(1, node_plans(campaign, records, sources, keep=keep), frozenset())
     why = f"on_rubric_change: {campaign.on_rubric_change}" if start is None else f"the run starts from round_{start}"
     timed = rates(campaign, records.all(campaign.name))
     steps = []

@@ -1,0 +1,256 @@
+"""Edit cycles: after an edit of what steers the training, a campaign continues from the weights that it has.
+
+First the reports of the rounds that stand are made again, from stored replies that are judged anew on what was edited.
+Then a cycle begins: one round of a few generations from the champion, or else from the last checkpoint.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from filelock import FileLock
+
+from rft_pipeline.alarms.history import newest_report
+from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign.continuation import Continuation, Pinned
+from rft_pipeline.campaign.cycles import (
+    CYCLE,
+    SEEN,
+    SOURCES,
+    Cycle,
+    Edit,
+    champion,
+    contexts,
+    continues,
+    cycles,
+    cycles_folder,
+    in_cycle,
+    withdraw,
+)
+from rft_pipeline.pipeline.plan import Plan, plan
+from rft_pipeline.pipeline.plan.estimate import JUDGEMENTS_OF
+from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
+from rft_pipeline.pipeline.plan.reasons import Change
+from rft_pipeline.pipeline.retraining import drift_at_begin
+from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages import STAGES, Node
+from rft_pipeline.store import Home, Record, RecordStore
+
+SHARE_OF_ROUND = 4
+"""An edit cycle has this part (1/4) of a round's generations, unless `training.generations_after_edit` says more."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A campaign as it is now, and what an edit of it asks for."""
+
+    campaign: Campaign
+    """In the newest cycle."""
+    cycle: Cycle | None
+    begins: Cycle | None = None
+    """The edit cycle that an edit asks for; it is not written yet."""
+    taken_back: tuple[Cycle, ...] = ()
+    """The edit cycles whose edit was taken back."""
+    reports: tuple[NodePlan, ...] = ()
+    """What is made before the edit cycle begins: the plans of the stages that lead to the reports."""
+
+    @property
+    def reports_are_made(self) -> bool:
+        """Whether the reports of what stands are up to date."""
+        return not any(each.cause for each in self.reports)
+
+    @property
+    def next(self) -> Campaign:
+        """The campaign in the cycle that begins, else as it is."""
+        return self.campaign if self.begins is None else in_cycle(self.campaign, self.begins)
+
+
+def standing(written: Campaign, home: Home) -> Standing:
+    """The state of a campaign; `written` is campaign.yaml without a cycle's changes. Nothing is written.
+
+    Raises `StoreError` for a damaged cycle or a champion whose record is gone, `DataError` for missing files.
+    """
+    found, records = contexts(written, home), RecordStore(home.store)
+    here = in_cycle(written, found[-1]) if found else written
+    cycle = found[-1] if found else None
+    if not continues(written):
+        return Standing(here, cycle)
+    sources = source_hashes(here, home, fetch=False)
+    plans = node_plans(here, records, sources)
+    if not any(each.cause and _trains(each.node) for each in plans):
+        return Standing(here, cycle)
+    if (earlier := _made_before(written, found, home, records)) is not None:
+        kept, taken_back = earlier
+        return Standing(
+            kept,
+            found[len(found) - len(taken_back) - 1] if len(taken_back) < len(found) else None,
+            taken_back=taken_back,
+        )
+    reasons = _edited(plans)
+    start = _start(here, home, records) if reasons else None
+    if start is None:
+        return Standing(here, cycle)
+    begins = _cycle(written, here, home, records, start, reasons)
+    reports = [each for each in node_plans(here, records, sources, keep=_trains) if _reports(each.node)]
+    return Standing(here, cycle, begins, reports=tuple(reports))
+
+
+def begin(written: Campaign, home: Home) -> Campaign:
+    """The campaign as a run must see it: begins the edit cycle that an edit asks for, and withdraws those whose edit
+    was taken back."""
+    found = standing(written, home)
+    if found.begins is None and not found.taken_back:
+        return found.campaign
+    folder = cycles_folder(home, written.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        found = standing(written, home)
+        for cycle in found.taken_back:
+            withdraw(cycle)
+        if found.begins is not None:
+            _write(found.begins, found.campaign, home)
+    return found.next
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """What a run after an edit would do."""
+
+    summary: str
+    reports: Plan
+    """Made first, in the rounds that stand."""
+    cycle: Plan
+    """Made then, in the edit cycle."""
+
+
+def plan_edit(written: Campaign, home: Home) -> EditPlan | None:
+    """The plan after an edit that an edit cycle continues from; None if there is no such edit."""
+    found = standing(written, home)
+    if found.begins is None:
+        return None
+    reports = plan(found.campaign, home, keep=lambda node: not _reports(node))
+    cycle = plan(found.next, home)
+    return EditPlan(_summary(found, reports, cycle), reports, cycle)
+
+
+def _summary(found: Standing, reports: Plan, cycle: Plan) -> str:
+    """One line: what was edited, what is judged anew, what is trained, and how long it takes."""
+    assert found.begins is not None
+    assert found.begins.edit is not None
+    edit, how = found.begins.edit, found.next
+    judged = sum(count for step in reports.steps for what, count in step.work.items() if what.startswith(JUDGEMENTS_OF))
+    anew = f"{judged} judgements for the reports"
+    stored = f"; up to {edit.continuation.generations} stored generations, then " if edit.continuation.taken else "; "
+    shared = how.generations
+    assert shared is not None
+    size = shared.prompts * how.rollouts.group_size
+    train = f"{edit.continuation.generations} generations of {size} rollouts from {edit.continuation.start.address}"
+    seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
+    time = "" if seconds is None else f"; about {seconds:.0f} s"
+    return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew}{stored}{train}{time}"
+
+
+def _trains(node: Node) -> bool:
+    return STAGES[node.stage].in_generations
+
+
+def _reports(node: Node) -> bool:
+    return not _trains(node) and node.stage != "promotion"
+
+
+def _edited(plans: Sequence[NodePlan]) -> list[Change]:
+    """What was edited, if rounds that were made are stale only because of what steers the training; else nothing."""
+    made = [each for each in plans if each.node.stage == "rollouts" and each.cause not in (None, "absent")]
+    changes = [reason for each in made for reason in each.reasons if isinstance(reason, Change)]
+    return changes if all(change.steers for change in changes) else []
+
+
+def _made_before(
+    written: Campaign, found: Sequence[Cycle], home: Home, records: RecordStore
+) -> tuple[Campaign, tuple[Cycle, ...]] | None:
+    """The campaign in an earlier context whose rounds are all made, and the edit cycles after it; None without one."""
+    for count in range(len(found) - 1, -1, -1):
+        if found[count].edit is None:
+            return None
+        here = in_cycle(written, found[count - 1]) if count else written
+        plans = node_plans(here, records, source_hashes(here, home, fetch=False))
+        if not any(each.cause and _trains(each.node) for each in plans):
+            return here, tuple(found[count:])
+    return None
+
+
+def _start(here: Campaign, home: Home, records: RecordStore) -> Record | None:
+    """The checkpoint to continue from: the champion's, else the one that the last report names, else the last one."""
+    if (pinned := champion(home, here.name)) is not None:
+        return records.at(pinned.address)
+    for round_ in range(here.rounds, 0, -1):
+        checkpoint = records.current(f"{here.name}/round_{round_}/checkpoints")
+        report = records.current(f"{here.name}/round_{round_}/eval_reports")
+        if checkpoint is None:
+            continue
+        named = None if report is None else STAGES["eval_reports"].policy_node(report)
+        return checkpoint if named in (None, "policy") else records.current(f"{here.name}/{named}")
+    return None
+
+
+def _cycle(
+    written: Campaign, here: Campaign, home: Home, records: RecordStore, start: Record, edited: Sequence[Change]
+) -> Cycle:
+    shared = written.generations
+    assert shared is not None
+    known = cycles(home, written.name)
+    number = known[-1].number + 1 if known else 1
+    folder = cycles_folder(home, written.name) / str(number)
+    count = written.training.generations_after_edit or max(1, shared.count // SHARE_OF_ROUND)
+    begun_from = Pinned(start.address, start.content_hash)
+    continuation = Continuation(begun_from, count, _taken(here, records, start))
+    reasons = tuple(dict.fromkeys(change.in_words() for change in edited))
+    retrained = [cycle for cycle in contexts(written, home) if cycle.edit is None]
+    edit = Edit(continuation, reasons, retrained[-1].number if retrained else None)
+    return Cycle(number, folder, begun_from, drift_at_begin(newest_report(records, written.name)), edit)
+
+
+def _taken(here: Campaign, records: RecordStore, start: Record) -> Pinned | None:
+    """The rollouts that the start was trained on, if they were sampled in generations and on the prompts of now."""
+    batch = records.at(start.upstream["reward_batches"])
+    rollouts = None if batch is None else records.at(batch.upstream["rollouts"])
+    prompts = records.current(f"{here.name}/prompts")
+    if rollouts is None or prompts is None or not rollouts.parts:
+        return None
+    if rollouts.payload["inputs"]["prompts"] != prompts.parts["train"]:
+        return None
+    return Pinned(rollouts.address, rollouts.content_hash)
+
+
+def _write(cycle: Cycle, here: Campaign, home: Home) -> None:
+    """Write the cycle's folder, all or nothing."""
+    assert cycle.edit is not None
+    temporary = cycle.folder.with_name(f".{cycle.folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    drift = drift_at_begin(newest_report(RecordStore(home.store), here.name), temporary)
+    for name in (SEEN, SOURCES):
+        (temporary / name).touch()
+    if cycle.edit.prompts_of is not None:
+        shutil.copyfile(cycle.folder.parent / str(cycle.edit.prompts_of) / SOURCES, temporary / SOURCES)
+    described = {
+        "number": cycle.number,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "policy": None if cycle.policy is None else asdict(cycle.policy),
+        "drift": drift,
+        "edit": {
+            **asdict(cycle.edit.continuation),
+            "reasons": cycle.edit.reasons,
+            "prompts_of": cycle.edit.prompts_of,
+        },
+    }
+    (temporary / CYCLE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    temporary.rename(cycle.folder)
+
+
+def load_and_begin(home: Home, name: str) -> Campaign:
+    """The current campaign for a run of its rounds: an edit cycle that is asked for begins."""
+    return begin(load_campaign(home.campaign_folder(name)), home)
