@@ -1,0 +1,216 @@
+"""After an edit of what steers the training, a campaign continues from the weights that it has."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rft_pipeline.campaign import Campaign, load_campaign
+from rft_pipeline.campaign.cycles import contexts, load_current
+from rft_pipeline.pipeline import Pipeline
+from rft_pipeline.pipeline.continuing import load_and_begin, plan_edit, standing
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.store import Home, Record, RecordStore, champions, judgements_table, rollouts_table
+from tests.planted import replies_planted
+from tests.runs import edit
+
+PER_GENERATION = 2 * 4
+
+
+def run_all(campaign: Campaign) -> dict[str, Record]:
+    pipeline, found = Pipeline(Home.find()), {}
+    for node in nodes(campaign):
+        if node.name not in found:
+            found |= pipeline.run_together(campaign, node.name)
+    return found
+
+
+def run_reports(folder: Path) -> None:
+    """What a run makes before an edit cycle begins."""
+    state = standing(load_campaign(folder), Home.find())
+    for each in state.reports:
+        if each.cause:
+            Pipeline(Home.find()).run(state.campaign, each.node.name)
+
+
+def heights() -> dict[str, int]:
+    store = Home.find().store
+    tables = {"rollouts": rollouts_table(store), "judgements": judgements_table(store)}
+    return {name: int(table.rows().select(pl.len()).collect().item()) for name, table in tables.items()}
+
+
+@pytest.fixture
+def trained(on_policy: Path, tiny_model: Path) -> Path:
+    """The tiny campaign in generations with one round, all of it made; its round 1 is the champion."""
+    edit(on_policy / "campaign.yaml", "rounds", 1)
+    edit(on_policy / "campaign.yaml", "training.learning_rate", 1e-5)  # stored rollouts stay near the policy
+    with replies_planted(tiny_model):
+        run_all(load_campaign(on_policy))
+    return on_policy
+
+
+def edit_text(folder: Path) -> None:
+    edit(folder / "rubric.yaml", "criteria.0.judge.positive", "You are a formal and exact support agent.")
+
+
+def edit_weight(folder: Path) -> None:
+    edit(folder / "rubric.yaml", "criteria.0.weight", 3.0)
+
+
+def test_nothing_edited_asks_for_nothing(trained: Path) -> None:
+    assert plan_edit(load_campaign(trained), Home.find()) is None
+    assert load_and_begin(Home.find(), "tiny") == load_campaign(trained)
+    assert contexts(load_campaign(trained), Home.find()) == []
+
+
+@pytest.mark.parametrize("change", [edit_text, edit_weight])
+def test_an_edit_of_the_rubric_continues_from_the_champion(trained: Path, change: object) -> None:
+    assert callable(change)
+    change(trained)
+    home = Home.find()
+    champion = champions.champion(home.root, "tiny")
+    assert champion is not None
+    state = standing(load_campaign(trained), home)
+    assert state.begins is not None
+    assert state.begins.edit is not None
+    assert state.begins.edit.continuation.start.address == champion.record
+    assert state.begins.edit.continuation.generations == 1
+    assert state.next.rounds == 1
+    assert not (home.root / "cycles").exists()
+    run_reports(trained)
+    current = load_and_begin(home, "tiny")
+    assert current == load_current(home, "tiny")
+    made = run_all(current)
+    assert made["policy"].content_hash == champion.content_hash
+    rows = pl.read_parquet(made["round_1/rollouts"].path("rollouts.parquet"))
+    assert made["round_1/rollouts"].rows["made"] == PER_GENERATION
+    assert rows["generation"].n_unique() == 2
+    assert standing(load_campaign(trained), home).begins is None
+    assert all(record.cached for record in run_all(load_current(home, "tiny")).values())
+
+
+def test_the_report_of_what_stands_is_judged_on_the_edited_criterion_alone(trained: Path) -> None:
+    edit_text(trained)
+    before = heights()
+    run_reports(trained)
+    after = heights()
+    assert after["rollouts"] == before["rollouts"]
+    report = RecordStore(Home.find().store).current("tiny/round_1/eval_reports")
+    assert report is not None
+    replies = pl.read_parquet(report.path("eval_reports.parquet"))
+    assert 0 < after["judgements"] - before["judgements"] <= replies.height
+    assert standing(load_campaign(trained), Home.find()).reports_are_made
+
+
+def test_a_weight_costs_no_judgement_of_what_is_stored(trained: Path) -> None:
+    edit_weight(trained)
+    before = heights()
+    run_reports(trained)
+    assert heights() == before
+
+
+def test_stored_generations_are_the_first_steps_with_the_ratio_to_the_policy_that_sampled_them(trained: Path) -> None:
+    edit_weight(trained)
+    home = Home.find()
+    records = RecordStore(home.store)
+    sampled = records.current("tiny/round_1/rollouts")
+    assert sampled is not None
+    last = pl.read_parquet(sampled.path("rollouts.parquet")).filter(generation=4)
+    run_reports(trained)
+    made = run_all(load_and_begin(home, "tiny"))
+    rows = pl.read_parquet(made["round_1/rollouts"].path("rollouts.parquet"))
+    taken = rows.filter(generation=1)
+    assert taken["rollout_id"].to_list() == last["rollout_id"].to_list()
+    assert taken["policy"].to_list() == last["policy"].to_list()
+    numbers = [json.loads(line) for line in made["round_1/checkpoints"].path("generations.jsonl").open()]
+    assert [each["generation"] for each in numbers] == [1, 2]
+    assert 0.8 <= numbers[0].get("effective_share", 1.0) <= 1.0
+
+
+def test_stored_generations_that_are_too_far_from_the_policy_are_left_out(trained: Path) -> None:
+    edit(trained / "campaign.yaml", "training.min_effective_share", 1.0)
+    home = Home.find()
+    again = run_all(load_campaign(trained))  # the setting is part of a round's identity
+    assert not again["round_1/checkpoints"].cached
+    edit_weight(trained)
+    run_reports(trained)
+    made = run_all(load_and_begin(home, "tiny"))
+    rows = pl.read_parquet(made["round_1/rollouts"].path("rollouts.parquet"))
+    assert rows["generation"].unique().to_list() == [1]
+    assert made["round_1/rollouts"].rows["made"] == PER_GENERATION
+
+
+def test_an_edit_that_is_taken_back_finds_everything_again(trained: Path) -> None:
+    home = Home.find()
+    before = (trained / "rubric.yaml").read_text(encoding="utf-8")
+    edit_text(trained)
+    run_reports(trained)
+    run_all(load_and_begin(home, "tiny"))
+    (trained / "rubric.yaml").write_text(before, encoding="utf-8")
+    state = standing(load_campaign(trained), home)
+    assert state.begins is None
+    assert len(state.taken_back) == 1
+    current = load_and_begin(home, "tiny")
+    assert current == load_campaign(trained)
+    made = run_all(current)
+    assert all(record.cached for name, record in made.items() if name != "promotion")
+
+
+def test_a_second_edit_begins_a_second_cycle_from_the_champion(trained: Path) -> None:
+    home = Home.find()
+    for weight in (3.0, 5.0):
+        edit(trained / "rubric.yaml", "criteria.0.weight", weight)
+        run_reports(trained)
+        run_all(load_and_begin(home, "tiny"))
+    cycles = contexts(load_campaign(trained), home)
+    assert [cycle.number for cycle in cycles] == [1, 2]
+    assert all(cycle.finished for cycle in cycles[:1])
+
+
+def test_a_setting_of_the_training_begins_no_cycle(trained: Path) -> None:
+    edit(trained / "campaign.yaml", "training.learning_rate", 5e-4)
+    state = standing(load_campaign(trained), Home.find())
+    assert state.begins is None
+    assert state.campaign == load_campaign(trained)
+
+
+@pytest.mark.parametrize("choice", ["redo", "off"])
+def test_other_choices_begin_no_cycle(trained: Path, choice: str) -> None:
+    edit(trained / "campaign.yaml", "on_rubric_change", choice)
+    edit_text(trained)
+    assert standing(load_campaign(trained), Home.find()).begins is None
+
+
+def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Path) -> None:
+    edit_text(trained)
+    planned = plan_edit(load_campaign(trained), Home.find())
+    assert planned is not None
+    assert planned.summary.startswith('criterion "polite": text changed → ')
+    assert (
+        "judgements for the reports; up to 1 stored generations, then 1 generations of 8 rollouts from tiny/round_1/"
+        in (planned.summary)
+    )
+    reports = {step.key: step.action for step in planned.reports.steps}
+    assert reports["tiny/round_1/eval_reports"] == "run"
+    assert reports["tiny/round_1/checkpoints"] == "skip"
+    cycle = {step.key: step for step in planned.cycle.steps}
+    assert cycle["tiny/round_1/rollouts"].rows.make == PER_GENERATION
+
+
+def test_a_continued_cycle_equals_the_same_continuation_from_a_copied_store(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    edit_text(trained)
+    copied = tmp_path / "copied"
+    shutil.copytree(trained.parents[1], copied, ignore=shutil.ignore_patterns("copied", "model"))
+    run_reports(trained)
+    made = run_all(load_and_begin(Home.find(), "tiny"))
+    monkeypatch.setenv("RFT_HOME", str(copied / "home"))
+    monkeypatch.setenv("RFT_DATA", str(copied / "data"))
+    again = run_all(load_and_begin(Home.find(), "tiny"))
+    for name in ("round_1/rollouts", "round_1/checkpoints"):
+        assert again[name].fingerprint == made[name].fingerprint
+        assert again[name].content_hash == made[name].content_hash
