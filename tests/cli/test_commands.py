@@ -49,7 +49,7 @@ def test_plan_says_what_would_run_and_why(rft: Rft, finished_copy: Path) -> None
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
     said = rft("plan", "tiny")
     rows = plan_rows(said)
-    assert rows["tiny/round_1/judge_scores"] == "skip 0 64 kept (on_rubric_change: last_round)"
+    assert rows["tiny/round_1/judge_scores"] == "skip 0 64 kept (on_rubric_change: continue)"
     assert rows["tiny/round_2/rollouts"] == "skip 0 16"
     assert rows["tiny/round_2/judge_scores"] == 'run 16 48 criterion "polite": text changed'
     assert re.search(r"^about \d+ s, at the rates measured last$", said.out, re.MULTILINE)

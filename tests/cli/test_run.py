@@ -92,7 +92,7 @@ def test_an_edited_rubric_makes_the_last_round_again_and_then_rests(rft: Rft, fi
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     said = rft("run", "tiny")
     assert said.code == 0, said.err
-    assert "tiny/round_1/judge_scores: kept (on_rubric_change: last_round)" in said.err
+    assert "tiny/round_1/judge_scores: kept (on_rubric_change: continue)" in said.err
     assert "4 of 10 stages cached, 6 made" in said.err
     assert "10 of 10 stages cached, 0 made" in rft("run", "tiny").err
 

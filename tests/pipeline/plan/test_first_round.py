@@ -20,7 +20,7 @@ def test_without_edits_a_run_starts_from_round_1(finished_home: Path) -> None:
     assert start(finished_home) == 1
 
 
-@pytest.mark.parametrize(("choice", "begins"), [("last_round", 2), ("all_rounds", 1), ("off", 3)])
+@pytest.mark.parametrize(("choice", "begins"), [("continue", 2), ("redo", 1), ("off", 3)])
 @pytest.mark.parametrize(("where", "value"), [("criteria.2.weight", 3), ("criteria.2.judge.rule.min_words", 5)])
 def test_after_an_edit_of_the_rubric_the_campaign_chooses_the_first_round(
     finished_copy: Path, where: str, value: object, choice: str, begins: int
