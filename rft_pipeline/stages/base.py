@@ -12,8 +12,8 @@ from rft_pipeline.store import Record
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.counting import Counting
-    from rft_pipeline.stages.generations import RoundMade
     from rft_pipeline.stages.job import Job
+    from rft_pipeline.stages.round_made import RoundMade
     from rft_pipeline.stages.rows_used import FindRecord, JudgedRows
 
 Upstream = Mapping[str, Record]

@@ -23,7 +23,7 @@ from rft_pipeline.trainers.examples import COLUMNS
 from rft_pipeline.trainers.kept import steps_done
 
 if TYPE_CHECKING:
-    from rft_pipeline.stages.generations import RoundMade
+    from rft_pipeline.stages.round_made import RoundMade
 
 
 class Checkpoints(Stage):

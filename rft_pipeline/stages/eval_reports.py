@@ -31,9 +31,9 @@ from rft_pipeline.stages.base import (
     what_judges_see,
 )
 from rft_pipeline.stages.counting import Counting
-from rft_pipeline.stages.generations import generations_of
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch
+from rft_pipeline.stages.round_made import generations_of
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
 from rft_pipeline.stats import plain
 from rft_pipeline.store import Record

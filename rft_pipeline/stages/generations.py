@@ -25,69 +25,17 @@ from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
 from rft_pipeline.stages.rollouts import round_prompts
-from rft_pipeline.store import Record, RecordStore
-from rft_pipeline.store.records import STEPS
+from rft_pipeline.stages.round_made import LOGPROBS, STEP_CURVES, RoundMade, numbers_of
+from rft_pipeline.store import RecordStore
 from rft_pipeline.trainers.rows import Row, plan_steps
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.base import Engine
-    from rft_pipeline.trainers.launched_session import LaunchedSession
-    from rft_pipeline.trainers.session import Session
 
-GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
-"""Files of a checkpoint's record: a line a generation; and the trainer's log-probs of each rollout's tokens under the
-policy that sampled it."""
-STEP_CURVES = ("effective_share", "clip_ratio", "kl_to_start", "loss")
-"""The metrics of steps that are averaged over a generation."""
 LEAST_SHARE = 0.8
 """The least effective share of a stored generation that is trained on, unless `training.min_effective_share` is set."""
 ENOUGH = 4
 """The share of groups with variance is checked once this part (1/4) of the round is made."""
-
-
-@dataclass
-class RoundMade:
-    """What the generations of a round made."""
-
-    session: "Session | LaunchedSession"
-    rollouts: pl.DataFrame
-    scores: pl.DataFrame
-    batch: pl.DataFrame
-    sampled: int
-    """Rollouts that were sampled now."""
-    judged: Mapping[str, int]
-    """Judgements that were made now, by criterion."""
-    generations: list[dict[str, Any]]
-    """One a generation: its numbers."""
-    logprobs: pl.DataFrame
-    """rollout_id, old_logprobs."""
-    lines: list[dict[str, Any]]
-    """One an optimiser step: its number and metrics, with the numbers of its generation."""
-
-    @property
-    def steps(self) -> int:
-        return len(self.lines)
-
-    def finish(self, folder: Path) -> dict[str, float]:
-        """Write the checkpoint and its files; the metrics of the last step and of the whole round."""
-        last = self.session.finish(folder)
-        for name, lines in ((STEPS, self.lines), (GENERATIONS, self.generations)):
-            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        self.logprobs.write_parquet(folder / LOGPROBS)
-        self.draw(folder, *STEP_CURVES)
-        return last
-
-    def draw(self, folder: Path, *names: str) -> None:
-        """Draw these numbers over the generations; `score_` stands for every criterion."""
-        from rft_pipeline.report.learning import learning_curves
-        from rft_pipeline.report.plots import to_png
-
-        def is_drawn(number: str) -> bool:
-            return number == "generation" or number.startswith(names)
-
-        shown = [{name: value for name, value in each.items() if is_drawn(name)} for each in self.generations]
-        for name, chart in learning_curves(shown).items():
-            (folder / f"{name}.png").write_bytes(to_png(chart))
 
 
 def make_round(job: Job) -> RoundMade:
@@ -105,12 +53,6 @@ def make_round(job: Job) -> RoundMade:
             loop.session.close()
             raise
         return loop.made()
-
-
-def generations_of(checkpoint: Record) -> list[dict[str, Any]]:
-    """The numbers of the generations that made a checkpoint; empty where its round was sampled at once."""
-    path = checkpoint.folder / GENERATIONS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:
@@ -233,7 +175,7 @@ class _Loop:
         for found, part in ((self.rollouts, rows), (self.scores, scores), (self.batches, batch)):
             found.append(part)
         self._refuse(number, count)
-        self.numbers.append({"generation": number, **_numbers(rows, scores, batch)})
+        self.numbers.append({"generation": number, **numbers_of(rows, scores, batch)})
         self._train(number, batch)
         self.policy = policy_after(self.policy, batch, self.trained)
 
@@ -351,19 +293,6 @@ class _Loop:
 
 
 _SCHEMA = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})
-
-
-def _numbers(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) -> dict[str, float | None]:
-    """What a generation's rollouts are like: reward, each criterion, length, and what can be learnt from."""
-    means = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
-    counted = groups_in(batch)
-    return {
-        "reward": batch.select(pl.col("reward").mean()).item(),
-        **{f"score_{name}": mean for name, mean in means.iter_rows()},
-        "length_mean": rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item(),
-        "truncated_share": rows.filter(finish_reason="length").height / rows.height,
-        "groups_used_share": counted["groups_used"] / counted["groups"],
-    }
 
 
 def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:

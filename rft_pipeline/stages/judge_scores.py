@@ -16,7 +16,7 @@ from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies
 from rft_pipeline.store import Record
 
 if TYPE_CHECKING:
-    from rft_pipeline.stages.generations import RoundMade
+    from rft_pipeline.stages.round_made import RoundMade
 
 
 class JudgeScores(Stage):

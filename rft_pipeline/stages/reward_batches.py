@@ -24,7 +24,7 @@ from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record
 
 if TYPE_CHECKING:
-    from rft_pipeline.stages.generations import RoundMade
+    from rft_pipeline.stages.round_made import RoundMade
 
 
 class RewardBatches(Stage):

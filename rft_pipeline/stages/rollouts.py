@@ -27,7 +27,7 @@ from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record
 
 if TYPE_CHECKING:
-    from rft_pipeline.stages.generations import RoundMade
+    from rft_pipeline.stages.round_made import RoundMade
 
 
 class Rollouts(Stage):
