@@ -113,7 +113,11 @@ def test_a_window_is_the_longest_row_that_is_packed(tmp_path: Any, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", sorted(PACKED - {"falcon"}))  # it calls attention by itself
-def test_attention_by_the_spans_is_that_of_the_mask(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most_scores", [0, shared_prompt.MOST_SCORES])
+def test_attention_by_the_spans_is_that_of_the_mask(
+    most_scores: int, name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_prompt, "MOST_SCORES", most_scores)
     model = load_weights(write_model(tmp_path / "model", name), "float32", "cpu")
     rows = [*group(9, [6, 3, 7], "a"), *group(4, [2, 5], "b")]
     part = collate(rows, Plan([[0, 1, 2], [3, 4]], packed=True), torch.device("cpu"), torch.float32)
