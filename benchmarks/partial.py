@@ -1,10 +1,12 @@
-"""Partial: after an edit, what is made again, and how long does it take compared with the whole round?
+"""Partial: after an edit, what is made again, how long does it take, and what does the policy gain by it?
 
 A copy of one campaign with one round is run from nothing in a temporary home by `rft run`, then again with nothing
-edited, with the text of one criterion edited, and with a weight edited. Rows are counted from records and tables;
-times are of the whole command, from its start until the checkpoint's record is written, and until it ends.
+edited, with the personas of one criterion replaced, and with a weight edited. A second copy is run from nothing with
+the replaced personas: the fresh round, whose time and reward the edit cycle is compared with. Rows are counted from
+records and tables; times are of the whole command.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -31,10 +33,18 @@ from rft_pipeline.judges import ContrastJudge
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.records import RECORD
 
-RATIO_GOAL = 0.55
-"""Most of the whole round's time, eval report included, until an edited criterion has led to a new checkpoint."""
-NOTHING_GOAL = 10.0
+GAINED_GOAL = 0.65
+"""Least share of the way from the old checkpoint's reward to a fresh round's, under the new rubric."""
+TIME_GOAL = 0.25
+"""Most of a fresh round's time that the edit cycle takes."""
+REPORT_GOAL = 0.1
+"""Most of a fresh round's time until the report of what stands is there."""
+NOTHING_GOAL = 6.0
 """Most seconds of a run that has nothing to make."""
+PERSONAS = {
+    "positive": "You are a formal and exact clerk who writes business letters.",
+    "negative": "You are a careless person who chats with friends.",
+}
 OURS_GOAL = 2.0
 """Most of them that our own code may take."""
 STAGES = ("rollouts", "judge_scores", "reward_batches", "checkpoints", "eval_reports")
@@ -46,8 +56,12 @@ class Made:
 
     seconds: float
     """From the command's start to its end."""
-    until_checkpoint: float
-    """From the command's start until the checkpoint's record was written; NaN when the checkpoint was not made."""
+    until_report: float
+    """From the command's start until the first eval report's record was written; NaN when none was made."""
+    reward: float
+    """Held-out reward of the newest round."""
+    start_reward: float
+    """Held-out reward of the policy that the round started from."""
     by_stage: dict[str, float]
     """Seconds of the round's stages that were made."""
     sampled: int
@@ -58,6 +72,12 @@ class Made:
     """Judgements of training rollouts by criterion."""
     held_out_sampled: int
     held_out_judged: int
+
+    @property
+    def stored_judged(self) -> int:
+        """Judgements of replies that were stored before the run; equal new replies are judged once."""
+        made = sum(self.judged.values()) + self.held_out_judged
+        return max(0, made - (self.sampled + self.held_out_sampled) * len(self.judged))
 
 
 class Subject:
@@ -110,13 +130,16 @@ class Subject:
             for stage, record in found.items()
             if (old := before[stage]) is None or old.fingerprint != record.fingerprint
         }
-        rollouts, judged, checkpoint = (made.get(stage) for stage in ("rollouts", "judge_scores", "checkpoints"))
+        rollouts, judged = (made.get(stage) for stage in ("rollouts", "judge_scores"))
+        report = json.loads(found["eval_reports"].path("report.json").read_text(encoding="utf-8"))
         counts = {} if judged is None else {c: judged.rows[f"made_{c}"] for c in self._criteria()}
         sampled = 0 if rollouts is None else rollouts.rows["made"]
         grown = {name: height - rows[name] for name, height in self.heights().items()}
         return Made(
             seconds=seconds,
-            until_checkpoint=(checkpoint.path(RECORD).stat().st_mtime - began) if checkpoint else float("nan"),
+            until_report=self._first_report_since(began) - began,
+            reward=report["rounds"][-1]["reward"],
+            start_reward=report["rounds"][0]["reward"],
             by_stage={stage: record.seconds for stage, record in made.items()},
             sampled=sampled,
             tokens=0 if rollouts is None else _tokens(rollouts),
@@ -124,6 +147,12 @@ class Subject:
             held_out_sampled=grown["rollouts"] - sampled,
             held_out_judged=grown["judgements"] - sum(counts.values()),
         )
+
+    def _first_report_since(self, began: float) -> float:
+        written = [
+            path.stat().st_mtime for path in self.home.store.glob(f"{self.name}/round_*/eval_reports/*/{RECORD}")
+        ]
+        return min((when for when in written if when >= began), default=float("nan"))
 
     def _criteria(self) -> list[str]:
         rubric = yaml.safe_load((self.folder / "rubric.yaml").read_text(encoding="utf-8"))
@@ -142,41 +171,63 @@ def partial(
         typer.Option(min=2, help="Prompts a round; eval prompts go down with them.", show_default="the campaign's"),
     ] = None,
     times: Annotated[int, typer.Option(min=1, help="How often the run with nothing edited is timed.")] = 3,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="The campaign's seed; may be repeated.", show_default="the campaign's"),
+    ] = None,
 ) -> None:
-    """Rows made again and seconds taken after an edit, compared with the whole round."""
+    """Rows made again, seconds taken and reward gained after an edit, compared with a fresh round."""
     loaded = find_campaign(campaign)
     place, name = _edited_criterion(loaded)
+    found = [_of_seed(loaded, prompts, times, each, place, name) for each in seed or [loaded.seed]]
+    conclude([goal for each in found for goal in goals(each, name)])
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The runs of one seed."""
+
+    seed: int
+    whole: Made
+    nothing: Made
+    edited: Made
+    weighted: Made
+    fresh: Made
+    ours: float
+    """Seconds of our own code in a run with nothing to make."""
+    stored: int
+    """Held-out replies in the report before the edit."""
+
+
+def _of_seed(loaded: Campaign, prompts: int | None, times: int, seed: int, place: int, name: str) -> Compared:
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(loaded, Path(folder), prompts)
+        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
         runs = {"everything new": subject.run()}
-        say(f"everything new: {runs['everything new'].seconds:.0f} s")
-        again = [subject.run() for _ in range(times)]
-        runs["nothing"] = nothing = min(again, key=lambda made: made.seconds)
-        whose = fresh("-m", "benchmarks.owners", "run", campaign, env=subject.env)
+        say(f"seed {seed}: everything new: {runs['everything new'].seconds:.0f} s")
+        report = subject.record("eval_reports")
+        stored = 0 if report is None else report.rows["rollouts"]
+        runs["nothing"] = nothing = min((subject.run() for _ in range(times)), key=lambda made: made.seconds)
+        whose = fresh("-m", "benchmarks.owners", "run", loaded.name, env=subject.env)
         say(f"nothing edited: {nothing.seconds:.1f} s")
-        subject.edit("rubric.yaml", lambda rubric: _say_more(rubric["criteria"][place]))
+        subject.edit("rubric.yaml", lambda rubric: rubric["criteria"][place]["judge"].update(PERSONAS))
         runs[f"text of {name}"] = edited = subject.run()
         say(f"{name} edited: {edited.seconds:.0f} s")
         subject.edit("rubric.yaml", lambda rubric: rubric["criteria"][place].update(weight=1.25))
         runs["a weight"] = weighted = subject.run()
-        report = subject.record("eval_reports")
-        size = "" if report is None else f", {report.rows['prompts']} eval prompts"
-    whole = runs["everything new"]
-    title = f"{campaign}: one round of {whole.sampled} rollouts, {len(whole.judged)} criteria{size}"
-    console.out.print(as_table(title, runs))
+    with tempfile.TemporaryDirectory() as folder:
+        other = Subject(loaded, Path(folder), prompts)
+        other.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
+        other.edit("rubric.yaml", lambda rubric: rubric["criteria"][place]["judge"].update(PERSONAS))
+        runs["fresh round, new text"] = fresh_round = other.run()
+    console.out.print(as_table(f"{loaded.name}, seed {seed}: one round, {stored} held-out replies", runs))
     console.out.print(stage_table(runs))
+    owners = ", ".join(f"{owner} {seconds:.2f}" for owner, seconds in sorted(whose.output.items()))
     console.out.print(
-        "Like with like, the edited criterion's run / everything new: "
-        f"{edited.until_checkpoint / whole.until_checkpoint:.2f} from the start to the checkpoint, "
-        f"{edited.seconds / whole.seconds:.2f} to the end of the eval report.",
-        highlight=False,
+        f"Nothing edited, once more, {whose.seconds:.1f} s; by whose code is at work: {owners}", highlight=False
     )
-    console.out.print(
-        f"Nothing edited, once more, {whose.seconds:.1f} s; by whose code is at work: "
-        + ", ".join(f"{owner} {seconds:.2f}" for owner, seconds in sorted(whose.output.items())),
-        highlight=False,
-    )
-    conclude(goals(whole, nothing, whose.output["ours"], edited, weighted, name))
+    whole = runs["everything new"]
+    return Compared(seed, whole, nothing, edited, weighted, fresh_round, whose.output["ours"], stored)
 
 
 def _edited_criterion(campaign: Campaign) -> tuple[int, str]:
@@ -187,19 +238,16 @@ def _edited_criterion(campaign: Campaign) -> tuple[int, str]:
     raise ConfigError(f"{campaign.name}: no criterion is judged by contrast, and this benchmark edits such a one")
 
 
-def _say_more(criterion: dict[str, Any]) -> None:
-    criterion["judge"]["positive"] += " You are considerate."
-
-
 def as_table(title: str, runs: dict[str, Made]) -> Table:
     table = Table(title=title)
     table.add_column("edited")
-    columns = ("checkpoint at, s", "end at, s", "sampled", "tokens", "judged", "held out: sampled", "judged")
+    columns = ("report at, s", "end at, s", "reward", "sampled", "judged", "held out: sampled", "judged")
     for column in columns:
         table.add_column(column, justify="right")
     for name, made in runs.items():
-        counts = (made.sampled, made.tokens, sum(made.judged.values()), made.held_out_sampled, made.held_out_judged)
-        table.add_row(name, _seconds(made.until_checkpoint), _seconds(made.seconds), *(f"{n:,}" for n in counts))
+        counts = (made.sampled, sum(made.judged.values()), made.held_out_sampled, made.held_out_judged)
+        times = (_seconds(made.until_report), _seconds(made.seconds))
+        table.add_row(name, *times, f"{made.reward:.3f}", *(f"{n:,}" for n in counts))
     return table
 
 
@@ -217,26 +265,35 @@ def _seconds(value: float) -> str:
     return "–" if value != value else f"{value:.1f}"
 
 
-def goals(whole: Made, nothing: Made, ours: float, edited: Made, weighted: Made, name: str) -> list[Goal]:
-    others = sum(edited.judged.values()) - edited.judged[name]
-    ratio = edited.until_checkpoint / whole.seconds
-    judged = f"{edited.judged[name]} of {name}, {others} of others"
+def goals(runs: Compared, name: str) -> list[Goal]:
+    edited, fresh_round = runs.edited, runs.fresh
+    way = fresh_round.reward - edited.start_reward
+    gained = (edited.reward - edited.start_reward) / way if way else float("nan")
+    ratio, report = edited.seconds / fresh_round.seconds, edited.until_report / fresh_round.seconds
+    at = f"seed {runs.seed}: "
     return [
-        Goal("one criterion edited: judge calls", judged, f"{whole.judged[name]} and 0", _only(edited, whole, name)),
-        Goal("its generated training tokens", f"{edited.tokens}", "0", edited.tokens == 0),
-        Goal("time to the new checkpoint / whole round", f"{ratio:.2f}", f"≤ {RATIO_GOAL}", ratio <= RATIO_GOAL),
-        Goal("a weight edited: judge calls", f"{_calls(weighted)}", "0", _calls(weighted) == 0),
-        Goal("nothing edited", f"{nothing.seconds:.1f} s", f"< {NOTHING_GOAL:.0f} s", nothing.seconds < NOTHING_GOAL),
-        Goal("of which our own code", f"{ours:.1f} s", f"< {OURS_GOAL:.0f} s", ours < OURS_GOAL),
+        Goal(
+            f"{at}share of the way to a fresh round's reward",
+            f"{gained:.2f}",
+            f"≥ {GAINED_GOAL}",
+            gained >= GAINED_GOAL,
+        ),
+        Goal(f"{at}time after the edit / a fresh round", f"{ratio:.2f}", f"≤ {TIME_GOAL}", ratio <= TIME_GOAL),
+        Goal(f"{at}until the report of what stands", f"{report:.2f}", f"≤ {REPORT_GOAL}", report <= REPORT_GOAL),
+        Goal(
+            f"{at}a weight edited: judge calls for what is stored",
+            f"{runs.weighted.stored_judged}",
+            "0",
+            runs.weighted.stored_judged == 0,
+        ),
+        Goal(
+            f"{at}nothing edited",
+            f"{runs.nothing.seconds:.1f} s",
+            f"< {NOTHING_GOAL:.0f} s",
+            runs.nothing.seconds < NOTHING_GOAL,
+        ),
+        Goal(f"{at}of which our own code", f"{runs.ours:.1f} s", f"< {OURS_GOAL:.0f} s", runs.ours < OURS_GOAL),
     ]
-
-
-def _only(edited: Made, whole: Made, name: str) -> bool:
-    return edited.judged == {each: whole.judged[each] if each == name else 0 for each in whole.judged}
-
-
-def _calls(made: Made) -> int:
-    return sum(made.judged.values())
 
 
 if __name__ == "__main__":
