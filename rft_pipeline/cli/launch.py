@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 def launch(
     home: Home, campaign: Campaign, rounds: int, start: int | None = None, tags: Mapping[str, str] | None = None
-) -> None:
+) -> Campaign:
     """Run the campaign's job up to round `rounds`, from round `start` or from where `on_rubric_change` lets it begin.
 
     After an edit that the campaign continues from, the reports of what stands are made first, in a run of their own,
     and then the edit cycle. Models are fetched first, so that a missing model fails before any stage runs. When every
-    stage is cached, all of them run in this process, otherwise each in its own. Raises `RunFailedError`.
+    stage is cached, all of them run in this process, otherwise each in its own. Returns the campaign as it ran last.
+    Raises `RunFailedError`.
     """
     for name, found in load_all(home).items():
         if isinstance(found, RftError):
@@ -53,6 +54,7 @@ def launch(
         if step.key not in keys and step.reasons:
             note(f"{step.key}: {'; '.join(step.reasons)}")
     _run(home, instance, campaign, keys, planned, tags)
+    return campaign
 
 
 def _run(

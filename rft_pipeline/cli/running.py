@@ -88,8 +88,8 @@ def run(
     home = Home.find()
     loaded = check_and_load(home, campaign)
     require_round(loaded, rounds, "--rounds")
-    launch(home, loaded, rounds or loaded.rounds, round_number(start))
-    show.rounds(home, loaded)
+    ran = launch(home, loaded, rounds or loaded.rounds, round_number(start))
+    show.rounds(home, ran)
 
 
 def audit(campaign: Name, as_json: AsJson = False) -> None:

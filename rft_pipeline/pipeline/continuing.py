@@ -142,15 +142,20 @@ def _summary(found: Standing, reports: Plan, cycle: Plan) -> str:
     assert found.begins.edit is not None
     edit, how = found.begins.edit, found.next
     judged = sum(count for step in reports.steps for what, count in step.work.items() if what.startswith(JUDGEMENTS_OF))
-    anew = f"{judged} judgements for the reports"
-    stored = f"; up to {edit.continuation.generations} stored generations, then " if edit.continuation.taken else "; "
+    anew = f"{_counted(judged, 'judgement')} for the reports"
+    some = _counted(edit.continuation.generations, "generation")
+    stored = f"; up to {some.replace(' ', ' stored ')}, then " if edit.continuation.taken else "; "
     shared = how.generations
     assert shared is not None
     size = shared.prompts * how.rollouts.group_size
-    train = f"{edit.continuation.generations} generations of {size} rollouts from {edit.continuation.start.address}"
+    train = f"{some} of {size} rollouts from {edit.continuation.start.address}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {seconds:.0f} s"
     return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew}{stored}{train}{time}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _trains(node: Node) -> bool:

@@ -24,8 +24,11 @@ CURVE = {"reward": 2.5}
 """Line widths; others are thin."""
 
 
-def learning_curves(generations: Sequence[Mapping[str, Any]]) -> dict[str, alt.LayerChart]:
-    """A chart for each number, by name: `learning_scores` holds the reward and each criterion.
+def learning_curves(
+    generations: Sequence[Mapping[str, Any]], *, only_moving: bool = False
+) -> dict[str, alt.LayerChart]:
+    """A chart for each number, by name: `learning_scores` holds the reward and each criterion. With `only_moving`,
+    other numbers that are the same in all generations have none.
 
     `generations` are the lines of a checkpoint's generations.jsonl; a number that is missing has no point.
     """
@@ -33,6 +36,8 @@ def learning_curves(generations: Sequence[Mapping[str, Any]]) -> dict[str, alt.L
     scores = [name for name in names if name == "reward" or name.startswith(CRITERIA)]
     found = {"learning_scores": _curves(generations, scores, "mean score of the generation")} if scores else {}
     for name in (name for name in TITLES if name in names and name != "reward"):
+        if only_moving and len({each.get(name) for each in generations}) == 1:
+            continue
         found[f"learning_{name}"] = _curves(generations, [name], TITLES[name])
     return found
 

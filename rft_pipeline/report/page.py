@@ -52,7 +52,7 @@ def render_page(
         plots=[(name, caption, Markup(to_svg(plots[name]))) for name, caption in CAPTIONS.items()],
         curves=[
             (name, TITLES.get(name.removeprefix("learning_"), "reward and criteria"), Markup(to_svg(chart)))
-            for name, chart in learning_curves(generations).items()
+            for name, chart in learning_curves(generations, only_moving=True).items()
         ],
         generations=len(generations),
         alarms=alarms,

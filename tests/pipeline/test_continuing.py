@@ -188,7 +188,7 @@ def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Pa
     assert planned is not None
     assert planned.summary.startswith('criterion "polite": text changed → ')
     assert (
-        "judgements for the reports; up to 1 stored generations, then 1 generations of 8 rollouts from tiny/round_1/"
+        "judgements for the reports; up to 1 stored generation, then 1 generation of 8 rollouts from tiny/round_1/"
         in (planned.summary)
     )
     reports = {step.key: step.action for step in planned.reports.steps}

@@ -47,6 +47,8 @@ class Change:
     def in_words(self) -> str:
         """The reason as plans print it."""
         match self.path:
+            case ("settings", "continuation", *_):
+                return "another edit cycle" if self.before and self.after else "an edit cycle"
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
             case ("settings", "criteria", name, *setting):
