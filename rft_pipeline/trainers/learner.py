@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from rft_pipeline.errors import ModelError
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes
@@ -61,7 +62,7 @@ class Generation:
 
 
 class Learner:
-    """A model with its optimiser."""
+    """A model with its optimiser. Raises `ModelError` for a model without a language-model head."""
 
     bf16 = True
     """Whether passes run under bf16 autocast."""
@@ -79,6 +80,10 @@ class Learner:
         self.imitates = training.method != "grpo"
         causal = model.get_base_model() if hasattr(model, "peft_config") else model
         self.head = causal.get_output_embeddings()
+        if self.head is None:
+            raise ModelError(
+                f"{type(causal).__name__}: an architecture without a language-model head cannot be trained"
+            )
         text = causal.config.get_text_config()
         self.balance = float(getattr(text, "router_aux_loss_coef", None) or 0.0)
         if not hasattr(text, "output_router_logits"):
