@@ -64,7 +64,7 @@ class VllmEngine(LocalAsker):
         with tempfile.TemporaryDirectory(prefix="rft-weights-", dir=_room_for(given.values())) as target:
             write_weights(self.folder, given.items(), Path(target))
             try:
-                self.llm.collective_rpc("reload_weights", kwargs={"weights_path": target})
+                self.llm.collective_rpc("take_weights", args=(target,))
             except (RuntimeError, ValueError, VLLMError) as error:
                 raise EngineError(f"vLLM cannot load new weights of {self.folder}: {error}") from error
         if not self.engine.reset_prefix_cache():
@@ -165,6 +165,7 @@ def _start(folder: Path, runtime: EngineRuntime) -> LLM:
             enable_chunked_prefill=device != "cpu",  # on a CPU, a seeded request with a split prompt ends vLLM 0.32
             enforce_eager=device == "cpu",  # on a CPU, compiling takes minutes and saves nothing
             use_tqdm_on_load=False,
+            worker_extension_cls="rft_pipeline.engines.vllm_worker.TakesWeights",
             seed=0,
         )
     except (RuntimeError, ValueError, VLLMError) as error:

@@ -9,9 +9,9 @@ import pytest
 
 from rft_pipeline import models
 from rft_pipeline.campaign import EngineRuntime, Sampling
-from rft_pipeline.engines import Completion, GenerateRequest, ScoreRequest
+from rft_pipeline.engines import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Generator
-from rft_pipeline.errors import EngineError
+from rft_pipeline.errors import EngineError, ModelError
 from rft_pipeline.store import Home
 from tests.tiny_campaign import TOPICS
 from tests.vllm import NEEDS_VLLM
@@ -105,6 +105,35 @@ def test_replies_are_handed_over_as_they_finish_and_the_rest_can_be_left(
     assert 0 < len(next(batches)) < 40
     batches.close()  # type: ignore[attr-defined]
     assert len(generate(engine, REQUESTS, GREEDY)) == len(REQUESTS)
+
+
+def test_an_engine_with_new_weights_answers_as_one_loaded_from_them(tiny_model: Path, tmp_path: Path) -> None:
+    from rft_pipeline.engines.vllm import VllmEngine
+    from tests.engines.plain import other_weights
+
+    def answers(engine: VllmEngine) -> tuple[dict[str, Completion], list[ScoreResult]]:
+        scores = engine.score([ScoreRequest(tuple(range(5, 5 + n)), (7, 8), candidates=(9,)) for n in range(20, 25)])
+        return generate(engine, REQUESTS, Sampling(max_new_tokens=12, top_p=0.9)), scores
+
+    engine = VllmEngine(tiny_model, RUNTIME)
+    try:
+        before = answers(engine)
+        weights = other_weights(tiny_model, tmp_path)
+        engine.take_weights(weights.items())
+        after = answers(engine)
+        engine.take_weights(weights.items())
+        again = answers(engine)
+        del weights["model.norm.weight"]
+        with pytest.raises(ModelError, match=r"missing: model\.norm\.weight"):
+            engine.take_weights(weights.items())
+    finally:
+        engine.close()
+    loaded = VllmEngine(tmp_path, RUNTIME)
+    try:
+        assert after == again == answers(loaded)
+    finally:
+        loaded.close()
+    assert after != before
 
 
 def test_a_closed_engine_leaves_no_process_behind(tiny_model: Path) -> None:
