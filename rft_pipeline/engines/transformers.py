@@ -16,15 +16,12 @@ from typing import Any
 import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from transformers.generation.logits_process import (
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
+from rft_pipeline.engines.drawing import SeededDraw
 from rft_pipeline.engines.end_tokens import end_tokens
+from rft_pipeline.engines.grouped_attention import grouped_attention
 from rft_pipeline.engines.own_head import Hidden
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
 from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device, replace_weights
@@ -33,8 +30,15 @@ from rft_pipeline.errors import EngineError
 _PROJECTED = 512
 """Positions that are projected onto the vocabulary at once."""
 
+_RUNNING = 0.75
+"""Rows that have ended leave the batch when at most this share of it goes on: each time the KV cache is copied."""
+
 _CACHED = 16
 """Rows per log-sum-exp: they fit into a core's cache, which is four times faster than all rows at once."""
+
+
+Drawn = list[tuple[int, float]]
+"""The tokens of a row and their log-probs in nats. What comes after the end of the turn is of no account."""
 
 
 class TransformersEngine(LocalAsker):
@@ -76,35 +80,62 @@ class TransformersEngine(LocalAsker):
         self, rows: list[tuple[tuple[int, ...], GenerateRequest]], sampling: Sampling
     ) -> list[Completion]:
         prompts_B = [prompt for prompt, _ in rows]
-        ids_BL, mask_BL, cache = self._prefill(prompts_B)
-        draw = _SeededDraw([request.seed for _, request in rows], sampling, self.device)
-        output_BX = self.model.generate(
+        draw = SeededDraw([request.seed for _, request in rows], sampling, self.device)
+        drawn_B = self._decode(prompts_B, draw, sampling.max_new_tokens)
+        return [
+            self._completion(request, prompt, drawn) for (prompt, request), drawn in zip(rows, drawn_B, strict=True)
+        ]
+
+    def _decode(self, prompts_B: list[tuple[int, ...]], draw: SeededDraw, budget: int) -> list[Drawn]:
+        """At most `budget` tokens for each prompt. Ended rows leave the batch when they are a quarter of it."""
+        ids_BL, mask_BX, cache = self._prefill(prompts_B)
+        if cache is None:
+            return self._decode_recurrent(ids_BL, mask_BX, draw, budget)
+        drawn_B: list[Drawn] = [[] for _ in prompts_B]
+        live = running = list(range(len(prompts_B)))
+        ids_B1 = ids_BL[:, -1:]
+        with grouped_attention():
+            while True:
+                output = self.model(**self._inputs(ids_B1, mask_BX), past_key_values=cache, use_cache=True)
+                token_B, logprob_B = draw(output.logits[:, -1])
+                for b, token, logprob in zip(live, token_B.tolist(), logprob_B.tolist(), strict=True):
+                    drawn_B[b].append((token, logprob))
+                running = [b for b in running if len(drawn_B[b]) < budget and drawn_B[b][-1][0] not in self.ends]
+                if not running:
+                    return drawn_B
+                if len(running) <= _RUNNING * len(live):
+                    rows = torch.tensor([live.index(b) for b in running], device=self.device)
+                    cache.batch_select_indices(rows)
+                    draw.keep(rows)
+                    live, token_B, mask_BX = running, token_B[rows], mask_BX[rows]
+                ids_B1 = token_B[:, None]
+                mask_BX = torch.cat([mask_BX, torch.ones_like(ids_B1)], dim=1)
+
+    def _decode_recurrent(
+        self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, draw: SeededDraw, budget: int
+    ) -> list[Drawn]:
+        """The same by transformers' own loop, which knows how each architecture keeps its state."""
+        noted = _Noted(draw)
+        self.model.generate(
             input_ids=ids_BL,
             attention_mask=mask_BL,
-            past_key_values=cache,
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=budget,
             do_sample=False,
             pad_token_id=self.pad,
             eos_token_id=list(self.ends),
-            logits_processor=LogitsProcessorList([draw]),
+            logits_processor=LogitsProcessorList([noted]),
         )
-        drawn_BT = output_BX[:, ids_BL.shape[1] :].tolist()
-        logprobs_BT = draw.logprobs_BT()
-        return [
-            self._completion(request, prompt, tokens, logprobs)
-            for (prompt, request), tokens, logprobs in zip(rows, drawn_BT, logprobs_BT, strict=True)
-        ]
+        return noted.rows()
 
-    def _completion(
-        self, request: GenerateRequest, prompt: tuple[int, ...], tokens: list[int], logprobs: list[float]
-    ) -> Completion:
+    def _completion(self, request: GenerateRequest, prompt: tuple[int, ...], drawn: Drawn) -> Completion:
+        tokens = [token for token, _ in drawn]
         end = next((t for t, token in enumerate(tokens) if token in self.ends), None)
         length = len(tokens) if end is None else end + 1
         return Completion(
             request_id=request.request_id,
             prompt_tokens=list(prompt),
             tokens_T=tokens[:length],
-            logprobs_T=logprobs[:length],
+            logprobs_T=[logprob for _, logprob in drawn[:length]],
             text=self.tokenizer.decode(tokens[:end], skip_special_tokens=True),
             finish_reason="length" if end is None else "stop",
         )
@@ -217,34 +248,17 @@ def _log_norm(logits_NV: torch.Tensor) -> torch.Tensor:
     return torch.cat([rows.float().logsumexp(-1) for rows in logits_NV.split(_CACHED)])
 
 
-class _SeededDraw(LogitsProcessor):
-    """Samples each row with its own random stream (Gumbel-max) and stores the log-prob of each sampled token.
+class _Noted(LogitsProcessor):
+    """Makes transformers' own loop take the tokens that `draw` draws, and notes them."""
 
-    `generate` then takes the largest score, so a row's tokens do not depend on the order of its batch.
-    """
-
-    def __init__(self, seeds_B: list[int], sampling: Sampling, device: str) -> None:
-        self.temperature = sampling.temperature
-        self.streams = [torch.Generator(device=device).manual_seed(seed) for seed in seeds_B]
-        self.warpers = LogitsProcessorList()
-        if sampling.temperature not in (0, 1):
-            self.warpers.append(TemperatureLogitsWarper(sampling.temperature))
-        if sampling.top_k:
-            self.warpers.append(TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p < 1:
-            self.warpers.append(TopPLogitsWarper(sampling.top_p))
-        self.steps: list[torch.Tensor] = []
+    def __init__(self, draw: SeededDraw) -> None:
+        self.draw = draw
+        self.steps: list[tuple[list[int], list[float]]] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        noisy_BV = scores
-        if self.temperature > 0:
-            noise_BV = torch.stack(
-                [torch.empty_like(scores[0]).exponential_(generator=stream) for stream in self.streams]
-            )
-            noisy_BV = self.warpers(input_ids, scores) - noise_BV.log()
-        drawn_B1 = noisy_BV.argmax(-1, keepdim=True)
-        self.steps.append(scores.gather(1, drawn_B1).squeeze(1) - _log_norm(scores))
-        return noisy_BV
+        token_B, logprob_B = self.draw(scores)
+        self.steps.append((token_B.tolist(), logprob_B.tolist()))
+        return torch.zeros_like(scores).scatter_(1, token_B[:, None], 1)
 
-    def logprobs_BT(self) -> list[list[float]]:
-        return torch.stack(self.steps, dim=1).tolist()
+    def rows(self) -> list[Drawn]:
+        return [list(row) for row in zip(*(zip(*step, strict=True) for step in self.steps), strict=True)]
