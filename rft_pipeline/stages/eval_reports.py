@@ -50,7 +50,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 8
+    version = 9
     loads_models = True
     appends = True
     page = (PAGE, ".html")

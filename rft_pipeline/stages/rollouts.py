@@ -35,7 +35,7 @@ class Rollouts(Stage):
 
     name = "rollouts"
     description = "A group of completions for each prompt of the round, with tokens and log-probs."
-    version = 2
+    version = 3
     loads_models = True
     appends = True
     in_generations = True

@@ -91,6 +91,25 @@ def test_another_weight_makes_the_batch_the_checkpoint_and_the_report_anew_and_a
     assert rows_in_tables()[0] == before[0] + 6
 
 
+def test_another_campaign_finds_the_replies_of_base_and_of_equal_checkpoints_and_their_judgements(
+    finished_copy: Path,
+) -> None:
+    other = shutil.copytree(finished_copy, finished_copy.with_name("other"))
+    edit(other / "campaign.yaml", "name", "other")
+    before = rows_in_tables()
+    with engines_counted() as loaded:
+        same = run(other, rounds=1)
+    assert (same["round_1/rollouts"].rows["made"], same["round_1/eval_reports"].rows["made"]) == (0, 0)
+    assert loaded == []
+    assert rows_in_tables() == before
+    edit(other / "campaign.yaml", "training.learning_rate", 5e-4)
+    with engines_counted() as loaded:
+        trained = run(other, rounds=1)
+    assert trained["round_1/eval_reports"].rows["made"] == 6  # the new checkpoint's replies; base's are known
+    assert trained["round_1/checkpoints"].path("checkpoint") in loaded
+    assert len(loaded) == 2  # the checkpoint and the judge
+
+
 def test_another_persona_makes_the_judgements_of_its_criterion_anew_and_no_other(finished_copy: Path) -> None:
     before = rows_in_tables()
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
