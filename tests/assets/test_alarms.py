@@ -50,7 +50,7 @@ def test_a_warning_warns_and_a_stop_is_an_error_with_its_reason(
 def test_only_a_campaign_with_alarms_has_the_check_and_it_blocks_nothing(tiny_campaign: Path) -> None:
     def checks() -> dict[str, bool]:
         campaign = load_campaign(tiny_campaign)
-        asset = stage_asset(campaign, node(campaign, "round_1/eval_reports"), BINDING)
+        asset = stage_asset(campaign, [node(campaign, "round_1/eval_reports")], {"eval_reports": BINDING})
         return {spec.name: spec.blocking for spec in asset.check_specs}
 
     assert checks() == {"truncation_share": False}

@@ -26,7 +26,7 @@ def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale
     first = run(second)
     start = record("tiny/round_1/checkpoints")
     assert first["policy"].content_hash == start.content_hash
-    assert first["policy"].upstream == {"champion": start.address}
+    assert first["policy"].upstream == {"checkpoint": start.address}
     assert to_run(second) == []
     versions = code_versions(load_campaign(second), champion().content_hash)
     promote(load_campaign(finished_copy), Home.find(), 2, force=True, why="reads better")

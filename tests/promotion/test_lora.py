@@ -43,7 +43,7 @@ def merged(checkpoint: Record) -> Path:
 
 def assert_starts_from(policy: Record, trained: Record, start: Record) -> None:
     """The policy is the champion's merged weights, and another adapter was trained on these."""
-    assert (policy.content_hash, policy.upstream) == (start.content_hash, {"champion": start.address})
+    assert (policy.content_hash, policy.upstream) == (start.content_hash, {"checkpoint": start.address})
     whole = merged(start)
     assert not is_adapter(whole)
     assert torch.allclose(logits(whole), logits(start.path("checkpoint")), atol=1e-6)
