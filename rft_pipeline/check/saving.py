@@ -18,6 +18,8 @@ _ALWAYS_SAVED = {
     "repetition_penalty",
     "transformers_version",
 }
+_SAVED_AS = {"output_attentions": False, "output_hidden_states": False, "use_cache": True}
+"""Settings that transformers itself writes with a model, as long as they have these values."""
 _SAVED_WHERE_SAMPLED = {"temperature", "top_k", "top_p", "min_p"}
 
 
@@ -46,4 +48,5 @@ def _surely_saved(named: dict[str, Any]) -> bool:
     """Whether the settings can be saved for certain, so that transformers (seconds to import) is not needed."""
     sampled = _SAVED_WHERE_SAMPLED if named.get("do_sample") is True else set()
     pad = named.get("pad_token_id")
+    named = {name: value for name, value in named.items() if name not in _SAVED_AS or value is not _SAVED_AS[name]}
     return named.keys() <= _ALWAYS_SAVED | sampled | {"pad_token_id"} and (pad is None or pad >= 0)

@@ -45,6 +45,16 @@ def test_usual_settings_pass_without_asking_transformers(
     assert (findings.errors, findings.warnings) == ([], [])
 
 
+def test_a_file_that_transformers_wrote_passes_without_asking_it(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(saving, "saveable_generation")
+    written = (tiny_model / "generation_config.json").read_text(encoding="utf-8")
+    assert "output_attentions" in json.loads(written)
+    findings = found(tmp_path, tiny_model, written)
+    assert (findings.errors, findings.warnings) == ([], [])
+
+
 def test_a_file_that_is_no_json_is_an_error(tmp_path: Path, tiny_model: Path) -> None:
     [error] = found(tmp_path, tiny_model, "{").errors
     assert "generation_config.json: not JSON" in error
