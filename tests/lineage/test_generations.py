@@ -1,0 +1,48 @@
+"""What trace, verify and gc know of a round that was made in generations."""
+
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli.show_trace import traced
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_record import RecordTrace
+from rft_pipeline.lineage.trace_rows import RolloutTrace
+from rft_pipeline.store import Home
+from tests.runs import edit, run
+from tests.upkeep.small import collected, said
+
+
+def test_a_rollout_names_its_generation_and_the_policy_that_sampled_it(on_policy: Path) -> None:
+    edit(on_policy / "campaign.yaml", "rounds", 1)
+    records = run(on_policy)
+    rows = pl.read_parquet(records["round_1/rollouts"].path("rollouts.parquet"))
+    first, third = (rows.filter(generation=number).row(0, named=True) for number in (1, 3))
+    found = trace(Home.find(), third["rollout_id"])
+    assert isinstance(found, RolloutTrace)
+    assert (found.rollout.generation, found.rollout.policy) == (3, third["policy"])
+    assert found.rollout.records == (records["round_1/rollouts"].address,)
+    assert found.trained == (records["round_1/checkpoints"].address,)
+    start = trace(Home.find(), first["rollout_id"])
+    assert isinstance(start, RolloutTrace)
+    assert start.rollout.policy_records == (records["policy"].address,)
+
+
+def test_a_checkpoint_says_in_how_many_generations_it_was_made(on_policy: Path) -> None:
+    edit(on_policy / "campaign.yaml", "rounds", 1)
+    records = run(on_policy)
+    found = trace(Home.find(), records["round_1/checkpoints"].address)
+    assert isinstance(found, RecordTrace)
+    assert found.chain[0].generations == 4
+    traced(found)
+
+
+def test_verify_finds_nothing_and_gc_frees_nothing(on_policy: Path) -> None:
+    edit(on_policy / "campaign.yaml", "rounds", 1)
+    run(on_policy)
+    assert said("tiny") == []
+    kept = collected(yes=True)
+    assert not kept.records
+    assert all(record.cached for record in run(on_policy).values())
+    assert load_campaign(on_policy).generations is not None
