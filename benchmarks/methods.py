@@ -103,6 +103,7 @@ class Bench:
             table=judgements_table(self.home.store),
             engines=self.judges,
             progress=Progress("judging"),
+            served=self.campaign.served_judges,
         )
         return make_batch(rows, scores, rubric.weights(), rubric.gates(), self.campaign.reward).rows
 

@@ -5,7 +5,9 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 from rft_pipeline.files import replace_text
@@ -39,8 +41,27 @@ class Report(NamedTuple):
         return (self.total - self.done) / self.rate if self.rate else None
 
 
+@dataclass
+class _Count:
+    """Items of one kind that are being made."""
+
+    what: str
+    total: int
+    began: float
+    done: int = 0
+    seconds: float = 0.0
+    """The time so far, divided among the counts that ran at the same time."""
+
+    @property
+    def kind(self) -> str:
+        return self.what.split(" of ")[0]
+
+
 class Progress:
-    """Counts the finished items of a stage. Stages call `advance`; this class limits how often it writes and logs."""
+    """Counts the finished items of a stage. Stages call `advance`; this class limits how often it writes and logs.
+
+    Several threads may count at once.
+    """
 
     def __init__(self, stage: str, path: Path | None = None) -> None:
         self.stage = stage
@@ -48,35 +69,48 @@ class Progress:
         self.waits_for = ""
         self.within = ""
         self.spent: dict[str, dict[str, float]] = {}
-        """`count` and `seconds` by kind of item."""
-        self._start("", 0)
-
-    def _start(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
-        self.began = self.wrote = self.logged = time.monotonic()
+        """`count` and `seconds` by kind of item. Time that several kinds took together is divided among them."""
+        self._lock = RLock()
+        self._running: list[_Count] = []
+        self._shown = [_Count("", 0, time.monotonic())]
+        """The newest count, with those of its kind that run at the same time."""
+        self._divided = self.wrote = self.logged = time.monotonic()
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator["Progress"]:
-        """Count `total` items called `what`, e.g. `rollouts`."""
-        self.waits_for = ""
-        self._start(what, total)
-        self._write()
-        yield self
-        spent = self.spent.setdefault(what, {"count": 0, "seconds": 0.0})
-        spent["count"] += self.done
-        spent["seconds"] = round(spent["seconds"] + self.report().seconds, 3)
-
-    def advance(self, n: int) -> None:
-        self.done += n
-        now = time.monotonic()
-        if now - self.wrote >= FILE_EVERY or self.done >= self.total:
-            self.wrote = now
+        """Count `total` items called `what`, e.g. `rollouts` or `judgements of polite`."""
+        with self._lock:
+            self.waits_for = ""
+            self._divide()
+            count = _Count(what, total, time.monotonic())
+            self._running.append(count)
+            self._show()
+            self.wrote = self.logged = count.began
             self._write()
-        if now - self.logged >= LINE_EVERY or self.done >= self.total:
-            self.logged = now
-            report = self.report()
-            where = f"{self.stage}, {self.within}" if self.within else self.stage
-            log.info("%s: %d/%d %s, %.1f/s", where, self.done, self.total, self.what, report.rate)
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._divide()
+                self._running.remove(count)
+                self._show()
+                spent = self.spent.setdefault(what, {"count": 0, "seconds": 0.0})
+                spent["count"] += count.done
+                spent["seconds"] = round(spent["seconds"] + count.seconds, 3)
+
+    def advance(self, n: int, what: str = "") -> None:
+        """Count `n` more items called `what`; by default of the newest count."""
+        with self._lock:
+            named = [count for count in self._running if what in ("", count.what)]
+            named[-1].done += n
+            now, report = time.monotonic(), self.report()
+            if now - self.wrote >= FILE_EVERY or report.done >= report.total:
+                self.wrote = now
+                self._write()
+            if now - self.logged >= LINE_EVERY or report.done >= report.total:
+                self.logged = now
+                where = f"{self.stage}, {self.within}" if self.within else self.stage
+                log.info("%s: %d/%d %s, %.1f/s", where, report.done, report.total, report.what, report.rate)
 
     def wait_for(self, holder: str) -> None:
         """Report that the stage waits for another process, until counting begins."""
@@ -86,8 +120,24 @@ class Progress:
         self._write()
 
     def report(self) -> Report:
-        seconds = time.monotonic() - self.began
-        return Report(self.stage, self.what, self.done, self.total, seconds, self.waits_for, self.within)
+        """Of what was begun last; counts of the same kind that run together are added up."""
+        shown = self._shown
+        first, *more = (count.what for count in shown)
+        what = ", ".join([first, *(name.partition(" of ")[2] or name for name in more)])
+        done, total = sum(count.done for count in shown), sum(count.total for count in shown)
+        seconds = time.monotonic() - min(count.began for count in shown)
+        return Report(self.stage, what, done, total, seconds, self.waits_for, self.within)
+
+    def _show(self) -> None:
+        if self._running:
+            self._shown = [count for count in self._running if count.kind == self._running[-1].kind]
+
+    def _divide(self) -> None:
+        """Divide the time since the last change among the counts that run."""
+        now = time.monotonic()
+        for count in self._running:
+            count.seconds += (now - self._divided) / len(self._running)
+        self._divided = now
 
     def close(self) -> None:
         """Remove the file."""

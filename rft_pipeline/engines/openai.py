@@ -1,6 +1,7 @@
 """The openai engine: a client of any server with OpenAI's HTTP protocol, with many concurrent calls.
 
-A failed call does not affect other calls. Features that a server refuses (log-probs, a JSON schema, a seed, temperature
+Several threads may ask at once: all calls run in one event loop, which alone changes the engine's state. A failed call
+does not affect other calls. Features that a server refuses (log-probs, a JSON schema, a seed, temperature
 0) are left out from then on. A model that reasons before it answers gets a larger budget. An empty answer to a JSON
 schema is requested once more as plain text.
 """
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import httpx2
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from rft_pipeline.engines.background import as_they_finish
+from rft_pipeline.engines.background import Background
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
@@ -56,7 +57,10 @@ _Outcome = tuple[int, ChatAnswer | _Failure]
 
 
 class OpenAIEngine:
-    """A served model. It answers questions and samples completions, and counts calls and cost."""
+    """A served model. It answers questions and samples completions, and counts calls and cost.
+
+    All that is asked at one time shares `concurrency`, the limits and the state of the server.
+    """
 
     control_tokens: frozenset[str] = frozenset()
     """Unknown: the tokenizer is on the server."""
@@ -78,11 +82,16 @@ class OpenAIEngine:
         self.guessing_failed = False
         """Whether leaving out features has already failed to help."""
         self.failed_in_a_row = 0
+        """Of all that is asked: only an answer ends the row."""
         self.broken = ""
-        """Why further calls are pointless; empty otherwise."""
+        """Why further calls are pointless; empty otherwise. What is asked when nothing else runs tries again."""
+        self.asking = 0
+        """Batches of calls that run."""
+        self.background = Background(server.concurrency)
 
     def close(self) -> None:
-        """Nothing to free: connections are closed after each batch of calls."""
+        """Cancel what runs. Connections are closed after each batch of calls."""
+        self.background.cancel()
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         bodies = ((self.question(request), self._room(request)) for request in requests)
@@ -157,27 +166,34 @@ class OpenAIEngine:
 
     def _outcomes(self, bodies: Iterator[_Prepared], count: int, optional: Set[str]) -> Iterator[_Outcome]:
         """The outcome of each body, as they finish. Raises `EngineError` at the end if some were not sent."""
-        self.broken, self.failed_in_a_row = "", 0
+        why, broken = "", False
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[Callable[[_Call], Awaitable[_Outcome]]]:
-            async with open_client(self.server, self.key) as client:
+            nonlocal why, broken
+            if not self.asking:
+                self.broken = ""
+            self.asking += 1
+            try:
+                async with open_client(self.server, self.key) as client:
 
-                async def work(call: _Call) -> _Outcome:
-                    return call.place, await self._call(client, call, optional)
+                    async def work(call: _Call) -> _Outcome:
+                        return call.place, await self._call(client, call, optional)
 
-                yield work
+                    yield work
+            finally:
+                self.asking -= 1
+                why, broken = self.broken or self._limit(), bool(self.broken)
 
         done, answered = 0, 0
         calls = (_Call(place, *each) for place, each in enumerate(self._begun(bodies)))
-        for place, outcome in as_they_finish(opened, calls, self.server.concurrency):
+        for place, outcome in self.background.as_they_finish(opened, calls):
             done += 1
             answered += not isinstance(outcome, _Failure)
             yield place, outcome
-        if self.broken or done < count:
+        if broken or done < count:
             raise EngineError(
-                f"{self.whose}: {self.broken or self._limit()} {answered} of {count} were answered and are kept; "
-                "run again for the rest."
+                f"{self.whose}: {why} {answered} of {count} were answered and are kept; run again for the rest."
             )
 
     def _begun(self, bodies: Iterator[_Prepared]) -> Iterator[_Prepared]:

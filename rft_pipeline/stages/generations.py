@@ -7,8 +7,8 @@ round that was killed finds its rows again, and the trainer goes on from its las
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -101,8 +101,10 @@ class _Loop:
     engines: ExitStack
     policy: str = ""
     engine: "Engine | None" = None
-    engine_at: int = 1
-    """The generation whose policy the engine holds."""
+    trained_on: int = 0
+    """Generations that made `policy`."""
+    engine_at: int = 0
+    """Generations that made the engine's policy."""
     sampled: int = 0
     judged: dict[str, int] = field(default_factory=dict)
     rollouts: list[pl.DataFrame] = field(default_factory=list)
@@ -141,9 +143,7 @@ class _Loop:
                 count = number - 1 + len(parts)
                 break
             number += 1
-        for prompts in parts:
-            self.generation(number, count, prompts)
-            number += 1
+        self.new(number, count, parts)
 
     def take(self, number: int, count: int, rows: pl.DataFrame) -> bool:
         """Train on a stored generation, unless its policy is too far from the policy as it is."""
@@ -160,24 +160,34 @@ class _Loop:
                 (self.job.kept / SCORES.format(number)).unlink()  # the next generation gets this number
         if not json.loads(decided.read_text(encoding="utf-8")):
             return False
-        self._finish(number, count, rows)
+        self._finish(number, count, rows, self._judge(number, rows))
         return True
 
-    def generation(self, number: int, count: int, prompts: pl.DataFrame) -> None:
-        """Make one generation of `count`."""
-        self.job.progress.within = self._where(number, count)
-        self._finish(number, count, self._sample(number, prompts))
+    def new(self, first: int, count: int, parts: list[pl.DataFrame]) -> None:
+        """Sample, judge and train on a generation for each part of the prompts; the first one has the number `first`.
 
-    def _finish(self, number: int, count: int, rows: pl.DataFrame) -> None:
-        """Judge and train on a generation's rollouts."""
-        scores = self._judge(number, rows)
+        With `training.generations_ahead`, a generation is sampled while the one before it is judged.
+        """
+        ahead: pl.DataFrame | None = None
+        for place, prompts in enumerate(parts):
+            number = first + place
+            self.job.progress.within = self._where(number, count)
+            rows = self._sample(number, prompts) if ahead is None else ahead
+            with self._judging(number, rows) as judged:
+                follows = self.job.campaign.training.generations_ahead and place + 1 < len(parts)
+                ahead = self._sample_ahead(number + 1, parts[place + 1]) if follows else None
+                scores = judged()
+            self._finish(number, count, rows, scores)
+
+    def _finish(self, number: int, count: int, rows: pl.DataFrame, scores: pl.DataFrame) -> None:
+        """Train on a generation's rollouts."""
         batch = make_reward_batch(self.job, rows, scores)
         for found, part in ((self.rollouts, rows), (self.scores, scores), (self.batches, batch)):
             found.append(part)
         self._refuse(number, count)
         self.numbers.append({"generation": number, **numbers_of(rows, scores, batch)})
         self._train(number, batch)
-        self.policy = policy_after(self.policy, batch, self.trained)
+        self.policy, self.trained_on = policy_after(self.policy, batch, self.trained), number
 
     def made(self) -> RoundMade:
         return RoundMade(
@@ -194,33 +204,57 @@ class _Loop:
 
     def _sample(self, number: int, prompts: pl.DataFrame) -> pl.DataFrame:
         how = self.job.campaign.rollouts
-        rows, made = self.job.sample_from(
-            self.policy, lambda: self._engine(number), prompts, how.group_size, how.sampling
-        )
+        rows, made = self.job.sample_from(self.policy, self._engine, prompts, how.group_size, how.sampling)
         self.sampled += made
         return rows.with_columns(pl.lit(number).alias("generation"))
 
-    def _engine(self, number: int) -> "Engine":
-        """The engine with the weights of this generation's policy."""
+    def _sample_ahead(self, number: int, prompts: pl.DataFrame) -> pl.DataFrame:
+        """Sample before the policy is trained on the generation before; with the trainer's log-probs under the policy
+        as it is. They are kept: after a kill this policy may be gone."""
+        rows, kept = self._sample(number, prompts), self.job.kept / f"ahead-{number}"
+        if not kept.is_file():
+            plain = [
+                Row(each["prompt_id"], each["prompt_tokens"], each["tokens"], [], advantage=0.0, live=True)
+                for each in rows.iter_rows(named=True)
+            ]
+            known = {"rollout_id": rows["rollout_id"], "old_logprobs": self.session.log_probs(plain)}
+            _replace(kept, pl.DataFrame(known, schema=_SCHEMA))
+        return rows.join(pl.read_parquet(kept, glob=False), on="rollout_id", how="left", maintain_order="left")
+
+    def _engine(self) -> "Engine":
+        """The engine with the weights of the policy as it is."""
         if self.engine is None:
             runtime = self.job.campaign.rollouts.runtime
             self.engine = self.engines.enter_context(closing(self.job.load_policy("policy", runtime)))
-        if self.engine_at != number:
+        if self.engine_at != self.trained_on:
             self.engine.take_weights(self.session.weights())
-            self.engine_at = number
+            self.engine_at = self.trained_on
         return self.engine
 
     def _judge(self, number: int, rows: pl.DataFrame) -> pl.DataFrame:
-        """The generation's judgements. A judgement that failed stays so if the round is made again after a kill:
-        the policy was already trained without it."""
+        with self._judging(number, rows) as judged:
+            return judged()
+
+    @contextmanager
+    def _judging(self, number: int, rows: pl.DataFrame) -> Iterator[Callable[[], pl.DataFrame]]:
+        """The generation's judgements, as the result of the function; served judges answer within the context.
+
+        A judgement that failed stays so if the round is made again after a kill: the policy was already trained
+        without it."""
         kept = self.job.kept / SCORES.format(number)
         if kept.is_file():
-            return pl.read_parquet(kept, glob=False)
-        scores, made = self.job.judge_rows(rows)
-        for name, count in made.items():
-            self.judged[name] = self.judged.get(name, 0) + count
-        _replace(kept, scores)
-        return scores
+            yield lambda: pl.read_parquet(kept, glob=False)
+            return
+        with self.job.judging(rows) as judged:
+
+            def keep() -> pl.DataFrame:
+                scores, made = judged()
+                for name, count in made.items():
+                    self.judged[name] = self.judged.get(name, 0) + count
+                _replace(kept, scores)
+                return scores
+
+            yield keep
 
     def _refuse(self, number: int, count: int) -> None:
         """Raise if the round as it is so far cannot be trained on."""

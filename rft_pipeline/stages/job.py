@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stages.base import CHECKPOINT, Node, Payload
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judging import judge_rollouts
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import LABELS
@@ -187,8 +187,15 @@ class Job:
         self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, retest: bool = False
     ) -> tuple[pl.DataFrame, dict[str, int]]:
         """The same for any number of failed judgements."""
+        with self.judging(rollouts, criteria, retest=retest) as judged:
+            return judged()
+
+    def judging(
+        self, rollouts: pl.DataFrame, criteria: Sequence[Criterion] | None = None, *, retest: bool = False
+    ) -> AbstractContextManager[Callable[[], tuple[pl.DataFrame, dict[str, int]]]]:
+        """The same in two parts: in the context served judges answer, and the function returns all judgements."""
         criteria = self.campaign.rubric.criteria if criteria is None else criteria
-        return judge_rollouts(
+        return judging(
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
             judges={name: retest_judge_id(judge) if retest else judge for name, judge in self.sources.items()},
@@ -196,6 +203,7 @@ class Job:
             engines=self.engines,
             progress=self.progress,
             make=make_retest_judge if retest else make_judge,
+            served=self.campaign.served_judges,
         )
 
     def refuse_failures(self, scores: pl.DataFrame) -> None:

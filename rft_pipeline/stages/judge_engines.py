@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rft_pipeline import models
@@ -15,7 +16,8 @@ class JudgeEngines:
     """`judges.Engines` of one campaign; `fetched` is the folder of fetched models.
 
     `sources` holds the hashes under which judgements are stored, by the judge's name as a source. A model that differs
-    from its hash when it is loaded is refused: its judgements would be stored under the wrong hash.
+    from its hash when it is loaded is refused: its judgements would be stored under the wrong hash. Several threads may
+    take askers behind servers at once; models are loaded by one thread.
     """
 
     def __init__(self, campaign: Campaign, fetched: Path, sources: Mapping[str, str]) -> None:
@@ -23,6 +25,7 @@ class JudgeEngines:
         self.fetched = fetched
         self.sources = sources
         self.loaded: dict[tuple[str, str], Any] = {}
+        self._servers = Lock()
 
     def scorer(self, by: str) -> Scorer:
         scorer: Scorer = self._shown(by, self._weights(by))
@@ -34,7 +37,8 @@ class JudgeEngines:
             engine = self._weights(by)
         else:
             server = judge.server
-            engine = self._once("server", by, lambda: load.load_server(judge.model, server, key, judge))
+            with self._servers:
+                engine = self._once("server", by, lambda: load.load_server(judge.model, server, key, judge))
         asker: Asker = self._shown(by, engine)
         return asker
 
@@ -48,7 +52,7 @@ class JudgeEngines:
 
     def close(self) -> None:
         """Close all loaded engines."""
-        for engine in self.loaded.values():
+        for engine in list(self.loaded.values()):
             engine.close()
         self.loaded.clear()
 

@@ -2,17 +2,20 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import polars as pl
 
 from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, PanelJudge, Status, make_judge
+from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, ModelJudge, PanelJudge, Status, make_judge
 from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress
 from rft_pipeline.rules import Rollout
+from rft_pipeline.stages.together import Together
 from rft_pipeline.store.tables import Table, judged_by
 
 ROWS, SECONDS = 64, 5.0
@@ -30,24 +33,60 @@ def judge_rollouts(
     engines: Engines,
     progress: Progress,
     make: MakeJudge = make_judge,
+    served: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Make the judgements that `table` lacks.
 
     `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
     judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason, tokens,
     tokens_out, cost, details), in the order of the rollouts; and how many judgements were made, by criterion.
-    Raises `EngineError`; judgements made until then stay in the table.
+    Criteria whose judge is among `served` (names of judges behind servers) are judged at the same time, the others one
+    after the other. Raises `EngineError` once all have ended; judgements made until then stay in the table.
+    """
+    with judging(rollouts, criteria, judges, table, engines, progress, make, served) as judged:
+        return judged()
+
+
+@contextmanager
+def judging(
+    rollouts: pl.DataFrame,
+    criteria: Sequence[Criterion],
+    judges: Mapping[str, str],
+    table: Table,
+    engines: Engines,
+    progress: Progress,
+    make: MakeJudge = make_judge,
+    served: Collection[str] = (),
+) -> Iterator[Callable[[], tuple[pl.DataFrame, dict[str, int]]]]:
+    """The same in two parts: within the context, served judges are asked in the background; the function makes the
+    other judgements and returns what `judge_rollouts` does.
+
+    If an `Exception` leaves the context, it first waits for the served judges, so that no answer is lost; it does not
+    wait when the process is interrupted.
     """
     views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-    judging = _Judging(rollouts["rollout_id"].to_list(), views, judges, table, engines, progress, make)
-    found = []
-    for criterion in criteria:
-        if isinstance(criterion.judge, PanelJudge):
-            scores = judging.panel(criterion, criterion.judge)
-        else:
-            scores = judging.single(criterion)
-        found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
-    return pl.concat(found), judging.made
+    work = _Judging(rollouts["rollout_id"].to_list(), views, judges, table, engines, progress, make)
+    together = Together(
+        {single.name: partial(work.single, single) for single in same}
+        for same in _served_by_question(criteria, judges, served)
+    )
+    try:
+        yield lambda: work.all_of(criteria, together)
+    except Exception:
+        together.wait()
+        raise
+
+
+def _served_by_question(
+    criteria: Sequence[Criterion], judges: Mapping[str, str], served: Collection[str]
+) -> list[list[Criterion]]:
+    """The criteria and members of panels whose judge is served; those with the same question to the same judge are one
+    list, since the first finds the answers of all."""
+    found: dict[tuple[str, str], list[Criterion]] = {}
+    for single in (single for criterion in criteria for single in criterion.singles):
+        if isinstance(single.judge, ModelJudge) and single.judge.by in served:
+            found.setdefault((single.fingerprint, judge_of(single, judges)), []).append(single)
+    return list(found.values())
 
 
 @dataclass
@@ -63,6 +102,23 @@ class _Judging:
     make: MakeJudge
     made: dict[str, int] = field(default_factory=dict)
 
+    def all_of(self, criteria: Sequence[Criterion], together: Together) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Judge the criteria that are not judged together already; the rows and numbers of all."""
+        singles: dict[str, pl.DataFrame] = {}
+        for single in (single for criterion in criteria for single in criterion.singles):
+            if single.name not in together.names:
+                singles[single.name] = self.single(single)
+        singles |= together.results()
+        found = []
+        for criterion in criteria:
+            if isinstance(criterion.judge, PanelJudge):
+                scores = self.panel(criterion, criterion.judge, [singles[each.name] for each in criterion.members])
+            else:
+                scores = singles[criterion.name]
+            found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
+        names = [single.name for criterion in criteria for single in criterion.singles]
+        return pl.concat(found), {name: self.made[name] for name in names}
+
     def single(self, criterion: Criterion) -> pl.DataFrame:
         """A row a rollout, from the table or judged now."""
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
@@ -77,9 +133,8 @@ class _Judging:
             failures = self._judge(judge, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
-    def panel(self, criterion: Criterion, how: PanelJudge) -> pl.DataFrame:
+    def panel(self, criterion: Criterion, how: PanelJudge, members: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """The panel's judgements, computed from those of its members, which are stored too."""
-        members = [self.single(member) for member in criterion.members]
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
@@ -105,7 +160,8 @@ class _Judging:
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
         failures: list[Row] = []
         waiting, since = [], time.monotonic()
-        with self.progress.counting(f"judgements of {name}", missing.height):
+        what = f"judgements of {name}"
+        with self.progress.counting(what, missing.height):
             try:
                 for batch in judge.score([self.views[place] for place in shown["place"]]):
                     rows = [_row(addresses[place], judgement, question) for place, judgement in batch]
@@ -115,7 +171,7 @@ class _Judging:
                     if len(waiting) >= ROWS or time.monotonic() - since > SECONDS:
                         self._keep(waiting)
                         waiting, since = [], time.monotonic()
-                    self.progress.advance(len(rows))
+                    self.progress.advance(len(rows), what)
             finally:
                 self._keep(waiting)
         return failures

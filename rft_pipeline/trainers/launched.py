@@ -65,6 +65,8 @@ def _carry_out(session: Any, what: str, rows: Any = (), generation: int = 0, pat
             return asdict(session.train(found, generation))
         case "effective_share":
             return session.effective_share(found)
+        case "log_probs":
+            return session.log_probs(found)
         case "weights":
             session.write_weights(Path(path))
         case "save":

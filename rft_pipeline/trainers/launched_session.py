@@ -79,6 +79,10 @@ class LaunchedSession:
         share: float = self._ask("effective_share", rows=[asdict(row) for row in rows])
         return share
 
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        found: list[list[float]] = self._ask("log_probs", rows=[asdict(row) for row in rows])
+        return found
+
     def weights(self) -> Iterator[tuple[str, "torch.Tensor"]]:
         from safetensors import safe_open
 

@@ -108,6 +108,11 @@ class Session:
         of a rollout to the policy that sampled it. 1 without such rows."""
         return self.learner.effective_share(rows)
 
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-probs of the rows' tokens at the sampling temperature under the policy as it is, in nats."""
+        found = self.learner.log_probs(rows, range(len(rows)))
+        return [found[i][0].tolist() for i in range(len(rows))]
+
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """The policy as it is, one tensor after the other, named as in the `state_dict` of the plain causal language
         model. A LoRA adapter is added to its base weights; the trained model is not changed."""

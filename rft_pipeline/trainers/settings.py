@@ -57,6 +57,9 @@ class Training(Strict):
     steps_per_generation: int | None = Field(default=1, ge=1)
     """Optimiser steps between two samplings: a round is cut into generations, and each is sampled from the policy as it
     then is. Null: the round is sampled at once, before its first step; so with `dpo` and `sft`."""
+    generations_ahead: Literal[0, 1] = 0
+    """1: the next generation is sampled while the judges answer for the present one, so from the policy before its
+    steps; likelihood ratios are those to the policy that sampled. It saves time only with a judge behind a server."""
     mask_truncated: bool = False
     """Whether rollouts that were cut off at `max_new_tokens` are left out; they still count in their group's mean."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
@@ -94,6 +97,8 @@ class Training(Strict):
             others.add("kl_to")
         if self.weights != "lora":
             others.add("lora")
+        if self.steps_per_generation is None:
+            others.add("generations_ahead")
         return {name: value for name, value in super().identity.items() if name not in others}
 
     @property
@@ -126,6 +131,15 @@ class Training(Strict):
             raise ValueError(
                 f"steps_per_generation: {self.how.why_not_in_generations}, so the round is sampled at once; remove the "
                 "key or set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ahead_needs_generations(self) -> Self:
+        if self.generations_ahead and self.steps_per_generation is None:
+            raise ValueError(
+                f"generations_ahead: {self.generations_ahead} needs a round in generations; set steps_per_generation "
+                "to a number, or generations_ahead to 0"
             )
         return self
 

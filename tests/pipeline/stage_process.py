@@ -57,8 +57,8 @@ def _main(names: list[str], rest: float, where: dict[str, str], ours: Connection
     logging.getLogger("rft_pipeline").addHandler(handler)
     advance = Progress.advance
 
-    def advance_and_rest(self: Progress, n: int) -> None:
-        advance(self, n)
+    def advance_and_rest(self: Progress, n: int, what: str = "") -> None:
+        advance(self, n, what)
         time.sleep(rest)
 
     Progress.advance = advance_and_rest  # type: ignore[method-assign]

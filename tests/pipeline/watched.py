@@ -208,9 +208,9 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
         make_current(store, record)
         point()
 
-    def advance_and_point(progress: Progress, n: int) -> None:
-        advance(progress, n)
-        if progress.what == "steps":
+    def advance_and_point(progress: Progress, n: int, what: str = "") -> None:
+        advance(progress, n, what)
+        if progress.report().what == "steps":
             point()
 
     def write_report(job: Job, report: dict[str, Any], _: Any) -> None:

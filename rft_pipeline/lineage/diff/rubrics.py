@@ -60,7 +60,13 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
         for each, judges in zip(campaigns, sources, strict=True):
             rubric = each.rubric
             scores, made_now = judge_rollouts(
-                rows, rubric.criteria, judges, judgements_table(home.store), engines, Progress("diff")
+                rows,
+                rubric.criteria,
+                judges,
+                judgements_table(home.store),
+                engines,
+                Progress("diff"),
+                served=campaign.served_judges,
             )
             sides.append(by_rubric(rows, scores, rubric))
             made += sum(made_now.values())
