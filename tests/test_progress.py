@@ -89,3 +89,25 @@ def test_two_runs_at_the_same_stage_are_told_apart(tmp_path: Path) -> None:
     assert all(path.exists() for path in files)
     forget(tmp_path, "tiny/round_1/rollouts")
     assert read_progress(tmp_path) == []
+
+
+def test_counts_that_run_together_are_reported_together_and_share_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress("s")
+    with progress.counting("judgements of kind", 4):
+        clock[0] = 2.0
+        with progress.counting("judgements of polite", 6):
+            clock[0] = 6.0
+            progress.advance(1, "judgements of kind")
+            progress.advance(2)
+            report = progress.report()
+            assert (report.what, report.done, report.total) == ("judgements of kind, polite", 3, 10)
+            with progress.counting("rollouts", 8):
+                assert progress.report().what == "rollouts"
+                progress.advance(1, "judgements of kind")
+                assert progress.report().done == 0
+    assert progress.spent["judgements of kind"] == {"count": 2, "seconds": 4.0}
+    assert progress.spent["judgements of polite"] == {"count": 2, "seconds": 2.0}

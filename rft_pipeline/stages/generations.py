@@ -12,21 +12,19 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rft_pipeline.errors import GateError, StoreError
+from rft_pipeline.errors import GateError
 from rft_pipeline.files import replace_text
-from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.counting import SCORES
+from rft_pipeline.stages.generation_parts import prompts_of_generations, stored_generations
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
-from rft_pipeline.stages.rollouts import round_prompts
-from rft_pipeline.stages.round_made import LOGPROBS, STEP_CURVES, RoundMade, numbers_of
-from rft_pipeline.store import RecordStore
+from rft_pipeline.stages.round_made import RoundMade, means_of, numbers_of
 from rft_pipeline.trainers.rows import Row, plan_steps
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ def make_round(job: Job) -> RoundMade:
     """
     with ExitStack() as engines:
         loop = _Loop(job, engines)
-        stored, parts = _stored(job), list(_prompts(job))
+        stored, parts = stored_generations(job), list(prompts_of_generations(job))
         try:
             loop.all_of(stored, parts)
         except BaseException:
@@ -59,38 +57,6 @@ def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) 
     """The identity of a policy that was trained on a generation's batch."""
     trained_on = content_hash(batch.select("rollout_id", "tokens", "advantage", "excluded", "reward", "finish_reason"))
     return fingerprint(["generation", policy, trained_on, training])
-
-
-def _stored(job: Job) -> list[pl.DataFrame]:
-    """The stored generations that an edit cycle takes first, with the trainer's log-probs, newest first: the newest
-    were sampled by a policy that is nearest to where the cycle starts."""
-    continuation = job.campaign.continuation
-    if continuation is None or continuation.taken is None:
-        return []
-    records = RecordStore(job.home.store)
-    rollouts, start = records.at(continuation.taken.address), records.at(continuation.start.address)
-    if rollouts is None or start is None:
-        gone = continuation.taken.address if rollouts is None else continuation.start.address
-        raise StoreError(
-            f"{job.node.key}: continues from {gone}, whose record is missing or incomplete; edit the rubric again, or "
-            "set on_rubric_change: redo"
-        )
-    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
-    logprobs = pl.read_parquet(start.path(LOGPROBS), glob=False)
-    rows = rows.join(logprobs, on="rollout_id", how="inner", maintain_order="left")
-    newest = rows["generation"].unique().sort(descending=True)[: continuation.generations]
-    return [rows.filter(generation=number) for number in newest]
-
-
-def _prompts(job: Job) -> Iterator[pl.DataFrame]:
-    """The prompts of each generation, in a seeded order; the last one may be smaller."""
-    shared = job.campaign.generations
-    assert shared is not None
-    chosen = round_prompts(job)
-    seed = job.campaign.seed
-    ranks = [seed_of(seed, "generations", job.node.round, prompt_id) for prompt_id in chosen["prompt_id"]]
-    ordered = chosen.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id").drop("rank")
-    yield from ordered.iter_slices(shared.prompts)
 
 
 @dataclass
@@ -190,6 +156,8 @@ class _Loop:
         self.policy, self.trained_on = policy_after(self.policy, batch, self.trained), number
 
     def made(self) -> RoundMade:
+        lines = iter({"step": step, **line} for step, line in sorted(self.lines.items()))
+        made = [(numbers, list(islice(lines, count))) for numbers, count in zip(self.numbers, self.steps, strict=True)]
         return RoundMade(
             session=self.session,
             rollouts=_concat(self.rollouts),
@@ -197,9 +165,9 @@ class _Loop:
             batch=_concat(self.batches),
             sampled=self.sampled,
             judged=self.judged,
-            generations=self._numbers_with_means(),
+            generations=[{**numbers, **means_of(lines)} for numbers, lines in made],
             logprobs=pl.concat(self.logprobs),
-            lines=self._lines_with_numbers(),
+            lines=[{**numbers, **line} for numbers, lines in made for line in lines],
         )
 
     def _sample(self, number: int, prompts: pl.DataFrame) -> pl.DataFrame:
@@ -302,28 +270,6 @@ class _Loop:
             seconds = (time.monotonic() - self.began) / (number - 1) * (count - number + 1)
             parts += [f"reward {rewards[-1]:.2f}", f"about {math.ceil(seconds / 10) * 10} s left"]
         return ", ".join(parts)
-
-    def _lines_of(self) -> list[list[dict[str, Any]]]:
-        """The lines of each generation's steps."""
-        lines = iter(sorted(self.lines.items()))
-        return [[{"step": step, **line} for step, line in islice(lines, count)] for count in self.steps]
-
-    def _lines_with_numbers(self) -> list[dict[str, Any]]:
-        """The metrics of each step, with the numbers of its generation."""
-        pairs = zip(self.numbers, self._lines_of(), strict=True)
-        return [{**numbers, **line} for numbers, lines in pairs for line in lines]
-
-    def _numbers_with_means(self) -> list[dict[str, Any]]:
-        """The numbers of each generation, with the means over its steps."""
-        found = []
-        for numbers, lines in zip(self.numbers, self._lines_of(), strict=True):
-            means = {
-                name: fmean(line[name] for line in lines)
-                for name in STEP_CURVES
-                if lines and all(name in line for line in lines)
-            }
-            found.append({**numbers, **means, "steps": len(lines)})
-        return found
 
 
 _SCHEMA = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})

@@ -1,9 +1,10 @@
 """What the generations of a round made, and the files of a checkpoint that tell of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -85,3 +86,9 @@ def numbers_of(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) ->
         "truncated_share": rows.filter(finish_reason="length").height / rows.height,
         "groups_used_share": counted["groups_used"] / counted["groups"],
     }
+
+
+def means_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The number of a generation's steps, and the means of their metrics that all of them have."""
+    known = (name for name in STEP_CURVES if lines and all(name in line for line in lines))
+    return {name: fmean(line[name] for line in lines) for name in known} | {"steps": len(lines)}

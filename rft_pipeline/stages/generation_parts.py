@@ -1,0 +1,44 @@
+"""What a round's generations are made of: stored rollouts, then prompts to sample."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.rollouts import round_prompts
+from rft_pipeline.stages.round_made import LOGPROBS
+from rft_pipeline.store import RecordStore
+
+
+def stored_generations(job: Job) -> list[pl.DataFrame]:
+    """The stored generations that an edit cycle takes first, with the trainer's log-probs, newest first: the newest
+    were sampled by a policy that is nearest to where the cycle starts."""
+    continuation = job.campaign.continuation
+    if continuation is None or continuation.taken is None:
+        return []
+    records = RecordStore(job.home.store)
+    rollouts, start = records.at(continuation.taken.address), records.at(continuation.start.address)
+    if rollouts is None or start is None:
+        gone = continuation.taken.address if rollouts is None else continuation.start.address
+        raise StoreError(
+            f"{job.node.key}: continues from {gone}, whose record is missing or incomplete; edit the rubric again, or "
+            "set on_rubric_change: redo"
+        )
+    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
+    logprobs = pl.read_parquet(start.path(LOGPROBS), glob=False)
+    rows = rows.join(logprobs, on="rollout_id", how="inner", maintain_order="left")
+    newest = rows["generation"].unique().sort(descending=True)[: continuation.generations]
+    return [rows.filter(generation=number) for number in newest]
+
+
+def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
+    """The prompts of each generation, in a seeded order; the last one may be smaller."""
+    shared = job.campaign.generations
+    assert shared is not None
+    chosen = round_prompts(job)
+    seed = job.campaign.seed
+    ranks = [seed_of(seed, "generations", job.node.round, prompt_id) for prompt_id in chosen["prompt_id"]]
+    ordered = chosen.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id").drop("rank")
+    yield from ordered.iter_slices(shared.prompts)
