@@ -1,9 +1,8 @@
 """Judging rollouts: one judgement a rollout and criterion, made once and stored."""
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -16,11 +15,9 @@ from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.together import Together
+from rft_pipeline.stages.waiting import Row, Waiting
 from rft_pipeline.store.tables import Table, judged_by
 
-ROWS, SECONDS = 64, 5.0
-"""Judgements are stored in batches: after this many, or after this long."""
-Row = dict[str, object]
 MakeJudge = Callable[[JudgeSettings, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")
 
@@ -159,21 +156,15 @@ class _Judging:
         """Judge `shown` and store those that are `missing`; returns the failed ones, which are not stored."""
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
         failures: list[Row] = []
-        waiting, since = [], time.monotonic()
+        waiting = Waiting(self._keep)
         what = f"judgements of {name}"
-        with self.progress.counting(what, missing.height):
-            try:
-                for batch in judge.score([self.views[place] for place in shown["place"]]):
-                    rows = [_row(addresses[place], judgement, question) for place, judgement in batch]
-                    rows = [row for row in rows if row["judgement_id"] in wanted]
-                    failures += [row for row in rows if row["status"] == Status.FAILED]
-                    waiting += [row for row in rows if row["status"] != Status.FAILED]
-                    if len(waiting) >= ROWS or time.monotonic() - since > SECONDS:
-                        self._keep(waiting)
-                        waiting, since = [], time.monotonic()
-                    self.progress.advance(len(rows), what)
-            finally:
-                self._keep(waiting)
+        with self.progress.counting(what, missing.height), closing(waiting):
+            for batch in judge.score([self.views[place] for place in shown["place"]]):
+                rows = [_row(addresses[place], judgement, question) for place, judgement in batch]
+                rows = [row for row in rows if row["judgement_id"] in wanted]
+                failures += [row for row in rows if row["status"] == Status.FAILED]
+                waiting.add([row for row in rows if row["status"] != Status.FAILED])
+                self.progress.advance(len(rows), what)
         return failures
 
     def _keep(self, rows: list[Row]) -> None:

@@ -23,8 +23,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.judges import PROTOCOLS, likelihood
 from rft_pipeline.pipeline import Pipeline, runner
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import eval_reports, job, promotion
-from rft_pipeline.stages import judging as judge_scores
+from rft_pipeline.stages import eval_reports, job, promotion, waiting
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, Record, RecordStore, Table
@@ -224,7 +223,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
         return _Judge(make_judge(config, engines), config, model, say)
 
     patch.setattr(job, "make_judge", judge)
-    patch.setattr(judge_scores, "ROWS", CHUNK)
+    patch.setattr(waiting, "ROWS", CHUNK)
     patch.setattr(likelihood, "CHUNK", CHUNK)
     patch.setattr(Table, "append", append_and_say)
     patch.setattr(RecordStore, "commit", commit_between_points)

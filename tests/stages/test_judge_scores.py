@@ -11,7 +11,7 @@ from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages import judging as judge_scores
+from rft_pipeline.stages import waiting
 from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Answering, Counting, OneEngine, Told
@@ -165,7 +165,7 @@ def test_what_the_judge_cannot_say_is_stored_without_a_score(tiny_engine: Transf
 def test_a_run_that_was_killed_keeps_its_judgements_and_makes_only_the_missing(
     tiny_engine: TransformersEngine, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge_scores, "ROWS", 2)
+    monkeypatch.setattr(waiting, "ROWS", 2)
     monkeypatch.setattr(likelihood, "CHUNK", 2)
     rows = rollouts(*(f"Yes, {word}." for word in ("lamp", "desk", "chair", "table", "order", "price")))
     with pytest.raises(EngineError, match="the engine is gone"):

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from rft_pipeline.engines import ChatReply, ChatRequest
 from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import Engines
 from rft_pipeline.progress import Progress
+from rft_pipeline.stages import waiting
 from rft_pipeline.stages.judging import judge_rollouts, judging
 from rft_pipeline.store import Table, judgements_table
+from tests.engines.faulty_server import fault_of
 from tests.engines.serving import Serving
 from tests.judges.engines import OneEngine, Told
 
@@ -221,3 +224,28 @@ def test_the_judgements_of_each_criterion_are_counted_under_its_name(tmp_path: P
     assert {what: each["count"] for what, each in progress.spent.items()} == {
         f"judgements of {criterion.name}": COUNT for criterion in SERVED_AND_RULE
     }
+
+
+def test_answers_are_stored_while_another_call_hangs(
+    server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "SECONDS", 0.1)
+    plan = server.plan(seed=1, share=0.5, kinds=("hang",), lasting=1)
+    hung = sum(bool(fault_of(plan, number)[0]) for number in range(COUNT))
+    assert 0 < hung < COUNT
+    table, engine = judgements_table(tmp_path), server.engine(timeout_seconds=50)
+    found: list[BaseException] = []
+
+    def judge() -> None:
+        try:
+            judged(criteria(asking("kind")), table, OneEngine(engine))
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    while table.rows().collect().height < COUNT - hung:
+        assert thread.is_alive()
+    engine.close()
+    thread.join()
+    assert isinstance(found[0], CancelledError)
