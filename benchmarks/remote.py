@@ -22,7 +22,7 @@ from benchmarks.http_server import serving
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.cli import console
 from rft_pipeline.pipeline import Pipeline
-from rft_pipeline.stages import job
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.store import Home, Record
 
 TOGETHER_GOAL, AHEAD_GOAL = 0.9, 0.85
@@ -47,7 +47,7 @@ def remote(
 ) -> None:
     """Seconds of a round with served judges, three ways."""
     loaded = find_campaign(campaign)
-    settings = {
+    settings: dict[str, Any] = {
         "rounds": 1,
         "policy": {**loaded.policy.model_dump(mode="json"), "model": model},
         "rollouts": {
@@ -107,8 +107,7 @@ def timed_round(campaign: Campaign, root: Path, settings: dict[str, Any], criter
 @contextmanager
 def one_by_one() -> Iterator[None]:
     """Every judge is taken for a local one."""
-    judging = job.judging
-    with mock.patch.object(job, "judging", lambda **how: judging(**{**how, "served": ()})):
+    with mock.patch("rft_pipeline.stages.job.judging", lambda **how: judging(**{**how, "served": ()})):
         yield
 
 

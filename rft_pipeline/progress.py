@@ -93,7 +93,9 @@ class Progress:
             with self._lock:
                 self._divide()
                 self._running.remove(count)
-                self._show()
+                if self._running:
+                    self._show()
+                    self._write()
                 spent = self.spent.setdefault(what, {"count": 0, "seconds": 0.0})
                 spent["count"] += count.done
                 spent["seconds"] = round(spent["seconds"] + count.seconds, 3)
@@ -129,8 +131,7 @@ class Progress:
         return Report(self.stage, what, done, total, seconds, self.waits_for, self.within)
 
     def _show(self) -> None:
-        if self._running:
-            self._shown = [count for count in self._running if count.kind == self._running[-1].kind]
+        self._shown = [count for count in self._running if count.kind == self._running[-1].kind]
 
     def _divide(self) -> None:
         """Divide the time since the last change among the counts that run."""
