@@ -15,7 +15,7 @@ from rft_pipeline.pipeline.continuing import load_and_begin, standing
 from rft_pipeline.pipeline.plan import Settled, settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dead_runs
-from rft_pipeline.stages.graph import node, nodes, payload
+from rft_pipeline.stages.graph import node, payload
 from rft_pipeline.stages.labels import NO_LABELS
 from rft_pipeline.store import Home, RecordStore
 
@@ -52,8 +52,6 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             first = "" if last_run else "; the first run is started by hand"
             watched = ", ".join(name for name in content if name != HELD_OUT)  # `labels` stands for both
             return _skip(f"{watched} did not change{first}", replace(seen, content=content))
-        if {*changed} <= {"rubric", "labels"} and state.campaign.on_rubric_change == "off":
-            return _skip(f"{' and '.join(changed)} changed; on_rubric_change is off", _Seen(content, seen.changes))
         if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")
         now = _Seen(content, seen.changes + 1, continues=state.standing.begins is not None)
@@ -183,15 +181,18 @@ class _CampaignState:
     def request(self, key: str, reason: str) -> dg.RunRequest:
         """A run of the campaign's sources, its promotion, and the rounds that do not keep what they have; of the
         reports alone if an edit cycle comes after them."""
-        start = self.settled.first_round
-        wanted = [each.key for each in nodes(self.campaign) if each.round == 0 or each.round >= start]
+        wanted = self.settled.keys
         if self.standing.begins is not None:
             wanted = [each.node.key for each in self.standing.reports]
         cycle = cycle_of(self.campaign, self.home)
         return dg.RunRequest(
             run_key=key,
             asset_selection=[dg.AssetKey(each.split("/")) for each in wanted],
-            tags={"rft/campaign": self.campaign.name, "rft/reason": reason, "rft/first_round": str(start)}
+            tags={
+                "rft/campaign": self.campaign.name,
+                "rft/reason": reason,
+                "rft/first_round": str(self.settled.first_round),
+            }
             | ({} if cycle is None else cycle.tags),
         )
 

@@ -8,13 +8,12 @@ from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.cli.console import note, output_to, warn
 from rft_pipeline.cli.watch import watching
 from rft_pipeline.errors import RftError
-from rft_pipeline.pipeline.continuing import load_and_begin, plan_edit
+from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dagster_home, dead_runs
 from rft_pipeline.runs.execute import execute, raise_on_failure
 from rft_pipeline.runs.state import CACHED, RunState
-from rft_pipeline.stages import STAGES
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
 
@@ -23,9 +22,14 @@ if TYPE_CHECKING:
 
 
 def launch(
-    home: Home, campaign: Campaign, rounds: int, start: int | None = None, tags: Mapping[str, str] | None = None
+    home: Home,
+    campaign: Campaign,
+    rounds: int | None = None,
+    start: int | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Campaign:
-    """Run the campaign's job up to round `rounds`, from round `start` or from where `on_rubric_change` lets it begin.
+    """Run the campaign's job up to round `rounds` (all rounds without it), from round `start` or from where
+    `on_rubric_change` lets it begin.
 
     After an edit that the campaign continues from, the reports of what stands are made first, in a run of their own,
     and then the edit cycle. Models are fetched first, so that a missing model fails before any stage runs. When every
@@ -39,17 +43,18 @@ def launch(
     instance = dagster_home.enter(home)
     for run_id in dead_runs.mark_failed(instance):
         note(f"run {run_id} was killed; this run continues from its finished stages")
-    if start is None and rounds and (edit := plan_edit(load_campaign(campaign.folder), home)) is not None:
-        note(edit.summary)
-        reported = {step.key for step in edit.reports.steps if step.action == "run"}
-        if reported:
-            keys = [node.key for node in nodes(campaign) if STAGES[node.stage].of_people or node.key in reported]
-            _run(home, instance, campaign, keys, edit.reports, tags)
+    written = load_campaign(campaign.folder)
+    if start is not None:
+        campaign = leave_edit_cycles(written, home, start)
+    elif rounds != 0:
+        if (edit := plan_edit(written, home)) is not None:
+            note(edit.summary)
+            if any(step.action == "run" for step in edit.reports.steps):
+                _run(home, instance, campaign, edit.reports.keys, edit.reports, tags)
         campaign = load_and_begin(home, campaign.name)
-        rounds = campaign.rounds
     planned = plan(campaign, home, start)
-    wanted = [node for node in nodes(campaign) if node.round == 0 or planned.first_round <= node.round <= rounds]
-    keys = [node.key for node in wanted]
+    last = campaign.rounds if rounds is None else rounds
+    keys = [node.key for node in nodes(campaign) if node.round <= last and node.key in planned.keys]
     for step in planned.steps:
         if step.key not in keys and step.reasons:
             note(f"{step.key}: {'; '.join(step.reasons)}")

@@ -45,7 +45,7 @@ def retrain(
         return
     running = load_current(home, campaign)
     if found.refusal is None or not cycle.finished:
-        launch.launch(home, running, running.rounds, tags=cycle.tags)
+        launch.launch(home, running, tags=cycle.tags)
         if not as_json:
             show.rounds(home, running)
 

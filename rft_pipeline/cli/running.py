@@ -51,7 +51,7 @@ def plan(
     from rft_pipeline.campaign import load_campaign, with_rubric
     from rft_pipeline.cli import show
     from rft_pipeline.pipeline import plan as planning
-    from rft_pipeline.pipeline.continuing import plan_edit, standing
+    from rft_pipeline.pipeline.continuing import plan_edit, standing, without_edit_cycles
 
     home = Home.find()
     written = load_campaign(home.campaign_folder(campaign))
@@ -69,7 +69,9 @@ def plan(
         else:
             show.planned_edit(edit)
         return
-    planned = planning.plan(standing(written, home).campaign, home, round_number(start))
+    first = round_number(start)
+    current = standing(written, home).campaign if first is None else without_edit_cycles(written, home, first)
+    planned = planning.plan(current, home, first)
     if as_json:
         console.print_json(planning.as_json(planned))
     else:
@@ -88,7 +90,7 @@ def run(
     home = Home.find()
     loaded = check_and_load(home, campaign)
     require_round(loaded, rounds, "--rounds")
-    ran = launch(home, loaded, rounds or loaded.rounds, round_number(start))
+    ran = launch(home, loaded, rounds, round_number(start))
     show.rounds(home, ran)
 
 

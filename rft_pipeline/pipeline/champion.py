@@ -41,7 +41,8 @@ def _decided(campaign: Campaign, home: Home, known: History, record: Record) -> 
 
 
 def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, train: str) -> None:
-    """Write a decision's outcome into the current cycle, if all its rounds were made from the cycle's prompts.
+    """Write a decision's outcome into the current cycle, if all its rounds were made from the cycle's prompts
+    and start.
 
     `train` is the hash of the file of prompts.
     """
@@ -50,6 +51,8 @@ def end_cycle(campaign: Campaign, home: Home, record: Record, outcome: Outcome, 
     if cycle is None or prompts is None or prompts.payload["inputs"]["train"] != train:
         return
     if trained_on(record, records) != {prompts.parts["train"]}:
+        return
+    if cycle.policy is not None and record.payload["inputs"]["base"] != cycle.policy.content_hash:
         return
     cycles.finish(cycle, {"promoted": outcome.round_name, "decision": outcome.summary, "promotion": record.address})
 

@@ -7,7 +7,7 @@ Then a cycle begins: one round of a few generations from the champion, or else f
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -30,14 +30,18 @@ from rft_pipeline.campaign.cycles import (
     in_cycle,
     withdraw,
 )
+from rft_pipeline.errors import ConfigError
 from rft_pipeline.pipeline.plan import Plan, plan
+from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains
 from rft_pipeline.pipeline.plan.estimate import JUDGEMENTS_OF
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
-from rft_pipeline.pipeline.plan.reasons import Change
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES, Node
-from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.graph import node
+from rft_pipeline.stages.judge_scores import count_taken
+from rft_pipeline.store import Home, Record, RecordStore, champions
 
 SHARE_OF_ROUND = 4
 """An edit cycle has this part (1/4) of a round's generations, unless `training.generations_after_edit` says more."""
@@ -80,7 +84,7 @@ def standing(written: Campaign, home: Home) -> Standing:
         return Standing(here, cycle)
     sources = source_hashes(here, home, fetch=False)
     plans = node_plans(here, records, sources)
-    if not any(each.cause and _trains(each.node) for each in plans):
+    if trained(plans):
         return Standing(here, cycle)
     if (earlier := _made_before(written, found, home, records)) is not None:
         kept, taken_back = earlier
@@ -89,12 +93,14 @@ def standing(written: Campaign, home: Home) -> Standing:
             found[len(found) - len(taken_back) - 1] if len(taken_back) < len(found) else None,
             taken_back=taken_back,
         )
-    reasons = _edited(plans)
+    if cycle is not None and not cycle.finished:
+        return Standing(here, cycle)  # it goes on from its start, with the files as they are now
+    reasons = steering_edits(plans)
     start = _start(here, home, records) if reasons else None
     if start is None:
         return Standing(here, cycle)
     begins = _cycle(written, here, home, records, start, reasons)
-    reports = [each for each in node_plans(here, records, sources, keep=_trains) if _reports(each.node)]
+    reports = [each for each in node_plans(here, records, sources, keep=trains) if _reports(each.node)]
     return Standing(here, cycle, begins, reports=tuple(reports))
 
 
@@ -129,48 +135,51 @@ class EditPlan:
 def plan_edit(written: Campaign, home: Home) -> EditPlan | None:
     """The plan after an edit that an edit cycle continues from; None if there is no such edit."""
     found = standing(written, home)
-    if found.begins is None:
-        return None
+    return None if found.begins is None else _plan_of(found, home)
+
+
+def _plan_of(found: Standing, home: Home) -> EditPlan:
     reports = plan(found.campaign, home, keep=lambda node: not _reports(node))
     cycle = plan(found.next, home)
-    return EditPlan(_summary(found, reports, cycle), reports, cycle)
+    return EditPlan(_summary(found, reports, cycle, home), reports, cycle)
 
 
-def _summary(found: Standing, reports: Plan, cycle: Plan) -> str:
+def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     """One line: what was edited, what is judged anew, what is trained, and how long it takes."""
     assert found.begins is not None
     assert found.begins.edit is not None
     edit, how = found.begins.edit, found.next
-    judged = sum(count for step in reports.steps for what, count in step.work.items() if what.startswith(JUDGEMENTS_OF))
-    anew = f"{_counted(judged, 'judgement')} for the reports"
-    some = _counted(edit.continuation.generations, "generation")
-    stored = f"; up to {some.replace(' ', ' stored ')}, then " if edit.continuation.taken else "; "
-    shared = how.generations
-    assert shared is not None
-    size = shared.prompts * how.rollouts.group_size
-    train = f"{some} of {size} rollouts from {edit.continuation.start.address}"
+    assert how.generations is not None
+    counting = Counting(how, node(how, "round_1/judge_scores"), {}, source_hashes(how, home, fetch=False), home)
+    count_taken(counting)
+    works = {"held-out replies": [step.work for step in reports.steps], "rollouts": [counting.work.make]}
+    counts = {what: sum(_judgements(work) for work in works[what]) for what in works}
+    anew = " and ".join(f"{_counted(count, 'judgement')} of stored {what}" for what, count in counts.items() if count)
+    size = how.generations.prompts * how.rollouts.group_size
+    start = _in_words(edit.continuation.start, found.campaign, home)
+    train = f"{_counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {seconds:.0f} s"
-    return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew}{stored}{train}{time}"
+    return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew or 'nothing stored is judged anew'}; {train}{time}"
+
+
+def _judgements(work: Mapping[str, int]) -> int:
+    return sum(count for what, count in work.items() if what.startswith(JUDGEMENTS_OF))
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _trains(node: Node) -> bool:
-    return STAGES[node.stage].in_generations
+def _in_words(start: Pinned, campaign: Campaign, home: Home) -> str:
+    """`the champion (tiny/round_1/checkpoints)`."""
+    key = start.address.rpartition("/")[0]
+    now = champions.champion(home.root, campaign.name)
+    return f"the champion ({key})" if now is not None and now.record == start.address else key
 
 
 def _reports(node: Node) -> bool:
-    return not _trains(node) and node.stage != "promotion"
-
-
-def _edited(plans: Sequence[NodePlan]) -> list[Change]:
-    """What was edited, if rounds that were made are stale only because of what steers the training; else nothing."""
-    made = [each for each in plans if each.node.stage == "rollouts" and each.cause not in (None, "absent")]
-    changes = [reason for each in made for reason in each.reasons if isinstance(reason, Change)]
-    return changes if all(change.steers for change in changes) else []
+    return not trains(node) and node.stage != "promotion"
 
 
 def _made_before(
@@ -182,27 +191,25 @@ def _made_before(
             return None
         here = in_cycle(written, found[count - 1]) if count else written
         plans = node_plans(here, records, source_hashes(here, home, fetch=False))
-        if not any(each.cause and _trains(each.node) for each in plans):
+        if trained(plans):
             return here, tuple(found[count:])
     return None
 
 
 def _start(here: Campaign, home: Home, records: RecordStore) -> Record | None:
-    """The checkpoint to continue from: the champion's, else the one that the last report names, else the last one."""
+    """The checkpoint to continue from: the champion's, else the one that the last report names. None if that is base,
+    because of the alarms or because a person rolled back to it: then the rounds run again."""
     if (pinned := champion(home, here.name)) is not None:
         return records.at(pinned.address)
-    for round_ in range(here.rounds, 0, -1):
-        checkpoint = records.current(f"{here.name}/round_{round_}/checkpoints")
-        report = records.current(f"{here.name}/round_{round_}/eval_reports")
-        if checkpoint is None:
-            continue
-        named = None if report is None else STAGES["eval_reports"].policy_node(report)
-        return checkpoint if named in (None, "policy") else records.current(f"{here.name}/{named}")
-    return None
+    report = records.current(f"{here.name}/round_{here.rounds}/eval_reports")
+    if champions.history(home.root, here.name) or report is None:
+        return None
+    named = STAGES["eval_reports"].policy_node(report)
+    return None if named in (None, "policy") else records.current(f"{here.name}/{named}")
 
 
 def _cycle(
-    written: Campaign, here: Campaign, home: Home, records: RecordStore, start: Record, edited: Sequence[Change]
+    written: Campaign, here: Campaign, home: Home, records: RecordStore, start: Record, reasons: tuple[str, ...]
 ) -> Cycle:
     shared = written.generations
     assert shared is not None
@@ -212,7 +219,6 @@ def _cycle(
     count = written.training.generations_after_edit or max(1, shared.count // SHARE_OF_ROUND)
     begun_from = Pinned(start.address, start.content_hash)
     continuation = Continuation(begun_from, count, _taken(here, records, start))
-    reasons = tuple(dict.fromkeys(change.in_words() for change in edited))
     retrained = [cycle for cycle in contexts(written, home) if cycle.edit is None]
     edit = Edit(continuation, reasons, retrained[-1].number if retrained else None)
     return Cycle(number, folder, begun_from, drift_at_begin(newest_report(records, written.name)), edit)
@@ -259,3 +265,29 @@ def _write(cycle: Cycle, here: Campaign, home: Home) -> None:
 def load_and_begin(home: Home, name: str) -> Campaign:
     """The current campaign for a run of its rounds: an edit cycle that is asked for begins."""
     return begin(load_campaign(home.campaign_folder(name)), home)
+
+
+def without_edit_cycles(written: Campaign, home: Home, start: int) -> Campaign:
+    """The campaign for a run from round `start` that a person asks for: all rounds of campaign.yaml, in the newest
+    retraining cycle.
+
+    Raises `ConfigError` for a later round while an edit cycle is current, because round 1 is that cycle's.
+    """
+    found = contexts(written, home)
+    if start > 1 and found and found[-1].edit is not None:
+        raise ConfigError(
+            f"round_{start}: {written.name} is in edit cycle {found[-1].number}, which has one round; "
+            f"`rft run {written.name} --from round_1` leaves it and makes all rounds again"
+        )
+    retrained = [cycle for cycle in found if cycle.edit is None]
+    return in_cycle(written, retrained[-1]) if retrained else written
+
+
+def leave_edit_cycles(written: Campaign, home: Home, start: int) -> Campaign:
+    """The same, and the edit cycles after the newest retraining cycle are withdrawn."""
+    campaign = without_edit_cycles(written, home, start)
+    for cycle in reversed(contexts(written, home)):
+        if cycle.edit is None:
+            break
+        withdraw(cycle)
+    return campaign

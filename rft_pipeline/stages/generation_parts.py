@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.rollouts import round_prompts
+from rft_pipeline.stages.rollouts import round_prompts, taken_rollouts
 from rft_pipeline.stages.round_made import LOGPROBS
 from rft_pipeline.store import RecordStore
 
@@ -19,18 +19,16 @@ def stored_generations(job: Job) -> list[pl.DataFrame]:
     if continuation is None or continuation.taken is None:
         return []
     records = RecordStore(job.home.store)
-    rollouts, start = records.at(continuation.taken.address), records.at(continuation.start.address)
-    if rollouts is None or start is None:
-        gone = continuation.taken.address if rollouts is None else continuation.start.address
+    rows, start = taken_rollouts(continuation, records), records.at(continuation.start.address)
+    if rows is None or start is None:
+        gone = continuation.taken.address if rows is None else continuation.start.address
         raise StoreError(
             f"{job.node.key}: continues from {gone}, whose record is missing or incomplete; edit the rubric again, or "
             "set on_rubric_change: redo"
         )
-    rows = pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False)
     logprobs = pl.read_parquet(start.path(LOGPROBS), glob=False)
     rows = rows.join(logprobs, on="rollout_id", how="inner", maintain_order="left")
-    newest = rows["generation"].unique().sort(descending=True)[: continuation.generations]
-    return [rows.filter(generation=number) for number in newest]
+    return [rows.filter(generation=number) for number in rows["generation"].unique().sort(descending=True)]
 
 
 def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:

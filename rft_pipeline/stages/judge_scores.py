@@ -12,8 +12,9 @@ from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.rollouts import taken_rollouts
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies
-from rft_pipeline.store import Record
+from rft_pipeline.store import Record, RecordStore
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.round_made import RoundMade
@@ -58,6 +59,7 @@ class JudgeScores(Stage):
             for criterion in criteria:
                 made = round_.rollouts_made
                 counting.work.add(f"judgements of {criterion.name}", round_.rollouts - made, made)
+            count_taken(counting)
         elif rollouts is None:
             counting.judged(criteria, None, how.prompts_per_round * how.group_size)
         else:
@@ -66,6 +68,13 @@ class JudgeScores(Stage):
     def judgements_in(self, record: Record, at: FindRecord) -> Iterator[JudgedRows]:
         rollouts = at(record.upstream["rollouts"])
         return judged_replies(record, None if rollouts is None else rollouts.path("rollouts.parquet"))
+
+
+def count_taken(counting: Counting) -> None:
+    """Count the judgements of the stored rollouts that an edit cycle takes."""
+    rows = taken_rollouts(counting.campaign.continuation, RecordStore(counting.home.store))
+    if rows is not None:
+        counting.judged(counting.campaign.rubric.single_criteria, rows, 0)
 
 
 def scores_output(job: Job, scores: pl.DataFrame, made: Mapping[str, int]) -> Output:

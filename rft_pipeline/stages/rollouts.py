@@ -7,6 +7,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import choose_prompts, judge_inputs
+from rft_pipeline.campaign.continuation import Continuation
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.rules.words import words
 from rft_pipeline.stages.base import (
@@ -24,7 +25,7 @@ from rft_pipeline.stages.base import (
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rows_used import read_columns
-from rft_pipeline.store import Record
+from rft_pipeline.store import Record, RecordStore
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.round_made import RoundMade
@@ -90,6 +91,18 @@ def round_prompts(job: Job) -> pl.DataFrame:
     # an edit cycle draws other prompts than the rounds before it
     drawn = job.node.round if campaign.continuation is None else campaign.continuation.start.content_hash
     return choose_prompts(train, campaign.rollouts.prompts_per_round, campaign.seed, drawn)
+
+
+def taken_rollouts(continuation: Continuation | None, records: RecordStore) -> pl.DataFrame | None:
+    """The stored rollouts that an edit cycle may train on first: those of the newest generations of the record that it
+    takes. None if it takes none, or if their record is gone."""
+    taken = None if continuation is None else continuation.taken
+    record = None if taken is None else records.at(taken.address)
+    if continuation is None or record is None:
+        return None
+    rows = pl.read_parquet(record.path("rollouts.parquet"), glob=False)
+    newest = rows["generation"].unique().sort(descending=True)[: continuation.generations]
+    return rows.filter(pl.col("generation").is_in(newest.implode()))
 
 
 def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:

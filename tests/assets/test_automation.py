@@ -95,12 +95,11 @@ def test_a_comment_launches_nothing(finished_copy: Path) -> None:
     assert launched(look(before.cursor)) == []
 
 
-def test_off_launches_nothing_after_an_edit_of_the_rubric(finished_copy: Path) -> None:
+def test_off_launches_the_reports_and_the_promotion_after_an_edit_of_the_rubric(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "on_rubric_change", "off")
     edit(finished_copy / "rubric.yaml", "criteria.2.weight", 2)
-    tick = look(None)
-    assert launched(tick) == []
-    assert tick.skip_message == "rubric changed; on_rubric_change is off"
+    reports = {f"tiny/round_{number}/eval_reports" for number in (1, 2)}
+    assert launched(look(None)) == [("rubric changed", SOURCES | reports | {"tiny/promotion"})]
 
 
 def test_a_schedule_runs_stale_stages_and_skips_otherwise(finished_copy: Path) -> None:

@@ -44,13 +44,7 @@ def test_the_sensor_runs_the_reports_first_and_then_the_edit_cycle(trained: Path
     assert contexts(load_campaign(trained), Home.find()) == []
     assert materialize(trained, sorted(REPORTS)).success
     second = look(first.cursor)
-    assert launched(second) == [
-        (
-            "edit cycle 1: weights.has_an_e: 0.1429 → 0.09091; weights.polite: 0.2857 → 0.5455; "
-            "weights.relevant: 0.2857 → 0.1818; weights.says_enough: 0.2857 → 0.1818",
-            CYCLE,
-        )
-    ]
+    assert launched(second) == [("edit cycle 1: weights changed", CYCLE)]
     planned = [node.key for node in nodes(load_current(Home.find(), "tiny"))]
     assert set(planned) == CYCLE
     assert launched(look(second.cursor)) == []

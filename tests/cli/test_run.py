@@ -98,9 +98,9 @@ def test_an_edited_rubric_makes_the_last_round_again_and_then_rests(rft: Rft, fi
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_an_edited_rubric_may_make_nothing_again_by_itself(rft: Rft, finished_copy: Path) -> None:
+def test_an_edited_rubric_may_make_only_the_reports_and_the_promotion_again(rft: Rft, finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "on_rubric_change", "off")
     edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
     said = rft("run", "tiny")
     assert "tiny/round_2/judge_scores: kept (on_rubric_change: off)" in said.err
-    assert "3 of 4 stages cached, 1 made" in said.err
+    assert "3 of 7 stages cached, 4 made" in said.err

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from rft_pipeline.campaign.cycles import load_current
+from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.progress import Progress
 from rft_pipeline.store import Home
-from tests.runs import run
 
 PRELOADED = [
     "mlflow.store.tracking.sqlalchemy_store",
@@ -62,5 +63,7 @@ def _main(names: list[str], rest: float, where: dict[str, str], ours: Connection
         time.sleep(rest)
 
     Progress.advance = advance_and_rest  # type: ignore[method-assign]
-    records = run(Home.find().data / "tiny", names)
+    home = Home.find()
+    campaign = load_current(home, "tiny")
+    records = {name: Pipeline(home).run(campaign, name) for name in names}
     ours.send(([(record.cached, record.content_hash) for record in records.values()], said))

@@ -1,11 +1,13 @@
 """The round that a run starts from after an edit of the rubric, and the plans of all stages for that run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.pipeline.plan.edits import steering_edits, trains
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
+from rft_pipeline.stages import Node
 from rft_pipeline.store import RecordStore
 
 
@@ -18,11 +20,19 @@ class Settled:
     plans: Sequence[NodePlan]
     """One a node, upstream first."""
     kept: frozenset[str]
-    """Names of the stale nodes in the rounds that are kept."""
+    """Names of the stale nodes that keep what they have."""
+    left_out: frozenset[str] = frozenset()
+    """Names of all nodes that keep what they have whether it is stale or not; the run does not include them."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The nodes of the run."""
+        return [each.node.key for each in self.plans if each.node.name not in self.left_out]
 
 
 def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str], start: int | None = None) -> Settled:
-    """What a run from round `start` would do; without `start`, from the round that `on_rubric_change` chooses.
+    """What a run from round `start` would do; without `start`, what `on_rubric_change` chooses: it runs from a certain
+    round, or (`off`) trains nothing and makes the reports and the promotion.
 
     Raises `ConfigError` when rounds before `start` were never made.
     """
@@ -32,8 +42,24 @@ def settle(campaign: Campaign, records: RecordStore, sources: Mapping[str, str],
     first = first_round(campaign, everything) if start is None else start
     if first == 1:
         return Settled(1, everything, frozenset())
-    kept = {each.node.name for each in everything if each.cause and 0 < each.node.round < first}
-    return Settled(first, node_plans(campaign, records, sources, first), frozenset(kept))
+    return settled_without(
+        campaign, records, sources, everything, trains if first > campaign.rounds else lambda node: node.round < first
+    )
+
+
+def settled_without(
+    campaign: Campaign,
+    records: RecordStore,
+    sources: Mapping[str, str],
+    everything: Sequence[NodePlan],
+    keep: Callable[[Node], bool],
+) -> Settled:
+    """What a run would do in which the nodes of rounds that `keep` is true for keep what they have."""
+    left_out = {each.node.name for each in everything if each.node.round and keep(each.node)}
+    plans = node_plans(campaign, records, sources, keep=lambda node: node.name in left_out)
+    stale = {each.node.name for each in everything if each.cause}
+    first = min(each.node.round for each in everything if each.node.round and each.node.name not in left_out)
+    return Settled(first, plans, frozenset(left_out & stale), frozenset(left_out))
 
 
 def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
@@ -43,6 +69,9 @@ def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
     Then `on_rubric_change` decides: `continue` keeps the rounds before the last (rounds in generations are continued by
     an edit cycle instead), `off` keeps all rounds (the result is one more than there are), `redo` keeps none.
     """
+    if campaign.generations is not None:
+        off = campaign.on_rubric_change == "off" and steering_edits(everything)
+        return campaign.rounds + 1 if off else 1
     if campaign.on_rubric_change == "redo":
         return 1
     start = campaign.rounds if campaign.on_rubric_change == "continue" else campaign.rounds + 1

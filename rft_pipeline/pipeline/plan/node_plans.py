@@ -36,14 +36,13 @@ def node_plans(
     campaign: Campaign,
     records: RecordStore,
     sources: Mapping[str, str],
-    start: int = 1,
     keep: Callable[[Node], bool] = lambda node: False,
 ) -> list[NodePlan]:
-    """One plan a node, upstream first. Rounds before `start`, and what `keep` says, keep their records."""
+    """One plan a node, upstream first. Nodes that `keep` is true for keep their records."""
     settled: dict[str, Record | None] = {}
     plans = []
     for here in nodes(campaign):
-        if 0 < here.round < start or keep(here):
+        if keep(here):
             known = resolve(here, sources, settled.get).records
             plan = NodePlan(here, known, records.current(here.key))
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
-from rft_pipeline.pipeline.plan.first_round import Settled, settle
+from rft_pipeline.pipeline.plan.first_round import Settled, settle, settled_without
 from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan, node_plans
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES, Node
@@ -42,6 +42,8 @@ class Plan:
     steps: list[Step]
     first_round: int
     """Rounds before it keep what they have."""
+    keys: list[str]
+    """The stages of the run; the others keep what they have."""
     seconds: float | None
     """The sum over all stages that would run."""
     cost: float | None
@@ -50,8 +52,8 @@ class Plan:
 
 
 def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callable[[Node], bool] | None = None) -> Plan:
-    """The plan of a run from round `start`; without `start`, from the round that `on_rubric_change` chooses. With
-    `keep`, the nodes that it is true for keep what they have.
+    """The plan of a run from round `start`; without `start`, what `on_rubric_change` chooses. With `keep`, the nodes of
+    rounds that it is true for keep what they have.
 
     Raises `DataError` for a missing prompts file, `ConfigError` when rounds before `start` were never made.
     """
@@ -60,7 +62,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
     if keep is None:
         settled = settle(campaign, records, sources, start)
     else:
-        settled = Settled(1, node_plans(campaign, records, sources, keep=keep), frozenset())
+        settled = settled_without(campaign, records, sources, node_plans(campaign, records, sources), keep)
     why = f"on_rubric_change: {campaign.on_rubric_change}" if start is None else f"the run starts from round_{start}"
     timed = rates(campaign, records.all(campaign.name))
     steps = []
@@ -73,7 +75,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
-    return Plan(steps, settled.first_round, total, cost, campaign.prices.currency)
+    return Plan(steps, settled.first_round, settled.keys, total, cost, campaign.prices.currency)
 
 
 def as_json(planned: Plan) -> dict[str, Any]:
