@@ -127,6 +127,7 @@ def test_a_second_materialization_is_cached_and_keeps_the_data_versions(finished
 def test_groups_without_variance_stop_training_with_a_reason(finished_copy: Path) -> None:
     constant = {"name": "says_anything", "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": ".*"}}}
     edit(finished_copy / "rubric.yaml", "criteria", [constant])
+    edit(finished_copy / "campaign.yaml", "on_rubric_change", "redo")
     result = materialize(finished_copy)
     assert not result.success
     (failure,) = result.get_step_failure_events()
