@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.stages.promotion import FIRST_POLICY, decision_of
 from rft_pipeline.store import Home, Record, champions
 from rft_pipeline.store.champions import Champion, History
 
@@ -36,7 +36,7 @@ def may_replace(known: History, record: Record) -> bool:
     """
     inputs, now = record.payload["inputs"], champions.current(known)
     if now is None:
-        return bool(inputs["champion"] == inputs["base"])
+        return inputs["champion"] in (inputs["base"], inputs.get(FIRST_POLICY))
     if now.content_hash == inputs["champion"]:
         return True
     return now.evidence == inputs["eval_reports"] and not now.forced

@@ -11,7 +11,8 @@ from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
 from rft_pipeline.promotion import looks
-from rft_pipeline.store import Home, champions
+from rft_pipeline.stages.promotion import FIRST_POLICY, first_policy
+from rft_pipeline.store import Home, RecordStore, champions
 
 DECIDING = "champion"
 """The prefix of sources that only the promotion reads."""
@@ -39,7 +40,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
         **{name: content for name, content in labels.items() if content is not None},
         **with_answer_settings(campaign, found),
-        **_champions(home.root, campaign.name),
+        **_champions(campaign, home),
         **_looks(home.root, campaign.name),
         **_drift(campaign, home),
     }
@@ -58,16 +59,19 @@ def where_from(campaign: Campaign, source: str) -> str:
     return source if place is None else f"{source} ({place})"
 
 
-def _champions(root: Path, campaign: str) -> dict[str, str]:
+def _champions(campaign: Campaign, home: Home) -> dict[str, str]:
     """`champion`: the current one. `champion.<its eval report>`: the one that this report's rounds had to beat; empty
-    for base."""
-    known = champions.history(root, campaign)
-    now = champions.current(known)
-    if now is None:
-        return {}
-    evidence = champions.promotion_of(known, now).evidence
-    rival = champions.to_beat(known, evidence)
-    return {"champion": now.content_hash, f"champion.{evidence}": "" if rival is None else rival.content_hash}
+    for base. `champion.base`: the policy that they had to beat in an edit cycle without a champion."""
+    known = champions.history(home.root, campaign.name)
+    now, rival, found = champions.current(known), None, {}
+    if now is not None:
+        evidence = champions.promotion_of(known, now).evidence
+        rival = champions.to_beat(known, evidence)
+        found = {"champion": now.content_hash, f"champion.{evidence}": "" if rival is None else rival.content_hash}
+    if rival is None and campaign.continuation is not None:
+        first = first_policy(campaign.continuation, RecordStore(home.store))
+        found |= {} if first is None else {FIRST_POLICY: first.content_hash}
+    return found
 
 
 def _looks(root: Path, campaign: str) -> dict[str, str]:

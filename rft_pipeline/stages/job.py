@@ -117,7 +117,7 @@ class Job:
                 )
             if (checkpoint := record.upstream.get(CHECKPOINT)) is not None:
                 return models.promoted(checkpoint, record.content_hash, self.home.models).folder
-            return models.resolve(self.campaign.policy.model, self.home.models, self.campaign.folder).folder
+            return models.resolve(record.payload["settings"]["model"], self.home.models, self.campaign.folder).folder
         return record.path("checkpoint")
 
     def generator(self, role: str, runtime: EngineRuntime) -> Generator:
@@ -132,10 +132,11 @@ class Job:
 
         Raises `ModelError` when their folder now holds other weights: their results would be stored as the record's.
         """
-        record, name = self.upstream[role], self.campaign.policy.model
+        record = self.upstream[role]
         engine = load.load_engine(self.policy_folder(role), runtime)
         try:
             if record.payload["stage"] == "policy" and CHECKPOINT not in record.upstream:
+                name = record.payload["settings"]["model"]
                 now = models.identify(name, self.home.models, self.campaign.folder)
                 models.refuse_changed(name, record.content_hash, now)
         except BaseException:

@@ -10,6 +10,7 @@ import polars as pl
 from rft_pipeline.alarms.watch import held_out_scores
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import with_prompts
+from rft_pipeline.campaign.continuation import Continuation
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
@@ -21,6 +22,7 @@ from rft_pipeline.promotion.decide import HELD, Side, decide_promotion
 from rft_pipeline.promotion.looks import LOOK, LOOKS, Looks, look_number
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
+    CHECKPOINT,
     MlflowRun,
     Node,
     Output,
@@ -39,6 +41,8 @@ from rft_pipeline.store import Record, RecordStore, champions
 from rft_pipeline.store.champions import Champion
 
 PAGE = "promotion.html"
+FIRST_POLICY = "champion.base"
+"""The source with the policy that the rounds of an edit cycle must beat while there is no champion."""
 
 
 class Promotion(Stage):
@@ -73,11 +77,13 @@ class Promotion(Stage):
         """The rounds are compared with the champion, or with base if there is none."""
         evidence = upstream["eval_reports"].content_hash
         champion = _champion_content(sources, evidence)
+        first = {} if champion or FIRST_POLICY not in sources else {FIRST_POLICY: sources[FIRST_POLICY]}
         compared = {role: record for role, record in upstream.items() if role != "eval_reports"}
         return {
             "eval_reports": evidence,
-            "champion": champion or upstream["base"].content_hash,
+            "champion": champion or first.get(FIRST_POLICY, upstream["base"].content_hash),
             **self.report.inputs(campaign, node, compared, sources),
+            **first,
             **({HELD_OUT_LABELS: sources[HELD_OUT_LABELS]} if HELD_OUT_LABELS in sources else {}),
         }
 
@@ -117,6 +123,7 @@ class Promotion(Stage):
         counting.work.add("promotion", 1)
         report, how = counting.known.get("eval_reports"), counting.campaign.evaluation
         champion = _champion_content(counting.sources, "" if report is None else report.content_hash)
+        champion = champion or counting.sources.get(FIRST_POLICY, "")
         if not champion or champion in {record.content_hash for record in counting.known.values()}:
             return
         prompts, expected = counting.prompts("eval"), counting.eval_prompts()
@@ -140,6 +147,18 @@ class Promotion(Stage):
 def _champion_content(sources: Sources, evidence: str) -> str:
     """The content hash of the champion that rounds with this eval report must beat; empty without one."""
     return sources.get(f"champion.{evidence}", sources.get("champion", ""))
+
+
+def first_policy(continuation: Continuation, records: RecordStore) -> Record | None:
+    """The record of the policy that an edit cycle's start was trained from, through earlier edit cycles; None if it is
+    gone. Its start was never shown to be better, so a cycle without a champion is compared with this policy."""
+    record = records.at(continuation.start.address)
+    while record is not None:
+        if record.payload["stage"] == "policy" and CHECKPOINT not in record.upstream:
+            return record
+        above = record.upstream.get(CHECKPOINT, record.upstream.get("base"))
+        record = None if above is None else records.at(above)
+    return None
 
 
 def _samples_a_champion(record: Record) -> bool:
@@ -213,7 +232,12 @@ def _rival(job: Job, sides: Sequence[Side], labels: pl.DataFrame) -> tuple[Side,
     known = champions.history(job.home.root, job.campaign.name)
     champion = champions.to_beat(known, job.upstream["eval_reports"].content_hash)
     if champion is None:
-        return sides[0], 0, {}
+        continuation, records = job.campaign.continuation, RecordStore(job.home.store)
+        first = None if continuation is None else first_policy(continuation, records)
+        if first is None or first.content_hash == sides[0].policy:
+            return sides[0], 0, {}
+        side, made = _sampled("base", first, job, labels)
+        return side, made, {"champion": first.address}
     same = next((side for side in sides if side.policy == champion.content_hash), None)
     if same is not None:
         return (same if same.round else replace(same, name="the champion")), 0, {}
@@ -229,6 +253,11 @@ def _champion(job: Job, champion: Champion, labels: pl.DataFrame) -> tuple[Side,
             f"{job.node.key}: the champion's record {champion.record} is gone, so no round can be compared with it; "
             f"run `rft rollback {job.campaign.name}`, or promote a round with --force"
         )
+    return _sampled("the champion", record, job, labels)
+
+
+def _sampled(name: str, record: Record, job: Job, labels: pl.DataFrame) -> tuple[Side, int]:
+    """The replies of the weights in a record, and how many were sampled."""
     how, rubric = job.campaign.evaluation, job.campaign.rubric
     prompts = job.frame("prompts").filter(split="eval")
     with_champion = replace(job, upstream={**job.upstream, "champion": record})
@@ -240,4 +269,4 @@ def _champion(job: Job, champion: Champion, labels: pl.DataFrame) -> tuple[Side,
         seen = held_out_scores(job.judge(rows, alarms.held_out)[0], alarms.held_out_weights())
         batch = batch.join(seen, on="rollout_id", how="left", maintain_order="left")
     job.write(batch)
-    return Side("the champion", champion.content_hash, _with_people(job, batch, labels)), made
+    return Side(name, record.content_hash, _with_people(job, batch, labels)), made

@@ -25,6 +25,7 @@ from rft_pipeline.pipeline.continuing import (
 )
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.progress import read_progress
+from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore, champions
 from rft_pipeline.upkeep.gc import free, garbage
 from tests.labels.sheets import filled
@@ -162,6 +163,15 @@ def test_without_a_champion_it_continues_from_the_checkpoint_that_the_report_nam
     assert begins is not None
     assert begins.policy is not None
     assert begins.policy.address == checkpoint.address
+    base = RecordStore(Home.find().store).current("tiny/policy")
+    assert base is not None
+    made = run_again(trained)
+    inputs = made["promotion"].payload["inputs"]
+    assert (inputs["base"], inputs["champion"]) == (checkpoint.content_hash, base.content_hash)
+    assert made["promotion"].rows["made"] == 0, "base's held-out replies are stored"
+    assert made["promotion"].upstream["champion"] == base.address
+    assert decision_of(made["promotion"])["champion"] == "base"
+    assert run_all(load_current(Home.find(), "tiny"))["promotion"].cached
 
 
 def test_after_a_rollback_to_base_the_rounds_run_again(trained: Path) -> None:
