@@ -48,7 +48,7 @@ def test_a_cycle_is_launched_from_the_champion_on_the_drawn_prompts(
     champion = write_champion("tiny/round_1/checkpoints")
     launched: list[tuple[str, str, Any]] = []
 
-    def launch(home: Home, campaign: Campaign, rounds: int, tags: Any) -> None:
+    def launch(home: Home, campaign: Campaign, tags: Any) -> None:
         launched.append((campaign.policy.model, campaign.prompts.train.source, tags))
 
     monkeypatch.setattr("rft_pipeline.cli.launch.launch", launch)
