@@ -20,11 +20,12 @@ def grouped_attention() -> Iterator[None]:
 
     transformers copies the cache G times in each step, as SDPA on a CPU, or with a mask, takes no fewer heads of keys.
     """
+    before = ALL_ATTENTION_FUNCTIONS[_SDPA]
     ALL_ATTENTION_FUNCTIONS[_SDPA] = _attend
     try:
         yield
     finally:
-        ALL_ATTENTION_FUNCTIONS[_SDPA] = sdpa_attention_forward
+        ALL_ATTENTION_FUNCTIONS[_SDPA] = before
 
 
 def _attend(

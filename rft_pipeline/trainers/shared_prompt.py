@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+_SDPA = "sdpa"
 MOST_SCORES = 2**23
 """Maximum number of attention scores of a sequence's replies that are kept in memory in each layer."""
 
@@ -40,9 +41,12 @@ _pass = threading.local()
 def sharing_prompts(mask: torch.Tensor, spans: list[Span]) -> Iterator[None]:
     """While open, a model in this thread that is given this mask (B × 1 × S × S) computes attention by the spans."""
     _pass.mask, _pass.spans = mask, spans
+    before = ALL_ATTENTION_FUNCTIONS[_SDPA]
+    ALL_ATTENTION_FUNCTIONS[_SDPA] = _attend
     try:
         yield
     finally:
+        ALL_ATTENTION_FUNCTIONS[_SDPA] = before
         del _pass.mask, _pass.spans
 
 
@@ -111,6 +115,3 @@ def _by_matrices(query_RHLD: Any, keys: Parts, values: Parts, scaling: float | N
     of_prompt = weights[..., :prompt].reshape(shared, -1, prompt) @ value_KPD
     found = of_prompt.view(*query.shape[:-1], -1) + weights[..., prompt:] @ own_value
     return found.reshape(heads, replies, length, -1).permute(1, 2, 0, 3)
-
-
-ALL_ATTENTION_FUNCTIONS["sdpa"] = _attend
