@@ -75,6 +75,7 @@ def write_campaign(root: Path, model: Path) -> Path:
             "runtime": runtime,
         },
         "promotion": {"min_prompts": 6, "error": 0.45},
+        "checks": {"max_truncated_share": 0.0},  # a check that fails for any weights: some reply ends with the budget
     }
     _write_yaml(folder / "campaign.yaml", campaign)
     _write_yaml(folder / "rubric.yaml", RUBRIC)
