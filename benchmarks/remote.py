@@ -39,7 +39,7 @@ def remote(
     campaign: CampaignName = "support_reply",
     model: ModelName = "embedded",
     generations: Annotated[int, typer.Option(min=2)] = 8,
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts a generation.")] = 2,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts a generation.")] = 1,
     group_size: Annotated[int, typer.Option(min=2, help="Rollouts a prompt.")] = 4,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens a rollout.")] = 24,
     criteria: Annotated[int, typer.Option(min=1, help="Criteria that the server judges.")] = 3,
@@ -61,9 +61,13 @@ def remote(
     found: dict[str, list[Record]] = {}
     seconds: dict[str, float] = {}
     with serving(delay) as url:
+        settings["judges"] = {"remote": {"model": "served:judge", "server": {"url": url}}}
+        with tempfile.TemporaryDirectory() as folder:
+            say("one generation to warm up")
+            single = {**settings, "rollouts": {**settings["rollouts"], "prompts_per_round": prompts}}
+            timed_round(loaded, Path(folder), single, criteria)
         for way in (ALONE, TOGETHER, AHEAD):
             with tempfile.TemporaryDirectory() as folder, one_by_one() if way == ALONE else nullcontext():
-                settings["judges"] = {"remote": {"model": "served:judge", "server": {"url": url}}}
                 settings["training"] |= {"generations_ahead": int(way == AHEAD)}
                 seconds[way], found[way] = timed_round(loaded, Path(folder), settings, criteria)
             say(f"{way}: {seconds[way]:.1f} s")
