@@ -32,6 +32,7 @@ def write_audited(folder: Path) -> None:
     edit(folder / "campaign.yaml", "anchors", "anchors.jsonl")
     edit(folder / "campaign.yaml", "audit", {"probed_anchors": 6, "resamples": 200})
     edit(folder / "campaign.yaml", "rounds", 1)
+    edit(folder / "campaign.yaml", "reward", {"min_group_share": 0.0})  # a coin may decide whole groups alike
     anchors = [
         {
             "prompt_id": f"p{prompt}",

@@ -46,7 +46,8 @@ def judge(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: Told(judge))
     (tiny_campaign / "rubric.yaml").write_text(yaml.safe_dump({"criteria": RUBRIC}), encoding="utf-8")
     served = {"model": "served:judge", "server": {"url": "http://127.0.0.1:1/v1"}}
-    for key, value in {"judge": served, "anchors": "anchors.jsonl", "alarms": {"resamples": 100}}.items():
+    settings = {"judge": served, "anchors": "anchors.jsonl", "alarms": {"resamples": 100}}
+    for key, value in {**settings, "reward": {"min_group_share": 0.0}}.items():
         edit(tiny_campaign / "campaign.yaml", key, value)
     anchors = [
         {
