@@ -116,6 +116,7 @@ class Content:
             "judge": {"model": str(models / self.judge), "runtime": runtime},
             "reward": {"damping": self.damping, "min_group_share": 0},
             "training": {
+                "steps_per_generation": None,
                 "learning_rate": self.learning_rate,
                 "batch_size": 4,
                 "runtime": {"micro_batch_size": 2 if self.spelling == "runtime" else 4, "device": "cpu"},
