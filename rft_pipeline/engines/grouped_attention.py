@@ -3,29 +3,21 @@
 Axes: B rows, H query heads, K heads of keys and values, G = H / K, D size of a head, L positions.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-_SDPA = "sdpa"
+from rft_pipeline.engines.attention import attending_by
 
 
-@contextmanager
-def grouped_attention() -> Iterator[None]:
+def grouped_attention() -> AbstractContextManager[None]:
     """Within it, models with SDPA attention decode without a copy of the keys and values for each query head.
 
     transformers copies the cache G times in each step, as SDPA on a CPU, or with a mask, takes no fewer heads of keys.
     """
-    before = ALL_ATTENTION_FUNCTIONS[_SDPA]
-    ALL_ATTENTION_FUNCTIONS[_SDPA] = _attend
-    try:
-        yield
-    finally:
-        ALL_ATTENTION_FUNCTIONS[_SDPA] = before
+    return attending_by(_attend)
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""What vLLM's worker processes do for the engine, beside what vLLM gives them. Imported in the workers only."""
+"""What vLLM's worker processes do for the engine in addition to vLLM's own methods. Imported in the workers only."""
 
 from typing import Any
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-_SDPA = "sdpa"
+from rft_pipeline.engines.attention import attending_by
+
 MOST_SCORES = 2**23
 """Maximum number of attention scores of a sequence's replies that are kept in memory in each layer."""
 
@@ -41,12 +41,10 @@ _pass = threading.local()
 def sharing_prompts(mask: torch.Tensor, spans: list[Span]) -> Iterator[None]:
     """While open, a model in this thread that is given this mask (B × 1 × S × S) computes attention by the spans."""
     _pass.mask, _pass.spans = mask, spans
-    before = ALL_ATTENTION_FUNCTIONS[_SDPA]
-    ALL_ATTENTION_FUNCTIONS[_SDPA] = _attend
     try:
-        yield
+        with attending_by(_attend):
+            yield
     finally:
-        ALL_ATTENTION_FUNCTIONS[_SDPA] = before
         del _pass.mask, _pass.spans
 
 
