@@ -8,10 +8,10 @@ from functools import cached_property
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.campaign.cycles import cycle_of, newest
+from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.table import HELD_OUT_LABELS
-from rft_pipeline.pipeline.continuing import load_and_begin, standing
+from rft_pipeline.pipeline.continuing import Standing, load_and_begin, standing
 from rft_pipeline.pipeline.plan import Settled, settle
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dead_runs
@@ -47,7 +47,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         seen = _Seen.read(context.cursor) or _Seen(last_run or content, 0)
         changed = [name for name in content if content[name] != seen.content.get(name)]
         if seen.continues and not dead_runs.is_running(context.instance, campaign.name):
-            return _continue(campaign.name, _Seen(content, seen.changes + 1))
+            return _continue(state, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
             watched = ", ".join(name for name in content if name != HELD_OUT)  # `labels` stands for both
@@ -56,23 +56,22 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")
         now = _Seen(content, seen.changes + 1, continues=state.standing.begins is not None)
         if now.continues and state.standing.reports_are_made:
-            return _continue(campaign.name, replace(now, continues=False))
+            return _continue(state, replace(now, continues=False))
         request = state.request(now.key, f"{' and '.join(changed)} changed")
         return dg.SensorResult(run_requests=[request], cursor=now.write())
 
     return _changes
 
 
-def _continue(campaign: str, now: "_Seen") -> dg.SensorResult:
+def _continue(state: "_CampaignState", now: "_Seen") -> dg.SensorResult:
     """Begin the edit cycle once the reports of what stands are made."""
-    state = _CampaignState(campaign)
     if state.standing.begins is None or not state.standing.reports_are_made:
         return _skip("the reports that come before the edit cycle were not made", now)
-    state = _CampaignState(campaign, begins=True)
-    assert state.standing.cycle is not None
-    assert state.standing.cycle.edit is not None
-    reasons = "; ".join(state.standing.cycle.edit.reasons)
-    request = state.request(now.key, f"edit cycle {state.standing.cycle.number}: {reasons}")
+    begun = _CampaignState(state.campaign.name, begins=True)
+    cycle = begun.standing.cycle
+    assert cycle is not None
+    assert cycle.edit is not None
+    request = begun.request(now.key, f"edit cycle {cycle.number}: {'; '.join(cycle.edit.reasons)}")
     return dg.SensorResult(run_requests=[request], cursor=now.write())
 
 
@@ -141,10 +140,7 @@ class _CampaignState:
     def __init__(self, name: str, *, begins: bool = False) -> None:
         """With `begins`, the edit cycle that an edit asks for begins."""
         self.home = Home.find()
-        if begins:
-            load_and_begin(self.home, name)
-        self.standing = standing(load_campaign(self.home.campaign_folder(name)), self.home)
-        self.campaign = self.standing.campaign
+        self.campaign = load_and_begin(self.home, name) if begins else load_current(self.home, name)
         self.records = RecordStore(self.home.store)
         self.sources = source_hashes(self.campaign, self.home, fetch=False)
 
@@ -171,8 +167,12 @@ class _CampaignState:
         return found if found.keys() == self.content().keys() else None
 
     @cached_property
+    def standing(self) -> Standing:
+        return standing(load_campaign(self.home.campaign_folder(self.campaign.name)), self.home)
+
+    @cached_property
     def settled(self) -> Settled:
-        return settle(self.campaign, self.records, self.sources)
+        return settle(self.standing.campaign, self.records, self.sources)
 
     def is_stale(self) -> bool:
         """Whether any stage would run."""

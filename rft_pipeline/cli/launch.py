@@ -8,7 +8,7 @@ from rft_pipeline.campaign.cycles import load_all
 from rft_pipeline.cli.console import note, output_to, warn
 from rft_pipeline.cli.watch import watching
 from rft_pipeline.errors import RftError
-from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit
+from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit, standing
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.runs import dagster_home, dead_runs
@@ -47,11 +47,12 @@ def launch(
     if start is not None:
         campaign = leave_edit_cycles(written, home, start)
     elif rounds != 0:
-        if (edit := plan_edit(written, home)) is not None:
+        current = standing(written, home)
+        if (edit := plan_edit(current, home)) is not None:
             note(edit.summary)
             if any(step.action == "run" for step in edit.reports.steps):
                 _run(home, instance, campaign, edit.reports.keys, edit.reports, tags)
-        campaign = load_and_begin(home, campaign.name)
+        campaign = current.campaign if current.is_begun else load_and_begin(home, campaign.name)
     planned = plan(campaign, home, start)
     last = campaign.rounds if rounds is None else rounds
     keys = [node.key for node in nodes(campaign) if node.round <= last and node.key in planned.keys]

@@ -57,7 +57,9 @@ def plan(
     written = load_campaign(home.campaign_folder(campaign))
     if rubric is not None:
         written = with_rubric(written, rubric)
-    edit = plan_edit(written, home) if start is None else None
+    first = round_number(start)
+    found = standing(written, home) if first is None else None
+    edit = None if found is None else plan_edit(found, home)
     if edit is not None:
         if as_json:
             console.print_json(
@@ -69,8 +71,7 @@ def plan(
         else:
             show.planned_edit(edit)
         return
-    first = round_number(start)
-    current = standing(written, home).campaign if first is None else without_edit_cycles(written, home, first)
+    current = without_edit_cycles(written, home, first or 1) if found is None else found.campaign
     planned = planning.plan(current, home, first)
     if as_json:
         console.print_json(planning.as_json(planned))

@@ -62,6 +62,11 @@ class Standing:
     """What is made before the edit cycle begins: the plans of the stages that lead to the reports."""
 
     @property
+    def is_begun(self) -> bool:
+        """Whether a run changes nothing about the cycles."""
+        return self.begins is None and not self.taken_back
+
+    @property
     def reports_are_made(self) -> bool:
         """Whether the reports of what stands are up to date."""
         return not any(each.cause for each in self.reports)
@@ -108,7 +113,7 @@ def begin(written: Campaign, home: Home) -> Campaign:
     """The campaign as a run must see it: begins the edit cycle that an edit asks for, and withdraws those whose edit
     was taken back."""
     found = standing(written, home)
-    if found.begins is None and not found.taken_back:
+    if found.is_begun:
         return found.campaign
     folder = cycles_folder(home, written.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,13 +137,10 @@ class EditPlan:
     """Made then, in the edit cycle."""
 
 
-def plan_edit(written: Campaign, home: Home) -> EditPlan | None:
+def plan_edit(found: Standing, home: Home) -> EditPlan | None:
     """The plan after an edit that an edit cycle continues from; None if there is no such edit."""
-    found = standing(written, home)
-    return None if found.begins is None else _plan_of(found, home)
-
-
-def _plan_of(found: Standing, home: Home) -> EditPlan:
+    if found.begins is None:
+        return None
     reports = plan(found.campaign, home, keep=lambda node: not _reports(node))
     cycle = plan(found.next, home)
     return EditPlan(_summary(found, reports, cycle, home), reports, cycle)

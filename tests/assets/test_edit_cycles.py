@@ -6,7 +6,7 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
-from rft_pipeline.pipeline.continuing import plan_edit
+from rft_pipeline.pipeline.continuing import plan_edit, standing
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.small import materialize
@@ -63,7 +63,7 @@ def test_reports_that_could_not_be_made_begin_no_cycle(trained: Path) -> None:
 def test_what_is_materialized_in_the_ui_continues_from_the_champion_and_keeps_later_rounds(trained: Path) -> None:
     champion, second_round = current("round_1/checkpoints"), current("round_2/checkpoints")
     edit(trained / "rubric.yaml", "criteria.0.weight", 3.0)
-    assert plan_edit(load_campaign(trained), Home.find()) is not None
+    assert plan_edit(standing(load_campaign(trained), Home.find()), Home.find()) is not None
     assert materialize(trained).success
     (cycle,) = contexts(load_campaign(trained), Home.find())
     assert cycle.policy is not None
@@ -71,4 +71,4 @@ def test_what_is_materialized_in_the_ui_continues_from_the_champion_and_keeps_la
     assert current("policy").content_hash == champion.content_hash
     assert current("round_1/rollouts").payload["settings"]["continuation"]["start"] == champion.content_hash
     assert current("round_2/checkpoints").address == second_round.address
-    assert plan_edit(load_campaign(trained), Home.find()) is None
+    assert plan_edit(standing(load_campaign(trained), Home.find()), Home.find()) is None

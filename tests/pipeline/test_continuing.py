@@ -32,7 +32,7 @@ def edit_weight(folder: Path) -> None:
 
 
 def test_nothing_edited_asks_for_nothing(trained: Path) -> None:
-    assert plan_edit(load_campaign(trained), Home.find()) is None
+    assert plan_edit(standing(load_campaign(trained), Home.find()), Home.find()) is None
     assert load_and_begin(Home.find(), "tiny") == load_campaign(trained)
     assert contexts(load_campaign(trained), Home.find()) == []
 
@@ -157,7 +157,7 @@ def test_other_choices_begin_no_cycle(trained: Path, choice: str) -> None:
 
 def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Path) -> None:
     edit_text(trained)
-    planned = plan_edit(load_campaign(trained), Home.find())
+    planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
     judged = planned.summary.removeprefix('criterion "polite": text changed → ').partition("; about")[0]
     assert re.sub(r"\d+ judgements?", "N judgements", judged) == (

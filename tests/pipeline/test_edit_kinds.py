@@ -80,7 +80,7 @@ STEERING: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_steers_begins_an_edit_cycle_and_a_second_run_makes_nothing(trained: Path, kind: str) -> None:
     change, words = STEERING[kind]
     change(trained)
-    planned = plan_edit(load_campaign(trained), Home.find())
+    planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
     assert words in planned.summary
     assert not {f"tiny/{name}" for name in TRAINING} & set(planned.reports.keys)
@@ -88,7 +88,7 @@ def test_what_steers_begins_an_edit_cycle_and_a_second_run_makes_nothing(trained
     (cycle,) = contexts(load_campaign(trained), Home.find())
     assert cycle.finished
     assert made["round_1/rollouts"].payload["settings"]["continuation"]["start"] == made["policy"].content_hash
-    assert plan_edit(load_campaign(trained), Home.find()) is None
+    assert plan_edit(standing(load_campaign(trained), Home.find()), Home.find()) is None
     steps = plan(load_current(Home.find(), "tiny"), Home.find()).steps
     assert [step.key for step in steps if step.action == "run"] == []
 
