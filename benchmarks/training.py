@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import polars as pl
 import torch
 import typer
 
@@ -27,6 +28,7 @@ from benchmarks.common import (
 from rft_pipeline.campaign import Sampling, Training
 from rft_pipeline.cli import console
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.trainers import TrainJob
 from rft_pipeline.trainers.rows import Row
 from rft_pipeline.trainers.session import Session
 
@@ -89,16 +91,19 @@ def _side(folder: Path, scratch: Path, rows: list[Row], packing: str, micro_batc
         "learning_rate": 1e-6,
         "runtime": {"micro_batch_size": micro_batch_size, "packing": packing, "save_steps": 10**9},
     }
-    session = Session(
+    job = TrainJob(
         start=folder,
         base=folder,
+        batch=pl.DataFrame(),
+        weights={},
         training=Training.model_validate(settings),
         sampling=Sampling(temperature=0.9),
         seed=1,
+        scratch=scratch,
         kept=scratch,
         log_step=lambda step, metrics: None,
-        steps=1,
     )
+    session = Session(job, steps=1)
 
     def step(turn: int) -> int:
         session.train(rows, session.generations_done)

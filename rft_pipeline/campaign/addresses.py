@@ -31,13 +31,14 @@ def choose_prompts(prompts: pl.DataFrame, count: int, seed: int, round_: int | s
 
     Adding or removing a prompt changes the choice by at most one prompt.
     """
-    return _smallest_hashes(prompts, count, seed, "round prompts", round_)
+    return in_seeded_order(prompts, seed, "round prompts", round_).head(count)
 
 
-def _smallest_hashes(prompts: pl.DataFrame, count: int, seed: int, *name: str | int) -> pl.DataFrame:
+def in_seeded_order(prompts: pl.DataFrame, seed: int, *name: str | int) -> pl.DataFrame:
+    """The prompts in the order of their seeded hashes."""
     ranks = [seed_of(seed, *name, prompt_id) for prompt_id in prompts["prompt_id"]]
     ranked = prompts.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64))
-    return ranked.sort("rank", "prompt_id").head(count).drop("rank")
+    return ranked.sort("rank", "prompt_id").drop("rank")
 
 
 def kl_draw(campaign: Campaign, prompts: pl.DataFrame) -> tuple[pl.DataFrame, int, Sampling]:
@@ -51,7 +52,7 @@ def kl_draw(campaign: Campaign, prompts: pl.DataFrame) -> tuple[pl.DataFrame, in
         return prompts.clear(), 0, how.kl_sampling
     if how.sampling == how.kl_sampling:
         return prompts, how.samples_per_prompt, how.kl_sampling
-    return _smallest_hashes(prompts, alarms.kl_prompts, campaign.seed, "KL prompts"), 1, how.kl_sampling
+    return in_seeded_order(prompts, campaign.seed, "KL prompts").head(alarms.kl_prompts), 1, how.kl_sampling
 
 
 def kl_sampling_of(settings: Mapping[str, Any]) -> str:

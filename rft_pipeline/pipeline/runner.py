@@ -75,9 +75,8 @@ class Pipeline:
                     tracker.log_outcome(outcome.round_name, outcome.summary)
             self._publish(here, found[here.stage])
             return {
-                each.name: replace(record, mlflow_run_id=trackers[each.stage].log_record(record))
+                each.name: replace(found[each.stage], mlflow_run_id=trackers[each.stage].log_record(found[each.stage]))
                 for each in together
-                if (record := found[each.stage])
             }
 
     def _publish(self, here: Node, record: Record) -> None:

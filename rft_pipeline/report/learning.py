@@ -16,6 +16,7 @@ TITLES = {
     "clip_ratio": "share of clipped tokens",
     "kl_to_start": "KL to the start, nats a token",
     "loss": "loss",
+    "logprob_gap_mean": "gap of log-probs, engine and trainer, nats",
 }
 """The numbers that have a panel of their own."""
 CRITERIA = "score_"

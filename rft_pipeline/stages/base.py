@@ -188,6 +188,27 @@ def content_read(upstream: Upstream) -> dict[str, str]:
     }
 
 
+def how_rewarded(campaign: Campaign) -> dict[str, Any]:
+    """The settings of the rubric and the audit that rewards depend on."""
+    return {
+        "weights": campaign.rubric.weights(),
+        "gates": campaign.rubric.gates(),
+        "by_group": dampens_by_group(campaign),
+    }
+
+
+def how_trained(campaign: Campaign) -> dict[str, Any]:
+    """The settings that training depends on."""
+    training = campaign.training
+    others = training.how.settings(training, campaign.rollouts.sampling, campaign.rubric.weights())
+    return {**training.identity, **others}
+
+
+def noise_read(campaign: Campaign, upstream: Upstream) -> dict[str, str]:
+    """The content of the judges' noise, if it damps advantages."""
+    return {"noise": upstream["judge_audit"].parts["noise"]} if dampens_by_group(campaign) else {}
+
+
 def dampens_by_group(campaign: Campaign) -> bool:
     """Whether advantages are damped by the judges' noise within each group."""
     return campaign.audit is not None and campaign.audit.by_group

@@ -12,7 +12,7 @@ from rft_pipeline.campaign import Campaign, Sampling, Training
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, policy_role
+from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, how_trained, policy_role
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import too_few_groups
@@ -42,9 +42,7 @@ class Checkpoints(Stage):
         return {"base": "policy", "policy": policy, "reward_batches": f"round_{round_}/reward_batches"}
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        training = campaign.training
-        others = training.how.settings(training, campaign.rollouts.sampling, campaign.rubric.weights())
-        return {**training.identity, "seed": campaign.seed, **others}
+        return {**how_trained(campaign), "seed": campaign.seed}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
         batch, how = upstream["reward_batches"], campaign.training.how

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from rft_pipeline.campaign.addresses import in_seeded_order
 from rft_pipeline.errors import StoreError
-from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rollouts import round_prompts, taken_rollouts
-from rft_pipeline.stages.round_made import LOGPROBS
 from rft_pipeline.store import RecordStore
+from rft_pipeline.trainers.rows import LOGPROBS
 
 
 def stored_generations(job: Job) -> list[pl.DataFrame]:
@@ -35,8 +35,5 @@ def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
     """The prompts of each generation, in a seeded order; the last one may be smaller."""
     shared = job.campaign.generations
     assert shared is not None
-    chosen = round_prompts(job)
-    seed = job.campaign.seed
-    ranks = [seed_of(seed, "generations", job.node.round, prompt_id) for prompt_id in chosen["prompt_id"]]
-    ordered = chosen.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64)).sort("rank", "prompt_id").drop("rank")
+    ordered = in_seeded_order(round_prompts(job), job.campaign.seed, "generations", job.node.round)
     yield from ordered.iter_slices(shared.prompts)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rft_pipeline.errors import GateError
+from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.reading import content_hash
@@ -24,7 +24,8 @@ from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.generation_parts import prompts_of_generations, stored_generations
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
-from rft_pipeline.stages.round_made import RoundMade, means_of, numbers_of
+from rft_pipeline.stages.round_made import GAP, RoundMade, means_of, numbers_of
+from rft_pipeline.trainers import TrainJob
 from rft_pipeline.trainers.rows import Row, plan_steps
 
 if TYPE_CHECKING:
@@ -92,13 +93,18 @@ class _Loop:
         self.trained: dict[str, Any] = self.job.made_from["settings"]["training"]
         self.job.kept.mkdir(parents=True, exist_ok=True)
         self.session = open_session(
-            self.job.policy_folder("policy"),
-            self.job.policy_folder("base"),
-            campaign.training.from_folder(campaign.folder),
-            campaign.rollouts.sampling,
-            campaign.seed,
-            self.job.kept,
-            self._log_step,
+            TrainJob(
+                start=self.job.policy_folder("policy"),
+                base=self.job.policy_folder("base"),
+                batch=pl.DataFrame(),
+                weights=campaign.rubric.weights(),
+                training=campaign.training.from_folder(campaign.folder),
+                sampling=campaign.rollouts.sampling,
+                seed=campaign.seed,
+                scratch=self.job.workdir,
+                kept=self.job.kept,
+                log_step=self._log_step,
+            )
         )
 
     def all_of(self, stored: list[pl.DataFrame], parts: list[pl.DataFrame]) -> None:
@@ -121,9 +127,9 @@ class _Loop:
                 self._rows(make_reward_batch(self.job, rows, self._judge(number, rows)))
             )
             least = self.job.campaign.training.min_effective_share or LEAST_SHARE
-            replace_text(decided, json.dumps(share >= least))
             if share < least:
                 (self.job.kept / SCORES.format(number)).unlink()  # the next generation gets this number
+            replace_text(decided, json.dumps(share >= least))
         if not json.loads(decided.read_text(encoding="utf-8")):
             return False
         self._finish(number, count, rows, self._judge(number, rows))
@@ -190,7 +196,15 @@ class _Loop:
         return rows.join(pl.read_parquet(kept, glob=False), on="rollout_id", how="left", maintain_order="left")
 
     def _engine(self) -> "Engine":
-        """The engine with the weights of the policy as it is."""
+        """The engine with the weights of the policy as it is.
+
+        Raises `StoreError` after a kill if rollouts of a generation that the state was trained on are gone: their
+        policy is gone too."""
+        if self.trained_on < self.session.generations_done:
+            raise StoreError(
+                f"{self.job.node.key}: rollouts of generation {self.trained_on + 1} are gone, and its policy too; "
+                f"remove {self.job.kept} and run again"
+            )
         if self.engine is None:
             runtime = self.job.campaign.rollouts.runtime
             self.engine = self.engines.enter_context(closing(self.job.load_policy("policy", runtime)))
@@ -233,7 +247,7 @@ class _Loop:
             raise GateError(f"{self.job.node.key}: generation {number} of {count}: {refusal}")
 
     def _train(self, number: int, batch: pl.DataFrame) -> None:
-        logprobs, counted = (self.job.kept / f"{name}-{number}" for name in ("logprobs", "steps"))
+        logprobs, counted = (self.job.kept / f"{name}-{number}" for name in ("logprobs", "trained"))
         campaign = self.job.campaign
         if number > self.session.generations_done:
             rows = self._rows(batch)
@@ -243,10 +257,13 @@ class _Loop:
             old = [row.old_logprobs or found for row, found in zip(rows, trained.old_logprobs, strict=True)]
             known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": old}
             _replace(logprobs, pl.DataFrame(known, schema=_SCHEMA))
-            replace_text(counted, json.dumps(trained.steps))
+            gaps = {name: value for name, value in trained.metrics.items() if name.startswith(GAP)}
+            replace_text(counted, json.dumps({"steps": trained.steps, **gaps}))
             self.session.save()
         self.logprobs.append(pl.read_parquet(logprobs, glob=False))
-        self.steps.append(json.loads(counted.read_text(encoding="utf-8")))
+        found = json.loads(counted.read_text(encoding="utf-8"))
+        self.steps.append(found.pop("steps"))
+        self.numbers[-1] |= found
 
     def _rows(self, batch: pl.DataFrame) -> list[Row]:
         campaign = self.job.campaign

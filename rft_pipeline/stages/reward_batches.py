@@ -18,7 +18,8 @@ from rft_pipeline.stages.base import (
     Upstream,
     audit_role,
     content_read,
-    dampens_by_group,
+    how_rewarded,
+    noise_read,
 )
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record
@@ -45,16 +46,10 @@ class RewardBatches(Stage):
         }
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        return {
-            **campaign.reward.identity,
-            "weights": campaign.rubric.weights(),
-            "gates": campaign.rubric.gates(),
-            "by_group": dampens_by_group(campaign),
-        }
+        return {**campaign.reward.identity, **how_rewarded(campaign)}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        noise = {"noise": upstream["judge_audit"].parts["noise"]} if dampens_by_group(campaign) else {}
-        return {**content_read(upstream), **noise}
+        return {**content_read(upstream), **noise_read(campaign, upstream)}
 
     def run(self, job: Job) -> Output:
         return batch_output(job, make_reward_batch(job, job.frame("rollouts"), job.frame("judge_scores")))

@@ -18,7 +18,9 @@ from rft_pipeline.stages.base import (
     Upstream,
     audit_role,
     content_read,
-    dampens_by_group,
+    how_rewarded,
+    how_trained,
+    noise_read,
     policy_role,
     what_judges_see,
 )
@@ -133,23 +135,18 @@ def _steering_roles(campaign: Campaign) -> dict[str, str]:
 
 def _steering(campaign: Campaign) -> dict[str, Any]:
     """The settings of what trains the policy between the generations."""
-    training = campaign.training
-    others = training.how.settings(training, campaign.rollouts.sampling, campaign.rubric.weights())
     return {
         "criteria": what_judges_see(campaign.rubric.criteria),
-        "weights": campaign.rubric.weights(),
-        "gates": campaign.rubric.gates(),
-        "by_group": dampens_by_group(campaign),
+        **how_rewarded(campaign),
         "reward": campaign.reward.identity,
-        "training": {**training.identity, **others},
+        "training": how_trained(campaign),
         "continuation": None if campaign.continuation is None else campaign.continuation.identity,
     }
 
 
 def _steering_inputs(campaign: Campaign, upstream: Upstream, sources: Sources) -> dict[str, str]:
-    inputs = {**content_read(upstream), **judge_inputs(campaign.rubric.criteria, sources)}
-    if dampens_by_group(campaign):
-        inputs["noise"] = upstream["judge_audit"].parts["noise"]
+    judges = judge_inputs(campaign.rubric.criteria, sources)
+    inputs = {**content_read(upstream), **judges, **noise_read(campaign, upstream)}
     if not campaign.training.how.uses_base(campaign.training):
         inputs.pop("base", None)
     return inputs

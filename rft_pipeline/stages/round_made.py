@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rft_pipeline.stages.reward_batches import groups_in
+from rft_pipeline.stages.reward_batches import used_share
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
+from rft_pipeline.trainers.rows import LOGPROBS
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.launched_session import LaunchedSession
     from rft_pipeline.trainers.session import Session
 
-GENERATIONS, LOGPROBS = "generations.jsonl", "logprobs.parquet"
-"""Files of a checkpoint's record: a line a generation; and the trainer's log-probs of each rollout's tokens under the
-policy that sampled it."""
+GENERATIONS = "generations.jsonl"
+"""A file of a checkpoint's record: a line a generation."""
+GAP = "logprob_gap"
+"""The first letters of the numbers of a generation that compare the engine's log-probs with the trainer's."""
 STEP_CURVES = ("effective_share", "clip_ratio", "kl_to_start", "loss")
 """The metrics of steps that are averaged over a generation."""
 
@@ -48,13 +50,16 @@ class RoundMade:
         return len(self.lines)
 
     def finish(self, folder: Path) -> dict[str, float]:
-        """Write the checkpoint and its files; the metrics of the last step and of the whole round."""
+        """Write the checkpoint and its files; the metrics of the last step, and the gaps of log-probs, which are means
+        over the generations."""
         last = self.session.finish(folder)
         for name, lines in ((STEPS, self.lines), (GENERATIONS, self.generations)):
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         self.logprobs.write_parquet(folder / LOGPROBS)
-        self.draw(folder, *STEP_CURVES)
-        return last
+        self.draw(folder, *STEP_CURVES, GAP)
+        names = dict.fromkeys(name for each in self.generations for name in each if name.startswith(GAP))
+        gaps = {name: fmean(each[name] for each in self.generations if name in each) for name in names}
+        return {**last, **gaps}
 
     def draw(self, folder: Path, *names: str) -> None:
         """Draw these numbers over the generations; `score_` stands for every criterion."""
@@ -78,13 +83,12 @@ def generations_of(checkpoint: Record) -> list[dict[str, Any]]:
 def numbers_of(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) -> dict[str, float | None]:
     """What a generation's rollouts are like: reward, each criterion, length, and what can be learnt from."""
     means = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
-    counted = groups_in(batch)
     return {
         "reward": batch.select(pl.col("reward").mean()).item(),
         **{f"score_{name}": mean for name, mean in means.iter_rows()},
         "length_mean": rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item(),
         "truncated_share": rows.filter(finish_reason="length").height / rows.height,
-        "groups_used_share": counted["groups_used"] / counted["groups"],
+        "groups_used_share": used_share(batch),
     }
 
 

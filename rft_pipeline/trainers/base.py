@@ -25,7 +25,7 @@ class TrainJob:
     """Full weights of the campaign's base model."""
     batch: "pl.DataFrame"
     """rollout_id, prompt_id, sample_index, prompt_tokens, tokens, logprobs, advantage, excluded, and for the selection
-    of examples: reward, finish_reason, fields, scores, gated, labelled."""
+    of examples: reward, finish_reason, fields, scores, gated, labelled. Empty for a session, which gets rows."""
     weights: Mapping[str, float]
     """The rubric's weights by criterion; `sft` weighs labels with them."""
     training: "Training"

@@ -14,14 +14,11 @@ from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers.method import Method, steps_in_epochs
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import LOGPROBS, Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
     from rft_pipeline.trainers.settings import Training
-
-LOGPROBS = "logprobs.parquet"
-"""The file that `train` leaves in the job's folder: rollout_id, old_logprobs."""
 
 
 class GrpoMethod(Method):
@@ -31,7 +28,6 @@ class GrpoMethod(Method):
     )
     unit = "rollouts"
     step_fits_round = True
-    in_generations = True
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """The likelihood ratio is that of the tempered distribution; `dr_grpo` divides by the longest reply allowed."""
@@ -63,7 +59,7 @@ class GrpoMethod(Method):
     def train(self, job: "TrainJob") -> dict[str, float]:
         """The whole batch as one generation. The metrics hold `logprob_gap_mean` and `logprob_gap_p99` too, the
         difference between the engine's and the trainer's log-probs, and `stopped_at_step` if `min_effective_share`
-        ended the round early."""
+        ended the round early. Leaves `LOGPROBS` in the job's folder."""
         from accelerate import PartialState
 
         from rft_pipeline.trainers.session import train_at_once

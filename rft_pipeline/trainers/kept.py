@@ -36,6 +36,25 @@ def steps_done(kept: Path, training: "Training") -> int:
     return steps_of(last_state(kept)) if _divided_alike(kept, training) else 0
 
 
+def earlier_steps(kept: Path, count: int) -> list[tuple[int, dict[str, float]]]:
+    """The numbers and metrics of the first `count` steps."""
+    found = []
+    for line in _first_lines(kept, count):
+        metrics = json.loads(line)
+        found.append((metrics.pop("step"), metrics))
+    return found
+
+
+def forget_later_steps(kept: Path, count: int) -> None:
+    """Keep only the first `count` steps in the log."""
+    lines = _first_lines(kept, count)
+    (kept / DONE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _first_lines(kept: Path, count: int) -> list[str]:
+    return (kept / DONE).read_text(encoding="utf-8").splitlines()[:count] if count else []
+
+
 def prepare(kept: Path, training: "Training") -> None:
     """Make the folder. A state of work that was divided differently is deleted."""
     if not _divided_alike(kept, training):

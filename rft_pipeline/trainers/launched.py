@@ -45,7 +45,7 @@ def serve(job: TrainJob, folder: Path, parent: int) -> None:
     """Carry out the commands of a `LaunchedSession`, until this process is ended or its parent is gone."""
     from rft_pipeline.trainers.session import Session
 
-    session = Session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
+    session = Session(job)
     for number in count():
         command = folder / COMMAND.format(number)
         while not command.is_file():

@@ -8,12 +8,10 @@ import json
 import shutil
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
-
-import polars as pl
 
 from rft_pipeline.files import replace_text
 from rft_pipeline.trainers.base import TrainJob
@@ -24,49 +22,28 @@ from rft_pipeline.trainers.rows import Row, Trained
 if TYPE_CHECKING:
     import torch
 
-    from rft_pipeline.engines.settings import Sampling
-    from rft_pipeline.trainers.base import LogStep
     from rft_pipeline.trainers.session import Session
-    from rft_pipeline.trainers.settings import Training
 
 COMMAND, ANSWER = "command-{}.json", "answer-{}.json"
 
 
-def open_session(
-    start: Path,
-    base: Path,
-    training: "Training",
-    sampling: "Sampling",
-    seed: int,
-    kept: Path,
-    log_step: "LogStep",
-) -> "Session | LaunchedSession":
+def open_session(job: TrainJob) -> "Session | LaunchedSession":
     """A session in this process, or in as many as `training.runtime.processes` says. Close it after use."""
-    if training.runtime.processes > 1:
-        return LaunchedSession(start, base, training, sampling, seed, kept, log_step)
+    if job.training.runtime.processes > 1:
+        return LaunchedSession(job)
     from rft_pipeline.trainers.session import Session
 
-    return Session(start, base, training, sampling, seed, kept, log_step)
+    return Session(job)
 
 
 class LaunchedSession:
     """Processes that train generation by generation. All methods are those of `Session`, and raise `EngineError` if a
     process fails."""
 
-    def __init__(
-        self,
-        start: Path,
-        base: Path,
-        training: "Training",
-        sampling: "Sampling",
-        seed: int,
-        kept: Path,
-        log_step: "LogStep",
-    ) -> None:
-        prepare(kept, training)
-        folder = Path(mkdtemp(prefix="processes-", dir=kept))
-        job = TrainJob(start, base, pl.DataFrame(), {}, training, sampling, seed, folder, kept, log_step)
-        self._processes = Processes(job, folder, in_generations=True)
+    def __init__(self, job: TrainJob) -> None:
+        prepare(job.kept, job.training)
+        folder = Path(mkdtemp(prefix="processes-", dir=job.kept))
+        self._processes = Processes(replace(job, scratch=folder), folder, in_generations=True)
         self._ended = weakref.finalize(self, self._processes.end)
         self._number = 0
         self.steps_done = self.generations_done = 0

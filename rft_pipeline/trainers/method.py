@@ -32,10 +32,8 @@ class Method:
     """Whether it needs groups with different rewards."""
     step_fits_round: ClassVar[bool] = False
     """Whether a step cannot be larger than a round."""
-    in_generations: ClassVar[bool] = False
-    """Whether it can train a round generation by generation, on its `rows`."""
     why_not_in_generations: ClassVar[str] = ""
-    """Why not."""
+    """Why it cannot train a round generation by generation, on its `rows`; empty if it can."""
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """Settings outside `training` that change its result; `weights` are the rubric's."""

@@ -29,7 +29,6 @@ class RaftMethod(Method):
     name = "raft"
     own_settings = frozenset({"raft"})
     parts = ("choices",)
-    in_generations = True
 
     def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
         """The best rollouts, group by group in a seeded order."""

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LOGPROBS = "logprobs.parquet"
+"""A file in the folder of a checkpoint: rollout_id and old_logprobs, the trainer's log-probs of each rollout's tokens
+under the policy that sampled it."""
+
 
 @dataclass(frozen=True)
 class Row:

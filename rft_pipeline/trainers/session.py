@@ -10,19 +10,26 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from rft_pipeline.engines.weights import name_base, pick_device
+from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.errors import EngineError
-from rft_pipeline.models.merging import copy_tokenizer, merged_weights, write_model
-from rft_pipeline.trainers.kept import DONE, check_room, last_state, prepare, steps_of
+from rft_pipeline.models.merging import merged_weights
+from rft_pipeline.trainers.kept import (
+    DONE,
+    check_room,
+    earlier_steps,
+    forget_later_steps,
+    last_state,
+    prepare,
+    steps_of,
+)
 from rft_pipeline.trainers.learner import Generation, Learner
-from rft_pipeline.trainers.loading import load_policy
+from rft_pipeline.trainers.loading import load_policy, write_checkpoint
 from rft_pipeline.trainers.reference import reference_of
 from rft_pipeline.trainers.rows import Row, Trained, plan_steps
 from rft_pipeline.trainers.states import is_sharded, load_log_probs, load_state, save_state
 
 if TYPE_CHECKING:
-    from rft_pipeline.engines.settings import Sampling
-    from rft_pipeline.trainers.base import LogStep, TrainJob
+    from rft_pipeline.trainers.base import TrainJob
     from rft_pipeline.trainers.settings import Training
 
 
@@ -33,29 +40,20 @@ class Session:
     the steps before that state to `log_step`. On a CPU it then ends with the same weights to the last bit.
     """
 
-    def __init__(
-        self,
-        start: Path,
-        base: Path,
-        training: "Training",
-        sampling: "Sampling",
-        seed: int,
-        kept: Path,
-        log_step: "LogStep",
-        steps: int | None = None,
-    ) -> None:
-        """Load the policy from `start`, full weights or a LoRA adapter of `base`, the campaign's base model. `steps` is
-        the number of steps to take, where it is known.
+    def __init__(self, job: "TrainJob", steps: int | None = None) -> None:
+        """Load the policy; of the job, all is used but the batch, as `train` gets rows. `steps` is the number of steps
+        to take, where it is known.
 
         Raises `StoreError` if the disk has no room for the checkpoint and the states."""
-        self.start, self.base, self.training, self.kept, self.log_step = start, base, training, kept, log_step
+        self.job, self.training, self.kept = job, job.training, job.kept
+        training, kept = job.training, job.kept
         self.accelerator = accelerator = _accelerator(training)
         if accelerator.is_main_process:
             prepare(kept, training)
         accelerator.wait_for_everyone()
-        model = load_policy(start, base, training, seed, str(accelerator.device))
-        self.learner = Learner(model, accelerator, training, sampling.temperature, sampling.max_new_tokens)
-        self.reference = reference_of(self.learner, base)
+        model = load_policy(job, str(accelerator.device))
+        self.learner = Learner(model, accelerator, training, job.sampling.temperature, job.sampling.max_new_tokens)
+        self.reference = reference_of(self.learner, job.base)
         state = last_state(kept)
         check_room(model, training, kept, steps)
         self.steps_done = steps_of(state)
@@ -154,13 +152,7 @@ class Session:
         sharded = is_sharded(self.accelerator)
         weights = self.accelerator.get_state_dict(self.learner.model) if sharded else None
         if self.accelerator.is_main_process:
-            target = scratch / "checkpoint"
-            if hasattr(model, "peft_config"):
-                model.save_pretrained(target, state_dict=weights)
-                name_base(target, self.base)
-            else:
-                write_model(model, self.start, target, weights)
-            copy_tokenizer(self.start, target)
+            write_checkpoint(model, self.job, scratch, weights)
         self.accelerator.wait_for_everyone()
         return self.last
 
@@ -196,23 +188,20 @@ class Session:
         self.last = metrics
         if self.accelerator.is_main_process:
             # raises if the parent process has ended, so that nothing more is written
-            self.log_step(self.steps_done, metrics)
+            self.job.log_step(self.steps_done, metrics)
             with (self.kept / DONE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.steps_done, **metrics}) + "\n")
 
     def _report_earlier_steps(self) -> None:
         """Report the steps before the state, and forget those after it."""
-        path = self.kept / DONE
-        lines = path.read_text(encoding="utf-8").splitlines()[: self.steps_done] if self.steps_done else []
+        earlier = earlier_steps(self.kept, self.steps_done)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        for line in lines:
-            step = json.loads(line)
-            number = step.pop("step")
-            self.last = step
+            forget_later_steps(self.kept, self.steps_done)
+        for number, metrics in earlier:
+            self.last = metrics
             if self.accelerator.is_main_process:
-                self.log_step(number, step)
+                self.job.log_step(number, metrics)
 
     def _save(self, data: Generation | None, generation: int | None, steps_of_generation: int) -> None:
         counters = {
@@ -229,7 +218,7 @@ def train_at_once(job: "TrainJob") -> tuple[list[Row], Trained]:
     how = job.training.how
     steps = how.steps(job.batch, job.training, job.weights)
     rows = how.rows(job.batch, job.training, job.weights, job.seed)
-    session = Session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step, steps)
+    session = Session(job, steps)
     trained = session.train(rows, 0)
     session.finish(job.scratch)
     return rows, trained

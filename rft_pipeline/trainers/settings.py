@@ -121,13 +121,13 @@ class Training(Strict):
         """Methods that cannot train in generations sample the round at once."""
         if isinstance(value, dict) and "steps_per_generation" not in value:
             how = METHODS.get(value.get("method", "grpo"))
-            if how is not None and not how.in_generations:
+            if how is not None and how.why_not_in_generations:
                 return {**value, "steps_per_generation": None}
         return value
 
     @model_validator(mode="after")
     def _method_takes_generations(self) -> Self:
-        if self.steps_per_generation is not None and not self.how.in_generations:
+        if self.steps_per_generation is not None and self.how.why_not_in_generations:
             raise ValueError(
                 f"steps_per_generation: {self.how.why_not_in_generations}, so the round is sampled at once; remove the "
                 "key or set it to null"

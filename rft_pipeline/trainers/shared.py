@@ -10,12 +10,20 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.engines.weights import name_base, pick_device
+from rft_pipeline.engines.weights import pick_device
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.models.merging import copy_tokenizer, write_model
 from rft_pipeline.trainers.base import LogStep, TrainJob
-from rft_pipeline.trainers.kept import DONE, check_room, last_state, micro_batch, prepare, steps_of
-from rft_pipeline.trainers.loading import load_policy
+from rft_pipeline.trainers.kept import (
+    DONE,
+    check_room,
+    earlier_steps,
+    forget_later_steps,
+    last_state,
+    micro_batch,
+    prepare,
+    steps_of,
+)
+from rft_pipeline.trainers.loading import load_policy, write_checkpoint
 
 METRICS = {"loss": "loss", "grad_norm": "grad_norm", "entropy": "entropy", "learning_rate": "learning_rate"}
 """TRL's metric → ours, for all trainers."""
@@ -37,15 +45,7 @@ def run_trainer(trainer: Any, job: TrainJob, metrics: dict[str, str]) -> dict[st
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if trainer.accelerator.is_main_process:
-        target = job.scratch / "checkpoint"
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        if hasattr(model, "peft_config"):
-            # there may also be a frozen copy for the loss
-            model.save_pretrained(target, state_dict=weights, selected_adapters=["default"])
-            name_base(target, job.base)
-        else:
-            write_model(model, job.start, target, weights)
-        copy_tokenizer(job.start, target)
+        write_checkpoint(trainer.accelerator.unwrap_model(trainer.model), job, job.scratch, weights)
     return step_log.last
 
 
@@ -83,7 +83,7 @@ def common_config(job: TrainJob) -> dict[str, Any]:
 
 def load_model(job: TrainJob) -> Any:
     """The model to train."""
-    return load_policy(job.start, job.base, job.training, job.seed, job_device(job))
+    return load_policy(job, job_device(job))
 
 
 def job_device(job: TrainJob) -> str:
@@ -98,7 +98,7 @@ class _StepLog(TrainerCallback):
     def __init__(self, job: TrainJob, metrics: dict[str, str], resumed: int) -> None:
         self.log_step: LogStep = job.log_step
         self.metrics = metrics
-        self.done = job.kept / DONE
+        self.kept = job.kept
         self.resumed = resumed
         self.tokens_before = 0.0
         self.began = time.monotonic()
@@ -107,13 +107,11 @@ class _StepLog(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        lines = self.done.read_text(encoding="utf-8").splitlines()[: self.resumed] if self.resumed else []
-        self.done.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        for line in lines:
-            step = json.loads(line)
-            number = step.pop("step")
-            self.last = step
-            self.log_step(number, step)
+        earlier = earlier_steps(self.kept, self.resumed)
+        forget_later_steps(self.kept, self.resumed)
+        for number, metrics in earlier:
+            self.last = metrics
+            self.log_step(number, metrics)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = time.monotonic()
@@ -131,7 +129,7 @@ class _StepLog(TrainerCallback):
         self.last = {ours: float(logs[theirs]) for theirs, ours in named.items() if theirs in logs}
         # raises if the parent process has ended, so that nothing more is written
         self.log_step(state.global_step, self.last)
-        with self.done.open("a", encoding="utf-8") as file:
+        with (self.kept / DONE).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **self.last}) + "\n")
 
     def _step_tokens(self, logs: Mapping[str, float]) -> float:

@@ -122,7 +122,7 @@ def test_a_round_without_differences_is_refused_early(on_policy: Path) -> None:
 
 
 class Killed(NamedTuple):
-    """What a round that was killed has in the end, beside one that nobody disturbed."""
+    """The records of a round that was killed, and of one that was not."""
 
     records: dict[str, Record]
     undisturbed: dict[str, Record]

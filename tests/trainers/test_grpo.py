@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.trainers.grpo import LOGPROBS
+from rft_pipeline.trainers.rows import LOGPROBS
 from tests.trainers.watched import FLAT, GAPPED, Seen, SeenRow, job_of, run
 
 GAP = ("logprob_gap_mean", "logprob_gap_p99")

@@ -18,10 +18,9 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import TrainJob, launched
-from rft_pipeline.trainers.grpo import LOGPROBS
 from rft_pipeline.trainers.launched_session import open_session
 from rft_pipeline.trainers.launching import STEP_LOG, hand_over
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import LOGPROBS, Row
 from tests.trainers.watched import job_of
 
 
@@ -174,12 +173,11 @@ def in_generations(
         how = {"batch_size": 4, "epochs": 1, "weights": request.param, "runtime": runtime}
         job = job_of(batch, tiny_model, root, logged.__setitem__, **how)
         rows = rows_of(batch, job)
-        opened = (job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
-        session = open_session(*opened)
+        session = open_session(job)
         trained = [session.train(rows[start : start + 4], number) for number, start in enumerate((0, 4))]
         session.save()
         session.close()  # as if killed
-        session = open_session(*opened)
+        session = open_session(job)
         resumed = session.steps_done, session.generations_done
         trained.append(session.train(rows[8:], 2))
         share = session.effective_share(
@@ -230,4 +228,4 @@ def test_a_session_whose_processes_fail_says_what_they_said(
     runtime = {"device": "cpu", "processes": 2}
     job = job_of(batch, tmp_path / "absent", tmp_path, lambda step, metrics: None, base=tiny_model, runtime=runtime)
     with pytest.raises(EngineError, match=r"(?s)in 2 processes failed with exit code .*absent"):
-        open_session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
+        open_session(job)

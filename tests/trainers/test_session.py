@@ -38,7 +38,7 @@ def opened(start: Path, scratch: Path, log_step: Callable[..., None] | None = No
     runtime = {"micro_batch_size": 4, "device": "cpu", "save_steps": 2}
     how = {"batch_size": 4, "epochs": 1, "runtime": runtime, "learning_rate": 1e-2, **training}
     job = job_of(pl.DataFrame(), start, scratch, log_step or (lambda step, metrics: None), **how)
-    return Session(job.start, job.base, job.training, job.sampling, job.seed, job.kept, job.log_step)
+    return Session(job)
 
 
 def generations(rows: list[Row]) -> list[list[Row]]:
