@@ -79,7 +79,7 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
         "causes": ", ".join(newest["causes"]) or "none",
         "reason": newest["reason"],
         "reward moved by": newest["moved_by"],
-        "the next round starts from": f"round {start}" if start else "base",
+        "the next round starts from": f"round {start}" if start else "the policy before round 1",
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
 

@@ -20,6 +20,7 @@ from . import (
     reward_batches,
     rollouts,
     rubric,
+    warm_start,
 )
 from .automation import campaign_schedules, changes_sensor
 from .jobs import campaign_job
@@ -33,6 +34,7 @@ BINDINGS = {
         prompts,
         rubric,
         policy,
+        warm_start,
         labels,
         judge_audit,
         rollouts,

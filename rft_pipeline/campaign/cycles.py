@@ -223,6 +223,7 @@ def in_cycle(campaign: Campaign, cycle: Cycle) -> Campaign:
         prefix = f"{champions.PREFIX}{campaign.name}@" if cycle.edit is None else CHECKPOINT
         model = f"{prefix}{cycle.policy.address}"
         changed["policy"] = campaign.policy.model_copy(update={"model": model, "server": None})
+        changed["training"] = campaign.training.model_copy(update={"warm_start": None})
     if cycle.edit is not None and campaign.generations is not None:
         continuation = cycle.edit.continuation
         prompts = continuation.generations * campaign.generations.prompts

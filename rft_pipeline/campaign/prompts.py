@@ -68,6 +68,8 @@ class Evaluation(Strict):
     samples_per_prompt: int = Field(default=1, ge=1)
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts for every interval."""
+    baseline: Literal["warm_start", "base"] = "warm_start"
+    """The policy that rounds are compared with, in reports, alarms and promotions; base if there is no warm start."""
     runtime: EngineRuntime = EngineRuntime()
 
     @property

@@ -22,6 +22,7 @@ from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
+from rft_pipeline.stages.warm_start import no_references, references_of
 from rft_pipeline.store.champions import PREFIX
 
 FEW_TRAIN = 32
@@ -204,6 +205,8 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
             f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
             f"--config_file {config}`"
         )
+    if training.warm_start is not None and train is not None and references_of(train, campaign).is_empty():
+        settings.errors.append(f"{where}: {no_references(campaign)}")
     has_references = train is None or _has_references(train)
     for key, why in training.how.warnings(training, campaign.rollouts.sampling, has_references):
         settings.warnings.append(f"{where}: {key}: {why}")

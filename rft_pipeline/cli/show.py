@@ -10,6 +10,7 @@ from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
 from rft_pipeline.cli.words import change, gate, plain, score
 from rft_pipeline.errors import StoreError
+from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
@@ -79,7 +80,7 @@ def rounds(home: Home, campaign: Campaign) -> None:
     """The table of rounds, the change of the held-out reward, alarms, the promotion, and the paths of the pages."""
     summary = report_summary(home, campaign)
     found = summary["rounds"]
-    heads = ["base" if each["round"] == 0 else f"round {each['round']}" for each in found]
+    heads = [each["name"] for each in found]
     rewards = table("held-out prompts", *heads)
     rewards.add_row("[bold]reward[/]", *(f"[bold]{score(each['reward'])}[/]" for each in found))
     rewards.add_row("  95 % interval", *(f"{score(each['lower95'])} … {score(each['upper95'])}" for each in found))
@@ -88,7 +89,7 @@ def rounds(home: Home, campaign: Campaign) -> None:
     out.print(rewards)
     delta = summary["delta"]
     line(
-        f"held-out reward, last round minus base: [bold]{change(delta['mean'])}[/] "
+        f"held-out reward, last round minus {summary['baseline']}: [bold]{change(delta['mean'])}[/] "
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
     for each in summary["alarms"]:
@@ -118,14 +119,15 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
     """
     record = _last_report(home, campaign)
     stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
-    keep = ("round", "reward", "lower95", "upper95")
+    keep = ("round", "name", "reward", "lower95", "upper95")
     found = [
         {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
-        for each in stored["rounds"]
+        for each in in_order(stored)
     ]
     verdicts = stored.get("alarms", {"verdicts": []})["verdicts"]
     return {
         "rounds": found,
+        "baseline": stored["rounds"][0]["name"],
         "delta": stored["delta"],
         "alarms": [
             {key: each[key] for key in ("round", "level", "causes", "reason", "started_from")} for each in verdicts

@@ -1,11 +1,12 @@
 """The numbers of an eval report: what each round changed on held-out prompts.
 
-Every mean has a prompt-clustered 95 % interval, and every change from base is paired by prompt. An unknown number
+Every mean has a prompt-clustered 95 % interval, and every change from the baseline (base, or the warm start) is paired
+by prompt. An unknown number
 (nothing scored, or only one prompt) is null.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -34,11 +35,17 @@ class RoundRows:
     """The scored replies of one policy to the held-out prompts."""
 
     round: int
-    """0 is base."""
+    """0 is the baseline."""
     policy: str
     rows: pl.DataFrame
     """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, scores (struct by criterion, null
     when unscored), gated, reward (in [0, 1] or null)."""
+    called: str = ""
+    """Its name, if it is no round: `base` or `warm start`."""
+
+    @property
+    def name(self) -> str:
+        return self.called or ("base" if self.round == 0 else f"round {self.round}")
 
 
 def compare_rounds(
@@ -47,25 +54,28 @@ def compare_rounds(
     resamples: int,
     seed: int,
     gates: Mapping[str, float] | None = None,
+    beside: RoundRows | None = None,
 ) -> dict[str, Any]:
-    """Compare every round with base, as plain data.
+    """Compare every round with the baseline, as plain data.
 
-    `judged` names the criteria with a model judge, `gates` holds the thresholds of gates. Returns `rounds` in order
-    (each with reward, criteria, gated, length in tokens, truncated, distinct2, repetition, and `delta` and
-    `criteria_delta`, round minus base, null for base); `delta` of the last round; and `examples`, the prompts whose
-    first reply gained or lost most reward between base and the last round.
+    `judged` names the criteria with a model judge, `gates` holds the thresholds of gates, `beside` is a policy that is
+    no round and not the baseline. Returns `rounds` in order (each with name, reward, criteria, gated, length in tokens,
+    truncated, distinct2, repetition, and `delta` and `criteria_delta`, round minus baseline, null for the baseline);
+    `beside` with the same, or null; `delta` of the last round; and `examples`, the prompts whose first reply gained or
+    lost most reward between the baseline and the last round.
 
-    Raises `DataError` unless the rounds start with base, rise, and have the same prompts and criteria.
+    Raises `DataError` unless the rounds start with the baseline, rise, and have the same prompts and criteria.
     """
-    names = _check(rounds)
+    names = _check([*rounds, *([] if beside is None else [replace(beside, round=rounds[-1].round + 1)])])
     base, last = rounds[0], rounds[-1]
     compared = [_summary(current, base, names, resamples, seed) for current in rounds]
     return {
         "rounds": compared,
+        "beside": None if beside is None else _summary(beside, base, names, resamples, seed),
         "delta": compared[-1]["delta"],
         "judged": list(judged),
         "gates": dict(gates or {}),
-        "examples": [] if last is base else _examples(base.rows, last.rows),
+        "examples": [] if last is base else _examples(base, last.rows),
     }
 
 
@@ -73,7 +83,7 @@ def _check(rounds: Sequence[RoundRows]) -> list[str]:
     """Check that the rounds are comparable; returns the criteria's names."""
     numbers = [current.round for current in rounds]
     if not numbers or numbers[0] != 0 or any(later <= earlier for earlier, later in pairwise(numbers)):
-        raise DataError(f"rounds to compare are {numbers}: they must start with 0 (base) and rise")
+        raise DataError(f"rounds to compare are {numbers}: they must start with 0 (the baseline) and rise")
     prompts = set(rounds[0].rows["prompt_id"])
     names = _criteria(rounds[0].rows)
     if not prompts:
@@ -114,6 +124,7 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
     reward = mean(pl.col("reward"), "reward")
     return {
         "round": current.round,
+        "name": current.name,
         "policy": current.policy,
         "reward": reward["mean"],
         "lower95": reward["lower95"],
@@ -137,14 +148,22 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
     }
 
 
+def in_order(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All policies of a report in the order in which they were made: base, the warm start, the rounds."""
+    rows: list[dict[str, Any]] = list(report["rounds"])
+    if (beside := report["beside"]) is not None:
+        rows.insert(0 if beside["name"] == "base" else 1, beside)
+    return rows
+
+
 def _share(flags: pl.Series) -> float:
     return int(flags.sum()) / len(flags)
 
 
-def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
+def _examples(base: RoundRows, tuned: pl.DataFrame) -> list[dict[str, Any]]:
     """The largest gains, then the largest losses; no prompt twice."""
     columns = ["prompt_id", "messages", "completion", "reward", "scores"]
-    first = [rows.filter(pl.col("sample_index") == 0).select(columns) for rows in (base, tuned)]
+    first = [rows.filter(pl.col("sample_index") == 0).select(columns) for rows in (base.rows, tuned)]
     pairs = (
         first[0]
         .join(first[1], on="prompt_id", suffix="_tuned")
@@ -154,9 +173,10 @@ def _examples(base: pl.DataFrame, tuned: pl.DataFrame) -> list[dict[str, Any]]:
     )
     gains = min(EXAMPLES, (pairs.height + 1) // 2)
     losses = min(EXAMPLES, pairs.height - gains)
-    return [_example("gain", row) for row in pairs.head(gains).iter_rows(named=True)] + [
+    found = [_example("gain", row) for row in pairs.head(gains).iter_rows(named=True)] + [
         _example("loss", row) for row in pairs.tail(losses).reverse().iter_rows(named=True)
     ]
+    return [{**each, "base_name": base.name} for each in found]
 
 
 def _example(kind: str, row: dict[str, Any]) -> dict[str, Any]:

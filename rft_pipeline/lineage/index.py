@@ -12,7 +12,8 @@ from rft_pipeline.store import Home, Record, RecordStore
 READ = "read"
 EQUAL = "equal content"
 
-POLICIES = ("policy", "checkpoints")
+TRAINED = ("warm_start", "checkpoints")
+POLICIES = ("policy", *TRAINED)
 """Stages whose content is weights: each can be the sampling policy, the judge, or the start of a campaign."""
 
 
@@ -177,7 +178,7 @@ def _stage(record: Record) -> str:
 
 def _feeds(upstream: Record, downstream: Record) -> bool:
     """A campaign's policy can be made from a checkpoint, but not from another campaign's policy."""
-    return upstream is not downstream and (_stage(downstream) != "policy" or _stage(upstream) == "checkpoints")
+    return upstream is not downstream and (_stage(downstream) != "policy" or _stage(upstream) in TRAINED)
 
 
 def _walk(start: Record, neighbours: Callable[[Record], Iterable[Record | None]]) -> list[Record]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rft_pipeline.campaign.addresses import judged_criteria_in
-from rft_pipeline.lineage.index import EQUAL, READ, Index, campaign_of
+from rft_pipeline.lineage.index import EQUAL, POLICIES, READ, Index, campaign_of
 from rft_pipeline.store import Record
 
 
@@ -127,7 +127,7 @@ def _by_descent(index: Index, direct: dict[str, Influence]) -> list[Influence]:
             if use.role not in ("policy", "weights") or use.address in found or use.address in direct:
                 continue
             stage = index.by_address[use.address].payload["stage"]
-            if stage in ("checkpoints", "policy"):
+            if stage in POLICIES:
                 found[use.address] = Influence(use.address, use.address in index.current_addresses, policy, use.by)
                 waiting.append(use.address)
     return [each for each in found.values() if index.by_address[each.address].payload["stage"] == "checkpoints"]

@@ -38,6 +38,7 @@ from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES, Node
+from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.graph import node
 from rft_pipeline.stages.judge_scores import count_taken
@@ -207,7 +208,7 @@ def _start(here: Campaign, home: Home, records: RecordStore) -> Record | None:
     if champions.history(home.root, here.name) or report is None:
         return None
     named = STAGES["eval_reports"].policy_node(report)
-    return None if named in (None, "policy") else records.current(f"{here.name}/{named}")
+    return None if named in (None, "policy", WARM_START) else records.current(f"{here.name}/{named}")
 
 
 def _cycle(

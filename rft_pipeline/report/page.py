@@ -10,6 +10,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.report.alarm_plots import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarm_plots import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarm_plots import alarm_charts
@@ -45,6 +46,7 @@ def render_page(
         title=title,
         description=description,
         report=report,
+        policies=in_order(report),
         base=report["rounds"][0],
         last=report["rounds"][-1],
         verdict=verdict(report["delta"]),
@@ -101,7 +103,7 @@ def verdict(delta: Mapping[str, float | None] | None) -> str:
 
 
 def criteria_lines(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A line for the reward and one per criterion, with the change from base to the last round on a common axis."""
+    """A line for the reward and one per criterion, with the change of the last round on a common axis."""
     base, last = report["rounds"][0], report["rounds"][-1]
     changes = last["criteria_delta"] or {}
     lines = [

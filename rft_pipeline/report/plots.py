@@ -8,10 +8,13 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from rft_pipeline.evaluation.compare import in_order
+
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
 BASE, FIRST, LAST = "#a3adbd", (186, 198, 240), (67, 83, 201)
 """Colours: base is grey; the rounds go from the light blue to the dark one."""
+STARTS = {"base": BASE, "warm start": "#e0a458"}
 WIDTH = 440
 """Pixels of a plot with its labels, so that all plots have the same text size on the page."""
 HAS_INTERVAL = "isValid(datum.lower)"
@@ -27,15 +30,15 @@ def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame])
     """The plots by name: `reward`, `criteria`, `lengths`, `rewards`.
 
     `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from. The last two compare the
-    replies of base with those of the last round.
+    replies of the baseline with those of the last round.
     """
-    first, last = min(rows_by_round), max(rows_by_round)
-    ends = {round_name(number): rows_by_round[number] for number in dict.fromkeys((first, last))}
+    rounds = report["rounds"]
+    ends = {row["name"]: rows_by_round[row["round"]] for row in (rounds[0], rounds[-1])}
     lengths = {name: rows["tokens"].list.len().to_numpy() for name, rows in ends.items()}
     rewards = {name: rows["reward"].drop_nulls().to_numpy() for name, rows in ends.items()}
     return {
-        "reward": _reward_by_round(report["rounds"]),
-        "criteria": _criteria_by_round(report["rounds"]),
+        "reward": _reward_by_round(in_order(report)),
+        "criteria": _criteria_by_round(in_order(report)),
         "lengths": _distribution(lengths, length_edges(lengths), "tokens in a reply"),
         "rewards": _distribution(rewards, np.linspace(0, 1, 21), "reward of a reply"),
     }
@@ -63,7 +66,7 @@ def length_edges(lengths: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     points = [
-        {"round": round_name(row["round"]), "reward": row["reward"], "lower": row["lower95"], "upper": row["upper95"]}
+        {"round": row["name"], "reward": row["reward"], "lower": row["lower95"], "upper": row["upper95"]}
         for row in rounds
         if row["reward"] is not None
     ]
@@ -86,7 +89,7 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     bars = [
         {
             "criterion": name.replace("_", " "),
-            "round": round_name(row["round"]),
+            "round": row["name"],
             "mean": values["mean"],
             "lower": values["lower95"],
             "upper": values["upper95"],
@@ -143,10 +146,10 @@ def by_criterion(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def round_colour(points: Sequence[Mapping[str, Any]], legend: bool = False) -> alt.Color:
     """One colour per round, the last the darkest."""
     names = list(dict.fromkeys(str(point["round"]) for point in points))
-    tuned = [name for name in names if name != "base"]
+    tuned = [name for name in names if name not in STARTS]
     darkness = np.linspace(0, 1, len(tuned)) if len(tuned) > 1 else [1.0]
     mixed = [hex_of(tuple(round(a + (b - a) * t) for a, b in zip(FIRST, LAST, strict=True))) for t in darkness]
-    colours = {"base": BASE, **dict(zip(tuned, mixed, strict=False))}
+    colours = {**STARTS, **dict(zip(tuned, mixed, strict=False))}
     shown = alt.Legend(title=None, orient="top", symbolType="square", symbolOpacity=1) if legend else None
     return alt.Color(
         "round:N", scale=alt.Scale(domain=names, range=[colours[name] for name in names]), sort=names, legend=shown

@@ -12,6 +12,7 @@ from rft_pipeline.stages.prompts import Prompts
 from rft_pipeline.stages.reward_batches import RewardBatches
 from rft_pipeline.stages.rollouts import Rollouts
 from rft_pipeline.stages.rubric import Rubric
+from rft_pipeline.stages.warm_start import WarmStart
 from rft_pipeline.store import Record
 
 __all__ = ["STAGES", "Node", "Stage", "stage_of"]
@@ -22,6 +23,7 @@ STAGES: dict[str, Stage] = {
         Prompts(),
         Rubric(),
         Policy(),
+        WarmStart(),
         Labels(),
         JudgeAudit(),
         Rollouts(),

@@ -24,6 +24,10 @@ Payload = dict[str, Any]
 
 CHECKPOINT = "checkpoint"
 """The role of the checkpoint that a policy was taken from, in the policy's record."""
+WARM_START = "warm_start"
+"""The node with the policy that round 1 starts from, if `training.warm_start` is set."""
+BESIDE = "beside"
+"""The role of the policy that a report shows beside the rounds and its baseline: base, or the warm start."""
 ORDER_ONLY = frozenset({"rubric"})
 """Roles that only order the graph. Their content is read from the campaign, so they enter no payload."""
 
@@ -161,8 +165,22 @@ class Stage:
 def policy_role(campaign: Campaign, round_: int) -> str:
     """The node of a round's policy. With alarms, the previous round's eval report names the weights."""
     if round_ == 1:
-        return "policy"
+        return start_node(campaign)
     return f"round_{round_ - 1}/{'checkpoints' if campaign.alarms is None else 'eval_reports'}"
+
+
+def start_node(campaign: Campaign) -> str:
+    """The node of the policy that round 1 starts from."""
+    return "policy" if campaign.training.warm_start is None else WARM_START
+
+
+def compared_roles(campaign: Campaign) -> dict[str, str]:
+    """The policies that the rounds are compared with: `base`, the baseline; with a warm start, also the other of the
+    two as `beside`."""
+    if campaign.training.warm_start is None:
+        return {"base": "policy"}
+    baseline = campaign.evaluation.baseline
+    return {"base": "policy", BESIDE: WARM_START} if baseline == "base" else {"base": WARM_START, BESIDE: "policy"}
 
 
 def checkpoint_roles(round_: int) -> dict[str, str]:

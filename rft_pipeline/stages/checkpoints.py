@@ -99,18 +99,19 @@ class Checkpoints(Stage):
         except GateError as error:
             counting.work.refusal = str(error)
             return
-        done = min(steps, self._steps_done(counting, training))
+        done = min(steps, steps_made(self, counting, training))
         counting.work.add("steps", steps - done, done)
-
-    def _steps_done(self, counting: Counting, training: Training) -> int:
-        if not counting.node.upstream.keys() <= counting.known.keys():
-            return 0
-        made_from = self.made_from(counting.campaign, counting.node, counting.known, counting.sources)
-        kept = RecordStore(counting.home.store).kept(counting.node.key, fingerprint(made_from))
-        return steps_done(kept, training)
 
     def track(self, record: Record, run: MlflowRun) -> None:
         run.checkpoint(record)
+
+
+def steps_made(stage: Stage, counting: Counting, training: Training) -> int:
+    """The steps that a killed run of a stage has saved."""
+    if not counting.node.upstream.keys() <= counting.known.keys():
+        return 0
+    made_from = stage.made_from(counting.campaign, counting.node, counting.known, counting.sources)
+    return steps_done(RecordStore(counting.home.store).kept(counting.node.key, fingerprint(made_from)), training)
 
 
 def train_checkpoint(

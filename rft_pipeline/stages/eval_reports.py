@@ -1,7 +1,8 @@
 """The stage `eval_reports`: base and all rounds so far on held-out prompts, and the alarms of the newest round."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,8 @@ from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.prompts.reading import read_anchors
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
+    BESIDE,
+    WARM_START,
     MlflowRun,
     Node,
     Output,
@@ -27,6 +30,7 @@ from rft_pipeline.stages.base import (
     Upstream,
     audit_role,
     checkpoint_roles,
+    compared_roles,
     content_read,
     what_judges_see,
 )
@@ -41,6 +45,9 @@ from rft_pipeline.store import Record
 PAGE, NUMBERS = "report.html", "report.json"
 ALARMS = 4
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
+NO_ROUND = -1
+"""The number, in the table of replies, of the policy that is shown beside the rounds and the baseline."""
+_NAMES = {"policy": "base", "warm_start": "warm start"}
 NOT_TRAINED = ""
 """In place of the content hash of a checkpoint that does not exist yet."""
 
@@ -50,7 +57,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 9
+    version = 10
     loads_models = True
     appends = True
     page = (PAGE, ".html")
@@ -62,7 +69,7 @@ class EvalReports(Stage):
             "prompts": "prompts",
             "rubric": "rubric",
             **audit_role(campaign),
-            "base": "policy",
+            **compared_roles(campaign),
             **checkpoint_roles(round_),
             **({"before": f"round_{round_ - 1}/eval_reports"} if before else {}),
             "labels": "labels",
@@ -99,24 +106,27 @@ class EvalReports(Stage):
         how, alarms = job.campaign.evaluation, job.campaign.alarms
         prompts = job.frame("prompts").filter(split="eval")
         roles = ["base", *checkpoint_roles(job.node.round)]
+        shown = {**{role: number for number, role in enumerate(roles)}, **_beside(job)}
         # all policies sample before a judge is loaded, so that one model at a time is in memory
-        sampled = [job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in roles]
+        sampled = {role: job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in shown}
         kl, kl_made = kl_rows(job, prompts, roles)
-        rounds = _judged_rounds(job, roles, [rows for rows, _ in sampled])
+        found = _judged_rounds(job, shown, {role: rows for role, (rows, _) in sampled.items()})
+        rounds, beside = [found[role] for role in roles], found.get(BESIDE)
         judged = [criterion.name for criterion in job.campaign.rubric.judged]
-        report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, job.campaign.rubric.gates())
+        report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, job.campaign.rubric.gates(), beside)
         report |= _people(job)
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
         if watched is not None:
             rounds, report["alarms"] = watched.rounds, watched.report
         _write_report(job, report, {each.round: each.rows for each in rounds})
-        job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in rounds]))
+        written = rounds if beside is None else [*rounds, replace(beside, rows=_like(beside.rows, rounds[0].rows))]
+        job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in written]))
         return Output(
             content_hash=fingerprint(report),
             rows={
                 "prompts": prompts.height,
-                "rollouts": sum(each.rows.height for each in rounds),
-                "made": sum(made for _, made in sampled) + kl_made,
+                "rollouts": sum(each.rows.height for each in written),
+                "made": sum(made for _, made in sampled.values()) + kl_made,
             },
             metrics=_metrics(report["rounds"][-1], {} if watched is None else watched.metrics),
             next_start=None if watched is None else watched.next_start,
@@ -126,14 +136,14 @@ class EvalReports(Stage):
         """The checkpoint that the next round starts from: the one that the alarms chose, else this round's."""
         round_ = int(record.key.split("/")[1].removeprefix("round_"))
         start = round_ if record.next_start is None else record.next_start
-        return f"round_{start}/checkpoints" if start else "policy"
+        return f"round_{start}/checkpoints" if start else _start_in(record)
 
     def count(self, counting: Counting) -> None:
         how, prompts = counting.campaign.evaluation, counting.prompts("eval")
         expected = counting.eval_prompts()
         counted = [
             counting.sampled(prompts, expected, counting.content(role), how.samples_per_prompt, how.sampling)
-            for role in ("base", *checkpoint_roles(counting.node.round))
+            for role in (*compared_roles(counting.campaign), *checkpoint_roles(counting.node.round))
         ]
         found = [rows for rows, _ in counted if rows is not None]
         rows = None if prompts is None or not found else with_prompts(pl.concat(found).unique("rollout_id"), prompts)
@@ -167,17 +177,35 @@ def _alarms(campaign: Campaign) -> dict[str, Any]:
     return {"alarms": {"version": ALARMS, **thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
-def _judged_rounds(job: Job, roles: Sequence[str], rollouts: Sequence[pl.DataFrame]) -> list[RoundRows]:
-    """The rewards of base and of each round, from one pass over all their rollouts."""
+def _beside(job: Job) -> dict[str, int]:
+    return {role: NO_ROUND for role in compared_roles(job.campaign) if role == BESIDE}
+
+
+def _start_in(report: Record) -> str:
+    """The node of the policy that round 1 of a report's campaign started from."""
+    above = {address.split("/")[1] for address in report.upstream.values()}
+    return WARM_START if WARM_START in above else "policy"
+
+
+def _judged_rounds(job: Job, rounds: Mapping[str, int], rollouts: Mapping[str, pl.DataFrame]) -> dict[str, RoundRows]:
+    """The rewards of each policy, from one pass over all their rollouts. `rounds` has the number of each role."""
     rubric, weights = job.campaign.rubric, job.weights()
-    scores, _ = job.judge(pl.concat(rollouts).unique("rollout_id", maintain_order=True))
+    scores, _ = job.judge(pl.concat(rollouts.values()).unique("rollout_id", maintain_order=True))
     shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
-    rounds = []
-    for round_, (role, rows) in enumerate(zip(roles, rollouts, strict=True)):
+    found = {}
+    for role, round_ in rounds.items():
+        record, rows = job.upstream[role], rollouts[role]
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
         batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
-        rounds.append(RoundRows(round_, job.upstream[role].content_hash, batch.rows.with_columns(shown)))
-    return rounds
+        called = _NAMES.get(record.payload["stage"], "")
+        found[role] = RoundRows(round_, record.content_hash, batch.rows.with_columns(shown), called)
+    return found
+
+
+def _like(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the columns of others; those that only alarms fill are null."""
+    missing = [pl.lit(None, others.schema[name]).alias(name) for name in others.columns if name not in rows.columns]
+    return rows.with_columns(missing).select(others.columns)
 
 
 def _people(job: Job) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rft_pipeline.promotion.looks import LOOK, LOOKS, Looks, look_number
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
     CHECKPOINT,
+    WARM_START,
     MlflowRun,
     Node,
     Output,
@@ -32,6 +33,7 @@ from rft_pipeline.stages.base import (
     Upstream,
     audit_role,
     checkpoint_roles,
+    compared_roles,
 )
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.eval_reports import EvalReports
@@ -63,7 +65,7 @@ class Promotion(Stage):
             "prompts": "prompts",
             "rubric": "rubric",
             **audit_role(campaign),
-            "base": "policy",
+            "base": compared_roles(campaign)["base"],
             **checkpoint_roles(round_),
         }
 
@@ -150,13 +152,15 @@ def _champion_content(sources: Sources, evidence: str) -> str:
 
 
 def first_policy(continuation: Continuation, records: RecordStore) -> Record | None:
-    """The record of the policy that an edit cycle's start was trained from, through earlier edit cycles; None if it is
-    gone. Its start was never shown to be better, so a cycle without a champion is compared with this policy."""
+    """The record of the policy that an edit cycle's start was trained from, through earlier rounds and edit cycles:
+    base or the warm start; None if it is gone. The start was never shown to be better, so a cycle without a champion is
+    compared with this policy."""
     record = records.at(continuation.start.address)
     while record is not None:
-        if record.payload["stage"] == "policy" and CHECKPOINT not in record.upstream:
+        stage = record.payload["stage"]
+        if stage == WARM_START or (stage == "policy" and CHECKPOINT not in record.upstream):
             return record
-        above = record.upstream.get(CHECKPOINT, record.upstream.get("base"))
+        above = record.upstream.get(CHECKPOINT, record.upstream.get("policy"))
         record = None if above is None else records.at(above)
     return None
 
@@ -221,7 +225,7 @@ def _sides(job: Job, labels: pl.DataFrame) -> tuple[list[Side], Side]:
         return Side(name, job.upstream[role].content_hash, replies, number, alarm_level(numbers, number))
 
     rounds = [side(f"round {number}", f"checkpoints_{number}", number) for number in range(1, job.campaign.rounds + 1)]
-    return rounds, side("base", "base", 0)
+    return rounds, side(str(numbers["rounds"][0]["name"]), "base", 0)
 
 
 def _rival(job: Job, sides: Sequence[Side], labels: pl.DataFrame) -> tuple[Side, int, dict[str, str]]:

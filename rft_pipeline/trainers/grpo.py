@@ -64,7 +64,9 @@ class GrpoMethod(Method):
 
         from rft_pipeline.trainers.session import train_at_once
 
-        rows, trained = train_at_once(job)
+        self.steps(job.batch, job.training, job.weights)  # raises if there is nothing to learn from
+        rows = self.rows(job.batch, job.training, job.weights, job.seed)
+        trained = train_at_once(job, rows)
         if PartialState().is_main_process:
             named = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": trained.old_logprobs}
             pl.DataFrame(named, schema_overrides={"old_logprobs": pl.List(pl.Float32)}).write_parquet(

@@ -49,7 +49,8 @@ class RaftMethod(Method):
     def train(self, job: "TrainJob") -> dict[str, float]:
         from rft_pipeline.trainers.session import train_at_once
 
-        return train_at_once(job)[1].metrics
+        self.steps(job.batch, job.training, job.weights)  # raises if there is nothing to imitate
+        return train_at_once(job, self.rows(job.batch, job.training, job.weights, job.seed)).metrics
 
     def steps(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> int:
         best = some(best_of_groups(batch, training), "no group has a rollout to imitate")

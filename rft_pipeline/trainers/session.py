@@ -213,15 +213,12 @@ class Session:
         self._saved_at = self.steps_done
 
 
-def train_at_once(job: "TrainJob") -> tuple[list[Row], Trained]:
-    """Train on a job's whole batch as one generation and write the checkpoint; the rows, and what was done."""
-    how = job.training.how
-    steps = how.steps(job.batch, job.training, job.weights)
-    rows = how.rows(job.batch, job.training, job.weights, job.seed)
-    session = Session(job, steps)
+def train_at_once(job: "TrainJob", rows: Sequence[Row]) -> Trained:
+    """Train on all rows of a job as one generation and write the checkpoint."""
+    session = Session(job, len(plan_steps(rows, job.training.batch_size, job.training.epochs)))
     trained = session.train(rows, 0)
     session.finish(job.scratch)
-    return rows, trained
+    return trained
 
 
 def _accelerator(training: "Training") -> Accelerator:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.strict import Strict, key_of
 from rft_pipeline.trainers.dpo import Dpo
 from rft_pipeline.trainers.method import Method
@@ -39,6 +40,18 @@ class TrainRuntime(Strict):
     """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder."""
 
 
+class WarmStart(Strict):
+    """Imitation of references before round 1, so that the rounds start from a policy that knows the kind of reply."""
+
+    method: Literal["sft"] = "sft"
+    references: str = Field(default=REFERENCE, min_length=1)
+    """The column of the train prompts with the reference; rows without one are left out."""
+    learning_rate: float = Field(default=3e-5, gt=0)
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    """References per optimiser step."""
+
+
 class Training(Strict):
     """How the policy is trained on a round's reward batch.
 
@@ -48,6 +61,8 @@ class Training(Strict):
     """
 
     method: Annotated[str, key_of(METHODS, "a training method")] = "grpo"
+    warm_start: WarmStart | None = None
+    """Imitates references before round 1."""
     weights: Literal["full", "lora"] = "full"
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=0, ge=0)
@@ -91,7 +106,7 @@ class Training(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """Without the settings of other methods, which change nothing."""
-        others = {"generations_after_edit"}
+        others = {"generations_after_edit", "warm_start"}
         others |= {name for each in METHODS.values() if each.name != self.method for name in each.own_settings}
         if not self.kl_beta:
             others.add("kl_to")
@@ -105,6 +120,14 @@ class Training(Strict):
     def how(self) -> Method:
         """The method."""
         return METHODS[self.method]
+
+    @property
+    def of_warm_start(self) -> "Training":
+        """The training of the warm start, with what it shares with that of the rounds."""
+        assert self.warm_start is not None
+        own = {name: getattr(self.warm_start, name) for name in ("method", "learning_rate", "epochs", "batch_size")}
+        shared = {name: getattr(self, name) for name in ("weights", "lora", "max_grad_norm", "runtime")}
+        return Training(**own, **shared)
 
     def from_folder(self, folder: Path) -> Self:
         """With absolute paths."""
@@ -140,6 +163,15 @@ class Training(Strict):
             raise ValueError(
                 f"generations_ahead: {self.generations_ahead} needs a round in generations; set steps_per_generation "
                 "to a number, or generations_ahead to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_start_fits(self) -> Self:
+        if self.warm_start is not None and self.warm_start.batch_size % self.runtime.processes:
+            raise ValueError(
+                f"warm_start.batch_size: {self.warm_start.batch_size} references cannot be divided among "
+                f"{self.runtime.processes} processes; use a multiple of runtime.processes"
             )
         return self
 

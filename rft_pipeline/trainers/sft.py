@@ -1,14 +1,16 @@
 """SFT, a warm start: imitate the replies with the best labels, or the prompts' references."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.rules.base import REFERENCE
-from rft_pipeline.trainers.examples import good_answers
+from rft_pipeline.trainers.examples import Example, good_answers, in_steps
 from rft_pipeline.trainers.method import Method, steps_for
+from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -25,9 +27,26 @@ class SftMethod(Method):
         return {"criterion_weights": dict(weights)}
 
     def train(self, job: "TrainJob") -> dict[str, float]:
-        from rft_pipeline.trainers.imitation import imitate
+        """All epochs as one generation, because each has an order of its own. The loss is over the replies; all tokens
+        of a step have the same weight."""
+        from rft_pipeline.engines.weights import load_tokenizer
+        from rft_pipeline.trainers.session import train_at_once
 
-        return imitate(job, good_answers(job.batch, job.training, job.weights))
+        tokenizer = load_tokenizer(job.start)
+        examples = good_answers(job.batch, job.training, job.weights)
+        rows = [
+            Row(
+                group=example.name,
+                prompt_tokens=example.prompt_tokens,
+                tokens=to_imitate(example, tokenizer),
+                logprobs=[],
+                advantage=1.0,
+                live=True,
+                rollout_id=example.rollout_id,
+            )
+            for example in in_steps(examples, job.training, job.seed)
+        ]
+        return train_at_once(replace(job, training=job.training.model_copy(update={"epochs": 1})), rows).metrics
 
     def steps(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> int:
         return steps_for(len(good_answers(batch, training, weights)), training)
@@ -39,3 +58,13 @@ class SftMethod(Method):
                 f"sft imitates references, and no prompt has the field {REFERENCE!r}; it can learn only from replies "
                 "with labels",
             )
+
+
+def to_imitate(example: Example, tokenizer: Any) -> list[int]:
+    """The tokens to imitate; a reference gets the end-of-turn token of the chat template."""
+    from rft_pipeline.engines.chat_tokens import reply_tokens
+    from rft_pipeline.engines.end_tokens import end_of_turn
+
+    if example.tokens is not None:
+        return example.tokens
+    return [*reply_tokens(tokenizer, example.text), end_of_turn(tokenizer)]

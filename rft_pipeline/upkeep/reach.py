@@ -14,6 +14,7 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.errors import StoreError
+from rft_pipeline.lineage.index import TRAINED
 from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.pipeline.plan import settle
 from rft_pipeline.pipeline.sources import source_hashes
@@ -112,7 +113,7 @@ def reuse(states: Iterable[State]) -> Reuse:
         campaign = state.campaign
         if len(state.settled) == len(nodes(campaign)):
             continue
-        trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] == "checkpoints"}
+        trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] in TRAINED}
         kl = () if campaign.alarms is None else (campaign.evaluation.kl_sampling,)
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling, *kl):
             drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed, campaign.policy.system_in)

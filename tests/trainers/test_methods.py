@@ -9,8 +9,8 @@ import torch
 
 from rft_pipeline.engines.weights import load_tokenizer, load_weights
 from rft_pipeline.trainers.examples import Example
-from rft_pipeline.trainers.imitation import to_imitate
 from rft_pipeline.trainers.methods import METHODS
+from rft_pipeline.trainers.sft import to_imitate
 from tests.trainers.test_examples import with_references
 from tests.trainers.watched import ADAPTER, job_of
 

@@ -36,7 +36,7 @@ def _samples_otherwise(plan: NodePlan) -> bool:
         return False
     changes = [reason for reason in plan.reasons if isinstance(reason, Change)]
     match plan.node.stage:
-        case "policy":
+        case "policy" | "warm_start":
             return True
         case "prompts":
             return plan.cause == "absent" or any("train" in change.path or len(change.path) == 1 for change in changes)

@@ -1,0 +1,118 @@
+"""The stage `warm_start`: the policy after it imitated the references, before round 1."""
+
+import json
+from typing import Any
+
+import polars as pl
+
+from rft_pipeline import models
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import DataError
+from rft_pipeline.rules.base import REFERENCE
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.stages.base import WARM_START, MlflowRun, Node, Output, Sources, Stage, Upstream
+from rft_pipeline.stages.checkpoints import steps_made, train_checkpoint
+from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.sampling import conversation
+from rft_pipeline.store import Record
+from rft_pipeline.trainers.method import steps_for
+
+
+class WarmStart(Stage):
+    """Imitate the references of train prompts, so that round 1 starts from a policy that knows the kind of reply."""
+
+    name = WARM_START
+    description = "The policy after it imitated the references of train prompts; round 1 starts from it."
+    version = 1
+    scope = "campaign"
+    loads_models = True
+    counted = "steps"
+
+    def exists(self, campaign: Campaign) -> bool:
+        return campaign.training.warm_start is not None
+
+    def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
+        return {"prompts": "prompts", "policy": "policy"}
+
+    def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
+        training = campaign.training
+        assert training.warm_start is not None
+        return {
+            **training.of_warm_start.identity,
+            "references": training.warm_start.references,
+            "system": campaign.policy.system,
+            "system_in": campaign.policy.system_in,
+            "seed": campaign.seed,
+        }
+
+    def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
+        return {"prompts": upstream["prompts"].parts["train"], "policy": upstream["policy"].content_hash}
+
+    def run(self, job: Job) -> Output:
+        campaign, start = job.campaign, job.policy_folder("policy")
+        found = references_of(job.frame("prompts"), campaign)
+        if found.is_empty():
+            raise DataError(no_references(campaign))
+        metrics = train_checkpoint(
+            start=start,
+            base=start,
+            batch=_to_imitate(job, found),
+            weights={},
+            training=campaign.training.of_warm_start.from_folder(campaign.folder),
+            sampling=campaign.rollouts.sampling,
+            seed=campaign.seed,
+            workdir=job.workdir,
+            kept=job.kept,
+            log_step=job.log_step,
+            progress=job.progress,
+        )
+        return Output(
+            content_hash=models.content_hash(job.workdir / "checkpoint"),
+            rows={"steps": int(metrics.pop("steps")), "references": found.height},
+            metrics=metrics,
+        )
+
+    def count(self, counting: Counting) -> None:
+        training, prompts = counting.campaign.training.of_warm_start, counting.prompts("train")
+        expected = training.batch_size if prompts is None else references_of(prompts, counting.campaign).height
+        steps = steps_for(expected, training)
+        done = min(steps, steps_made(self, counting, training))
+        counting.work.add("steps", steps - done, done)
+
+    def track(self, record: Record, run: MlflowRun) -> None:
+        run.checkpoint(record)
+
+
+def references_of(prompts: pl.DataFrame, campaign: Campaign) -> pl.DataFrame:
+    """The train prompts that have a reference, with the column `reference`."""
+    assert campaign.training.warm_start is not None
+    column = campaign.training.warm_start.references
+    train = prompts.filter(split="train") if "split" in prompts.columns else prompts
+    texts = [text_of(json.loads(fields).get(column)) for fields in train["fields"]]
+    return train.with_columns(pl.Series(REFERENCE, texts, dtype=pl.String)).drop_nulls(REFERENCE)
+
+
+def no_references(campaign: Campaign) -> str:
+    assert campaign.training.warm_start is not None
+    return (
+        f"training.warm_start.references: no row of {campaign.prompts.train.source} has a text in the column "
+        f"{campaign.training.warm_start.references!r}; add references, or remove training.warm_start"
+    )
+
+
+def _to_imitate(job: Job, found: pl.DataFrame) -> pl.DataFrame:
+    """A batch with the references, as `sft` reads it."""
+    from rft_pipeline.engines.chat_tokens import chat_tokens
+    from rft_pipeline.engines.weights import load_tokenizer
+
+    policy, tokenizer = job.campaign.policy, load_tokenizer(job.policy_folder("policy"))
+    tokens = [chat_tokens(tokenizer, conversation(each, policy.system, policy.system_in)) for each in found["messages"]]
+    return pl.DataFrame(
+        {
+            "prompt_id": found["prompt_id"],
+            "sample_index": [0] * found.height,
+            "prompt_tokens": tokens,
+            "fields": [json.dumps({REFERENCE: reference}) for reference in found[REFERENCE]],
+        }
+    )
