@@ -1,0 +1,93 @@
+"""A warm start: the policy imitates references before round 1, and reports show base, the warm start and the rounds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.campaign.cycles import load_current
+from rft_pipeline.check.campaign import check_campaign
+from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.pipeline.continuing import load_and_begin
+from rft_pipeline.stages.graph import nodes
+from rft_pipeline.store import Home
+from tests.runs import edit, made, run
+
+REFERENCES = 6
+"""Train prompts with a reference, of twelve."""
+
+
+@pytest.fixture
+def warm(on_policy: Path) -> Path:
+    """The tiny campaign in generations, of one round, with a warm start."""
+    path = on_policy / "prompts" / "train.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows[:REFERENCES]:
+        row["reference"] = "We are very sorry."
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    warm_start = {"learning_rate": 0.01, "epochs": 2, "batch_size": 4}
+    for key, value in {"rounds": 1, "training.warm_start": warm_start}.items():
+        edit(on_policy / "campaign.yaml", key, value)
+    return on_policy
+
+
+def names(folder: Path) -> list[str]:
+    return [node.name for node in nodes(load_campaign(folder))]
+
+
+def test_round_1_starts_from_the_policy_that_imitated_the_references(warm: Path) -> None:
+    records = run(warm, names(warm))
+    start = records["warm_start"]
+    assert start.rows == {"steps": 3, "references": REFERENCES}
+    assert start.content_hash != records["policy"].content_hash
+    assert records["round_1/rollouts"].parts["policy.1"] == start.content_hash
+    assert records["round_1/checkpoints"].upstream["policy"] == start.address
+    assert made(run(warm, names(warm))) == []
+
+
+def test_a_campaign_without_one_has_the_same_graph_as_before(on_policy: Path) -> None:
+    assert "warm_start" not in names(on_policy)
+
+
+@pytest.mark.parametrize(("baseline", "shown"), [("warm_start", "base"), ("base", "warm start")])
+def test_the_report_shows_base_the_warm_start_and_the_round(warm: Path, baseline: str, shown: str) -> None:
+    edit(warm / "campaign.yaml", "evaluation.baseline", baseline)
+    records = run(warm, names(warm))
+    report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in report["rounds"]] == [baseline.replace("_", " "), "round 1"]
+    assert report["beside"]["name"] == shown
+    by_name = {row["name"]: row for row in [*report["rounds"], report["beside"]]}
+    assert by_name["base"]["policy"] == records["policy"].content_hash
+    assert by_name["warm start"]["policy"] == records["warm_start"].content_hash
+    page = records["round_1/eval_reports"].path("report.html").read_text(encoding="utf-8")
+    assert all(f"<td>{name}</td>" in page for name in by_name)
+    decision = json.loads(records["promotion"].path("promotion.json").read_text(encoding="utf-8"))
+    assert decision["champion"] == baseline.replace("_", " ")
+
+
+def test_the_rounds_of_an_edit_cycle_have_no_warm_start(warm: Path) -> None:
+    run(warm, names(warm))
+    edit(warm / "rubric.yaml", "criteria.0.weight", 3.0)
+    home = Home.find()
+    load_and_begin(home, "tiny")
+    current = load_current(home, "tiny")
+    assert current.continuation is not None
+    assert current.training.warm_start is None
+
+
+def test_other_references_make_another_warm_start_and_other_rounds(warm: Path) -> None:
+    run(warm, names(warm))
+    path = warm / "prompts" / "train.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("very sorry", "sorry"), encoding="utf-8")
+    assert {"warm_start", "round_1/rollouts"} <= set(made(run(warm, names(warm))))
+
+
+def test_a_campaign_without_references_is_refused_before_it_trains(warm: Path) -> None:
+    edit(warm / "campaign.yaml", "training.warm_start.references", "answer")
+    home = Home.find()
+    message = "training.warm_start.references: no row of prompts/train.jsonl has a text in the column 'answer'"
+    with pytest.raises(ConfigError, match=message):
+        check_campaign(warm, home.models, home.store)
+    with pytest.raises(DataError, match=message):
+        run(warm, ["prompts", "rubric", "policy", "warm_start"])
