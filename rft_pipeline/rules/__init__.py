@@ -12,6 +12,8 @@ from rft_pipeline.rules.citation import CitesContext as CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts as NoInventedFacts
 from rft_pipeline.rules.json_schema import JsonSchema as JsonSchema
 from rft_pipeline.rules.language import Language as Language
+from rft_pipeline.rules.prompt_words import CopiedRun as CopiedRun
+from rft_pipeline.rules.prompt_words import GroundedWords as GroundedWords
 from rft_pipeline.rules.python import Python as Python
 from rft_pipeline.rules.readability import Readability as Readability
 from rft_pipeline.rules.similarity import Similarity as Similarity

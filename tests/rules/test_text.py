@@ -203,7 +203,9 @@ def test_a_schema_that_is_none_is_refused() -> None:
 
 ALL_RULES: list[dict[str, Any]] = [
     {"name": "asks_for", "pattern": "order"},
+    {"name": "copied_run"},
     {"name": "finishes"},
+    {"name": "grounded_words"},
     {"name": "json_schema", "json_schema": {}},
     {"name": "length"},
     {"name": "no_invented_facts"},

@@ -1,0 +1,142 @@
+"""Rules about the words that a reply takes from its prompt."""
+
+from difflib import SequenceMatcher
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.rules.words import words
+
+LANGUAGES = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "eo": "esperanto",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "st": "sesotho",
+    "sv": "swedish",
+    "tr": "turkish",
+}
+"""ISO 639-1 code → Snowball stemmer, for the languages that have both a stemmer and stop words."""
+NAMED = 5
+"""Words that a reason names."""
+QUOTED = 20
+"""Words of a run that a reason quotes."""
+
+
+class GroundedWords(Rule):
+    """The share of the reply's content words that are in its prompt or system turn, or in the prompt column `column`.
+
+    A content word is any word but the stop words of `language`. Words with the same stem are the same word ("lamps",
+    "lamp"). A word that the reply repeats counts each time. A reply without content words scores 0. The stop words are
+    those of stopwords-iso, a long list: in English, "order", "number" and "problem" are stop words.
+    """
+
+    name: Literal["grounded_words"] = "grounded_words"
+    language: str = "en"
+    column: ColumnName | None = None
+
+    @field_validator("language")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in LANGUAGES:
+            raise ValueError(f"no stemmer and stop words for it; allowed (ISO 639-1): {', '.join(LANGUAGES)}")
+        return value
+
+    def columns(self) -> tuple[Column, ...]:
+        if self.column is None:
+            return ()
+        allowed = "a text or a number, or a list of them; none of them empty"
+        return (Column("column", self.column, _is_source, "no text to take words from", allowed),)
+
+    def __call__(self, rollout: Rollout) -> RuleScore:
+        from snowballstemmer import stemmer
+
+        texts = [rollout.given] if self.column is None else _texts(rollout.fields.get(self.column))
+        if None in texts:
+            return RuleScore(None, f"no text in the prompt's column {self.column!r}")
+        stop, stem = _stop_words(self.language), stemmer(LANGUAGES[self.language]).stemWord
+        known = {stem(word) for word in _plain_words("\n".join(map(str, texts)))}
+        content = [word for word in _plain_words(rollout.completion) if word not in stop]
+        if not content:
+            return RuleScore(0.0, "no content words")
+        new = [word for word in content if stem(word) not in known]
+        reason = f"{len(content) - len(new)} of {len(content)} content words are in the {self.column or 'prompt'}"
+        if named := list(dict.fromkeys(new)):
+            reason += f"; not {', '.join(named[:NAMED])}{', …' if len(named) > NAMED else ''}"
+        return RuleScore(1 - len(new) / len(content), reason)
+
+
+class CopiedRun(Rule):
+    """The reply does not copy its prompt or system turn word for word.
+
+    1 while the longest run of words that both have is at most `free` words, 0 at `most` words or more, linear between.
+    Case and punctuation do not count.
+    """
+
+    name: Literal["copied_run"] = "copied_run"
+    free: int = Field(default=3, ge=0)
+    most: int = Field(default=6, ge=1)
+
+    @model_validator(mode="after")
+    def _falls(self) -> "CopiedRun":
+        if self.most <= self.free:
+            raise ValueError(f"most {self.most} must be above free {self.free}")
+        return self
+
+    def __call__(self, rollout: Rollout) -> RuleScore:
+        reply, given = _plain_words(rollout.completion), _plain_words(rollout.given)
+        run = SequenceMatcher(None, given, reply, autojunk=False).find_longest_match()
+        score = min(1.0, max(0.0, (self.most - run.size) / (self.most - self.free)))
+        if not run.size:
+            return RuleScore(score, "no word of the prompt")
+        quoted = words(rollout.completion)[run.b : run.b + min(run.size, QUOTED)]
+        more = " …" if run.size > QUOTED else ""
+        plural = "s" if run.size > 1 else ""
+        return RuleScore(score, f"{run.size} word{plural} in a row from the prompt: {' '.join(quoted)!r}{more}")
+
+
+def _plain_words(text: str) -> list[str]:
+    """The words of a text in one case, with straight apostrophes."""
+    return [word.casefold().replace("’", "'") for word in words(text)]
+
+
+def _texts(value: Any) -> list[str | None]:
+    """The texts of a column; None stands for one that is missing or empty."""
+    return [text_of(each) for each in value] if isinstance(value, list) and value else [text_of(value)]
+
+
+def _is_source(value: Any) -> bool:
+    return None not in _texts(value)
+
+
+@cache
+def _stop_words(language: str) -> frozenset[str]:
+    from stopwordsiso import stopwords
+
+    return frozenset(word.casefold().replace("’", "'") for word in stopwords(language))
