@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rft_pipeline.engines.settings import Sampling
-
 if TYPE_CHECKING:
     import torch
+
+    from rft_pipeline.engines.settings import Sampling
 
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""
@@ -103,7 +103,7 @@ class ChatReply:
 class Generator(Protocol):
     """Samples completions."""
 
-    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
+    def generate(self, requests: Sequence[GenerateRequest], sampling: "Sampling") -> Iterator[list[Completion]]:
         """Yield completions batch by batch, in any order. Raises `EngineError`."""
         ...
 

@@ -142,8 +142,8 @@ def test_nothing_is_drawn_at_random_while_training(round_1: Round, tmp_path: Pat
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps({**config, **noisy}), encoding="utf-8")
-    training = job_of(round_1.batch, tmp_path, tmp_path, lambda step, metrics: None).training
-    model = load_policy(tmp_path, tmp_path, training, 7, "cpu").train()
+    job = job_of(round_1.batch, tmp_path, tmp_path, lambda step, metrics: None)
+    model = load_policy(job, "cpu").train()
     ids = torch.arange(12)[None]
     with torch.no_grad():
         assert torch.equal(model(ids).logits, model(ids).logits)

@@ -63,7 +63,7 @@ def test_dpo_starts_at_log_2(weights: str, batch: pl.DataFrame, dropping: Path, 
 )
 def test_nothing_is_dropped_wherever_a_model_would(model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(loading, "load_weights", lambda *_: model)
-    training = job_of(pl.DataFrame(), tmp_path, tmp_path, print).training
+    job = job_of(pl.DataFrame(), tmp_path, tmp_path, print)
     ids = torch.arange(12)[None]
-    trained = loading.load_policy(tmp_path, tmp_path, training, 7, "cpu").train()
+    trained = loading.load_policy(job, "cpu").train()
     assert torch.equal(trained(ids).logits, trained(ids).logits)
