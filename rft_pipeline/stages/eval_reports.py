@@ -39,7 +39,7 @@ from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
-ALARMS = 4
+ALARMS = 5
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NOT_TRAINED = ""
 """In place of the content hash of a checkpoint that does not exist yet."""
