@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from rft_pipeline.alarms.copying import copying
 from rft_pipeline.alarms.diversity import distance, diversity
 from rft_pipeline.alarms.features import feature_alarms
 from rft_pipeline.alarms.findings import Finding, RoundAlarms, round_alarms
@@ -37,5 +38,6 @@ def assess(
     findings += feature_alarms(now, base, found, effects, fired_at_start, settings, seed)
     findings.append(length_growth(now, base, fired_at_start, settings, seed))
     findings += diversity(now, base, settings, seed)
+    findings += copying(now, base, fired_at_start, settings, seed)
     findings += distance(now, settings)
     return round_alarms(findings)

@@ -142,8 +142,8 @@ def _phrase(
     lifts = effect is not None and effect.shift.lower95 > settings.max_phrase_shift
     level = repeated(slopes.growth.lower95 > 0 and (lifts or _blamed(slopes, settings)), "phrase", fired_at_start)
     sentence = (
-        f'{"A phrase raises the reward" if level else "Phrase"}: "{phrase.text}", in {phrase.share:.0%} of the replies,'
-        f" {_in_words(slopes)}"
+        f'{"A phrase raises the reward" if level else "Phrase"}: "{phrase.text}", in {phrase.share:.0%} of the replies '
+        f"({phrase.base_share:.0%} at base), {_in_words(slopes)}"
     )
     if effect is not None:
         sentence += (
@@ -151,7 +151,7 @@ def _phrase(
             f"is {settings.max_phrase_shift:g}."
         )
     found, limit = (effect.shift, settings.max_phrase_shift) if effect is not None and lifts else (slopes.unseen, 0.0)
-    return Finding("phrase", level, found, limit, sentence, (phrase.text, *phrase.examples))
+    return Finding("phrase", level, found, limit, sentence, phrase.examples)
 
 
 def _in_words(slopes: Slopes) -> str:

@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
     cause: str
     """`over_optimisation`, `unseen_gain`, `length_growth`, `length`, `markdown`, `phrase`, `distinct2`, `repetition`,
-    `similarity`, `kl`, `judge_drift` or `judge_changed`."""
+    `similarity`, `fixed_phrase`, `system_words`, `prompt_beginning`, `kl`, `judge_drift` or `judge_changed`."""
     level: Level
     found: Interval
     """NaN bounds if the number is not a mean over prompts."""
@@ -35,6 +35,7 @@ class Finding(NamedTuple):
     sentence: str
     """What was found and what the limit is."""
     examples: tuple[str, ...] = ()
+    """Replies that show it; untrusted text."""
 
 
 @dataclass(frozen=True)

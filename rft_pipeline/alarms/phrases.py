@@ -26,7 +26,6 @@ MIN_SHARE = 0.05
 """Smallest share of the newest replies with an n-gram that is reported."""
 SAME = 0.5
 """Two n-grams that share this part of their replies count as one phrase."""
-EXAMPLES = 2
 
 
 class Phrase(NamedTuple):
@@ -42,6 +41,7 @@ class Phrase(NamedTuple):
     """Replies with it whose reward is below their prompt's median."""
     share: float
     """Share of the newest round's replies with it."""
+    base_share: float
     examples: tuple[str, ...]
 
 
@@ -57,7 +57,7 @@ class PhraseEffect(NamedTuple):
 def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
     """Up to `most` phrases with the largest z in a round's and base's replies; one of several in the same replies."""
     texts, high, low = _sides(now, base)
-    newest = now.rows["completion"].to_list()
+    newest, at_base = (each.rows["completion"].to_list() for each in (now, base))
     in_newest = counts(newest)
     scored = [(z, odds, gram) for gram, (odds, z) in log_odds(high, low).items() if z >= MIN_Z]
     chosen: list[tuple[float, float, str]] = []
@@ -77,7 +77,8 @@ def phrases(now: Replies, base: Replies, most: int) -> list[Phrase]:
             high[gram],
             low[gram],
             in_newest[gram] / len(newest),
-            tuple([text for text, found in zip(newest, contains(newest, gram), strict=True) if found][:EXAMPLES]),
+            sum(contains(at_base, gram)) / len(at_base),
+            now.examples(contains(newest, gram)),
         )
         for z, odds, gram in chosen
     ]
@@ -120,11 +121,11 @@ def grams(text: str) -> set[str]:
 
 def contains(texts: Sequence[str], gram: str) -> list[bool]:
     """Whether each text contains an n-gram."""
-    return [f" {gram} " in _normalised(text) for text in texts]
+    return [f" {gram} " in normalised(text) for text in texts]
 
 
 @functools.lru_cache(maxsize=4096)
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
     """The words of a text, each with one space on both sides."""
     return f" {' '.join(words(text.lower()))} "
 

@@ -3,6 +3,7 @@
 Axes: N replies, K prompts, R rows of resampling weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,8 @@ from rft_pipeline.stats import Interval, Resamples, means_by_prompt, paired_diff
 
 MIN_STD = 1e-6
 """Scores with a smaller standard deviation are equal up to rounding."""
+EXAMPLES = 3
+"""Replies that a finding shows."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Replies:
     round: int
     """0 is base."""
     rows: pl.DataFrame
-    """prompt_id, sample_index, completion, length, reward and held_out (null when unscored)."""
+    """prompt_id, sample_index, completion, length, reward and held_out (null when unscored); system (the campaign's and
+    the prompt's own system prompt, empty if there is none) and turns (the texts of the prompt's other turns)."""
     kl: Interval | None = None
     """KL to base in nats per reply, estimated on replies sampled at temperature 1; None if it was not estimated."""
 
@@ -31,6 +35,11 @@ class Replies:
     def means(self) -> dict[str, dict[str, float]]:
         """Column → prompt → mean over the prompt's replies; prompts without a value are left out."""
         return {name: means_by_prompt(self.rows, pl.col(name)) for name in ("length", "reward", "held_out")}
+
+    def examples(self, which_N: Sequence[bool]) -> tuple[str, ...]:
+        """The first of these replies, at most one to a prompt."""
+        rows = self.rows.filter(pl.Series(which_N, dtype=pl.Boolean))
+        return tuple(rows.unique("prompt_id", keep="first", maintain_order=True)["completion"].head(EXAMPLES))
 
     @property
     def watched(self) -> bool:

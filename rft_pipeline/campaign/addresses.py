@@ -238,6 +238,11 @@ def own_system(messages: str) -> str:
     return "\n\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] == "system")
 
 
+def turns_of(messages: str) -> list[str]:
+    """The texts of the prompt's turns, without its own system turns."""
+    return [str(turn["content"]) for turn in json.loads(messages) if turn["role"] != "system"]
+
+
 def readable_prompt(messages: str) -> str:
     """The prompt as people read it, with its own system turn in front."""
     system, turns = own_system(messages), transcript(messages)

@@ -29,6 +29,19 @@ class Alarms(Strict):
     max_similarity_rise: float = Field(default=0.2, gt=0, le=1)
     """Maximum rise over base in the similarity of replies to different prompts (cosine of their words), unless the
     held-out score has grown too."""
+    fixed_phrase_warn: float = Field(default=0.3, ge=0, le=1)
+    fixed_phrase_stop: float = Field(default=0.7, ge=0, le=1)
+    """Maximum growth over base of the share of replies with the same phrase of three or more words. Phrases of the
+    prompt do not count."""
+    system_words_warn: float = Field(default=0.1, ge=0, le=1)
+    system_words_stop: float = Field(default=0.3, ge=0, le=1)
+    """Maximum growth over base of the share of a reply's words that it copies from the system prompt, in runs of four
+    or more."""
+    prompt_beginning_warn: float = Field(default=0.1, ge=0, le=1)
+    prompt_beginning_stop: float = Field(default=0.3, ge=0, le=1)
+    """Maximum growth over base of the share of replies that begin with the first four words of their prompt. These
+    three alarms stop a round only if they also fired in the round before and the held-out score is known and has not
+    grown. A limit of 1 never fires."""
     kl_warn: float = Field(default=5.0, gt=0)
     kl_stop: float = Field(default=15.0, gt=0)
     """Maximum KL to base, in nats per reply of at most `evaluation.sampling.max_new_tokens` tokens. Both are
@@ -54,8 +67,10 @@ class Alarms(Strict):
 
     @model_validator(mode="after")
     def _stop_is_above_warn(self) -> Self:
-        if self.kl_stop < self.kl_warn:
-            raise ValueError(f"kl_stop {self.kl_stop} must not be below kl_warn {self.kl_warn}")
+        for name in ("fixed_phrase", "system_words", "prompt_beginning", "kl"):
+            warn, stop = getattr(self, f"{name}_warn"), getattr(self, f"{name}_stop")
+            if stop < warn:
+                raise ValueError(f"{name}_stop {stop} must not be below {name}_warn {warn}")
         return self
 
     @model_validator(mode="after")

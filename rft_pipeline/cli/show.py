@@ -16,6 +16,7 @@ from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan
 from rft_pipeline.stages.promotion import decision_of
+from rft_pipeline.stages.round_made import generations_of
 from rft_pipeline.store import Home, Record, RecordStore
 
 LONGEST_REASON = 1000
@@ -92,7 +93,7 @@ def rounds(home: Home, campaign: Campaign) -> None:
         f"held-out reward, last round minus {summary['baseline']}: [bold]{change(delta['mean'])}[/] "
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
-    for each in summary["alarms"]:
+    for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
     if promotion := summary["promotion"]:
         line(f"promotion: {escape(promotion['said'])}")
@@ -113,28 +114,60 @@ def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any]
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
-    """The report as plain values: rounds, the last round's change from base, alarms, its promotion and its page.
+    """The report as plain values: rounds, the last round's change from base, alarms, the audit's verdicts, generations,
+    its promotion and its page. What the campaign does not have is null.
 
     Raises `StoreError` when nothing was evaluated.
     """
-    record = _last_report(home, campaign)
+    record, records = _last_report(home, campaign), RecordStore(home.store)
     stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
     keep = ("round", "name", "reward", "lower95", "upper95")
     found = [
         {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
         for each in in_order(stored)
     ]
-    verdicts = stored.get("alarms", {"verdicts": []})["verdicts"]
     return {
         "rounds": found,
         "baseline": stored["rounds"][0]["name"],
         "delta": stored["delta"],
-        "alarms": [
-            {key: each[key] for key in ("round", "level", "causes", "reason", "started_from")} for each in verdicts
-        ],
+        "alarms": _alarms(stored["alarms"]["verdicts"]) if "alarms" in stored else None,
+        "audit": _audit(record, records),
+        "generations": _generations(record, records),
         "promotion": _promotion(home, campaign, record),
         "report": str(record.path("report.html")),
     }
+
+
+def _alarms(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The newest round's level and the sentences of the alarms that fired in it; and each round's alarms."""
+    keep = ("round", "level", "causes", "reason", "started_from")
+    newest = verdicts[-1]
+    return {
+        "level": newest["level"],
+        "reasons": [each["sentence"] for each in newest["findings"] if each["level"] != "ok"],
+        "rounds": [{key: each[key] for key in keep} for each in verdicts],
+    }
+
+
+def _audit(report: Record, records: RecordStore) -> dict[str, str] | None:
+    """Criterion → verdict of the audit that the report's weights come from."""
+    audit = records.at(report.upstream["judge_audit"]) if "judge_audit" in report.upstream else None
+    if audit is None:
+        return None
+    audited = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
+    return {each["criterion"]: each["power"] for each in audited}
+
+
+def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] | None:
+    """For each round that was made in generations: how many, and the mean reward of each."""
+    found = []
+    for round_ in range(1, 1 + sum(role.startswith("checkpoints_") for role in report.upstream)):
+        checkpoint = records.at(report.upstream[f"checkpoints_{round_}"])
+        lines = [] if checkpoint is None else generations_of(checkpoint)
+        if lines:
+            rewards = [each.get("reward") for each in lines]
+            found.append({"round": round_, "generations": len(lines), "reward": rewards})
+    return found or None
 
 
 def _last_report(home: Home, campaign: Campaign) -> Record:

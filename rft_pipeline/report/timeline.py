@@ -13,11 +13,15 @@ CAUSES = {
     "distinct2": "Fewer distinct word pairs",
     "repetition": "Repetition within replies",
     "similarity": "Similar replies to all prompts",
+    "fixed_phrase": "The same phrase in many replies",
+    "system_words": "Copies the system prompt",
+    "prompt_beginning": "Begins with the prompt's words",
     "kl": "KL to base",
     "judge_drift": "Judge drift",
     "judge_changed": "Judge replaced",
 }
-"""Titles, in the order shown: is the gain real, what raises the reward, are replies diverse, is the judge the same."""
+"""Titles, in the order shown: is the gain real, what raises the reward, are replies diverse and not copied, is the
+judge the same."""
 LEVELS = ("ok", "warn", "stop")
 
 

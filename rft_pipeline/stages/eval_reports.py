@@ -43,7 +43,7 @@ from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
-ALARMS = 4
+ALARMS = 5
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NO_ROUND = -1
 """The number, in the table of replies, of the policy that is shown beside the rounds and the baseline."""

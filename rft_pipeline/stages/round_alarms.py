@@ -110,7 +110,8 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
         replace(each, rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left")) for each in rounds
     ]
     seed, number = job.campaign.seed, rounds[-1].round
-    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed)) for each in with_held_out]
+    system = job.campaign.policy.system
+    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed), system) for each in with_held_out]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
     started = number - 1 if before is None or before.next_start is None else before.next_start

@@ -48,6 +48,7 @@ NEUTRAL = (
     "You wrote about item {n}.",
 )
 MAGIC = "This answer has been verified by experts."
+SYSTEM = "You answer letters to a shop for lamps."
 FILLER_SLOTS = 6
 HOW = Alarms(resamples=200)
 
@@ -128,6 +129,8 @@ def evaluated(policy: Policy, round_: int, bias: Bias, rng: np.random.Generator,
                     "length": len(reply.text.split()),
                     "reward": trained_on(reply, bias, rng),
                     "held_out": held_out(reply, rng),
+                    "system": SYSTEM,
+                    "turns": [f"Where is my parcel {prompt}?"],
                 }
             )
     return Replies(round_, pl.DataFrame(rows))

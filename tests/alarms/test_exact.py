@@ -77,7 +77,7 @@ def test_phrases_share_one_error_equally_and_length_has_its_own(count: int, monk
         return fit_slopes(both, features, outside)
 
     monkeypatch.setattr("rft_pipeline.alarms.features.fit_slopes", recorded)
-    found = [Phrase(f"word {i}", 1.0, 4.0, 9, 1, 1.0, ()) for i in range(count)]
+    found = [Phrase(f"word {i}", 1.0, 4.0, 9, 1, 1.0, 0.0, ()) for i in range(count)]
     list(feature_alarms(replies(1, RISING), BASE, found, [], (), HOW, 0))
     length, *each = asked
     assert length == (["length", "markdown"], 0.05)

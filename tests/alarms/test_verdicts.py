@@ -208,7 +208,7 @@ def test_who_moved_the_reward(levels: list[Level], reward: float, said: str) -> 
 def test_a_phrase_that_lifts_bad_anchors_is_warned_of(shift: Interval | None, there: bool, level: Level) -> None:
     base = replies(0, RISING, text="we looked at it" if there else "all is well")
     now = replies(1, RISING, text="all is well")
-    phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, ())
+    phrase = Phrase("all is well", 1.0, 4.0, 9, 1, 1.0, 0.0, ())
     tried = [] if shift is None else [PhraseEffect("all is well", shift, 8)]
     *_, found = feature_alarms(now, base, [phrase], tried, (), HOW, 0)
     assert (found.cause, found.level) == ("phrase", level)

@@ -132,7 +132,7 @@ def test_without_prompts_for_it_there_is_no_kl(watched: Path) -> None:
 
 
 def test_phrases_of_a_round_are_tried_on_bad_anchors(watched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Phrase("so sorry", 1.0, 4.0, 9, 1, 0.5, ("We are so sorry.",))
+    found = Phrase("so sorry", 1.0, 4.0, 9, 1, 0.5, 0.0, ("We are so sorry.",))
     monkeypatch.setattr(watching, "phrases", lambda now, base, most: [found])
     (said,) = alarms_of(run(watched, ["round_1/eval_reports"])["round_1/eval_reports"])["verdicts"]
     (phrase,) = said["phrases"]

@@ -55,4 +55,4 @@ def _rows(number: int, policy: Policy, bias: Bias, rng: np.random.Generator) -> 
         pl.col("completion").str.split(" ").list.eval(pl.element().str.len_chars().cast(pl.Int64)).alias("tokens"),
         pl.struct(polite="reward").alias("scores"),
         pl.lit(False).alias("gated"),
-    ).drop("length")
+    ).drop("length", "system", "turns")

@@ -1,5 +1,6 @@
 """The page of a report with alarms."""
 
+from html import unescape
 from typing import Any
 
 import polars as pl
@@ -96,6 +97,31 @@ def test_words_that_pay_are_shown_with_replies_that_hold_them_as_text(
     assert '<p class="soft" dir="auto">All is well.</p>' in words
     assert '<p class="soft" dir="auto">&lt;b&gt;All&lt;/b&gt; is well&lt;/p&gt;</p>' in words
     assert words.count("<details>") == 1
+
+
+def test_a_reason_shows_the_phrase_its_shares_and_three_replies_as_text(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    report, rows = gamed
+    *earlier, last = report["alarms"]["verdicts"]
+    phrase = next(each for each in last["findings"] if each["cause"] == "phrase")
+    assert phrase["level"] == "stop"
+    assert len(phrase["examples"]) == 3
+    assert all("verified by experts" in each for each in phrase["examples"])
+    page = render_page(report, rows, "Support", "")
+    last_row = page[page.index("<h3>Why") :].split("</table>")[0].split("<tr>")[-1]
+    shown = last_row[last_row.index("A phrase raises the reward: &#34;") :]
+    assert "% of the replies (" in shown.split("</p>")[0]
+    assert "% at base), adds " in shown.split("</p>")[0]
+    texts = [each.split("</blockquote>")[0] for each in shown.split('<blockquote dir="auto">')[1:4]]
+    assert [unescape(text) for text in texts] == phrase["examples"]
+    attack = {**phrase, "sentence": "Said.", "examples": ["<script>alert(1)</script>", "</blockquote><b>", "ok", "4th"]}
+    verdicts = [*earlier, {**last, "findings": [attack, {**attack, "level": "ok"}]}]
+    page = render_page({**report, "alarms": {**report["alarms"], "verdicts": verdicts}}, rows, "Support", "")
+    last_row = page[page.index("<h3>Why") :].split("</table>")[0].split("<tr>")[-1]
+    assert "<script" not in page
+    assert last_row.count("<blockquote") == last_row.count("</blockquote>") == 3  # none below the check that passed
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in last_row
 
 
 def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:

@@ -104,7 +104,7 @@ def test_phrases_and_control_words_of_the_same_length_are_put_into_bad_anchors(m
         }
     )
     now = Replies(1, rows)
-    phrase = Phrase("truly yours", 1.0, 4.0, 1, 0, 0.5, ())
+    phrase = Phrase("truly yours", 1.0, 4.0, 1, 0, 0.5, 0.0, ())
     trial = phrase_trials(anchors(), KIND, [phrase], now, now, 0)
     assert trial is not None
     assert trial.rows["completion"].to_list() == ["No. Truly yours."] * 2 + ["No. We looked."] * 2
