@@ -8,8 +8,10 @@ from rich.markup import escape
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
-from rft_pipeline.cli.words import change, gate, plain, score
+from rft_pipeline.cli.words import change, gate, plain, preference_line, score
 from rft_pipeline.errors import StoreError
+from rft_pipeline.labels.policies import newest_report
+from rft_pipeline.labels.preferences import current_preferences
 from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
@@ -76,7 +78,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def rounds(home: Home, campaign: Campaign) -> None:
-    """The table of rounds, the change of the held-out reward, alarms, the promotion, and the paths of the pages."""
+    """The rounds, the change of the held-out reward, alarms, preferences, the promotion, and the paths of the pages."""
     summary = report_summary(home, campaign)
     found = summary["rounds"]
     heads = ["base" if each["round"] == 0 else f"round {each['round']}" for each in found]
@@ -93,6 +95,8 @@ def rounds(home: Home, campaign: Campaign) -> None:
     )
     for each in summary["alarms"]:
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
+    for each in summary["preferences"]:
+        line(escape(preference_line(each["said"], each["p"])))
     if promotion := summary["promotion"]:
         line(f"promotion: {escape(promotion['said'])}")
         if promotion["stays"]:
@@ -130,15 +134,14 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "alarms": [
             {key: each[key] for key in ("round", "level", "causes", "reason", "started_from")} for each in verdicts
         ],
+        "preferences": [each.plain for each in current_preferences(campaign, home).found],
         "promotion": _promotion(home, campaign, record),
         "report": str(record.path("report.html")),
     }
 
 
 def _last_report(home: Home, campaign: Campaign) -> Record:
-    records = RecordStore(home.store)
-    for round_ in range(campaign.rounds, 0, -1):
-        record = records.current(f"{campaign.name}/round_{round_}/eval_reports")
-        if record is not None:
-            return record
-    raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
+    record = newest_report(campaign, RecordStore(home.store))
+    if record is None:
+        raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
+    return record
