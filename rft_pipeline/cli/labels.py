@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, Name, load
 from rft_pipeline.store import Home
 
@@ -115,6 +116,9 @@ def show(campaign: Name, as_json: AsJson = False) -> None:
     if as_json:
         show_labels.print_state(found, left_out, preferred)
         return
+    labelled = prompts_labelled(loaded, home)
+    if not (found or left_out or labelled or preferred.found or preferred.others):
+        console.line(f"no labels and no answers yet: rft labels export {campaign}")
     show_labels.estimated(found, left_out)
-    show_labels.held_out(loaded, prompts_labelled(loaded, home))
+    show_labels.held_out(loaded, labelled)
     show_labels.preferred(current, preferred)
