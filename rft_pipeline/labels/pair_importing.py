@@ -88,7 +88,7 @@ def _answer(cells: Mapping[str, Any], known: Mapping[tuple[str, str], dict[str, 
         raise ValueError("; ".join(problems))
     return {
         **known[export, pair],
-        "preference_id": preference_id(pair, annotator),
+        "preference_id": preference_id(campaign, pair, annotator),
         "preferred": preferred.casefold(),
         "annotator": annotator,
         "note": note,

@@ -67,7 +67,8 @@ def draw_pairs(campaign: Campaign, home: Home, n: int, of: str | None = None, ag
         )
     ids = [pair_id(*pair) for pair in differing.select("rollout_id", "rollout_id_tuned").iter_rows()]
     differing = differing.with_columns(pl.Series("pair_id", ids))
-    answered = preferences_table(home.store).rows().select("pair_id").collect()
+    batches = [export.id for export in pair_exports_of(campaign.name, home.store)]
+    answered = preferences_table(home.store).rows(pl.col("batch").is_in(batches)).select("pair_id").collect()
     left = differing.join(answered, on="pair_id", how="anti", maintain_order="left")
     if left.is_empty():
         raise StoreError(

@@ -112,9 +112,9 @@ def pair_id(rollout: str, other: str) -> str:
     return fingerprint(sorted([rollout, other]))
 
 
-def preference_id(pair_id: str, annotator: str) -> str:
-    """The key of an answer. A new answer by the same annotator replaces the old one."""
-    return fingerprint([pair_id, annotator])
+def preference_id(campaign: str, pair_id: str, annotator: str) -> str:
+    """The key of an answer. A new answer by the same annotator in the same campaign replaces the old one."""
+    return fingerprint([campaign, pair_id, annotator])
 
 
 def judged_by(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:

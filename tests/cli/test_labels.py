@@ -115,6 +115,16 @@ def test_pairs_go_out_and_whom_people_prefer_is_said(rft: Rft, finished_copy: Pa
     assert (again["new"], again["unchanged"], again["preferences"]) == (0, 5, shown["preferences"])
 
 
+def test_the_report_says_whom_people_prefer(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    exported = json.loads(rft("labels", "export", "tiny", "--pairs", "3", "--out", str(tmp_path), "--json").out)
+    path = Path(exported["file"])
+    prefer(path, ["tie"] * 3)
+    rft("labels", "import", "tiny", str(path))
+    assert "\nPeople preferred neither round 1 nor base: 3 ties, sign test p = 1\n" in rft("report", "tiny").out
+    (found,) = json.loads(rft("report", "tiny", "--json").out)["preferences"]
+    assert (found["wins"], found["ties"], found["said"]) == (0, 3, "people preferred neither round 1 nor base: 3 ties")
+
+
 def test_options_of_pairs_need_pairs(rft: Rft, finished_home: Path) -> None:
     assert rft("labels", "export", "tiny", "--of", "base").code == 2
     assert rft("labels", "export", "tiny", "--pairs", "4", "--held-out").code == 2

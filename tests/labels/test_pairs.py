@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rft_pipeline.campaign import load_campaign
@@ -14,7 +14,7 @@ from rft_pipeline.errors import ConfigError, DataError, StoreError
 from rft_pipeline.labels.pair_files import write_pairs
 from rft_pipeline.labels.pair_importing import has_pairs
 from rft_pipeline.labels.pairs import LEFT, PairExport, pair_exports_of, pair_rows, with_sides
-from rft_pipeline.labels.preferences import current_preferences, preferences_source
+from rft_pipeline.labels.preferences import current_preferences, preference, preferences_source, votes_of
 from rft_pipeline.store import Home, RecordStore, preferences_table
 from tests.labels.pairs import answered, exported, taken, written
 from tests.labels.sheets import save, table
@@ -195,6 +195,54 @@ def test_the_newest_answer_of_an_annotator_counts(export: PairExport, tmp_path: 
     assert taken(path).changed == 6
     assert counts() == [("round 1", "base", 0, 0, 6)]
     assert preferences_source("tiny", Home.find().store) != before
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers=st.lists(st.sampled_from(["tuned", "start", "tie", ""]), min_size=6, max_size=6))
+def test_importing_twice_changes_nothing(export: PairExport, tmp_path: Path, answers: list[str]) -> None:
+    store = Home.find().store
+    path = written(export, tmp_path)
+    answered(path, export, dict(enumerate(answers)))
+    first = taken(path)
+    before = votes_of("tiny", store)
+    again = taken(path)
+    assert (again.new, again.changed) == (0, 0)
+    assert again.unchanged == first.new + first.changed + first.unchanged == 6 - answers.count("")
+    assert votes_of("tiny", store).equals(before)
+
+
+ANSWERS = st.sampled_from(["left", "right", "tie"])
+VOTES = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ABC"), st.booleans(), ANSWERS))
+
+
+@given(drawn=VOTES)
+def test_each_prompt_has_one_vote_and_the_sides_swap_wins_and_losses(drawn: list[tuple[int, str, bool, str]]) -> None:
+    newest = {(prompt, annotator): (is_left, answer) for prompt, annotator, is_left, answer in drawn}
+    votes = pl.DataFrame(
+        [
+            {
+                "prompt_id": f"p{prompt}",
+                "left": f"{'tuned' if is_left else 'start'} {prompt}",
+                "right": f"{'start' if is_left else 'tuned'} {prompt}",
+                "preferred": answer,
+                "annotator": annotator,
+            }
+            for (prompt, annotator), (is_left, answer) in newest.items()
+        ],
+        schema=dict.fromkeys(("prompt_id", "left", "right", "preferred", "annotator"), pl.String),
+    )
+    tuned, start = (
+        pl.DataFrame({"rollout_id": [f"{side} {prompt}" for prompt in range(6)]}) for side in ("tuned", "start")
+    )
+    ours, theirs = preference("tuned", tuned, "start", start, votes), preference("start", start, "tuned", tuned, votes)
+    if not newest:
+        assert ours is theirs is None
+        return
+    assert ours is not None
+    assert theirs is not None
+    assert ours.decided + ours.ties == len({prompt for prompt, _ in newest})
+    assert (ours.wins, ours.ties, ours.losses) == (theirs.losses, theirs.ties, theirs.wins)
+    assert ours.p == pytest.approx(theirs.p)
 
 
 def test_the_same_file_again_repairs_doubled_answers(export: PairExport, tmp_path: Path) -> None:
