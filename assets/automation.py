@@ -10,6 +10,7 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.preferences import PREFERENCES
 from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.pipeline.continuing import Standing, load_and_begin, standing
 from rft_pipeline.pipeline.plan import Settled, settle
@@ -22,8 +23,10 @@ from rft_pipeline.store import Home, RecordStore
 SECONDS_BETWEEN_TICKS = 30
 
 WATCHED = ("rubric", "prompts", "labels")
-ANCHORS, HELD_OUT = "anchors", "labels of held-out replies"
-"""Watched too: the anchors' labels, if the campaign audits its judges, and the labels that only the promotion reads."""
+ANCHORS = "anchors"
+"""Watched too, if the campaign audits its judges."""
+OF_PROMOTION = {"labels of held-out replies": HELD_OUT_LABELS, "answers to blind pairs": PREFERENCES}
+"""Watched too: what people said and only the promotion reads, with its source."""
 
 
 def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
@@ -50,7 +53,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _continue(state, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
-            watched = ", ".join(name for name in content if name != HELD_OUT)  # `labels` stands for both
+            watched = ", ".join(name for name in content if name not in OF_PROMOTION)  # `labels` stands for them
             return _skip(f"{watched} did not change{first}", replace(seen, content=content))
         if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")
@@ -149,7 +152,7 @@ class _CampaignState:
         found = {
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
-        found[HELD_OUT] = self.sources.get(HELD_OUT_LABELS, NO_LABELS)
+        found |= {name: self.sources.get(source, NO_LABELS) for name, source in OF_PROMOTION.items()}
         return found if self.campaign.audit is None else {**found, ANCHORS: self.sources["anchors"]}
 
     def content_of_last_run(self) -> dict[str, str] | None:
@@ -158,9 +161,11 @@ class _CampaignState:
         found = {name: record.fingerprint for name, record in records.items() if record is not None}
         promoted = self.records.current(f"{self.campaign.name}/promotion")
         if promoted is not None:
-            found[HELD_OUT] = promoted.payload["inputs"].get(HELD_OUT_LABELS, NO_LABELS)
+            read = promoted.payload["inputs"]
+            found |= {name: read.get(source, NO_LABELS) for name, source in OF_PROMOTION.items()}
         elif found.keys() == {*WATCHED}:  # no promotion was made yet, so no record holds these labels
-            found[HELD_OUT] = self.content()[HELD_OUT]
+            content = self.content()
+            found |= {name: content[name] for name in OF_PROMOTION}
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
             found[ANCHORS] = audited.payload["inputs"]["anchors"]

@@ -22,3 +22,5 @@ class Promotion(Strict):
     nothing is promoted: the intervals are unreliable."""
     min_labelled_prompts: int = Field(default=10, ge=2)
     """Minimum number of prompts with labels on both sides before labels correct the judges' scores."""
+    min_decided_pairs: int = Field(default=20, ge=2)
+    """Minimum number of blind pairs of a round and the champion that people decided before their preference counts."""

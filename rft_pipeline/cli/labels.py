@@ -1,21 +1,22 @@
-"""`rft labels`: export rollouts for people to label, and import their labels."""
+"""`rft labels`: export rollouts and pairs for people to judge, and import what they say."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rft_pipeline.cli.options import AsJson, Name
+from rft_pipeline.cli import console
+from rft_pipeline.cli.options import AsJson, Name, load
 from rft_pipeline.store import Home
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Have people label rollouts: export a file, fill it in, import it.",
+    help="Have people label rollouts or compare replies: export a file, fill it in, import it.",
 )
 
 
-@app.command(epilog="Example: rft labels export support_reply --n 60")
+@app.command(epilog="Example: rft labels export support_reply --pairs 40")
 def export(
     campaign: Name,
     n: Annotated[int, typer.Option("--n", min=1, help="How many rollouts to draw.")] = 60,
@@ -24,6 +25,15 @@ def export(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Draw held-out replies that the promotion compares.")
     ] = False,
+    pairs: Annotated[
+        int | None, typer.Option("--pairs", min=1, help="Draw so many blind pairs of held-out replies instead.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", help="With --pairs: base, warm-start, round-1, … or champion; default: base.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="With --pairs: the other policy; default: champion or last round.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw rollouts for people to label: 50 % at random, 30 % where judges are unsure, 20 % with the highest rewards.
@@ -31,14 +41,29 @@ def export(
     With --held-out, draw held-out prompts at random, with the replies of every policy that the promotion compares.
     Their labels correct the judges in the promotion. The same command draws the same rollouts until labels of them are
     imported.
+
+    With --pairs, draw held-out prompts at random, with one reply each of two policies, left and right without a name.
+    People say which one is better; in the promotion this is the last word.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.exports import draw_export
     from rft_pipeline.labels.files import write_export
     from rft_pipeline.labels.held_out import draw_held_out
+    from rft_pipeline.labels.pair_files import write_pairs
+    from rft_pipeline.labels.pairs import draw_pairs
 
-    home, draw = Home.find(), draw_held_out if held_out else draw_export
+    home = Home.find()
+    if pairs is not None:
+        if held_out:
+            raise typer.BadParameter("--pairs draws held-out replies too: leave out --held-out")
+        drawn_pairs = draw_pairs(load(home, campaign), home, pairs, of, against)
+        path = write_pairs(drawn_pairs, home.store, out, file_format)
+        show_labels.exported_pairs(drawn_pairs, path, as_json=as_json)
+        return
+    if of is not None or against is not None:
+        raise typer.BadParameter("--of and --against name the policies of --pairs N")
+    draw = draw_held_out if held_out else draw_export
     drawn = draw(load_campaign(home.campaign_folder(campaign)), home, n)
     path = write_export(drawn, home.store, out, file_format)
     show_labels.exported(drawn, path, as_json=as_json)
@@ -51,17 +76,49 @@ def import_(
     skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Import only the valid rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import labels: all rows, or none if a row is wrong. Importing a file twice adds nothing."""
+    """Import labels or answers to pairs: all rows, or none if a row is wrong. Importing a file twice adds nothing."""
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.estimates import estimates
     from rft_pipeline.labels.held_out import prompts_labelled
     from rft_pipeline.labels.importing import import_labels
+    from rft_pipeline.labels.pair_importing import has_pairs, import_pairs
+    from rft_pipeline.labels.preferences import current_preferences
     from rft_pipeline.labels.table import why_left_out
 
     home = Home.find()
     loaded = load_campaign(home.campaign_folder(campaign))
+    if has_pairs(file):
+        answered = import_pairs(loaded, home.store, file, skip_wrong=skip_wrong)
+        current = load(home, campaign)
+        show_labels.imported_pairs(answered, current, current_preferences(current, home), as_json=as_json)
+        return
     done = import_labels(loaded, home.store, file, skip_wrong=skip_wrong)
     show_labels.imported(done, estimates(loaded, home), why_left_out(loaded, home.store), as_json=as_json)
     if not as_json:
         show_labels.held_out(loaded, prompts_labelled(loaded, home))
+
+
+@app.command(epilog="Example: rft labels show support_reply")
+def show(campaign: Name, as_json: AsJson = False) -> None:
+    """Show what people's labels and answers say so far."""
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.cli import show_labels
+    from rft_pipeline.labels.estimates import estimates
+    from rft_pipeline.labels.held_out import prompts_labelled
+    from rft_pipeline.labels.preferences import current_preferences
+    from rft_pipeline.labels.table import why_left_out
+
+    home = Home.find()
+    loaded, current = load_campaign(home.campaign_folder(campaign)), load(home, campaign)
+    found, left_out = estimates(loaded, home), why_left_out(loaded, home.store)
+    preferred = current_preferences(current, home)
+    if as_json:
+        show_labels.print_state(found, left_out, preferred)
+        return
+    labelled = prompts_labelled(loaded, home)
+    if not (found or left_out or labelled or preferred.found or preferred.others):
+        console.line(f"no labels and no answers yet: rft labels export {campaign}")
+    show_labels.estimated(found, left_out)
+    show_labels.held_out(loaded, labelled)
+    show_labels.preferred(current, preferred)

@@ -8,9 +8,11 @@ from rich.markup import escape
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
-from rft_pipeline.cli.words import change, gate, plain, score
+from rft_pipeline.cli.words import change, gate, plain, preference_line, score
 from rft_pipeline.errors import StoreError
 from rft_pipeline.evaluation.compare import in_order
+from rft_pipeline.labels.policies import newest_report
+from rft_pipeline.labels.preferences import current_preferences
 from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
@@ -78,7 +80,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def rounds(home: Home, campaign: Campaign) -> None:
-    """The table of rounds, the change of the held-out reward, alarms, the promotion, and the paths of the pages."""
+    """The rounds, the change of the held-out reward, alarms, preferences, the promotion, and the paths of the pages."""
     summary = report_summary(home, campaign)
     found = summary["rounds"]
     heads = [each["name"] for each in found]
@@ -95,6 +97,8 @@ def rounds(home: Home, campaign: Campaign) -> None:
     )
     for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
+    for each in summary["preferences"]:
+        line(escape(preference_line(each["said"], each["p"])))
     if promotion := summary["promotion"]:
         line(f"promotion: {escape(promotion['said'])}")
         if promotion["stays"]:
@@ -133,6 +137,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "alarms": _alarms(stored["alarms"]["verdicts"]) if "alarms" in stored else None,
         "audit": _audit(record, records),
         "generations": _generations(record, records),
+        "preferences": [each.plain for each in current_preferences(campaign, home).found],
         "promotion": _promotion(home, campaign, record),
         "report": str(record.path("report.html")),
     }
@@ -171,9 +176,7 @@ def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] |
 
 
 def _last_report(home: Home, campaign: Campaign) -> Record:
-    records = RecordStore(home.store)
-    for round_ in range(campaign.rounds, 0, -1):
-        record = records.current(f"{campaign.name}/round_{round_}/eval_reports")
-        if record is not None:
-            return record
-    raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
+    record = newest_report(campaign, RecordStore(home.store))
+    if record is None:
+        raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
+    return record

@@ -3,14 +3,17 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
-from rft_pipeline.cli.words import printable
+from rft_pipeline.cli.words import preference_line, printable
 from rft_pipeline.labels.exports import Export
 from rft_pipeline.labels.importing import Imported
+from rft_pipeline.labels.pairs import PairExport
+from rft_pipeline.labels.preferences import Preferences
 from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
@@ -31,22 +34,45 @@ def exported(export: Export, path: Path, *, as_json: bool) -> None:
     )
 
 
+def exported_pairs(export: PairExport, path: Path, *, as_json: bool) -> None:
+    """What was drawn, the path of the file, and what to do with it."""
+    if as_json:
+        print_json({**asdict(export), "file": str(path)})
+        return
+    line(
+        f"{export.drawn} pairs of replies, {export.of} and {export.against} in hidden order, of {export.prompts} "
+        f"held-out prompts: [bold]{escape(str(path))}[/]"
+    )
+    if export.identical:
+        line(f"{export.identical} prompts are left out: both replies are the same")
+    line(
+        "Write left, right or tie under preferred, and your name as annotator; leave a cell empty if you cannot tell. "
+        f"Then: rft labels import {export.campaign} {path}"
+    )
+
+
 def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *, as_json: bool) -> None:
     """How many labels were stored, which labels do not count, and the estimates from the others."""
     if as_json:
-        estimates = {name: plain(each) for name, each in found.items()}
-        print_json({**asdict(done), "left_out": left_out, "estimates": estimates})
+        print_json({**asdict(done), **_plain(found, left_out)})
         return
-    for rejected in done.rejected[:SHOWN]:
-        note(f"left out: {printable(rejected)}")
-    if len(done.rejected) > SHOWN:
-        note(f"… and {len(done.rejected) - SHOWN} more")
-    who = f" by {', '.join(done.annotators)}" if done.annotators else ""
-    counts = f"{done.new} new labels, {done.changed} changed, {done.unchanged} unchanged{escape(printable(who))}"
-    rest = f"{done.empty_rows} rows without a label, {len(done.rejected)} left out"
-    line(f"{counts}; {rest}")
+    _counts(done, "labels", "a label")
     if done.outdated:
         line(f"{done.outdated} answer an older question; the same people's answers to the current question are kept")
+    estimated(found, left_out)
+
+
+def imported_pairs(done: Imported, campaign: Campaign, found: Preferences, *, as_json: bool) -> None:
+    """How many answers were stored, and whom people prefer so far."""
+    if as_json:
+        print_json({**asdict(done), "preferences": [each.plain for each in found.found]})
+        return
+    _counts(done, "answers", "an answer")
+    preferred(campaign, found)
+
+
+def estimated(found: dict[str, Estimates], left_out: list[str]) -> None:
+    """Which labels do not count, and the estimates from the others."""
     for why in left_out:
         warn(printable(why))
     if found:
@@ -54,6 +80,44 @@ def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *
         for name, each in found.items():
             means.add_row(name, str(each.labelled), *map(_interval, (each.judge, each.human, each.powered)))
         out.print(means)
+
+
+def print_state(found: dict[str, Estimates], left_out: list[str], preferred: Preferences) -> None:
+    """Everything that people said so far, as JSON."""
+    print_json({**_plain(found, left_out), "preferences": [each.plain for each in preferred.found]})
+
+
+def preferred(campaign: Campaign, found: Preferences) -> None:
+    """Whom people prefer, and whether there are enough decided pairs for the promotion."""
+    least = campaign.promotion.min_decided_pairs
+    for each in found.found:
+        line(f"{preference_line(each.said, each.p)}, by {_people(each.annotators)}")
+        if each.decided < least:
+            line(
+                f"  from {least} decided pairs on (promotion.min_decided_pairs) this counts in the promotion: "
+                f"rft labels export {campaign.name} --pairs {least}"
+            )
+    if found.others:
+        line(f"{found.others} answers are about replies that the newest eval report does not have; they do not count")
+
+
+def _people(annotators: int) -> str:
+    return "1 person" if annotators == 1 else f"{annotators} people"
+
+
+def _plain(found: dict[str, Estimates], left_out: list[str]) -> dict[str, Any]:
+    return {"left_out": left_out, "estimates": {name: plain(each) for name, each in found.items()}}
+
+
+def _counts(done: Imported, what: str, one: str) -> None:
+    """How many rows were new, changed, unchanged, empty or wrong."""
+    for rejected in done.rejected[:SHOWN]:
+        note(f"left out: {printable(rejected)}")
+    if len(done.rejected) > SHOWN:
+        note(f"… and {len(done.rejected) - SHOWN} more")
+    who = f" by {', '.join(done.annotators)}" if done.annotators else ""
+    counts = f"{done.new} new {what}, {done.changed} changed, {done.unchanged} unchanged{escape(printable(who))}"
+    line(f"{counts}; {done.empty_rows} rows without {one}, {len(done.rejected)} left out")
 
 
 def held_out(campaign: Campaign, prompts: int) -> None:

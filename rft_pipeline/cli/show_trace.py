@@ -188,6 +188,8 @@ def _batches(here: RolloutFacts) -> None:
         if batch.group_weights:
             kept = _pairs({name: score(weight) for name, weight in batch.group_weights.items()})
             line(f"{batch.address}: weights kept in this group, because of the judge's noise: {kept}")
+    for each in here.preferences:
+        line(f"people on this and {each.other}: {each.won} prefer this one, {each.lost} the other, {each.ties} neither")
 
 
 def _prompt(found: PromptTrace) -> None:

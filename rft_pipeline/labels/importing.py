@@ -5,7 +5,6 @@ question by the same annotator replaces it, except that an answer to an old ques
 current one. An empty cell has no effect and does not remove a label.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,16 +14,14 @@ from typing import Any, Literal
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.labels.cells import restored, value_of
+from rft_pipeline.labels.cells import value_of
 from rft_pipeline.labels.exports import FIXED, Export, LabelQuestion, drawn_rows, exports_of, label_question
-from rft_pipeline.prompts.rows import Row, csv_rows, jsonl_rows, refuse, shown
+from rft_pipeline.labels.reading import PlacedRow, is_csv, is_empty, read_rows, refuse_import, text_of
+from rft_pipeline.prompts.rows import shown
 from rft_pipeline.store import labels_table
 from rft_pipeline.store.tables import LABELS, label_id
-
-_CSV, _JSONL = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
-_HEADING = re.compile(r"'?([a-z][a-z0-9_]*)(\s.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,10 @@ def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bo
         raise ConfigError(f"{name} has no export to import labels for: rft labels export {name}")
     wrong: list[str] = []
     reader = _Reader(path, exports, store, wrong)
-    rows = reader.labels(_csv(path, wrong) if path.suffix.lower() in _CSV else _jsonl(path, wrong))
-    if wrong and not skip_wrong:
-        try:
-            refuse(wrong)
-        except DataError as error:
-            raise DataError(
-                f"{error}\nNothing was imported: correct the file, or leave these rows out with --skip-wrong"
-            ) from None
+    given = read_rows(path, wrong, needed=("rollout_id", "annotator", "export"))
+    rows = reader.labels(given if is_csv(path) else _with_labels(path, given, wrong))
+    if not skip_wrong:
+        refuse_import(wrong)
     new, changed, outdated = _to_write(rows, store, reader.asked, campaign)
     both = pl.concat([new, changed])
     if both.height:
@@ -92,7 +85,7 @@ class _Reader:
                 self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def labels(self, rows: list[tuple[str, dict[str, Any]]]) -> pl.DataFrame:
+    def labels(self, rows: list[PlacedRow]) -> pl.DataFrame:
         """A row per label; `rows` have a place and cells by heading."""
         found: list[dict[str, Any]] = []
         first: dict[tuple[str, str], str] = {}
@@ -113,11 +106,11 @@ class _Reader:
 
     def _of_row(self, cells: dict[str, Any]) -> list[dict[str, Any]]:
         """The labels of one row, none if all its cells are empty. Raises `ValueError` with all problems of the row."""
-        given = {name: cell for name, cell in cells.items() if name not in FIXED and not _is_empty(cell)}
+        given = {name: cell for name, cell in cells.items() if name not in FIXED and not is_empty(cell)}
         if not given:
             return []
         names = ("export", "rollout_id", "annotator", "note")
-        export, rollout, annotator, note = (_text(cells.get(name)) for name in names)
+        export, rollout, annotator, note = (text_of(cells.get(name)) for name in names)
         problems, values = [], {}
         if (export, rollout) not in self.drawn:
             problems.append(f"no export {shown(export)} of {self.campaign} has rollout_id {shown(rollout)}")
@@ -142,57 +135,17 @@ class _Reader:
         ]
 
 
-def _csv(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    rows = csv_rows(path, wrong, separators=",;\t")
-    headings = {heading: _heading(heading) for heading in (rows[0].values if rows else {})}
-    names = [name for name in headings.values() if name]
-    if rows:
-        _check_columns(path, names)
-    elif not wrong:
-        raise DataError(f"{path}: no rows after the first; import the exported file after filling it in")
-    return [(_place(row), {headings[key]: cell for key, cell in row.values.items() if headings[key]}) for row in rows]
-
-
-def _jsonl(path: Path, wrong: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    if path.suffix.lower() not in _JSONL:
-        raise DataError(f"{path}: allowed file types: {', '.join((*_CSV, *_JSONL))}; save a spreadsheet as CSV UTF-8")
+def _with_labels(path: Path, rows: list[PlacedRow], wrong: list[str]) -> list[PlacedRow]:
+    """Rows of JSON Lines with a cell for each of their `labels`."""
     found = []
-    for row in jsonl_rows(path, wrong):
-        labels = row.values.get("labels")
+    for place, values in rows:
+        labels = values.get("labels")
         if not isinstance(labels, dict) or set(labels) & set(FIXED):
-            wrong.append(f"{path}: {row.place}: `labels` must be an object of criteria and values, is {shown(labels)}")
+            wrong.append(f"{path}: {place}: `labels` must be an object of criteria and values, is {shown(labels)}")
             continue
-        fixed = {name: row.values.get(name) for name in FIXED}
-        found.append((row.place, {**fixed, **labels}))
+        fixed = {name: values.get(name) for name in FIXED}
+        found.append((place, {**fixed, **labels}))
     return found
-
-
-def _check_columns(path: Path, names: list[str]) -> None:
-    if lacking := [name for name in ("rollout_id", "annotator", "export") if name not in names]:
-        raise DataError(
-            f"{path}: line 1: no column {', '.join(lacking)}; there are: {', '.join(names)}. Separate cells by commas, "
-            "semicolons or tabs, and keep the first row of the export unchanged"
-        )
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: line 1: duplicate columns: {', '.join(doubled)}")
-
-
-def _heading(heading: str) -> str:
-    """The criterion or the name of a column; empty for a column without a heading."""
-    found = _HEADING.fullmatch(heading.strip())
-    return found[1] if found else heading.strip()
-
-
-def _place(row: Row) -> str:
-    return f"row {row.sheet_row}"
-
-
-def _text(cell: Any) -> str:
-    return "" if cell is None else restored(str(cell)).strip()
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _to_write(

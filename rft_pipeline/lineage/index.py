@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.stages.base import TRAINED
 from rft_pipeline.store import Home, Record, RecordStore
 
 READ = "read"
 EQUAL = "equal content"
 
-TRAINED = ("warm_start", "checkpoints")
 POLICIES = ("policy", *TRAINED)
 """Stages whose content is weights: each can be the sampling policy, the judge, or the start of a campaign."""
 

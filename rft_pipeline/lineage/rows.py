@@ -23,6 +23,7 @@ from rft_pipeline.campaign.addresses import (
 )
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.lineage.index import Index, campaign_of
+from rft_pipeline.lineage.preferred import PreferenceFacts, preference_facts
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 
@@ -108,6 +109,8 @@ class RolloutFacts:
     judgements: tuple[JudgementFacts, ...]
     batches: tuple[BatchFacts, ...]
     evaluations: tuple[EvaluationFacts, ...]
+    preferences: tuple[PreferenceFacts, ...] = ()
+    """People's answers to pairs with this rollout; of one campaign if the trace is of one."""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -146,10 +149,20 @@ def rollout_facts(index: Index, rows: pl.DataFrame, campaign: str | None = None)
             _read_training(index, record, ids, found, campaign)
     unrecorded = [each for each in ids if found[each].tokens is None]
     lengths = _lengths(index, rows.filter(pl.col("rollout_id").is_in(unrecorded))) if unrecorded else {}
-    return [_facts(index, row, found[row["rollout_id"]], lengths) for row in rows.iter_rows(named=True)]
+    preferences = preference_facts(index, ids, campaign)
+    return [
+        _facts(index, row, found[row["rollout_id"]], lengths, preferences[row["rollout_id"]])
+        for row in rows.iter_rows(named=True)
+    ]
 
 
-def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping[str, int]) -> RolloutFacts:
+def _facts(
+    index: Index,
+    row: Mapping[str, Any],
+    found: _Found,
+    lengths: Mapping[str, int],
+    preferences: Sequence[PreferenceFacts],
+) -> RolloutFacts:
     judgements = [
         JudgementFacts(criterion, fingerprint, judge=judge, **{**values, "records": tuple(values["records"])})
         for (criterion, fingerprint, judge), values in sorted(found.judgements.items(), key=lambda item: item[0])
@@ -163,6 +176,7 @@ def _facts(index: Index, row: Mapping[str, Any], found: _Found, lengths: Mapping
         judgements=tuple(judgements),
         batches=tuple(found.batches.values()),
         evaluations=tuple(found.evaluations),
+        preferences=tuple(preferences),
     )
 
 

@@ -9,6 +9,7 @@ from rft_pipeline.campaign.addresses import judge_models, with_answer_settings
 from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.preferences import PREFERENCES, preferences_source
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
 from rft_pipeline.promotion import looks
 from rft_pipeline.stages.promotion import FIRST_POLICY, first_policy
@@ -24,13 +25,14 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
     """Source → hash, and the looks of promotions as JSON. Models that are missing are fetched with `fetch`, else they
     are `absent`.
 
-    People's labels are a source once there are any. Raises `DataError` for a missing prompts file, `ModelError` for a
-    model that cannot be fetched.
+    People's labels and preferences are sources once there are any. Raises `DataError` for a missing prompts file,
+    `ModelError` for a model that cannot be fetched.
     """
     wanted = {"policy": campaign.policy.model, **judge_models(campaign)}
     labels = {
         "labels": source_of(campaign, home.store),
         HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
+        PREFERENCES: preferences_source(campaign.name, home.store),
     }
     find = models.identify if fetch else models.known
     found = {name: find(model, home.models, campaign.folder) or ABSENT for name, model in wanted.items()}

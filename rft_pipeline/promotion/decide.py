@@ -4,28 +4,34 @@ Every round is compared with the champion on the same held-out prompts, paired b
 bound of the reward is above a margin, neither a gated criterion nor the held-out score is worse, enough prompts have
 scores, and the alarms did not stop it. Of the rounds that pass, the one with the best lower bound of the reward is
 promoted; if equal, the earlier. If people labelled held-out replies of both sides, their labels correct the judges'
-differences.
+differences. If people compared both sides in blind pairs, they have the last word (see `last_word`): they may refuse a
+round, or confirm one whose reward or held-out score narrowly missed its bound, that is, by an interval that reaches
+above it. Gates, the number of prompts and the alarms' stop apply to a confirmed round too.
 
 Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with probability at most
 error / (k(k+1)R). So the probability that any decision on them promotes a round whose true difference fails a bound is
 at most `promotion.error`, for any number of rounds and cycles (see `looks`). A round must pass all its bounds, so these
-need not share the level (intersection–union test, Berger 1982).
+need not share the level (intersection–union test, Berger 1982). A confirmation is a second way to pass: the
+probability that any decision confirms a round that people do not prefer is again at most `promotion.error`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Promotion
+from rft_pipeline.labels.preferences import Preference
+from rft_pipeline.promotion.last_word import Verdict, last_word
 from rft_pipeline.promotion.looks import confidence, left, spent
 from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
 STOP = "stop"
 REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
+PEOPLE = "people's preference"
 HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
 """Optional columns of replies."""
 
@@ -52,16 +58,17 @@ class Bound:
 
     name: str
     found: float | None
-    """Lower bound of the difference to the champion, or a number of prompts; None if unknown."""
+    """Lower bound of the difference to the champion, or a number of prompts; None if unknown. For people's preference,
+    the lower bound of the share of decided pairs that the round won."""
     needed: float | None
-    """The bound must be above this; a number of prompts must reach it. None for the alarms."""
+    """The bound must be above this; a number of prompts must reach it. None for the alarms and people's preference."""
     passed: bool
     said: str
     """In words: what was found, and by how much it failed."""
     mean: float | None = None
-    """Mean of the difference; None if unknown."""
+    """Mean of the difference, or the share; None if unknown."""
     upper: float | None = None
-    """Upper bound of the difference."""
+    """Upper bound of the difference or share."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +117,15 @@ def decide_promotion(
     gates: Sequence[str],
     needs: Promotion,
     look: int,
+    preferences: Mapping[int, Preference] | None = None,
 ) -> Decision:
     """Compare `rounds` with `champion`; a round with the champion's weights is left out. `look` is the number of this
-    decision among those on the same held-out prompts, from 1."""
+    decision among those on the same held-out prompts, from 1. `preferences` are people's, by round, over the champion.
+    """
     others = [each for each in rounds if each.policy != champion.policy]
     level = spent(needs.error, look) / max(len(others), 1)
-    compared = tuple(_compare(each, champion, gates, needs, level) for each in others)
+    judged = (_compare(each, champion, gates, needs, level) for each in others)
+    compared = tuple(_with_people(each, (preferences or {}).get(each.round), needs, level) for each in judged)
     passed = [(each.lower, -each.round, each) for each in compared if each.passed and each.lower is not None]
     best = max(passed, key=lambda each: each[:2])[2] if passed else None
     return Decision(
@@ -137,15 +147,46 @@ def why_not(compared: RoundComparison) -> str:
 
 
 def _promoted(best: RoundComparison, champion: Side) -> str:
-    return f"round {best.round} is promoted over {champion.name}: {best.bounds[0].said}"
+    said = [best.bounds[0].said, *(bound.said for bound in best.bounds if bound.name == PEOPLE)]
+    return f"round {best.round} is promoted over {champion.name}: {'; '.join(said)}"
 
 
 def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:
     if not compared:
         return f"no round is promoted: all rounds have the weights of {champion.name}"
     return f"no round is promoted over {champion.name}. " + ". ".join(
-        f"Round {each.round}: {why_not(each)}" for each in compared
+        f"Round {each.round}: {_why_refused(each)}" for each in compared
     )
+
+
+def _why_refused(compared: RoundComparison) -> str:
+    """The failed bounds, and people's preference if it did not refuse the round."""
+    said = [why_not(compared), *(bound.said for bound in compared.bounds if bound.name == PEOPLE and bound.passed)]
+    return "; ".join(said)
+
+
+def _with_people(
+    compared: RoundComparison, preference: Preference | None, needs: Promotion, level: float
+) -> RoundComparison:
+    """Adds people's last word, if they compared the round with the champion."""
+    if preference is None:
+        return compared
+    word = last_word(preference, needs.min_decided_pairs, level)
+    bounds = [_confirmed(each) if word.verdict == Verdict.CONFIRMS else each for each in compared.bounds]
+    share = [null_if_nan(value) for value in preference.share]
+    passed = word.verdict != Verdict.REFUSES
+    bounds.append(Bound(PEOPLE, share[1], None, passed, word.said, mean=share[0], upper=share[2]))
+    return replace(compared, bounds=tuple(bounds))
+
+
+def _confirmed(bound: Bound) -> Bound:
+    """The bound of a round that people prefer: the reward's and the held-out judge's need not be reached if the
+    interval reaches above them."""
+    if bound.passed or bound.name not in (REWARD, HELD_OUT) or bound.upper is None or bound.needed is None:
+        return bound
+    if bound.upper <= bound.needed:
+        return bound
+    return replace(bound, passed=True, said=f"{bound.said}, which people's preference outweighs")
 
 
 def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promotion, level: float) -> RoundComparison:

@@ -88,7 +88,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    found.filters |= {"plain": plain}
+    found.filters |= {"plain": plain, "sentence": sentence}
     return found
 
 
@@ -155,6 +155,11 @@ def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> s
         return NOTHING
     spell = signed if plus else number
     return f"{spell(interval['lower95'])} to {spell(interval['upper95'])}"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def words(name: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
-from rft_pipeline.promotion.decide import PROMPTS
+from rft_pipeline.promotion.decide import PEOPLE, PROMPTS
 from rft_pipeline.promotion.looks import confidence
-from rft_pipeline.report.page import rendered, signed
+from rft_pipeline.report.page import NOTHING, rendered, signed
 from rft_pipeline.report.plots import GRID, INK, round_name, themed, to_svg
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
@@ -20,20 +20,25 @@ def render_promotion(decided: Mapping[str, Any], title: str, description: str, r
     the eval report."""
     chart = forest(decided)
     rounds = decided["rounds"]
+    promoted = next((each for each in rounds if each["round"] == decided["promoted"]), None)
     return rendered(
         "promotion.html.jinja",
         title=title,
         description=description,
         report=report,
         decided=decided,
-        promoted=next((each for each in rounds if each["round"] == decided["promoted"]), None),
+        promoted=promoted,
         passed=[each for each in rounds if each["passed"]],
         failed=[each for each in rounds if not each["passed"]],
         bounds=bound_lines(decided),
         counted=PROMPTS,
+        people=PEOPLE,
+        last_words=[each["said"] for each in (promoted or {"bounds": []})["bounds"] if each["name"] == PEOPLE],
+        preferences=decided.get("preferences", []),
         confidence=confidence(decided["level"]),
         chance=lambda share: f"{share:.2g}",
         forest=None if chart is None else Markup(to_svg(chart)),
+        nothing=NOTHING,
         round_name=round_name,
     )
 
@@ -48,6 +53,8 @@ def bound_lines(decided: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _needed(bound: Mapping[str, Any]) -> str:
+    if bound["name"] == PEOPLE:
+        return "not below 50 %"
     if bound["needed"] is None:
         return "not stopped"
     return f"at least {bound['needed']:.0f}" if bound["name"] == PROMPTS else f"above {signed(bound['needed'])}"
@@ -70,7 +77,7 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
         }
         for each in decided["rounds"]
         for bound in each["bounds"]
-        if bound["found"] is not None and bound["name"] != PROMPTS
+        if bound["found"] is not None and bound["name"] not in (PROMPTS, PEOPLE)
     ]
     if not rows:
         return None

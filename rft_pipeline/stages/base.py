@@ -26,6 +26,8 @@ CHECKPOINT = "checkpoint"
 """The role of the checkpoint that a policy was taken from, in the policy's record."""
 WARM_START = "warm_start"
 """The node with the policy that round 1 starts from, if `training.warm_start` is set."""
+TRAINED = (WARM_START, "checkpoints")
+"""The stages whose records hold weights."""
 BESIDE = "beside"
 """The role of the policy that a report shows beside the rounds and its baseline: base, or the warm start."""
 ORDER_ONLY = frozenset({"rubric"})

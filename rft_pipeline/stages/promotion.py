@@ -16,6 +16,8 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import by_people
 from rft_pipeline.labels.held_out import DECISION
+from rft_pipeline.labels.policies import PolicyReplies
+from rft_pipeline.labels.preferences import PREFERENCES, Preference, preference, preferences, votes_of
 from rft_pipeline.labels.table import HELD_OUT_LABELS, labels_of
 from rft_pipeline.promotion import looks
 from rft_pipeline.promotion.decide import HELD, Side, decide_promotion
@@ -86,7 +88,7 @@ class Promotion(Stage):
             "champion": champion or first.get(FIRST_POLICY, upstream["base"].content_hash),
             **self.report.inputs(campaign, node, compared, sources),
             **first,
-            **({HELD_OUT_LABELS: sources[HELD_OUT_LABELS]} if HELD_OUT_LABELS in sources else {}),
+            **{name: sources[name] for name in (HELD_OUT_LABELS, PREFERENCES) if name in sources},
         }
 
     def made_from(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> Payload:
@@ -102,8 +104,12 @@ class Promotion(Stage):
         rounds, base = _sides(job, labels)
         rival, made, read = _rival(job, [base, *rounds], labels)
         gates, look = list(job.campaign.rubric.gates()), int(job.made_from["inputs"][LOOK])
-        decision = decide_promotion(rounds, rival, gates, job.campaign.promotion, look)
+        votes = votes_of(job.campaign.name, job.home.store)
+        preferred = _preferences(rounds, rival, votes)
+        decision = decide_promotion(rounds, rival, gates, job.campaign.promotion, look, preferred)
         plain = {**asdict(decision), "rounds": [{**asdict(each), "passed": each.passed} for each in decision.rounds]}
+        if between := _all_preferences([rival, base, *rounds], votes):
+            plain |= {"preferences": [each.plain for each in between]}
         (job.workdir / DECISION).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         _write_page(job, plain)
         policy = next((each.policy for each in rounds if each.round == decision.promoted), None)
@@ -226,6 +232,17 @@ def _sides(job: Job, labels: pl.DataFrame) -> tuple[list[Side], Side]:
 
     rounds = [side(f"round {number}", f"checkpoints_{number}", number) for number in range(1, job.campaign.rounds + 1)]
     return rounds, side(str(numbers["rounds"][0]["name"]), "base", 0)
+
+
+def _preferences(rounds: Sequence[Side], rival: Side, votes: pl.DataFrame) -> dict[int, Preference]:
+    """People's preference for each round over the champion, by round, where they compared these replies."""
+    found = {each.round: preference(each.name, each.rows, rival.name, rival.rows, votes) for each in rounds}
+    return {round_: each for round_, each in found.items() if each is not None}
+
+
+def _all_preferences(sides: Sequence[Side], votes: pl.DataFrame) -> list[Preference]:
+    """People's preferences between any two sides; the names of the first ones count."""
+    return preferences([PolicyReplies(each.name, each.policy, each.rows) for each in sides], votes)
 
 
 def _rival(job: Job, sides: Sequence[Side], labels: pl.DataFrame) -> tuple[Side, int, dict[str, str]]:

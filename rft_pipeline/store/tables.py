@@ -62,6 +62,22 @@ LABELS = pl.Schema(
 )
 """Labels by people. `criterion` is its name, `split` is calibration or audit, `inclusion` is the probability with which
 the export `batch` drew the rollout."""
+PREFERENCES = pl.Schema(
+    [
+        ("preference_id", pl.String()),
+        ("pair_id", pl.String()),
+        ("prompt_id", pl.String()),
+        ("left", pl.String()),
+        ("right", pl.String()),
+        ("preferred", pl.String()),
+        ("annotator", pl.String()),
+        ("note", pl.String()),
+        ("batch", pl.String()),
+        ("created", pl.String()),
+    ]
+)
+"""People's answers to blind pairs. `left` and `right` are the rollouts as the export `batch` showed them, and
+`preferred` is left, right or tie."""
 
 SMALL_FILES = 32
 """Number of files below half of `FILE_BYTES` per partition above which `tidy` merges them."""
@@ -89,6 +105,16 @@ def judgement_id(criterion: str, judge: str, subject: str) -> str:
 def label_id(rollout_id: str, criterion: str, annotator: str) -> str:
     """The key of a label. A new label by the same annotator replaces the old one."""
     return fingerprint([rollout_id, criterion, annotator])
+
+
+def pair_id(rollout: str, other: str) -> str:
+    """The key of a pair of rollouts, in either order."""
+    return fingerprint(sorted([rollout, other]))
+
+
+def preference_id(campaign: str, pair_id: str, annotator: str) -> str:
+    """The key of an answer. A new answer by the same annotator in the same campaign replaces the old one."""
+    return fingerprint([campaign, pair_id, annotator])
 
 
 def judged_by(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
@@ -236,3 +262,7 @@ def judgements_table(store: Path) -> Table:
 
 def labels_table(store: Path) -> Table:
     return Table(store / "tables" / "labels", LABELS, key="label_id")
+
+
+def preferences_table(store: Path) -> Table:
+    return Table(store / "tables" / "preferences", PREFERENCES, key="preference_id")

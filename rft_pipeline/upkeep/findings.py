@@ -11,6 +11,8 @@ REMOVE_LABELS = (
     "restore the table's folder from a backup, or remove it and import the files that people filled in again: "
     "rft labels import"
 )
+FROM_BACKUP = "restore the file from a backup: what people said cannot be used without it"
+IMPORT_AGAIN = "import the file that people filled in again: rft labels import"
 
 
 @dataclass(frozen=True)

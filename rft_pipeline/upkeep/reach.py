@@ -14,10 +14,10 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.errors import StoreError
-from rft_pipeline.lineage.index import TRAINED
 from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.pipeline.plan import settle
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.stages.base import TRAINED
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, champions_in, is_record, kept_by, pointed_to

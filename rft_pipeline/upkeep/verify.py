@@ -31,6 +31,7 @@ from rft_pipeline.upkeep.layout import (
 )
 from rft_pipeline.upkeep.verify_cycles import cycle_findings
 from rft_pipeline.upkeep.verify_labels import label_findings
+from rft_pipeline.upkeep.verify_pairs import pair_findings
 from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_findings
 
 
@@ -73,6 +74,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     if readable:
         findings += lacking_rows(store, sound, track)
         findings += label_findings(store, campaign)
+        findings += pair_findings(store, campaign)
     return Verified(
         findings=findings,
         records=len(there.records),

@@ -10,10 +10,7 @@ import polars as pl
 
 from rft_pipeline.labels.exports import FOLDER, Export, export_at, rows_of
 from rft_pipeline.store import labels_table
-from rft_pipeline.upkeep.findings import Finding, error
-
-FROM_BACKUP = "restore the file from a backup: its labels cannot be used without it"
-IMPORT_AGAIN = "import the file that people filled in again: rft labels import"
+from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, Finding, error
 
 
 def label_findings(store: Path, campaign: str | None) -> list[Finding]:

@@ -12,9 +12,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from rft_pipeline.stages import stage_of
-from rft_pipeline.store import Record, Table, judgements_table, labels_table, rollouts_table
+from rft_pipeline.store import Record, Table, judgements_table, labels_table, preferences_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
+
+OF_PEOPLE = ("label_id", "preference_id")
+"""Keys of the tables that hold what people said."""
 
 Track = Callable[[list[Path], str], Iterable[Path]]
 """Yields the paths one by one and shows progress; the text names them."""
@@ -24,7 +27,7 @@ def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
     """What is wrong with the tables, and whether all of their rows can be read."""
     broken: list[Finding] = []
     doubled: list[Finding] = []
-    for table in (rollouts_table(store), judgements_table(store), labels_table(store)):
+    for table in (rollouts_table(store), judgements_table(store), labels_table(store), preferences_table(store)):
         if not Path(table.path).is_dir():
             continue
         wrong = _unreadable(table, track)
@@ -60,7 +63,7 @@ def _unreadable(table: Table, track: Track) -> list[Finding]:
 
 
 def _fix(table: Table) -> str:
-    return REMOVE_LABELS if table.key == "label_id" else REMOVE_TABLE
+    return REMOVE_LABELS if table.key in OF_PEOPLE else REMOVE_TABLE
 
 
 def _unsound(path: Path, size: int) -> str | None:
@@ -82,8 +85,8 @@ def _doubled(table: Table) -> list[Finding]:
         return []
     what = f"{doubled.height} keys have several rows, e.g. {doubled[table.key].sort()[0]}"
     do = (
-        "import the labels again: rft labels import"
-        if table.key == "label_id"
+        "import the filled-in files again: rft labels import"
+        if table.key in OF_PEOPLE
         else "`rft gc --yes` keeps one row per key"
     )
     return [error(Path(table.path), table.key, what, do)]

@@ -80,3 +80,51 @@ def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy:
 def test_a_campaign_that_is_not_there_is_one_message(rft: Rft, finished_home: Path) -> None:
     assert_one_message(rft("labels", "export", "tinny"), "no campaign 'tinny'", "there are: tiny")
     assert_one_message(rft("labels", "import", "tinny", "x.csv"), "no campaign 'tinny'")
+
+
+def prefer(path: Path, answers: list[str]) -> None:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    for row, answer in zip(rows[1:], answers, strict=True):
+        row[4:6] = [answer, "[bold]Anna"]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+
+
+def test_pairs_go_out_and_whom_people_prefer_is_said(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    said = rft("labels", "export", "tiny", "--pairs", "40", "--out", str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    assert said.out.splitlines() == [
+        f"6 pairs of replies, base and round 1 in hidden order, of 6 held-out prompts: {path}",
+        "Write left, right or tie under preferred, and your name as annotator; leave a cell empty if you cannot tell. "
+        f"Then: rft labels import tiny {path}",
+    ]
+    prefer(path, ["tie", "tie", "tie", "tie", "TIE", ""])
+    said = rft("labels", "import", "tiny", str(path))
+    assert said.out.splitlines() == [
+        "5 new answers, 0 changed, 0 unchanged by [bold]Anna; 1 rows without an answer, 0 left out",
+        "People preferred neither round 1 nor base: 5 ties, sign test p = 1, by 1 person",
+        "  from 20 decided pairs on (promotion.min_decided_pairs) this counts in the promotion: "
+        "rft labels export tiny --pairs 20",
+    ]
+    shown = json.loads(rft("labels", "show", "tiny", "--json").out)
+    (found,) = shown["preferences"]
+    assert (found["policy"], found["over"], found["ties"], found["share"]["mean"]) == ("round 1", "base", 5, None)
+    assert rft("labels", "show", "tiny").out.startswith("People preferred neither round 1 nor base: 5 ties")
+    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
+    assert (again["new"], again["unchanged"], again["preferences"]) == (0, 5, shown["preferences"])
+
+
+def test_the_report_says_whom_people_prefer(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    exported = json.loads(rft("labels", "export", "tiny", "--pairs", "3", "--out", str(tmp_path), "--json").out)
+    path = Path(exported["file"])
+    prefer(path, ["tie"] * 3)
+    rft("labels", "import", "tiny", str(path))
+    assert "\nPeople preferred neither round 1 nor base: 3 ties, sign test p = 1\n" in rft("report", "tiny").out
+    (found,) = json.loads(rft("report", "tiny", "--json").out)["preferences"]
+    assert (found["wins"], found["ties"], found["said"]) == (0, 3, "people preferred neither round 1 nor base: 3 ties")
+
+
+def test_options_of_pairs_need_pairs(rft: Rft, finished_home: Path) -> None:
+    assert rft("labels", "export", "tiny", "--of", "base").code == 2
+    assert rft("labels", "export", "tiny", "--pairs", "4", "--held-out").code == 2

@@ -1,0 +1,131 @@
+"""Blind pairs: to held-out prompts, one reply each of two policies, shown left and right without a name.
+
+`<store>/<campaign>/pair_exports/<id>.json` describes an export, `<id>.parquet` has a row per pair in the order of the
+file. Only this row says which side is whose; it contains both replies, so that answers remain useful when rollouts are
+removed.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.errors import StoreError
+from rft_pipeline.files import replace_text
+from rft_pipeline.fingerprint import fingerprint, seed_of
+from rft_pipeline.labels.policies import policies, sides
+from rft_pipeline.store import Home, preferences_table
+from rft_pipeline.store.tables import pair_id
+
+FOLDER = "pair_exports"
+LEFT, RIGHT, TIE = "left", "right", "tie"
+
+
+@dataclass(frozen=True)
+class PairExport:
+    """Pairs that were exported together."""
+
+    id: str
+    campaign: str
+    of: str
+    """Name of the policy that the other one is compared with."""
+    against: str
+    """Name of the other policy, usually the tuned one."""
+    of_policy: str
+    """Content hash of the weights."""
+    against_policy: str
+    prompts: int
+    """Number of held-out prompts with a reply of both policies."""
+    identical: int
+    """Number of these where both replies are the same. They are left out: nobody can prefer one."""
+    drawn: int
+    created: str
+
+
+def draw_pairs(campaign: Campaign, home: Home, n: int, of: str | None = None, against: str | None = None) -> PairExport:
+    """Draw up to n pairs at random, or return the same draw if it exists.
+
+    `of` and `against` name the policies, see `policies.sides`. Prompts are in an order shuffled by the campaign's seed,
+    without those whose pair somebody answered. Half of the pairs, at random, have the reply of `against` left.
+    Raises `StoreError` without an eval report, if all replies are the same, or if every pair was answered.
+    """
+    start, tuned = sides(policies(campaign, home), campaign.name, of, against)
+    first = [each.rows.filter(sample_index=0) for each in (start, tuned)]
+    both = first[0].join(
+        first[1].select("prompt_id", "rollout_id", "completion"), on="prompt_id", suffix="_tuned", maintain_order="left"
+    )
+    same = pl.col("completion").str.strip_chars() == pl.col("completion_tuned").str.strip_chars()
+    differing = both.filter(~same)
+    if differing.is_empty():
+        raise StoreError(
+            f"{campaign.name}: {start.name} and {tuned.name} gave the same reply to every one of the {both.height} "
+            "held-out prompts, so there is nothing to compare"
+        )
+    ids = [pair_id(*pair) for pair in differing.select("rollout_id", "rollout_id_tuned").iter_rows()]
+    differing = differing.with_columns(pl.Series("pair_id", ids))
+    batches = [export.id for export in pair_exports_of(campaign.name, home.store)]
+    answered = preferences_table(home.store).rows(pl.col("batch").is_in(batches)).select("pair_id").collect()
+    left = differing.join(answered, on="pair_id", how="anti", maintain_order="left")
+    if left.is_empty():
+        raise StoreError(
+            f"{campaign.name}: people answered all {differing.height} pairs of {start.name} and {tuned.name}; for more "
+            "answers, have other people fill in the exported file, or add held-out prompts"
+        )
+    order = [seed_of(campaign.seed, "pairs", each) for each in left["pair_id"]]
+    drawn = left.with_columns(pl.Series("order", order)).sort("order", "pair_id").head(n)
+    id_ = fingerprint([campaign.name, campaign.seed, start.policy, tuned.policy, drawn["pair_id"].to_list()])
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    identical = both.height - differing.height
+    policy_facts = (start.name, tuned.name, start.policy, tuned.policy)
+    export = PairExport(id_, campaign.name, *policy_facts, both.height, identical, drawn.height, created)
+    return _kept(export, with_sides(drawn, seed_of(campaign.seed, "pair sides", id_)), home.store)
+
+
+def pair_exports_of(campaign: str, store: Path) -> list[PairExport]:
+    """A campaign's exports of pairs, oldest first."""
+    found = [pair_export_at(path) for path in (store / campaign / FOLDER).glob("*.json")]
+    return sorted(found, key=lambda export: (export.created, export.id))
+
+
+def pair_export_at(path: Path) -> PairExport:
+    """The export of a JSON file."""
+    return PairExport(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def pair_rows(export: PairExport, store: Path) -> pl.DataFrame:
+    """The pairs of an export in the order of its file: pair_id, prompt_id, messages, left and right (rollout ids),
+    left_reply, right_reply, and tuned (`left` or `right`: the side of `against`)."""
+    return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet", glob=False)
+
+
+def with_sides(drawn: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Rows as in `pair_rows`; on half of them, at random, the tuned reply is left."""
+    is_left = np.random.default_rng(seed).permutation(drawn.height) % 2 == 0
+    rows = drawn.with_columns(pl.Series("is_left", is_left))
+    tuned_left = pl.when("is_left")
+    return rows.select(
+        "pair_id",
+        "prompt_id",
+        "messages",
+        tuned_left.then("rollout_id_tuned").otherwise("rollout_id").alias(LEFT),
+        tuned_left.then("rollout_id").otherwise("rollout_id_tuned").alias(RIGHT),
+        tuned_left.then("completion_tuned").otherwise("completion").alias("left_reply"),
+        tuned_left.then("completion").otherwise("completion_tuned").alias("right_reply"),
+        tuned_left.then(pl.lit(LEFT)).otherwise(pl.lit(RIGHT)).alias("tuned"),
+    )
+
+
+def _kept(export: PairExport, rows: pl.DataFrame, store: Path) -> PairExport:
+    """Store an export unless it exists; the JSON file is written last."""
+    folder = store / export.campaign / FOLDER
+    path = folder / f"{export.id}.json"
+    if path.is_file():
+        return pair_export_at(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(path.with_suffix(".parquet"))
+    replace_text(path, json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n")
+    return export
