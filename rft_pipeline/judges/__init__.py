@@ -21,6 +21,7 @@ from rft_pipeline.judges.reward_model import RewardModelJudge as RewardModelJudg
 from rft_pipeline.judges.rule import RuleJudge as RuleJudge
 from rft_pipeline.judges.settings import DEFAULT_JUDGE, Engines, JudgeSettings, ModelJudge, Scores, Squash
 from rft_pipeline.judges.untrusted import fenced
+from rft_pipeline.judges.word_order import WordOrderJudge as WordOrderJudge
 from rft_pipeline.strict import tagged_union
 
 __all__ = [

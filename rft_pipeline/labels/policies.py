@@ -8,7 +8,6 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.labels.held_out import CHAMPION as CHAMPION_FILE
 from rft_pipeline.store import Home, Record, RecordStore, champions
 
@@ -44,7 +43,7 @@ def policies(campaign: Campaign, home: Home) -> dict[str, PolicyReplies]:
     rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
     numbers = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     found: dict[str, PolicyReplies] = {}
-    for each in in_order(numbers):
+    for each in filter(None, (numbers["beside"], *numbers["rounds"])):
         here = _replies(each["name"], rows.filter(round=each["round"]))
         found[side_name(here.name)] = here
     champion = champions.champion(home.root, campaign.name)
