@@ -13,8 +13,8 @@ KERNELS := $(addprefix tests/,engines judges trainers stages promotion $(addpref
 
 .PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint clean
 
-demo: model ## tune the embedded model on data/support_reply, two rounds, and show the report
-	$(BIN)/rft run support_reply
+demo: model ## teach the embedded model to write subject lines (data/ticket_subject), and show the report
+	$(BIN)/rft run ticket_subject
 
 test: model ## lint, types, layers, and all tests
 	$(MAKE) --no-print-directory lint

@@ -3,7 +3,7 @@
 Rounds are unrolled, because a graph of assets has no loops. Round n starts from the checkpoint of round n - 1; with
 alarms, from the checkpoint that the eval report of round n - 1 names.
 
-    prompts  rubric  policy  labels  judge_audit
+    prompts  rubric  policy (→ warm_start)  labels  judge_audit
     round_1/rollouts → round_1/judge_scores → round_1/reward_batches → round_1/checkpoints → round_1/eval_reports
     round_2/rollouts ← round_1/checkpoints …
     promotion ← the last round's eval_reports
