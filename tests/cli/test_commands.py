@@ -124,7 +124,7 @@ def test_report_as_json_holds_rounds_delta_and_the_page(rft: Rft, finished_home:
     assert Path(report["promotion"]["page"]).is_file()
     assert [each["round"] for each in report["rounds"]] == [0, 1, 2]
     for each in report["rounds"]:
-        assert set(each) == {"round", "reward", "lower95", "upper95", "criteria"}
+        assert set(each) == {"round", "name", "reward", "lower95", "upper95", "criteria"}
         assert each["lower95"] <= each["reward"] <= each["upper95"]
         assert set(each["criteria"]) == {"polite", "relevant", "says_enough", "has_an_e"}
     change = report["rounds"][2]["reward"] - report["rounds"][0]["reward"]
