@@ -63,7 +63,7 @@ def _curves(generations: Sequence[Mapping[str, Any]], names: Sequence[str], titl
         chart = chart.encode(color=alt.value(hex_of(LAST)))
     else:
         domain = alt.Scale(domain=shown, range=[INK, *_COLOURS][: len(shown)])
-        legend = alt.Legend(title=None, orient="top", symbolType="stroke")
+        legend = alt.Legend(title=None, orient="top", symbolType="stroke", columns=4)
         chart = chart.encode(color=alt.Color("name:N", sort=shown, scale=domain, legend=legend))
     line = chart.mark_line(opacity=0.85).encode(strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None))
     dots = chart.mark_point(filled=True, size=22, opacity=0.9)
