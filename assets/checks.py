@@ -79,9 +79,13 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
         "causes": ", ".join(newest["causes"]) or "none",
         "reason": newest["reason"],
         "reward moved by": newest["moved_by"],
-        "the next round starts from": f"round {start}" if start else "the policy before round 1",
+        "the next round starts from": f"round {start}" if start else _before_round_1(campaign),
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
+
+
+def _before_round_1(campaign: Campaign) -> str:
+    return "base" if campaign.training.warm_start is None else "the warm start"
 
 
 def groups_have_variance(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
