@@ -1,4 +1,4 @@
-"""`word_order`: are the reply's words likelier in their order than shuffled? A list of keywords has no order to lose."""
+"""`word_order`: are the reply's words likelier in their order than shuffled? Keywords have no order to lose."""
 
 import random
 from functools import lru_cache

@@ -65,7 +65,8 @@ def every_round(*stages: str) -> set[str]:
 def test_every_stage_has_a_code_version_and_it_is_part_of_what_it_is_made_from(
     tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert STAGES.keys() == {"prompts", "rubric", "policy", "warm_start", "labels", "judge_audit", *ROUND_STAGES, "promotion"}
+    others = {"prompts", "rubric", "policy", "warm_start", "labels", "judge_audit", "promotion"}
+    assert STAGES.keys() == {*others, *ROUND_STAGES}
     before = made_from(tiny_campaign, "round_1/rollouts")
     monkeypatch.setattr(Rollouts, "version", 99)
     after = made_from(tiny_campaign, "round_1/rollouts")
