@@ -62,7 +62,7 @@ def shuffled(reply: str, count: int) -> list[str]:
     if len(set(words)) < 2:
         return [reply] * count
     draw = random.Random(seed_of(0, "word order", reply))
-    found = []
+    found: list[str] = []
     while len(found) < count:
         order = draw.sample(words, len(words))
         if order != words:
