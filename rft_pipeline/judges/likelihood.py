@@ -36,6 +36,7 @@ class LikelihoodJudge:
     def __init__(self, engine: Scorer, squash: Squash) -> None:
         self.engine = engine
         self.squash = squash
+        self.tokens = lru_cache(maxsize=2 * CHUNK)(self._tokens)
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         raise NotImplementedError
@@ -57,6 +58,9 @@ class LikelihoodJudge:
             self._judge(rollout, wanted, [results[request] for request in fits])
             for rollout, wanted, fits in zip(rollouts, requests, fitting, strict=True)
         ]
+
+    def _tokens(self, messages: Messages) -> tuple[int, ...]:
+        return tuple(self.engine.chat_tokens(messages))
 
     def _judge(self, rollout: Rollout, wanted: list[ScoreRequest], results: list[ScoreResult]) -> Judgement:
         if not wanted:
@@ -88,7 +92,6 @@ class Difference(LikelihoodJudge):
     def __init__(self, config: DifferenceSettings, engine: Scorer) -> None:
         super().__init__(engine, config.squash)
         self.config = config
-        self.tokens = lru_cache(maxsize=2 * CHUNK)(self._tokens)
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         text = tuple(self.engine.reply_tokens(self.config.weighed(rollout)))
@@ -98,9 +101,6 @@ class Difference(LikelihoodJudge):
         first, second = map(mean_logprob, results)
         one, other = self.config.SIDES
         return first - second, f"{first:.3f} {one}, {second:.3f} {other}"
-
-    def _tokens(self, messages: Messages) -> tuple[int, ...]:
-        return tuple(self.engine.chat_tokens(messages))
 
 
 def _length(request: ScoreRequest) -> int:

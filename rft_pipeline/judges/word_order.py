@@ -1,16 +1,14 @@
 """`word_order`: are the reply's words likelier in their order than shuffled? Keywords have no order to lose."""
 
 import random
-from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
-from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.base import Judge
-from rft_pipeline.judges.likelihood import CHUNK, LikelihoodJudge, LikelihoodSettings
+from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings
 from rft_pipeline.judges.settings import Engines
 from rft_pipeline.rules import Rollout
 
@@ -34,10 +32,11 @@ class WordOrderJudge(LikelihoodSettings):
 
 
 class WordOrder(LikelihoodJudge):
+    """Scores the reply and its shuffled words after the same conversation."""
+
     def __init__(self, config: WordOrderJudge, engine: Scorer) -> None:
         super().__init__(engine, config.squash)
         self.config = config
-        self.tokens = lru_cache(maxsize=CHUNK)(self._tokens)
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
         prefix = self.tokens(rollout.conversation(self.config.system))
@@ -51,9 +50,6 @@ class WordOrder(LikelihoodJudge):
         own, *others = (sum(result.token_logprobs) / words for result in results)
         mean = sum(others) / len(others)
         return own - mean, f"{own:.3f} nats per word as written, {mean:.3f} shuffled"
-
-    def _tokens(self, messages: Messages) -> tuple[int, ...]:
-        return tuple(self.engine.chat_tokens(messages))
 
 
 def shuffled(reply: str, count: int) -> list[str]:
