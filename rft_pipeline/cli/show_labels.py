@@ -63,7 +63,7 @@ def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *
 
 
 def imported_pairs(done: Imported, campaign: Campaign, found: Preferences, *, as_json: bool) -> None:
-    """How many answers were stored, and whom people prefer so far."""
+    """How many answers were stored, and which policy people prefer so far."""
     if as_json:
         print_json({**asdict(done), "preferences": [each.plain for each in found.found]})
         return
@@ -88,7 +88,7 @@ def print_state(found: dict[str, Estimates], left_out: list[str], preferred: Pre
 
 
 def preferred(campaign: Campaign, found: Preferences) -> None:
-    """Whom people prefer, and whether there are enough decided pairs for the promotion."""
+    """Which policy people prefer, and whether there are enough decided pairs for the promotion."""
     least = campaign.promotion.min_decided_pairs
     for each in found.found:
         line(f"{preference_line(each.said, each.p)}, by {_people(each.annotators)}")

@@ -123,9 +123,7 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
 
 
 def _with_generations(link: ChainLink) -> str | None:
-    if link.rollouts is None or not link.generations:
-        return link.rollouts
-    return f"{link.rollouts}, in {link.generations} generations"
+    return f"{link.rollouts}, in {n} generations" if link.rollouts and (n := link.generations) else link.rollouts
 
 
 def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:

@@ -1,6 +1,7 @@
 """What a round's generations are made of: stored rollouts, then prompts to sample."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 
@@ -37,3 +38,10 @@ def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
     assert shared is not None
     ordered = in_seeded_order(round_prompts(job), job.campaign.seed, "generations", job.node.round)
     yield from ordered.iter_slices(shared.prompts)
+
+
+def replace_table(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table, all or nothing."""
+    temporary = path.with_suffix(".tmp")
+    frame.write_parquet(temporary)
+    temporary.replace(path)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,7 +20,7 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.counting import SCORES
-from rft_pipeline.stages.generation_parts import prompts_of_generations, stored_generations
+from rft_pipeline.stages.generation_parts import prompts_of_generations, replace_table, stored_generations
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
 from rft_pipeline.stages.round_made import GAP, RoundMade, means_of, numbers_of
@@ -192,7 +191,7 @@ class _Loop:
                 for each in rows.iter_rows(named=True)
             ]
             known = {"rollout_id": rows["rollout_id"], "old_logprobs": self.session.log_probs(plain)}
-            _replace(kept, pl.DataFrame(known, schema=_SCHEMA))
+            replace_table(kept, pl.DataFrame(known, schema=_SCHEMA))
         return rows.join(pl.read_parquet(kept, glob=False), on="rollout_id", how="left", maintain_order="left")
 
     def _engine(self) -> "Engine":
@@ -233,7 +232,7 @@ class _Loop:
                 scores, made = judged()
                 for name, count in made.items():
                     self.judged[name] = self.judged.get(name, 0) + count
-                _replace(kept, scores)
+                replace_table(kept, scores)
                 return scores
 
             yield keep
@@ -256,7 +255,7 @@ class _Loop:
                 trained = self.session.train(rows, number)
             old = [row.old_logprobs or found for row, found in zip(rows, trained.old_logprobs, strict=True)]
             known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": old}
-            _replace(logprobs, pl.DataFrame(known, schema=_SCHEMA))
+            replace_table(logprobs, pl.DataFrame(known, schema=_SCHEMA))
             gaps = {name: value for name, value in trained.metrics.items() if name.startswith(GAP)}
             replace_text(counted, json.dumps({"steps": trained.steps, **gaps}))
             self.session.save()
@@ -296,10 +295,3 @@ def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The tables of generations, without the trainer's log-probs that stored generations have."""
     plain = [part.drop("old_logprobs", strict=False) for part in parts]
     return pl.concat([part.select(plain[-1].columns) for part in plain])
-
-
-def _replace(path: Path, frame: pl.DataFrame) -> None:
-    """Write a table, all or nothing."""
-    temporary = path.with_suffix(".tmp")
-    frame.write_parquet(temporary)
-    temporary.replace(path)

@@ -229,7 +229,7 @@ def _accelerator(training: "Training") -> Accelerator:
         cpu=pick_device(training.runtime.device) == "cpu", mixed_precision="no", kwargs_handlers=[parallel]
     )
     if accelerator.distributed_type == "DEEPSPEED":
-        raise EngineError("training.runtime.accelerate_config: grpo and raft cannot use DeepSpeed; use FSDP")
+        raise EngineError("training.runtime.accelerate_config: grpo, raft and sft cannot use DeepSpeed; use FSDP")
     return accelerator
 
 

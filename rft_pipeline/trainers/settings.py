@@ -27,8 +27,8 @@ class TrainRuntime(Strict):
     micro_batch_size: int = Field(default=16, ge=1)
     """Maximum number of rollouts per padded pass of one process; a packed pass takes no more memory."""
     packing: Literal["auto", "off"] = "auto"
-    """grpo, raft: `auto` computes a group's prompt once for all its rollouts, where the model allows it; `off` computes
-    it for each of them. The results are equal up to rounding."""
+    """grpo, raft, sft: `auto` computes a group's prompt once for all its rollouts, where the model allows it; `off`
+    computes it for each of them. The results are equal up to rounding."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     save_steps: int = Field(default=10, ge=1)
     """Steps between two saved states (weights and optimizer: three times the weights on disk). A killed training
@@ -57,7 +57,7 @@ class Training(Strict):
 
     `grpo` makes rollouts above their group's mean more likely and those below less likely. `raft` imitates each group's
     best. `dpo` learns to prefer each group's best over its worst. `sft` imitates the reply with the best labels, or the
-    prompt's reference, as a warm start for the others.
+    prompt's reference.
     """
 
     method: Annotated[str, key_of(METHODS, "a training method")] = "grpo"

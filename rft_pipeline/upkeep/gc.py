@@ -1,8 +1,8 @@
 """Removes what nothing needs: no current record, champion, line of keep.txt, or record that a run would reuse.
 
-Kept records keep everything they were made from. What people said, and the exports that asked
-them, always stay. A campaign with a
-running stage is left alone, and so are the tables while any stage runs, since a stage must find its rows again.
+Kept records keep everything they were made from. What people said, and the exports that asked them, always
+stay. A campaign with a running stage is left alone, and so are the tables while any stage runs, since a stage must find
+its rows again.
 """
 
 import shutil
