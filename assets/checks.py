@@ -9,6 +9,7 @@ import polars as pl
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
+from rft_pipeline.stages.base import STARTS, start_node
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Home, Record
@@ -79,13 +80,9 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
         "causes": ", ".join(newest["causes"]) or "none",
         "reason": newest["reason"],
         "reward moved by": newest["moved_by"],
-        "the next round starts from": f"round {start}" if start else _before_round_1(campaign),
+        "the next round starts from": f"round {start}" if start else STARTS[start_node(campaign)],
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
-
-
-def _before_round_1(campaign: Campaign) -> str:
-    return "base" if campaign.training.warm_start is None else "the warm start"
 
 
 def groups_have_variance(record: Record, campaign: Campaign) -> dg.AssetCheckResult:

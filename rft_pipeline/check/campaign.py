@@ -205,6 +205,8 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
             f"{where}: training.runtime.accelerate_config: {config} does not exist; write it with `accelerate config "
             f"--config_file {config}`"
         )
+    if training.warm_start is not None and campaign.policy.is_served:
+        settings.errors.append(f"{where}: training.warm_start: a served policy has no weights here to train; remove it")
     if training.warm_start is not None and train is not None and references_of(train, campaign).is_empty():
         settings.errors.append(f"{where}: {no_references(campaign)}")
     has_references = train is None or _has_references(train)

@@ -1,8 +1,7 @@
 """The numbers of an eval report: what each round changed on held-out prompts.
 
 Every mean has a prompt-clustered 95 % interval, and every change from the baseline (base, or the warm start) is paired
-by prompt. An unknown number
-(nothing scored, or only one prompt) is null.
+by prompt. An unknown number (nothing scored, or only one prompt) is null.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,24 +53,24 @@ def compare_rounds(
     resamples: int,
     seed: int,
     gates: Mapping[str, float] | None = None,
-    beside: RoundRows | None = None,
+    other: RoundRows | None = None,
 ) -> dict[str, Any]:
     """Compare every round with the baseline, as plain data.
 
-    `judged` names the criteria with a model judge, `gates` holds the thresholds of gates, `beside` is a policy that is
+    `judged` names the criteria with a model judge, `gates` holds the thresholds of gates, `other` is a policy that is
     no round and not the baseline. Returns `rounds` in order (each with name, reward, criteria, gated, length in tokens,
     truncated, distinct2, repetition, and `delta` and `criteria_delta`, round minus baseline, null for the baseline);
-    `beside` with the same, or null; `delta` of the last round; and `examples`, the prompts whose first reply gained or
+    `other` with the same, or null; `delta` of the last round; and `examples`, the prompts whose first reply gained or
     lost most reward between the baseline and the last round.
 
     Raises `DataError` unless the rounds start with the baseline, rise, and have the same prompts and criteria.
     """
-    names = _check([*rounds, *([] if beside is None else [replace(beside, round=rounds[-1].round + 1)])])
+    names = _check([*rounds, *([] if other is None else [replace(other, round=rounds[-1].round + 1)])])
     base, last = rounds[0], rounds[-1]
     compared = [_summary(current, base, names, resamples, seed) for current in rounds]
     return {
         "rounds": compared,
-        "beside": None if beside is None else _summary(beside, base, names, resamples, seed),
+        "other": None if other is None else _summary(other, base, names, resamples, seed),
         "delta": compared[-1]["delta"],
         "judged": list(judged),
         "gates": dict(gates or {}),
@@ -151,8 +150,8 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
 def in_order(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All policies of a report in the order in which they were made: base, the warm start, the rounds."""
     rows: list[dict[str, Any]] = list(report["rounds"])
-    if (beside := report["beside"]) is not None:
-        rows.insert(0 if beside["name"] == "base" else 1, beside)
+    if (other := report["other"]) is not None:
+        rows.insert(0 if other["name"] == "base" else 1, other)
     return rows
 
 

@@ -43,7 +43,7 @@ def policies(campaign: Campaign, home: Home) -> dict[str, PolicyReplies]:
     rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
     numbers = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     found: dict[str, PolicyReplies] = {}
-    for each in filter(None, (numbers["beside"], *numbers["rounds"])):
+    for each in filter(None, (numbers["other"], *numbers["rounds"])):
         here = _replies(each["name"], rows.filter(round=each["round"]))
         found[side_name(here.name)] = here
     champion = champions.champion(home.root, campaign.name)

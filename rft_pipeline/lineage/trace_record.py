@@ -7,6 +7,7 @@ from rft_pipeline.campaign.addresses import BY_RULE, judged_criteria_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
 from rft_pipeline.pipeline.tracking import asset_url, dagster_run_url, run_url
+from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.store import Record
 
 
@@ -163,8 +164,10 @@ def _chain(index: Index, record: Record, ancestors: list[Record]) -> list[ChainL
     while here is not None and here.address not in links:
         policy = index.parent(here, "policy")
         links[here.address] = _link(index, here, policy)
-        begins_campaign = policy is not None and policy.payload["stage"] == "policy"
-        here = index.parent(policy, "weights") if policy is not None and begins_campaign else policy
+        here = policy
+        for stage, role in ((WARM_START, "policy"), ("policy", "weights")):
+            if here is not None and here.payload["stage"] == stage:
+                here = index.parent(here, role)
     return list(links.values())
 
 

@@ -28,8 +28,10 @@ WARM_START = "warm_start"
 """The node with the policy that round 1 starts from, if `training.warm_start` is set."""
 TRAINED = (WARM_START, "checkpoints")
 """The stages whose records hold weights."""
-BESIDE = "beside"
-"""The role of the policy that a report shows beside the rounds and its baseline: base, or the warm start."""
+STARTS = {"policy": "base", WARM_START: "warm start"}
+"""The nodes of policies that are no rounds, with the names that people read."""
+OTHER = "other"
+"""The role of the policy in a report that is neither a round nor the baseline: base, or the warm start."""
 ORDER_ONLY = frozenset({"rubric"})
 """Roles that only order the graph. Their content is read from the campaign, so they enter no payload."""
 
@@ -178,11 +180,11 @@ def start_node(campaign: Campaign) -> str:
 
 def compared_roles(campaign: Campaign) -> dict[str, str]:
     """The policies that the rounds are compared with: `base`, the baseline; with a warm start, also the other of the
-    two as `beside`."""
+    two as `other`."""
     if campaign.training.warm_start is None:
         return {"base": "policy"}
     baseline = campaign.evaluation.baseline
-    return {"base": "policy", BESIDE: WARM_START} if baseline == "base" else {"base": WARM_START, BESIDE: "policy"}
+    return {"base": "policy", OTHER: WARM_START} if baseline == "base" else {"base": WARM_START, OTHER: "policy"}
 
 
 def checkpoint_roles(round_: int) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,7 +19,8 @@ from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.prompts.reading import read_anchors
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
-    BESIDE,
+    OTHER,
+    STARTS,
     WARM_START,
     MlflowRun,
     Node,
@@ -36,7 +36,7 @@ from rft_pipeline.stages.base import (
 )
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.round_alarms import kl_rows, watch
+from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
 from rft_pipeline.stages.round_made import generations_of
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
 from rft_pipeline.stats import plain
@@ -46,8 +46,7 @@ PAGE, NUMBERS = "report.html", "report.json"
 ALARMS = 5
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NO_ROUND = -1
-"""The number, in the table of replies, of the policy that is shown beside the rounds and the baseline."""
-_NAMES = {"policy": "base", "warm_start": "warm start"}
+"""The number, in the table of replies, of the policy that is neither a round nor the baseline."""
 NOT_TRAINED = ""
 """In place of the content hash of a checkpoint that does not exist yet."""
 
@@ -57,7 +56,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 10
+    version = 11
     loads_models = True
     appends = True
     page = (PAGE, ".html")
@@ -106,26 +105,29 @@ class EvalReports(Stage):
         how, alarms = job.campaign.evaluation, job.campaign.alarms
         prompts = job.frame("prompts").filter(split="eval")
         roles = ["base", *checkpoint_roles(job.node.round)]
-        shown = {**{role: number for number, role in enumerate(roles)}, **_beside(job)}
+        shown = {role: number for number, role in enumerate(roles)}
+        shown |= {OTHER: NO_ROUND} if OTHER in job.upstream else {}
         # all policies sample before a judge is loaded, so that one model at a time is in memory
         sampled = {role: job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in shown}
         kl, kl_made = kl_rows(job, prompts, roles)
         found = _judged_rounds(job, shown, {role: rows for role, (rows, _) in sampled.items()})
-        rounds, beside = [found[role] for role in roles], found.get(BESIDE)
+        if alarms is not None:
+            found = with_held_out(job, alarms, found)
+        rounds = [found[role] for role in roles]
         judged = [criterion.name for criterion in job.campaign.rubric.judged]
-        report = compare_rounds(rounds, judged, how.resamples, job.campaign.seed, job.campaign.rubric.gates(), beside)
+        gates, seed = job.campaign.rubric.gates(), job.campaign.seed
+        report = compare_rounds(rounds, judged, how.resamples, seed, gates, found.get(OTHER))
         report |= _people(job)
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
         if watched is not None:
-            rounds, report["alarms"] = watched.rounds, watched.report
+            report["alarms"] = watched.report
         _write_report(job, report, {each.round: each.rows for each in rounds})
-        written = rounds if beside is None else [*rounds, replace(beside, rows=_like(beside.rows, rounds[0].rows))]
-        job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in written]))
+        job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in found.values()]))
         return Output(
             content_hash=fingerprint(report),
             rows={
                 "prompts": prompts.height,
-                "rollouts": sum(each.rows.height for each in written),
+                "rollouts": sum(each.rows.height for each in found.values()),
                 "made": sum(made for _, made in sampled.values()) + kl_made,
             },
             metrics=_metrics(report["rounds"][-1], {} if watched is None else watched.metrics),
@@ -177,10 +179,6 @@ def _alarms(campaign: Campaign) -> dict[str, Any]:
     return {"alarms": {"version": ALARMS, **thresholds, "held_out": campaign.alarms.held_out_weights()}}
 
 
-def _beside(job: Job) -> dict[str, int]:
-    return {role: NO_ROUND for role in compared_roles(job.campaign) if role == BESIDE}
-
-
 def _start_in(report: Record) -> str:
     """The node of the policy that round 1 of a report's campaign started from."""
     above = {address.split("/")[1] for address in report.upstream.values()}
@@ -197,15 +195,9 @@ def _judged_rounds(job: Job, rounds: Mapping[str, int], rollouts: Mapping[str, p
         record, rows = job.upstream[role], rollouts[role]
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
         batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
-        called = _NAMES.get(record.payload["stage"], "")
+        called = STARTS.get(record.payload["stage"], "")
         found[role] = RoundRows(round_, record.content_hash, batch.rows.with_columns(shown), called)
     return found
-
-
-def _like(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the columns of others; those that only alarms fill are null."""
-    missing = [pl.lit(None, others.schema[name]).alias(name) for name in others.columns if name not in rows.columns]
-    return rows.with_columns(missing).select(others.columns)
 
 
 def _people(job: Job) -> dict[str, Any]:

@@ -60,8 +60,6 @@ from rft_pipeline.store import Record
 class Watched:
     """The alarms' part of an eval report."""
 
-    rounds: list[RoundRows]
-    """With the column `held_out`."""
     report: dict[str, Any]
     metrics: dict[str, float | None]
     next_start: int
@@ -100,18 +98,24 @@ def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.D
     return found.select(pl.col(name).cast(kind) for name, kind in KL.items()), made
 
 
-def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
-    """Judge the held-out criteria, score the anchors, and give a verdict on the newest round; earlier verdicts stay."""
-    rows = pl.concat([each.rows for each in rounds]).unique("rollout_id", maintain_order=True)
+def with_held_out(job: Job, how: Alarms, found: Mapping[str, RoundRows]) -> dict[str, RoundRows]:
+    """Judges the held-out criteria and adds the column `held_out`."""
+    rows = pl.concat([each.rows for each in found.values()]).unique("rollout_id", maintain_order=True)
     seen = pl.DataFrame(schema={"rollout_id": pl.String, "held_out": pl.Float64})
     if how.held_out:
         seen = held_out_scores(job.judge(rows, how.held_out)[0], how.held_out_weights())
-    with_held_out = [
-        replace(each, rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left")) for each in rounds
-    ]
+    return {
+        role: replace(each, rows=each.rows.join(seen, on="rollout_id", how="left", maintain_order="left"))
+        for role, each in found.items()
+    }
+
+
+def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
+    """Score the anchors, and give a verdict on the newest round; earlier verdicts stay. `rounds` have the column
+    `held_out`."""
     seed, number = job.campaign.seed, rounds[-1].round
     system = job.campaign.policy.system
-    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed), system) for each in with_held_out]
+    replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed), system) for each in rounds]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
     started = number - 1 if before is None or before.next_start is None else before.next_start
@@ -137,7 +141,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
     asked.write_parquet(job.workdir / ASKED_FILE)
     kl.write_parquet(job.workdir / KL_FILE)
-    return Watched(with_held_out, report, _metrics(scores[-1], verdict.level, drifts), chosen)
+    return Watched(report, _metrics(scores[-1], verdict.level, drifts), chosen)
 
 
 def _kl(each: RoundRows, base: RoundRows, rows: pl.DataFrame, how: Alarms, seed: int) -> Interval | None:

@@ -74,8 +74,9 @@ class WarmStart(Stage):
         )
 
     def count(self, counting: Counting) -> None:
-        training, prompts = counting.campaign.training.of_warm_start, counting.prompts("train")
-        expected = training.batch_size if prompts is None else references_of(prompts, counting.campaign).height
+        campaign, prompts = counting.campaign, counting.prompts("train")
+        training = campaign.training.of_warm_start.from_folder(campaign.folder)
+        expected = training.batch_size if prompts is None else references_of(prompts, campaign).height
         steps = steps_for(expected, training)
         done = min(steps, steps_made(self, counting, training))
         counting.work.add("steps", steps - done, done)

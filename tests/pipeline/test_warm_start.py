@@ -56,8 +56,8 @@ def test_the_report_shows_base_the_warm_start_and_the_round(warm: Path, baseline
     records = run(warm, names(warm))
     report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in report["rounds"]] == [baseline.replace("_", " "), "round 1"]
-    assert report["beside"]["name"] == shown
-    by_name = {row["name"]: row for row in [*report["rounds"], report["beside"]]}
+    assert report["other"]["name"] == shown
+    by_name = {row["name"]: row for row in [*report["rounds"], report["other"]]}
     assert by_name["base"]["policy"] == records["policy"].content_hash
     assert by_name["warm start"]["policy"] == records["warm_start"].content_hash
     page = records["round_1/eval_reports"].path("report.html").read_text(encoding="utf-8")
