@@ -3,15 +3,20 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import load_current
 from rft_pipeline.check.campaign import check_campaign
 from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.pipeline.continuing import load_and_begin
+from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
+from rft_pipeline.upkeep.verify import verify
 from tests.runs import edit, made, run
 
 REFERENCES = 6
@@ -91,3 +96,32 @@ def test_a_campaign_without_references_is_refused_before_it_trains(warm: Path) -
         check_campaign(warm, home.models, home.store)
     with pytest.raises(DataError, match=message):
         run(warm, ["prompts", "rubric", "policy", "warm_start"])
+
+
+def test_the_trace_of_a_checkpoint_leads_back_to_the_warm_start(warm: Path) -> None:
+    records = run(warm, names(warm))
+    found = trace(Home.find(), "tiny/round_1/checkpoints")
+    assert isinstance(found, RecordTrace)
+    assert [(link.checkpoint, link.policy) for link in found.chain] == [
+        (records["round_1/checkpoints"].address, records["warm_start"].address)
+    ]
+
+
+def test_the_held_out_judge_scores_base_too_so_that_nothing_is_missing(warm: Path) -> None:
+    judge = {"protocol": "contrast", "positive": "You are kind.", "negative": "You are cold."}
+    alarms = {"held_out": [{"name": "kind", "judge": judge}], "resamples": 100, "kl_prompts": 0}
+    edit(warm / "campaign.yaml", "alarms", alarms)
+    records = run(warm, names(warm))
+    rows = pl.read_parquet(records["round_1/eval_reports"].path("eval_reports.parquet"))
+    assert rows["round"].unique().sort().to_list() == [-1, 0, 1]
+    assert rows["held_out"].null_count() == 0
+    assert verify(Home.find().store, None, lambda folders, _: folders).findings == []
+
+
+def test_a_plan_finds_the_file_for_several_processes_in_the_campaigns_folder(warm: Path) -> None:
+    runtime = {"processes": 2, "accelerate_config": "two.yaml"}
+    (warm / "two.yaml").write_text("distributed_type: MULTI_CPU\n", encoding="utf-8")
+    run(warm, ["prompts", "rubric", "policy"])
+    edit(warm / "campaign.yaml", "training.runtime", runtime)
+    kept = next(step for step in plan(load_campaign(warm), Home.find()).steps if step.key == "tiny/warm_start")
+    assert kept.rows.make == 3

@@ -32,7 +32,7 @@ FACTS = Facts(
         audited("brief", "noise", 0.5, "noisy"),
     ],
     people={"kind": {"labelled": 60, **dict.fromkeys(("judge", "human", "powered"), interval(0.5, 0.1))}},
-    before={"reward": 0.5, "lower95": 0.48, "upper95": 0.52, "criteria": {"kind": {"mean": 0.5}}},
+    before={"name": "base", "reward": 0.5, "lower95": 0.48, "upper95": 0.52, "criteria": {"kind": {"mean": 0.5}}},
     after={
         "reward": 0.6,
         "lower95": 0.58,
