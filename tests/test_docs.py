@@ -1,0 +1,139 @@
+"""What the README and the pages of docs/ show a user to write does what they say there."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from typer.core import TyperGroup
+
+from rft_pipeline.campaign import Campaign, load_rubric
+from rft_pipeline.cli.app import app
+from rft_pipeline.judges import PROTOCOLS, make_judge
+from rft_pipeline.rules import AnyRule, Rollout
+from tests.judges.engines import OneEngine, Told, judgements
+from tests.runs import edit, run
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*/README.md"))]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str, after: str) -> list[str]:
+    """The code blocks of a language after a text."""
+    return re.findall(rf"```{language}\n(.*?)```", text[text.index(after) :], re.DOTALL)
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        found = (path.parent / name).resolve() if name else path
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors_of(found.read_text(encoding="utf-8")), target
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each `rft` command in a page's console blocks and inline code."""
+    shown = [line[2:] for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    inline = re.findall(r"`(rft [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " "))
+    found = [part.strip() for line in [*shown, *inline] for part in re.split(r"&&|;", line.partition("#")[0])]
+    return [re.findall(r'"[^"]*"|\S+', line)[1:] for line in found if line.startswith("rft ")]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_a_page_exists_with_its_options(path: Path) -> None:
+    for words in commands(path.read_text(encoding="utf-8")):
+        command: Any = typer.main.get_command(app)
+        rest = list(words)
+        while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
+            assert rest[0] in command.commands, words
+            command = command.commands[rest.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known, words
+
+
+def write_first(folder: Path) -> None:
+    """The complete campaign of the README."""
+    text = page("README.md")
+    settings, rubric = blocks(text, "yaml", "**campaign.yaml**")[:2]
+    train, held_out, anchors = blocks(text, "json", "**train.jsonl**")[:3]
+    folder.mkdir(parents=True)
+    for name, content in {
+        "campaign.yaml": settings,
+        "rubric.yaml": rubric,
+        "train.jsonl": train,
+        "eval.jsonl": held_out,
+        "anchors.jsonl": anchors,
+    }.items():
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+@pytest.mark.model
+def test_the_complete_campaign_in_the_readme_is_accepted_and_runs(tiny_campaign: Path, tiny_model: Path) -> None:
+    folder = tiny_campaign.parent / "first"
+    write_first(folder)
+    assert len([line for name in ("train", "eval") for line in (folder / f"{name}.jsonl").open()]) == 5
+    for where in ("policy.model", "judge.model"):
+        edit(folder / "campaign.yaml", where, str(tiny_model))
+    records = run(folder)
+    report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert set(report["rounds"][-1]["criteria"]) == {"polite", "short"}
+    assert records["round_1/rollouts"].rows["made"] == 4 * 8
+
+
+def test_the_judge_of_ones_own_in_the_documentation_judges(tmp_path: Path) -> None:
+    text = page("docs/rubrics-and-judges.md")
+    code, criterion = (blocks(text, language, "## A judge of your own")[0] for language in ("python", "yaml"))
+    lines = [line for line in code.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) <= 10
+    (tmp_path / "judges.py").write_text(code, encoding="utf-8")
+    (tmp_path / "rubric.yaml").write_text(f"criteria:\n{criterion}", encoding="utf-8")
+    (brief,) = load_rubric(tmp_path / "rubric.yaml").criteria
+    asker = Told(lambda text: "7" if "```\nNo.\n```" in text else "seven")
+    found = judgements(make_judge(brief.judge, OneEngine(asker)), [Rollout("Why?", "No."), Rollout("Why?", "Well …")])
+    assert [each.score for each in found] == [0.7, None]
+
+
+def test_the_served_judge_in_the_documentation_is_a_valid_campaign(tmp_path: Path) -> None:
+    text = page("docs/rubrics-and-judges.md")
+    judges = yaml.safe_load(blocks(text, "yaml", "## Judges behind a server")[0])
+    (tmp_path / "rubric.yaml").write_text(f"criteria:\n{blocks(text, 'yaml', '## Questions')[0]}", encoding="utf-8")
+    campaign: dict[str, Any] = {
+        **judges,
+        "name": "shown",
+        "prompts": {"train": "train.jsonl", "eval": "eval.jsonl"},
+        "rubric": load_rubric(tmp_path / "rubric.yaml"),
+        "folder": tmp_path,
+    }
+    assert Campaign.model_validate(campaign).used_judges["strong"].is_served
+
+
+def test_the_documentation_names_every_rule_and_its_parameters() -> None:
+    table = page("docs/rules.md")
+    for rule in AnyRule.__origin__.__args__:
+        name = rule.model_fields["name"].default
+        (row,) = re.findall(rf"^\| `{name}` \|(.*?)\|", table, re.MULTILINE)
+        parameters = set(rule.model_fields) - {"name", "version"}
+        assert set(re.findall(r"`([a-z_]+)`", row)) >= parameters, name
+
+
+def test_the_documentation_names_every_protocol() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", page("docs/rubrics-and-judges.md"), re.MULTILINE)
+    assert set(rows) >= {*PROTOCOLS, "rule"}
