@@ -16,7 +16,7 @@ from rft_pipeline.alarms.findings import Finding, Level, RoundAlarms, as_plain
 from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, control, put_into
 from rft_pipeline.alarms.replies import Replies, change
 from rft_pipeline.campaign import Alarms
-from rft_pipeline.campaign.addresses import JudgedCriterion, judge_of, own_system, turns_of
+from rft_pipeline.campaign.addresses import JudgedCriterion, judge_of, systems, turns_of
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.fingerprint import seed_of
@@ -44,7 +44,7 @@ def held_out_scores(scores: pl.DataFrame, weights: Mapping[str, float]) -> pl.Da
 def replies_of(rounds: RoundRows, kl: Interval | None = None, system: str | None = None) -> Replies:
     """A round's rows, with the column `held_out`, as the alarms read them; length in tokens, or in words without.
 
-    `system` is the campaign's system prompt.
+    `system` is the campaign's system prompt, or None if it has slots: it is then among each prompt's messages.
     """
     rows = rounds.rows
     words = pl.col("completion").str.count_matches(r"\S+")
@@ -60,7 +60,7 @@ def replies_of(rounds: RoundRows, kl: Interval | None = None, system: str | None
             "held_out",
             pl.Series(
                 "system",
-                ["\n\n".join(filter(None, (system, own_system(each)))) for each in rows["messages"]],
+                ["\n\n".join(filter(None, (system, *systems(each)))) for each in rows["messages"]],
                 pl.String,
             ),
             pl.Series("turns", [turns_of(each) for each in rows["messages"]], pl.List(pl.String)),

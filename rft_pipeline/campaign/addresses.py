@@ -17,11 +17,13 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rules import Rollout
-from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.store.tables import judgement_id, rollout_id
 
 BY_RULE = "rule"
 """The judge id of a criterion that a rule scores."""
+POLICY_SYSTEM = "policy.system"
+"""What the system turn of a prompt's messages says in `from` if it is the campaign's, filled with columns of the
+prompt's row."""
 REPLY = ("messages", "completion", "finish_reason", "fields")
 """The columns of a reply that its judges may see."""
 
@@ -222,6 +224,7 @@ def as_rollout(row: dict[str, Any]) -> Rollout:
         finish_reason=row["finish_reason"],
         fields=json.loads(row["fields"]),
         system=own_system(row["messages"]),
+        filled_system=filled_system(row["messages"]),
     )
 
 
@@ -235,7 +238,18 @@ def transcript(messages: str) -> str:
 
 def own_system(messages: str) -> str:
     """The prompt's own system turns as one text; empty if it has none."""
-    return "\n\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] == "system")
+    return "\n\n".join(systems(messages, None))
+
+
+def filled_system(messages: str) -> str:
+    """`policy.system` as it was filled with the prompt's columns; empty if it has no slots."""
+    return "\n\n".join(systems(messages, POLICY_SYSTEM))
+
+
+def systems(messages: str, *origins: str | None) -> list[str]:
+    """The texts of a prompt's system turns: of all, or of those from one of `origins` (None: from the prompt)."""
+    turns = [turn for turn in json.loads(messages) if turn["role"] == "system"]
+    return [turn["content"] for turn in turns if not origins or turn.get("from") in origins]
 
 
 def turns_of(messages: str) -> list[str]:
@@ -244,17 +258,19 @@ def turns_of(messages: str) -> list[str]:
 
 
 def readable_prompt(messages: str) -> str:
-    """The prompt as people read it, with its own system turn in front."""
-    system, turns = own_system(messages), transcript(messages)
-    return f"system: {system}\n\n{turns}" if system else turns
+    """The prompt as people read it, with `policy.system` as it was filled for it, and its own system turn, in front."""
+    named = {POLICY_SYSTEM: filled_system(messages), "system": own_system(messages)}
+    front = [f"{name}: {text}" for name, text in named.items() if text]
+    return "\n\n".join([*front, transcript(messages)])
 
 
 def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
     """The hash of what a criterion's judge sees of each rollout.
 
-    Every judge sees the texts and the prompt's own system turn. A model also sees a good answer if the criterion says
-    so. A protocol that sees all also sees how the reply ended and the prompt's fields. A protocol that compares also
-    sees all different replies to the same prompt among `views`.
+    Every judge sees the texts and the prompt's own system turn. A model also sees the columns that the criterion's
+    texts show. A protocol that sees all also sees how the reply ended, the prompt's fields, and `policy.system` if it
+    was filled for the prompt. A protocol that compares also sees all different replies to the same prompt among
+    `views`.
     """
     judges = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
     protocols = [PROTOCOLS[judge["protocol"]] for judge in judges]
@@ -263,12 +279,12 @@ def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[st
     ]
     if any(protocol.SEES_ALL for protocol in protocols):
         for part, view in zip(parts, views, strict=True):
-            part += [view.finish_reason, dict(view.fields)]
-    elif any(judge.get("reference") for judge in judges):
+            part += [view.finish_reason, dict(view.fields), *([view.filled_system] if view.filled_system else [])]
+    elif columns := sorted({name for judge in judges for name in PROTOCOLS[judge["protocol"]].shown_in(judge)}):
         for part, view in zip(parts, views, strict=True):
-            part.append({REFERENCE: view.fields.get(REFERENCE)})
+            part.append({name: view.fields.get(name) for name in columns})
     if any(protocol.COMPARES_GROUP for protocol in protocols):
-        replies: dict[tuple[str, str], set[str]] = defaultdict(set)
+        replies: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for view in views:
             replies[view.group_key].add(view.completion)
         groups = {key: fingerprint(sorted(group)) for key, group in replies.items()}

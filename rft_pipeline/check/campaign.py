@@ -13,6 +13,7 @@ from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
 from rft_pipeline.check.saving import check_saving
 from rft_pipeline.check.served import check_served
+from rft_pipeline.check.slots import check_slots
 from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
@@ -20,6 +21,7 @@ from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
+from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.stages.warm_start import no_references, references_of
@@ -59,6 +61,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     _check_champion(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
+    check_slots(campaign, prompts, anchors, rubric, settings)
     check_noise(campaign, anchors, store, settings)
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
@@ -92,6 +95,10 @@ def _prompts(campaign: Campaign, split: str, source: PromptSource, data: Finding
         data.errors.append(str(error))
         return None
     _check_ids(rows, where, data)
+    try:
+        rows = with_system(rows, campaign.policy.system, where)
+    except DataError as error:
+        data.errors.append(str(error))
     unique, merged = merge_duplicates(rows)
     if merged:
         first = rows.filter(pl.col("prompt_id").is_duplicated())["prompt_id"][0]

@@ -9,6 +9,7 @@ from rft_pipeline.judges.answers import own_object, own_word
 from rft_pipeline.judges.base import Judge, Judged, Judgement, Status
 from rft_pipeline.judges.binary import BinaryJudge as BinaryJudge
 from rft_pipeline.judges.cloze import ClozeJudge as ClozeJudge
+from rft_pipeline.judges.columns import with_columns
 from rft_pipeline.judges.contrast import ContrastJudge as ContrastJudge
 from rft_pipeline.judges.graded import GradedJudge as GradedJudge
 from rft_pipeline.judges.listwise import ListwiseJudge as ListwiseJudge
@@ -68,4 +69,4 @@ def make_judge(config: JudgeSettings, engines: Engines) -> Judge:
 
     Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when it cannot be loaded.
     """
-    return config.make(engines)
+    return with_columns(config.make(engines), config.shown_columns)

@@ -17,6 +17,7 @@ from rft_pipeline.judges.settings import ModelJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Column, Rollout
 from rft_pipeline.rules.base import REFERENCE
+from rft_pipeline.rules.slots import column_texts, fill
 from rft_pipeline.rules.values import text_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -24,17 +25,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 _REFERENCE = Column(
     "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
 )
-_SLOT = re.compile(r"\{(\w+)\}")
 _SYSTEM = "---\n"
 """A line of three dashes ends the system message of a template that has one."""
-NO_REFERENCE = unscored("", f"the prompt has no {REFERENCE}")
 
 
 class AskingSettings(ModelJudge):
     """The settings of a protocol that asks in words.
 
     The question is put in a template: a file next to the rubric, or the protocol's own. Its content is part of the
-    criterion.
+    criterion. Template and question may show columns of the prompts.
     """
 
     ENGINE = "asker"
@@ -77,8 +76,17 @@ class AskingSettings(ModelJudge):
     def columns(self) -> tuple[Column, ...]:
         return (_REFERENCE,) if self.reference else ()
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"question": frozenset(), "template": cls.SLOTS | {"answer", REFERENCE}}
+
+    @classmethod
+    def shown_in(cls, judge: Mapping[str, Any]) -> list[str]:
+        found = super().shown_in(judge)
+        return sorted({*found, REFERENCE}) if judge.get("reference") else found
+
     def conversations(self, rollout: Rollout) -> tuple[Messages, ...]:
-        return (fill(self.template, {"prompt": rollout.prompt}),)
+        return (messages_of(self.template, {"prompt": rollout.prompt}),)
 
 
 class SingleAsking:
@@ -91,19 +99,19 @@ class SingleAsking:
         self.asker = asker
         self.max_tokens = max_tokens
 
-    def messages(self, rollout: Rollout) -> Messages | None:
-        """What the judge is asked; None without the reference it needs. Raises `UnreadableError` if it cannot ask."""
+    def messages(self, rollout: Rollout) -> Messages:
+        """What the judge is asked. Raises `UnreadableError` if it cannot ask."""
         raise NotImplementedError
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         """What its answer means. Raises `UnreadableError` when it cannot be read."""
         raise NotImplementedError
 
-    def asked_of(self, rollout: Rollout, config: AskingSettings, values: Mapping[str, str]) -> Messages | None:
-        """The template with the question, the prompt, the reply and `values`; None without the reference it needs."""
+    def asked_of(self, rollout: Rollout, config: AskingSettings, answer: str, **texts: str) -> Messages:
+        """The template with the question, the prompt, the reply, how to `answer`, and more `texts` of the settings."""
         own = self.asker.control_tokens
         reply = fenced(rollout.completion, config.max_chars, own)
-        return filled(config, rollout, {"reply": reply, "question": config.question, **values}, own)
+        return filled(config, rollout, {"reply": reply, "answer": answer}, own, texts)
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         requests = []
@@ -116,10 +124,7 @@ class SingleAsking:
             except UnreadableError as error:
                 yield [(place, unscored("", str(error)))]
                 continue
-            if messages is None:
-                yield [(place, NO_REFERENCE)]
-            else:
-                requests.append(request(str(place), messages, self.max_tokens, self.words, self.schema))
+            requests.append(request(str(place), messages, self.max_tokens, self.words, self.schema))
         for reply in self.asker.ask(requests):
             place = int(reply.request_id)
             yield [(place, self._judge(rollouts[place], reply))]
@@ -168,24 +173,49 @@ def with_usage(judgement: Judgement, *replies: ChatReply, shared_by: int = 1) ->
     )
 
 
-def fill(template: str, values: Mapping[str, str]) -> Messages:
-    """The messages of a template, filled in one pass: what is filled in is never read as a slot. A slot without a value
-    is left as it is."""
+def messages_of(template: str, values: Mapping[str, str]) -> Messages:
+    """The messages of a template, filled in one pass: what is filled in is never read as a slot."""
     system, found, user = template.partition(_SYSTEM)
     parts = (("system", system), ("user", user)) if found else (("user", system),)
-    return tuple((role, _SLOT.sub(lambda slot: values.get(slot[1], slot[0]), text).strip()) for role, text in parts)
+    return tuple((role, fill(text, values).strip()) for role, text in parts)
 
 
-def filled(config: AskingSettings, prompt: Rollout, values: Mapping[str, str], own: frozenset[str]) -> Messages | None:
-    """The template with the prompt, the reference and `values` in it; None when a reference is wanted and missing.
+def filled(
+    config: AskingSettings,
+    prompt: Rollout,
+    values: Mapping[str, str],
+    own: frozenset[str],
+    texts: Mapping[str, str] | None = None,
+) -> Messages:
+    """The template with the question, the prompt, its columns and `values` in it.
 
-    `own`: the control tokens of the judge's tokenizer.
+    `texts` are more texts of the settings; as in the question, columns are filled in. `own`: the control tokens of the
+    judge's tokenizer.
     """
-    reference = text_of(prompt.fields.get(REFERENCE))
-    if config.reference and reference is None:
-        return None
-    shown = f"\nA good reply would be:\n{fenced(reference or '', config.max_chars, own)}\n" if config.reference else ""
-    return fill(config.template, {"prompt": _prompt(prompt, config.max_chars, own), "reference": shown, **values})
+    columns = {
+        name: fenced(text, config.max_chars, own)
+        for name, text in column_texts(prompt.fields, config.shown_columns).items()
+    }
+    said = {"question": config.question, **(texts or {})}
+    said = {name: fill(_on_own_lines(text, columns), columns) for name, text in said.items()}
+    reference = f"\nA good reply would be:\n{columns.get(REFERENCE, '')}\n" if config.reference else ""
+    shown = {"prompt": _prompt(prompt, config.max_chars, own), REFERENCE: reference}
+    return messages_of(_on_own_lines(config.template, columns.keys() - shown), {**columns, **said, **shown, **values})
+
+
+def shown_to(config: AskingSettings, *rollouts: Rollout) -> tuple[str, ...]:
+    """The texts that a judge of these replies to one prompt was shown, and may quote."""
+    columns = column_texts(rollouts[0].fields, config.shown_columns).values()
+    return (*rollouts[0].group_key, *columns, *(rollout.completion for rollout in rollouts))
+
+
+def _on_own_lines(text: str, columns: Collection[str]) -> str:
+    """The text with each slot of a column on a line of its own, since a fence begins and ends with a line."""
+    if not columns:
+        return text
+    slot = rf"(?<!\{{)\{{(?:{'|'.join(sorted(columns))})\}}(?!\}})"
+    text = re.sub(rf"(?<=[^\n])[ \t]*({slot})", r"\n\1", text)
+    return re.sub(rf"({slot})[ \t]*(?=[^\n])", r"\1\n", text)
 
 
 def _prompt(prompt: Rollout, max_chars: int, own: frozenset[str]) -> str:

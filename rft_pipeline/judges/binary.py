@@ -6,7 +6,7 @@ from typing import Literal
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
-from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of, shown_to
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, Scores, Squash
 from rft_pipeline.rules import Rollout
@@ -45,11 +45,11 @@ class Binary(SingleAsking):
             self.words = (YES, NO)
             self.how = "Answer Yes or No."
 
-    def messages(self, rollout: Rollout) -> Messages | None:
-        return self.asked_of(rollout, self.config, {"answer": self.how})
+    def messages(self, rollout: Rollout) -> Messages:
+        return self.asked_of(rollout, self.config, self.how)
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
-        shown = (*rollout.group_key, rollout.completion)
+        shown = shown_to(self.config, rollout)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
         if reply.words is not None:

@@ -1,11 +1,11 @@
 """`cloze`: which word would a reader put after the reply?
 
-The template's `{prompt}` and `{reply}` are filled in one pass, so nothing a completion contains is read as a slot.
+The template's `{prompt}`, `{reply}` and columns are filled in one pass, so nothing a completion contains is read as a
+slot.
 """
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,16 +16,16 @@ from rft_pipeline.judges.base import Judge
 from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings
 from rft_pipeline.judges.settings import Engines
 from rft_pipeline.rules import Rollout
+from rft_pipeline.rules.slots import column_texts, fill
 
 Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
-_SLOT = re.compile(r"\{(\w*)\}")
 
 
 class ClozeJudge(LikelihoodSettings):
     """Log-likelihood of positive words minus negative words after templates that show the reply.
 
-    Each template holds `{reply}` and may hold `{prompt}`. The words' prior, under an empty reply, is subtracted.
-    Templates are averaged.
+    Each template holds `{reply}` and may hold `{prompt}` and columns. The words' prior, under an empty reply, is
+    subtracted. Templates are averaged.
     """
 
     VERSION = 2
@@ -38,6 +38,10 @@ class ClozeJudge(LikelihoodSettings):
     def make(self, engines: Engines) -> Judge:
         return Cloze(self, engines.scorer(self.by))
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"templates": frozenset({"prompt", "reply"})}
+
     @property
     def shows_prompt(self) -> bool:
         return any("{prompt}" in template for template in self.templates)
@@ -47,9 +51,6 @@ class ClozeJudge(LikelihoodSettings):
 
     def faults(self) -> Iterable[str]:
         for template in self.templates:
-            if unknown := sorted(set(_SLOT.findall(template)) - {"prompt", "reply"}):
-                slots = ", ".join(f"{{{name}}}" for name in unknown)
-                yield f"template {template!r} has unknown slots {slots}; allowed: {{prompt}}, {{reply}}"
             if not template.partition("{reply}")[2].strip():
                 yield (
                     f"template {template!r} ends with the reply, so the words would continue the reply; "
@@ -77,29 +78,34 @@ class Cloze(LikelihoodJudge):
 
     def __init__(self, config: ClozeJudge, engine: Scorer) -> None:
         super().__init__(engine, config.squash)
-        self.templates = config.templates
+        self.config = config
         self.words = [self._one_token(word) for word in config.single_tokens()]
         self.positives = len(config.positive)
         self.prior: dict[ScoreRequest, float] = {}
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        return [self._request(template, rollout.given, rollout.completion) for template in self.templates]
+        return self._requests(rollout, rollout.completion)
 
     def measure(self, rollout: Rollout, results: list[ScoreResult]) -> tuple[float, str]:
         found = [self._log_odds(result) for result in results]
-        prior = [self._prior(self._request(template, rollout.given, "")) for template in self.templates]
+        prior = [self._prior(empty) for empty in self._requests(rollout, "")]
         nats = sum(a - b for a, b in zip(found, prior, strict=True)) / len(found)
         reason = f"log-odds {sum(found) / len(found):.3f}, of an empty reply {sum(prior) / len(prior):.3f}"
         return nats, reason
 
     def _prior(self, empty: ScoreRequest) -> float:
-        """The words' log-odds after an empty reply; all prompts share it where the template shows no prompt."""
+        """The words' log-odds after an empty reply; all prompts share it where the template shows nothing of them."""
         if empty not in self.prior:
             self.prior[empty] = self._log_odds(self.engine.score([empty])[0])
         return self.prior[empty]
 
-    def _request(self, template: str, prompt: str, reply: str) -> ScoreRequest:
-        head, tail = (re.sub(r"\{prompt\}", lambda _: prompt, part) for part in template.split("{reply}"))
+    def _requests(self, rollout: Rollout, reply: str) -> list[ScoreRequest]:
+        """One request for each template, with `reply` in the place of the reply."""
+        values = {"prompt": rollout.asked, **column_texts(rollout.fields, self.config.shown_columns)}
+        return [self._request(template, values, reply) for template in self.config.templates]
+
+    def _request(self, template: str, values: Mapping[str, str], reply: str) -> ScoreRequest:
+        head, tail = (fill(part, values) for part in template.split("{reply}"))
         return ScoreRequest(
             prefix=tuple(self.engine.opening_tokens(head)),
             continuation=tuple(self.engine.text_tokens(reply + tail)),

@@ -8,7 +8,7 @@ from typing import Any
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges.asking import NO_REFERENCE, request
+from rft_pipeline.judges.asking import request
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, is_empty, scored
 from rft_pipeline.rules import Rollout
 
@@ -25,8 +25,8 @@ class Comparing:
         self.asker = asker
         self.max_tokens = max_tokens
 
-    def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
-        """What is asked about a group of at least two different replies; None without the reference it needs."""
+    def questions(self, group: Sequence[Rollout]) -> list[Messages]:
+        """What is asked about a group of at least two different replies."""
         raise NotImplementedError
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
@@ -40,7 +40,7 @@ class Comparing:
             shown = sorted(not_empty, key=_shuffled(rollouts), reverse=self.reversed)
             asked = self.questions([rollouts[place] for place in shown]) if len(shown) > 1 else []
             if not asked:
-                yield [(place, _alone(rollouts[place], len(places), asked is None)) for place in places]
+                yield [(place, _alone(rollouts[place], len(places))) for place in places]
                 continue
             requests += [
                 request(f"{name}.{number}", messages, self.max_tokens, self.words, self.schema)
@@ -68,7 +68,7 @@ class Comparing:
 
 def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
     """The indices of rollouts, grouped by prompt."""
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, rollout in enumerate(rollouts):
         groups[rollout.group_key].append(place)
     return list(groups.values())
@@ -76,15 +76,13 @@ def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
 
 def _shuffled(rollouts: Sequence[Rollout]) -> Any:
     """A sort key that depends on the texts alone: not on who wrote them, nor on the campaign."""
-    return lambda place: seed_of(0, "shown to the judge", rollouts[place].given, rollouts[place].completion)
+    return lambda place: seed_of(0, "shown to the judge", rollouts[place].asked, rollouts[place].completion)
 
 
-def _alone(rollout: Rollout, group: int, lacks_reference: bool) -> Judgement:
+def _alone(rollout: Rollout, group: int) -> Judgement:
     """The judgement of a reply that has no other, or only empty ones, to be compared with."""
     if is_empty(rollout):
         return empty_reply()
-    if lacks_reference:
-        return NO_REFERENCE
     return scored(1.0, "", "all others are empty") if group > 1 else scored(0.5, "", "nothing to compare it with")
 
 

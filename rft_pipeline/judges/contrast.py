@@ -21,8 +21,13 @@ class ContrastJudge(DifferenceSettings):
     positive: str = Field(min_length=1)
     negative: str = Field(min_length=1)
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"positive": frozenset(), "negative": frozenset()}
+
     def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
-        return rollout.conversation(self.positive), rollout.conversation(self.negative)
+        positive, negative = (self.filled(text, rollout) for text in (self.positive, self.negative))
+        return rollout.conversation(positive), rollout.conversation(negative)
 
     def faults(self) -> Iterable[str]:
         if folded_words(self.positive) == folded_words(self.negative):

@@ -10,7 +10,7 @@ from pydantic import Field
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
-from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of
+from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of, shown_to
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, Scores
 from rft_pipeline.rules import Rollout
@@ -26,6 +26,10 @@ class GradedJudge(AskingSettings):
     protocol: Literal["graded"]
     grades: tuple[str, ...] = Field(min_length=2, max_length=9)
     """What a reply of grade 1, 2, … k is like, the worst first."""
+
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {**super().texts(), "grades": frozenset()}
 
     def make(self, engines: Engines) -> Judge:
         return Graded(self, engines.asker(self.by))
@@ -54,12 +58,12 @@ class Graded(SingleAsking):
             self.words = self.grades
             self.how = f"Answer with the grade alone, a number from 1 to {len(self.grades)}."
 
-    def messages(self, rollout: Rollout) -> Messages | None:
+    def messages(self, rollout: Rollout) -> Messages:
         described = "\n".join(f"{grade}: {text}" for grade, text in zip(self.grades, self.config.grades, strict=True))
-        return self.asked_of(rollout, self.config, {"grades": described, "answer": self.how})
+        return self.asked_of(rollout, self.config, self.how, grades=described)
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
-        shown = (*rollout.group_key, rollout.completion)
+        shown = shown_to(self.config, rollout)
         if self.config.answer == "json":
             return self._of_json(reply, shown)
         if reply.words is not None:

@@ -12,7 +12,7 @@ from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object
-from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, why_unread, with_usage
+from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, shown_to, why_unread, with_usage
 from rft_pipeline.judges.base import Judge, Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.settings import Engines
@@ -43,16 +43,14 @@ class Listwise(Comparing):
         self.config = config
         self.schema = schema_of(ranking={"type": "array", "items": {"type": "string"}})
 
-    def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
+    def questions(self, group: Sequence[Rollout]) -> list[Messages]:
         ids = _ids(group)
         own = self.asker.control_tokens
         shown = "\n\n".join(
             f"{name}:\n{fenced(rollout.completion, self.config.max_chars, own)}"
             for name, rollout in zip(ids, group, strict=True)
         )
-        values = {"replies": shown, "question": self.config.question, "answer": _example(ids)}
-        messages = filled(self.config, group[0], values, own)
-        return None if messages is None else [messages]
+        return [filled(self.config, group[0], {"replies": shown, "answer": _example(ids)}, own)]
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
         (reply,) = replies
@@ -60,7 +58,7 @@ class Listwise(Comparing):
             return [failed(reply.error) for _ in group]
         ids = _ids(group)
         try:
-            found = _ranking(group, ids, reply)
+            found = self._ranking(group, ids, reply)
         except UnreadableError as error:
             judgement = unscored(reply.text, why_unread(error, reply))
             return [with_usage(judgement, reply, shared_by=len(group))] * len(group)
@@ -82,15 +80,14 @@ class Listwise(Comparing):
             judgements.append(with_usage(judgement, reply, shared_by=len(group)))
         return judgements
 
-
-def _ranking(group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
-    if why := no_answer(reply):
-        raise UnreadableError(why)
-    shown = [*group[0].group_key, *(rollout.completion for rollout in group), _example(ids)]
-    found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
-    if not isinstance(found["ranking"], list):
-        raise UnreadableError("its ranking is not a list")
-    return found
+    def _ranking(self, group: Sequence[Rollout], ids: list[str], reply: ChatReply) -> dict[str, Any]:
+        if why := no_answer(reply):
+            raise UnreadableError(why)
+        shown = [*shown_to(self.config, *group), _example(ids)]
+        found = own_object(reply.text, ("reason", "ranking"), shown, cut=reply.cut_at > 0)
+        if not isinstance(found["ranking"], list):
+            raise UnreadableError("its ranking is not a list")
+        return found
 
 
 def _example(ids: list[str]) -> str:
@@ -99,5 +96,5 @@ def _example(ids: list[str]) -> str:
 
 def _ids(group: Sequence[Rollout]) -> list[str]:
     """One id for each reply. It says nothing about the reply's quality, and its author cannot guess it."""
-    named = fingerprint([[rollout.given, rollout.completion] for rollout in group])
+    named = fingerprint([[rollout.asked, rollout.completion] for rollout in group])
     return [f"R{fingerprint([named, place])[:4].upper()}{place}" for place in range(len(group))]

@@ -8,7 +8,7 @@ from pydantic import Field
 from rft_pipeline.engines import Asker, ChatReply
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
-from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, why_unread, with_usage
+from rft_pipeline.judges.asking import AskingSettings, filled, no_answer, schema_of, shown_to, why_unread, with_usage
 from rft_pipeline.judges.base import Judge, Judgement, failed, scored, unscored
 from rft_pipeline.judges.comparing import Comparing
 from rft_pipeline.judges.settings import Engines
@@ -60,10 +60,8 @@ class Pairwise(Comparing):
             self.words = (FIRST, SECOND)
             self.how = "Answer A or B."
 
-    def questions(self, group: Sequence[Rollout]) -> list[Messages] | None:
-        messages = [self._messages(group[i], group[j]) for i, j in self._orders(len(group))]
-        known = [each for each in messages if each is not None]
-        return known if len(known) == len(messages) else None
+    def questions(self, group: Sequence[Rollout]) -> list[Messages]:
+        return [self._messages(group[i], group[j]) for i, j in self._orders(len(group))]
 
     def beaten(self, group: Sequence[Rollout], replies: Sequence[ChatReply]) -> list[Judgement]:
         won: list[list[float]] = [[] for _ in group]
@@ -77,7 +75,7 @@ class Pairwise(Comparing):
             for place, opponent in ((i, j), (j, i)):
                 seen[place] += pair
                 raw[place].append(f"against {opponent + 1}: " + " / ".join(reply.text for reply in pair))
-            shown = (*group[i].group_key, group[i].completion, group[j].completion)
+            shown = shown_to(self.config, group[i], group[j])
             try:
                 first, second = (self._read(reply, shown) for reply in pair)
             except UnreadableError as error:
@@ -133,12 +131,11 @@ class Pairwise(Comparing):
             raise UnreadableError("its verdict is not one of A, B and tie")
         return _POINTS[better]
 
-    def _messages(self, first: Rollout, second: Rollout) -> Messages | None:
+    def _messages(self, first: Rollout, second: Rollout) -> Messages:
         own = self.asker.control_tokens
         values = {
             "first": fenced(first.completion, self.config.max_chars, own),
             "second": fenced(second.completion, self.config.max_chars, own),
-            "question": self.config.question,
             "answer": self.how,
         }
         return filled(self.config, first, values, own)

@@ -71,7 +71,7 @@ class Python(SingleAsking):
         super().__init__(asker, config.max_tokens)
         self.judge = config.own_judge()
 
-    def messages(self, rollout: Rollout) -> Messages | None:
+    def messages(self, rollout: Rollout) -> Messages:
         try:
             messages = tuple((str(role), str(text)) for role, text in self.judge.messages(rollout))
         except Exception as error:  # whatever the user's code raises, this reply cannot be asked about

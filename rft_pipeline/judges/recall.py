@@ -27,11 +27,17 @@ class RecallJudge(DifferenceSettings):
     protocol: Literal["recall"]
     instruction: str = Field(default="Write the message that this text answers or summarises:", min_length=1)
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"instruction": frozenset()}
+
     def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
-        return self._showing(rollout.completion), self._showing("")
+        instruction = self.filled(self.instruction, rollout)
+        return _showing(instruction, rollout.completion), _showing(instruction, "")
 
     def weighed(self, rollout: Rollout) -> str:
         return rollout.prompt
 
-    def _showing(self, reply: str) -> Messages:
-        return (("user", f"{self.instruction}\n{fenced(reply, max_chars=len(reply))}"),)
+
+def _showing(instruction: str, reply: str) -> Messages:
+    return (("user", f"{instruction}\n{fenced(reply, max_chars=len(reply))}"),)

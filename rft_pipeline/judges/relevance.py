@@ -16,5 +16,10 @@ class RelevanceJudge(DifferenceSettings):
     protocol: Literal["relevance"]
     system: str = "You are a helpful support agent."
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"system": frozenset()}
+
     def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
-        return rollout.conversation(self.system), Rollout("", "").conversation(self.system)
+        system = self.filled(self.system, rollout)
+        return rollout.conversation(system), Rollout("", "").conversation(system)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rft_pipeline.engines import Asker, ChatReply, ChatRequest, Rewarder, Scorer
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import Engines, Judge, JudgeSettings
+from rft_pipeline.judges.columns import with_columns
 from rft_pipeline.judges.comparing import Comparing
 
 
@@ -14,7 +15,7 @@ def make_retest_judge(config: JudgeSettings, engines: Engines) -> Judge:
     judge = config.make(_Reseeded(engines))
     if isinstance(judge, Comparing):
         judge.reversed = True
-    return judge
+    return with_columns(judge, config.shown_columns)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ judge of campaign.yaml) is kept apart: a judgement's address names the criterion
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from rft_pipeline.engines import Asker, Rewarder, Scorer
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.base import Judge
 from rft_pipeline.rules import Column, Rollout
+from rft_pipeline.rules.slots import column_texts, fill, slots_in
 from rft_pipeline.strict import Strict
 
 DEFAULT_JUDGE = "judge"
@@ -54,6 +56,34 @@ class JudgeSettings(Strict):
     """Whether it also sees how the reply ended and all columns of the prompt."""
 
     protocol: str
+
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        """The settings whose texts may show columns of the prompts as `{column}`, each with the slots that the protocol
+        itself fills."""
+        return {}
+
+    @classmethod
+    def slots_of(cls, judge: Mapping[str, Any]) -> dict[str, list[str]]:
+        """By setting, the slots that columns of the prompts fill, of a judge with these settings (plain data)."""
+        return {
+            name: [slot for slot in slots_in(*texts_of(judge.get(name))) if slot not in own]
+            for name, own in cls.texts().items()
+        }
+
+    @classmethod
+    def shown_in(cls, judge: Mapping[str, Any]) -> list[str]:
+        """The columns of the prompts that a judge with these settings (plain data) shows."""
+        return sorted({slot for slots in cls.slots_of(judge).values() for slot in slots})
+
+    @cached_property
+    def shown_columns(self) -> list[str]:
+        """The columns of the prompts that it shows. A reply to a prompt that lacks one is unscored."""
+        return self.shown_in(self.identity)
+
+    def filled(self, text: str, rollout: Rollout) -> str:
+        """A text of the settings with the prompt's columns in it."""
+        return fill(text, column_texts(rollout.fields, self.shown_columns))
 
     def make(self, engines: Engines) -> Judge:
         """The judge. Raises `ConfigError` when the model cannot serve the protocol, `ModelError` when loading fails."""
@@ -117,6 +147,11 @@ class ModelJudge(JudgeSettings):
 
     by: str = DEFAULT_JUDGE
     """Who answers: `judge`, or a name under `judges` in campaign.yaml."""
+
+
+def texts_of(setting: Any) -> tuple[str, ...]:
+    """The texts of a setting: it is one, or a list of them, or has none."""
+    return (setting,) if isinstance(setting, str) else tuple(setting or ())
 
 
 class Squash(Strict):

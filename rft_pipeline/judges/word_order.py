@@ -27,6 +27,10 @@ class WordOrderJudge(LikelihoodSettings):
     shuffles: int = Field(default=3, ge=1)
     """Shuffled replies, drawn by a seed of the reply's words."""
 
+    @classmethod
+    def texts(cls) -> dict[str, frozenset[str]]:
+        return {"system": frozenset()}
+
     def make(self, engines: Engines) -> Judge:
         return WordOrder(self, engines.scorer(self.by))
 
@@ -39,7 +43,7 @@ class WordOrder(LikelihoodJudge):
         self.config = config
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        prefix = self.tokens(rollout.conversation(self.config.system))
+        prefix = self.tokens(rollout.conversation(self.config.filled(self.config.system, rollout)))
         return [
             ScoreRequest(prefix, tuple(self.engine.reply_tokens(text)))
             for text in (rollout.completion, *shuffled(rollout.completion, self.config.shuffles))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rft_pipeline.campaign.addresses import own_system
+from rft_pipeline.campaign.addresses import systems
 from rft_pipeline.rules.words import folded_words
 
 NEAR = 0.6
@@ -65,7 +65,7 @@ class _Prompt(NamedTuple):
     """The words of a prompt."""
 
     system: str
-    """Words of its own system turn; empty without one."""
+    """Words of its own system turn, or of `policy.system` as it was filled for it; empty without one."""
     turns: list[str]
 
     @property
@@ -81,7 +81,7 @@ def _triples(found: _Prompt) -> set[tuple[str, ...]]:
 def _read(prompts: pl.DataFrame) -> list[_Prompt]:
     return [
         _Prompt(
-            " ".join(folded_words(own_system(messages))),
+            " ".join(folded_words(" ".join(systems(messages)))),
             folded_words("\n".join(turn["content"] for turn in json.loads(messages) if turn["role"] != "system")),
         )
         for messages in prompts["messages"]

@@ -15,12 +15,14 @@ from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.prompts.rows import Row, csv_rows, hub_rows, jsonl_rows, parquet_rows, refuse, shown
+from rft_pipeline.prompts.slots import with_system
 
 ROLES = ("system", "user", "assistant")
 FINISH_REASONS = ("stop", "length")
 
 PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.String, "fields": pl.String})
-"""`messages` is a JSON list of {role, content}, `fields` a JSON object of the row's other columns."""
+"""`messages` is a JSON list of {role, content}; the turn of a `policy.system` that was filled for the row also has
+`from`. `fields` is a JSON object of the row's other columns."""
 
 _ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
 
@@ -35,11 +37,13 @@ class Prompts(NamedTuple):
 def read_prompts(campaign: Campaign) -> Prompts:
     """Both splits of a campaign: prompt_id, id, split (`train` or `eval`), messages, fields.
 
-    Of rows with the same messages in one split, the first is kept. Raises what `read_source` raises.
+    `policy.system` is filled in where it has slots. Of rows with the same messages in one split, the first is kept.
+    Raises what `read_source` and `with_system` raise.
     """
     found = []
     for split, source in (("train", campaign.prompts.train), ("eval", campaign.prompts.eval)):
-        rows, merged = merge_duplicates(read_source(source, campaign.folder))
+        rows = read_source(source, campaign.folder)
+        rows, merged = merge_duplicates(with_system(rows, campaign.policy.system, source_name(source, campaign.folder)))
         found.append((rows.with_columns(pl.lit(split).alias("split")), merged))
     rows = pl.concat([rows for rows, _ in found])
     return Prompts(rows.select("prompt_id", "id", "split", "messages", "fields"), sum(merged for _, merged in found))

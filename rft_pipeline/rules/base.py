@@ -43,15 +43,23 @@ class Rollout:
     system: str = ""
     """The prompt's own system turn, e.g. the rules of one shop, without the campaign's `policy.system`. Empty if there
     is none."""
+    filled_system: str = ""
+    """`policy.system` as it was filled with the prompt's columns. Empty if it has no slots: it then says the same to
+    every prompt."""
 
     @property
-    def group_key(self) -> tuple[str, str]:
+    def group_key(self) -> tuple[str, str, str]:
         """Replies with the same key answer the same prompt."""
-        return self.system, self.prompt
+        return self.filled_system, self.system, self.prompt
+
+    @property
+    def asked(self) -> str:
+        """The prompt with its own system turn, as one text."""
+        return "\n\n".join(part for part in (self.system, self.prompt) if part)
 
     @property
     def given(self) -> str:
-        """Everything that the reply was given, as one text."""
+        """Everything about this prompt that the reply was given, as one text."""
         return "\n\n".join(part for part in self.group_key if part)
 
     def conversation(self, system: str = "") -> tuple[tuple[str, str], ...]:

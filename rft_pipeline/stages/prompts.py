@@ -4,6 +4,7 @@ from typing import Any
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.prompts.reading import content_hash, read_prompts
+from rft_pipeline.rules.slots import has_slots
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
 from rft_pipeline.stages.job import Job
 
@@ -17,7 +18,8 @@ class Prompts(Stage):
     scope = "campaign"
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        return campaign.prompts.identity
+        system = campaign.policy.system
+        return {**campaign.prompts.identity, **({"system": system} if has_slots(system) else {})}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
         return {split: sources[f"prompts.{split}"] for split in ("train", "eval")}

@@ -51,6 +51,7 @@ from rft_pipeline.engines import Scorer
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.evaluation.kl import KL, KL_FILE, kl_of, sequence_kl
 from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.rules.slots import has_slots
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stats import Interval
 from rft_pipeline.store import Record
@@ -114,7 +115,7 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     """Score the anchors, and give a verdict on the newest round; earlier verdicts stay. `rounds` have the column
     `held_out`."""
     seed, number = job.campaign.seed, rounds[-1].round
-    system = job.campaign.policy.system
+    system = None if has_slots(job.campaign.policy.system) else job.campaign.policy.system
     replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed), system) for each in rounds]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]

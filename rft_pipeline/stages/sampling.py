@@ -60,7 +60,10 @@ def sample_rollouts(
 
 
 def conversation(messages: str, system: str | None, system_in: SystemIn = "own_turn") -> Messages:
-    """A prompt's stored messages (JSON) as the policy sees them, the campaign's system message first."""
+    """A prompt's stored messages (JSON) as the policy sees them, the campaign's system message first.
+
+    Where the system message has slots, it is among the messages already.
+    """
     turns = [(turn["role"], turn["content"]) for turn in json.loads(messages)]
     if system is not None and (not turns or turns[0][0] != "system"):
         turns.insert(0, ("system", system))

@@ -108,7 +108,6 @@ def test_a_column_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "finding"),
     [
-        ("The {answer}: {reply} is", "has unknown slots {answer}; allowed: {prompt}, {reply}"),
         ("They wrote {reply}", "ends with the reply, so the words would continue the reply; "),
         ("They wrote {reply}. It is ", "ends in white space; remove it, since the words start with a space"),
     ],

@@ -132,12 +132,12 @@ def test_a_template_of_the_users_own_is_part_of_the_criterion(tmp_path: Path) ->
     from rft_pipeline.campaign.rubric import Criterion
 
     path = tmp_path / "mine.txt"
-    path.write_text("Be strict.\n---\nQ: {prompt}\nA: {reply}\n{question} {answer} {unknown}", encoding="utf-8")
+    path.write_text("Be strict.\n---\nQ: {prompt}\nA: {reply}\n{question} {answer} {{known}}", encoding="utf-8")
     asker = Told(lambda _: "Yes")
     judgements(judge({**BINARY, "template": "mine.txt"}, asker, tmp_path), [REPLY])
     (system, user) = asker.asked[0].messages
     assert system == ("system", "Be strict.")
-    assert user[1].endswith("Is it kind? Answer Yes or No. {unknown}")
+    assert user[1].endswith("Is it kind? Answer Yes or No. {known}")
 
     def fingerprint() -> str:
         config = {"name": "kind", "judge": {**BINARY, "template": "mine.txt"}}
