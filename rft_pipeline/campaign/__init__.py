@@ -9,7 +9,15 @@ from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
 from rft_pipeline.campaign.promotion_bounds import Promotion
-from rft_pipeline.campaign.prompts import Evaluation, Format, Prompts, PromptSource, Rollouts
+from rft_pipeline.campaign.prompts import (
+    FILE_TYPES,
+    ROW_FORMATS,
+    Evaluation,
+    Prompts,
+    PromptSource,
+    Rollouts,
+    RowFormat,
+)
 from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy, Served
 from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, TokenPrices
@@ -18,6 +26,8 @@ from rft_pipeline.trainers.settings import ALL_LINEAR, Lora, Training, TrainRunt
 
 __all__ = [
     "ALL_LINEAR",
+    "FILE_TYPES",
+    "ROW_FORMATS",
     "Alarms",
     "Answering",
     "Audit",
@@ -26,7 +36,6 @@ __all__ = [
     "Checks",
     "EngineRuntime",
     "Evaluation",
-    "Format",
     "JudgeModel",
     "Lora",
     "PersonalData",
@@ -38,6 +47,7 @@ __all__ = [
     "Retrain",
     "Reward",
     "Rollouts",
+    "RowFormat",
     "Sampling",
     "Schedule",
     "Served",

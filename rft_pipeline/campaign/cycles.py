@@ -217,7 +217,8 @@ def in_cycle(campaign: Campaign, cycle: Cycle) -> Campaign:
     if cycle.edit is not None and cycle.edit.prompts_of is not None:
         drawn = cycle.folder.parent / str(cycle.edit.prompts_of)
     if drawn is not None:
-        train = PromptSource(source=os.path.relpath((drawn / PROMPTS).resolve(), campaign.folder.resolve()))
+        file = os.path.relpath((drawn / PROMPTS).resolve(), campaign.folder.resolve())
+        train = PromptSource(source=file, format="prompts")
         changed["prompts"] = campaign.prompts.model_copy(update={"train": train})
     if cycle.policy is not None:
         prefix = f"{champions.PREFIX}{campaign.name}@" if cycle.edit is None else CHECKPOINT

@@ -1,38 +1,70 @@
 """Settings of prompts, rollouts and evaluation."""
 
+import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
 from rft_pipeline.strict import Strict
 
-Format = Literal["jsonl", "csv", "parquet", "chat_log", "hub"]
+FileType = Literal["jsonl", "json", "csv", "parquet", "hub"]
+"""How a source is stored."""
+RowFormat = Literal[
+    "prompts", "messages", "sharegpt", "completions", "preferences", "langfuse", "langsmith", "verifiers"
+]
+"""How its rows are written; `rft_pipeline.prompts.formats` reads each."""
+FILE_TYPES: tuple[str, ...] = typing.get_args(FileType)
+ROW_FORMATS: tuple[str, ...] = typing.get_args(RowFormat)
+OURS = ("id", "prompt", "messages", "reference")
 
 
 class PromptSource(Strict):
     """Where prompts come from: a file (the path starts at the campaign's folder), or a data set id of the hub."""
 
     source: str = Field(min_length=1)
-    format: Format | None = None
-    """Default: the file's ending. `chat_log` and `hub` must be named."""
+    format: FileType | RowFormat | None = None
+    """Default: the file type is the file's ending, and the format of its rows is recognised. `hub` must be named."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name → the source's name, for `id` and `prompt`. Other columns keep their names."""
-    split: str = "train"
-    """The split to read; only for `hub`."""
+    """Our name → the source's name, or the place inside a logged object (`input.question`), for `OURS`. Other columns
+    keep their names."""
+    split: str | None = None
+    """The split of a data set of the hub; default: train. With a split, `format` may name the format of its rows."""
 
     @field_validator("columns")
     @classmethod
     def _known(cls, columns: dict[str, str]) -> dict[str, str]:
-        if unknown := set(columns) - {"id", "prompt"}:
-            raise ValueError(f"cannot map {sorted(unknown)}: our columns are id, prompt")
+        if unknown := set(columns) - set(OURS):
+            raise ValueError(f"cannot map {sorted(unknown)}: our columns are {', '.join(OURS)}")
+        if {"prompt", "messages"} <= set(columns):
+            raise ValueError("maps both prompt and messages; map the column that holds the prompt")
         return columns
 
+    @model_validator(mode="after")
+    def _split_is_of_the_hub(self) -> Self:
+        if self.split is not None and self.format in FILE_TYPES and self.format != "hub":
+            raise ValueError(f"split: only a data set of the hub has splits; remove it, or `format: {self.format}`")
+        return self
+
     @property
-    def kind(self) -> str:
-        """The format that will be read."""
-        return self.format or Path(self.source).suffix.lstrip(".")
+    def file_type(self) -> str:
+        """How the source is stored; an ending that is not known is returned as it is."""
+        if self.split is not None:
+            return "hub"
+        if self.format in FILE_TYPES:
+            return str(self.format)
+        ending = Path(self.source.removesuffix(".gz")).suffix.lstrip(".")
+        return ending if ending in FILE_TYPES or self.format is None else "jsonl"
+
+    @property
+    def split_or_train(self) -> str:
+        return self.split or "train"
+
+    @property
+    def row_format(self) -> RowFormat | None:
+        """The format of its rows, if it is named."""
+        return cast(RowFormat, self.format) if self.format in ROW_FORMATS else None
 
 
 class Prompts(Strict):

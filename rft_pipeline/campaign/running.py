@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 
+from rft_pipeline.campaign.prompts import RowFormat
 from rft_pipeline.strict import Strict
 from rft_pipeline.user_code import Code
 
@@ -82,7 +83,9 @@ class Retrain(Strict):
     cron: Cron
     time_zone: TimeZone = "UTC"
     logs: Annotated[str, Field(min_length=1), AfterValidator(_is_glob)]
-    """A folder or glob of .jsonl, .csv and .parquet files with `messages` or `prompt`, below the campaign's folder."""
+    """A folder or glob of .jsonl, .json, .csv and .parquet files, below the campaign's folder."""
+    format: RowFormat | None = None
+    """The format of their rows; default: recognised, for each file."""
     prompts: int = Field(default=200, ge=1)
     """Maximum number of prompts per cycle."""
     old_share: float = Field(default=0.25, ge=0, lt=1)

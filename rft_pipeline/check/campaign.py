@@ -20,7 +20,7 @@ from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.overlap import overlaps
-from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_source, source_name
+from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_rows, source_name
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
@@ -46,8 +46,9 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     campaign = load_campaign(campaign_folder)
     rubric = campaign_folder / read_yaml(campaign_folder / "campaign.yaml").get("rubric", "rubric.yaml")
     settings, data = Findings(), Findings()
-    train = _prompts(campaign, "train", campaign.prompts.train, data)
-    held_out = _prompts(campaign, "eval", campaign.prompts.eval, data)
+    formats: dict[str, str] = {}
+    train = _prompts(campaign, "train", campaign.prompts.train, data, formats)
+    held_out = _prompts(campaign, "eval", campaign.prompts.eval, data, formats)
     anchors = _anchors(campaign, data)
     if train is not None and held_out is not None:
         _check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
@@ -72,6 +73,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
         raise DataError("\n".join(data.errors))
     return CheckResult(
         campaign=campaign,
+        formats=formats,
         train_prompts=train.height,
         eval_prompts=held_out.height,
         anchors=0 if anchors is None else anchors.height,
@@ -87,10 +89,12 @@ def label_counts(anchors: pl.DataFrame, criterion: str) -> LabelCounts:
     return LabelCounts(bad=labelled - good, good=good, unlabelled=labels.null_count())
 
 
-def _prompts(campaign: Campaign, split: str, source: PromptSource, data: Findings) -> pl.DataFrame | None:
+def _prompts(
+    campaign: Campaign, split: str, source: PromptSource, data: Findings, formats: dict[str, str]
+) -> pl.DataFrame | None:
     where = source_name(source, campaign.folder)
     try:
-        rows = read_source(source, campaign.folder)
+        rows, _, formats[split] = read_rows(source, campaign.folder)
     except RftError as error:
         data.errors.append(str(error))
         return None

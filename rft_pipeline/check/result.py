@@ -29,6 +29,8 @@ class CheckResult:
     """The summary of a campaign without errors."""
 
     campaign: Campaign
+    formats: dict[str, str]
+    """By split: the format of its rows, and how many have a reply."""
     train_prompts: int
     eval_prompts: int
     anchors: int

@@ -30,6 +30,8 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
         f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
         f"{result.anchors} anchors, {result.campaign.rounds} rounds"
     )
+    for split, found in result.formats.items():
+        line(f"{split}: {escape(found)}")
     criteria = table("criterion", "scored by", "weight", "gate", "anchors good/bad")
     rubric = result.campaign.rubric
     for each in rubric.criteria:

@@ -14,7 +14,7 @@ class CheckedLogs:
     """Logs that can be read."""
 
     summary: str
-    """What the next cycle would draw."""
+    """The formats of the logs, and what the next cycle would draw."""
     warnings: tuple[str, ...]
 
 
@@ -51,4 +51,6 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
         warnings.append(
             f"{where}: schedule.retrain.logs: {len(unread)} files of other formats are not read (e.g. {unread[0]})"
         )
-    return CheckedLogs(f"cycle {found.number} would draw {found.summary}", tuple(warnings))
+    read = "; ".join(found.formats)
+    summary = f"cycle {found.number} would draw {found.summary}"
+    return CheckedLogs(f"{read}; {summary}" if read else summary, tuple(warnings))

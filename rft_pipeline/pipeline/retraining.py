@@ -50,6 +50,8 @@ class NextCycle:
     """Rows of the newest, interrupted cycle that opted out since; if there are any, that cycle is never resumed."""
     unusable: list[str]
     """Rows without a usable prompt: where, and why."""
+    formats: list[str]
+    """The formats of the logs, for people."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data without the prompts."""
@@ -100,7 +102,7 @@ def next_cycle(campaign: Campaign, home: Home) -> NextCycle:
     earlier = cycles(home, campaign.name)
     number = earlier[-1].number + 1 if earlier else 1
     files = log_files(campaign.folder, retrain.logs)
-    logged, unusable = read_logs(files, retrain.opt_out)
+    logged, unusable, formats = read_logs(files, retrain.opt_out, retrain.format)
     held_out = read_source(campaign.prompts.eval, campaign.folder)
     redactor = Redactor.of(retrain)
     withdrawn = _opted_out_since(logged, earlier)
@@ -109,7 +111,7 @@ def next_cycle(campaign: Campaign, home: Home) -> NextCycle:
     refusal = _refusal(campaign, drawn, retrain, number, bool(files))
     if refusal is not None and withdrawn:
         refusal = f"{_withdrawn(withdrawn, number)}; {refusal}"
-    return NextCycle(number, drawn, champion(home, campaign.name), refusal, withdrawn, unusable)
+    return NextCycle(number, drawn, champion(home, campaign.name), refusal, withdrawn, unusable, formats)
 
 
 def begin(campaign: Campaign, home: Home) -> NextCycle:

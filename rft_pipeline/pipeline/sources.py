@@ -95,8 +95,8 @@ def _anchors_hash(path: Path) -> str:
 
 
 def _prompts_hash(campaign: Campaign, source: PromptSource) -> str:
-    if source.kind == "hub":
-        return fingerprint({"hub": source.source, "split": source.split})
+    if source.file_type == "hub":
+        return fingerprint({"hub": source.source, "split": source.split_or_train})
     path = campaign.folder / source.source
     if not path.is_file():
         raise DataError(f"{path}: no such file; `prompts` in campaign.yaml of {campaign.name} names it")

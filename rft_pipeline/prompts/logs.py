@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rft_pipeline.campaign import RowFormat
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.reading import canonical, messages_of, name_of
-from rft_pipeline.prompts.rows import Row, csv_rows, jsonl_rows, parquet_rows, refuse, shown
+from rft_pipeline.prompts.rows import file_rows, refuse, shown
 from rft_pipeline.rules.values import yes_or_no
 
-ENDINGS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
-_OWN = ("id", "prompt", "messages")
+ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
 
 UNUSABLE = 0.5
 """Maximum share of rows without a usable prompt."""
@@ -42,6 +43,8 @@ class Logs(NamedTuple):
     rows: list[Logged]
     unusable: list[str]
     """Place and reason of each row without a usable prompt."""
+    formats: list[str]
+    """The formats of the files, for people."""
 
 
 def log_files(folder: Path, logs: str) -> list[Path]:
@@ -75,8 +78,11 @@ def _hidden(path: Path, named: Sequence[str]) -> bool:
     return any(part.startswith(".") and part not in named for part in path.parts)
 
 
-def read_logs(files: list[Path], opt_out: str | None) -> Logs:
-    """All rows of log files, in order. `opt_out` names the field that is true for rows that opt out of training.
+def read_logs(files: list[Path], opt_out: str | None, named: RowFormat | None = None) -> Logs:
+    """All rows of log files, in order.
+
+    `opt_out` names the field that is true for rows that opt out of training, `named` the format of the rows, which is
+    by default recognised for each file.
 
     An opt-out applies to all rows with the same id or the same messages: an append-only log opts out in a later row,
     which needs no text.
@@ -89,26 +95,24 @@ def read_logs(files: list[Path], opt_out: str | None) -> Logs:
     unusable: list[str] = []
     logged: list[Logged] = []
     names: list[str] = []
+    formats: dict[str, None] = {}
     has_opt_out = opt_out is None
     for path in files:
         unread: list[str] = []
-        for row in _rows(path, unread):
-            has_opt_out = has_opt_out or opt_out in row.values
-            try:
-                opted_out = opt_out is not None and _is_true(row.values.get(opt_out), opt_out)
-                name = name_of(row, "id", path.name)
-            except DataError as error:
-                findings.append(f"{path}: {row.place}: {_without_text(error)}")
-                continue
-            try:
-                each = _logged(row, name, opt_out, opted_out)
-            except DataError as error:
-                if not opted_out:
-                    unusable.append(f"{path}: {row.place}: {_without_text(error)}")
+        for converted in _converted(path, unread, named):
+            formats[LAYOUTS[converted.row_format].title] = None
+            for place, plain in enumerate((*converted.rows, *converted.skipped)):
+                has_opt_out = has_opt_out or opt_out in plain.fields
+                try:
+                    each = _logged(plain, converted, place < len(converted.rows), path.name, opt_out)
+                except DataError as error:
+                    findings.append(f"{path}: {plain.row.place}: {_without_text(error)}")
                     continue
-                each = Logged(_NO_PROMPT, name, [], {}, True)
-            logged.append(each)
-            names.append(each.prompt_id if row.values.get("id") is None else each.id)
+                if isinstance(each, str):
+                    unusable.append(f"{path}: {plain.row.place}: {each}")
+                elif each is not None:
+                    logged.append(each)
+                    names.append(each.prompt_id if plain.id is None else each.id)
         findings += (f"{path}{_without_text(each.removeprefix(str(path)))}" for each in unread)
     too_many = len(unusable) > UNUSABLE * (len(unusable) + len(logged))
     refuse(findings + unusable if too_many else findings)
@@ -124,30 +128,44 @@ def read_logs(files: list[Path], opt_out: str | None) -> Logs:
         each._replace(opted_out=not refusing.isdisjoint((each.prompt_id, name)))
         for each, name in zip(logged, names, strict=True)
     ]
-    return Logs(rows, unusable)
+    return Logs(rows, unusable, list(formats))
 
 
-def _rows(path: Path, findings: list[str]) -> list[Row]:
-    match path.name.removesuffix(".gz").rpartition(".")[2]:
-        case "jsonl":
-            return jsonl_rows(path, findings, growing=True)
-        case "csv":
-            return csv_rows(path, findings, growing=True)
-        case _:
-            return parquet_rows(path)
+def _converted(path: Path, unread: list[str], named: RowFormat | None) -> list[Converted]:
+    """The rows of a file in their format. Rows with messages and rows with a prompt may be in one file."""
+    rows = file_rows(path, path.name.removesuffix(".gz").rpartition(".")[2], unread, growing=True)
+    own: tuple[RowFormat, RowFormat] = ("prompts", "messages")
+    name = named or recognise(rows, str(path), among=[each for each in LAYOUTS if each not in own])
+    if name is not None:
+        return [convert(rows, name, reply_column=LOGGED_REPLY)]
+    formats = [own[row.values.get("messages") is not None] for row in rows]
+    return [convert([row], each, reply_column=LOGGED_REPLY) for row, each in zip(rows, formats, strict=True)]
 
 
-def _logged(row: Row, name: str, opt_out: str | None, opted_out: bool) -> Logged:
-    key = "prompt" if row.values.get("messages") is None else "messages"
-    value = row.values.get(key)
-    if value is None:
-        raise DataError("has neither messages nor prompt")
-    if key == "messages" and not isinstance(value, list):
-        raise DataError("messages: must be a list of messages; put a text into prompt")
-    messages = messages_of(value, key)
-    fields = {field: each for field, each in row.values.items() if field not in (*_OWN, opt_out)}
-    canonical(fields)
+def _logged(plain: Plain, converted: Converted, is_call: bool, file: str, opt_out: str | None) -> Logged | str | None:
+    """The row; or why it has no usable prompt; None for a row that is no model call and does not opt out.
+
+    Raises `DataError` for an opt-out or an id that cannot be read.
+    """
+    opted_out = opt_out is not None and _is_true(plain.fields.get(opt_out), opt_out)
+    name = name_of(plain.id, converted.id_key, f"{file}:{plain.row.number}")
+    if not is_call:
+        return Logged(_NO_PROMPT, name, [], {}, True) if opted_out else None
+    try:
+        messages = _messages(plain.prompt, converted.prompt_key)
+        fields = {field: each for field, each in plain.fields.items() if field != opt_out}
+        canonical(fields)
+    except DataError as error:
+        return Logged(_NO_PROMPT, name, [], {}, True) if opted_out else _without_text(error)
     return Logged(fingerprint(messages), name, messages, fields, opted_out)
+
+
+def _messages(prompt: Any, key: str) -> list[dict[str, str]]:
+    if prompt is None and key == "prompt":
+        raise DataError("has neither messages nor prompt")
+    if key == "messages" and not isinstance(prompt, list):
+        raise DataError("messages: must be a list of messages; put a text into prompt")
+    return messages_of(prompt, key)
 
 
 def _without_text(error: DataError | str) -> str:

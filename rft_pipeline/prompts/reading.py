@@ -4,17 +4,19 @@ A prompt's id is the fingerprint of its messages: a reworded prompt is another p
 in the file only names the row for people.
 """
 
-import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.campaign import Campaign, Format, PromptSource
+from rft_pipeline.campaign import FILE_TYPES, ROW_FORMATS, Campaign, PromptSource
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
-from rft_pipeline.prompts.rows import Row, csv_rows, hub_rows, jsonl_rows, parquet_rows, refuse, shown
+from rft_pipeline.prompts.formats import LAYOUTS, Converted, Plain, convert, recognise
+from rft_pipeline.prompts.formats.layouts import ASKED
+from rft_pipeline.prompts.formats.turns import content_of
+from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, jsonl_rows, refuse, shown
 from rft_pipeline.prompts.slots import with_system
 
 ROLES = ("system", "user", "assistant")
@@ -55,34 +57,72 @@ def merge_duplicates(rows: pl.DataFrame) -> Prompts:
     return Prompts(unique, rows.height - unique.height)
 
 
+class SourceRows(NamedTuple):
+    """All rows of one source, in order, and how they were read."""
+
+    rows: pl.DataFrame
+    """The columns of `PROMPTS`."""
+    numbers: list[int]
+    """The place of each row in the source, counted from 1."""
+    found: str
+    """The format of the rows, replies and skipped rows, for people."""
+
+
 def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
-    """All rows of one source, in order, with the columns of `PROMPTS`.
+    """All rows of one source, in order, with the columns of `PROMPTS`; raises what `read_rows` raises."""
+    return read_rows(source, folder).rows
+
+
+def read_rows(source: PromptSource, folder: Path) -> SourceRows:
+    """Read one source in the format that it names, or that its first rows have.
 
     `id` is the row's own, or `<file name>:<row>` if it has none. A prompt is a text or a list of messages, which is
-    read up to the last user turn.
+    read up to the last user turn; a reply after it becomes a column.
 
-    Raises `ConfigError` for an unknown format, `DataError` with a line for each row that cannot be used.
+    Raises `ConfigError` for an unknown file type, `DataError` if the format of the rows is not clear, and with a line
+    for each row that cannot be used.
     """
     where = source_name(source, folder)
-    id_key = source.columns.get("id", "id")
-    prompt_key = source.columns.get("prompt", "messages" if source.kind == "chat_log" else "prompt")
     findings: list[str] = []
     rows = _rows(source, folder / source.source, findings)
     if not rows and not findings:
         raise DataError(f"{where}: contains no rows; at least one prompt is needed")
-    columns = {name: None for row in rows for name in row.values}
-    for ours, theirs in {"prompt": prompt_key, **source.columns}.items():
-        if rows and theirs not in columns:
-            found = f"it has: {', '.join(columns) or 'none'}"
-            raise DataError(f"{where}: no column {theirs!r} for our {ours!r}; {found} (map names under `columns`)")
-    prompts = []
-    for row in rows:
+    columns = list({name: None for row in rows for name in row.values})
+    for ours, theirs in source.columns.items():
+        if rows and theirs.partition(".")[0] not in columns and theirs not in columns:
+            raise DataError(f"{where}: {_no_column(theirs, ours, columns)}")
+    name = recognise(rows, where, source.row_format, source.columns)
+    if rows and name is None:
+        raise DataError(f"{where}: {_no_column('prompt', 'prompt', columns)}")
+    converted = convert(rows, name or "prompts", source.columns)
+    file = Path(source.source).name if source.file_type != "hub" else source.source
+    prompts, numbers = [], []
+    for each in converted.rows:
         try:
-            prompts.append(_prompt(row, id_key, prompt_key, source))
+            prompts.append(_prompt(each, converted, file))
+            numbers.append(each.row.number)
         except DataError as error:
-            findings.append(f"{where}: {row.place}: {error}")
+            findings.append(f"{where}: {each.row.place}: {error}")
     refuse(findings)
-    return pl.DataFrame(prompts, schema=PROMPTS, orient="row")
+    return SourceRows(pl.DataFrame(prompts, schema=PROMPTS, orient="row"), numbers, _found(converted, source))
+
+
+def _found(converted: Converted, source: PromptSource) -> str:
+    """`conversations of messages (OpenAI, TRL), recognised: 3 rows, 2 with a reply (column reference)`."""
+    how = "named" if source.row_format else "mapped" if source.columns.keys() & {"prompt", "messages"} else "recognised"
+    replies = sum(each.fields.get(converted.reply_column) is not None for each in converted.rows)
+    parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {len(converted.rows)} rows"]
+    parts += [f"{replies} with a reply (column {converted.reply_column})"] if replies else []
+    parts += [f"{len(converted.skipped)} rows that are no model call skipped"] if converted.skipped else []
+    return ", ".join(parts)
+
+
+def _no_column(theirs: str, ours: str, columns: list[str]) -> str:
+    likely = next((each for each in (*ASKED, "instruction") if each in columns), columns[0] if columns else "text")
+    return (
+        f"no column {theirs!r} for our {ours!r}; it has: {', '.join(columns) or 'none'} (map names under `columns`, "
+        f"e.g. `columns: {{{ours}: {likely}}}`)"
+    )
 
 
 def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
@@ -119,32 +159,27 @@ def content_hash(frame: pl.DataFrame) -> str:
 
 def source_name(source: PromptSource, folder: Path) -> str:
     """The name of a source in messages."""
-    return f"hub data set {source.source}" if source.kind == "hub" else str(folder / source.source)
+    return f"hub data set {source.source}" if source.file_type == "hub" else str(folder / source.source)
 
 
 def _rows(source: PromptSource, path: Path, findings: list[str]) -> list[Row]:
-    match source.kind:
-        case "jsonl" | "chat_log":
-            return jsonl_rows(path, findings)
-        case "csv":
-            return csv_rows(path, findings)
-        case "parquet":
-            return parquet_rows(path)
-        case "hub":
-            return hub_rows(source.source, source.split)
-        case other:
-            allowed = ", ".join(typing.get_args(Format))
-            raise ConfigError(f"{path}: unknown format {other!r}; allowed: {allowed} (set `format` for the source)")
+    if source.file_type == "hub":
+        return hub_rows(source.source, source.split_or_train)
+    if source.file_type not in FILE_TYPES:
+        raise ConfigError(
+            f"{path}: unknown file type {source.file_type!r}; allowed: {', '.join(FILE_TYPES)} (set `format` for the "
+            f"source; {', '.join(ROW_FORMATS)} are read from JSON Lines)"
+        )
+    return file_rows(path, source.file_type, findings)
 
 
-def _prompt(row: Row, id_key: str, prompt_key: str, source: PromptSource) -> tuple[str, str, str, str]:
-    value = row.values.get(prompt_key)
-    if source.kind == "chat_log" and not isinstance(value, list):
-        raise DataError(f"{prompt_key}: must be a list of messages, is {shown(value)}")
-    messages = messages_of(value, prompt_key)
-    fields = {name: value for name, value in row.values.items() if name not in (id_key, prompt_key)}
-    name = name_of(row, id_key, Path(source.source).name if source.kind != "hub" else source.source)
-    return fingerprint(messages), name, canonical(messages), canonical(fields)
+def _prompt(plain: Plain, converted: Converted, file: str) -> tuple[str, str, str, str]:
+    lists = LAYOUTS[converted.row_format].lists
+    if lists and plain.prompt is not None and not isinstance(plain.prompt, list):
+        raise DataError(f"{converted.prompt_key}: must be a list of messages, is {shown(plain.prompt)}")
+    messages = messages_of(plain.prompt, converted.prompt_key)
+    name = name_of(plain.id, converted.id_key, f"{file}:{plain.row.number}")
+    return fingerprint(messages), name, canonical(messages), canonical(plain.fields)
 
 
 def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
@@ -154,7 +189,7 @@ def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
     if reason not in FINISH_REASONS:
         raise DataError(f"finish_reason: must be {' or '.join(FINISH_REASONS)}, is {shown(reason)}")
     return {
-        "id": name_of(row, "id", file),
+        "id": name_of(values.get("id"), "id", f"{file}:{row.number}"),
         "prompt_id": _text(values.get("prompt_id", fingerprint(messages)), "prompt_id"),
         "messages": canonical(messages),
         "completion": _text(values.get("completion"), "completion"),
@@ -179,7 +214,7 @@ def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
 def messages_of(value: Any, key: str) -> list[dict[str, str]]:
     """The messages of a text or a list of messages, up to the last user turn, with role and content only.
 
-    Later turns, e.g. tool calls, are not read. Raises `DataError` naming the key.
+    Later turns, e.g. tool calls, are not read here. Raises `DataError` naming the key.
     """
     if value is None:
         raise DataError(f"{key}: is missing")
@@ -191,6 +226,12 @@ def messages_of(value: Any, key: str) -> list[dict[str, str]]:
         turns = [_turn(turn, f"{key}[{i}]") for i, turn in enumerate(read)]
         if not users:
             raise DataError(f"{key}: no user turn among its {len(turns)} messages")
+    elif isinstance(value, dict):
+        inside = f"{key}.{next(iter(value), 'text')}"
+        raise DataError(
+            f"{key}: an object with {', '.join(value) or 'no keys'}; name the prompt in it, e.g. "
+            f"`columns: {{prompt: {inside}}}`"
+        )
     else:
         raise DataError(f"{key}: must be a text or a list of messages, is {shown(value)}")
     if not turns[-1]["content"].strip():
@@ -203,10 +244,7 @@ def _turn(turn: Any, key: str) -> dict[str, str]:
         raise DataError(f"{key}: must be an object with role and content, is {shown(turn)}")
     if turn.get("role") not in ROLES:
         raise DataError(f"{key}.role: must be one of {', '.join(ROLES)}, is {shown(turn.get('role'))}")
-    content = turn.get("content")
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        content = "".join(_text(part.get("text"), f"{key}.content[{i}].text") for i, part in enumerate(content))
-    return {"role": turn["role"], "content": _text(content, f"{key}.content")}
+    return {"role": turn["role"], "content": _text(content_of(turn), f"{key}.content")}
 
 
 def _text(value: Any, key: str) -> str:
@@ -215,15 +253,14 @@ def _text(value: Any, key: str) -> str:
     return value
 
 
-def name_of(row: Row, key: str, file: str) -> str:
-    """A row's own name, or `<file>:<row>` if it has none. Raises `DataError`."""
-    value = row.values.get(key)
+def name_of(value: Any, key: str, place: str) -> str:
+    """A row's own name, or its place (`<file>:<row>`) if it has none. Raises `DataError`."""
     if value is None:
-        return f"{file}:{row.number}"
+        return place
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise DataError(f"{key}: must be a text or a whole number, is {shown(value)}")
     if not str(value).strip():
-        raise DataError(f"{key}: is empty; remove it to name the row {file}:{row.number}")
+        raise DataError(f"{key}: is empty; remove it to name the row {place}")
     return str(value)
 
 

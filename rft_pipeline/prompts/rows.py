@@ -1,4 +1,4 @@
-"""Reads rows with their places from JSON Lines, CSV, Parquet, or a data set of the hub.
+"""Reads rows with their places from JSON Lines, JSON, CSV, Parquet, or a data set of the hub.
 
 A row that cannot be read becomes a finding and reading continues, so one run shows all errors of a file. A file that
 cannot be read at all raises `DataError`.
@@ -56,6 +56,19 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def file_rows(path: Path, file_type: str, findings: list[str], *, growing: bool = False) -> list[Row]:
+    """The rows of a `jsonl`, `json`, `csv` or `parquet` file. `growing`: its last row may still be being written."""
+    match file_type:
+        case "jsonl":
+            return jsonl_rows(path, findings, growing=growing)
+        case "json":
+            return json_rows(path, findings)
+        case "csv":
+            return csv_rows(path, findings, growing=growing)
+        case _:
+            return parquet_rows(path)
+
+
 def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> list[Row]:
     """The objects of a JSON Lines file; blank lines are skipped but counted.
 
@@ -71,6 +84,29 @@ def jsonl_rows(path: Path, findings: list[str], *, growing: bool = False) -> lis
         except DataError as error:
             if not (growing and number == len(lines)):
                 findings.append(f"{path}: line {number}: {error}")
+    return rows
+
+
+def json_rows(path: Path, findings: list[str]) -> list[Row]:
+    """The objects of a JSON list, or of the list `data` in an object; a file with several values is read as JSON
+    Lines."""
+    text = _read(path).removeprefix(_BOM)
+    try:
+        value = _json(text)
+    except DataError as error:
+        if "Extra data" in str(error):
+            return jsonl_rows(path, findings)
+        raise DataError(f"{path}: {error}") from error
+    if isinstance(value, dict):
+        value = value.get("data", [value])
+    if not isinstance(value, list):
+        raise DataError(f'{path}: must be a list of objects like [{{"prompt": "..."}}], is {shown(value)}')
+    rows = []
+    for number, each in enumerate(value, start=1):
+        if isinstance(each, dict):
+            rows.append(Row("item", number, each))
+        else:
+            findings.append(f"{path}: item {number}: must be an object, is {shown(each)}")
     return rows
 
 
@@ -163,6 +199,13 @@ def _read(path: Path) -> bytes:
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
+    value = _json(line, "; each line must be one object")
+    if not isinstance(value, dict):
+        raise DataError(f'must be an object like {{"prompt": "..."}}, is {shown(value)}')
+    return value
+
+
+def _json(line: bytes, hint: str = "") -> Any:
     try:
         value = json.loads(line.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
         if b"\\u" in line:
@@ -172,11 +215,9 @@ def _json_object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte 0x{line[error.start]:02x}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}; each line must be one object") from error
+        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}{hint}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"JSON that cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError(f'must be an object like {{"prompt": "..."}}, is {shown(value)}')
     return value
 
 

@@ -14,7 +14,7 @@ class Prompts(Stage):
 
     name = "prompts"
     description = "Train and eval prompts from their sources; duplicates are merged, empty prompts are refused."
-    version = 2
+    version = 3
     scope = "campaign"
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:

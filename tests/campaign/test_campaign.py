@@ -135,13 +135,15 @@ def test_a_file_without_settings_is_refused(tiny_campaign: Path) -> None:
 def test_a_prompt_source_takes_its_format_from_the_ending(tiny_campaign: Path) -> None:
     campaign = load_campaign(tiny_campaign)
     assert campaign.prompts.train == PromptSource(source="prompts/train.jsonl")
-    assert campaign.prompts.train.kind == "jsonl"
-    assert PromptSource(source="log.txt", format="chat_log").kind == "chat_log"
+    assert campaign.prompts.train.file_type == "jsonl"
+    assert PromptSource(source="log.txt", format="messages").file_type == "jsonl"
+    assert PromptSource(source="log.csv.gz", format="messages").file_type == "csv"
+    assert PromptSource(source="org/set", format="sharegpt", split="test").file_type == "hub"
 
 
 def test_only_our_columns_can_be_mapped(tiny_campaign: Path) -> None:
     message = refusal(tiny_campaign, prompts__train={"source": "x.csv", "columns": {"text": "body"}})
-    assert "cannot map ['text']: our columns are id, prompt" in message
+    assert "cannot map ['text']: our columns are id, prompt, messages, reference" in message
 
 
 def test_the_campaign_that_comes_with_the_project_is_sound() -> None:

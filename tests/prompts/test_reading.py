@@ -41,8 +41,8 @@ def test_hidden_files_and_odd_folder_names(tmp_path: Path) -> None:
     named = write_logs(tmp_path / ".spool" / "d.jsonl", [{"prompt": "a folder that is named is read"}])
     assert log_files(folder, str(tmp_path / ".spool" / "*.jsonl")) == [named]
     assert log_files(folder, "logs") == log_files(folder, "logs/*.jsonl") == [a]
-    write_logs(folder / "logs" / "old.json", [])
-    assert [path.name for path in unread_files(folder, "logs")] == ["old.json"]
+    write_logs(folder / "logs" / "old.txt", [])
+    assert [path.name for path in unread_files(folder, "logs")] == ["old.txt"]
 
 
 def test_compressed_files_are_read_and_damaged_ones_named(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_compressed_files_are_read_and_damaged_ones_named(tmp_path: Path) -> Non
     packed.parent.mkdir()
     packed.write_bytes(gzip.compress(b'{"prompt": "Hi"}\n'))
     assert log_files(tmp_path, "logs") == [packed]
-    ((row,), _) = read_logs([packed], None)
+    ((row,), *_) = read_logs([packed], None)
     assert (row.id, row.messages[0]["content"]) == ("a.jsonl.gz:1", "Hi")
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"a.jsonl.gz: not a gzip file, or a damaged one"):
@@ -86,7 +86,7 @@ def test_a_csv_record_that_is_still_being_written_waits_for_the_next_look(tmp_pa
 def test_a_csv_header_that_is_still_being_written_is_no_row(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,pro", encoding="utf-8")
-    assert read_logs([path], None) == ([], [])
+    assert read_logs([path], None) == ([], [], [])
 
 
 def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path: Path) -> None:
@@ -97,15 +97,15 @@ def test_an_opt_out_takes_every_row_of_its_id_and_of_its_words_with_it(tmp_path:
         {"id": "chat-3", "prompt": "Thank you"},
         {"prompt": "Bye"},
     ]
-    read, _ = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
+    read, *_ = read_logs([write_logs(tmp_path / "a.jsonl", rows)], "no_training")
     assert [row.opted_out for row in read] == [True, True, True, False, False]
 
 
 def test_messages_count_up_to_the_last_user_turn(tmp_path: Path) -> None:
     path = write_logs(tmp_path / "a.jsonl", [{"messages": CHAT, "shop": "north"}, {"id": "x", "prompt": "Hi"}])
-    (first, second), _ = read_logs([path], None)
+    (first, second), *_ = read_logs([path], None)
     assert [turn["content"] for turn in first.messages] == ["Hello", "Hello!", "My lamp is late."]
-    assert (first.id, first.fields) == ("a.jsonl:1", {"shop": "north"})
+    assert (first.id, first.fields) == ("a.jsonl:1", {"shop": "north", "logged_reply": "I am sorry."})
     assert (second.id, second.messages) == ("x", [{"role": "user", "content": "Hi"}])
 
 

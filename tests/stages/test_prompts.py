@@ -96,9 +96,9 @@ def test_a_chat_log_counts_up_to_the_last_user_turn_and_keeps_system_turns(tmp_p
     ]
     log = {"messages": [{"role": role, "content": content} for role, content in turns], "agent": "Ann"}
     jsonl(tmp_path / "log.jsonl", log)
-    [row] = read_source(PromptSource(source="log.jsonl", format="chat_log"), tmp_path).to_dicts()
+    [row] = read_source(PromptSource(source="log.jsonl", format="messages"), tmp_path).to_dicts()
     assert [(turn["role"], turn["content"]) for turn in json.loads(row["messages"])] == turns[:4]
-    assert row["fields"] == '{"agent":"Ann"}'
+    assert row["fields"] == '{"agent":"Ann","reference":"Oh"}'
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_chat_log_counts_up_to_the_last_user_turn_and_keeps_system_turns(tmp_p
         "no message at all",
     ],
 )
-@pytest.mark.parametrize("format_", ["chat_log", "jsonl"])
+@pytest.mark.parametrize("format_", ["messages", "jsonl"])
 def test_what_follows_the_last_user_turn_need_not_be_readable(tmp_path: Path, after: Any, format_: Any) -> None:
-    key = "messages" if format_ == "chat_log" else "prompt"
+    key = "messages" if format_ == "messages" else "prompt"
     jsonl(tmp_path / "log.jsonl", {key: [{"role": "user", "content": "Where is it?"}, after]})
     rows = read_source(PromptSource(source="log.jsonl", format=format_), tmp_path)
     assert rows["messages"].to_list() == ['[{"content":"Where is it?","role":"user"}]']
@@ -121,7 +121,7 @@ def test_what_follows_the_last_user_turn_need_not_be_readable(tmp_path: Path, af
 def test_text_parts_of_a_message_are_joined(tmp_path: Path) -> None:
     parts = [{"type": "text", "text": "Broken "}, {"type": "text", "text": "lamp."}]
     jsonl(tmp_path / "log.jsonl", {"messages": [{"role": "user", "content": parts}]})
-    rows = read_source(PromptSource(source="log.jsonl", format="chat_log"), tmp_path)
+    rows = read_source(PromptSource(source="log.jsonl", format="messages"), tmp_path)
     assert rows["messages"].to_list() == ['[{"content":"Broken lamp.","role":"user"}]']
 
 
@@ -135,7 +135,10 @@ def test_columns_are_mapped_from_our_names_to_theirs(tmp_path: Path) -> None:
 def test_an_unknown_mapped_column_is_refused_with_those_there_are(tmp_path: Path) -> None:
     jsonl(tmp_path / "p.jsonl", {"id": "a", "text": "Why?"})
     source = PromptSource(source="p.jsonl", columns={"prompt": "question"})
-    message = "p.jsonl: no column 'question' for our 'prompt'; it has: id, text (map names under `columns`)"
+    message = (
+        "p.jsonl: no column 'question' for our 'prompt'; it has: id, text (map names under `columns`, e.g. "
+        "`columns: {prompt: text}`)"
+    )
     assert refused(source, tmp_path) == message
 
 
@@ -178,7 +181,6 @@ def test_twenty_findings_are_spelled_out_and_the_rest_are_counted(tmp_path: Path
 @pytest.mark.parametrize(
     ("messages", "finding"),
     [
-        ("hello", 'messages: must be a list of messages, is "hello"'),
         ([], "messages: no user turn among its 0 messages"),
         ([{"role": "assistant", "content": "Hi"}], "messages: no user turn among its 1 messages"),
         ([{"role": "user", "content": ""}], "messages: is empty"),
@@ -193,7 +195,7 @@ def test_twenty_findings_are_spelled_out_and_the_rest_are_counted(tmp_path: Path
 )
 def test_a_chat_log_that_asks_nothing_is_refused(tmp_path: Path, messages: Any, finding: str) -> None:
     jsonl(tmp_path / "log.jsonl", {"messages": messages})
-    source = PromptSource(source="log.jsonl", format="chat_log")
+    source = PromptSource(source="log.jsonl", format="messages")
     assert refused(source, tmp_path) == f"log.jsonl: line 1: {finding}"
 
 
@@ -231,7 +233,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_ending_is_refused_with_the_formats_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown format 'txt'; allowed: jsonl, csv, parquet, chat_log, hub"):
+    with pytest.raises(ConfigError, match="unknown file type 'txt'; allowed: jsonl, json, csv, parquet, hub"):
         read_source(PromptSource(source="p.txt"), tmp_path)
 
 
