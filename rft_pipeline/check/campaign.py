@@ -238,4 +238,4 @@ def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> Non
 
 
 def _file(source: PromptSource) -> str:
-    return source.source if source.kind == "hub" else Path(source.source).name
+    return source.source if source.file_type == "hub" else Path(source.source).name

@@ -92,7 +92,7 @@ def json_rows(path: Path, findings: list[str]) -> list[Row]:
     Lines."""
     text = _read(path).removeprefix(_BOM)
     try:
-        value = _json(text)
+        value = _json(text) if text.strip() else []
     except DataError as error:
         if "Extra data" in str(error):
             return jsonl_rows(path, findings)

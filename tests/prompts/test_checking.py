@@ -25,7 +25,7 @@ def test_it_tells_what_a_cycle_would_draw_and_writes_nothing(tiny_campaign: Path
     set_up(tiny_campaign)
     log(tiny_campaign, "monday")
     found = checked(tiny_campaign)
-    assert found.summary == "cycle 1 would draw 8 new and 0 old prompts of 12 logged rows"
+    assert found.summary == "rows with a prompt; cycle 1 would draw 8 new and 0 old prompts of 12 logged rows"
     assert found.warnings == ()
     assert newest(Home.find(), "tiny") is None
 
@@ -39,10 +39,10 @@ def test_logs_that_are_not_there_yet_are_a_warning(tiny_campaign: Path) -> None:
 def test_few_prompts_and_files_that_are_not_read_are_warnings(tiny_campaign: Path) -> None:
     set_up(tiny_campaign, logs="logs")
     log(tiny_campaign, "monday", count=3)
-    write_logs(tiny_campaign / "logs" / "old.json", [])
+    write_logs(tiny_campaign / "logs" / "old.txt", [])
     few, unread = checked(tiny_campaign).warnings
     assert "a cycle would draw 3 prompts, fewer than a round's rollouts.prompts_per_round of 4" in few
-    assert unread.endswith(f"1 files of other formats are not read (e.g. {tiny_campaign / 'logs' / 'old.json'})")
+    assert unread.endswith(f"1 files of other formats are not read (e.g. {tiny_campaign / 'logs' / 'old.txt'})")
 
 
 def test_a_row_that_cannot_be_used_is_named(tiny_campaign: Path) -> None:
