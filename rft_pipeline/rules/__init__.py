@@ -10,7 +10,9 @@ from rft_pipeline.rules.answer import NumericAnswer as NumericAnswer
 from rft_pipeline.rules.base import Column, Rollout, Rule, RuleScore
 from rft_pipeline.rules.citation import CitesContext as CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts as NoInventedFacts
+from rft_pipeline.rules.json_field import JsonField as JsonField
 from rft_pipeline.rules.json_schema import JsonSchema as JsonSchema
+from rft_pipeline.rules.label import Label as Label
 from rft_pipeline.rules.language import Language as Language
 from rft_pipeline.rules.prompt_words import CopiedRun as CopiedRun
 from rft_pipeline.rules.prompt_words import GroundedWords as GroundedWords

@@ -1,13 +1,12 @@
 """A rule about the number that a reply gives as its answer."""
 
-from decimal import Decimal
 from typing import Literal
 
 import regex
 from pydantic import Field
 
 from rft_pipeline.rules.base import SECONDS, Column, ColumnName, RegexText, Rollout, Rule, RuleScore
-from rft_pipeline.rules.numbers import EXACT, DecimalMark, Number, number_of, numbers, only_number
+from rft_pipeline.rules.numbers import DecimalMark, Number, agree, number_of, numbers, only_number
 
 _BOX = "\\boxed{"
 
@@ -48,7 +47,7 @@ class NumericAnswer(Rule):
             return RuleScore(None, f"{found.text[:40]!r} is an expression, not a number that can be read")
         if found.value is None:
             return RuleScore(0.0, f"{found.text[:40]!r} cannot be read with {self.decimal!r} as the decimal mark")
-        right = any(self._close(mine, theirs) for mine, theirs in _readings(found, wanted))
+        right = agree(found, wanted, self.relative_tolerance, self.absolute_tolerance)
         return RuleScore(float(right), f"{found.text[:40]} {'is' if right else 'is not'} {wanted.text[:40]}")
 
     def _answer(self, reply: str) -> tuple[str, Number | None]:
@@ -63,22 +62,8 @@ class NumericAnswer(Rule):
         *_, last = [None, *numbers(reply, self.decimal)]
         return "in the reply", last
 
-    def _close(self, mine: Decimal, wanted: Decimal) -> bool:
-        relative = EXACT.multiply(Decimal(repr(self.relative_tolerance)), wanted.copy_abs())
-        return EXACT.subtract(mine, wanted).copy_abs() <= max(relative, Decimal(repr(self.absolute_tolerance)))
-
     def _is_number(self, value: object) -> bool:
         return number_of(value, self.decimal) is not None
-
-
-def _readings(found: Number, wanted: Number) -> list[tuple[Decimal, Decimal]]:
-    """The pairs of values of which one must agree."""
-    mine, theirs = found.value or Decimal(0), wanted.value or Decimal(0)
-    if found.percent == wanted.percent:
-        return [(mine, theirs)]
-    hundredth = Decimal("0.01")
-    as_share = (EXACT.multiply(mine, hundredth), theirs) if found.percent else (mine, EXACT.multiply(theirs, hundredth))
-    return [(mine, theirs), as_share]
 
 
 def _last_box(reply: str) -> str | None:

@@ -61,7 +61,7 @@ class CitesContext(Rule):
         if self.how != "quotes":
             yield from _markers(reply, _numbers(context))
         if self.how != "markers":
-            passages = [_bare(passage) for passage in ([context] if isinstance(context, str) else context)]
+            passages = [context] if isinstance(context, str) else context
             yield from _quotes(reply, passages, self.min_quote_letters)
 
 
@@ -76,18 +76,20 @@ def _quotes(reply: str, passages: list[str], least: int) -> Iterator[Citation]:
     for found in _QUOTE.finditer(reply):
         quoted = next(part for part in found.groups() if part is not None)
         if sum(map(str.isalpha, quoted)) >= least:
-            parts = [bare for part in _ELLIPSIS.split(quoted) if (bare := _bare(part).strip(" .,;:!?。、，！？"))]
-            yield Citation(found.group(), any(_in_order(parts, passage) for passage in passages))
+            yield Citation(found.group(), any(is_quote(quoted, passage) for passage in passages))
 
 
-def _in_order(parts: list[str], passage: str) -> bool:
-    place = 0
+def is_quote(text: str, passage: str) -> bool:
+    """Whether a text is in a passage word for word, except for white space, case, the shape of quotes and dashes, and
+    punctuation at its ends. "…" inside leaves words out."""
+    parts = [bare for part in _ELLIPSIS.split(text) if (bare := _bare(part).strip(" .,;:!?。、，！？"))]
+    passage, place = _bare(passage), 0
     for part in parts:
         found = passage.find(part, place)
         if found < 0:
             return False
         place = found + len(part)
-    return True
+    return bool(parts)
 
 
 def _bare(text: str) -> str:

@@ -1,6 +1,5 @@
 """A rule about replies that are JSON."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,6 +8,7 @@ import regex
 from pydantic import Field, PrivateAttr, field_validator
 
 from rft_pipeline.rules.base import SECONDS, Rollout, Rule, RuleScore
+from rft_pipeline.rules.json_reply import read_json
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -20,12 +20,12 @@ _INSTANCES: tuple[Any, ...] = ({}, [], "", 0, None, True)
 class JsonSchema(Rule):
     """The reply is one JSON document that satisfies a JSON schema.
 
-    A reply that is not JSON scores 0. One that is nested too deep to be read, or holds a number too long to be read,
-    is unscored. A `$ref` names a part of the schema itself: nothing is fetched.
+    A reply that is not JSON, or gives a key twice, scores 0. One that is nested too deep to be read, or holds a number
+    too long to be read, is unscored. A `$ref` names a part of the schema itself: nothing is fetched.
     """
 
     name: Literal["json_schema"] = "json_schema"
-    version: int = 2
+    version: int = 3
     json_schema: dict[str, Any] = Field()
     _validator: "Validator | None" = PrivateAttr(default=None)
 
@@ -54,14 +54,9 @@ class JsonSchema(Rule):
         return value
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        try:
-            document = json.loads(rollout.completion, parse_constant=_no_constant)
-        except RecursionError:
-            return RuleScore(None, "nested too deep to be read")
-        except json.JSONDecodeError as error:
-            return RuleScore(0.0, f"not JSON: {error}")
-        except ValueError as error:
-            return RuleScore(None, f"cannot be read: {error}")
+        document, refused = read_json(rollout.completion)
+        if refused is not None:
+            return refused
         if self._validator is None:
             self._validator = _validator_of(self.json_schema)
         try:
@@ -69,10 +64,6 @@ class JsonSchema(Rule):
         except RecursionError:
             return RuleScore(None, "nested too deep to be checked against the schema")
         return RuleScore(1.0, "valid") if first is None else RuleScore(0.0, first.message)
-
-
-def _no_constant(name: str) -> Any:
-    raise json.JSONDecodeError(f"{name} is not a JSON value", name, 0)
 
 
 def _validator_of(schema: dict[str, Any]) -> "Validator":

@@ -1,4 +1,4 @@
-r"""Reading numbers as people and models write them, for `numeric_answer`.
+r"""Reading numbers as people and models write them, for `numeric_answer` and `json_field`.
 
 It reads digits of any script with groups of three (by comma or point, apostrophe, no-break or thin space; an ordinary
 space separates two numbers), signs (also − and –), currency signs, percent, fractions (3/4, 1 3/4, ½, \frac{3}{4}),
@@ -17,6 +17,7 @@ DecimalMark = Literal[".", ","]
 
 EXACT = decimal.Context(prec=60, Emax=999_999, Emin=-999_999, traps=[])
 """Nothing raises: a value out of range becomes infinite or not a number."""
+_HUNDREDTH = Decimal("0.01")
 _CURRENCIES = "$€£¥"
 _SPACES = "\u00a0\u2009\u202f"
 _BODY = rf"(?:\d(?:[.,'’{_SPACES}]?\d)*+|(?<!\.)\.\d++)"
@@ -99,6 +100,27 @@ def only_number(text: str, mark: DecimalMark) -> Number | None:
     if len(found) > 1 or _CALCULATES.search(_plain(text)):
         return Number(text.strip(), None, False, expression=True)
     return found[0]
+
+
+def agree(found: Number, wanted: Number, relative: float, absolute: float) -> bool:
+    """Whether two numbers differ by at most `relative` times `wanted`, or at most `absolute`: the wider one counts.
+
+    A percent sign on one side only is read both ways: 50% agrees with 50 and with 0.5. A number without a value agrees
+    with none.
+    """
+    if found.value is None or wanted.value is None:
+        return False
+    pairs = [(found.value, wanted.value)]
+    if found.percent and not wanted.percent:
+        pairs.append((EXACT.multiply(found.value, _HUNDREDTH), wanted.value))
+    elif wanted.percent and not found.percent:
+        pairs.append((found.value, EXACT.multiply(wanted.value, _HUNDREDTH)))
+    return any(_close(mine, theirs, relative, absolute) for mine, theirs in pairs)
+
+
+def _close(mine: Decimal, wanted: Decimal, relative: float, absolute: float) -> bool:
+    allowed = EXACT.multiply(Decimal(repr(relative)), wanted.copy_abs())
+    return EXACT.subtract(mine, wanted).copy_abs() <= max(allowed, Decimal(repr(absolute)))
 
 
 def _plain(text: str) -> str:

@@ -18,3 +18,11 @@ def yes_or_no(value: Any) -> bool | None:
     if isinstance(value, str):
         return _YES_OR_NO.get(value.strip().casefold())
     return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
+def spelled(value: str | float | bool) -> str:
+    """A text without regard to case and white space, or the text of a number (3.0 is "3"), true or false."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.casefold().split())
