@@ -12,6 +12,7 @@ from rft_pipeline.campaign import Alarms, Campaign
 from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, judges_for_alarms, kl_draw, with_prompts
 from rft_pipeline.campaign.cycles import DRIFT
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.evaluation.classes import compare_classes, label_rules
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.fingerprint import fingerprint
@@ -56,7 +57,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 11
+    version = 12
     loads_models = True
     appends = True
     page = (PAGE, ".html")
@@ -118,6 +119,8 @@ class EvalReports(Stage):
         gates, seed = job.campaign.rubric.gates(), job.campaign.seed
         report = compare_rounds(rounds, judged, how.resamples, seed, gates, found.get(OTHER))
         report |= _people(job)
+        if rules := label_rules(job.campaign.evaluated):
+            report["classes"] = compare_classes(list(found.values()), rules)
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
         if watched is not None:
             report["alarms"] = watched.report
@@ -130,7 +133,7 @@ class EvalReports(Stage):
                 "rollouts": sum(each.rows.height for each in found.values()),
                 "made": sum(made for _, made in sampled.values()) + kl_made,
             },
-            metrics=_metrics(report["rounds"][-1], {} if watched is None else watched.metrics),
+            metrics=_metrics(report, {} if watched is None else watched.metrics),
             next_start=None if watched is None else watched.next_start,
         )
 
@@ -210,8 +213,9 @@ def _people(job: Job) -> dict[str, Any]:
     return {"people": {name: plain(each) for name, each in found.items()}}
 
 
-def _metrics(newest: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -> dict[str, float]:
+def _metrics(report: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -> dict[str, float]:
     """The numbers of the newest round, without unknown ones, e.g. the bounds of a mean over one prompt."""
+    newest = report["rounds"][-1]
     numbers: dict[str, float | None] = {
         "eval_reward": newest["reward"],
         "eval_reward_lower95": newest["lower95"],
@@ -224,6 +228,7 @@ def _metrics(newest: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -
         "eval_distinct2": newest["distinct2"],
         "eval_repetition": newest["repetition"],
         **{f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()},
+        **{f"eval_{name}_f1": of[newest["name"]]["f1"] for name, of in report.get("classes", {}).items()},
         **of_alarms,
     }
     return {name: number for name, number in numbers.items() if number is not None}
