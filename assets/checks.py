@@ -102,6 +102,10 @@ def training_is_finite(record: Record, campaign: Campaign) -> dg.AssetCheckResul
     return _result("finite", not broken, {"steps": taken.height}, advice, dg.AssetCheckSeverity.ERROR)
 
 
+def _in_words(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def _result(
     name: str,
     passed: bool,
@@ -109,8 +113,9 @@ def _result(
     advice: str,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
 ) -> dg.AssetCheckResult:
-    """`advice` is the description of a failed check."""
-    description = None if passed else advice
+    """A check that passed is described by its numbers, a failed one by `advice`."""
+    numbers = ", ".join(f"{label} {_in_words(value)}" for label, value in metadata.items() if value is not None)
+    description = f"Passed: {numbers}." if passed else advice
     return dg.AssetCheckResult(
         check_name=name, passed=passed, severity=severity, metadata=metadata, description=description
     )

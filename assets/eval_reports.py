@@ -1,25 +1,40 @@
 """Base and every round so far on held-out prompts."""
 
+import json
 from typing import Any
-
-import dagster as dg
 
 from rft_pipeline.store import Record
 
 from .checks import replies_finish, rounds_gain_is_real
 from .stage import Binding, Check
-from .tables import picture
+from .tables import bar, interval, lines, shown
 
 
-def _metadata(record: Record) -> dict[str, Any]:
-    pictures = {path.stem: picture(path) for path in sorted(record.folder.glob("*.png"))}
-    return {"report": dg.MetadataValue.path(str(record.path("report.html"))), **pictures}
+def _summary(record: Record) -> str:
+    report = json.loads(record.path("report.json").read_text(encoding="utf-8"))
+    rounds, change = report["rounds"], report["delta"]
+    policies = [each for each in (report.get("other"), *rounds) if each]
+    rows = [(each["name"], f"{bar(each['reward'])} {shown(each['reward'])}") for each in policies]
+    said = (
+        f"**Held-out reward of {rounds[-1]['name']}: {shown(rounds[-1]['reward'])}, {interval(change)} compared with "
+        f"{rounds[0]['name']}**"
+    )
+    return f"{said}, on {record.rows['prompts']} prompts.\n\n{lines(rows, ('policy', 'reward'))}\n\n{_alarms(report)}"
+
+
+def _alarms(report: dict[str, Any]) -> str:
+    if "alarms" not in report:
+        return "Alarms: not watched. `alarms: {}` in campaign.yaml checks whether the judge is gamed."
+    newest = report["alarms"]["verdicts"][-1]
+    if newest["level"] == "ok":
+        return "Alarms: ok."
+    return f"Alarms: **{newest['level']}** ({', '.join(newest['causes'])}). Read the replies on the report page."
 
 
 BINDING = Binding(
     stage="eval_reports",
-    kinds=frozenset({"pytorch", "huggingface", "altair"}),
-    metadata=_metadata,
+    kind="altair",
+    summary=_summary,
     checks=(
         Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),
         Check(

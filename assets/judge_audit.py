@@ -3,14 +3,13 @@
 import json
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
 from rft_pipeline.store import Record
 
 from .checks import judges_earn_their_weight
 from .stage import Binding, Check
-from .tables import markdown
+from .tables import bar, lines, markdown, shown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -29,12 +28,24 @@ def _metadata(record: Record) -> dict[str, Any]:
             for each in audited
         ]
     )
-    return {"verdicts": markdown(table), "page": dg.MetadataValue.path(str(record.path("judge_audit.html")))}
+    return {"verdicts": markdown(table)}
+
+
+def _summary(record: Record) -> str:
+    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    trains = sum(each["power"] != "monitor" for each in audited)
+    rows = [
+        (each["criterion"], each["power"], f"{bar(each['youden_j']['mean'])} {shown(each['youden_j']['mean'])}")
+        for each in audited
+    ]
+    said = f"**{trains} of {len(audited)} judges may train.** Measured on {record.rows['anchors']} labelled anchors."
+    return f"{said}\n\n{lines(rows, ('criterion', 'verdict', 'Youden J (0: a coin, 1: perfect)'))}"
 
 
 BINDING = Binding(
     stage="judge_audit",
-    kinds=frozenset({"pytorch", "scikitlearn"}),
+    kind="scikitlearn",
+    summary=_summary,
     metadata=_metadata,
     checks=(
         Check(

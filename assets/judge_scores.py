@@ -8,7 +8,7 @@ from rft_pipeline.store import Record
 
 from .checks import judges_answer
 from .stage import Binding, Check
-from .tables import frame, markdown
+from .tables import bar, frame, lines, markdown, shown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -24,9 +24,18 @@ def _metadata(record: Record) -> dict[str, Any]:
     return {"dagster/row_count": rows.height, "scores": markdown(table)}
 
 
+def _summary(record: Record) -> str:
+    means = {name.removeprefix("score_"): mean for name, mean in record.metrics.items() if name.startswith("score_")}
+    rows = [(name, f"{bar(mean)} {shown(mean)}") for name, mean in means.items()]
+    unscored = record.metrics["unscored_share"]
+    said = f"**{record.rows['judgements']} judgements**, {unscored:.0%} of them unscored."
+    return f"{said}\n\n{lines(rows, ('criterion', 'mean score'))}"
+
+
 BINDING = Binding(
     stage="judge_scores",
-    kinds=frozenset({"pytorch", "huggingface", "deltalake"}),
+    kind="deltalake",
+    summary=_summary,
     metadata=_metadata,
     checks=(Check("unscored_share", "Few enough judgements failed.", judges_answer),),
 )

@@ -21,8 +21,16 @@ def _metadata(record: Record) -> dict[str, Any]:
     return {"dagster/row_count": rows.height, "labels": markdown(table)}
 
 
+def _summary(record: Record) -> str:
+    rows, campaign = record.rows, record.key.partition("/")[0]
+    if not rows["labels"]:
+        return f"**No labels yet.** `rft labels export {campaign} --n 60` writes replies for people to label."
+    return f"**{rows['labels']} labels of {rows['rollouts']} replies by {rows['annotators']} people.**"
+
+
 BINDING = Binding(
     stage="labels",
-    kinds=frozenset({"deltalake", "polars"}),
+    kind="deltalake",
+    summary=_summary,
     metadata=_metadata,
 )

@@ -3,14 +3,18 @@
 import json
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
-from rft_pipeline.store import Record
+from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.report.markdown import plain
+from rft_pipeline.store import Home, Record
 
 from .checks import a_round_is_promoted
 from .stage import Binding, Check
-from .tables import markdown, picture
+from .tables import markdown
+
+MOST = 600
+"""Letters of the decision in the summary; Dagster folds a text of more than 1,000."""
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -30,19 +34,27 @@ def _metadata(record: Record) -> dict[str, Any]:
         ],
         infer_schema_length=None,
     )
-    pictures = {path.stem: picture(path) for path in sorted(record.folder.glob("*.png"))}
     return {
-        "decision": decided["said"],
         "compared with": decided["champion"],
         "bounds": markdown(table),
-        "page": dg.MetadataValue.path(str(record.path("promotion.html"))),
-        **pictures,
     }
+
+
+def _summary(record: Record) -> str:
+    found = outcome(Home.find(), record)
+    campaign = record.key.partition("/")[0]
+    todo = (
+        f"`rft export {campaign} DIR` writes it for deployment."
+        if found.promoted is not None
+        else f"`rft promote {campaign} --round N --force --why …` overrides it."
+    )
+    return f"**{plain(found.summary[:MOST])}**\n\n{todo}"
 
 
 BINDING = Binding(
     stage="promotion",
-    kinds=frozenset({"polars", "mlflow", "altair"}),
+    kind="mlflow",
+    summary=_summary,
     metadata=_metadata,
     checks=(Check("promoted", "A round passed every bound and is the champion.", a_round_is_promoted),),
 )

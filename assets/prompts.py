@@ -18,9 +18,16 @@ def _metadata(record: Record) -> dict[str, Any]:
     return {"dagster/row_count": rows.height, "sample": markdown(sample.select("split", "id", text))}
 
 
+def _summary(record: Record) -> str:
+    rows = record.rows
+    merged = f" {rows['merged']} duplicates were merged." if rows["merged"] else ""
+    return f"**{rows['train']} train and {rows['eval']} held-out prompts.**{merged}"
+
+
 BINDING = Binding(
     stage="prompts",
-    kinds=frozenset({"polars", "parquet"}),
+    kind="parquet",
+    summary=_summary,
     metadata=_metadata,
     checks=(
         Check(

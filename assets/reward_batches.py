@@ -8,7 +8,7 @@ from rft_pipeline.store import Record
 
 from .checks import groups_have_variance
 from .stage import Binding, Check, always
-from .tables import frame, markdown
+from .tables import bar, frame, last_turn, markdown, shown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -16,13 +16,24 @@ def _metadata(record: Record) -> dict[str, Any]:
     reason = pl.col("excluded").fill_null("(not excluded)").alias("reason")
     excluded = rows.group_by(reason).len().sort("len", descending=True)
     best = rows.sort("advantage", descending=True)
-    shown = pl.concat([best.head(4), best.tail(4)]).select("advantage", "reward", "completion")
-    return {"dagster/row_count": rows.height, "excluded": markdown(excluded), "best and worst": markdown(shown)}
+    sample = pl.concat([best.head(4), best.tail(4)]).select("advantage", "reward", last_turn, "completion")
+    return {"dagster/row_count": rows.height, "excluded": markdown(excluded), "best and worst": markdown(sample)}
+
+
+def _summary(record: Record) -> str:
+    rows, metrics = record.rows, record.metrics
+    share = metrics["groups_used_share"]
+    return (
+        f"**Mean reward {shown(metrics.get('reward_mean'))}** over {rows['rollouts']} replies; a gate set "
+        f"{rows['gated']} of them to 0.\n\n{bar(share)} {rows['groups_used']} of {rows['groups']} groups have "
+        "something to learn from."
+    )
 
 
 BINDING = Binding(
     stage="reward_batches",
-    kinds=frozenset({"polars", "parquet"}),
+    kind="parquet",
+    summary=_summary,
     metadata=_metadata,
     checks=(
         Check(

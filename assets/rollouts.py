@@ -6,18 +6,27 @@ from rft_pipeline.store import Record
 
 from .checks import replies_finish
 from .stage import Binding, Check
-from .tables import frame, markdown
+from .tables import frame, last_turn, markdown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
     rows = frame(record)
-    sample = rows.filter(sample_index=0).head(8).select("finish_reason", "completion")
+    sample = rows.filter(sample_index=0).head(8).select(last_turn, "completion", "finish_reason")
     return {"dagster/row_count": rows.height, "sample": markdown(sample)}
+
+
+def _summary(record: Record) -> str:
+    rows, metrics = record.rows, record.metrics
+    return (
+        f"**{rows['rollouts']} replies to {rows['prompts']} prompts.** Mean length {metrics['length_mean']:.1f} "
+        f"tokens; {metrics['truncated_share']:.0%} were cut off at the token limit."
+    )
 
 
 BINDING = Binding(
     stage="rollouts",
-    kinds=frozenset({"pytorch", "huggingface", "deltalake"}),
+    kind="deltalake",
+    summary=_summary,
     metadata=_metadata,
     checks=(Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),),
 )

@@ -15,7 +15,6 @@ from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 
 from .resources import StageRunner
-from .tables import picture
 
 REASON = "rft/reason"
 """The tag of runs that a sensor or a schedule requested: why."""
@@ -31,7 +30,7 @@ def never(campaign: Campaign) -> bool:
     return False
 
 
-def _nothing(record: Record) -> dict[str, Any]:
+def _no_more(record: Record) -> dict[str, Any]:
     return {}
 
 
@@ -52,8 +51,12 @@ class Binding:
     """How Dagster shows a stage: what its record holds as metadata, and which checks read it."""
 
     stage: str
-    kinds: frozenset[str] = frozenset()
-    metadata: Callable[[Record], dict[str, Any]] = _nothing
+    kind: str
+    """What Dagster shows as the asset's kind."""
+    summary: Callable[[Record], str]
+    """The first thing a reader sees, as Markdown: how many, how good, what next. Texts from prompts or replies have no
+    place in it."""
+    metadata: Callable[[Record], dict[str, Any]] = _no_more
     checks: tuple[Check, ...] = ()
 
 
@@ -64,9 +67,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
     be trained on fails inside the step, so none of their checks blocks.
     """
     several = len(together) > 1
-    shown = [
-        (here, bindings.get(here.stage, Binding(here.stage)), dg.AssetKey(here.key.split("/"))) for here in together
-    ]
+    shown = [(here, bindings[here.stage], dg.AssetKey(here.key.split("/"))) for here in together]
     checks = {key: [check for check in binding.checks if check.applies(campaign)] for _, binding, key in shown}
 
     @dg.multi_asset(
@@ -100,7 +101,14 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
             yield dg.MaterializeResult(
                 asset_key=key,
                 data_version=dg.DataVersion(record.content_hash),
-                metadata={**binding.metadata(record), **_curves(record), **_numbers(record), **_links(record, stages)},
+                metadata={
+                    "summary": dg.MetadataValue.md(binding.summary(record)),
+                    **_links(record, stages),
+                    **binding.metadata(record),
+                    **_pictures(record, stages),
+                    **_numbers(record),
+                    "provenance": dg.MetadataValue.json(_provenance(record)),
+                },
                 check_results=[_of_asset(key, check.read(record, campaign)) for check in checks[key]],
             )
 
@@ -108,50 +116,62 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
 
 
 def _spec(campaign: Campaign, here: Node, binding: Binding, key: dg.AssetKey) -> dg.AssetSpec:
-    round_ = "_promotion" if here.stage == "promotion" else f"_round_{here.round}" if here.round else "_sources"
     return dg.AssetSpec(
         key=key,
         deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in dict.fromkeys(here.upstream.values())],
-        group_name=f"{campaign.name}{round_}",
+        group_name=f"{campaign.name}_{_group(campaign, here)}",
         description=STAGES[here.stage].description,
-        kinds=set(binding.kinds),
+        kinds={binding.kind},
+        owners=list(campaign.owners),
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )
+
+
+def _group(campaign: Campaign, here: Node) -> str:
+    """The group of a node; a number in front keeps the groups in the order of the pipeline."""
+    last = campaign.rounds + 2
+    if here.stage == "promotion":
+        return f"{last}_promotion"
+    place = str(here.round + 1).zfill(len(str(last)))
+    return f"{place}_round_{here.round}" if here.round else f"{place}_sources"
 
 
 def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
     return result._replace(asset_key=key)
 
 
-def _curves(record: Record) -> dict[str, Any]:
-    """Plots over the generations of a round."""
-    return {path.stem.replace("_", " "): picture(path) for path in sorted(record.folder.glob("learning_*.png"))}
+def _pictures(record: Record, stages: StageRunner) -> dict[str, Any]:
+    """The record's plots, from MLflow: Dagster folds a text that is as long as a picture."""
+    return {
+        path.stem.replace("_", " "): dg.MetadataValue.md(f"![{path.stem}]({stages.picture(record, path.name)})")
+        for path in sorted(record.folder.glob("*.png"))
+    }
 
 
 def _numbers(record: Record) -> dict[str, Any]:
     """Row counts and metrics, plotted over time by Dagster."""
-    metrics = {name: round(value, 4) for name, value in record.metrics.items()}
-    return {f"rows/{name}": count for name, count in record.rows.items()} | metrics
+    metrics = {name.replace("_", " "): round(value, 4) for name, value in record.metrics.items()}
+    return {f"number of {name.replace('_', ' ')}": count for name, count in record.rows.items()} | metrics
 
 
 def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
-    """The folder of the result, what it was made from, and its MLflow run."""
+    """The record's page and its MLflow run, as links that open, and whether it was found or made."""
+    page = STAGES[record.payload["stage"]].page
+    links = {"page": dg.MetadataValue.url(stages.mlflow_page(record, page[0]))} if page else {}
+    made = "found in the store" if record.cached else f"made in {record.seconds:.1f} s"
+    return {**links, "MLflow run": dg.MetadataValue.url(stages.mlflow_page(record)), "made": made}
+
+
+def _provenance(record: Record) -> dict[str, Any]:
+    """What the result was made from, and where it is."""
     return {
-        "cached": record.cached,
-        "seconds": record.seconds,
-        "MLflow run": dg.MetadataValue.url(stages.mlflow_page(record)),
-        "mlflow_run_id": record.mlflow_run_id,
-        "folder": dg.MetadataValue.path(str(record.folder)),
-        "fingerprint": record.fingerprint,
         "record": record.address,
-        "upstream records": dg.MetadataValue.md(_upstream(record)),
-        "made from": dg.MetadataValue.json(record.payload),
+        "folder": str(record.folder),
+        "upstream": {
+            role: {"record": address, "asset": asset_url(address.rpartition("/")[0])}
+            for role, address in record.upstream.items()
+        },
+        "made from": record.payload,
+        "MLflow run": record.mlflow_run_id,
+        "Dagster run": record.dagster_run_id,
     }
-
-
-def _upstream(record: Record) -> str:
-    """The records that were read, each a link to its asset."""
-    lines = [
-        f"- {role}: [{address}]({asset_url(address.rpartition('/')[0])})" for role, address in record.upstream.items()
-    ]
-    return "\n".join(lines) or "none"

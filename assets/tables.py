@@ -1,8 +1,7 @@
-"""Tables and pictures as metadata."""
+"""Tables and bars as metadata."""
 
-import base64
 import json
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -31,10 +30,34 @@ def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
 
 
-def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """A PNG, inlined."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
+def bar(share: float | None, width: int = 10) -> str:
+    """A share in [0, 1] as a bar of block characters; empty when unknown."""
+    if share is None or share != share:
+        return ""
+    full = round(max(0.0, min(1.0, share)) * width)
+    return "█" * full + "░" * (width - full)
+
+
+def lines(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> str:
+    """A small Markdown table of texts that are ours or escaped."""
+    head = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(row) for row in rows)])
+
+
+def shown(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:.3f}"
+
+
+def interval(estimate: Mapping[str, float | None]) -> str:
+    """A difference with its 95 % interval."""
+    mean, lower, upper = (estimate[name] for name in ("mean", "lower95", "upper95"))
+    if mean is None or lower is None or upper is None:
+        return "a change that one prompt cannot estimate"
+    return f"{mean:+.3f} ({lower:+.3f} to {upper:+.3f})"
+
+
+last_turn = pl.col("messages").str.json_path_match("$[-1].content").alias("prompt")
+"""The last turn of the prompt, of a table with `messages`."""
 
 
 def _cell(value: Any) -> str:

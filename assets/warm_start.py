@@ -1,6 +1,7 @@
 """The policy after it imitated the references."""
 
-from .checkpoints import BINDING as OF_ROUNDS
-from .stage import Binding
+from dataclasses import replace
 
-BINDING = Binding(stage="warm_start", kinds=OF_ROUNDS.kinds, metadata=OF_ROUNDS.metadata, checks=OF_ROUNDS.checks)
+from .checkpoints import BINDING as OF_ROUNDS
+
+BINDING = replace(OF_ROUNDS, stage="warm_start")

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,7 @@ from rft_pipeline.trainers.settings import Training
 class Campaign(Strict):
     """One use case: a model, prompts, a rubric, and how to train."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"on_rubric_change", "schedule", "prices", "checks"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"on_rubric_change", "schedule", "prices", "checks", "owners"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
@@ -52,6 +52,8 @@ class Campaign(Strict):
     from the champion or the last checkpoint (where a round is sampled at once: the last round again). `redo`: all
     rounds again. `off`: nothing."""
     schedule: Schedule | None = None
+    owners: tuple[Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+|team:\w+)$")], ...] = ()
+    """Who answers for the campaign, as Dagster shows it: e-mail addresses, or `team:NAME`."""
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)
     """The folder of campaign.yaml; relative paths start here."""

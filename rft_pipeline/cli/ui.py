@@ -1,5 +1,6 @@
 """`rft ui`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import typer
 
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
+from rft_pipeline.files import replace_text
 from rft_pipeline.store import Home
 
 
@@ -22,7 +24,7 @@ def ui(
 
     If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is started.
     """
-    from rft_pipeline.pipeline.tracking import mlflow_url
+    from rft_pipeline.pipeline.tracking import ADDRESSES, mlflow_url
     from rft_pipeline.runs import code_location, dagster_home
 
     home = Home.find()
@@ -37,6 +39,7 @@ def ui(
         **dagster_home.prepare(home),
         "MLFLOW_BACKEND_STORE_URI": home.mlflow_uri,  # an argument would show its password to every local user
     }
+    replace_text(home.root / ADDRESSES, json.dumps(addresses))
     workspace = str(dagster_home.workspace_file(home))
     commands = {"Dagster": ["-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(dagster_port)]}
     if not remote:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from filelock import FileLock
 
@@ -33,6 +33,9 @@ MLFLOW_RUN_NOTE = "mlflow.note.content"
 PROMOTED = "rft.promoted"
 DECISION = "rft.decision"
 """Tags of a parent run: the round that its promotion made champion, or none; and the decision in words."""
+ADDRESSES = "ui.json"
+"""The file in a home where `rft ui` writes its addresses, so that links of other processes lead there."""
+DEFAULT_ADDRESSES = {"RFT_DAGSTER_URL": "http://127.0.0.1:3000", "RFT_MLFLOW_URL": "http://127.0.0.1:5000"}
 TRAIN = "train/"
 """The prefix of step metrics in MLflow."""
 MOST_METRICS, MOST_TAGS = 1000, 100
@@ -40,14 +43,21 @@ MOST_METRICS, MOST_TAGS = 1000, 100
 
 
 def dagster_url() -> str:
-    """The address of Dagster in links: RFT_DAGSTER_URL, or the address that `rft ui` serves."""
-    return _without_login(os.environ.get("RFT_DAGSTER_URL", "http://127.0.0.1:3000"))
+    """The address of Dagster in links: RFT_DAGSTER_URL, or the address that `rft ui` served last."""
+    return _without_login(os.environ.get("RFT_DAGSTER_URL") or served_addresses(Home.find())["RFT_DAGSTER_URL"])
 
 
 def mlflow_url(home: Home) -> str:
-    """The address of MLflow in links: RFT_MLFLOW_URL, a tracking server, or the address that `rft ui` serves."""
-    uri = home.mlflow_uri
-    return _without_login(os.environ.get("RFT_MLFLOW_URL", uri if uri.startswith("http") else "http://127.0.0.1:5000"))
+    """The address of MLflow in links: RFT_MLFLOW_URL, a tracking server, or the address that `rft ui` served last."""
+    served = home.mlflow_uri if home.mlflow_uri.startswith("http") else served_addresses(home)["RFT_MLFLOW_URL"]
+    return _without_login(os.environ.get("RFT_MLFLOW_URL") or served)
+
+
+def served_addresses(home: Home) -> dict[str, str]:
+    """The addresses that `rft ui` served last, by variable; its defaults before the first time."""
+    known = home.root / ADDRESSES
+    found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    return {**DEFAULT_ADDRESSES, **found}
 
 
 def _without_login(address: str) -> str:
@@ -66,9 +76,15 @@ def dagster_run_url(run_id: str) -> str:
     return f"{dagster_url()}/runs/{run_id}"
 
 
-def run_url(home: Home, run_id: str) -> str:
-    """The page of an MLflow run; the address needs no experiment."""
-    return f"{mlflow_url(home)}/#/runs/{run_id}"
+def run_url(home: Home, run_id: str, file: str | None = None) -> str:
+    """The page of an MLflow run, or of one of its artifacts; the address needs no experiment."""
+    artifact = "" if file is None else f"/artifacts/{file}"
+    return f"{mlflow_url(home)}/#/runs/{run_id}{artifact}"
+
+
+def artifact_url(home: Home, run_id: str, file: str) -> str:
+    """The content of a file that an MLflow run keeps, e.g. of a picture."""
+    return f"{mlflow_url(home)}/get-artifact?path={quote(file)}&run_uuid={run_id}"
 
 
 class Tracker:
@@ -154,6 +170,7 @@ class Tracker:
         numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
         self._log_numbers({f"{stage}/{name}": number for name, number in numbers.items()})
         self._log_tags({f"{stage}.folder": str(record.folder), **self._links(record)})
+        self.artifacts(record, *(path.name for path in sorted(record.folder.glob("*.png"))))
         STAGES[stage].track(record, self)
 
     def artifacts(self, record: Record, *names: str) -> None:

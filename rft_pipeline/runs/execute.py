@@ -56,7 +56,7 @@ def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "Exe
         instance=run.instance,
         run_config={**(ALL_IN_ONE_PROCESS if all_cached else EACH_STEP_A_PROCESS), **QUIET},
         asset_selection=[dg.AssetKey(key.split("/")) for key in run.keys],
-        tags={LAUNCH: run.launch, "rft/campaign": run.campaign, **process_tags(), **tags},
+        tags={LAUNCH: run.launch, "rft/campaign": run.campaign, **code_location.REPOSITORY, **process_tags(), **tags},
     )
 
 

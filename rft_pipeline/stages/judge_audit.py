@@ -24,11 +24,13 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.exports import labelled_replies
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.prompts.reading import read_anchors
-from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, content_read, what_judges_see
+from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, content_read, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, read_columns, subjects_shown
 from rft_pipeline.store import Record
+
+PAGE = "judge_audit.html"
 
 
 class JudgeAudit(Stage):
@@ -39,6 +41,7 @@ class JudgeAudit(Stage):
     version = 4
     loads_models = True
     scope = "campaign"
+    page = (PAGE, ".audit.html")
     counted = "judgements"
     of_people = True
 
@@ -85,9 +88,7 @@ class JudgeAudit(Stage):
         (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         from rft_pipeline.report.audit_page import render_audit
 
-        (job.workdir / "judge_audit.html").write_text(
-            render_audit(audited, plain, job.title, campaign.description), encoding="utf-8"
-        )
+        (job.workdir / PAGE).write_text(render_audit(audited, plain, job.title, campaign.description), encoding="utf-8")
         return Output(
             content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
             parts={"noise": fingerprint(noises(plain))},
@@ -99,6 +100,9 @@ class JudgeAudit(Stage):
             },
             metrics=as_numbers(audited),
         )
+
+    def track(self, record: Record, run: MlflowRun) -> None:
+        run.artifacts(record, PAGE)
 
     def count(self, counting: Counting) -> None:
         """Count the judgements of anchors, of their edits, of labelled replies, and of retests."""

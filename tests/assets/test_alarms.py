@@ -42,7 +42,7 @@ def test_a_warning_warns_and_a_stop_is_an_error_with_its_reason(
 ) -> None:
     found = rounds_gain_is_real(report(tmp_path, level, ["phrase"], start), load_campaign(tiny_campaign))
     assert (found.passed, found.severity) == (passed, severity)
-    assert found.description == (None if passed else "A phrase pays.")
+    assert (found.description == "A phrase pays.") is not passed
     assert found.metadata["reason"].value == "A phrase pays."
     assert found.metadata["the next round starts from"].value == told
 

@@ -65,11 +65,11 @@ def test_assets_are_grouped_by_round_described_and_versioned(tiny_campaign: Path
     versions = code_versions(load_campaign(tiny_campaign))
     for node in nodes(load_campaign(tiny_campaign)):
         spec = found[node.key]
-        groups = {"promotion": "tiny_promotion"}
-        assert spec.group_name == groups.get(node.name, f"tiny_round_{node.round}" if node.round else "tiny_sources")
+        round_ = f"tiny_{node.round + 1}_round_{node.round}" if node.round else "tiny_1_sources"
+        assert spec.group_name == {"promotion": "tiny_4_promotion"}.get(node.name, round_)
         assert spec.code_version == versions[node.name]
         assert spec.description
-        assert spec.kinds
+        assert len(spec.kinds) == 1
         assert spec.tags["rft/campaign"] == "tiny"
         assert spec.tags["rft/stage"] == node.stage
 

@@ -57,19 +57,24 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
             made, stage = record(name), name.rpartition("/")[2]
             assert made is not None
             metadata = materialization(running, name).metadata
-            assert metadata["fingerprint"].value == made.fingerprint
-            assert metadata["MLflow run"].value == f"http://127.0.0.1:5000/#/runs/{metadata['mlflow_run_id'].value}"
-            assert metadata["cached"].value is False
-            assert Path(str(metadata["folder"].value)) == made.folder
-            assert metadata["made from"].value == made.payload
-            assert metadata["record"].value == made.address
+            assert next(iter(metadata)) == "summary"
+            summary = metadata["summary"].value
+            assert str(summary).startswith("**")
+            assert len(str(summary)) < 1000
+            assert metadata["MLflow run"].value == f"http://127.0.0.1:5000/#/runs/{made.mlflow_run_id}"
+            assert str(metadata["made"].value).startswith("made in ")
+            assert (provenance := metadata["provenance"].value)
+            assert isinstance(provenance, dict)
+            assert Path(provenance["folder"]) == made.folder
+            assert provenance["made from"] == made.payload
+            assert provenance["record"] == made.address
             for role, address in made.upstream.items():
                 page = f"http://127.0.0.1:3000/assets/{address.rpartition('/')[0]}"
-                assert f"- {role}: [{address}]({page})" in str(metadata["upstream records"].value)
+                assert provenance["upstream"][role] == {"record": address, "asset": page}
             for row, count in made.rows.items():
-                assert metadata[f"rows/{row}"].value == count
+                assert metadata[f"number of {row.replace('_', ' ')}"].value == count
             for metric, number in made.metrics.items():
-                assert metadata[metric].value == pytest.approx(number, abs=5e-5)
+                assert metadata[metric.replace("_", " ")].value == pytest.approx(number, abs=5e-5)
             if stage in counts:
                 assert metadata["dagster/row_count"].value == counts[stage]
             for table in tables.get(stage, set()):
@@ -79,21 +84,21 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
                 assert value.md_str.splitlines()[1].startswith("| --- |")
 
 
-def test_the_report_and_its_plots_are_metadata_of_the_eval_report(finished_home: Path) -> None:
+@pytest.mark.parametrize(("name", "page"), [("round_2/eval_reports", "report.html"), ("promotion", "promotion.html")])
+def test_a_page_and_its_plots_are_links_to_files_that_mlflow_keeps(finished_home: Path, name: str, page: str) -> None:
+    made = record(name)
+    assert made is not None
     with instance() as running:
-        metadata = materialization(running, "round_2/eval_reports").metadata
-    assert Path(str(metadata["report"].value)).is_file()
-    texts = {name: value for name, value in metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
-    pictures = [value for name, value in texts.items() if name != "upstream records"]
-    assert pictures
-    assert all(str(value.md_str).split("](")[1].startswith("data:image/png;base64,") for value in pictures)
-
-
-def test_the_promotion_shows_its_page_and_its_plot(finished_home: Path) -> None:
-    with instance() as running:
-        metadata = materialization(running, "promotion").metadata
-    assert Path(str(metadata["page"].value)).name == "promotion.html"
-    assert "data:image/png;base64," in str(metadata["differences"].value)
+        metadata = materialization(running, name).metadata
+    run = made.mlflow_run_id
+    assert metadata["page"].value == f"http://127.0.0.1:5000/#/runs/{run}/artifacts/{page}"
+    plots = [path.name for path in made.folder.glob("*.png")]
+    kept = {each.path for each in Home.find().mlflow_client().list_artifacts(run)}
+    assert plots
+    assert kept >= {page, *plots}
+    for plot in plots:
+        address = f"http://127.0.0.1:5000/get-artifact?path={plot}&run_uuid={run}"
+        assert metadata[plot.removesuffix(".png").replace("_", " ")].value == f"![{plot[:-4]}]({address})"
 
 
 def test_checks_pass_except_for_one_that_only_warns(finished_home: Path) -> None:
@@ -120,7 +125,7 @@ def test_a_second_materialization_is_cached_and_keeps_the_data_versions(finished
     with instance() as running:
         for name in names(finished_copy):
             again = materialization(running, name)
-            assert again.metadata["cached"].value is True
+            assert again.metadata["made"].value == "found in the store"
             assert (again.tags or {})["dagster/data_version"] == (before[name] or {})["dagster/data_version"]
 
 
