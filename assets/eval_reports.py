@@ -16,19 +16,19 @@ def _summary(record: Record) -> str:
     policies = [each for each in (report.get("other"), *rounds) if each]
     rows = [(each["name"], f"{bar(each['reward'])} {shown(each['reward'])}") for each in policies]
     said = (
-        f"**Held-out reward of {rounds[-1]['name']}: {shown(rounds[-1]['reward'])}, {interval(change)} compared with "
-        f"{rounds[0]['name']}**"
+        f"**Held-out reward of {rounds[-1]['name']}: {shown(rounds[-1]['reward'])}**\n\n"
+        f"{interval(change)} compared with {rounds[0]['name']}, on {record.rows['prompts']} prompts"
     )
-    return f"{said}, on {record.rows['prompts']} prompts.\n\n{lines(rows, ('policy', 'reward'))}\n\n{_alarms(report)}"
+    return f"{said}\n\n{lines(rows, ('policy', 'reward'))}\n\n{_alarms(report)}"
 
 
 def _alarms(report: dict[str, Any]) -> str:
     if "alarms" not in report:
-        return "Alarms: not watched. `alarms: {}` in campaign.yaml checks whether the judge is gamed."
+        return "Alarms: not watched (no `alarms` block in campaign.yaml)"
     newest = report["alarms"]["verdicts"][-1]
     if newest["level"] == "ok":
-        return "Alarms: ok."
-    return f"Alarms: **{newest['level']}** ({', '.join(newest['causes'])}). Read the replies on the report page."
+        return "Alarms: ok"
+    return f"Alarms: **{newest['level']}** ({', '.join(newest['causes'])}); read the replies on the page"
 
 
 BINDING = Binding(

@@ -24,7 +24,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 def _summary(record: Record) -> str:
     rows, campaign = record.rows, record.key.partition("/")[0]
     if not rows["labels"]:
-        return f"**No labels yet.** `rft labels export {campaign} --n 60` writes replies for people to label."
+        return f"**No labels yet.**\n\nNext: `rft labels export {campaign} --n 60`"
     return f"**{rows['labels']} labels of {rows['rollouts']} replies by {rows['annotators']} people.**"
 
 

@@ -48,7 +48,9 @@ def _summary(record: Record) -> str:
         if found.promoted is not None
         else f"`rft promote {campaign} --round N --force --why …` overrides it."
     )
-    return f"**{plain(found.summary[:MOST])}**\n\n{todo}"
+    head, _, bounds = found.summary[:MOST].partition(": ")
+    paragraphs = [f"**{plain(head)}**", *(plain(each) for each in bounds.split("; ")), todo]
+    return "\n\n".join(each for each in paragraphs if each)  # Dagster does not wrap long lines
 
 
 BINDING = Binding(

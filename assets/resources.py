@@ -69,6 +69,7 @@ class StageRunner(dg.ConfigurableResource[None]):
 
     def mlflow_page(self, record: Record, file: str | None = None) -> str:
         """The address of the record's MLflow run, or of a file that it keeps."""
-        from rft_pipeline.pipeline.tracking import run_url
+        from rft_pipeline.pipeline.tracking import artifact_page, run_url
 
-        return run_url(Home.find(), record.mlflow_run_id or "", file)
+        home, run = Home.find(), record.mlflow_run_id or ""
+        return run_url(home, run) if file is None else artifact_page(home, run, file)

@@ -18,8 +18,8 @@ def _metadata(record: Record) -> dict[str, Any]:
 def _summary(record: Record) -> str:
     rows, metrics = record.rows, record.metrics
     return (
-        f"**{rows['rollouts']} replies to {rows['prompts']} prompts.** Mean length {metrics['length_mean']:.1f} "
-        f"tokens; {metrics['truncated_share']:.0%} were cut off at the token limit."
+        f"**{rows['rollouts']} replies to {rows['prompts']} prompts**\n\n"
+        f"Mean length {metrics['length_mean']:.1f} tokens; {metrics['truncated_share']:.0%} were cut off"
     )
 
 

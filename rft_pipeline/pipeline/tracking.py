@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from filelock import FileLock
@@ -36,8 +36,12 @@ DECISION = "rft.decision"
 ADDRESSES = "ui.json"
 """The file in a home where `rft ui` writes its addresses, so that links of other processes lead there."""
 DEFAULT_ADDRESSES = {"RFT_DAGSTER_URL": "http://127.0.0.1:3000", "RFT_MLFLOW_URL": "http://127.0.0.1:5000"}
-TRAIN = "train/"
-"""The prefix of step metrics in MLflow."""
+TRAIN, EVAL = "train/", "eval/"
+"""The prefixes of step metrics of a round's run, and of metrics by round of the parent run."""
+EXPERIMENT_KIND = "mlflow.experimentKind"
+"""The tag by which MLflow opens an experiment on its training runs."""
+LONGEST_PARAMETER = 200
+"""Letters of a setting that becomes a parameter."""
 MOST_METRICS, MOST_TAGS = 1000, 100
 """How many MLflow takes in one call."""
 
@@ -76,10 +80,15 @@ def dagster_run_url(run_id: str) -> str:
     return f"{dagster_url()}/runs/{run_id}"
 
 
-def run_url(home: Home, run_id: str, file: str | None = None) -> str:
-    """The page of an MLflow run, or of one of its artifacts; the address needs no experiment."""
-    artifact = "" if file is None else f"/artifacts/{file}"
-    return f"{mlflow_url(home)}/#/runs/{run_id}{artifact}"
+def run_url(home: Home, run_id: str) -> str:
+    """The page of an MLflow run; the address needs no experiment."""
+    return f"{mlflow_url(home)}/#/runs/{run_id}"
+
+
+def artifact_page(home: Home, run_id: str, file: str) -> str:
+    """The page on which MLflow shows a file of a run."""
+    experiment = home.mlflow_client().get_run(run_id).info.experiment_id
+    return f"{mlflow_url(home)}/#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(file)}"
 
 
 def artifact_url(home: Home, run_id: str, file: str) -> str:
@@ -109,8 +118,16 @@ class Tracker:
 
     @cached_property
     def _parent(self) -> str:
-        name = f"{self.campaign.name} {self._cycle_name}{self._config_id}"
-        return self._find_or_create(name, {"rft.config": self._config_id})
+        return self._find_or_create(self._parent_name("unfinished"), {"rft.config": self._config_id}, self._settings())
+
+    def _parent_name(self, state: str) -> str:
+        """What a person reads in the list of runs."""
+        return f"{self.campaign.name} · {self._cycle_name}{state}"
+
+    def _settings(self) -> dict[str, str]:
+        """The campaign's settings that determine results and are short, as parameters."""
+        flat = flattened({name: each for name, each in self.campaign.identity.items() if name != "rubric"})
+        return {name: text for name, text in flat.items() if len(text) <= LONGEST_PARAMETER}
 
     @cached_property
     def _cycle(self) -> Cycle | None:
@@ -145,6 +162,8 @@ class Tracker:
         tags = self._client.get_run(self.run_id).data.tags
         if (tags.get(PROMOTED), tags.get(DECISION)) != (promoted, summary):
             self._log_tags({PROMOTED: promoted, DECISION: summary})
+            state = "nothing promoted" if promoted == "none" else f"{promoted} promoted"
+            self._client.update_run(self.run_id, name=self._parent_name(state))
 
     def _log_tags(self, tags: Mapping[str, str]) -> None:
         """Log tags, and the description made from all tags of the run."""
@@ -155,7 +174,12 @@ class Tracker:
             self._client.log_batch(self.run_id, tags=entities[start : start + MOST_TAGS])
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
 
-    def _log_numbers(self, numbers: Mapping[str, float], step: int = 0) -> None:
+    def evaluated(self, record: Record) -> None:
+        """Log the numbers of an eval report into the parent run, with the round as step: one curve a criterion."""
+        numbers = {EVAL + name.removeprefix("eval_"): number for name, number in record.metrics.items()}
+        self._log_numbers(numbers, self.node.round, self._parent)
+
+    def _log_numbers(self, numbers: Mapping[str, float], step: int, run_id: str | None = None) -> None:
         """Log metrics together: each call is a write to the disk, or a request to the server."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
@@ -163,12 +187,10 @@ class Tracker:
         now = get_current_time_millis()
         metrics = [Metric(name, number, now, step) for name, number in numbers.items()]
         for start in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + MOST_METRICS])
+            self._client.log_batch(run_id or self.run_id, metrics=metrics[start : start + MOST_METRICS])
 
     def _log(self, record: Record) -> None:
         stage = record.payload["stage"]
-        numbers = record.metrics | {f"rows/{name}": float(count) for name, count in record.rows.items()}
-        self._log_numbers({f"{stage}/{name}": number for name, number in numbers.items()})
         self._log_tags({f"{stage}.folder": str(record.folder), **self._links(record)})
         self.artifacts(record, *(path.name for path in sorted(record.folder.glob("*.png"))))
         STAGES[stage].track(record, self)
@@ -252,7 +274,7 @@ class Tracker:
 
         model = self._client.create_logged_model(
             self._experiment,
-            name=record.key.replace("/", "-"),
+            name=f"{self._cycle_name.replace('(edit) ', '').replace(' ', '-')}{_model_name(self.node)}",
             source_run_id=self.run_id,
             tags={
                 "mlflow.model.isExternal": "true",
@@ -292,9 +314,22 @@ class Tracker:
             found = client.get_experiment_by_name(self.campaign.name)
             if found is not None:
                 return str(found.experiment_id)
-            return client.create_experiment(self.campaign.name, artifact_location=self.home.mlflow_artifacts)
+            return client.create_experiment(
+                self.campaign.name,
+                artifact_location=self.home.mlflow_artifacts,
+                tags={EXPERIMENT_KIND: "custom_model_development", MLFLOW_RUN_NOTE: self._about()},
+            )
 
-    def _find_or_create(self, name: str, tags: dict[str, str]) -> str:
+    def _about(self) -> str:
+        """The experiment's description."""
+        name = self.campaign.name
+        return (
+            f"{plain(self.campaign.description)}\n\nA parent run is one configuration: its curves have the round as "
+            "step. Its child runs are the rounds: training curves step by step, and `report.html` among the artifacts. "
+            f"[Stages in Dagster]({dagster_url()}/locations/rft_pipeline/jobs/{name})"
+        )
+
+    def _find_or_create(self, name: str, tags: dict[str, str], params: Mapping[str, str] | None = None) -> str:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         client, experiment = self._client, self._experiment
         with self._alone():
@@ -305,4 +340,23 @@ class Tracker:
             if self._cycle is not None:
                 about |= {tag.replace("/", "."): value for tag, value in self._cycle.tags.items()}
             run = client.create_run(experiment, tags={**tags, **about}, run_name=name)
+            if params:
+                from mlflow.entities import Param
+
+                client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
             return str(run.info.run_id)
+
+
+def _model_name(node: Node) -> str:
+    return f"round-{node.round}" if node.round else node.stage.replace("_", "-")
+
+
+def flattened(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested settings as one level, with dotted names."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{above}{name}.")
+        elif value is not None:
+            found[f"{above}{name}"] = str(value)
+    return found

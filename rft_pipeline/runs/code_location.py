@@ -1,16 +1,18 @@
 """The Dagster code location: `assets` in a checkout, `rft_pipeline.dagster_assets` in an installed wheel."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from rft_pipeline.store import Home
 from rft_pipeline.store.home import checkout
 
+if TYPE_CHECKING:
+    from dagster._core.remote_origin import RemoteJobOrigin
+
 LOCATION = "rft_pipeline"
 """The name of the code location."""
-REPOSITORY = {".dagster/repository": f"__repository__@{LOCATION}"}
-"""The tag with which the Dagster UI finds the runs of a code location; without it they are missing in the overview."""
 
 
 def find(home: Home) -> tuple[str, Path]:
@@ -19,6 +21,15 @@ def find(home: Home) -> tuple[str, Path]:
     if folder is not None:
         return "assets.definitions", folder
     return "rft_pipeline.dagster_assets.definitions", home.data.parent
+
+
+def origin(job: str) -> "RemoteJobOrigin":
+    """Where the Dagster UI finds a job. A run without it is missing in the UI's overview."""
+    from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+
+    location = RegisteredCodeLocationOrigin(LOCATION)
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)
 
 
 def workspace(home: Home) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
 
-PID = "rft/pid"
-HOST = "rft/host"
+PID = ".dagster/rft_pid"
+HOST = ".dagster/rft_host"
 
 
 def process_tags(pid: int | None = None) -> dict[str, str]:

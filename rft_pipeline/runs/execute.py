@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.errors import RftError
@@ -49,6 +50,9 @@ def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "Exe
     import dagster as dg
 
     module, folder = code_location.find(run.home)
+    # `execute_job` has no argument for the origin of the run that it creates
+    created = partial(run.instance.create_run_for_job, remote_job_origin=code_location.origin(run.campaign))
+    setattr(run.instance, "create_run_for_job", created)  # noqa: B010 (mypy refuses the assignment)
     return dg.execute_job(
         dg.build_reconstructable_job(
             module, "job", reconstructable_args=(run.campaign,), reconstructor_working_directory=str(folder)
@@ -56,7 +60,7 @@ def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "Exe
         instance=run.instance,
         run_config={**(ALL_IN_ONE_PROCESS if all_cached else EACH_STEP_A_PROCESS), **QUIET},
         asset_selection=[dg.AssetKey(key.split("/")) for key in run.keys],
-        tags={LAUNCH: run.launch, "rft/campaign": run.campaign, **code_location.REPOSITORY, **process_tags(), **tags},
+        tags={LAUNCH: run.launch, "rft/campaign": run.campaign, **process_tags(), **tags},
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 CACHED = "cached"
-LAUNCH = "rft/launch"
+LAUNCH = ".dagster/rft_launch"
 """The tag by which a process finds the run that it executes."""
 
 

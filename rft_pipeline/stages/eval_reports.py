@@ -172,6 +172,7 @@ class EvalReports(Stage):
 
     def track(self, record: Record, run: MlflowRun) -> None:
         run.artifacts(record, PAGE, NUMBERS)
+        run.evaluated(record)
         run.finish()
 
 

@@ -91,9 +91,11 @@ def test_a_page_and_its_plots_are_links_to_files_that_mlflow_keeps(finished_home
     with instance() as running:
         metadata = materialization(running, name).metadata
     run = made.mlflow_run_id
-    assert metadata["page"].value == f"http://127.0.0.1:5000/#/runs/{run}/artifacts/{page}"
+    client = Home.find().mlflow_client()
+    experiment = client.get_run(str(run)).info.experiment_id
+    assert metadata["page"].value == f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}/artifacts/{page}"
     plots = [path.name for path in made.folder.glob("*.png")]
-    kept = {each.path for each in Home.find().mlflow_client().list_artifacts(run)}
+    kept = {each.path for each in client.list_artifacts(str(run))}
     assert plots
     assert kept >= {page, *plots}
     for plot in plots:

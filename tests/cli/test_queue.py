@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from rft_pipeline.runs.dead_runs import process_tags
+from rft_pipeline.runs.dead_runs import HOST, PID, process_tags
 from rft_pipeline.runs.queue import queued
 from tests.assets.small import instance
 
@@ -18,7 +18,7 @@ def test_a_step_that_waits_for_the_accelerator_names_the_stage_and_run_that_has_
         assert queued(running, first) == {}
         assert not storage.claim_concurrency_slot("accelerator", second, "tiny__round_1__rollouts").is_claimed
         own = process_tags()
-        holder = f"run {first[:8]} (process {own['rft/pid']} on {own['rft/host']})"
+        holder = f"run {first[:8]} (process {own[PID]} on {own[HOST]})"
         assert queued(running, second) == {
             "tiny/round_1/rollouts": f"waiting for the accelerator: other/round_1/rollouts of {holder}"
         }

@@ -72,7 +72,8 @@ def snapshot(client: MlflowClient) -> str:
 def test_a_campaign_is_an_experiment_a_configuration_a_run_and_a_round_a_child_of_it(client: MlflowClient) -> None:
     (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
     children = [each for each in runs(client) if each is not parent and each.info.run_id != parent.info.run_id]
-    assert parent.info.run_name.startswith("tiny ")
+    assert parent.info.run_name in ("tiny · nothing promoted", "tiny · round 1 promoted", "tiny · round 2 promoted")
+    assert parent.data.params["training.learning_rate"] == "0.001"
     assert sorted(child.info.run_name for child in children) == ["round 1", "round 2"]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.data.tags["rft.campaign"] for child in [parent, *children]} == {"tiny"}
@@ -95,12 +96,18 @@ def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(cli
         assert len(client.get_metric_history(run_.info.run_id, name)) == 2
 
 
-def test_a_records_numbers_are_metrics_of_its_round(client: MlflowClient) -> None:
-    metrics = round_run(client, 1).data.metrics
-    assert metrics["rollouts/rows/rollouts"] == 16
-    assert metrics["judge_scores/rows/made_polite"] == 16
-    assert metrics["reward_batches/reward_mean"] == record("round_1/reward_batches").metrics["reward_mean"]
-    assert metrics["eval_reports/eval_reward"] == record("round_1/eval_reports").metrics["eval_reward"]
+def test_the_parent_run_has_a_curve_over_rounds_for_the_reward_and_each_criterion(client: MlflowClient) -> None:
+    (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
+    made = {round_: record(f"round_{round_}/eval_reports").metrics for round_ in (1, 2)}
+    for name in ("reward", "polite", "relevant", "says_enough", "has_an_e"):
+        history = {each.step: each.value for each in client.get_metric_history(parent.info.run_id, f"eval/{name}")}
+        assert history == {round_: metrics[f"eval_{name}"] for round_, metrics in made.items()}
+
+
+def test_the_experiment_opens_on_training_runs_and_says_what_they_are(client: MlflowClient) -> None:
+    tags = client.get_experiment(experiment(client)).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "/jobs/tiny" in tags["mlflow.note.content"]
 
 
 def test_the_reward_batch_is_the_dataset_that_a_round_trained_on(client: MlflowClient) -> None:
@@ -115,8 +122,8 @@ def test_the_reward_batch_is_the_dataset_that_a_round_trained_on(client: MlflowC
 
 def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_weights(client: MlflowClient) -> None:
     models = {model.name: model for model in client.search_logged_models([experiment(client)])}
-    assert set(models) == {"tiny-round_1-checkpoints", "tiny-round_2-checkpoints"}
-    model, made = models["tiny-round_1-checkpoints"], record("round_1/checkpoints")
+    assert set(models) == {"round-1", "round-2"}
+    model, made = models["round-1"], record("round_1/checkpoints")
     assert Path(model.tags["rft.folder"]) == made.folder / "checkpoint"
     assert Path(model.tags["rft.folder"], "model.safetensors").is_file()
     assert model.tags["rft.fingerprint"] == made.fingerprint
@@ -125,7 +132,7 @@ def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_
     assert (str(model.status), model.model_type) == ("READY", "full")
     assert model.params["training/learning_rate"] == "0.001"
     artifacts = [path for path in (Home.find().root / "mlartifacts").rglob("*") if path.is_file()]
-    assert {path.name for path in artifacts} == {
+    assert {path.name for path in artifacts if path.suffix != ".png"} == {
         "MLmodel",
         "report.html",
         "report.json",
@@ -160,7 +167,8 @@ def test_tags_name_the_record_and_those_it_was_made_from(client: MlflowClient) -
 def test_the_report_is_an_artifact_of_its_round(client: MlflowClient) -> None:
     for round_ in (1, 2):
         names = {artifact.path for artifact in client.list_artifacts(round_run(client, round_).info.run_id)}
-        assert names == {"report.html", "report.json"}
+        assert {name for name in names if not name.endswith(".png")} == {"report.html", "report.json"}
+        assert "reward.png" in names
 
 
 def test_running_cached_stages_again_adds_nothing(finished_copy: Path) -> None:
