@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.pipeline.links import asset_url
 from rft_pipeline.pipeline.outcomes import outcome
-from rft_pipeline.pipeline.tracking import asset_url
 from rft_pipeline.runs import dead_runs
 from rft_pipeline.runs.state import LAUNCH
 from rft_pipeline.stages import STAGES, Node

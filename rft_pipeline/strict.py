@@ -2,7 +2,7 @@
 
 import difflib
 import operator
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -66,3 +66,14 @@ def explain(path: Path, error: ValidationError) -> str:
         got = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
         lines.append(f"{path}: {key}: {item['msg'].removeprefix('Value error, ')}{got}")
     return "\n".join(lines)
+
+
+def flattened(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested settings as one level, with dotted names."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{above}{name}.")
+        elif value is not None:
+            found[f"{above}{name}"] = str(value)
+    return found

@@ -24,7 +24,7 @@ def ui(
 
     If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is started.
     """
-    from rft_pipeline.pipeline.tracking import ADDRESSES, mlflow_url
+    from rft_pipeline.pipeline.links import ADDRESSES, mlflow_url
     from rft_pipeline.runs import code_location, dagster_home
 
     home = Home.find()

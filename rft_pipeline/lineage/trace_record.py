@@ -6,7 +6,7 @@ from typing import Any
 from rft_pipeline.campaign.addresses import BY_RULE, judged_criteria_in
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.lineage.index import Index, Source, Use, campaign_of, round_of
-from rft_pipeline.pipeline.tracking import asset_url, dagster_run_url, run_url
+from rft_pipeline.pipeline.links import asset_url, dagster_run_url, run_url
 from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.store import Record
 

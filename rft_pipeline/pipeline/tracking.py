@@ -6,24 +6,24 @@ logged live as well. Weights stay in the store: MLflow gets a model that points 
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.pipeline.links import asset_url, dagster_run_url, dagster_url
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
+from rft_pipeline.strict import flattened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,9 +33,6 @@ MLFLOW_RUN_NOTE = "mlflow.note.content"
 PROMOTED = "rft.promoted"
 DECISION = "rft.decision"
 """Tags of a parent run: the round that its promotion made champion, or none; and the decision in words."""
-ADDRESSES = "ui.json"
-"""The file in a home where `rft ui` writes its addresses, so that links of other processes lead there."""
-DEFAULT_ADDRESSES = {"RFT_DAGSTER_URL": "http://127.0.0.1:3000", "RFT_MLFLOW_URL": "http://127.0.0.1:5000"}
 TRAIN, EVAL = "train/", "eval/"
 """The prefixes of step metrics of a round's run, and of metrics by round of the parent run."""
 EXPERIMENT_KIND = "mlflow.experimentKind"
@@ -44,56 +41,6 @@ LONGEST_PARAMETER = 200
 """Letters of a setting that becomes a parameter."""
 MOST_METRICS, MOST_TAGS = 1000, 100
 """How many MLflow takes in one call."""
-
-
-def dagster_url() -> str:
-    """The address of Dagster in links: RFT_DAGSTER_URL, or the address that `rft ui` served last."""
-    return _without_login(os.environ.get("RFT_DAGSTER_URL") or served_addresses(Home.find())["RFT_DAGSTER_URL"])
-
-
-def mlflow_url(home: Home) -> str:
-    """The address of MLflow in links: RFT_MLFLOW_URL, a tracking server, or the address that `rft ui` served last."""
-    served = home.mlflow_uri if home.mlflow_uri.startswith("http") else served_addresses(home)["RFT_MLFLOW_URL"]
-    return _without_login(os.environ.get("RFT_MLFLOW_URL") or served)
-
-
-def served_addresses(home: Home) -> dict[str, str]:
-    """The addresses that `rft ui` served last, by variable; its defaults before the first time."""
-    known = home.root / ADDRESSES
-    found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    return {**DEFAULT_ADDRESSES, **found}
-
-
-def _without_login(address: str) -> str:
-    """An address without user, password and query, which links must not show."""
-    url = urlsplit(address)
-    return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
-
-
-def asset_url(key: str) -> str:
-    """The page of an asset."""
-    return f"{dagster_url()}/assets/{key}"
-
-
-def dagster_run_url(run_id: str) -> str:
-    """The page of a Dagster run."""
-    return f"{dagster_url()}/runs/{run_id}"
-
-
-def run_url(home: Home, run_id: str) -> str:
-    """The page of an MLflow run; the address needs no experiment."""
-    return f"{mlflow_url(home)}/#/runs/{run_id}"
-
-
-def artifact_page(home: Home, run_id: str, file: str) -> str:
-    """The page on which MLflow shows a file of a run."""
-    experiment = home.mlflow_client().get_run(run_id).info.experiment_id
-    return f"{mlflow_url(home)}/#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(file)}"
-
-
-def artifact_url(home: Home, run_id: str, file: str) -> str:
-    """The content of a file that an MLflow run keeps, e.g. of a picture."""
-    return f"{mlflow_url(home)}/get-artifact?path={quote(file)}&run_uuid={run_id}"
 
 
 class Tracker:
@@ -349,14 +296,3 @@ class Tracker:
 
 def _model_name(node: Node) -> str:
     return f"round-{node.round}" if node.round else node.stage.replace("_", "-")
-
-
-def flattened(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Nested settings as one level, with dotted names."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= flattened(value, f"{above}{name}.")
-        elif value is not None:
-            found[f"{above}{name}"] = str(value)
-    return found

@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.pipeline.links import dagster_url, mlflow_url, run_url
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.pipeline.tracking import Tracker, dagster_url, mlflow_url, run_url
+from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.stages.graph import node
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, run
