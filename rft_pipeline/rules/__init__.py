@@ -10,6 +10,8 @@ from rft_pipeline.rules.answer import NumericAnswer as NumericAnswer
 from rft_pipeline.rules.base import Column, Rollout, Rule, RuleScore
 from rft_pipeline.rules.citation import CitesContext as CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts as NoInventedFacts
+from rft_pipeline.rules.grounding import Refuses as Refuses
+from rft_pipeline.rules.grounding import SupportedBy as SupportedBy
 from rft_pipeline.rules.json_field import JsonField as JsonField
 from rft_pipeline.rules.json_schema import JsonSchema as JsonSchema
 from rft_pipeline.rules.label import Label as Label

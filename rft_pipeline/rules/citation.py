@@ -2,22 +2,36 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
+from rft_pipeline.rules.content_words import LanguageCode
+from rft_pipeline.rules.passages import (
+    CONTEXT,
+    MARKER,
+    Claim,
+    Context,
+    citations,
+    claims,
+    is_context,
+    passages_of,
+    question_of,
+    supports,
+)
+from rft_pipeline.rules.values import is_yes_no_or_null, yes_or_no
 
-_MARKER = re.compile(r"[\[【]\s*(\d{1,9}(?:\s*[-–,;]\s*\d{1,9}){0,50}+)\s*[\]】]")
-_NUMBERED = re.compile(r"^\s*\[(\d{1,9})\]", re.MULTILINE)
 _QUOTE = re.compile(r'"([^"\n]+)"|[“„]([^“”„\n]+)[”“]|«([^«»\n]+)»|「([^「」\n]+)」')
 _ELLIPSIS = re.compile(r"\s*[\[(]?(?:\.\.\.|…)[\])]?\s*")
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"})
 
 
-class Citation(NamedTuple):
+class Checked(NamedTuple):
     text: str
     valid: bool
+    why: str = ""
+    """What is wrong with it; empty if it is valid or names no passage."""
 
 
 class CitesContext(Rule):
@@ -31,52 +45,80 @@ class CitesContext(Rule):
     space, case, the shape of quotes and dashes and the last punctuation do not count, and "…" inside leaves words out.
     Shorter spans do not count as citations. `both`: either is a citation, and all must be valid.
 
+    With `supports`, a marker must also stand at a claim that its passages support: together they hold at least this
+    share of its content words and all its numbers, as in `supported_by`, and none of them could be left out (citation
+    recall and precision; Gao et al. 2023, arXiv 2305.14627).
+
     A reply without a citation scores 0 if one is `required`, else 1. An empty list means that there is nothing to
-    cite: then a reply that cites nothing is right.
+    cite: then a reply that cites nothing is right. So it is where the prompt column `when` says no.
     """
 
     name: Literal["cites_context"] = "cites_context"
+    version: int = 2
     column: ColumnName = "context"
     how: Literal["markers", "quotes", "both"] = "markers"
     required: bool = True
+    when: ColumnName | None = None
+    """A column that says whether the context has something to cite, e.g. `answerable`."""
+    supports: float | None = Field(default=None, gt=0, le=1)
+    language: LanguageCode = "en"
+    """Whose stop words and stems `supports` uses."""
     min_quote_letters: int = Field(default=15, ge=1)
 
     def columns(self) -> tuple[Column, ...]:
-        allowed = "a text that is not empty, or a list of texts (an empty list: nothing was found to cite)"
-        return (Column("column", self.column, _is_context, "no passages", allowed),)
+        found = Column("column", self.column, is_context, "no passages", CONTEXT)
+        if self.when is None:
+            return (found,)
+        absent = "to such a prompt, a reply that cites nothing scores 0"
+        allowed = "true, false, 1, 0 (also as text), null"
+        return (found, Column("when", self.when, is_yes_no_or_null, "neither yes nor no", allowed, absent))
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         context = rollout.fields.get(self.column)
-        if not _is_context(context):
+        if not is_context(context):
             return RuleScore(None, f"no context in the prompt's column {self.column!r}")
-        citations = list(self._citations(rollout.completion, context))
-        if not citations:
-            needed = self.required and context != []
+        found = list(self._citations(rollout, context))
+        if not found:
+            something = context != [] and (self.when is None or yes_or_no(rollout.fields.get(self.when)) is not False)
+            needed = self.required and something
             return RuleScore(float(not needed), "cites nothing" if needed else "cites nothing, which is allowed")
-        wrong = [citation.text for citation in citations if not citation.valid]
-        counted = f"{len(citations) - len(wrong)} of {len(citations)} citations valid"
-        return RuleScore(1 - len(wrong) / len(citations), f"{counted}; not {wrong[0][:60]!r}" if wrong else counted)
+        wrong = [each for each in found if not each.valid]
+        counted = f"{len(found) - len(wrong)} of {len(found)} citations valid"
+        named = f"; not {wrong[0].text[:60]!r}{wrong[0].why}" if wrong else ""
+        return RuleScore(1 - len(wrong) / len(found), counted + named)
 
-    def _citations(self, reply: str, context: str | list[str]) -> Iterator[Citation]:
-        if self.how != "quotes":
-            yield from _markers(reply, _numbers(context))
+    def _citations(self, rollout: Rollout, context: Context) -> Iterator[Checked]:
+        reply, known = rollout.completion, passages_of(context)
+        if self.how != "quotes" and self.supports is None:
+            for marker in MARKER.finditer(reply):
+                yield from (Checked(each.text, bool(each.cites(known))) for each in citations(marker[1]))
+        elif self.how != "quotes":
+            asked = question_of(rollout.prompt, context)
+            for claim in claims(reply, self.language):
+                yield from self._supporting(claim, known, asked)
         if self.how != "markers":
-            passages = [context] if isinstance(context, str) else context
-            yield from _quotes(reply, passages, self.min_quote_letters)
+            yield from _quotes(reply, list(known.values()), self.min_quote_letters)
+
+    def _supporting(self, claim: Claim, known: dict[int, str], asked: str) -> Iterator[Checked]:
+        """The citations of a claim: valid if its passages support it together, and not without this one."""
+
+        def supported(numbers: set[int]) -> bool:
+            return supports([known[number] for number in numbers], claim.text, asked, self.supports or 1, self.language)
+
+        every = {number for citation in claim.cited for number in citation.cites(known)}
+        for citation in claim.cited:
+            own = set(citation.cites(known))
+            others = every.difference(own)
+            needed = supported(own) or not supported(others)
+            valid = bool(own) and supported(every) and needed
+            yield Checked(citation.text, valid, f" for {claim.text[:80]!r}" if own and not valid else "")
 
 
-def _markers(reply: str, known: set[int]) -> Iterator[Citation]:
-    for found in _MARKER.finditer(reply):
-        for part in re.split(r"[,;]", found[1]):
-            ends = [int(number) for number in re.split(r"[-–]", part)]
-            yield Citation(f"[{part.strip()}]", known.issuperset(ends) and ends == sorted(ends) and len(ends) <= 2)
-
-
-def _quotes(reply: str, passages: list[str], least: int) -> Iterator[Citation]:
+def _quotes(reply: str, passages: list[str], least: int) -> Iterator[Checked]:
     for found in _QUOTE.finditer(reply):
         quoted = next(part for part in found.groups() if part is not None)
         if sum(map(str.isalpha, quoted)) >= least:
-            yield Citation(found.group(), any(is_quote(quoted, passage) for passage in passages))
+            yield Checked(found.group(), any(is_quote(quoted, passage) for passage in passages))
 
 
 def is_quote(text: str, passage: str) -> bool:
@@ -95,15 +137,3 @@ def is_quote(text: str, passage: str) -> bool:
 def _bare(text: str) -> str:
     """A text in one case, with single spaces and straight quotes and dashes."""
     return " ".join(text.translate(_STRAIGHT).casefold().split())
-
-
-def _numbers(context: str | list[str]) -> set[int]:
-    if isinstance(context, list):
-        return set(range(1, len(context) + 1))
-    return {int(number) for number in _NUMBERED.findall(context)} or {1}
-
-
-def _is_context(value: Any) -> TypeGuard[str | list[str]]:
-    if isinstance(value, list):
-        return all(isinstance(passage, str) for passage in value)
-    return isinstance(value, str) and bool(value.strip())

@@ -46,15 +46,15 @@ class NoInventedFacts(Rule):
     version: int = 3
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        known = _in_digits(rollout.given)
+        known = in_digits(rollout.given)
         for kind, pattern in _CLAIMS.items():
             for found in pattern.findall(rollout.completion):
-                claim = re.escape(_in_digits(found.rstrip(".,:/-")))
+                claim = re.escape(in_digits(found.rstrip(".,:/-")))
                 if kind == "placeholder" or not re.search(rf"(?<!\d){claim}(?!\d)", known):
                     return RuleScore(0.0, f"{kind} {found!r} is not in the prompt")
         return RuleScore(1.0, "nothing invented")
 
 
-def _in_digits(text: str) -> str:
-    """The text in one case, with its spelled numbers in digits."""
+def in_digits(text: str) -> str:
+    """The text in one case, with its spelled English numbers in digits."""
     return re.sub(rf"\b(?:{_SPELLED})\b", lambda word: _DIGITS[word.group()], text.casefold())

@@ -1,48 +1,15 @@
 """Rules about the words that a reply takes from its prompt."""
 
 from difflib import SequenceMatcher
-from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
+from rft_pipeline.rules.content_words import LANGUAGES, LanguageCode, plain_words, stop_words
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.rules.words import words
 
-LANGUAGES = {
-    "ar": "arabic",
-    "ca": "catalan",
-    "cs": "czech",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": "english",
-    "eo": "esperanto",
-    "es": "spanish",
-    "et": "estonian",
-    "eu": "basque",
-    "fa": "persian",
-    "fi": "finnish",
-    "fr": "french",
-    "ga": "irish",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "lt": "lithuanian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pl": "polish",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "st": "sesotho",
-    "sv": "swedish",
-    "tr": "turkish",
-}
-"""ISO 639-1 code → Snowball stemmer, for the languages that have both a stemmer and stop words."""
 NAMED = 5
 """Words that a reason names."""
 QUOTED = 20
@@ -58,15 +25,8 @@ class GroundedWords(Rule):
     """
 
     name: Literal["grounded_words"] = "grounded_words"
-    language: str = "en"
+    language: LanguageCode = "en"
     column: ColumnName | None = None
-
-    @field_validator("language")
-    @classmethod
-    def _is_known(cls, value: str) -> str:
-        if value not in LANGUAGES:
-            raise ValueError(f"no stemmer and stop words for it; allowed (ISO 639-1): {', '.join(LANGUAGES)}")
-        return value
 
     def columns(self) -> tuple[Column, ...]:
         if self.column is None:
@@ -80,9 +40,9 @@ class GroundedWords(Rule):
         texts = [rollout.given] if self.column is None else _texts(rollout.fields.get(self.column))
         if None in texts:
             return RuleScore(None, f"no text in the prompt's column {self.column!r}")
-        stop, stem = _stop_words(self.language), stemmer(LANGUAGES[self.language]).stemWord
-        known = {stem(word) for word in _plain_words("\n".join(map(str, texts)))}
-        content = [word for word in _plain_words(rollout.completion) if word not in stop]
+        stop, stem = stop_words(self.language), stemmer(LANGUAGES[self.language]).stemWord
+        known = {stem(word) for word in plain_words("\n".join(map(str, texts)))}
+        content = [word for word in plain_words(rollout.completion) if word not in stop]
         if not content:
             return RuleScore(0.0, "no content words")
         new = [word for word in content if stem(word) not in known]
@@ -110,7 +70,7 @@ class CopiedRun(Rule):
         return self
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        reply, given = _plain_words(rollout.completion), _plain_words(rollout.given)
+        reply, given = plain_words(rollout.completion), plain_words(rollout.given)
         run = SequenceMatcher(None, given, reply, autojunk=False).find_longest_match()
         score = min(1.0, max(0.0, (self.most - run.size) / (self.most - self.free)))
         if not run.size:
@@ -121,11 +81,6 @@ class CopiedRun(Rule):
         return RuleScore(score, f"{run.size} word{plural} in a row from the prompt: {' '.join(quoted)!r}{more}")
 
 
-def _plain_words(text: str) -> list[str]:
-    """The words of a text in one case, with straight apostrophes."""
-    return [word.casefold().replace("’", "'") for word in words(text)]
-
-
 def _texts(value: Any) -> list[str | None]:
     """The texts of a column; None stands for one that is missing or empty."""
     return [text_of(each) for each in value] if isinstance(value, list) and value else [text_of(value)]
@@ -133,10 +88,3 @@ def _texts(value: Any) -> list[str | None]:
 
 def _is_source(value: Any) -> bool:
     return None not in _texts(value)
-
-
-@cache
-def _stop_words(language: str) -> frozenset[str]:
-    from stopwordsiso import stopwords
-
-    return frozenset(word.casefold().replace("’", "'") for word in stopwords(language))

@@ -1,13 +1,13 @@
 """Rules about the form of a reply: its end, its length, its parts."""
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import regex
 from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, RuleScore
-from rft_pipeline.rules.values import yes_or_no
+from rft_pipeline.rules.values import is_yes_no_or_null, yes_or_no
 from rft_pipeline.rules.words import ends_as_a_sentence, words
 
 _MARKDOWN = re.compile(
@@ -55,7 +55,7 @@ class AsksFor(Rule):
             "true, false, 1, 0 (also as text), null",
             "on such a prompt, asking counts as not needed",
         )
-        return (Column("when", self.when, _is_yes_or_no, wrong, allowed, absent),)
+        return (Column("when", self.when, is_yes_no_or_null, wrong, allowed, absent),)
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         asks = regex.search(self.pattern, rollout.completion, regex.IGNORECASE, timeout=SECONDS) is not None
@@ -129,7 +129,3 @@ class NoMarkdown(Rule):
     def __call__(self, rollout: Rollout) -> RuleScore:
         found = _MARKDOWN.search(rollout.completion)
         return RuleScore(0.0, f"markdown: {found.group(0).strip()!r}") if found else RuleScore(1.0, "plain text")
-
-
-def _is_yes_or_no(value: Any) -> bool:
-    return value is None or yes_or_no(value) is not None

@@ -26,3 +26,7 @@ def spelled(value: str | float | bool) -> str:
         value = int(value)
     text = value if isinstance(value, str) else json.dumps(value)
     return " ".join(text.casefold().split())
+
+
+def is_yes_no_or_null(value: Any) -> bool:
+    return value is None or yes_or_no(value) is not None

@@ -7,7 +7,8 @@ import stopwordsiso
 from pydantic import ValidationError
 
 from rft_pipeline.rules import Rollout, RuleScore
-from rft_pipeline.rules.prompt_words import LANGUAGES, CopiedRun, GroundedWords
+from rft_pipeline.rules.content_words import LANGUAGES
+from rft_pipeline.rules.prompt_words import CopiedRun, GroundedWords
 
 LAMP = "My lamps arrived broken, I’m upset."
 
