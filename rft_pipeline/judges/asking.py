@@ -21,7 +21,7 @@ from rft_pipeline.rules.slots import column_texts, fill
 from rft_pipeline.rules.values import text_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""The prompts of the protocols that ask in words."""
+"""The prompts of the protocols that ask in words: `PROTOCOL.txt`, and `PROTOCOL_USE.txt`, which a rubric can name."""
 _REFERENCE = Column(
     "reference", REFERENCE, lambda value: text_of(value) is not None, "no text", "a text that is not empty, or a number"
 )
@@ -32,8 +32,8 @@ _SYSTEM = "---\n"
 class AskingSettings(ModelJudge):
     """The settings of a protocol that asks in words.
 
-    The question is put in a template: a file next to the rubric, or the protocol's own. Its content is part of the
-    criterion. Template and question may show columns of the prompts.
+    The question is put in a template: a file next to the rubric, one of `TEMPLATES`, or the protocol's own. Its content
+    is part of the criterion. Template and question may show columns of the prompts.
     """
 
     ENGINE = "asker"
@@ -44,7 +44,7 @@ class AskingSettings(ModelJudge):
 
     question: str = Field(min_length=1)
     template: str = Field(default="", validate_default=True)
-    """In the rubric the name of a file next to it; here that file's content."""
+    """In the rubric the name of a file next to it or in `TEMPLATES`; here that file's content."""
     reference: bool = False
     """Whether the judge is shown the prompt's column `reference`, a good answer; without one there is no score."""
     answer: Literal["word", "json"] = "word"
@@ -58,8 +58,12 @@ class AskingSettings(ModelJudge):
     @classmethod
     def _read(cls, name: str, info: ValidationInfo) -> str:
         path = (info.context or {}).get("folder", Path.cwd()) / name if name else TEMPLATES / cls.TEMPLATE
+        shipped = sorted(each.name for each in TEMPLATES.glob(f"{Path(cls.TEMPLATE).stem}_*.txt"))
+        if not path.is_file() and name in shipped:
+            path = TEMPLATES / name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; leave `template` out for the protocol's own")
+            also = f", or name {' or '.join(shipped)}" if shipped else ""
+            raise ValueError(f"{path}: no such file; leave `template` out for the protocol's own{also}")
         content = path.read_text(encoding="utf-8")
         if lacking := sorted(slot for slot in cls.SLOTS if f"{{{slot}}}" not in content):
             raise ValueError(f"{path}: must hold {', '.join(f'{{{slot}}}' for slot in lacking)}")

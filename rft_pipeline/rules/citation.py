@@ -46,8 +46,8 @@ class CitesContext(Rule):
     Shorter spans do not count as citations. `both`: either is a citation, and all must be valid.
 
     With `supports`, a marker must also stand at a claim that its passages support: together they hold at least this
-    share of its content words and all its numbers, as in `supported_by`, and none of them could be left out (citation
-    recall and precision; Gao et al. 2023, arXiv 2305.14627).
+    share of its content words and all its numbers, as in `supported_by`, and each of them is needed for that or does it
+    alone (citation recall and precision; Gao et al. 2023, arXiv 2305.14627). [2-4] then counts as three citations.
 
     A reply without a citation scores 0 if one is `required`, else 1. An empty list means that there is nothing to
     cite: then a reply that cites nothing is right. So it is where the prompt column `when` says no.
@@ -107,11 +107,12 @@ class CitesContext(Rule):
 
         every = {number for citation in claim.cited for number in citation.cites(known)}
         for citation in claim.cited:
-            own = set(citation.cites(known))
-            others = every.difference(own)
-            needed = supported(own) or not supported(others)
-            valid = bool(own) and supported(every) and needed
-            yield Checked(citation.text, valid, f" for {claim.text[:80]!r}" if own and not valid else "")
+            for number in citation.cites(known) or [0]:
+                needed = number in every and (supported({number}) or not supported(every - {number}))
+                valid = needed and supported(every)
+                yield Checked(
+                    citation.text, valid, f" for {claim.text[:80]!r}" if number in every and not valid else ""
+                )
 
 
 def _quotes(reply: str, passages: list[str], least: int) -> Iterator[Checked]:

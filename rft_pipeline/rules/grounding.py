@@ -59,7 +59,7 @@ class SupportedBy(Rule):
     language: LanguageCode = "en"
     least: float = Field(default=0.7, gt=0, le=1)
     refusal: RegexText = REFUSAL
-    stop_words: float = Field(default=0.15, ge=0, le=1)
+    stop_words: float = Field(default=0.1, ge=0, le=1)
     """A sentence of five or more words of which a smaller share are stop words is a list of keywords. Lower it for a
     language with few small words, like Finnish or Turkish."""
 

@@ -36,7 +36,7 @@ def passages_of(context: Context) -> dict[int, str]:
     if isinstance(context, list):
         return dict(enumerate(context, start=1))
     starts = list(_NUMBERED.finditer(context))
-    ends = [found.start() for found in starts[1:]] + [len(context)]
+    ends = [*(each.start() for each in starts), len(context)][1:]
     found: dict[int, str] = {}
     for start, end in zip(starts, ends, strict=True):
         number = int(start[1])

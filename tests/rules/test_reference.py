@@ -111,6 +111,8 @@ CONFIGS: list[dict[str, Any]] = [
     {"name": "readability", "max_grade": 8},
     *({"name": "similarity", "how": how} for how in ("chrf", "token_sort", "exact")),
     {"name": "cites_context", "how": "both", "min_quote_letters": 1},
+    {"name": "cites_context", "supports": 0.5},
+    {"name": "supported_by"},
 ]
 BITS = st.sampled_from(
     [*'[]"“”„«»…-−.,/^%$ \n', "1", "２", "½", "10⁻³", r"\frac{1}{2}", r"\boxed{", "[1]", "\ud800", "é"]

@@ -1,0 +1,67 @@
+"""The campaigns of data/ pass their check, and each runs for one round with the tiny model, cut to a few rows."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.check import check_campaign
+from rft_pipeline.rules.slots import slots_in
+from tests.runs import run
+
+DATA = Path(__file__).parents[2] / "data"
+RUN = ("rag_grounding", "ticket_subject")
+"""All but support_reply: its judge needs words that are one token each, and the tiny model's tokenizer has few."""
+CPU = {"device": "cpu", "dtype": "float32", "batch_size": 8}
+SMALL: dict[str, dict[str, Any]] = {
+    "rollouts": {"prompts_per_round": 4, "group_size": 2, "sampling": {"max_new_tokens": 8}, "runtime": CPU},
+    "evaluation": {"sampling": {"max_new_tokens": 8}, "resamples": 100, "samples_per_prompt": 1, "runtime": CPU},
+    "training": {"batch_size": 4, "runtime": {"micro_batch_size": 4, "device": "cpu"}},
+}
+
+
+def cut(folder: Path, model: Path) -> None:
+    """Cut a copied campaign to one round of 4 prompts × 2 rollouts × 8 tokens on `model`."""
+    settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
+    settings["rounds"] = 1
+    settings["policy"]["model"] = str(model)
+    settings["judge"] = {"model": str(model), "runtime": CPU}
+    for block, small in SMALL.items():
+        settings[block] |= small
+    if "warm_start" in settings["training"]:
+        settings["training"]["warm_start"]["epochs"] = 1
+    if settings.get("alarms"):
+        settings["alarms"]["kl_prompts"] = 2
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    for file, rows in {"prompts/train.jsonl": 8, "prompts/eval.jsonl": 4, "anchors.jsonl": 8}.items():
+        lines = (folder / file).read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / file).write_text("".join(lines[:rows]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in DATA.iterdir() if each.is_dir()))
+def test_a_campaign_of_data_passes_its_check_without_a_warning(name: str, tmp_path: Path) -> None:
+    assert check_campaign(DATA / name, tmp_path, tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_campaign_of_data_runs_for_one_round(name: str, tiny_campaign: Path, tiny_model: Path) -> None:
+    folder = tiny_campaign.parent / name
+    shutil.copytree(DATA / name, folder)
+    cut(folder, tiny_model)
+    records = run(folder)
+    campaign = load_campaign(folder)
+    report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert set(report["rounds"][-1]["criteria"]) == set(campaign.rubric.names)
+    scores = pl.read_parquet(records["round_1/judge_scores"].path("judge_scores.parquet"))
+    assert scores["score"].is_between(0, 1).all()
+    assert scores.height == 4 * 2 * len(campaign.rubric.names)
+
+    prompts = pl.read_parquet(records["prompts"].path("prompts.parquet"))
+    for messages, fields in prompts.select("messages", "fields").iter_rows():
+        for slot in slots_in(campaign.policy.system or ""):
+            assert json.loads(fields)[slot] in json.loads(messages)[0]["content"]
