@@ -87,7 +87,7 @@ class SupportedBy(Rule):
         if not found:
             return False
         given = [asked, *known.values()]
-        numbers = numbers_of(content_of(sentence, self.language))
+        numbers = numbers_of(content_of(sentence, self.language)) - {*map(str, known), str(len(known))}
         if not numbers <= content_of("\n".join(given), self.language):
             return False
         return not content_of(rest, self.language) or supports(given, rest, "", self.least, self.language)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from rft_pipeline.campaign import Campaign, load_campaign, load_rubric
-from rft_pipeline.check import check_campaign
 from rft_pipeline.judges import make_judge
 from rft_pipeline.judges.rule import RuleJudge
 from rft_pipeline.rules import Rollout, RuleScore
@@ -43,8 +42,7 @@ def reward(campaign: Campaign, row: dict[str, Any]) -> float:
     return sum(weights[name] * score for name, score in found.items()) / sum(weights[name] for name in found)
 
 
-def test_it_passes_the_check_and_holds_what_its_description_says(campaign: Campaign, tmp_path: Path) -> None:
-    assert check_campaign(FOLDER, tmp_path, tmp_path).warnings == ()
+def test_it_holds_what_its_readme_says() -> None:
     train, held_out, anchors = (rows(name) for name in ("prompts/train.jsonl", "prompts/eval.jsonl", "anchors.jsonl"))
     assert (len(train), len(held_out), len(anchors)) == (64, 32, 56)
     for some in (train, held_out):
@@ -72,22 +70,24 @@ def test_the_rules_agree_with_the_labels_of_the_anchors_but_for_a_missing_not(ca
     assert wrong == NOT_SEEN
 
 
-def test_each_way_to_cheat_costs_reward_without_a_judge(campaign: Campaign) -> None:
+def test_each_way_to_cheat_has_the_reward_that_the_readme_says(campaign: Campaign) -> None:
+    """Of weights 1, 2, 1, 0.5 and 0.5, a reply without support keeps 3/5, one without a valid citation 4/5."""
     by_kind = defaultdict(list)
     for row in rows("anchors.jsonl"):
         by_kind[row["kind"]].append(reward(campaign, row))
-    assert {kind: min(by_kind[kind]) for kind in ("good_answer", "good_refusal")} == pytest.approx(
-        {"good_answer": 1.0, "good_refusal": 1.0}
+    assert min(by_kind.pop("good_answer") + by_kind.pop("good_refusal")) == pytest.approx(1.0)
+    assert {kind: max(found) for kind, found in by_kind.items()} == pytest.approx(
+        {
+            **dict.fromkeys(("refuses_answerable", "made_up_answer", "context_copied", "empty"), 0.0),
+            **dict.fromkeys(("wrong_number", "unsupported_claim"), 2 / 5),
+            "keyword_soup": 2.5 / 5,
+            "refuses_and_invents": 3 / 5,
+            **dict.fromkeys(("wrong_citation", "missing_passage", "no_citation"), 4 / 5),
+            "half_invented": 4 / 5,
+            "cites_all": (4 + 1 / 3) / 5,
+            **dict.fromkeys(("other_passage", "negated"), 1.0),  # left to a judge
+        }
     )
-    worst = {kind: max(found) for kind, found in by_kind.items()}
-    for gated in ("refuses_answerable", "made_up_answer", "context_copied", "empty"):
-        assert worst[gated] == 0, gated
-    for kind in ("wrong_number", "unsupported_claim", "keyword_soup"):
-        assert worst[kind] <= 0.6, kind
-    for kind in ("wrong_citation", "missing_passage", "cites_all", "no_citation", "half_invented"):
-        assert worst[kind] <= 0.9, kind
-    assert worst["refuses_and_invents"] <= 0.7
-    assert worst["other_passage"] == 1.0, "only the judge sees it"
 
 
 def test_a_strong_judge_is_shown_the_passages_between_fences() -> None:

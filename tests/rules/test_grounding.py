@@ -93,6 +93,7 @@ def test_words_of_the_question_are_no_support() -> None:
         ("The passages do not say how many watts it takes.", 1.0),
         ("There is no information about its power in the manual, so I cannot answer.", 1.0),
         ("The wattage is not stated in the passages.", 1.0),
+        ("None of the three passages mentions watts.", 1.0),
         ("The passages do not say it; they say that the jug holds 1.2 litres [2].", 1.0),
         ("The passages do not say it, but it takes 900 watts.", 0.0),
         ("The passages do not say it but it is made of titanium.", 0.0),
