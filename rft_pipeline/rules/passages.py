@@ -27,7 +27,7 @@ def is_context(value: Any) -> TypeGuard[Context]:
     return isinstance(value, str) and bool(value.strip())
 
 
-CONTEXT = "a text that is not empty, or a list of texts (an empty list: nothing was found)"
+CONTEXT = "a text that is not empty, or a list of texts (an empty list: nothing was found to cite)"
 """What `is_context` allows, in words."""
 
 
