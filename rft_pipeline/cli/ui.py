@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +18,11 @@ from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
 from rft_pipeline.files import replace_text
 from rft_pipeline.store import Home
+
+SOON = 30.0
+"""Seconds after its start in which a server that ends is not started again."""
+PATIENCE = 10.0
+"""Seconds that a server has to end by itself."""
 
 
 def ui(
@@ -37,6 +46,7 @@ def ui(
         **addresses,
         **os.environ,
         **dagster_home.prepare(home),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its runners take memory and have nothing to do here
         "MLFLOW_BACKEND_STORE_URI": home.mlflow_uri,  # an argument would show its password to every local user
     }
     replace_text(home.root / ADDRESSES, json.dumps(addresses))
@@ -46,29 +56,55 @@ def ui(
         commands["MLflow"] = [
             *("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port)),
             *("--default-artifact-root", home.mlflow_artifacts, "--workers", "1"),
+            *("--uvicorn-opts", "--log-level warning"),
         ]
     _, folder = code_location.find(home)
-    running = {
-        name: subprocess.Popen([sys.executable, *arguments], env=environment, cwd=folder)
-        for name, arguments in commands.items()
-    }
     out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}")
     out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}")
+    for ends in (signal.SIGTERM, signal.SIGHUP):  # a service that stops, a terminal that closes
+        signal.signal(ends, signal.default_int_handler)
+    servers = [Server(name, arguments, environment, folder) for name, arguments in commands.items()]
     try:
-        _wait_until_one_ends(running)
+        while True:
+            for server in servers:
+                server.keep_running()
+            time.sleep(0.5)
     except KeyboardInterrupt:
         out.print("stopping")
     finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
+        for server in servers:
+            server.stop()
 
 
-def _wait_until_one_ends(running: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
-    """Raise `RftError` when a server ends; both run until they are interrupted."""
-    while True:
-        for name, process in running.items():
-            if process.poll() is not None:
-                raise RftError(f"{name} ended with exit code {process.returncode}; is its port in use?")
-        time.sleep(0.5)
+class Server:
+    """A process that serves a page, and all that it started."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self._start = partial(
+            subprocess.Popen, [sys.executable, *arguments], env=dict(environment), cwd=folder, start_new_session=True
+        )
+        self._process, self._since = self._start(), time.monotonic()
+
+    def keep_running(self) -> None:
+        """Start the process again if it ended. Raises `RftError` if it ended soon after its start."""
+        code = self._process.poll()
+        if code is None:
+            return
+        if time.monotonic() - self._since < SOON:
+            raise RftError(f"{self.name} ended with exit code {code}; is its port in use?")
+        out.print(f"{self.name} ended with exit code {code}; started again")
+        self._end(signal.SIGKILL)
+        self._process, self._since = self._start(), time.monotonic()
+
+    def stop(self) -> None:
+        """End the process and all that it started."""
+        self._end(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
+        self._end(signal.SIGKILL)
+        self._process.wait()
+
+    def _end(self, how: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, how)

@@ -1,0 +1,73 @@
+"""The servers of `rft ui`: they end with it, with all that they started, and are started again when they die."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.cli import ui
+from rft_pipeline.errors import RftError
+
+SERVES = """
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(60)
+"""
+
+
+def pids(folder: Path) -> list[int]:
+    file = folder / "pids"
+    for _ in range(400):
+        if file.is_file() and len(found := file.read_text(encoding="utf-8").split()) == 2:
+            return [int(each) for each in found]
+        time.sleep(0.05)
+    raise AssertionError("the server did not start")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_ended(processes: list[int]) -> bool:
+    for _ in range(200):
+        if not any(map(is_alive, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path)
+    started = pids(tmp_path)
+    assert all(map(is_alive, started))
+    server.stop()
+    assert all_ended(started)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path)
+    first = pids(tmp_path)
+    (tmp_path / "pids").unlink()
+    os.kill(first[0], signal.SIGKILL)
+    assert all_ended(first[:1])
+    with pytest.raises(RftError, match="Pages ended with exit code -9; is its port in use"):
+        server.keep_running()
+    monkeypatch.setattr(ui, "SOON", 0.0)
+    server.keep_running()
+    second = pids(tmp_path)
+    assert second != first
+    assert all_ended(first)
+    server.stop()
+    assert all_ended(second)
