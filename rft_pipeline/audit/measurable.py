@@ -9,7 +9,6 @@ from rft_pipeline.audit.stability import Order
 from rft_pipeline.audit.verdict import Power, Verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.judges import PanelJudge
 from rft_pipeline.stats import Interval, Resamples
 
 
@@ -36,7 +35,7 @@ def why_not_measured(
 ) -> dict[str, str]:
     """Retest, order and own family: what was not measured → why."""
     found = {}
-    if isinstance(criterion.judge, PanelJudge):
+    if criterion.members:
         found["retest"] = "a panel repeats its scores if its members do; audit them as separate criteria"
     elif not judged["repeated"].any():
         found["retest"] = "no anchor was judged twice (audit.probed_anchors)"
