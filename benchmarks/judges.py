@@ -50,7 +50,7 @@ from rft_pipeline.judges import (
     RuleJudge,
     make_judge,
 )
-from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.stats import Interval, Resamples
 from rft_pipeline.strict import explain
 

@@ -9,6 +9,7 @@ from rft_pipeline.audit.stability import Order
 from rft_pipeline.audit.verdict import Power, Verdict
 from rft_pipeline.campaign import Audit
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.judges import PanelJudge
 from rft_pipeline.stats import Interval, Resamples
 
 
@@ -35,7 +36,7 @@ def why_not_measured(
 ) -> dict[str, str]:
     """Retest, order and own family: what was not measured → why."""
     found = {}
-    if criterion.members:
+    if isinstance(criterion.judge, PanelJudge):
         found["retest"] = "a panel repeats its scores if its members do; audit them as separate criteria"
     elif not judged["repeated"].any():
         found["retest"] = "no anchor was judged twice (audit.probed_anchors)"

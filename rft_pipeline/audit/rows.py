@@ -6,6 +6,7 @@ from rft_pipeline.audit.probes import PROBES
 from rft_pipeline.campaign.addresses import REPLY, as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.judges import PanelJudge
 
 WHOLE = ""
 """The probe of an unedited reply."""
@@ -78,7 +79,7 @@ def rows_to_judge(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
 def rows_to_retest(judged: pl.DataFrame, rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
     """The rows of `judged` that the judge scores a second time, in reverse order: the anchors that the probes edit. For
     a judge that compares, their whole groups; for a panel, none."""
-    if criterion.members:
+    if isinstance(criterion.judge, PanelJudge):
         return judged.clear()
     chosen = rows.filter(pl.col("probe") != WHOLE)
     column = "messages" if compares(criterion) else "id"

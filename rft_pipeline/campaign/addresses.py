@@ -6,16 +6,17 @@ campaigns.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from rft_pipeline.campaign import Campaign, Sampling, SystemIn
-from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.campaign.rubric import ITEMS, Criterion
+from rft_pipeline.campaign.subjects import judged_views, subjects_of
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
+from rft_pipeline.judges.checklist import sums_items
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.tables import judgement_id, rollout_id
 
@@ -99,7 +100,8 @@ def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
 def judgement_addresses(
     rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judges: Mapping[str, str]
 ) -> pl.DataFrame:
-    """One row per rollout: rollout_id, subject, judgement_id, and its index in `views`.
+    """One row per rollout, or per rollout and item of a checklist: rollout_id, subject, judgement_id, and `place`, its
+    index in `judged_views`.
 
     `judges` holds the content hash of each judge's model, with the names of `sources.source_hashes`.
     """
@@ -107,10 +109,10 @@ def judgement_addresses(
     subjects = subjects_of(views, criterion.payload)
     return pl.DataFrame(
         {
-            "rollout_id": rollout_ids,
+            "rollout_id": [rollout_ids[place] for place, _ in judged_views(views, criterion.payload)],
             "subject": subjects,
             "judgement_id": [judgement_id(name, judge, subject) for subject in subjects],
-            "place": range(len(views)),
+            "place": range(len(subjects)),
         },
         schema={"rollout_id": pl.String, "subject": pl.String, "judgement_id": pl.String, "place": pl.Int64},
     )
@@ -120,9 +122,9 @@ def judge_of(criterion: Criterion, judges: Mapping[str, str]) -> str:
     """The judge id of a criterion: the content hash of its model, one hash of all members of a panel, or `rule`."""
     if not criterion.judged:
         return BY_RULE
-    if criterion.members:
-        return fingerprint([judge_of(member, judges) for member in criterion.members])
-    return judges.get(judge_source(criterion.judge.by), "") if isinstance(criterion.judge, ModelJudge) else BY_RULE
+    if isinstance(criterion.judge, ModelJudge):
+        return judges.get(judge_source(criterion.judge.by), "")
+    return fingerprint([judge_of(member, judges) for member in criterion.members]) if criterion.members else BY_RULE
 
 
 def retest_judge_id(judge: str) -> str:
@@ -197,19 +199,21 @@ class JudgedCriterion(NamedTuple):
 
 
 def judged_criteria(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[JudgedCriterion]:
-    """These criteria with their judges; the members of a panel follow the panel."""
+    """These criteria with their judges; the members of a panel follow the panel, and the items of a checklist the
+    checklist."""
     every = [each for criterion in criteria for each in (criterion, *criterion.members)]
     return [JudgedCriterion(each.name, each.payload, judge_of(each, judges)) for each in every]
 
 
 def judged_criteria_in(payload: Mapping[str, Any]) -> list[JudgedCriterion]:
-    """The criteria of a record with their judges; the members of a panel follow the panel."""
+    """The same for the criteria of a record."""
     inputs = payload["inputs"]
     found = []
     for name, criterion in payload["settings"]["criteria"].items():
         members = criterion["judge"].get("members", ())
         for number, single in enumerate((criterion, *members)):
-            full = f"{name}.{number}" if number else name
+            member = ITEMS if sums_items(criterion) else number
+            full = f"{name}.{member}" if number else name
             asks_model = PROTOCOLS[single["judge"]["protocol"]].ENGINE is not None
             judge = inputs.get(f"judge.{full}", inputs.get(DEFAULT_JUDGE, "") if asks_model else BY_RULE)
             found.append(JudgedCriterion(full, single, judge))
@@ -262,32 +266,3 @@ def readable_prompt(messages: str) -> str:
     named = {POLICY_SYSTEM: filled_system(messages), "system": own_system(messages)}
     front = [f"{name}: {text}" for name, text in named.items() if text]
     return "\n\n".join([*front, transcript(messages)])
-
-
-def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
-    """The hash of what a criterion's judge sees of each rollout.
-
-    Every judge sees the texts and the prompt's own system turn. A model also sees the columns that the criterion's
-    texts show. A protocol that sees all also sees how the reply ended, the prompt's fields, and `policy.system` if it
-    was filled for the prompt. A protocol that compares also sees all different replies to the same prompt among
-    `views`.
-    """
-    judges = [member["judge"] for member in payload["judge"].get("members", ())] or [payload["judge"]]
-    protocols = [PROTOCOLS[judge["protocol"]] for judge in judges]
-    parts: list[list[Any]] = [
-        [view.prompt, view.completion, *([{"system": view.system}] if view.system else [])] for view in views
-    ]
-    if any(protocol.SEES_ALL for protocol in protocols):
-        for part, view in zip(parts, views, strict=True):
-            part += [view.finish_reason, dict(view.fields), *([view.filled_system] if view.filled_system else [])]
-    elif columns := sorted({name for judge in judges for name in PROTOCOLS[judge["protocol"]].shown_in(judge)}):
-        for part, view in zip(parts, views, strict=True):
-            part.append({name: view.fields.get(name) for name in columns})
-    if any(protocol.COMPARES_GROUP for protocol in protocols):
-        replies: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        for view in views:
-            replies[view.group_key].add(view.completion)
-        groups = {key: fingerprint(sorted(group)) for key, group in replies.items()}
-        for part, view in zip(parts, views, strict=True):
-            part.append({"group": groups[view.group_key]})
-    return [fingerprint(part) for part in parts]

@@ -7,6 +7,8 @@ from typing import Any, Literal, Self, cast
 from pydantic import Field, field_validator, model_validator
 
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
+from rft_pipeline.judges.checklist import RUBRIC
+from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.strict import Strict
 
 FileType = Literal["jsonl", "json", "csv", "parquet", "hub"]
@@ -17,7 +19,7 @@ RowFormat = Literal[
 """How its rows are written; `rft_pipeline.prompts.formats` reads each."""
 FILE_TYPES: tuple[str, ...] = typing.get_args(FileType)
 ROW_FORMATS: tuple[str, ...] = typing.get_args(RowFormat)
-OURS = ("id", "prompt", "messages", "reference")
+OURS = ("id", "prompt", "messages", REFERENCE, RUBRIC)
 
 
 class PromptSource(Strict):

@@ -10,9 +10,12 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges import AnyJudge, PanelJudge
+from rft_pipeline.judges import AnyJudge, ChecklistJudge, PanelJudge
+from rft_pipeline.judges.checklist import ItemJudge
 from rft_pipeline.strict import Strict
 
+ITEMS = "items"
+"""The name of a checklist's items, after the name of its criterion and a dot."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -28,7 +31,10 @@ class Criterion(Strict):
 
     @property
     def members(self) -> tuple["Criterion", ...]:
-        """The members of a panel, each as a criterion of its own, so that each is judged and stored once."""
+        """The members of a panel, or the items of a checklist, each as a criterion of its own, so that each is judged
+        and stored once."""
+        if isinstance(self.judge, ChecklistJudge) and not isinstance(self.judge, ItemJudge):
+            return (Criterion.model_construct(name=f"{self.name}.{ITEMS}", judge=self.judge.items),)
         if not isinstance(self.judge, PanelJudge):
             return ()
         return tuple(
@@ -38,7 +44,7 @@ class Criterion(Strict):
 
     @property
     def singles(self) -> tuple["Criterion", ...]:
-        """The members of a panel, or the criterion itself."""
+        """The members of a panel, the items of a checklist, or the criterion itself."""
         return self.members or (self,)
 
     @property

@@ -17,10 +17,12 @@ from rft_pipeline.check.slots import check_slots
 from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
+from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.labels.table import why_left_out
 from rft_pipeline.models import champion_of
+from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
-from rft_pipeline.prompts.reading import merge_duplicates, read_anchors, read_rows, source_name
+from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
@@ -94,7 +96,7 @@ def _prompts(
 ) -> pl.DataFrame | None:
     where = source_name(source, campaign.folder)
     try:
-        rows, _, formats[split] = read_rows(source, campaign.folder)
+        rows, _, formats[split] = read_rows(source, campaign.folder, rubrics=_needs_rubrics(campaign))
     except RftError as error:
         data.errors.append(str(error))
         return None
@@ -116,6 +118,10 @@ def _prompts(
     if unique.height < few:
         data.warnings.append(f"{where}: only {unique.height} {split} prompts; below {few}, {why}")
     return unique
+
+
+def _needs_rubrics(campaign: Campaign) -> bool:
+    return any(isinstance(each.judge, ChecklistJudge) for each in campaign.evaluated)
 
 
 def _check_overlap(

@@ -9,9 +9,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rft_pipeline.cli.console import line, out, table
+from rft_pipeline.cli.show_judgements import judgements_table
 from rft_pipeline.cli.words import gate, plain, printable, score
 from rft_pipeline.lineage.index import EQUAL
-from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, JudgementFacts, RolloutFacts
+from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, RolloutFacts
 from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion, Influence
 from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts, RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound, PromptTrace, RolloutTrace
@@ -151,7 +152,7 @@ def _rollout(found: RolloutTrace) -> None:
     out.print("\n[bold]completion[/]")
     out.print(Text(printable(here.completion)))
     out.print()
-    out.print(_judgements(here.judgements) if here.judgements else "no judgements")
+    out.print(judgements_table(here.judgements) if here.judgements else "no judgements")
     _batches(here)
     trained = ", ".join(found.trained) or "none"
     line(f"\n[bold]checkpoints trained on it[/]: {trained}")
@@ -161,15 +162,6 @@ def _policy(here: RolloutFacts) -> str:
     if here.generation not in (None, 1):
         return f"the policy after {here.generation - 1} generations of the round ({here.policy})"
     return f"{', '.join(here.policy_records) or 'its record was deleted'} (content {here.policy})"
-
-
-def _judgements(judgements: Iterable[JudgementFacts]) -> Table:
-    made = table("criterion", "version", "judge", "score", "status", "reason", "raw")
-    for each in judgements:
-        texts = [escape(plain(text or "", 160)) for text in (each.reason, each.raw)]
-        judge = each.judge if each.judge == "rule" else f"{each.protocol} {each.judge[:8]}"
-        made.add_row(each.criterion, each.fingerprint[:8], judge, score(each.score), each.status, *texts)
-    return made
 
 
 def _batches(here: RolloutFacts) -> None:

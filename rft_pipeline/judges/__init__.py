@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from rft_pipeline.judges.answers import own_object, own_word
 from rft_pipeline.judges.base import Judge, Judged, Judgement, Status
 from rft_pipeline.judges.binary import BinaryJudge as BinaryJudge
+from rft_pipeline.judges.checklist import ChecklistJudge as ChecklistJudge
 from rft_pipeline.judges.cloze import ClozeJudge as ClozeJudge
 from rft_pipeline.judges.columns import with_columns
 from rft_pipeline.judges.contrast import ContrastJudge as ContrastJudge
@@ -54,7 +55,9 @@ PROTOCOLS: dict[str, type[JudgeSettings]] = {
 
 PanelJudge.model_rebuild(
     _types_namespace={
-        "SingleJudge": tagged_union((each for each in PROTOCOLS.values() if each is not PanelJudge), "protocol")
+        "SingleJudge": tagged_union(
+            (each for each in PROTOCOLS.values() if each not in (PanelJudge, ChecklistJudge)), "protocol"
+        )
     }
 )
 

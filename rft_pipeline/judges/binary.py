@@ -35,7 +35,7 @@ class BinaryJudge(AskingSettings):
 class Binary(SingleAsking):
     """p(yes) / (p(yes) + p(no)); without log-probs 1 or 0."""
 
-    def __init__(self, config: BinaryJudge, asker: Asker) -> None:
+    def __init__(self, config: AskingSettings, asker: Asker) -> None:
         super().__init__(asker, config.max_tokens)
         self.config = config
         if config.answer == "json":

@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import REPLY, as_rollout, judged_criteria_in, subjects_of
+from rft_pipeline.campaign.addresses import REPLY, as_rollout, judged_criteria_in
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.errors import StoreError
+from rft_pipeline.judges.checklist import judges_items
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 from rft_pipeline.store.tables import judgement_id
 
@@ -64,7 +66,7 @@ def _panels(rows: pl.DataFrame, scores: Record, home: Home) -> list[np.ndarray]:
     opinions: dict[str, list[np.ndarray]] = defaultdict(list)
     for asked in judged_criteria_in(scores.payload):
         panel, dot, _ = asked.name.partition(".")
-        if dot:
+        if dot and not judges_items(asked.payload):
             subjects = subjects_of(views, asked.payload)
             keys = pl.DataFrame({"judgement_id": [judgement_id(*asked.key, subject) for subject in subjects]})
             kept = judgements_table(home.store).read(keys.unique()).select("judgement_id", "score")

@@ -19,10 +19,11 @@ from rft_pipeline.campaign.addresses import (
     judged_criteria_in,
     kl_sampling_of,
     sampling_of,
-    subjects_of,
 )
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.lineage.index import Index, campaign_of
+from rft_pipeline.lineage.judgements import JudgementFacts
 from rft_pipeline.lineage.preferred import PreferenceFacts, preference_facts
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
@@ -34,24 +35,6 @@ _REWARDED = ("scores", "gated", "reward", "advantage", "excluded", "labelled")
 _WEIGHTS = cs.by_name("group_weights", require_all=False)
 """Only in batches made with `audit.by_group`."""
 _EVALUATED = ("round", "scores", "gated", "reward")
-
-
-@dataclass(frozen=True)
-class JudgementFacts:
-    """A judgement of a rollout."""
-
-    criterion: str
-    fingerprint: str
-    protocol: str
-    judge: str
-    """Content hash of the judge model, or `rule`."""
-    score: float | None
-    status: str
-    reason: str | None
-    raw: str | None
-    tokens: int | None
-    records: tuple[str, ...]
-    """The judge scores and eval reports that hold it."""
 
 
 @dataclass(frozen=True)

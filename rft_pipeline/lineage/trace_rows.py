@@ -1,11 +1,12 @@
 """The trace of a rollout, and of a prompt over all rounds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.lineage.index import Index, campaign_of, round_of
+from rft_pipeline.lineage.judgements import with_items
 from rft_pipeline.lineage.rows import RolloutFacts, find_rollouts, mean, rollout_facts
 
 
@@ -74,6 +75,7 @@ class PromptTrace:
 def trace_rollout(index: Index, rows: pl.DataFrame) -> RolloutTrace:
     """The trace of the single row of `find_rollouts`."""
     (facts,) = rollout_facts(index, rows)
+    facts = replace(facts, judgements=tuple(with_items(index, facts.rollout_id, each) for each in facts.judgements))
     return RolloutTrace("rollout", prompt_facts(index, facts.prompt_id), facts, facts.trained)
 
 

@@ -1,4 +1,4 @@
-"""Reads prompts and anchors from files into tables, and checks each row.
+"""Reads prompts from files into tables, and checks each row.
 
 A prompt's id is the fingerprint of its messages: a reworded prompt is another prompt with rollouts of its own. The id
 in the file only names the row for people.
@@ -10,23 +10,20 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from rft_pipeline.campaign import FILE_TYPES, ROW_FORMATS, Campaign, PromptSource
-from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
+from rft_pipeline.judges.checklist import RUBRIC, rubric_faults
 from rft_pipeline.prompts.formats import LAYOUTS, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
-from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, jsonl_rows, refuse, shown
+from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, refuse, shown
 from rft_pipeline.prompts.slots import with_system
 
 ROLES = ("system", "user", "assistant")
-FINISH_REASONS = ("stop", "length")
 
 PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.String, "fields": pl.String})
 """`messages` is a JSON list of {role, content}; the turn of a `policy.system` that was filled for the row also has
 `from`. `fields` is a JSON object of the row's other columns."""
-
-_ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
 
 
 class Prompts(NamedTuple):
@@ -73,11 +70,12 @@ def read_source(source: PromptSource, folder: Path) -> pl.DataFrame:
     return read_rows(source, folder).rows
 
 
-def read_rows(source: PromptSource, folder: Path) -> SourceRows:
+def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> SourceRows:
     """Read one source in the format that it names, or that its first rows have.
 
     `id` is the row's own, or `<file name>:<row>` if it has none. A prompt is a text or a list of messages, which is
-    read up to the last user turn; a reply after it becomes a column.
+    read up to the last user turn; a reply after it becomes a column. With `rubrics`, each row must have a rubric that a
+    checklist judge can use.
 
     Raises `ConfigError` for an unknown file type, `DataError` if the format of the rows is not clear, and with a line
     for each row that cannot be used.
@@ -103,6 +101,9 @@ def read_rows(source: PromptSource, folder: Path) -> SourceRows:
             numbers.append(each.row.number)
         except DataError as error:
             findings.append(f"{where}: {each.row.place}: {error}")
+        if rubrics:
+            faults = rubric_faults(each.fields.get(RUBRIC))
+            findings += [f"{where}: {each.row.place}: {fault}" for fault in faults]
     refuse(findings)
     return SourceRows(pl.DataFrame(prompts, schema=PROMPTS, orient="row"), numbers, _found(converted, source))
 
@@ -123,30 +124,6 @@ def _no_column(theirs: str, ours: str, columns: list[str]) -> str:
         f"no column {theirs!r} for our {ours!r}; it has: {', '.join(columns) or 'none'} (map names under `columns`, "
         f"e.g. `columns: {{{ours}: {likely}}}`)"
     )
-
-
-def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
-    """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source, by.
-
-    `prompt_id` names the group of anchors that share a prompt. `labels` is a struct with a field for each criterion of
-    the rubric: 0, 1, or null for no label. `by` is the model that wrote the reply, or null. A completion may be empty.
-    `fields` holds the row's other keys.
-
-    Raises `DataError` with a line for each row that cannot be used.
-    """
-    findings: list[str] = []
-    anchors = []
-    for row in jsonl_rows(path, findings):
-        try:
-            anchors.append(_anchor(row, path.name, rubric.names))
-        except DataError as error:
-            findings.append(f"{path}: {row.place}: {error}")
-    refuse(findings)
-    if not anchors:
-        raise DataError(f"{path}: contains no anchors; remove `anchors` from campaign.yaml to work without")
-    texts = dict.fromkeys(("id", "prompt_id", "messages", "completion", "finish_reason", "fields"), pl.String)
-    labels = pl.Struct(dict.fromkeys(rubric.names, pl.Int64))
-    return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String, "by": pl.String})
 
 
 def content_hash(frame: pl.DataFrame) -> str:
@@ -182,35 +159,6 @@ def _prompt(plain: Plain, converted: Converted, file: str) -> tuple[str, str, st
     return fingerprint(messages), name, canonical(messages), canonical(plain.fields)
 
 
-def _anchor(row: Row, file: str, criteria: list[str]) -> dict[str, Any]:
-    values = row.values
-    messages = messages_of(values.get("prompt"), "prompt")
-    reason = values.get("finish_reason", "stop")
-    if reason not in FINISH_REASONS:
-        raise DataError(f"finish_reason: must be {' or '.join(FINISH_REASONS)}, is {shown(reason)}")
-    return {
-        "id": name_of(values.get("id"), "id", f"{file}:{row.number}"),
-        "prompt_id": _text(values.get("prompt_id", fingerprint(messages)), "prompt_id"),
-        "messages": canonical(messages),
-        "completion": _text(values.get("completion"), "completion"),
-        "finish_reason": reason,
-        "fields": canonical({key: value for key, value in values.items() if key not in _ANCHOR_KEYS}),
-        "labels": _labels(values.get("labels"), criteria),
-        **{key: None if values.get(key) is None else _text(values[key], key) for key in ("source", "by")},
-    }
-
-
-def _labels(value: Any, criteria: list[str]) -> dict[str, int | None]:
-    if not isinstance(value, dict):
-        raise DataError(f"labels: must map criteria to 0, 1 or null, is {shown(value)}")
-    for name, label in value.items():
-        if name not in criteria:
-            raise DataError(f"labels.{name}: the rubric has no such criterion; it has: {', '.join(criteria)}")
-        if label is not None and (type(label) is not int or label not in (0, 1)):
-            raise DataError(f"labels.{name}: must be 0, 1 or null, is {shown(label)}")
-    return {name: value.get(name) for name in criteria}
-
-
 def messages_of(value: Any, key: str) -> list[dict[str, str]]:
     """The messages of a text or a list of messages, up to the last user turn, with role and content only.
 
@@ -244,10 +192,10 @@ def _turn(turn: Any, key: str) -> dict[str, str]:
         raise DataError(f"{key}: must be an object with role and content, is {shown(turn)}")
     if turn.get("role") not in ROLES:
         raise DataError(f"{key}.role: must be one of {', '.join(ROLES)}, is {shown(turn.get('role'))}")
-    return {"role": turn["role"], "content": _text(content_of(turn), f"{key}.content")}
+    return {"role": turn["role"], "content": text_in(content_of(turn), f"{key}.content")}
 
 
-def _text(value: Any, key: str) -> str:
+def text_in(value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{key}: must be a text, is {shown(value)}")
     return value

@@ -46,6 +46,8 @@ class Rollout:
     filled_system: str = ""
     """`policy.system` as it was filled with the prompt's columns. Empty if it has no slots: it then says the same to
     every prompt."""
+    item: str = ""
+    """The item of the prompt's rubric that is judged, where items are judged one by one."""
 
     @property
     def group_key(self) -> tuple[str, str, str]:

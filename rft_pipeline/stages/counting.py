@@ -1,12 +1,14 @@
 """Counting the work of a stage for the plan: rollouts, judgements of each criterion, optimiser steps."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import polars as pl
 
-from rft_pipeline.campaign import Campaign, Sampling
+from rft_pipeline.campaign import Campaign, PromptSource, Sampling
 from rft_pipeline.campaign.addresses import (
     as_rollout,
     judge_of,
@@ -15,6 +17,10 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.errors import RftError
+from rft_pipeline.judges.checklist import items_of, judges_items
+from rft_pipeline.prompts.reading import merge_duplicates, read_source, source_name
+from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.base import Node
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
@@ -80,11 +86,26 @@ class Counting:
     work: Work = field(default_factory=Work)
 
     def prompts(self, split: str) -> pl.DataFrame | None:
-        """The prompts of a split; None when their stage must run first."""
+        """The prompts of a split: as their record has them, or as their file does when their stage must run first. None
+        for a file that cannot be read, which that stage will refuse, and for a data set of the hub."""
         record = self.known.get("prompts")
-        if record is None:
+        if record is not None:
+            return pl.read_parquet(record.path("prompts.parquet"), glob=False).filter(split=split)
+        source: PromptSource = getattr(self.campaign.prompts, split)
+        if source.file_type == "hub":
             return None
-        return pl.read_parquet(record.path("prompts.parquet"), glob=False).filter(split=split)
+        where, system = source_name(source, self.campaign.folder), self.campaign.policy.system
+        try:
+            return merge_duplicates(with_system(read_source(source, self.campaign.folder), system, where)).rows
+        except RftError:
+            return None
+
+    @staticmethod
+    def judgements_of(criterion: Criterion, replies: int, prompts: pl.DataFrame | None) -> int:
+        """The number of judgements of so many replies, equally many to each prompt: a checklist has one an item."""
+        if not replies or not judges_items(criterion.payload) or prompts is None:
+            return replies
+        return round(replies * fmean(len(items_of(json.loads(fields))) for fields in prompts["fields"]))
 
     def generations(self) -> RoundCounts | None:
         """The work of the node's round; None where the round is sampled at once."""
@@ -137,21 +158,30 @@ class Counting:
             missing = (expected if prompts is None else prompts.height) * count
             self.work.add("rollouts", missing)
             return None, missing
-        sampled = sampling_fingerprint(
-            sampling, self.campaign.policy.system, self.campaign.seed, self.campaign.policy.system_in
-        )
+        rows, missing = self.stored(prompts, policy, count, sampling)
+        self.work.add("rollouts", missing, rows.height)
+        return rows, missing
+
+    def stored(self, prompts: pl.DataFrame, policy: str, count: int, sampling: Sampling) -> tuple[pl.DataFrame, int]:
+        """The rollouts of one policy that exist, and how many are missing."""
+        how = self.campaign.policy
+        sampled = sampling_fingerprint(sampling, how.system, self.campaign.seed, how.system_in)
         wanted = rollout_addresses(prompts, policy, sampled, count)
         table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
-        missing = table.missing(wanted, narrow).height
-        self.work.add("rollouts", missing, wanted.height - missing)
-        return table.read(wanted, narrow), missing
+        return table.read(wanted, narrow), table.missing(wanted, narrow).height
 
-    def judged(self, criteria: Sequence[Criterion], rollouts: pl.DataFrame | None, unknown: int) -> None:
-        """Count the judgements of rollouts that exist, and of `unknown` more that do not."""
+    def judged(
+        self,
+        criteria: Sequence[Criterion],
+        rollouts: pl.DataFrame | None,
+        unknown: int,
+        prompts: pl.DataFrame | None = None,
+    ) -> None:
+        """Count the judgements of rollouts that exist, and of `unknown` more to `prompts` that do not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
         for criterion in criteria:
             what = f"judgements of {criterion.name}"
-            self.work.add(what, unknown)
+            self.work.add(what, self.judgements_of(criterion, unknown, prompts))
             if rollouts is None or views is None:
                 continue
             wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)

@@ -15,9 +15,12 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.classes import compare_classes, label_rules
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.evaluation.kl import KL_FILE
+from rft_pipeline.evaluation.themes import themes
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.judges import ChecklistJudge
+from rft_pipeline.judges.checklist import items_of
 from rft_pipeline.labels.estimates import estimated
-from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
     OTHER,
@@ -111,14 +114,14 @@ class EvalReports(Stage):
         # all policies sample before a judge is loaded, so that one model at a time is in memory
         sampled = {role: job.sample(prompts, role, how.samples_per_prompt, how.sampling, how.runtime) for role in shown}
         kl, kl_made = kl_rows(job, prompts, roles)
-        found = _judged_rounds(job, shown, {role: rows for role, (rows, _) in sampled.items()})
+        found, scores = _judged_rounds(job, shown, {role: rows for role, (rows, _) in sampled.items()})
         if alarms is not None:
             found = with_held_out(job, alarms, found)
         rounds = [found[role] for role in roles]
         judged = [criterion.name for criterion in job.campaign.rubric.judged]
         gates, seed = job.campaign.rubric.gates(), job.campaign.seed
         report = compare_rounds(rounds, judged, how.resamples, seed, gates, found.get(OTHER))
-        report |= _people(job)
+        report |= themes(job.campaign.rubric, list(found.values()), scores, how.resamples, seed) | _people(job)
         if rules := label_rules(job.campaign.evaluated):
             report["classes"] = compare_classes(list(found.values()), rules)
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
@@ -152,7 +155,7 @@ class EvalReports(Stage):
         ]
         found = [rows for rows, _ in counted if rows is not None]
         rows = None if prompts is None or not found else with_prompts(pl.concat(found).unique("rollout_id"), prompts)
-        counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in counted))
+        counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in counted), prompts)
         if counting.campaign.alarms is not None:
             _count_kl(counting, counting.campaign.alarms, prompts, expected)
             _count_anchors(counting, counting.campaign.alarms)
@@ -189,8 +192,11 @@ def _start_in(report: Record) -> str:
     return WARM_START if WARM_START in above else "policy"
 
 
-def _judged_rounds(job: Job, rounds: Mapping[str, int], rollouts: Mapping[str, pl.DataFrame]) -> dict[str, RoundRows]:
-    """The rewards of each policy, from one pass over all their rollouts. `rounds` has the number of each role."""
+def _judged_rounds(
+    job: Job, rounds: Mapping[str, int], rollouts: Mapping[str, pl.DataFrame]
+) -> tuple[dict[str, RoundRows], pl.DataFrame]:
+    """The rewards of each policy, from one pass over all their rollouts, and the judgements. `rounds` has the number of
+    each role."""
     rubric, weights = job.campaign.rubric, job.weights()
     scores, _ = job.judge(pl.concat(rollouts.values()).unique("rollout_id", maintain_order=True))
     shown = pl.struct([pl.col("scores").struct.field(name) for name in rubric.names]).alias("scores")
@@ -201,7 +207,7 @@ def _judged_rounds(job: Job, rounds: Mapping[str, int], rollouts: Mapping[str, p
         batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
         called = STARTS.get(record.payload["stage"], "")
         found[role] = RoundRows(round_, record.content_hash, batch.rows.with_columns(shown), called)
-    return found
+    return found, scores
 
 
 def _people(job: Job) -> dict[str, Any]:
@@ -263,10 +269,17 @@ def _count_anchors(counting: Counting, alarms: Alarms) -> None:
         counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
         if criterion.weight and not compares(criterion):
             bad = min(anchors.filter(label == 0).height, TRIED_ANCHORS)
-            counting.work.later += 2 * bad * alarms.phrases * max(1, len(criterion.members))
+            counting.work.later += 2 * bad * alarms.phrases * _questions(criterion, anchors.filter(label == 0))
     for criterion in alarms.held_out:
         if criterion.judged:
             counting.audited(anchors, criterion, judges)
+
+
+def _questions(criterion: Criterion, anchors: pl.DataFrame) -> int:
+    """The most judgements of one reply: one for each member of a panel, or for each item of a checklist."""
+    if isinstance(criterion.judge, ChecklistJudge):
+        return max((len(items_of(json.loads(fields))) for fields in anchors["fields"]), default=0)
+    return len(criterion.singles)
 
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from rft_pipeline.campaign.addresses import in_seeded_order
 from rft_pipeline.errors import StoreError
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.rollouts import round_prompts, taken_rollouts
+from rft_pipeline.stages.rollouts import in_order_of_generations, round_prompts, taken_rollouts
 from rft_pipeline.store import RecordStore
 from rft_pipeline.trainers.rows import LOGPROBS
 
@@ -36,7 +35,7 @@ def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
     """The prompts of each generation, in a seeded order; the last one may be smaller."""
     shared = job.campaign.generations
     assert shared is not None
-    ordered = in_seeded_order(round_prompts(job), job.campaign.seed, "generations", job.node.round)
+    ordered = in_order_of_generations(job.campaign, round_prompts(job), job.node.round)
     yield from ordered.iter_slices(shared.prompts)
 
 

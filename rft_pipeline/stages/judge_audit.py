@@ -23,7 +23,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.exports import labelled_replies
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, content_read, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job

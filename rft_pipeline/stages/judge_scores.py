@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import judge_inputs
+from rft_pipeline.campaign.addresses import judge_inputs, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.prompts.reading import content_hash
-from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, what_judges_see
+from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, start_node, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.rollouts import taken_rollouts
+from rft_pipeline.stages.rollouts import drawn_prompts, in_order_of_generations, taken_rollouts
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies
 from rft_pipeline.store import Record, RecordStore
 
@@ -55,19 +55,43 @@ class JudgeScores(Stage):
     def count(self, counting: Counting) -> None:
         how, rollouts = counting.campaign.rollouts, counting.known.get("rollouts")
         criteria, round_ = counting.campaign.rubric.single_criteria, counting.generations()
+        prompts = _drawn_prompts(counting) if rollouts is None else None
         if rollouts is None and round_ is not None:
+            done = None if prompts is None else prompts.head(round_.rollouts_made // how.group_size)
             for criterion in criteria:
-                made = round_.rollouts_made
-                counting.work.add(f"judgements of {criterion.name}", round_.rollouts - made, made)
+                every = counting.judgements_of(criterion, round_.rollouts, prompts)
+                made = counting.judgements_of(criterion, round_.rollouts_made, done)
+                counting.work.add(f"judgements of {criterion.name}", every - made, made)
             count_taken(counting)
         elif rollouts is None:
-            counting.judged(criteria, None, how.prompts_per_round * how.group_size)
+            rows, missing = _stored_rollouts(counting, prompts)
+            counting.judged(criteria, rows, missing, prompts)
         else:
             counting.judged(criteria, pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False), 0)
 
     def judgements_in(self, record: Record, at: FindRecord) -> Iterator[JudgedRows]:
         rollouts = at(record.upstream["rollouts"])
         return judged_replies(record, None if rollouts is None else rollouts.path("rollouts.parquet"))
+
+
+def _drawn_prompts(counting: Counting) -> pl.DataFrame | None:
+    """The prompts of a round, in the order of its generations; None if they are not known."""
+    campaign, round_, train = counting.campaign, counting.node.round, counting.prompts("train")
+    if train is None:
+        return None
+    return in_order_of_generations(campaign, drawn_prompts(campaign, train, round_), round_)
+
+
+def _stored_rollouts(counting: Counting, prompts: pl.DataFrame | None) -> tuple[pl.DataFrame | None, int]:
+    """The rollouts of a round that exist without their record, and how many are missing: the first round's, after an
+    edit of the prompts' columns."""
+    campaign, how = counting.campaign, counting.campaign.rollouts
+    first = counting.node.round == 1 and start_node(campaign) == "policy"
+    policy = counting.sources.get("policy") if first else None
+    if prompts is None or policy is None:
+        return None, how.prompts_per_round * how.group_size
+    rows, missing = counting.stored(prompts, policy, how.group_size, how.sampling)
+    return with_prompts(rows, prompts), missing
 
 
 def count_taken(counting: Counting) -> None:

@@ -10,7 +10,9 @@ import polars as pl
 
 from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.campaign.subjects import judged_views
 from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, ModelJudge, PanelJudge, Status, make_judge
+from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
 from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress
 from rft_pipeline.rules import Rollout
@@ -77,8 +79,8 @@ def judging(
 def _served_by_question(
     criteria: Sequence[Criterion], judges: Mapping[str, str], served: Collection[str]
 ) -> list[list[Criterion]]:
-    """The criteria and members of panels whose judge is served; those with the same question to the same judge are one
-    list, since the first finds the answers of all."""
+    """The criteria, members of panels and items of checklists whose judge is served; those with the same question to
+    the same judge are one list, since the first finds the answers of all."""
     found: dict[tuple[str, str], list[Criterion]] = {}
     for single in (single for criterion in criteria for single in criterion.singles):
         if isinstance(single.judge, ModelJudge) and single.judge.by in served:
@@ -108,8 +110,11 @@ class _Judging:
         singles |= together.results()
         found = []
         for criterion in criteria:
+            members = [singles[each.name] for each in criterion.members]
             if isinstance(criterion.judge, PanelJudge):
-                scores = self.panel(criterion, criterion.judge, [singles[each.name] for each in criterion.members])
+                scores = self.computed(criterion, self.of_panel(criterion.judge, members))
+            elif members:
+                scores = self.computed(criterion, self.of_items(*members))
             else:
                 scores = singles[criterion.name]
             found.append(scores.select("rollout_id", pl.lit(criterion.name).alias("criterion"), *_COLUMNS))
@@ -117,7 +122,7 @@ class _Judging:
         return pl.concat(found), {name: self.made[name] for name in names}
 
     def single(self, criterion: Criterion) -> pl.DataFrame:
-        """A row a rollout, from the table or judged now."""
+        """A row a rollout, or a row a rollout and item of its rubric, from the table or judged now."""
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
@@ -127,17 +132,24 @@ class _Judging:
         if missing.height:
             judge = self.make(criterion.judge, self.engines)
             shown = self._whole_groups(once, missing) if criterion.judge.COMPARES_GROUP else missing
-            failures = self._judge(judge, shown, missing, question, criterion.name)
+            views = [view for _, view in judged_views(self.views, criterion.payload)]
+            failures = self._judge(judge, views, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
-    def panel(self, criterion: Criterion, how: PanelJudge, members: Sequence[pl.DataFrame]) -> pl.DataFrame:
-        """The panel's judgements, computed from those of its members, which are stored too."""
+    def of_panel(self, how: PanelJudge, members: Sequence[pl.DataFrame]) -> list[Judgement]:
+        opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
+        return [combined(each, how.penalty) for each in opinions]
+
+    def of_items(self, judged: pl.DataFrame) -> list[Judgement]:
+        rows = judged.select(ItemOpinion._fields).iter_rows()
+        rubrics = [items_of(view.fields) for view in self.views]
+        return [points(items, [ItemOpinion(*next(rows)) for _ in items]) for items in rubrics]
+
+    def computed(self, criterion: Criterion, judgements: Sequence[Judgement]) -> pl.DataFrame:
+        """The rows of judgements that were computed from those of members or items, which are stored too."""
         wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
-        opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
-        found = wanted.with_columns(
-            pl.Series("judgement", [combined(each, how.penalty) for each in opinions], pl.Object)
-        )
+        found = wanted.with_columns(pl.Series("judgement", judgements, pl.Object))
         missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
         rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]
         self._keep([row for row in rows if row["status"] != Status.FAILED])
@@ -151,7 +163,13 @@ class _Judging:
         )
 
     def _judge(
-        self, judge: Judge, shown: pl.DataFrame, missing: pl.DataFrame, question: tuple[str, str], name: str
+        self,
+        judge: Judge,
+        views: Sequence[Rollout],
+        shown: pl.DataFrame,
+        missing: pl.DataFrame,
+        question: tuple[str, str],
+        name: str,
     ) -> list[Row]:
         """Judge `shown` and store those that are `missing`; returns the failed ones, which are not stored."""
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
@@ -159,7 +177,7 @@ class _Judging:
         waiting = Waiting(self._keep)
         what = f"judgements of {name}"
         with self.progress.counting(what, missing.height), closing(waiting):
-            for batch in judge.score([self.views[place] for place in shown["place"]]):
+            for batch in judge.score([views[place] for place in shown["place"]]):
                 rows = [_row(addresses[place], judgement, question) for place, judgement in batch]
                 rows = [row for row in rows if row["judgement_id"] in wanted]
                 failures += [row for row in rows if row["status"] == Status.FAILED]

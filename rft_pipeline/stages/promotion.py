@@ -137,7 +137,7 @@ class Promotion(Stage):
         prompts, expected = counting.prompts("eval"), counting.eval_prompts()
         found, missing = counting.sampled(prompts, expected, champion, how.samples_per_prompt, how.sampling)
         rows = None if prompts is None or found is None else with_prompts(found, prompts)
-        counting.judged(counting.campaign.single_criteria, rows, missing)
+        counting.judged(counting.campaign.single_criteria, rows, missing, prompts)
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
         if not _samples_a_champion(record):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import choose_prompts, judge_inputs
+from rft_pipeline.campaign.addresses import choose_prompts, in_seeded_order, judge_inputs
 from rft_pipeline.campaign.continuation import Continuation
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.rules.words import words
@@ -79,7 +79,7 @@ class Rollouts(Stage):
             return
         prompts = counting.prompts("train")
         if prompts is not None:
-            prompts = choose_prompts(prompts, how.prompts_per_round, counting.campaign.seed, counting.node.round)
+            prompts = drawn_prompts(counting.campaign, prompts, counting.node.round)
         counting.sampled(prompts, how.prompts_per_round, counting.content("policy"), how.group_size, how.sampling)
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
@@ -88,11 +88,19 @@ class Rollouts(Stage):
 
 def round_prompts(job: Job) -> pl.DataFrame:
     """The prompts of the job's round, in the order of the prompts."""
-    campaign = job.campaign
-    train = job.frame("prompts").filter(split="train")
+    return drawn_prompts(job.campaign, job.frame("prompts").filter(split="train"), job.node.round)
+
+
+def drawn_prompts(campaign: Campaign, train: pl.DataFrame, round_: int) -> pl.DataFrame:
+    """The same, from the train prompts."""
     # an edit cycle draws other prompts than the rounds before it
-    drawn = job.node.round if campaign.continuation is None else campaign.continuation.start.content_hash
+    drawn = round_ if campaign.continuation is None else campaign.continuation.start.content_hash
     return choose_prompts(train, campaign.rollouts.prompts_per_round, campaign.seed, drawn)
+
+
+def in_order_of_generations(campaign: Campaign, drawn: pl.DataFrame, round_: int) -> pl.DataFrame:
+    """The prompts of a round in the order in which its generations take them."""
+    return in_seeded_order(drawn, campaign.seed, "generations", round_)
 
 
 def taken_rollouts(continuation: Continuation | None, records: RecordStore) -> pl.DataFrame | None:

@@ -42,15 +42,15 @@ from rft_pipeline.campaign.addresses import (
     judged_criteria_in,
     judges_for_alarms,
     kl_draw,
-    subjects_of,
 )
 from rft_pipeline.campaign.cycles import ANCHORS as CYCLE_ANCHORS
 from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.engines import Scorer
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.evaluation.kl import KL, KL_FILE, kl_of, sequence_kl
-from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.rules.slots import has_slots
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stats import Interval

@@ -13,8 +13,8 @@ from rft_pipeline.campaign.addresses import (
     JudgementKey,
     as_rollout,
     judged_criteria_in,
-    subjects_of,
 )
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record

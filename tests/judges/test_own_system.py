@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rft_pipeline.campaign.addresses import as_rollout, readable_prompt, subjects_of
+from rft_pipeline.campaign.addresses import as_rollout, readable_prompt
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.judges import AnyJudge, make_judge
 from rft_pipeline.rules import Rollout

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from rft_pipeline.campaign.addresses import subjects_of
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.judges import AnyJudge, Judge, JudgeSettings, Status, make_judge
 from rft_pipeline.judges.retest import make_retest_judge

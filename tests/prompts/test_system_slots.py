@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.campaign.addresses import as_rollout, readable_prompt, subjects_of
+from rft_pipeline.campaign.addresses import as_rollout, readable_prompt
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.prompts.reading import content_hash, read_prompts
 from rft_pipeline.rules.facts import NoInventedFacts

@@ -9,7 +9,7 @@ import pytest
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.prompts.reading import read_anchors
+from rft_pipeline.prompts.anchors import read_anchors
 
 RUBRIC = Rubric.model_validate(
     {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rft_pipeline.campaign import RowFormat
+from rft_pipeline.judges.checklist import RUBRIC
 from rft_pipeline.prompts.formats.layouts import ASKED, LAYOUTS, REPLIED, Layout
 from rft_pipeline.prompts.formats.turns import conversation, decoded, key_of_text, reply_in
 from rft_pipeline.prompts.formats.verifiers import traces
@@ -42,8 +43,9 @@ def convert(
 ) -> Converted:
     """Read `rows` in the format `name`.
 
-    `columns` maps our `id`, `prompt` or `messages`, and `reference` to columns of the file, or to keys inside them
-    (`input.question`). Logged replies go into `reply_column` (default: the format's), unless a row has a value there.
+    `columns` maps our `id`, `prompt` or `messages`, `reference` and `rubric` to columns of the file, or to keys inside
+    them (`input.question`). Logged replies go into `reply_column` (default: the format's), unless a row has a value
+    there.
     """
     layout, columns = LAYOUTS[name], columns or {}
     reply_column = reply_column or (REFERENCE if REFERENCE in columns else layout.reply_column)
@@ -80,6 +82,9 @@ def _plain(row: Row, layout: Layout, columns: Mapping[str, str], reply_column: s
     fields |= {key: reply_in(conversation(values[key], REPLIED)) for key in layout.texts if key in values}
     if answered is not None and fields.get(reply_column) is None:
         fields[reply_column] = answered
+    if RUBRIC in columns:
+        fields.pop(columns[RUBRIC], None)
+        fields[RUBRIC] = _at(values, columns[RUBRIC])
     return Plain(row, _at(values, name), asked, fields)
 
 
