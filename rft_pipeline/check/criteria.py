@@ -72,6 +72,7 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
 
 def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
     settings.errors += [f"{where}: {fault}" for fault in criterion.judge.faults()]
+    settings.warnings += [f"{where}: {warning}" for warning in criterion.judge.warnings()]
     for column in criterion.judge.columns():
         _check_column(where, column, rows, settings)
 
@@ -106,8 +107,12 @@ def _check_gate(
             "allowed: above 0 and below 1"
         )
     elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
-        verdicts = [criterion.judge.rule.decide(as_rollout(row)) for row in anchors.iter_rows(named=True)]
-        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+        verdicts: list[float | None] = []
+        for _, verdict in criterion.judge.rule.decide_all([as_rollout(row) for row in anchors.iter_rows(named=True)]):
+            verdicts.append(verdict.score)
+            if verdict.score is not None and verdict.score >= gate:
+                break  # one that passes is enough, and code takes long to test
+        scores = [score for score in verdicts if score is not None]
         if scores and max(scores) < gate:
             unscored = f" and {len(verdicts) - len(scores)} unscored" if len(scores) < len(verdicts) else ""
             settings.errors.append(

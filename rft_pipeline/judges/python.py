@@ -5,7 +5,8 @@ class Brief:
     def verdict(self, answer):          # a score in [0, 1], or (score, reason)
 
 `own_object` and `own_word` (from `rft_pipeline.judges`) read an answer and never take a quoted verdict for the judge's.
-An exception in a hook leaves that reply unscored, with the exception as the reason.
+The hooks run in a process of their own. An exception, an exit, a crash, or a hook that takes longer than `timeout`
+leaves that reply unscored, with the reason.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,7 +22,7 @@ from rft_pipeline.judges.asking import SingleAsking
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, ModelJudge, Scores
 from rft_pipeline.rules import Rollout
-from rft_pipeline.user_code import Code
+from rft_pipeline.user_code import Code, UserCodeError, Worker, worker
 
 
 class PythonJudge(ModelJudge):
@@ -37,6 +38,8 @@ class PythonJudge(ModelJudge):
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the class by keyword."""
     max_tokens: int = Field(default=256, ge=1)
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one call of a hook."""
 
     def make(self, engines: Engines) -> Judge:
         return Python(self, engines.asker(self.by))
@@ -50,18 +53,13 @@ class PythonJudge(ModelJudge):
         except ConfigError as error:
             yield str(error)
 
-    def own_judge(self) -> Any:
+    def own_judge(self) -> Worker:
         """The user's judge, made with its settings. Raises `ConfigError` when that fails, or when it lacks a hook."""
-        made = self.judge.load()
-        try:
-            judge = made(**self.settings)
-        except Exception as error:  # whatever the user's code raises: no reply can be judged
-            raise ConfigError(
-                f"judge {self.judge.path}: settings {sorted(self.settings)}: {type(error).__name__}: {error}"
-            ) from error
-        if lacking := [hook for hook in ("messages", "verdict") if not callable(getattr(judge, hook, None))]:
+        found = worker(self.judge, self.settings, self.timeout)
+        hooks = found.load()
+        if lacking := [hook for hook in ("messages", "verdict") if hook not in hooks]:
             raise ConfigError(f"judge {self.judge.path}: has no {' and no '.join(lacking)}; both hooks are needed")
-        return judge
+        return found
 
 
 class Python(SingleAsking):
@@ -73,17 +71,18 @@ class Python(SingleAsking):
 
     def messages(self, rollout: Rollout) -> Messages:
         try:
-            messages = tuple((str(role), str(text)) for role, text in self.judge.messages(rollout))
-        except Exception as error:  # whatever the user's code raises, this reply cannot be asked about
-            raise UnreadableError(f"messages: {type(error).__name__}: {error}") from error
+            messages = self.judge.messages("messages", rollout)
+        except UserCodeError as error:
+            raise UnreadableError(f"messages: {error}") from error
         if not messages:
             raise UnreadableError("messages: nothing to ask")
         return messages
 
     def read(self, rollout: Rollout, reply: ChatReply) -> Judgement:
         try:
-            found = self.judge.verdict(reply.text)
-            score, reason = found if isinstance(found, tuple) else (found, "")
-            return scored(float(score), reply.text, str(reason))
-        except Exception as error:  # whatever the user's code raises, this answer could not be read
-            raise UnreadableError(f"{type(error).__name__}: {error}") from error
+            score, reason = self.judge.score("verdict", reply.text)
+        except UserCodeError as error:
+            raise UnreadableError(str(error)) from error
+        if score is None:
+            raise UnreadableError(reason or "verdict: returned None")
+        return scored(score, reply.text, reason)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from rft_pipeline.judges.base import Judge, Judged, scored, unscored
+from rft_pipeline.judges.base import Judge, Judged, Judgement, failed, scored, unscored
 from rft_pipeline.judges.settings import Engines, JudgeSettings
-from rft_pipeline.rules import AnyRule, Column, Rollout
+from rft_pipeline.rules import AnyRule, Column, Rollout, RuleFailure, RuleScore
 
 
 class RuleJudge(JudgeSettings):
@@ -33,6 +33,9 @@ class RuleJudge(JudgeSettings):
     def faults(self) -> Iterable[str]:
         return self.rule.faults()
 
+    def warnings(self) -> Iterable[str]:
+        return self.rule.warnings()
+
 
 class Rule:
     """Asks the criterion's rule; needs no engine."""
@@ -41,6 +44,11 @@ class Rule:
         self.rule = config.rule
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
-        for place, rollout in enumerate(rollouts):
-            score, reason = self.rule.decide(rollout)
-            yield [(place, unscored("", reason) if score is None else scored(score, "", reason))]
+        for place, found in self.rule.decide_all(rollouts):
+            yield [(place, _judgement(found))]
+
+
+def _judgement(found: RuleScore) -> Judgement:
+    if isinstance(found, RuleFailure):
+        return failed(found.reason)
+    return unscored("", found.reason) if found.score is None else scored(found.score, "", found.reason)

@@ -130,6 +130,10 @@ class JudgeSettings(Strict):
         """What is wrong with the settings themselves."""
         return ()
 
+    def warnings(self) -> Iterable[str]:
+        """What a user should know about the settings."""
+        return ()
+
     def single_tokens(self) -> tuple[str, ...]:
         """Texts that must each be one token of the judge's tokenizer."""
         return ()

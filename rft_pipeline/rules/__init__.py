@@ -7,7 +7,7 @@ those that a rubric can name.
 from typing import TYPE_CHECKING
 
 from rft_pipeline.rules.answer import NumericAnswer as NumericAnswer
-from rft_pipeline.rules.base import Column, Rollout, Rule, RuleScore
+from rft_pipeline.rules.base import Column, Rollout, Rule, RuleFailure, RuleScore
 from rft_pipeline.rules.citation import CitesContext as CitesContext
 from rft_pipeline.rules.facts import NoInventedFacts as NoInventedFacts
 from rft_pipeline.rules.grounding import Refuses as Refuses
@@ -27,9 +27,10 @@ from rft_pipeline.rules.text import Length as Length
 from rft_pipeline.rules.text import NoMarkdown as NoMarkdown
 from rft_pipeline.rules.text import Regex as Regex
 from rft_pipeline.rules.text import RequiredParts as RequiredParts
+from rft_pipeline.rules.unit_tests import UnitTests as UnitTests
 from rft_pipeline.strict import tagged_union
 
-__all__ = ["AnyRule", "Column", "Rollout", "Rule", "RuleScore"]
+__all__ = ["AnyRule", "Column", "Rollout", "Rule", "RuleFailure", "RuleScore"]
 
 if TYPE_CHECKING:
     AnyRule = Rule

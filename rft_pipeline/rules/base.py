@@ -1,6 +1,6 @@
 """What a rule sees, and what it says."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -77,6 +77,12 @@ class RuleScore(NamedTuple):
     reason: str
 
 
+class RuleFailure(RuleScore):
+    """The rule could not do its work on this machine: nothing is said about the reply, and the next run asks again."""
+
+    __slots__ = ()
+
+
 class Column(NamedTuple):
     """A column of the prompts that a rule reads; `rft check` checks every row against it."""
 
@@ -111,6 +117,10 @@ class Rule(Strict):
         """What is wrong with the parameters themselves."""
         return ()
 
+    def warnings(self) -> Iterable[str]:
+        """What a user should know about the parameters."""
+        return ()
+
     def best_score(self, max_new_tokens: int) -> float:
         """The highest score that a reply of so many tokens can get; a word takes at least one token."""
         return 1.0
@@ -131,3 +141,8 @@ class Rule(Strict):
             return RuleScore(None, f"the pattern takes more than {SECONDS:g} s on this reply; write a simpler one")
         except Exception as error:  # whatever a library raises on an untrusted text
             return RuleScore(None, f"{type(error).__name__}: {str(error)[:200]}")
+
+    def decide_all(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[int, RuleScore]]:
+        """The scores of many replies, each with its index, in any order."""
+        for place, rollout in enumerate(rollouts):
+            yield place, self.decide(rollout)

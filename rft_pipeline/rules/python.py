@@ -7,14 +7,15 @@ from pydantic import Field
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.rules.base import Rollout, Rule, RuleScore
-from rft_pipeline.user_code import Code
+from rft_pipeline.user_code import Code, UserCodeError, worker
 
 
 class Python(Rule):
     """A function decides: `function(rollout, **settings)` returns a score in [0, 1], or (score, reason).
 
-    The rollout has prompt, completion, finish_reason and fields. None, an exception or a number outside [0, 1] leaves
-    the rollout unscored.
+    The rollout has prompt, completion, finish_reason and fields. None, an exception, an exit, a crash, a call longer
+    than `timeout`, or a number outside [0, 1] leaves the rollout unscored. The function runs in a process of its own
+    with all rights of the user: it is no place to execute a completion; for that there is `unit_tests`.
     """
 
     name: Literal["python"] = "python"
@@ -22,18 +23,18 @@ class Python(Rule):
     """`module:function`; a module next to the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Given to the function by keyword."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one call."""
 
     def faults(self) -> Iterable[str]:
         try:
-            self.function.load()
+            worker(self.function, None, self.timeout).load()
         except ConfigError as error:
             yield str(error)
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        function = self.function.load()
         try:
-            found = function(rollout, **self.settings)
-            score, reason = found if isinstance(found, tuple) else (found, "")
-            return RuleScore(None if score is None else float(score), str(reason))
-        except Exception as error:  # whatever the user's code raises, this rollout could not be scored
-            return RuleScore(None, f"{type(error).__name__}: {error}")
+            score, reason = worker(self.function, None, self.timeout).score(None, rollout, **self.settings)
+        except UserCodeError as error:
+            return RuleScore(None, str(error))
+        return RuleScore(score, reason)

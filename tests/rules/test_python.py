@@ -1,4 +1,3 @@
-import builtins
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,17 @@ def share(rollout, of, most=1.0):
 
 def nothing(rollout):
     return None
+
+def ends(rollout):
+    import os, signal, sys, threading, time
+    match rollout.completion:
+        case "exit": sys.exit(3)
+        case "crash": os.kill(os.getpid(), signal.SIGSEGV)
+        case "quit": os._exit(7)
+        case "hang": time.sleep(600)
+        case "thread": threading.Thread(target=time.sleep, args=(600,)).start()
+    print("this is no answer")
+    return 1.0
 """
 
 
@@ -62,15 +72,15 @@ def test_a_module_in_a_package_is_hashed_without_running_the_package(
 ) -> None:
     package = tmp_path / "installed" / "shop_rules"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("import builtins; builtins.shop_rules_ran = True\n", encoding="utf-8")
+    ran = tmp_path / "ran"
+    (package / "__init__.py").write_text(f"open({str(ran)!r}, 'w').close()\n", encoding="utf-8")
     (package / "words.py").write_text("ONE = 1.0\n", encoding="utf-8")
     (package / "own.py").write_text("from .words import ONE\ndef one(rollout):\n    return ONE\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "installed")
-    monkeypatch.setattr(builtins, "shop_rules_ran", False, raising=False)
     installed = rule(tmp_path, function="shop_rules.own:one")
-    assert not builtins.shop_rules_ran  # type: ignore[attr-defined]
+    assert not ran.exists()
     assert installed(Rollout("", "x")).score == 1.0
-    assert builtins.shop_rules_ran  # type: ignore[attr-defined]
+    assert ran.exists()
 
 
 def test_a_file_edited_between_loading_and_running_is_refused(tmp_path: Path) -> None:
@@ -78,3 +88,23 @@ def test_a_file_edited_between_loading_and_running_is_refused(tmp_path: Path) ->
     (tmp_path / "own.py").write_text("def nothing(rollout):\n    return 1.0\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"own.py: was edited after campaign.yaml was loaded"):
         own(Rollout("", "x"))
+
+
+def test_an_exit_a_crash_or_a_hang_costs_one_reply(tmp_path: Path) -> None:
+    own = rule(tmp_path, function="own:ends", timeout=2)
+    found = [own(Rollout("", each)) for each in ("exit", "good", "crash", "good", "quit", "hang", "thread", "good")]
+    assert [each.score for each in found] == [None, 1.0, None, 1.0, None, None, 1.0, 1.0]
+    assert [found[i].reason for i in (0, 2, 4, 5)] == [
+        "SystemExit: 3",
+        "its process was killed by SIGSEGV",
+        "its process ended with status 7",
+        "not finished within 2 s",
+    ]
+
+
+def test_a_module_that_exits_when_it_is_loaded_is_a_fault_and_no_exit(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(1)\n", encoding="utf-8")
+    leaves = TypeAdapter(AnyRule).validate_python(
+        {"name": "python", "function": "leaves:score"}, context={"folder": tmp_path}
+    )
+    assert list(leaves.faults()) == ["SystemExit: 1"]

@@ -1,0 +1,177 @@
+"""Runs a user's own code in a process of its own: an exit, a hang or a crash costs one call, not the pipeline.
+
+The process has all rights of the user. It is no sandbox, and no place to run what a model wrote.
+"""
+
+import contextlib
+import functools
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any, BinaryIO
+
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.user_code.code import Code
+
+TO_LOAD = 120.0
+"""Seconds in which the code must be loaded."""
+LONGEST = 500
+"""Characters of an error."""
+
+
+class UserCodeError(Exception):
+    """The user's code raised an error, took too long, or ended its process."""
+
+
+def worker(code: Code, settings: dict[str, Any] | None, timeout: float) -> "Worker":
+    """The worker of this code, the same one for the same arguments.
+
+    With `settings`, the code is a class, and an object made with them has the hooks; without, it is a function.
+    `timeout`: seconds for one call.
+    """
+    return _worker(code, None if settings is None else pickle.dumps(settings), timeout)
+
+
+class Worker:
+    """A process that runs the code; it is started with the first call, and again after a crash or a hang."""
+
+    def __init__(self, code: Code, settings: dict[str, Any] | None, timeout: float) -> None:
+        self._code, self._settings, self._timeout = code, settings, timeout
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def load(self) -> list[str]:
+        """Start it; the names of the object's callable attributes. Raises `ConfigError` if it cannot be loaded."""
+        with self._lock:
+            return self._loaded()
+
+    def score(self, hook: str | None, *args: Any, **kwargs: Any) -> tuple[float | None, str]:
+        """Call the function, or a hook of the object: a score, or (score, reason). Raises what `messages` does."""
+        found: tuple[float | None, str] = self._call("score", hook, *args, **kwargs)
+        return found
+
+    def messages(self, hook: str, *args: Any) -> tuple[tuple[str, str], ...]:
+        """Call a hook that returns (role, text) pairs. Raises `UserCodeError`, and `ConfigError` as `load` does."""
+        found: tuple[tuple[str, str], ...] = self._call("messages", hook, *args)
+        return found
+
+    def _call(self, what: str, hook: str | None, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            if self._process is None:
+                self._loaded()
+            good, found = self._asked((what, hook, args, kwargs), self._timeout)
+        if not good:
+            raise UserCodeError(found)
+        return found
+
+    def _loaded(self) -> list[str]:
+        if self._process is None:
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-c", "from rft_pipeline.user_code.worker import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            weakref.finalize(self, _end, process)
+        try:
+            good, found = self._asked((self._code, self._settings), TO_LOAD)
+        except UserCodeError as error:
+            raise ConfigError(f"{self._code.path}: cannot be loaded: {error}") from None
+        if not good:
+            self._stop()
+            raise ConfigError(found)
+        names: list[str] = found
+        return names
+
+    def _asked(self, question: Any, timeout: float) -> tuple[bool, Any]:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(pickle.dumps(question))
+            if not select.select([process.stdout], [], [], timeout)[0]:
+                self._stop()
+                raise UserCodeError(f"not finished within {timeout:g} s")
+            answer: tuple[bool, Any] = pickle.load(process.stdout)
+            return answer
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            code = process.wait()
+            self._stop()
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            raise UserCodeError(f"its process {how}") from None
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+
+@functools.lru_cache(maxsize=16)
+def _worker(code: Code, settings: bytes | None, timeout: float) -> Worker:
+    return Worker(code, None if settings is None else pickle.loads(settings), timeout)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
+
+
+def serve() -> None:
+    """The worker's process: load the code, then answer calls until the other side closes its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pipeline's own process decides
+    reads, writes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what the code prints is no answer
+    target: Any = None
+    try:
+        while True:
+            question = pickle.load(reads)
+            try:
+                if len(question) == 2:
+                    target, found = _load(*question)
+                else:
+                    found = _called(target, *question)
+            except BaseException as error:  # whatever the user's code raises, SystemExit too
+                _answer(writes, False, str(error) if isinstance(error, ConfigError) else _said(error))
+            else:
+                _answer(writes, True, found)
+    finally:
+        os._exit(0)  # also where the code left a thread that never ends
+
+
+def _load(code: Code, settings: dict[str, Any] | None) -> tuple[Any, list[str]]:
+    """The function, or the object made from the class; and the names of its callable attributes."""
+    target = code.load()
+    if settings is not None:
+        try:
+            target = target(**settings)
+        except BaseException as error:
+            raise ConfigError(f"judge {code.path}: settings {sorted(settings)}: {_said(error)}") from error
+    return target, [name for name in dir(target) if callable(getattr(target, name, None))]
+
+
+def _called(target: Any, what: str, hook: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    found = (target if hook is None else getattr(target, hook))(*args, **kwargs)
+    if what == "messages":
+        return tuple((str(role), str(text)) for role, text in found)
+    score, reason = found if isinstance(found, tuple) else (found, "")
+    return None if score is None else float(score), str(reason)
+
+
+def _answer(writes: BinaryIO, good: bool, found: Any) -> None:
+    writes.write(pickle.dumps((good, found)))
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:LONGEST]
