@@ -75,7 +75,6 @@ class Worker:
                 [sys.executable, "-c", "from rft_pipeline.user_code.worker import serve; serve()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                bufsize=0,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             weakref.finalize(self, _end, process)
@@ -96,8 +95,10 @@ class Worker:
         assert process.stdout is not None
         try:
             process.stdin.write(pickle.dumps(question))
-            if not select.select([process.stdout], [], [], timeout)[0]:
-                self._stop()
+            process.stdin.flush()
+            poll = select.poll()
+            poll.register(process.stdout, select.POLLIN)
+            if not poll.poll(timeout * 1000):
                 raise UserCodeError(f"not finished within {timeout:g} s")
             answer: tuple[bool, Any] = pickle.load(process.stdout)
             return answer
@@ -106,6 +107,9 @@ class Worker:
             self._stop()
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
             raise UserCodeError(f"its process {how}") from None
+        except BaseException:  # a late answer must not be taken for that of the next call
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         if self._process is not None:
