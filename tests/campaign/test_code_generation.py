@@ -13,7 +13,7 @@ from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.check import check_campaign
 from rft_pipeline.judges.rule import RuleJudge
 from rft_pipeline.rules import Rollout, RuleScore
-from tests.runs import run
+from tests.runs import edit, run
 
 FOLDER = Path(__file__).parents[2] / "data" / "code_generation"
 
@@ -71,7 +71,8 @@ def test_the_rules_agree_with_the_label_of_every_anchor(campaign: Campaign, crit
 
 @pytest.fixture
 def small_home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped campaign with the tiny model: 2 tasks with 2 programs each, 4 held-out tasks."""
+    """The shipped campaign with the tiny model, which writes no programs: 4 tasks with 4 replies each, and two rules
+    that tell its replies apart."""
     folder = tmp_path / "data" / "code_generation"
     shutil.copytree(FOLDER, folder)
     for split, count in (("train", 4), ("eval", 4)):
@@ -80,13 +81,15 @@ def small_home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
     settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
     runtime = {"batch_size": 8, "dtype": "float32", "device": "cpu"}
     settings["policy"]["model"] = str(tiny_model)
-    settings["rollouts"] |= {"prompts_per_round": 2, "group_size": 2, "runtime": runtime}
-    settings["training"] |= {"batch_size": 2, "steps_per_generation": 1, "runtime": {"device": "cpu"}}
+    settings["rollouts"] |= {"prompts_per_round": 4, "group_size": 4, "runtime": runtime}
+    settings["training"] |= {"batch_size": 8, "steps_per_generation": None, "runtime": {"device": "cpu"}}
     settings["training"]["warm_start"] |= {"batch_size": 2}
     settings["evaluation"] |= {"samples_per_prompt": 1, "resamples": 100, "runtime": runtime}
     for block in ("rollouts", "evaluation"):
         settings[block]["sampling"]["max_new_tokens"] = 8
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    edit(folder / "rubric.yaml", "criteria.1.judge.rule.pattern", "e")
+    edit(folder / "rubric.yaml", "criteria.2.judge.rule.min_words", 6)
     monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RFT_DATA", str(tmp_path / "data"))
     return folder
@@ -95,8 +98,8 @@ def small_home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_round_runs_with_the_tiny_model_and_every_program_is_judged(small_home: Path) -> None:
     records = run(small_home)
     batch = pl.read_parquet(records["round_1/reward_batches"].path("reward_batches.parquet"))
-    assert batch.height == 4
+    assert batch.height == 16
     scores = pl.read_parquet(records["round_1/judge_scores"].path("judge_scores.parquet"))
     correct = scores.filter(criterion="correct")
-    assert correct["status"].to_list() == ["scored"] * 4
+    assert correct["status"].to_list() == ["scored"] * 16
     assert correct["reason"].str.contains("tests pass").all()

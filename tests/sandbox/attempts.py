@@ -8,7 +8,7 @@ OUT = {
     "delete a file of the machine": """
 import os, shutil
 def attempt(place):
-    shutil.rmtree(os.path.dirname(place), ignore_errors=True)
+    shutil.rmtree("/python", ignore_errors=True)
     os.remove(place)
     return True
 """,
