@@ -22,7 +22,11 @@ _BY_TEXT: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "complex": (complex, repr, complex),
 }
 """Tag → type, its value as text, and back."""
-_PARTS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_PARTS: dict[str, type[tuple[Any, ...]] | type[set[Any]] | type[frozenset[Any]]] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 _PLAIN = (bool, int, float, str)
 
 
