@@ -38,13 +38,14 @@ class Solution(Peer):
         on = self.shared[target]
         values = [self.decode(each) for each in args]
         named = {key: self.decode(each) for key, each in kwargs.items()}
+        result: Any = None
         match operation:
             case "call":
                 result = on(*values, **named)
             case "attribute":
                 result = getattr(on, *values)
             case "set":
-                result = setattr(on, *values)
+                setattr(on, *values)
             case "isinstance":
                 result = isinstance(values[0], on)
             case _:
