@@ -142,16 +142,22 @@ def test_another_language_is_run_by_its_command() -> None:
 
 
 def test_a_limit_that_is_exceeded_is_a_zero_with_its_reason() -> None:
-    limits = {"cpu_seconds": 1, "wall_seconds": 2, "memory_mb": 64, "output_kb": 1}
-    cases = {
-        "while True: pass": "the code was killed: more than 1 s of CPU time, or no memory left",
-        "import time\ntime.sleep(60)": "test 1: not finished within 2 s",
-        "def add(a, b): return 'x' * 2000": "test 1: the code wrote more than 1 KiB at once (limits.output_kb)",
-        "def add(a, b): return len(bytearray(10**9))": "test 1: MemoryError: ; assert add(1, 2) == 3",
-    }
-    replies = [Rollout("", f"```\n{code}\n```", fields={"tests": TESTS[:1]}) for code in cases]
-    found = dict(rule(limits=limits, parallel=2).decide_all(replies))
-    assert [found[place] for place in range(4)] == [(0, f"0 of 1 tests pass; {reason}") for reason in cases.values()]
+    long = {"cpu_seconds": 1, "wall_seconds": 60, "memory_mb": 64, "output_kb": 1}
+    short = {**long, "wall_seconds": 0.5}
+    cases = [
+        ("while True: pass", long, "the code was killed: more than 1 s of CPU time, or no memory left"),
+        ("import time\ntime.sleep(60)", short, "test 1: not finished within 0.5 s"),
+        ("def add(a, b): return 'x' * 2000", long, "test 1: the code wrote more than 1 KiB at once (limits.output_kb)"),
+        ("def add(a, b): return len(bytearray(10**9))", long, "test 1: MemoryError: ; assert add(1, 2) == 3"),
+    ]
+    for code, limits, reason in cases:
+        assert score(f"```\n{code}\n```", TESTS[:1], limits=limits) == (0, f"0 of 1 tests pass; {reason}")
+
+
+def test_many_replies_are_tested_at_the_same_time_and_each_gets_its_own_score() -> None:
+    replies = [Rollout("", f"```\ndef f():\n    return {i}\n```", fields={"tests": "assert f() < 3"}) for i in range(6)]
+    found = dict(rule(parallel=3).decide_all(replies))
+    assert [found[place].score for place in range(6)] == [1, 1, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rft_pipeline.sandbox import Limits, why_unusable
 from tests.sandbox.attempts import OUT, PASS
 
 ANSWER = ["assert answer() == 918273", "assert not abs(answer() - 918273) > 1e-9"]
-LIMITS = Limits(cpu_seconds=2, wall_seconds=4)
+LIMITS = Limits(cpu_seconds=2, wall_seconds=6)
 
 
 def judge(sandbox: str = "bubblewrap") -> Rule:
