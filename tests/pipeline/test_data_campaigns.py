@@ -11,13 +11,16 @@ import yaml
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.check import check_campaign
+from rft_pipeline.evaluation.classes import label_rules
 from rft_pipeline.rules.slots import slots_in
 from tests.runs import run
 
 DATA = Path(__file__).parents[2] / "data"
-RUN = ("rag_grounding", "ticket_subject")
+RUN = ("content_moderation", "rag_grounding", "ticket_subject")
 """All but support_reply: its judge needs words that are one token each, and the tiny model's tokenizer has few."""
 CPU = {"device": "cpu", "dtype": "float32", "batch_size": 8}
+SAYS_ENOUGH = {"protocol": "rule", "rule": {"name": "length", "min_words": 12}}
+"""A criterion that differs within groups of random replies."""
 SMALL: dict[str, dict[str, Any]] = {
     "rollouts": {"prompts_per_round": 4, "group_size": 2, "sampling": {"max_new_tokens": 8}, "runtime": CPU},
     "evaluation": {"sampling": {"max_new_tokens": 8}, "resamples": 100, "samples_per_prompt": 1, "runtime": CPU},
@@ -26,7 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def cut(folder: Path, model: Path) -> None:
-    """Cut a copied campaign to one round of 4 prompts × 2 rollouts × 8 tokens on `model`."""
+    """Cut a copied campaign to one round of 4 prompts × 2 rollouts × 8 tokens on `model`, which passes no gate."""
     settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
     settings["rounds"] = 1
     settings["policy"]["model"] = str(model)
@@ -38,6 +41,11 @@ def cut(folder: Path, model: Path) -> None:
     if settings.get("alarms"):
         settings["alarms"]["kl_prompts"] = 2
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    rubric = yaml.safe_load((folder / "rubric.yaml").read_text(encoding="utf-8"))
+    for criterion in rubric["criteria"]:
+        criterion.pop("gate", None)
+    rubric["criteria"].append({"name": "says_enough", "judge": SAYS_ENOUGH})
+    (folder / "rubric.yaml").write_text(yaml.safe_dump(rubric, sort_keys=False), encoding="utf-8")
     for file, rows in {"prompts/train.jsonl": 8, "prompts/eval.jsonl": 4, "anchors.jsonl": 8}.items():
         lines = (folder / file).read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / file).write_text("".join(lines[:rows]), encoding="utf-8")
@@ -57,6 +65,9 @@ def test_a_campaign_of_data_runs_for_one_round(name: str, tiny_campaign: Path, t
     campaign = load_campaign(folder)
     report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
     assert set(report["rounds"][-1]["criteria"]) == set(campaign.rubric.names)
+    classes = report.get("classes", {})
+    assert set(classes) == set(label_rules(campaign.evaluated))
+    assert all(found.keys() == {"warm start", "round 1", "base"} for found in classes.values())
     scores = pl.read_parquet(records["round_1/judge_scores"].path("judge_scores.parquet"))
     assert scores["score"].is_between(0, 1).all()
     assert scores.height == 4 * 2 * len(campaign.rubric.names)
