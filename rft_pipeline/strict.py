@@ -2,12 +2,18 @@
 
 import difflib
 import operator
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SINGULAR = {"criteria": "criterion", "members": "member", "held_out": "held-out criterion"}
+"""What an entry of these lists is called in messages."""
+
+NUMBERS = (int, float, int | None, float | None)
+"""Types whose values may not be written as a text, which pydantic would convert."""
 
 
 class Strict(BaseModel):
@@ -28,6 +34,8 @@ class Strict(BaseModel):
                     hint = f" (did you mean {close[0]!r}?)" if close else ""
                     allowed = [name for name, field in cls.model_fields.items() if not field.exclude]
                     raise ValueError(f"unknown key {key!r}{hint}; allowed: {', '.join(allowed)}")
+                if isinstance(value[key], str) and cls.model_fields[key].annotation in NUMBERS:
+                    raise ValueError(f"{key}: {value[key]!r} is a text; write a number, without quotes")
         return value
 
     @property
@@ -54,18 +62,59 @@ def key_of(table: Collection[str], what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def explain(path: Path, error: ValidationError) -> str:
-    """Pydantic's errors as lines `file: key: what is wrong (got value)`."""
+def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
+    """Pydantic's errors as lines `file: where: what is wrong (got value)`, all of them.
+
+    `raw` is what was validated. With it, an entry of a list is named by its `name`, e.g. `criterion "polite"`.
+    """
     lines = []
     found = error.errors(include_url=False)
     for item in found:
         within = [other for other in found if other is not item and other["loc"][: len(item["loc"])] == item["loc"]]
         if item["type"] == "too_short" and within:
             continue  # pydantic counts invalid items as missing
-        key = ".".join(str(part) for part in item["loc"]) or "(top)"
-        got = "" if isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
-        lines.append(f"{path}: {key}: {item['msg'].removeprefix('Value error, ')}{got}")
+        value = item["input"]
+        got = "" if isinstance(value, dict | BaseModel) or item["type"] == "missing" else f" (got {value!r})"
+        lines.append(f"{path}: {_where(item['loc'], raw)}: {_in_words(item)}{got}")
     return "\n".join(lines)
+
+
+def _where(loc: Sequence[int | str], raw: Any) -> str:
+    """A key as a person would name it: entries of a list by their name, without the tags of pydantic's unions."""
+    named, keys, value, tag = "", [], raw, None
+    for part in loc:
+        if isinstance(value, dict):
+            tags = [] if tag is not None else [value.get("protocol"), value.get("name")]
+            if part in tags or (part not in value and part != loc[-1]):
+                tag = part  # pydantic names the member of a union that was chosen
+                continue
+            value, tag = value.get(part), None
+            keys.append(str(part))
+            continue
+        value = value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
+        name = value.get("name") if isinstance(value, dict) else None
+        what = SINGULAR.get(keys[-1]) if keys else None
+        if isinstance(name, str) and what is not None:
+            named, keys = f'{named}{what} "{name}": ', []
+        else:
+            keys.append(str(part))
+    return (named + ".".join(keys)).removesuffix(": ") or "(top)"
+
+
+def _in_words(item: Mapping[str, Any]) -> str:
+    """An error without pydantic's terms."""
+    context = item.get("ctx", {})
+    if item["type"] == "missing":
+        return "is required"
+    key = str(context.get("discriminator", "")).strip("'")
+    if item["type"] == "union_tag_not_found":
+        return f"`{key}` is missing: it says which kind this is"
+    if item["type"] == "union_tag_invalid":
+        allowed = [each.strip(" '") for each in str(context["expected_tags"]).split(",")]
+        close = difflib.get_close_matches(str(context["tag"]), allowed, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"{key}: {str(context['tag'])!r} is unknown{hint}; allowed: {', '.join(map(repr, allowed))}"
+    return str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def flattened(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:

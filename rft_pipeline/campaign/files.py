@@ -31,15 +31,15 @@ def load_campaign(folder: Path) -> Campaign:
     if not isinstance(rubric_name, str):
         raise ConfigError(f"{path}: rubric: {rubric_name!r} must be the name of a file in the campaign's folder")
     rubric = load_rubric(folder / rubric_name)
-    with _config_errors(path):
-        named = {"name": folder.name, **raw, "rubric": rubric, "folder": folder}
+    named = {"name": folder.name, **raw, "rubric": rubric, "folder": folder}
+    with _config_errors(path, named):
         return Campaign.model_validate(named, context={"folder": folder})
 
 
 def load_rubric(path: Path) -> Rubric:
     """Read a rubric file. Raises `ConfigError`."""
     raw = read_yaml(path)
-    with _config_errors(path):
+    with _config_errors(path, raw):
         return Rubric.model_validate(raw, context={"folder": path.parent})
 
 
@@ -51,11 +51,11 @@ def with_rubric(campaign: Campaign, path: Path) -> Campaign:
 
 
 @contextmanager
-def _config_errors(path: Path) -> Iterator[None]:
+def _config_errors(path: Path, raw: Any = None) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise ConfigError(explain(path, error)) from error
+        raise ConfigError(explain(path, error, raw)) from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
 
@@ -69,14 +69,24 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C parser, if PyYAML was built with it: several times as fast."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The C parser, if PyYAML was built with it: several times as fast. Refuses a key that is written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if (first := lines.setdefault(key.value, key.start_mark.line + 1)) != key.start_mark.line + 1:
+                problem = f"the key {key.value!r} is written twice, first in line {first}"
+                raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file with one mapping. Raises `ConfigError`."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except OSError as error:

@@ -105,7 +105,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) ->
     message = refusal(tmp_path, {"name": "polite", "wieght": 2, "judge": CONTRAST})
     assert "unknown key 'wieght' (did you mean 'weight'?)" in message
     assert "allowed: name, description, weight, gate, judge" in message
-    assert "criteria.0" in message
+    assert 'criterion "polite": unknown key' in message
 
 
 def test_an_unknown_key_of_a_judge_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
@@ -116,18 +116,43 @@ def test_an_unknown_key_of_a_judge_is_refused_with_the_nearest_known_one(tmp_pat
 @pytest.mark.parametrize("weight", [-1, float("inf"), float("nan"), "much"])
 def test_a_weight_that_is_no_finite_number_above_zero_is_refused(tmp_path: Path, weight: object) -> None:
     message = refusal(tmp_path, {"name": "polite", "weight": weight, "judge": CONTRAST})
-    assert "criteria.0.weight" in message
+    assert 'criterion "polite"' in message
     assert str(weight) in message
 
 
 @pytest.mark.parametrize("gate", [-0.1, 1.1, 50])
 def test_a_gate_outside_zero_and_one_is_refused(tmp_path: Path, gate: float) -> None:
-    assert "criteria.0.gate" in refusal(tmp_path, {"name": "polite", "gate": gate, "judge": CONTRAST})
+    assert 'criterion "polite": gate: must be ' in refusal(
+        tmp_path, {"name": "polite", "gate": gate, "judge": CONTRAST}
+    )
 
 
 @pytest.mark.parametrize("name", ["Polite", "1st", "is polite", ""])
 def test_a_name_that_is_no_column_name_is_refused(tmp_path: Path, name: str) -> None:
-    assert "criteria.0.name" in refusal(tmp_path, {"name": name, "judge": CONTRAST})
+    assert f'criterion "{name}": name: ' in refusal(tmp_path, {"name": name, "judge": CONTRAST})
+
+
+def test_the_nearest_protocol_and_rule_are_named_without_the_terms_of_the_parser(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "judge": {"protocol": "contrats"}})
+    assert "criterion \"polite\": judge: protocol: 'contrats' is unknown (did you mean 'contrast'?)" in message
+    message = refusal(tmp_path, {"name": "short", "judge": {"protocol": "rule", "rule": {"name": "lenght"}}})
+    assert "criterion \"short\": judge.rule: name: 'lenght' is unknown (did you mean 'length'?)" in message
+    message = refusal(tmp_path, {"name": "polite", "judge": {"protocol": "contrast", "positive": "Be kind."}})
+    assert 'criterion "polite": judge.negative: is required' in message
+    assert "tag" not in message
+
+
+def test_a_number_in_quotes_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {"name": "polite", "weight": "2", "judge": CONTRAST})
+    assert "weight: '2' is a text; write a number, without quotes" in message
+
+
+def test_a_key_that_is_written_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    (tmp_path / "rubric.yaml").write_text(
+        "criteria:\n  - name: short\n    weight: 1\n    weight: 2\n", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match=r"line 4, column 5: the key 'weight' is written twice, first in line 3"):
+        load_rubric(tmp_path / "rubric.yaml")
 
 
 def test_two_equal_personas_are_refused(tmp_path: Path) -> None:

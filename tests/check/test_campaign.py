@@ -66,13 +66,13 @@ def test_an_unknown_key_names_the_known_ones(tmp_path: Path) -> None:
         ([{"name": "a", "weight": 0, "judge": POLITE}], "all weights are 0"),
         (
             [{"name": "a", "weight": -1, "judge": POLITE}],
-            "criteria.0.weight: Input should be greater than or equal to 0",
+            'criterion "a": weight: must be greater than or equal to 0',
         ),
         (
             [{"name": "a", "weight": float("inf"), "judge": POLITE}],
-            "criteria.0.weight: Input should be a finite number",
+            'criterion "a": weight: must be a finite number',
         ),
-        ([{"name": "a", "judge": {"protocol": "guess"}}], "does not match any of the expected tags"),
+        ([{"name": "a", "judge": {"protocol": "guess"}}], "protocol: 'guess' is unknown; allowed: "),
         ([{"name": "a", "judge": POLITE}, {"name": "a", "judge": CLOZE}], "criteria named twice: a"),
         ([{"name": "a", "judge": {**CLOZE, "templates": ["The tone is"]}}], "must hold {reply} exactly once"),
     ],

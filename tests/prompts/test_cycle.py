@@ -252,7 +252,7 @@ def test_invalid_settings_are_refused(tiny_campaign: Path) -> None:
     with pytest.raises(ConfigError, match=r"schedule.retrain: is missing; retraining needs"):
         begun(tiny_campaign)
     set_up(tiny_campaign, redact=["name"])
-    with pytest.raises(ConfigError, match=r"schedule.retrain.redact.0: Input should be 'email', 'card' or 'phone'"):
+    with pytest.raises(ConfigError, match=r"schedule.retrain.redact.0: must be 'email', 'card' or 'phone'"):
         load_campaign(tiny_campaign)
     set_up(tiny_campaign, redact_with="nowhere:f")
     with pytest.raises(ConfigError, match=r"schedule.retrain.redact_with.source: no module 'nowhere'"):
