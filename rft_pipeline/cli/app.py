@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from rft_pipeline.cli import champion, console, labels, reading, retrain, running, ui, upkeep
+from rft_pipeline.cli import champion, console, labels, new, reading, retrain, running, ui, upkeep
 from rft_pipeline.errors import RftError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (new.new, "rft new my_campaign --like ticket_subject --prompts tickets.csv"),
     (running.check, "rft check support_reply"),
     (running.plan, "rft plan support_reply --rubric stricter.yaml"),
     (running.run, "rft run support_reply --rounds 1"),
@@ -32,6 +33,7 @@ COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (upkeep.verify, "rft verify support_reply --json"),
     (upkeep.gc, "rft gc support_reply --yes"),
     (upkeep.models, "rft models HuggingFaceTB/SmolLM2-360M-Instruct"),
+    (new.schema, "rft schema campaign"),
     (ui.ui, "rft ui --dagster-port 3000 --mlflow-port 5000"),
 )
 """Each command and an example of it, in the order of `rft --help`."""

@@ -1,0 +1,55 @@
+"""`rft new` and `rft schema`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rft_pipeline.cli import console
+from rft_pipeline.cli.running import check
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.store import Home
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The new campaign's name: small letters, digits, _.", show_default=False)],
+    like: Annotated[str, typer.Option(help="The campaign to copy, e.g. ticket_subject.", show_default=False)],
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file with your prompts. Default: a few example rows.", dir_okay=False)
+    ] = None,
+    eval_: Annotated[
+        Path | None, typer.Option("--eval", help="A file with eval prompts. Default: drawn from --prompts.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="The format of your files. Default: recognised.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Columns of your files by our names, e.g. prompt=question,id=ticket.")
+    ] = "",
+) -> None:
+    """Begin a campaign: copy another one's settings and rubric, put your prompts in, and check it."""
+    from pydantic import ValidationError
+
+    from rft_pipeline.scaffold.create import Wanted, create
+    from rft_pipeline.strict import explain
+
+    if eval_ is not None and prompts is None:
+        raise ConfigError("--eval: needs --prompts, the file to train on")
+    mapped = dict(pair.partition("=")[::2] for pair in columns.split(",") if pair)
+    home = Home.find()
+    try:
+        folder, notes = create(home, Wanted(name, like, prompts, eval_, format_, mapped))
+    except ValidationError as error:
+        raise ConfigError(explain(prompts or Path(like), error)) from error
+    console.line(f"[bold]{folder}[/]")
+    for note in notes:
+        console.note(f"  {note}")
+    check(name)
+    console.note(f"next: change policy.system and the rubric in {folder}, then `rft run {name} --rounds 1`")
+
+
+def schema(which: Annotated[Literal["campaign", "rubric"], typer.Argument(help="Which file.")]) -> None:
+    """Print the JSON Schema of campaign.yaml or rubric.yaml, for an editor."""
+    from rft_pipeline.scaffold.schema import schema as schema_of
+
+    console.print_json(schema_of(which))

@@ -1,0 +1,264 @@
+"""Writes the folder of a new campaign."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rft_pipeline
+from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.errors import ConfigError
+from rft_pipeline.prompts.formats import recognise
+from rft_pipeline.prompts.formats.layouts import ASKED
+from rft_pipeline.prompts.reading import SourceRows, read_rows
+from rft_pipeline.prompts.rows import Row, file_rows, jsonl_rows
+from rft_pipeline.rules.slots import slots_in
+from rft_pipeline.rules.values import text_of
+from rft_pipeline.scaffold import yaml_text
+from rft_pipeline.scaffold.schema import first_line, write_schemas
+from rft_pipeline.scaffold.split import split
+from rft_pipeline.store import Home
+from rft_pipeline.store.home import checkout
+
+EXAMPLES = 8
+"""Example rows of each file, where no prompts are given."""
+ANCHORS = 4
+"""Example anchors."""
+SHIPPED = Path(rft_pipeline.__file__).parent / "example_campaigns"
+"""Where a wheel holds the campaigns of `data`."""
+_DATA = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+
+
+@dataclass
+class Wanted:
+    """What a user asks for."""
+
+    name: str
+    like: str
+    prompts: Path | None = None
+    eval: Path | None = None
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Own:
+    """The prompts of a new campaign."""
+
+    sources: dict[str, str]
+    """By split: the value in campaign.yaml."""
+    train: SourceRows
+    columns: set[str]
+    """The columns that train prompts have a value in."""
+    comments: dict[str, str]
+
+
+def template_folder(home: Home, like: str) -> Path:
+    """The folder of the campaign to copy: among the user's, in the checkout, or in the installed package.
+
+    Raises `ConfigError` with the folders that were searched and the campaigns that they have.
+    """
+    top = checkout()
+    folders = list(dict.fromkeys([home.data, *([] if top is None else [top / "data"]), SHIPPED]))
+    for folder in folders:
+        if re.fullmatch(r"[a-z][a-z0-9_]*", like) and (folder / like / "campaign.yaml").is_file():
+            return folder / like
+    there = sorted({path.parent.name for folder in folders for path in folder.glob("*/campaign.yaml")})
+    searched = ", ".join(map(str, folders))
+    raise ConfigError(f"no campaign {like!r} to copy; searched {searched}; there are: {', '.join(there) or 'none'}")
+
+
+def create(home: Home, wanted: Wanted) -> tuple[Path, list[str]]:
+    """Write the new campaign; returns its folder and what was decided, one line each.
+
+    Nothing is written if it fails. Raises `ConfigError` for a name that is taken or not allowed, and what the readers
+    of campaigns and prompts raise.
+    """
+    folder = home.data / wanted.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", wanted.name):
+        raise ConfigError(
+            f"{wanted.name!r}: a campaign's name has small letters, digits and _, and begins with a letter"
+        )
+    if folder.exists():
+        raise ConfigError(f"{folder}: exists already; choose another name, or remove it first")
+    template = load_campaign(template_folder(home, wanted.like))
+    home.data.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{wanted.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        notes = _write(temporary, template, wanted)
+        write_schemas(home.data)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder, notes
+
+
+def _write(folder: Path, template: Campaign, wanted: Wanted) -> list[str]:
+    raw = read_yaml(template.folder / "campaign.yaml")
+    rubric = str(raw.get("rubric", "rubric.yaml"))
+    _copy_files(template, folder, rubric)
+    notes: list[str] = []
+    own = _examples(template, folder, notes) if wanted.prompts is None else _prompts(template, folder, wanted, notes)
+    rubric_text, off = _rubric(template, (template.folder / rubric).read_text(encoding="utf-8"), own, notes)
+    (folder / rubric).write_text(rubric_text, encoding="utf-8")
+    text = _settings(template, (template.folder / "campaign.yaml").read_text(encoding="utf-8"), own, wanted, notes)
+    (folder / "campaign.yaml").write_text(text, encoding="utf-8")
+    _example_anchors(template, folder, off)
+    return notes
+
+
+def _copy_files(template: Campaign, folder: Path, rubric: str) -> None:
+    """Everything but data, the README and the two files that are written anew."""
+    written = {"campaign.yaml", rubric, "README.md"}
+    for path in sorted(template.folder.rglob("*")):
+        inside = path.relative_to(template.folder)
+        hidden = any(part.startswith((".", "__")) for part in inside.parts)
+        if path.is_file() and not hidden and str(inside) not in written and path.suffix not in _DATA:
+            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / inside)
+    (folder / "prompts").mkdir(parents=True, exist_ok=True)
+
+
+def _examples(template: Campaign, folder: Path, notes: list[str]) -> _Own:
+    """A few rows of the copied campaign, each with a comment."""
+    comment = f"an example from {template.name}: replace it with a row of your own"
+    for name, source in (("train", template.prompts.train), ("eval", template.prompts.eval)):
+        if source.file_type == "hub":
+            raise ConfigError(f"{template.name} has its prompts from the hub; name a file of yours with --prompts")
+        rows = file_rows(template.folder / source.source, source.file_type, [])[:EXAMPLES]
+        _write_rows(folder / "prompts" / f"{name}.jsonl", [{"comment": comment, **row.values} for row in rows])
+    notes.append(
+        f"prompts/train.jsonl and prompts/eval.jsonl: {EXAMPLES} example rows each; replace them with your own"
+    )
+    return _own({name: f"prompts/{name}.jsonl" for name in ("train", "eval")}, template.prompts.train, folder, notes)
+
+
+def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str]) -> _Own:
+    """The user's files, or the two parts of one."""
+    assert wanted.prompts is not None
+    columns = dict(wanted.columns)
+    named = _source(wanted.prompts, wanted.format, columns)
+    rows = file_rows(wanted.prompts, named.file_type, []) if named.file_type in FILE_TYPES else []
+    if not columns and rows and recognise(rows, str(wanted.prompts), named.row_format) is None:
+        likely = next((each for each in (*ASKED, "instruction", "user") if each in rows[0].values), None)
+        columns = {} if likely is None else {"prompt": likely}
+        notes += [f"{wanted.prompts.name}: the column {likely!r} is read as the prompt"] if likely else []
+    source = _source(wanted.prompts, wanted.format, columns)
+    read = read_rows(source, Path())
+    if wanted.eval is not None:
+        read_rows(_source(wanted.eval, wanted.format, columns), Path())
+        sources = {}
+        for name, path in (("train", wanted.prompts), ("eval", wanted.eval)):
+            sources[name] = f"prompts/{name}{''.join(path.suffixes[-2:]) if path.suffix == '.gz' else path.suffix}"
+            shutil.copyfile(path, folder / sources[name])
+    else:
+        parts = split(rows, read, template.seed, str(wanted.prompts))
+        sources = {"train": "prompts/train.jsonl", "eval": "prompts/eval.jsonl"}
+        _write_rows(folder / sources["train"], parts.train)
+        _write_rows(folder / sources["eval"], parts.eval)
+        left_out = f"; {parts.near} left out, too similar to eval prompts" if parts.near else ""
+        drawn = f"{len(parts.train)} rows to train on and {len(parts.eval)} to evaluate with"
+        notes.append(f"{wanted.prompts.name}: {drawn}, drawn with seed {template.seed}{left_out}")
+    return _own(sources, source, folder, notes)
+
+
+def _source(path: Path, format_: str | None, columns: Mapping[str, str]) -> PromptSource:
+    return PromptSource.model_validate({"source": str(path.absolute()), "format": format_, "columns": columns})
+
+
+def _own(sources: dict[str, str], how: PromptSource, folder: Path, notes: list[str]) -> _Own:
+    """Read the prompts as the new campaign will."""
+    split_up = all(path.endswith(".jsonl") for path in sources.values())
+    format_ = how.row_format if split_up else how.format
+    settings: dict[str, Any] = {
+        **({"format": format_} if format_ else {}),
+        **({"columns": dict(how.columns)} if how.columns else {}),
+    }
+    read = {name: read_rows(PromptSource(source=path, **settings), folder) for name, path in sources.items()}
+    columns: set[str] = set()
+    for fields in read["train"].rows["fields"]:
+        columns |= {name for name, value in json.loads(fields).items() if value is not None}
+    notes += [f"{sources[name]}: {found.found}" for name, found in read.items()]
+    values = {name: _flow({"source": path, **settings}) if settings else path for name, path in sources.items()}
+    return _Own(values, read["train"], columns, {name: found.found for name, found in read.items()})
+
+
+def _rubric(template: Campaign, text: str, own: _Own, notes: list[str]) -> tuple[str, set[str]]:
+    """The rubric, in which criteria that need a column that no prompt has are comments; and their names."""
+    off = {}
+    for place, criterion in enumerate(template.rubric.criteria):
+        needed = {column.name for each in criterion.singles for column in each.judge.columns()}
+        needed |= {column for each in criterion.singles for column in each.judge.shown_columns}
+        if lacking := sorted(needed - own.columns):
+            off[place] = criterion.name, ", ".join(lacking)
+    if len(off) == len(template.rubric.criteria):
+        off = {}  # a rubric needs a criterion; `rft check` says what it lacks
+    for place, (name, lacking_columns) in sorted(off.items(), reverse=True):
+        why = f"{name} needs the column {lacking_columns}, which your prompts do not have; add it and remove the #"
+        text = yaml_text.comment_out(text, ("criteria", place), why)
+        notes.append(f"criterion {name} is switched off in the rubric: your prompts have no column {lacking_columns}")
+    head = f"# Copied from {template.name}: change the criteria to what a good reply is to you.\n"
+    return f"{first_line('rubric')}{head}{text}", {name for name, _ in off.values()}
+
+
+def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: list[str]) -> str:
+    """campaign.yaml with the new name and prompts, and without what needs anchors or references."""
+    text = yaml_text.without_head(text)
+    text = yaml_text.set_value(text, ("name",), wanted.name)
+    text = yaml_text.set_value(text, ("description",), f"Copied from {template.name}; say here what it is for.")
+    for name, source in own.sources.items():
+        text = yaml_text.set_value(text, ("prompts", name), source)
+        text = yaml_text.comment_after(text, ("prompts", name), own.comments[name])
+    count = own.train.rows["prompt_id"].n_unique()
+    if template.generations is not None:
+        count = max(count // template.generations.prompts, 1) * template.generations.prompts
+    if template.rollouts.prompts_per_round > count:
+        text = yaml_text.set_value(text, ("rollouts", "prompts_per_round"), str(count))
+        notes.append(f"rollouts.prompts_per_round: {count}, since there are few train prompts")
+    start = template.training.warm_start
+    fields = [json.loads(each).get(start.references) if start else None for each in own.train.rows["fields"]]
+    if start is not None and all(text_of(each) is None for each in fields):
+        why = f"needs a reply to imitate in the column {start.references} of some train prompts"
+        text = yaml_text.comment_out(text, ("training", "warm_start"), why)
+        notes.append("training.warm_start is switched off: your prompts have no references")
+    if template.anchors is not None:
+        text = yaml_text.set_value(text, ("anchors",), "anchors.jsonl")
+        for key in ("audit", "anchors"):
+            text = yaml_text.comment_out(text, (key,), "needs replies that you labelled; anchors.jsonl shows how")
+        notes.append("anchors and audit are switched off until you label replies; anchors.jsonl has examples")
+    text = yaml_text.put_above(text, ("policy", "system"), f"Written for {template.name}: change it.")
+    missing = [each for each in slots_in(template.policy.system or "") if each not in own.columns]
+    notes += [f"policy.system shows {{{each}}}, a column that your prompts do not have: change it" for each in missing]
+    head = f"# Begun with `rft new {wanted.name} --like {template.name}`. A key that does not exist is an error.\n"
+    return first_line("campaign") + head + text
+
+
+def _example_anchors(template: Campaign, folder: Path, off: set[str]) -> None:
+    """A few labelled replies of the copied campaign, each with a comment."""
+    if template.anchors_path is None:
+        return
+    rows: list[Row] = jsonl_rows(template.anchors_path, [])[:ANCHORS]
+    comment = f"an example from {template.name}: label some 40 replies to your own prompts like this"
+    examples = []
+    for row in rows:
+        labels = row.values.get("labels")
+        kept = {name: label for name, label in (labels or {}).items() if name not in off}
+        examples.append({"comment": comment, **row.values, "labels": kept})
+    _write_rows(folder / "anchors.jsonl", examples)
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _flow(value: Any) -> str:
+    """A mapping in one line of YAML; JSON is YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", str(value)) and str(value).lower() not in ("yes", "no", "true", "null")
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,98 @@
+"""`rft new`: a campaign of one's own, from a file of one's own to a green check."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from rft_pipeline.campaign import load_campaign
+from rft_pipeline.prompts.reading import read_source
+from rft_pipeline.scaffold import yaml_text
+from rft_pipeline.scaffold.schema import schema
+from tests.cli.small import ROOT, Rft, assert_one_message
+
+TOPICS = ("refund", "delivery", "warranty", "invoice", "password", "colour", "assembly", "return", "gift", "stock")
+FEELINGS = ("I am angry about", "Could you help me with", "My mother asks about")
+
+
+@pytest.fixture
+def rft(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Rft:
+    monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RFT_DATA", str(tmp_path / "data"))
+    return Rft(monkeypatch, capfd)
+
+
+def table(path: Path) -> Path:
+    rows = [
+        f'T{a}{b},"{feeling} the {topic} of order {a}{b}?"'
+        for a, feeling in enumerate(FEELINGS)
+        for b, topic in enumerate(TOPICS)
+    ]
+    path.write_text("\n".join(["ticket,question", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def chats(path: Path) -> Path:
+    turns = [(f"{feeling} the {topic}", f"The {topic} is fine.") for feeling in FEELINGS for topic in TOPICS]
+    rows = [{"conversations": [{"from": "human", "value": a}, {"from": "gpt", "value": b}]} for a, b in turns]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def test_a_table_of_ones_own_becomes_a_campaign_that_checks(rft: Rft, tmp_path: Path) -> None:
+    said = rft("new", "desk", "--like", "support_reply", "--prompts", str(table(tmp_path / "t.csv")))
+    assert (said.code, said.out.splitlines()[-1]) == (0, "ok"), said.err
+    folder = tmp_path / "data" / "desk"
+    campaign = load_campaign(folder)
+    parts = [set(read_source(each, folder)["id"]) for each in (campaign.prompts.train, campaign.prompts.eval)]
+    assert parts[0].isdisjoint(parts[1])
+    assert (len(parts[0]), len(parts[1])) == (20, 10)
+    assert "asks_order_number" not in campaign.rubric.names
+    text = (folder / "rubric.yaml").read_text(encoding="utf-8")
+    assert "# asks_order_number needs the column needs_order_number" in text
+    assert text.startswith("# yaml-language-server: $schema=../.schema/rubric.json\n")
+    assert (folder.parent / ".schema" / "rubric.json").is_file()
+
+
+def test_the_split_and_all_else_is_the_same_when_done_again_and_nothing_is_overwritten(
+    rft: Rft, tmp_path: Path
+) -> None:
+    file = chats(tmp_path / "chats.json")
+    for name in ("one", "two"):
+        assert rft("new", name, "--like", "ticket_subject", "--prompts", str(file)).code == 0
+    one, two = (tmp_path / "data" / name / "prompts" / "eval.jsonl" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert_one_message(rft("new", "one", "--like", "ticket_subject"), "exists already")
+    assert_one_message(rft("new", "three", "--like", "nothing"), "no campaign 'nothing' to copy; searched")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".schema", "one", "two"]
+
+
+@pytest.mark.parametrize("like", sorted(path.parent.name for path in (ROOT / "data").glob("*/campaign.yaml")))
+def test_every_shipped_campaign_can_be_copied_with_example_rows(like: str, rft: Rft, tmp_path: Path) -> None:
+    said = rft("new", "mine", "--like", like)
+    assert said.code == 0, said.err
+    rows = [json.loads(line) for line in (tmp_path / "data/mine/prompts/train.jsonl").read_text().splitlines()]
+    assert {row["comment"] for row in rows} == {f"an example from {like}: replace it with a row of your own"}
+
+
+@pytest.mark.parametrize("which", ["campaign", "rubric"])
+def test_the_shipped_files_fit_their_schema(which: str) -> None:
+    for path in (ROOT / "data").glob(f"*/{which}.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema(which))  # type: ignore[arg-type]
+
+
+def test_edits_of_yaml_keep_its_comments() -> None:
+    text = "# head\na: 1  # one\nb:\n  c: {d: 2}\n  e: >-\n    long\n    text\n# foot\nf: [1]\n"
+    assert yaml_text.set_value(text, ("b", "c", "d"), "3") == text.replace("d: 2", "d: 3")
+    assert yaml.safe_load(yaml_text.set_value(text, ("b", "g", "h"), "4"))["b"]["g"] == {"h": 4}
+    assert yaml_text.comment_out(text, ("b", "e"), "why").splitlines()[4:9] == [
+        "  # why",
+        "  # e: >-",
+        "  #   long",
+        "  #   text",
+        "# foot",
+    ]
+    assert yaml_text.comment_out(text, ("b", "c", "d"), "why") == text
+    assert yaml_text.comment_after(text, ("a",), "uno").splitlines()[1] == "a: 1  # uno"
