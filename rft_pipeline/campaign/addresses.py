@@ -229,6 +229,7 @@ def as_rollout(row: dict[str, Any]) -> Rollout:
         fields=json.loads(row["fields"]),
         system=own_system(row["messages"]),
         filled_system=filled_system(row["messages"]),
+        last_turn=last_turn(row["messages"]),
     )
 
 
@@ -238,6 +239,12 @@ def transcript(messages: str) -> str:
     if len(turns) == 1:
         return str(turns[0]["content"])
     return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+
+def last_turn(messages: str) -> str:
+    """The text of the user's last turn; empty if it is the only turn."""
+    turns = turns_of(messages)
+    return turns[-1] if len(turns) > 1 else ""
 
 
 def own_system(messages: str) -> str:

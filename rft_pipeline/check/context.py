@@ -7,20 +7,26 @@ never too many, so that every finding is real.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.campaign.addresses import transcript
+from rft_pipeline.campaign.addresses import as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.chat_tokens import plain
 from rft_pipeline.engines.weights import context_of
 from rft_pipeline.judges import DEFAULT_JUDGE
+from rft_pipeline.judges.asking import AskingSettings
+from rft_pipeline.judges.settings import PromptJudge
+from rft_pipeline.judges.untrusted import shortened
 from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
 from rft_pipeline.models.merging import refusal_of
+from rft_pipeline.rules import Rollout
+from rft_pipeline.rules.slots import column_texts
 from rft_pipeline.stages.sampling import conversation
 
 if TYPE_CHECKING:
@@ -91,10 +97,27 @@ def _asked(policy: Reader, campaign: Campaign, messages: str) -> int:
 
 
 def _judged(judge: Reader, criteria: list[Criterion], rows: pl.DataFrame) -> list[int]:
-    """Tokens of the longest text of the criteria and of each prompt that is shown."""
-    longest = max((judge.tokens(text) for criterion in criteria for text in _texts(criterion)), default=0)
-    shows_prompt = any(criterion.judge.shows_prompt for criterion in criteria)
-    return [longest + (judge.tokens(transcript(messages)) if shows_prompt else 0) for messages in rows["messages"]]
+    """For each prompt the most tokens of a criterion: of its longest text, of its columns, and of what it shows of the
+    prompt."""
+    texts = [max((judge.tokens(text) for text in _texts(criterion)), default=0) for criterion in criteria]
+    tokens = lru_cache(maxsize=len(criteria) + 8)(judge.tokens)
+    views = [as_rollout({**row, "completion": "", "finish_reason": "stop"}) for row in rows.iter_rows(named=True)]
+    return [
+        max(
+            longest + sum(map(tokens, _shown(criterion, view)))
+            for criterion, longest in zip(criteria, texts, strict=True)
+        )
+        for view in views
+    ]
+
+
+def _shown(criterion: Criterion, view: Rollout) -> Iterator[str]:
+    """What a criterion's model is shown of a prompt: its texts and columns."""
+    judge = criterion.judge
+    shown = list(column_texts(view.fields, judge.shown_columns).values())
+    if judge.shows_prompt:
+        shown.append((judge.seen(view) if isinstance(judge, PromptJudge) else view).prompt)
+    return (shortened(text, judge.max_chars) if isinstance(judge, AskingSettings) else text for text in shown)
 
 
 def _too_long(
@@ -120,7 +143,7 @@ def _check_words(judge: Reader, criterion: Criterion, where: str, settings: Find
 
 def _texts(criterion: Criterion) -> list[str]:
     """The texts of the settings: a model reads each of them with at least the reply."""
-    names = type(criterion.judge).model_fields.keys() - {"protocol", "by", "answer"}
+    names = type(criterion.judge).model_fields.keys() - {"protocol", "by", "answer", "show"}
     settings = [getattr(criterion.judge, name) for name in names]
     return [text for each in settings for text in (each if isinstance(each, tuple) else (each,)) if type(text) is str]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from rft_pipeline.campaign import Campaign, SystemIn
-from rft_pipeline.campaign.addresses import own_system, transcript
+from rft_pipeline.campaign.addresses import last_turn, own_system, transcript
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.context import folder_of
 from rft_pipeline.check.result import Findings
@@ -98,7 +98,7 @@ def _one_of_each_kind(prompts: Mapping[str, pl.DataFrame | None]) -> dict[str, R
         for name, messages in () if rows is None else rows.select("id", "messages").iter_rows():
             system = own_system(messages)
             if bool(system) not in found:
-                rollout = Rollout(transcript(messages), "A reply.", system=system)
+                rollout = Rollout(transcript(messages), "A reply.", system=system, last_turn=last_turn(messages))
                 found[bool(system)] = f"{split} prompt {name}", rollout
     return dict(found.values())
 

@@ -13,7 +13,7 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.answers import UnreadableError
 from rft_pipeline.judges.base import Judged, Judgement, empty_reply, failed, is_empty, unscored
-from rft_pipeline.judges.settings import ModelJudge
+from rft_pipeline.judges.settings import PromptJudge
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.rules import Column, Rollout
 from rft_pipeline.rules.base import REFERENCE
@@ -29,7 +29,7 @@ _SYSTEM = "---\n"
 """A line of three dashes ends the system message of a template that has one."""
 
 
-class AskingSettings(ModelJudge):
+class AskingSettings(PromptJudge):
     """The settings of a protocol that asks in words.
 
     The question is put in a template: a file next to the rubric, one of `TEMPLATES`, or the protocol's own. Its content
@@ -203,7 +203,7 @@ def filled(
     said = {"question": config.question, **(texts or {})}
     said = {name: fill(_on_own_lines(text, columns), columns) for name, text in said.items()}
     reference = f"\nA good reply would be:\n{columns.get(REFERENCE, '')}\n" if config.reference else ""
-    shown = {"prompt": _prompt(prompt, config.max_chars, own), REFERENCE: reference}
+    shown = {"prompt": _prompt(config.seen(prompt), config.max_chars, own), REFERENCE: reference}
     return messages_of(_on_own_lines(config.template, columns.keys() - shown), {**columns, **said, **shown, **values})
 
 

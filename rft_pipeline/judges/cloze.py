@@ -101,7 +101,7 @@ class Cloze(LikelihoodJudge):
 
     def _requests(self, rollout: Rollout, reply: str) -> list[ScoreRequest]:
         """One request for each template, with `reply` in the place of the reply."""
-        values = {"prompt": rollout.asked, **column_texts(rollout.fields, self.config.shown_columns)}
+        values = {"prompt": self.config.seen(rollout).asked, **column_texts(rollout.fields, self.config.shown_columns)}
         return [self._request(template, values, reply) for template in self.config.templates]
 
     def _request(self, template: str, values: Mapping[str, str], reply: str) -> ScoreRequest:

@@ -21,9 +21,11 @@ class Comparing:
     reversed = False
     """Whether groups are shown in the opposite order."""
 
-    def __init__(self, asker: Asker, max_tokens: int) -> None:
+    def __init__(self, asker: Asker, max_tokens: int, columns: Sequence[str]) -> None:
+        """`columns` of the prompts are shown: replies to prompts that differ in one are not compared."""
         self.asker = asker
         self.max_tokens = max_tokens
+        self.columns = columns
 
     def questions(self, group: Sequence[Rollout]) -> list[Messages]:
         """What is asked about a group of at least two different replies."""
@@ -35,7 +37,7 @@ class Comparing:
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
         requests, waiting = [], {}
-        for name, places in enumerate(_groups(rollouts)):
+        for name, places in enumerate(_groups(rollouts, self.columns)):
             not_empty = (place for place in places if not is_empty(rollouts[place]))
             shown = sorted(not_empty, key=_shuffled(rollouts), reverse=self.reversed)
             asked = self.questions([rollouts[place] for place in shown]) if len(shown) > 1 else []
@@ -66,11 +68,11 @@ class Comparing:
             ]
 
 
-def _groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
+def _groups(rollouts: Sequence[Rollout], columns: Sequence[str]) -> list[list[int]]:
     """The indices of rollouts, grouped by prompt."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, rollout in enumerate(rollouts):
-        groups[rollout.group_key].append(place)
+        groups[rollout.group(columns)].append(place)
     return list(groups.values())
 
 

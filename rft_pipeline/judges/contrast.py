@@ -27,7 +27,8 @@ class ContrastJudge(DifferenceSettings):
 
     def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
         positive, negative = (self.filled(text, rollout) for text in (self.positive, self.negative))
-        return rollout.conversation(positive), rollout.conversation(negative)
+        seen = self.seen(rollout)
+        return seen.conversation(positive), seen.conversation(negative)
 
     def faults(self) -> Iterable[str]:
         if folded_words(self.positive) == folded_words(self.negative):

@@ -8,14 +8,14 @@ from typing import ClassVar
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored, unscored
-from rft_pipeline.judges.settings import Engines, ModelJudge, Scores, Squash
+from rft_pipeline.judges.settings import Engines, PromptJudge, Scores, Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
 """Rollouts whose requests are scored together."""
 
 
-class LikelihoodSettings(ModelJudge):
+class LikelihoodSettings(PromptJudge):
     """The settings of a protocol that turns log-likelihoods into a score."""
 
     ENGINE = "scorer"

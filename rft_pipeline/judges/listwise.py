@@ -39,7 +39,7 @@ class Listwise(Comparing):
     """The share of the other replies that a reply is ranked above."""
 
     def __init__(self, config: ListwiseJudge, asker: Asker) -> None:
-        super().__init__(asker, config.max_tokens)
+        super().__init__(asker, config.max_tokens, config.shown_columns)
         self.config = config
         self.schema = schema_of(ranking={"type": "array", "items": {"type": "string"}})
 

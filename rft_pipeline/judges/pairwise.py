@@ -51,7 +51,7 @@ class Pairwise(Comparing):
     """The mean over a reply's opponents: 1 won, 0.5 tied, 0 lost."""
 
     def __init__(self, config: PairwiseJudge, asker: Asker) -> None:
-        super().__init__(asker, config.max_tokens)
+        super().__init__(asker, config.max_tokens, config.shown_columns)
         self.config = config
         if config.answer == "json":
             self.schema = schema_of(better={"type": "string", "enum": [FIRST, SECOND, TIE]})

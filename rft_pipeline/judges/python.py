@@ -9,7 +9,7 @@ The hooks run in a process of their own. An exception, an exit, a crash, or a ho
 leaves that reply unscored, with the reason.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -40,6 +40,10 @@ class PythonJudge(ModelJudge):
     max_tokens: int = Field(default=256, ge=1)
     timeout: float = Field(default=60.0, gt=0)
     """Seconds for one call of a hook."""
+
+    @classmethod
+    def reads_in(cls, judge: Mapping[str, Any]) -> list[str] | None:
+        return None
 
     def make(self, engines: Engines) -> Judge:
         return Python(self, engines.asker(self.by))

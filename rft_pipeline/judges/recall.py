@@ -36,7 +36,7 @@ class RecallJudge(DifferenceSettings):
         return _showing(instruction, rollout.completion), _showing(instruction, "")
 
     def weighed(self, rollout: Rollout) -> str:
-        return rollout.prompt
+        return self.seen(rollout).prompt
 
 
 def _showing(instruction: str, reply: str) -> Messages:

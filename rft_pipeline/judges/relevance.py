@@ -22,4 +22,4 @@ class RelevanceJudge(DifferenceSettings):
 
     def conversations(self, rollout: Rollout) -> tuple[Messages, Messages]:
         system = self.filled(self.system, rollout)
-        return rollout.conversation(system), Rollout("", "").conversation(system)
+        return self.seen(rollout).conversation(system), Rollout("", "").conversation(system)

@@ -6,14 +6,14 @@ from typing import Literal
 from rft_pipeline.engines import Rewarder
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored
-from rft_pipeline.judges.settings import Engines, ModelJudge, Scores, Squash
+from rft_pipeline.judges.settings import Engines, PromptJudge, Scores, Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
 """Rollouts whose rewards are read together."""
 
 
-class RewardModelJudge(ModelJudge):
+class RewardModelJudge(PromptJudge):
     """The reward of a sequence classifier, as a score."""
 
     VERSION = 2
@@ -29,7 +29,7 @@ class RewardModelJudge(ModelJudge):
         return Scores.INSIDE
 
     def conversations(self, rollout: Rollout) -> tuple[Messages, ...]:
-        return ((*rollout.conversation(), ("assistant", rollout.completion)),)
+        return ((*self.seen(rollout).conversation(), ("assistant", rollout.completion)),)
 
 
 class RewardModel:

@@ -1,11 +1,11 @@
 """`rule`: a plain function decides."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from rft_pipeline.judges.base import Judge, Judged, Judgement, failed, scored, unscored
 from rft_pipeline.judges.settings import Engines, JudgeSettings
-from rft_pipeline.rules import AnyRule, Column, Rollout, RuleFailure, RuleScore
+from rft_pipeline.rules import RULES, AnyRule, Column, Rollout, RuleFailure, RuleScore
 
 
 class RuleJudge(JudgeSettings):
@@ -16,6 +16,12 @@ class RuleJudge(JudgeSettings):
 
     protocol: Literal["rule"]
     rule: AnyRule
+
+    @classmethod
+    def reads_in(cls, judge: Mapping[str, Any]) -> list[str] | None:
+        rule = judge["rule"]
+        parameters = RULES[rule["name"]].READS
+        return None if parameters is None else sorted({rule[name] for name in parameters if rule[name] is not None})
 
     def make(self, engines: Engines) -> Judge:
         return Rule(self)

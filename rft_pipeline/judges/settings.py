@@ -16,6 +16,7 @@ from rft_pipeline.engines import Asker, Rewarder, Scorer
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.base import Judge
 from rft_pipeline.rules import Column, Rollout
+from rft_pipeline.rules.base import Show
 from rft_pipeline.rules.slots import column_texts, fill, slots_in
 from rft_pipeline.strict import Strict
 
@@ -53,7 +54,7 @@ class JudgeSettings(Strict):
     COMPARES_GROUP: ClassVar[bool] = False
     """Whether the replies to one prompt are judged together."""
     SEES_ALL: ClassVar[bool] = False
-    """Whether it also sees how the reply ended and all columns of the prompt."""
+    """Whether it also sees how the reply ended, and `policy.system` as it was filled for the prompt."""
 
     protocol: str
 
@@ -75,6 +76,11 @@ class JudgeSettings(Strict):
     def shown_in(cls, judge: Mapping[str, Any]) -> list[str]:
         """The columns of the prompts that a judge with these settings (plain data) shows."""
         return sorted({slot for slots in cls.slots_of(judge).values() for slot in slots})
+
+    @classmethod
+    def reads_in(cls, judge: Mapping[str, Any]) -> list[str] | None:
+        """The columns of the prompts that its scores may depend on; None if any may count."""
+        return cls.shown_in(judge)
 
     @cached_property
     def shown_columns(self) -> list[str]:
@@ -151,6 +157,18 @@ class ModelJudge(JudgeSettings):
 
     by: str = DEFAULT_JUDGE
     """Who answers: `judge`, or a name under `judges` in campaign.yaml."""
+
+
+class PromptJudge(ModelJudge):
+    """The settings of a protocol that shows a model the prompt."""
+
+    show: Show = "system"
+    """What of the prompt the model is shown: the user's `last_turn`, the `conversation` (all turns of user and
+    assistant), or the conversation and the prompt's own `system` turn."""
+
+    def seen(self, rollout: Rollout) -> Rollout:
+        """The rollout with what is shown of its prompt."""
+        return rollout.showing(self.show)
 
 
 def texts_of(setting: Any) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ class WordOrder(LikelihoodJudge):
         self.config = config
 
     def requests(self, rollout: Rollout) -> list[ScoreRequest]:
-        prefix = self.tokens(rollout.conversation(self.config.filled(self.config.system, rollout)))
+        system = self.config.filled(self.config.system, rollout)
+        prefix = self.tokens(self.config.seen(rollout).conversation(system))
         return [
             ScoreRequest(prefix, tuple(self.engine.reply_tokens(text)))
             for text in (rollout.completion, *shuffled(rollout.completion, self.config.shuffles))

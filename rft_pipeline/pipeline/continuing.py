@@ -39,6 +39,7 @@ from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import WARM_START
+from rft_pipeline.stages.columns import columns_of, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.graph import node
 from rft_pipeline.stages.judge_scores import count_taken
@@ -234,7 +235,10 @@ def _taken(here: Campaign, records: RecordStore, start: Record) -> Pinned | None
     prompts = records.current(f"{here.name}/prompts")
     if rollouts is None or prompts is None or not rollouts.parts:
         return None
-    if rollouts.payload["inputs"]["prompts"] != prompts.parts["train"]:
+    before, names = records.at(rollouts.upstream["prompts"]), trained_on(here)
+    if before is None or before.parts["train"] != prompts.parts["train"]:
+        return None
+    if columns_of(before, "train", names) != columns_of(prompts, "train", names):
         return None
     return Pinned(rollouts.address, rollouts.content_hash)
 

@@ -30,12 +30,16 @@ from rft_pipeline.rules.text import RequiredParts as RequiredParts
 from rft_pipeline.rules.unit_tests import UnitTests as UnitTests
 from rft_pipeline.strict import tagged_union
 
-__all__ = ["AnyRule", "Column", "Rollout", "Rule", "RuleFailure", "RuleScore"]
+__all__ = ["RULES", "AnyRule", "Column", "Rollout", "Rule", "RuleFailure", "RuleScore"]
+
+RULES: dict[str, type[Rule]] = {
+    each.model_fields["name"].default: each
+    for each in list(globals().values())
+    if isinstance(each, type) and issubclass(each, Rule) and each is not Rule
+}
+"""The class of each rule, by its name."""
 
 if TYPE_CHECKING:
     AnyRule = Rule
 else:
-    AnyRule = tagged_union(
-        (each for each in globals().values() if isinstance(each, type) and issubclass(each, Rule) and each is not Rule),
-        "name",
-    )
+    AnyRule = tagged_union(RULES.values(), "name")

@@ -21,6 +21,8 @@ class NumericAnswer(Rule):
     and so is a box that holds anything but one number and its unit.
     """
 
+    READS = ("column",)
+
     name: Literal["numeric_answer"] = "numeric_answer"
     version: int = 2
     column: ColumnName = "reference"

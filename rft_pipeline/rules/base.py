@@ -1,13 +1,14 @@
 """What a rule sees, and what it says."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import regex
 from pydantic import AfterValidator, Field
 
 from rft_pipeline.errors import RftError
+from rft_pipeline.fingerprint import canonical_json
 from rft_pipeline.strict import Strict
 
 REFERENCE = "reference"
@@ -26,6 +27,9 @@ def _compiles(pattern: str) -> str:
 
 RegexText = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, as text."""
+Show = Literal["last_turn", "conversation", "system"]
+"""What is shown of a prompt: the user's last turn, all turns of user and assistant, or these and the prompt's own
+system turn."""
 ColumnName = Annotated[str, Field(min_length=1)]
 
 
@@ -49,10 +53,27 @@ class Rollout:
     item: str = ""
     """The item of the prompt's rubric that is judged, where items are judged one by one."""
 
+    last_turn: str = ""
+    """The text of the user's last turn. Empty if there is one turn only, which is `prompt`."""
+
     @property
     def group_key(self) -> tuple[str, str, str]:
         """Replies with the same key answer the same prompt."""
         return self.filled_system, self.system, self.prompt
+
+    def group(self, columns: Iterable[str] = ()) -> tuple[str, ...]:
+        """The same for a judge that shows these columns."""
+        return (*self.group_key, *(canonical_json(self.fields.get(name)) for name in columns))
+
+    def showing(self, show: Show) -> "Rollout":
+        """The rollout with only this of its prompt."""
+        match show:
+            case "system":
+                return self
+            case "conversation":
+                return replace(self, system="")
+            case "last_turn":
+                return replace(self, system="", prompt=self.last_turn or self.prompt)
 
     @property
     def asked(self) -> str:
@@ -105,6 +126,10 @@ class Column(NamedTuple):
 
 class Rule(Strict):
     """A rule's parameters; calling it scores a rollout. `version` grows when its scores may change."""
+
+    READS: ClassVar[tuple[str, ...] | None] = None
+    """The parameters that name the columns of the prompts that it reads; None if it may read any column. Only these
+    columns are part of what it scores."""
 
     name: str
     version: int = 1

@@ -53,6 +53,8 @@ class CitesContext(Rule):
     cite: then a reply that cites nothing is right. So it is where the prompt column `when` says no.
     """
 
+    READS = ("column",)
+
     name: Literal["cites_context"] = "cites_context"
     version: int = 2
     column: ColumnName = "context"

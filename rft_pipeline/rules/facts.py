@@ -42,6 +42,8 @@ class NoInventedFacts(Rule):
     "[Customer name]" is not a reply. A number in the prompt may be written in digits or in words.
     """
 
+    READS = ()
+
     name: Literal["no_invented_facts"] = "no_invented_facts"
     version: int = 3
 

@@ -24,6 +24,8 @@ class JsonSchema(Rule):
     too long to be read, is unscored. A `$ref` names a part of the schema itself: nothing is fetched.
     """
 
+    READS = ()
+
     name: Literal["json_schema"] = "json_schema"
     version: int = 3
     json_schema: dict[str, Any] = Field()

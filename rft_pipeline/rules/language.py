@@ -32,6 +32,8 @@ class Language(Rule):
     code and links do not count. An empty reply scores 0; `short` says what a shorter one scores.
     """
 
+    READS = ()
+
     name: Literal["language"] = "language"
     language: str
     min_letters: int = Field(default=20, ge=1)

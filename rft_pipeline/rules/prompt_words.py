@@ -24,6 +24,8 @@ class GroundedWords(Rule):
     those of stopwords-iso, a long list: in English, "order", "number" and "problem" are stop words.
     """
 
+    READS = ("column",)
+
     name: Literal["grounded_words"] = "grounded_words"
     language: LanguageCode = "en"
     column: ColumnName | None = None
@@ -58,6 +60,8 @@ class CopiedRun(Rule):
     1 while the longest run of words that both have is at most `free` words, 0 at `most` words or more, linear between.
     Case and punctuation do not count.
     """
+
+    READS = ()
 
     name: Literal["copied_run"] = "copied_run"
     free: int = Field(default=3, ge=0)

@@ -17,6 +17,8 @@ class Readability(Rule):
     without sentence ends is one long sentence. An empty reply scores 0.
     """
 
+    READS = ()
+
     name: Literal["readability"] = "readability"
     version: int = 2
     min_grade: float | None = None

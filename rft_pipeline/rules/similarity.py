@@ -19,6 +19,8 @@ class Similarity(Rule):
     answers in any order. `exact`: 1 for the same text except for case and white space, otherwise 0.
     """
 
+    READS = ("column",)
+
     name: Literal["similarity"] = "similarity"
     version: int = 3
     column: ColumnName = "reference"

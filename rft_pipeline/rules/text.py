@@ -18,6 +18,8 @@ _MARKDOWN = re.compile(
 class Finishes(Rule):
     """The reply ends by itself, within the budget, as a sentence, and says something."""
 
+    READS = ()
+
     name: Literal["finishes"] = "finishes"
     version: int = 2
     min_words: int = Field(default=4, ge=1)
@@ -41,6 +43,8 @@ class AsksFor(Rule):
 
     `pattern` is what asking looks like; `when` names the prompt column that says whether it is needed.
     """
+
+    READS = ("when",)
 
     name: Literal["asks_for"] = "asks_for"
     version: int = 2
@@ -70,6 +74,8 @@ class Length(Rule):
     Outside, the score falls linearly: to 0 at no words, and to 0 at twice `max_words`.
     """
 
+    READS = ()
+
     name: Literal["length"] = "length"
     version: int = 2
     min_words: int = Field(default=1, ge=0)
@@ -96,6 +102,8 @@ class Length(Rule):
 class Regex(Rule):
     """The reply matches `pattern` (or, with `forbid`, does not)."""
 
+    READS = ()
+
     name: Literal["regex"] = "regex"
     version: int = 2
     pattern: RegexText
@@ -108,6 +116,8 @@ class Regex(Rule):
 
 class RequiredParts(Rule):
     """The share of `parts` (plain strings, case ignored) that the reply contains."""
+
+    READS = ()
 
     name: Literal["required_parts"] = "required_parts"
     parts: tuple[str, ...] = Field(min_length=1)
@@ -122,6 +132,8 @@ class RequiredParts(Rule):
 
 class NoMarkdown(Rule):
     """The reply is plain text: no headings, lists, emphasis, links or code fences."""
+
+    READS = ()
 
     name: Literal["no_markdown"] = "no_markdown"
     version: int = 2

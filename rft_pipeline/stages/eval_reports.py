@@ -38,6 +38,7 @@ from rft_pipeline.stages.base import (
     content_read,
     what_judges_see,
 )
+from rft_pipeline.stages.columns import columns_of, read_by
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
@@ -103,7 +104,8 @@ class EvalReports(Stage):
         anchors = {} if campaign.alarms is None or "anchors" not in sources else {"anchors": sources["anchors"]}
         drift = {DRIFT: sources[DRIFT]} if node.round == 1 and DRIFT in sources else {}
         judges = judge_inputs(campaign.evaluated, sources)
-        return {**read, "prompts": upstream["prompts"].parts["eval"], **anchors, **drift, **judges}
+        columns = columns_of(upstream["prompts"], "eval", read_by(campaign.evaluated))
+        return {**read, "prompts": upstream["prompts"].parts["eval"], **columns, **anchors, **drift, **judges}
 
     def run(self, job: Job) -> Output:
         how, alarms = job.campaign.evaluation, job.campaign.alarms

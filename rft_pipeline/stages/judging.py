@@ -131,7 +131,8 @@ class _Judging:
         failures: list[Row] = []
         if missing.height:
             judge = self.make(criterion.judge, self.engines)
-            shown = self._whole_groups(once, missing) if criterion.judge.COMPARES_GROUP else missing
+            compares, columns = criterion.judge.COMPARES_GROUP, criterion.judge.shown_columns
+            shown = self._whole_groups(once, missing, columns) if compares else missing
             views = [view for _, view in judged_views(self.views, criterion.payload)]
             failures = self._judge(judge, views, shown, missing, question, criterion.name)
         return self._rows(wanted, question, failures)
@@ -155,11 +156,11 @@ class _Judging:
         self._keep([row for row in rows if row["status"] != Status.FAILED])
         return self._rows(wanted, question, [row for row in rows if row["status"] == Status.FAILED])
 
-    def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
+    def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """All distinct replies to the prompts that have a reply without a judgement."""
-        prompts = {self.views[place].group_key for place in missing["place"]}
+        prompts = {self.views[place].group(columns) for place in missing["place"]}
         return once.filter(
-            pl.Series([self.views[place].group_key in prompts for place in once["place"]], dtype=pl.Boolean)
+            pl.Series([self.views[place].group(columns) in prompts for place in once["place"]], dtype=pl.Boolean)
         )
 
     def _judge(

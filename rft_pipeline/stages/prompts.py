@@ -6,6 +6,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.prompts.reading import content_hash, read_prompts
 from rft_pipeline.rules.slots import has_slots
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream
+from rft_pipeline.stages.columns import parts_of
 from rft_pipeline.stages.job import Job
 
 
@@ -30,6 +31,6 @@ class Prompts(Stage):
         splits = {split: read.rows.filter(split=split) for split in ("train", "eval")}
         return Output(
             content_hash=content_hash(read.rows),
-            parts={split: content_hash(rows) for split, rows in splits.items()},
+            parts={name: part for split, rows in splits.items() for name, part in parts_of(rows, split).items()},
             rows={split: rows.height for split, rows in splits.items()} | {"merged": read.merged},
         )

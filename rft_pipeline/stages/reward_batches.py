@@ -9,6 +9,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.rewards.group_noise import count_damped
+from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.stages.base import (
     MlflowRun,
     Node,
@@ -21,6 +22,7 @@ from rft_pipeline.stages.base import (
     how_rewarded,
     noise_read,
 )
+from rft_pipeline.stages.columns import narrowed
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record
 
@@ -77,7 +79,8 @@ def batch_output(job: Job, rows: pl.DataFrame) -> Output:
     labelled = rows.filter(pl.col("labelled").list.len() > 0)
     people = content_hash(labelled.select("rollout_id", "scores", "gated", "labelled"))
     damped = count_damped(rows)
-    choices = rows.select("rollout_id", "reward", "finish_reason", "fields", "labelled")
+    fields = pl.Series("fields", narrowed(rows["fields"], [REFERENCE]), pl.String)
+    choices = rows.select("rollout_id", "reward", "finish_reason", fields, "labelled")
     return Output(
         content_hash=content_hash(rows.select("rollout_id", job.reply_column, "advantage", "excluded")),
         parts={"choices": content_hash(choices), **({"people": people} if labelled.height else {})},

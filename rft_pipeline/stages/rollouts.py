@@ -24,6 +24,7 @@ from rft_pipeline.stages.base import (
     policy_role,
     what_judges_see,
 )
+from rft_pipeline.stages.columns import columns_of, narrowed, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rows_used import read_columns
@@ -60,7 +61,9 @@ class Rollouts(Stage):
         return settings if campaign.generations is None else {**settings, **_steering(campaign)}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        inputs = {"prompts": upstream["prompts"].parts["train"], "policy": upstream["policy"].content_hash}
+        columns = columns_of(upstream["prompts"], "train", trained_on(campaign))
+        prompts = {"prompts": upstream["prompts"].parts["train"], **columns}
+        inputs = {**prompts, "policy": upstream["policy"].content_hash}
         return inputs if campaign.generations is None else {**_steering_inputs(campaign, upstream, sources), **inputs}
 
     def run(self, job: Job) -> Output:
@@ -119,7 +122,8 @@ def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
     """Write the rollouts of a round."""
     job.write(rows)
     named = [name for name in ("generation", "policy") if name in rows.columns]
-    read = rows.select("rollout_id", job.reply_column, "finish_reason", "messages", "fields", *named)
+    fields = pl.Series("fields", narrowed(rows["fields"], trained_on(job.campaign)), pl.String)
+    read = rows.select("rollout_id", job.reply_column, "finish_reason", "messages", fields, *named)
     return Output(
         content_hash=content_hash(read),
         parts=_policies(rows),

@@ -12,6 +12,7 @@ from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.stages.base import WARM_START, MlflowRun, Node, Output, Sources, Stage, Upstream
 from rft_pipeline.stages.checkpoints import steps_made, train_checkpoint
+from rft_pipeline.stages.columns import columns_of
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.sampling import conversation
@@ -47,7 +48,9 @@ class WarmStart(Stage):
         }
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        return {"prompts": upstream["prompts"].parts["train"], "policy": upstream["policy"].content_hash}
+        prompts, how = upstream["prompts"], campaign.training.warm_start
+        columns = columns_of(prompts, "train", [] if how is None else [how.references])
+        return {"prompts": prompts.parts["train"], **columns, "policy": upstream["policy"].content_hash}
 
     def run(self, job: Job) -> Output:
         campaign, start = job.campaign, job.policy_folder("policy")

@@ -25,14 +25,15 @@ class Change:
     def of_rubric(self) -> bool:
         """Whether it comes from the rubric or from people's labels.
 
-        A rubric that has only rules needs no judge, so an added or removed judge comes from the rubric too.
+        A rubric that has only rules needs no judge, so an added or removed judge comes from the rubric too. The same is
+        true for a column of the prompts that becomes used.
         """
         area, *rest = self.path
         if not rest:
             return False
         if area == "settings":
             return rest[0] == "shown_in_order" or (len(rest) > 1 and rest[0] in RUBRIC)
-        return rest[0] in OPINIONS or (rest[0].startswith("judge") and self.kind != "changed")
+        return rest[0] in OPINIONS or (rest[0].startswith(("judge", "column.")) and self.kind != "changed")
 
     @property
     def steers(self) -> bool:
@@ -49,6 +50,8 @@ class Change:
         match self.path:
             case ("settings", "continuation", *_):
                 return "another edit cycle" if self.before and self.after else "an edit cycle"
+            case ("inputs", name) if name.startswith("column."):
+                return f"{name.replace('.', ' ', 1)} of the prompts: {self.kind}"
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
             case ("settings", "criteria", name, *setting):
