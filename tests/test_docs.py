@@ -125,6 +125,23 @@ def test_the_served_judge_in_the_documentation_is_a_valid_campaign(tmp_path: Pat
     assert Campaign.model_validate(campaign).used_judges["strong"].is_served
 
 
+def test_the_slots_in_the_documentation_show_the_columns(tmp_path: Path) -> None:
+    text = page("docs/rubrics-and-judges.md")
+    row, criterion, template = (blocks(text, name, "## Columns as slots")[0] for name in ("json", "yaml", "text"))
+    (tmp_path / "grounded.txt").write_text(template, encoding="utf-8")
+    (tmp_path / "rubric.yaml").write_text(f"criteria:\n{criterion}", encoding="utf-8")
+    (grounded,) = load_rubric(tmp_path / "rubric.yaml").criteria
+    asker, fields = Told(lambda text: "Yes"), json.loads(row)
+    judgements(make_judge(grounded.judge, OneEngine(asker)), [Rollout(fields.pop("prompt"), "Yes.", fields=fields)])
+    assert (
+        asker.asked[0]
+        .messages[0][1]
+        .startswith(
+            "Passages:\n```\n[1] Dogs ride free.\n[2] Cats pay half.\n```\nPolicy:\n```\nAnswer from the context alone.\n```\n"
+        )
+    )
+
+
 def test_the_documentation_names_every_rule_and_its_parameters() -> None:
     table = page("docs/rules.md")
     for rule in AnyRule.__origin__.__args__:
