@@ -133,13 +133,8 @@ def test_the_slots_in_the_documentation_show_the_columns(tmp_path: Path) -> None
     (grounded,) = load_rubric(tmp_path / "rubric.yaml").criteria
     asker, fields = Told(lambda text: "Yes"), json.loads(row)
     judgements(make_judge(grounded.judge, OneEngine(asker)), [Rollout(fields.pop("prompt"), "Yes.", fields=fields)])
-    assert (
-        asker.asked[0]
-        .messages[0][1]
-        .startswith(
-            "Passages:\n```\n[1] Dogs ride free.\n[2] Cats pay half.\n```\nPolicy:\n```\nAnswer from the context alone.\n```\n"
-        )
-    )
+    [(_, asked)] = asker.asked[0].messages
+    assert asked.startswith("Passages:\n```\n[1] Dogs ride free.\n[2] Cats pay half.\n```\nPolicy:\n```\nAnswer from")
 
 
 def test_the_documentation_names_every_rule_and_its_parameters() -> None:

@@ -74,7 +74,7 @@ def test_replies_under_different_ones_are_never_compared(protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["rule", "binary", "contrast", "listwise", "pairwise"])
 def test_equal_replies_under_different_ones_are_judged_apart(protocol: str) -> None:
-    payload = {"judge": {"protocol": protocol}}
+    payload = {"judge": {"protocol": protocol, "rule": {"name": "finishes"}}}
     thirty, fourteen, none = subjects_of([reply(each, "Yes.") for each in (THIRTY, FOURTEEN, "")], payload)
     assert len({thirty, fourteen, none}) == 3
     # another reply to the one prompt makes no other group of the other prompt's

@@ -92,4 +92,4 @@ def test_a_campaign_whose_rows_carry_context_and_policy_runs_and_judges_again_on
     again = run(carrying)
     assert len(asker.asked) - asked == replies
     assert (again["round_1/rollouts"].rows["made"], again["round_1/judge_scores"].rows["made_has_an_e"]) == (0, 0)
-    assert verified().findings == ()
+    assert verified().findings == []

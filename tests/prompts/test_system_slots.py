@@ -76,7 +76,7 @@ def test_judges_see_the_prompt_without_it_and_rules_and_people_with_it(tmp_path:
     other = as_rollout(
         {**read(tmp_path, rows(LAX)).to_dicts()[0], "completion": "Within 30 days.", "finish_reason": "stop"}
     )
-    payloads = ({"judge": {"protocol": protocol}} for protocol in ("binary", "rule"))
+    payloads = ({"judge": {"protocol": protocol, "rule": {"name": "finishes"}}} for protocol in ("binary", "rule"))
     same = [len(set(subjects_of([view, other], payload))) == 1 for payload in payloads]
     assert same == [True, False]
 
