@@ -89,17 +89,9 @@ def test_a_rule_is_judged_again_only_for_the_columns_it_reads() -> None:
 
 
 def test_a_rule_that_says_which_columns_it_reads_says_all_that_are_checked() -> None:
-    examples = {"regex": {"pattern": "a"}, "asks_for": {"pattern": "a", "when": "w"}, "grounded_words": {"column": "c"}}
-    examples |= {
-        "required_parts": {"parts": ["a"]},
-        "json_schema": {"json_schema": {}},
-        "length": {"max_words": 3},
-        "language": {"language": "en"},
-    }
     for name, each in RULES.items():
-        if each.READS is not None:
-            made = each.model_validate({"name": name, **examples.get(name, {})})
-            assert {column.parameter for column in made.columns()} == set(each.READS), name
+        columns = each.model_construct(name=name, column="c", when="w").columns()
+        assert each.READS is None or {column.parameter for column in columns} == set(each.READS), name
 
 
 def test_every_column_counts_for_a_judge_of_the_users_own() -> None:
