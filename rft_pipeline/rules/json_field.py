@@ -28,6 +28,8 @@ class JsonField(Rule):
     A reply that is not JSON, gives a key twice, or lacks the field scores 0.
     """
 
+    READS = ("column", "field")
+
     name: Literal["json_field"] = "json_field"
     field: FieldPath
     column: ColumnName | None = None

@@ -23,6 +23,8 @@ class Label(Rule):
     class, and which class was named for which.
     """
 
+    READS = ("column",)
+
     name: Literal["label"] = "label"
     labels: tuple[str, ...] = Field(min_length=2)
     column: ColumnName = "label"
