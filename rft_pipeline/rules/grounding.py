@@ -54,6 +54,8 @@ class SupportedBy(Rule):
     It compares words: it does not see a missing "not", or words of one passage that are put together wrongly.
     """
 
+    READS = ("column",)
+
     name: Literal["supported_by"] = "supported_by"
     column: ColumnName = "context"
     language: LanguageCode = "en"
@@ -108,6 +110,8 @@ class Refuses(Rule):
     `column` names the prompt column that says whether the context has the answer: true, false, 1 or 0, also as text.
     `pattern` is what a refusal looks like.
     """
+
+    READS = ("column",)
 
     name: Literal["refuses"] = "refuses"
     column: ColumnName = "answerable"
