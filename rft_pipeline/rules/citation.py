@@ -53,7 +53,7 @@ class CitesContext(Rule):
     cite: then a reply that cites nothing is right. So it is where the prompt column `when` says no.
     """
 
-    READS = ("column",)
+    READS = ("column", "when")
 
     name: Literal["cites_context"] = "cites_context"
     version: int = 2
