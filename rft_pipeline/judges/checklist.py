@@ -68,6 +68,10 @@ class ChecklistJudge(AskingSettings):
         """The judge of single items."""
         return ItemJudge.model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
 
+    @classmethod
+    def reads_in(cls, judge: Mapping[str, Any]) -> list[str] | None:
+        return sorted({*cls.shown_in(judge), RUBRIC})
+
     @property
     def asks(self) -> str:
         return "Does the reply meet the rubric of its prompt?"

@@ -47,6 +47,8 @@ class UnitTests(Rule):
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"sandbox", "parallel"})
 
+    READS = ("column",)
+
     name: Literal["unit_tests"] = "unit_tests"
     column: ColumnName = "tests"
     all_or_nothing: bool = False

@@ -102,3 +102,12 @@ def test_every_column_counts_for_a_judge_of_the_users_own() -> None:
     payload = {"judge": {"protocol": "python"}}
     first, second = ([Rollout("Where?", "Here.", fields={"any": value})] for value in (1, 2))
     assert subjects_of(first, payload) != subjects_of(second, payload)
+
+
+def test_the_rubric_of_its_row_counts_for_a_checklist(tmp_path: Path) -> None:
+    rubric = [{"criterion": "Says when.", "points": 2, "tags": ["time"]}]
+    checklist = [{"name": "rubric", "judge": {"protocol": "checklist"}}]
+    again = {"round_1/rollouts", "round_1/eval_reports", "promotion"}
+    assert changed_by(tmp_path, checklist, {"rubric": rubric}) == again
+    (tmp_path / "other").mkdir()
+    assert changed_by(tmp_path / "other", checklist, {"note": "other"}) == set()
