@@ -139,6 +139,7 @@ def generate_requests(campaign: Campaign, prompts: pl.DataFrame, group_size: int
             request_id=f"{prompt}/{index}",
             messages=conversation(messages, campaign.policy.system, campaign.policy.system_in),
             seed=seed_of(campaign.seed, "benchmark", turn, prompt, index),
+            thinking=campaign.policy.thinking,
         )
         for prompt, messages in prompts.select("prompt_id", "messages").iter_rows()
         for index in range(group_size)

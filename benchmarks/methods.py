@@ -90,6 +90,7 @@ class Bench:
                 engine=lambda: engine,
                 progress=Progress("held out"),
                 system_in=self.campaign.policy.system_in,
+                thinking=self.campaign.policy.thinking,
             )
         return rows
 

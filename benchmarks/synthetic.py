@@ -235,7 +235,8 @@ def random_rollouts(count: int) -> pl.DataFrame:
     made = lists.group_by("row", maintain_order=True).agg("tokens", "logprobs", pl.col("completion").str.join(" "))
     prompts = [rng.integers(0, 49_152, int(length)).tolist() for length in rng.integers(60, 120, count // GROUP)]
     prompt_tokens = pl.Series([tokens for tokens in prompts for _ in range(GROUP)])
-    return made.drop("row").with_columns(prompt_tokens=prompt_tokens, finish_reason=pl.lit("stop"))
+    without_thoughts = {"thought": pl.lit(""), "thought_tokens": pl.lit(0)}
+    return made.drop("row").with_columns(prompt_tokens=prompt_tokens, finish_reason=pl.lit("stop"), **without_thoughts)
 
 
 def hexes(count: int) -> list[str]:

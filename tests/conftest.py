@@ -26,7 +26,7 @@ import pytest
 from filelock import FileLock
 
 from tests.tiny_campaign import write_campaign, write_on_policy
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import write_thinking_model, write_tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a tiny model, and start with the files that take long."""
     for item in items:
-        if {"tiny_model", "architecture"} & set(getattr(item, "fixturenames", ())):
+        if {"tiny_model", "thinking_model", "architecture"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
     first = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
     items.sort(key=lambda item: item.path not in first)
@@ -100,6 +100,12 @@ def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: "Callab
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of two layers with a tokenizer trained on six sentences and the ChatML template."""
     return made_once("tiny_model", tmp_path_factory, write_tiny_model)
+
+
+@pytest.fixture(scope="session")
+def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a chat template of Qwen 3's kind, often closing its thought or ending its turn."""
+    return made_once("thinking_model", tmp_path_factory, write_thinking_model)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,15 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
+THINKING = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' %}{{ message['content'].split('</think>')[-1].lstrip('\n') }}"
+    "{% else %}{{ message['content'] }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}"
+    "{% if enable_thinking is defined and enable_thinking is false %}{{ '\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+"""As the chat template of Qwen 3: it opens the thought, or closes an empty one, and shows no earlier thoughts."""
+
 MODEL_SEED = int(os.environ.get("RFT_TEST_MODEL_SEED", "0"))
 """Seed of the tiny model's random weights. No test may depend on it: with another seed the model samples other replies,
 as it does on another CPU, whose kernels round differently."""
@@ -47,7 +56,27 @@ def write_tiny_model(folder: Path, hidden_size: int = 64) -> Path:
     return folder
 
 
-def write_tiny_tokenizer(folder: Path) -> Any:
+def write_thinking_model(folder: Path) -> Path:
+    """Write a tiny model that thinks into `folder` and return it: after any token it closes its thought, or ends its
+    turn, with a probability of about a fifth each."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    write_tiny_model(folder)
+    tokenizer = write_tiny_tokenizer(folder, THINKING, ("<think>", "</think>"))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, tie_word_embeddings=False)
+    model.resize_token_embeddings(len(tokenizer))
+    with torch.no_grad():
+        inward, outward = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        outward.copy_(inward)
+        inward[:, 0], outward[:, 0] = 40.0, 0.0  # √64 after the last norm, whatever the layers add
+        for name in ("</think>", "<|im_end|>"):
+            outward[tokenizer.convert_tokens_to_ids(name), 0] = 5.5 / 8  # exp(5.5) is half of 500 tokens
+    model.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_tokenizer(folder: Path, template: str = CHATML, added: tuple[str, ...] = ()) -> Any:
     """Write the tiny model's tokenizer into `folder` and return it: 500 tokens, `<|im_end|>` (2) ends a turn."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -66,6 +95,7 @@ def write_tiny_tokenizer(folder: Path) -> Any:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=["<|im_start|>"]
     )
-    tokenizer.chat_template = CHATML
+    tokenizer.add_tokens(list(added))
+    tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     return tokenizer

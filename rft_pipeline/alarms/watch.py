@@ -23,6 +23,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import reward_of
 from rft_pipeline.stats import Interval, Resamples, clustered_mean, plain, ratio
 from rft_pipeline.store import Record
+from rft_pipeline.store.tables import ANSWER_TOKENS
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
 TRIED_ANCHORS = 16
@@ -48,14 +49,13 @@ def replies_of(rounds: RoundRows, kl: Interval | None = None, system: str | None
     """
     rows = rounds.rows
     words = pl.col("completion").str.count_matches(r"\S+")
-    tokens = pl.col("tokens").list.len()
     return Replies(
         rounds.round,
         rows.select(
             "prompt_id",
             "sample_index",
             "completion",
-            pl.when(tokens > 0).then(tokens).otherwise(words).alias("length"),
+            pl.when(pl.col("tokens").list.len() > 0).then(ANSWER_TOKENS).otherwise(words).alias("length"),
             "reward",
             "held_out",
             pl.Series(

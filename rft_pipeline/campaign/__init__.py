@@ -20,7 +20,7 @@ from rft_pipeline.campaign.prompts import (
 )
 from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy, Served
-from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, TokenPrices
+from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, Thinking, TokenPrices
 from rft_pipeline.rewards.settings import Reward
 from rft_pipeline.trainers.settings import ALL_LINEAR, Lora, Training, TrainRuntime
 
@@ -53,6 +53,7 @@ __all__ = [
     "Served",
     "Server",
     "SystemIn",
+    "Thinking",
     "TokenPrices",
     "TrainRuntime",
     "Training",

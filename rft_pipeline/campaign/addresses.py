@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from rft_pipeline.campaign import Campaign, Sampling, SystemIn
+from rft_pipeline.campaign import Campaign, Sampling, SystemIn, Thinking
 from rft_pipeline.campaign.rubric import ITEMS, Criterion
 from rft_pipeline.campaign.subjects import judged_views, subjects_of
 from rft_pipeline.fingerprint import fingerprint, seed_of
@@ -60,18 +60,25 @@ def kl_draw(campaign: Campaign, prompts: pl.DataFrame) -> tuple[pl.DataFrame, in
 
 def kl_sampling_of(settings: Mapping[str, Any]) -> str:
     """The fingerprint of the KL sampling, from the settings of an eval report."""
-    drawn = Sampling(max_new_tokens=settings["sampling"]["max_new_tokens"])
+    drawn = Sampling(**{name: value for name, value in settings["sampling"].items() if name.startswith("max_")})
     return sampling_of({**settings, "sampling": drawn.identity})
 
 
-def sampling_fingerprint(sampling: Sampling, system: str | None, seed: int, system_in: SystemIn = "own_turn") -> str:
+def sampling_fingerprint(
+    sampling: Sampling,
+    system: str | None,
+    seed: int,
+    system_in: SystemIn = "own_turn",
+    thinking: Thinking = "auto",
+) -> str:
     """What determines a completion, together with policy, prompt and index."""
-    return sampling_of({"sampling": sampling.identity, "system": system, "system_in": system_in, "seed": seed})
+    settings = {"system": system, "system_in": system_in, "thinking": thinking}
+    return sampling_of({"sampling": sampling.identity, **settings, "seed": seed})
 
 
 def sampling_of(settings: Mapping[str, Any]) -> str:
     """The same, from the settings of a record that holds rollouts."""
-    return fingerprint({name: settings[name] for name in ("sampling", "system", "system_in", "seed")})
+    return fingerprint({name: settings[name] for name in ("sampling", "system", "system_in", "thinking", "seed")})
 
 
 def rollout_addresses(prompts: pl.DataFrame, policy: str, sampling: str, group_size: int) -> pl.DataFrame:

@@ -100,6 +100,22 @@ class Campaign(Strict):
         _ = self.generations  # raises
         return self
 
+    @model_validator(mode="after")
+    def _refill_applies(self) -> Self:
+        if self.rollouts.refill and (why := self._why_not_refilled()):
+            raise ValueError(
+                f"rollouts.refill: {self.rollouts.refill} does not apply: {why}; set refill to 0, or use grpo or raft "
+                "with steps_per_generation and without generations_ahead"
+            )
+        return self
+
+    def _why_not_refilled(self) -> str:
+        if self.training.generations_ahead:
+            return "with training.generations_ahead the next generation is sampled before the groups are judged"
+        if self.generations is None:
+            return self.training.how.why_not_in_generations or "the round is sampled at once, before a group is judged"
+        return ""
+
     @property
     def generations(self) -> Generations | None:
         """How the round's prompts are shared out among its generations; None where it is sampled at once."""

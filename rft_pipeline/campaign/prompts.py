@@ -82,6 +82,9 @@ class Prompts(Strict):
 class Rollouts(Strict):
     prompts_per_round: int = Field(default=24, ge=1)
     group_size: int = Field(default=8, ge=2)
+    refill: int = Field(default=0, ge=0)
+    """Maximum number of further prompts that a generation samples in place of groups without variance. They are train
+    prompts that the round does not draw."""
     sampling: Sampling = Sampling()
     runtime: EngineRuntime = EngineRuntime()
 
@@ -108,5 +111,5 @@ class Evaluation(Strict):
 
     @property
     def kl_sampling(self) -> Sampling:
-        """The sampling for the estimate of KL to base: temperature 1 without truncation, with the same token budget."""
-        return Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=self.sampling.max_new_tokens)
+        """The sampling for the estimate of KL to base: temperature 1 without truncation, the same token budgets."""
+        return self.sampling.model_copy(update={"temperature": 1.0, "top_p": 1.0, "top_k": 0})

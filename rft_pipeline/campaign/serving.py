@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from rft_pipeline.engines.settings import Answering, EngineRuntime, Server, SystemIn
+from rft_pipeline.engines.settings import Answering, EngineRuntime, Server, SystemIn, Thinking
 from rft_pipeline.models import SERVED
 from rft_pipeline.strict import Strict
 
@@ -40,6 +40,10 @@ class Policy(Served):
 
     system: str | None = None
     """A system message for every prompt that has no system turn of its own."""
+    thinking: Thinking = "auto"
+    """Whether a reasoning model thinks, and who sees its thoughts. `strip`: it thinks, and only the rollouts table has
+    the thought; `keep`: the reply is thought and answer; `off`: it does not think. `auto`: as its chat template does by
+    default, and a thought is treated as with `strip`."""
 
 
 class JudgeModel(Served, Answering):

@@ -177,6 +177,12 @@ def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findi
             f"{where}: rollouts.prompts_per_round: {wanted} is more than the {train.height} different prompts of "
             f"{_file(campaign.prompts.train)}; allowed: 1 to {train.height}"
         )
+    if train is not None and campaign.rollouts.refill and wanted >= train.height:
+        settings.warnings.append(
+            f"{where}: rollouts.refill: {campaign.rollouts.refill}, but each round draws all {train.height} train "
+            "prompts, so there are none to sample in place of groups without variance; lower prompts_per_round or add "
+            "prompts"
+        )
     _check_step(campaign, settings)
 
 

@@ -70,20 +70,20 @@ def check_context(
         name: reader(judge.model, "judge.model" if name == DEFAULT_JUDGE else f"judges.{name}.model")
         for name, judge in campaign.used_judges.items()
     }
-    budgets = {
-        "train": campaign.rollouts.sampling.max_new_tokens,
-        "eval": campaign.evaluation.sampling.max_new_tokens,
-    }
+    samplings = {"train": campaign.rollouts.sampling, "eval": campaign.evaluation.sampling}
+    keeps = campaign.policy.thinking == "keep"
     for split, rows in prompts.items():
         if rows is None:
             continue
         if policy is not None and policy.limit is not None:
-            lengths = [_asked(policy, campaign, messages) + budgets[split] for messages in rows["messages"]]
-            settings.errors += _too_long(f"{where}: policy.model", policy, lengths, split, rows, budgets[split])
+            budget = samplings[split].budget
+            lengths = [_asked(policy, campaign, messages) + budget for messages in rows["messages"]]
+            settings.errors += _too_long(f"{where}: policy.model", policy, lengths, split, rows, budget)
         for name, judge in judges.items():
             if judge is not None and judge.limit is not None:
-                lengths = [length + budgets[split] for length in _judged(judge, campaign.criteria_of(name), rows)]
-                settings.errors += _too_long(f"{where}: judge.model", judge, lengths, split, rows, budgets[split])
+                budget = samplings[split].budget if keeps else samplings[split].max_new_tokens
+                lengths = [length + budget for length in _judged(judge, campaign.criteria_of(name), rows)]
+                settings.errors += _too_long(f"{where}: judge.model", judge, lengths, split, rows, budget)
     for name, judge in judges.items():
         if judge is not None and judge.tokenizer is not None:
             for criterion in campaign.criteria_of(name):
@@ -128,8 +128,8 @@ def _too_long(
         longest = max(range(len(lengths)), key=lengths.__getitem__)
         yield (
             f"{where} {model.name} has a context of {model.limit} tokens; {too_long} {split} prompts need more (the "
-            f"longest, {rows['id'][longest]}, needs at least {lengths[longest]}, including {budget} max_new_tokens): "
-            "shorten them, lower max_new_tokens, or choose another model"
+            f"longest, {rows['id'][longest]}, needs at least {lengths[longest]}, including {budget} new tokens): "
+            "shorten them, lower max_new_tokens or max_thinking_tokens, or choose another model"
         )
 
 

@@ -26,7 +26,7 @@ def check_served(campaign: Campaign, settings: Findings) -> None:
     budgets: dict[str, tuple[Served, int | None]] = {
         f"{key}.max_tokens": (judge, judge.max_tokens) for key, judge in judges.items()
     }
-    budgets["rollouts.sampling.max_new_tokens"] = (campaign.policy, campaign.rollouts.sampling.max_new_tokens)
+    budgets["rollouts.sampling.max_new_tokens"] = (campaign.policy, campaign.rollouts.sampling.budget)
     for key, (served, budget) in budgets.items():
         if served.is_served and reasons_by_name(served.model) and (budget is None or budget < FEW_TOKENS):
             settings.warnings.append(f"{where}: {key}: {served.model} reasons before it answers; {_of(budget)}")

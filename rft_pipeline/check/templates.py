@@ -19,6 +19,7 @@ from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import dropped, render_chat
 from rft_pipeline.engines.system_turn import in_user_turn
+from rft_pipeline.engines.thoughts import open_tag, switch
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models import SERVED
 from rft_pipeline.rules import Rollout
@@ -49,6 +50,8 @@ def check_templates(
     ]
     template = _template(campaign, policy.model, models)
     _check(f"{campaign.folder / 'campaign.yaml'}: policy", policy.model, policy.system_in, template, asked, settings)
+    if template is not None and asked and _refused(template, asked[0]) is None:
+        _check_thinking(campaign, template, asked[0].messages, settings)
     rollouts = _one_of_each_kind(prompts)
     for name, judge in campaign.used_judges.items():
         asked = [each for criterion in campaign.criteria_of(name) for each in _conversations_of(criterion, rollouts)]
@@ -78,6 +81,25 @@ def _check(
             settings.errors.append(
                 f"{where}.model {model}: {each.what}: {why}; change the prompts, choose another model{fold}"
             )
+
+
+def _check_thinking(campaign: Campaign, template: "_Template", messages: Messages, settings: Findings) -> None:
+    """An error if thoughts cannot be switched off, a warning if thoughts have no token budget of their own."""
+    where, thinking = campaign.folder / "campaign.yaml", campaign.policy.thinking
+    prompt, without = (render_chat(template, messages, True, value) for value in (switch(thinking), False))
+    if thinking == "off" and open_tag(prompt):
+        settings.errors.append(
+            f"{where}: policy.thinking: off, but the chat template of {campaign.policy.model} always opens a thought "
+            f"({open_tag(prompt)}); set strip or keep, or choose another model"
+        )
+    elif open_tag(prompt) or prompt != without:
+        for key, sampling in (("rollouts", campaign.rollouts.sampling), ("evaluation", campaign.evaluation.sampling)):
+            if sampling.max_thinking_tokens is None:
+                settings.warnings.append(
+                    f"{where}: {key}.sampling.max_thinking_tokens: not set, and {campaign.policy.model} thinks before "
+                    f"it answers: thought and answer share {sampling.max_new_tokens} tokens (max_new_tokens); set it, "
+                    "or policy.thinking: off"
+                )
 
 
 def _refused(template: "_Template", asked: Conversation) -> str | None:
@@ -119,7 +141,12 @@ class _Template:
     special: Mapping[str, str]
 
     def apply_chat_template(
-        self, turns: list[dict[str, str]], *, tokenize: bool = False, add_generation_prompt: bool = False
+        self,
+        turns: list[dict[str, str]],
+        *,
+        tokenize: bool = False,
+        add_generation_prompt: bool = False,
+        **switches: bool,
     ) -> str:
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -128,6 +155,7 @@ class _Template:
             chat_template=self.text,
             add_generation_prompt=add_generation_prompt,
             **self.special,
+            **switches,
         )
         return str(rendered[0])
 

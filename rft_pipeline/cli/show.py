@@ -18,7 +18,7 @@ from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan
 from rft_pipeline.stages.promotion import decision_of
-from rft_pipeline.stages.round_made import generations_of
+from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
 from rft_pipeline.store import Home, Record, RecordStore
 
 LONGEST_REASON = 1000
@@ -99,6 +99,9 @@ def rounds(home: Home, campaign: Campaign) -> None:
     )
     for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
+    for each in summary["generations"] or ():
+        if each.get(REFILLED):
+            line(f"round {each['round']}: {each[REFILLED]} further prompts, in place of groups without variance")
     for each in summary["preferences"]:
         line(escape(preference_line(each["said"], each["p"])))
     if promotion := summary["promotion"]:
@@ -166,14 +169,15 @@ def _audit(report: Record, records: RecordStore) -> dict[str, str] | None:
 
 
 def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] | None:
-    """For each round that was made in generations: how many, and the mean reward of each."""
+    """For each round that was made in generations: how many, the mean reward of each, and the further prompts in place
+    of groups without variance, where there may be any."""
     found = []
     for round_ in range(1, 1 + sum(role.startswith("checkpoints_") for role in report.upstream)):
         checkpoint = records.at(report.upstream[f"checkpoints_{round_}"])
         lines = [] if checkpoint is None else generations_of(checkpoint)
         if lines:
             rewards = [each.get("reward") for each in lines]
-            found.append({"round": round_, "generations": len(lines), "reward": rewards})
+            found.append({"round": round_, "generations": len(lines), "reward": rewards, **refilled_in(lines)})
     return found or None
 
 

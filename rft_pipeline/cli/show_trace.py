@@ -149,8 +149,8 @@ def _rollout(found: RolloutTrace) -> None:
             "records": ", ".join(here.records) or "none",
         }
     )
-    out.print("\n[bold]completion[/]")
-    out.print(Text(printable(here.completion)))
+    for name, text in (("thought", here.thought),) * bool(here.thought) + (("completion", here.completion),):
+        out.print(Text.assemble((f"\n{name}\n", "bold"), printable(text)))
     out.print()
     out.print(judgements_table(here.judgements) if here.judgements else "no judgements")
     _batches(here)

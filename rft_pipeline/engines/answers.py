@@ -15,6 +15,7 @@ from rft_pipeline.engines.base import (
 )
 from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, opening_tokens, reply_tokens, text_tokens
 from rft_pipeline.engines.settings import Sampling
+from rft_pipeline.engines.thoughts import read_reply, switch
 
 
 class LocalAsker(ABC):
@@ -23,6 +24,8 @@ class LocalAsker(ABC):
     tokenizer: Any
     batch_size: int
     context: int
+    ends: tuple[int, ...]
+    """The tokens that end a turn."""
 
     @property
     def control_tokens(self) -> frozenset[str]:
@@ -30,6 +33,31 @@ class LocalAsker(ABC):
 
     def chat_tokens(self, messages: Messages) -> list[int]:
         return chat_tokens(self.tokenizer, messages)
+
+    def prompt_tokens(self, request: GenerateRequest) -> list[int]:
+        """The tokens before a completion."""
+        return chat_tokens(self.tokenizer, request.messages, thinking=switch(request.thinking))
+
+    def completion(
+        self,
+        request: GenerateRequest,
+        prompt: Sequence[int],
+        tokens: Sequence[int],
+        logprobs: Sequence[float],
+        sampling: Sampling,
+    ) -> Completion:
+        """The completion in sampled tokens."""
+        reply = read_reply(self.tokenizer, prompt, tokens, self.ends, sampling, request.thinking)
+        return Completion(
+            request_id=request.request_id,
+            prompt_tokens=list(prompt),
+            tokens_T=reply.tokens,
+            logprobs_T=list(logprobs[: len(reply.tokens)]),
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            thought=reply.thought,
+            thought_tokens=reply.thought_tokens,
+        )
 
     def text_tokens(self, text: str) -> list[int]:
         return text_tokens(self.tokenizer, text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from rft_pipeline.engines.settings import Sampling
+    from rft_pipeline.engines.settings import Sampling, Thinking
 
 Messages = tuple[tuple[str, str], ...]
 """A conversation as (role, content) pairs."""
@@ -22,6 +22,8 @@ class GenerateRequest:
     request_id: str
     messages: Messages
     seed: int
+    thinking: "Thinking | None" = None
+    """How a thought is treated; None: the reply is not searched for one."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,17 @@ class Completion:
     request_id: str
     prompt_tokens: list[int]
     tokens_T: list[int]
-    """Ends with the end-of-turn token when `finish_reason` is `stop`."""
+    """Ends with the end-of-turn token if the model ended its turn."""
     logprobs_T: list[float]
     """In nats, at temperature 1 without truncation. From a server, as it reports them, or empty."""
     text: str
+    """The answer; with `thinking` `keep`, the whole reply."""
     finish_reason: str
-    """`stop` or `length`."""
+    """`stop`, or `length` for a budget that is used up and for a thought that is never closed."""
+    thought: str = ""
+    """Without its tags."""
+    thought_tokens: int = 0
+    """Tokens of the thought with its tags, the first of `tokens_T`; 0 for served models."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from rft_pipeline.engines.base import Completion, GenerateRequest
 from rft_pipeline.engines.endings import Ending, ending_of
+from rft_pipeline.engines.thoughts import divided, whole_reply
 
-_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
-_END = "</think>"
 _EDGES = re.compile(r"^\W+|\W+$")
 
 
@@ -75,6 +75,8 @@ class ChatAnswer(NamedTuple):
     tokens: int
     budget: int = 0
     """The token budget of the call."""
+    thought: str = ""
+    """The model's reasoning, as far as the server reports it."""
 
 
 def read_answer(body: bytes) -> ChatAnswer:
@@ -95,14 +97,16 @@ def read_answer(body: bytes) -> ChatAnswer:
         raise ValueError(f"an answer that ended with finish reason {choice.finish_reason!r}")
     message, usage = choice.message, found.usage or _Usage()
     content = _joined(message.content)
-    text = without_reasoning(content)
-    reasoned = bool(text != content or message.reasoning or message.reasoning_content)
+    thought, text = divided(content)
+    own = message.reasoning_content or message.reasoning
+    reasoned = bool(text != content or own)
     return ChatAnswer(
         text=text,
         cut=ending is Ending.CUT,
         blocked=_why_blocked(ending, choice.finish_reason, text, message.refusal),
         reasoned=reasoned,
         positions=() if reasoned else _positions(choice.logprobs),
+        thought=own.strip() if isinstance(own, str) else thought,
         reports_usage=usage.prompt_tokens is not None and usage.completion_tokens is not None,
         prompt_tokens=usage.prompt_tokens or 0,
         tokens=usage.completion_tokens or 0,
@@ -120,12 +124,18 @@ def _error_text(error: Any) -> Any:
     return error.get("message") or error if isinstance(error, Mapping) else error
 
 
-def without_reasoning(text: str) -> str:
-    """The text without a leading `<think>` block, whose opening tag may be in the prompt."""
-    if _THOUGHT.match(text):
-        return _THOUGHT.sub("", text, count=1)
-    before, end, after = text.partition(_END)
-    return after.lstrip() if end and "<think>" not in before else text
+def completion_of(request: GenerateRequest, answer: ChatAnswer) -> Completion:
+    """The completion in an answer. It has no tokens, and log-probs only if the model did not reason."""
+    keeps = request.thinking == "keep" and answer.thought
+    return Completion(
+        request_id=request.request_id,
+        prompt_tokens=[],
+        tokens_T=[],
+        logprobs_T=[position.logprob for position in answer.positions],
+        text=whole_reply(f"\n{answer.thought}\n", f"\n\n{answer.text}") if keeps else answer.text,
+        finish_reason="length" if answer.cut else "stop",
+        thought=answer.thought,
+    )
 
 
 def words_logprobs(positions: Sequence[Position], words: Sequence[str]) -> dict[str, float] | None:

@@ -5,10 +5,12 @@ A conversation gets the tokens of `apply_chat_template`, except that message con
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.engines.base import Messages
+from rft_pipeline.engines.thoughts import LONGEST, SWITCHES, TAGS, opened_in
 from rft_pipeline.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,18 +23,23 @@ _SLOT = "\ue000{}\ue001"
 _STAND_INS = range(0xF0000, 0xFFFFE)
 """Private code points. One replaces the first letter of each special token in a content until the tokenizer has
 searched for special tokens."""
+_EMPTY = re.compile("|".join(rf"\s*{re.escape(tag)}\s*{re.escape(close)}\s*" for tag, close in TAGS.items()))
+"""A thought without content."""
 _MARKUP = re.compile(r"[^\w\s]\S*\w\S*[^\w\s]")
 
 
-def chat_tokens(tokenizer: Any, messages: Messages, reply_follows: bool = True) -> list[int]:
+def chat_tokens(
+    tokenizer: Any, messages: Messages, reply_follows: bool = True, thinking: bool | None = None
+) -> list[int]:
     """The tokens of a conversation, up to the start of the next assistant turn if a reply follows.
 
+    `thinking` is the value of the chat template's own switch; None leaves it alone.
     Raises `EngineError` if the chat template refuses the conversation or drops a message.
     """
     contents = [content for _, content in messages]
     harmless, stand_ins = _harmless(contents, special_tokens(tokenizer))
     roles = tuple(role for role, _ in messages)
-    rendered = render_chat(tokenizer, tuple(zip(roles, harmless, strict=True)), reply_follows)
+    rendered = render_chat(tokenizer, tuple(zip(roles, harmless, strict=True)), reply_follows, thinking)
     for i, role in enumerate(dropped(tokenizer, roles, reply_follows)):
         if role:
             raise EngineError(f"the chat template drops message {i} ({role})")
@@ -68,6 +75,19 @@ def reply_tokens(tokenizer: Any, reply: str) -> list[int]:
     return text_tokens(tokenizer, _gap(tokenizer, str(tokenizer.chat_template)) + reply)
 
 
+def empty_thought(tokenizer: Any, prompt: Sequence[int]) -> list[int]:
+    """The tokens between a prompt and a reply without a thought: what closes the thought that the prompt opens, or the
+    empty thought that the chat template writes before its last reply (Qwen 3)."""
+    if opened := opened_in(tokenizer, prompt):
+        text = f"\n{TAGS[opened]}\n\n"
+    else:
+        closed = tokenizer.decode(prompt[-LONGEST:]).rstrip().endswith(tuple(TAGS.values()))
+        text = _before_reply(tokenizer)
+        text = text if _EMPTY.fullmatch(text) and not closed else ""
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return tokens
+
+
 def special_tokens(tokenizer: Any) -> frozenset[str]:
     """The special tokens of a tokenizer, as text."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
@@ -80,13 +100,16 @@ def control_tokens(tokenizer: Any) -> frozenset[str]:
     return special_tokens(tokenizer) | {token for token in added if _MARKUP.fullmatch(token)}
 
 
-def render_chat(tokenizer: Any, messages: Messages, reply_follows: bool) -> str:
+def render_chat(tokenizer: Any, messages: Messages, reply_follows: bool, thinking: bool | None = None) -> str:
     """The conversation as the chat template renders it. Raises `EngineError` if the template refuses it."""
     from jinja2.exceptions import TemplateError
 
+    named = {} if thinking is None else dict.fromkeys(SWITCHES, thinking)
     turns = [{"role": role, "content": content} for role, content in messages]
     try:
-        rendered: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply_follows)
+        rendered: str = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=reply_follows, **named
+        )
     except TemplateError as error:
         roles = ", ".join(role for role, _ in messages)
         raise EngineError(f"the chat template refuses the turns {roles}: {error}") from error
@@ -136,14 +159,19 @@ def _harmless(contents: list[str], special: frozenset[str]) -> tuple[list[str], 
 @lru_cache(maxsize=8)
 def _gap(tokenizer: Any, template: str) -> str:
     """The white space that the template puts between the generation prompt and the reply."""
+    gap = _before_reply(tokenizer)
+    return gap if gap.isspace() else ""
+
+
+def _before_reply(tokenizer: Any) -> str:
+    """The text that the template puts between the generation prompt and the reply."""
     try:
         prompt = render_chat(tokenizer, _slots(("user",)), reply_follows=True)
         replied = render_chat(tokenizer, _slots(("user", "assistant")), reply_follows=False)
     except EngineError:  # the template renders no assistant turn
         return ""
     before = replied.partition(_SLOT.format(1))[0]
-    gap = before.removeprefix(prompt) if before.startswith(prompt) else ""
-    return gap if gap.isspace() else ""
+    return before.removeprefix(prompt) if before.startswith(prompt) else ""
 
 
 def _plain_tokens(tokenizer: Any, text: str, opens: bool) -> list[int]:

@@ -27,7 +27,7 @@ class SeededDraw:
     def __init__(self, seeds_B: Sequence[int], sampling: Sampling, device: str) -> None:
         self.sampling = sampling
         streams = (torch.Generator().manual_seed(seed) for seed in seeds_B)
-        numbers = [torch.rand(sampling.max_new_tokens, generator=stream, dtype=torch.float64) for stream in streams]
+        numbers = [torch.rand(sampling.budget, generator=stream, dtype=torch.float64) for stream in streams]
         self.uniform_BT = torch.stack(numbers).to(device)
         self.step = 0
 

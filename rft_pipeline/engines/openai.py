@@ -17,11 +17,12 @@ from openai import APIError, APIStatusError, AsyncOpenAI
 
 from rft_pipeline.engines.background import Background
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
-from rft_pipeline.engines.chat_answer import ChatAnswer, words_logprobs
+from rft_pipeline.engines.chat_answer import ChatAnswer, completion_of, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
 from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_server_failure, is_unreachable, open_client
 from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
 from rft_pipeline.engines.settings import REASONING_TOKENS, Answering, Sampling, Server, reasons_by_name
+from rft_pipeline.engines.thoughts import SWITCHES, switch
 from rft_pipeline.errors import EngineError, without_secrets
 from rft_pipeline.models import SERVED
 
@@ -114,7 +115,7 @@ class OpenAIEngine:
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
         """Completions without token ids. Raises `EngineError` at the end if some failed."""
-        bodies = ((self._draw(request, sampling), sampling.max_new_tokens) for request in requests)
+        bodies = ((self._draw(request, sampling), sampling.budget) for request in requests)
         ready: list[Completion] = []
         failures, since = [], time.monotonic()
         try:
@@ -122,7 +123,7 @@ class OpenAIEngine:
                 if isinstance(outcome, _Failure) or outcome.blocked:
                     failures.append(outcome.why if isinstance(outcome, _Failure) else outcome.blocked)
                     continue
-                ready.append(_completion(requests[place].request_id, outcome))
+                ready.append(completion_of(requests[place], outcome))
                 if len(ready) >= ROWS or time.monotonic() - since > SECONDS:
                     yield ready
                     ready, since = [], time.monotonic()
@@ -156,8 +157,10 @@ class OpenAIEngine:
         return self.how.max_tokens or request.max_tokens + REASONING_TOKENS
 
     def _draw(self, request: GenerateRequest, sampling: Sampling) -> Body:
-        body = self._body(request.messages, request.seed, sampling.max_new_tokens)
+        body = self._body(request.messages, request.seed, sampling.budget)
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "logprobs": True}
+        if (thinks := switch(request.thinking)) is not None:
+            body["chat_template_kwargs"] = dict.fromkeys(SWITCHES, thinks)  # of vLLM, SGLang and llama.cpp
         return body | {"top_k": sampling.top_k} if sampling.top_k else body
 
     def _body(self, messages: Sequence[tuple[str, str]], seed: int, budget: int) -> Body:
@@ -285,14 +288,3 @@ class OpenAIEngine:
     def _cost(self, answer: ChatAnswer) -> float:
         prices = self.server.prices
         return (answer.prompt_tokens * prices.input_million + answer.tokens * prices.output_million) / 1e6
-
-
-def _completion(request_id: str, answer: ChatAnswer) -> Completion:
-    return Completion(
-        request_id=request_id,
-        prompt_tokens=[],
-        tokens_T=[],
-        logprobs_T=[position.logprob for position in answer.positions],
-        text=answer.text,
-        finish_reason="length" if answer.cut else "stop",
-    )

@@ -27,6 +27,14 @@ class Sampling(Strict):
     top_k: int = Field(default=0, ge=0)
     """0 keeps every token."""
     max_new_tokens: int = Field(default=48, ge=1)
+    """Token budget of the answer; without `max_thinking_tokens`, of thought and answer together."""
+    max_thinking_tokens: int | None = Field(default=None, ge=1)
+    """Token budget of the thought of a reasoning model, with its tags."""
+
+    @property
+    def budget(self) -> int:
+        """Maximum number of tokens of a reply, thought included."""
+        return self.max_new_tokens + (self.max_thinking_tokens or 0)
 
 
 class EngineRuntime(Strict):
@@ -74,6 +82,7 @@ class Server(Strict):
 
 
 SystemIn = Literal["own_turn", "user_turn"]
+Thinking = Literal["auto", "strip", "keep", "off"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 

@@ -24,6 +24,7 @@ from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.grouped_attention import grouped_attention
 from rft_pipeline.engines.own_head import Hidden
 from rft_pipeline.engines.settings import EngineRuntime, Sampling
+from rft_pipeline.engines.thoughts import Following
 from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device, replace_weights
 from rft_pipeline.errors import EngineError
 
@@ -69,7 +70,7 @@ class TransformersEngine(LocalAsker):
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
-        rows = [(tuple(self.chat_tokens(request.messages)), request) for request in requests]
+        rows = [(tuple(self.prompt_tokens(request)), request) for request in requests]
         rows.sort(key=lambda row: (len(row[0]), row[0]))
         alike = groupby(rows, lambda row: 0 if self.shares_prefixes else len(row[0]))
         for group in (list(group) for _, group in alike):
@@ -81,16 +82,18 @@ class TransformersEngine(LocalAsker):
     ) -> list[Completion]:
         prompts_B = [prompt for prompt, _ in rows]
         draw = SeededDraw([request.seed for _, request in rows], sampling, self.device)
-        drawn_B = self._decode(prompts_B, draw, sampling.max_new_tokens)
+        replies_B = [Following(self.tokenizer, prompt, sampling, request.thinking) for prompt, request in rows]
+        drawn_B = self._decode(prompts_B, draw, replies_B)
         return [
-            self._completion(request, prompt, drawn) for (prompt, request), drawn in zip(rows, drawn_B, strict=True)
+            self._completion(request, prompt, drawn, sampling)
+            for (prompt, request), drawn in zip(rows, drawn_B, strict=True)
         ]
 
-    def _decode(self, prompts_B: list[tuple[int, ...]], draw: SeededDraw, budget: int) -> list[Drawn]:
-        """At most `budget` tokens for each prompt. Ended rows leave the batch when they are a quarter of it."""
+    def _decode(self, prompts_B: list[tuple[int, ...]], draw: SeededDraw, replies_B: list[Following]) -> list[Drawn]:
+        """Tokens for each prompt, until its reply is full. Ended rows leave the batch when they are a quarter of it."""
         ids_BL, mask_BX, cache = self._prefill(prompts_B)
         if cache is None:
-            return self._decode_recurrent(ids_BL, mask_BX, draw, budget)
+            return self._decode_recurrent(ids_BL, mask_BX, draw)
         drawn_B: list[Drawn] = [[] for _ in prompts_B]
         live = running = list(range(len(prompts_B)))
         ids_B1 = ids_BL[:, -1:]
@@ -100,7 +103,8 @@ class TransformersEngine(LocalAsker):
                 token_B, logprob_B = draw(output.logits[:, -1])
                 for b, token, logprob in zip(live, token_B.tolist(), logprob_B.tolist(), strict=True):
                     drawn_B[b].append((token, logprob))
-                running = [b for b in running if len(drawn_B[b]) < budget and drawn_B[b][-1][0] not in self.ends]
+                    replies_B[b].add(token)
+                running = [b for b in running if not replies_B[b].full and drawn_B[b][-1][0] not in self.ends]
                 if not running:
                     return drawn_B
                 if len(running) <= _RUNNING * len(live):
@@ -111,15 +115,13 @@ class TransformersEngine(LocalAsker):
                 ids_B1 = token_B[:, None]
                 mask_BX = torch.cat([mask_BX, torch.ones_like(ids_B1)], dim=1)
 
-    def _decode_recurrent(
-        self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, draw: SeededDraw, budget: int
-    ) -> list[Drawn]:
+    def _decode_recurrent(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, draw: SeededDraw) -> list[Drawn]:
         """The same by transformers' own loop, which knows how each architecture keeps its state."""
         noted = _Noted(draw)
         self.model.generate(
             input_ids=ids_BL,
             attention_mask=mask_BL,
-            max_new_tokens=budget,
+            max_new_tokens=draw.sampling.budget,
             do_sample=False,
             pad_token_id=self.pad,
             eos_token_id=list(self.ends),
@@ -127,18 +129,11 @@ class TransformersEngine(LocalAsker):
         )
         return noted.rows()
 
-    def _completion(self, request: GenerateRequest, prompt: tuple[int, ...], drawn: Drawn) -> Completion:
+    def _completion(
+        self, request: GenerateRequest, prompt: tuple[int, ...], drawn: Drawn, sampling: Sampling
+    ) -> Completion:
         tokens = [token for token, _ in drawn]
-        end = next((t for t, token in enumerate(tokens) if token in self.ends), None)
-        length = len(tokens) if end is None else end + 1
-        return Completion(
-            request_id=request.request_id,
-            prompt_tokens=list(prompt),
-            tokens_T=tokens[:length],
-            logprobs_T=[logprob for _, logprob in drawn[:length]],
-            text=self.tokenizer.decode(tokens[:end], skip_special_tokens=True),
-            finish_reason="length" if end is None else "stop",
-        )
+        return self.completion(request, prompt, tokens, [logprob for _, logprob in drawn], sampling)
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:

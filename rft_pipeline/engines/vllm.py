@@ -76,12 +76,12 @@ class VllmEngine(LocalAsker):
         multiprocessing.active_children()  # reaps those that ended
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
-        prompts = [self.chat_tokens(request.messages) for request in requests]
+        prompts = [self.prompt_tokens(request) for request in requests]
         wanted = ((prompt, self._drawing(request, sampling)) for prompt, request in zip(prompts, requests, strict=True))
         done: list[Completion] = []
         yielded = time.monotonic()
         for place, output in self._run(wanted):
-            done.append(self._completion(requests[place], prompts[place], output.outputs[0]))
+            done.append(self._completion(requests[place], prompts[place], output.outputs[0], sampling))
             if time.monotonic() - yielded >= _SECONDS:
                 yield done
                 done, yielded = [], time.monotonic()
@@ -93,7 +93,7 @@ class VllmEngine(LocalAsker):
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
-            max_tokens=sampling.max_new_tokens,
+            max_tokens=sampling.budget,
             seed=request.seed,
             logprobs=0,
             ignore_eos=True,
@@ -102,19 +102,12 @@ class VllmEngine(LocalAsker):
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _completion(self, request: GenerateRequest, prompt: list[int], drawn: Any) -> Completion:
+    def _completion(self, request: GenerateRequest, prompt: list[int], drawn: Any, sampling: Sampling) -> Completion:
         if drawn.finish_reason not in ("stop", "length"):
             raise EngineError(f"vLLM stopped {request.request_id}: finish reason {drawn.finish_reason!r}")
         tokens = list(drawn.token_ids)
-        text_tokens = tokens[:-1] if drawn.finish_reason == "stop" else tokens
-        return Completion(
-            request_id=request.request_id,
-            prompt_tokens=prompt,
-            tokens_T=tokens,
-            logprobs_T=[found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)],
-            text=self.tokenizer.decode(text_tokens, skip_special_tokens=True),
-            finish_reason=drawn.finish_reason,
-        )
+        logprobs = [found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)]
+        return self.completion(request, prompt, tokens, logprobs, sampling)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         results = [ScoreResult([], []) for _ in requests]

@@ -24,6 +24,7 @@ from rft_pipeline.stats import (
     plain,
     repetition,
 )
+from rft_pipeline.store.tables import ANSWER_TOKENS
 
 EXAMPLES = 5
 """Number of examples of each kind."""
@@ -37,8 +38,8 @@ class RoundRows:
     """0 is the baseline."""
     policy: str
     rows: pl.DataFrame
-    """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, scores (struct by criterion, null
-    when unscored), gated, reward (in [0, 1] or null)."""
+    """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, thought_tokens, scores (struct by
+    criterion, null when unscored), gated, reward (in [0, 1] or null)."""
     called: str = ""
     """Its name, if it is no round: `base` or `warm start`."""
 
@@ -58,8 +59,9 @@ def compare_rounds(
     """Compare every round with the baseline, as plain data.
 
     `judged` names the criteria with a model judge, `gates` holds the thresholds of gates, `other` is a policy that is
-    no round and not the baseline. Returns `rounds` in order (each with name, reward, criteria, gated, length in tokens,
-    truncated, distinct2, repetition, and `delta` and `criteria_delta`, round minus baseline, null for the baseline);
+    no round and not the baseline. Returns `rounds` in order (each with name, reward, criteria, gated, the lengths of
+    answers and thoughts in tokens, truncated, distinct2, repetition, and `delta` and `criteria_delta`, round minus
+    baseline, null for the baseline);
     `other` with the same, or null; `delta` of the last round; and `examples`, the prompts whose first reply gained or
     lost most reward between the baseline and the last round.
 
@@ -107,7 +109,7 @@ def _criteria(rows: pl.DataFrame) -> list[str]:
 
 def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: int, seed: int) -> dict[str, Any]:
     rows = current.rows
-    tokens_N = rows["tokens"].list.len().to_numpy()
+    tokens_N = rows.select(ANSWER_TOKENS).to_series().to_numpy()
     scores = {name: pl.col("scores").struct.field(name) for name in names}
 
     def mean(what: pl.Expr, *purpose: str) -> Any:
@@ -141,6 +143,7 @@ def _summary(current: RoundRows, base: RoundRows, names: list[str], resamples: i
         else {name: change(score, "criterion delta", name) for name, score in scores.items()},
         "gated": _share(rows["gated"]),
         "length": {"mean": float(tokens_N.mean()), "p95": float(np.percentile(tokens_N, 95))},
+        "thought_length": {"mean": float(rows.select(pl.col("thought_tokens").mean()).item())},
         "truncated": _share(rows["finish_reason"] == "length"),
         "distinct2": null_if_nan(distinct_n(rows["completion"].to_list(), 2)),
         "repetition": float(np.mean([repetition(text) for text in rows["completion"]])),

@@ -28,7 +28,7 @@ from rft_pipeline.lineage.preferred import PreferenceFacts, preference_facts
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judgement_id
 
-TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "completion", "finish_reason")
+TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "completion", "thought", "finish_reason")
 """Columns without lists: a scan would decode the lists of every row."""
 _JUDGED = ("score", "status", "reason", "raw", "tokens")
 _REWARDED = ("scores", "gated", "reward", "advantage", "excluded", "labelled")
@@ -85,6 +85,7 @@ class RolloutFacts:
     """Its generation within the round; null where the round was sampled at once, or for a held-out prompt."""
     sampling: str
     completion: str
+    thought: str
     tokens: int
     finish_reason: str
     records: tuple[str, ...]

@@ -10,8 +10,10 @@ from rft_pipeline.report.plots import INK, LAST, hex_of, styled
 TITLES = {
     "reward": "reward",
     "length_mean": "tokens in a reply",
+    "thought_length_mean": "tokens in a thought",
     "truncated_share": "share of truncated replies",
     "groups_used_share": "share of groups with variance",
+    "refilled": "prompts in place of groups without variance",
     "effective_share": "effective share",
     "clip_ratio": "share of clipped tokens",
     "kl_to_start": "KL to the start, nats a token",

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.evaluation.compare import in_order
+from rft_pipeline.store.tables import ANSWER_TOKENS
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
@@ -34,7 +35,7 @@ def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame])
     """
     rounds = report["rounds"]
     ends = {row["name"]: rows_by_round[row["round"]] for row in (rounds[0], rounds[-1])}
-    lengths = {name: rows["tokens"].list.len().to_numpy() for name, rows in ends.items()}
+    lengths = {name: rows.select(ANSWER_TOKENS).to_series().to_numpy() for name, rows in ends.items()}
     rewards = {name: rows["reward"].drop_nulls().to_numpy() for name, rows in ends.items()}
     return {
         "reward": _reward_by_round(in_order(report)),

@@ -19,6 +19,8 @@ import polars as pl
 from rft_pipeline.rewards.group_noise import EQUAL, WITHIN_NOISE, JudgeNoise, group_weights
 from rft_pipeline.rewards.settings import Reward
 
+NO_VARIANCE = "group without variance"
+"""Reason to exclude a group whose rollouts are all equally good."""
 FLAT = 1e-6
 """A group whose combined signal has a smaller standard deviation is excluded."""
 
@@ -79,7 +81,7 @@ def make_batch(
         lost_N = silent_N & ~flat_N
         by_name = [pl.Series(name, kept_NC[:, names.index(name)]) for name in sorted(noise)]
         kept = [pl.DataFrame(by_name).select(pl.struct(sorted(noise)).alias("group_weights"))["group_weights"]]
-    flat = ["group without variance" if flat_N[i] else WITHIN_NOISE if lost_N[i] else None for i in range(len(flat_N))]
+    flat = [NO_VARIANCE if flat_N[i] else WITHIN_NOISE if lost_N[i] else None for i in range(len(flat_N))]
     reasons = [_why_excluded(names, needed_C, score_NC[i], bool(unscored_N[i]), flat[i]) for i in range(table.height)]
     rows = rollouts.with_columns(
         labelled_N,

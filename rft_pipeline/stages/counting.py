@@ -46,8 +46,8 @@ class Work:
     """Rows to make, by the names under which progress counts them."""
     have: int = 0
     """Rows that exist."""
-    later: int = 0
-    """The most judgements that may be added, depending on what the run finds."""
+    later: list[str] = field(default_factory=list)
+    """What may be added, depending on what the run finds, in words."""
     refusal: str = ""
     """Why the stage will fail, if that is already known."""
 
@@ -165,7 +165,7 @@ class Counting:
     def stored(self, prompts: pl.DataFrame, policy: str, count: int, sampling: Sampling) -> tuple[pl.DataFrame, int]:
         """The rollouts of one policy that exist, and how many are missing."""
         how = self.campaign.policy
-        sampled = sampling_fingerprint(sampling, how.system, self.campaign.seed, how.system_in)
+        sampled = sampling_fingerprint(sampling, how.system, self.campaign.seed, how.system_in, how.thinking)
         wanted = rollout_addresses(prompts, policy, sampled, count)
         table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
         return table.read(wanted, narrow), table.missing(wanted, narrow).height

@@ -42,7 +42,7 @@ from rft_pipeline.stages.columns import columns_of, read_by
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
-from rft_pipeline.stages.round_made import generations_of
+from rft_pipeline.stages.round_made import generations_of, refilled_in
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
 from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
@@ -93,6 +93,7 @@ class EvalReports(Stage):
             "shown_in_order": campaign.rubric.names,
             "system": campaign.policy.system,
             "system_in": campaign.policy.system_in,
+            "thinking": campaign.policy.thinking,
             "seed": campaign.seed,
         }
 
@@ -126,6 +127,8 @@ class EvalReports(Stage):
         report |= themes(job.campaign.rubric, list(found.values()), scores, how.resamples, seed) | _people(job)
         if rules := label_rules(job.campaign.evaluated):
             report["classes"] = compare_classes(list(found.values()), rules)
+        for each in report["rounds"][1:]:
+            each |= refilled_in(generations_of(job.upstream[f"checkpoints_{each['round']}"]))
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
         if watched is not None:
             report["alarms"] = watched.report
@@ -233,6 +236,7 @@ def _metrics(report: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -
         "eval_delta_lower95": newest["delta"]["lower95"],
         "eval_delta_upper95": newest["delta"]["upper95"],
         "eval_length_mean": newest["length"]["mean"],
+        "eval_thought_length_mean": newest["thought_length"]["mean"] or None,
         "eval_truncated_share": newest["truncated"],
         "eval_distinct2": newest["distinct2"],
         "eval_repetition": newest["repetition"],
@@ -266,12 +270,15 @@ def _count_anchors(counting: Counting, alarms: Alarms) -> None:
     if campaign.anchors_path is None:
         return
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    tried = 0
     for criterion in campaign.rubric.judged:
         label = pl.col("labels").struct.field(criterion.name)
         counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
         if criterion.weight and not compares(criterion):
             bad = min(anchors.filter(label == 0).height, TRIED_ANCHORS)
-            counting.work.later += 2 * bad * alarms.phrases * _questions(criterion, anchors.filter(label == 0))
+            tried += 2 * bad * alarms.phrases * _questions(criterion, anchors.filter(label == 0))
+    if tried:
+        counting.work.later.append(f"up to {tried} more judgements, of phrases that raise the reward")
     for criterion in alarms.held_out:
         if criterion.judged:
             counting.audited(anchors, criterion, judges)

@@ -1,15 +1,20 @@
 """What a round's generations are made of: stored rollouts, then prompts to sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from rft_pipeline.errors import StoreError
+from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rollouts import in_order_of_generations, round_prompts, taken_rollouts
 from rft_pipeline.store import RecordStore
 from rft_pipeline.trainers.rows import LOGPROBS
+
+OLD_LOGPROBS = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})
 
 
 def stored_generations(job: Job) -> list[pl.DataFrame]:
@@ -37,6 +42,18 @@ def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
     assert shared is not None
     ordered = in_order_of_generations(job.campaign, round_prompts(job), job.node.round)
     yield from ordered.iter_slices(shared.prompts)
+
+
+def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:
+    """The identity of a policy that was trained on a generation's batch."""
+    trained_on = content_hash(batch.select("rollout_id", "tokens", "advantage", "excluded", "reward", "finish_reason"))
+    return fingerprint(["generation", policy, trained_on, training])
+
+
+def joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The tables of generations, without the trainer's log-probs that stored generations have."""
+    plain = [part.drop("old_logprobs", strict=False) for part in parts]
+    return pl.concat([part.select(plain[-1].columns) for part in plain])
 
 
 def replace_table(path: Path, frame: pl.DataFrame) -> None:

@@ -7,9 +7,10 @@ round that was killed finds its rows again, and the trainer goes on from its las
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,19 @@ import polars as pl
 
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.files import replace_text
-from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.counting import SCORES
-from rft_pipeline.stages.generation_parts import prompts_of_generations, replace_table, stored_generations
+from rft_pipeline.stages.generation_parts import (
+    OLD_LOGPROBS,
+    joined,
+    policy_after,
+    prompts_of_generations,
+    replace_table,
+    stored_generations,
+)
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.refilling import Refill
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
-from rft_pipeline.stages.round_made import GAP, RoundMade, means_of, numbers_of
+from rft_pipeline.stages.round_made import GAP, REFILLED, RoundMade, means_of, numbers_of
 from rft_pipeline.trainers import TrainJob
 from rft_pipeline.trainers.rows import Row, plan_steps
 
@@ -51,12 +58,6 @@ def make_round(job: Job) -> RoundMade:
             loop.session.close()
             raise
         return loop.made()
-
-
-def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:
-    """The identity of a policy that was trained on a generation's batch."""
-    trained_on = content_hash(batch.select("rollout_id", "tokens", "advantage", "excluded", "reward", "finish_reason"))
-    return fingerprint(["generation", policy, trained_on, training])
 
 
 @dataclass
@@ -91,6 +92,7 @@ class _Loop:
         self.policy = self.job.upstream["policy"].content_hash
         self.trained: dict[str, Any] = self.job.made_from["settings"]["training"]
         self.job.kept.mkdir(parents=True, exist_ok=True)
+        self.refill = Refill(self.job)
         self.session = open_session(
             TrainJob(
                 start=self.job.policy_folder("policy"),
@@ -123,7 +125,7 @@ class _Loop:
         decided = self.job.kept / f"taken-{number}"
         if not decided.is_file():
             share = self.session.effective_share(
-                self._rows(make_reward_batch(self.job, rows, self._judge(number, rows)))
+                self._rows(make_reward_batch(self.job, rows, self._judge(SCORES.format(number), rows)))
             )
             least = self.job.campaign.training.min_effective_share or LEAST_SHARE
             if share < least:
@@ -131,7 +133,7 @@ class _Loop:
             replace_text(decided, json.dumps(share >= least))
         if not json.loads(decided.read_text(encoding="utf-8")):
             return False
-        self._finish(number, count, rows, self._judge(number, rows))
+        self._finish(number, count, rows, self._judge(SCORES.format(number), rows))
         return True
 
     def new(self, first: int, count: int, parts: list[pl.DataFrame]) -> None:
@@ -144,10 +146,16 @@ class _Loop:
             number = first + place
             self.job.progress.within = self._where(number, count)
             rows = self._sample(number, prompts) if ahead is None else ahead
-            with self._judging(number, rows) as judged:
+            with self._judging(SCORES.format(number), rows) as judged:
                 follows = self.job.campaign.training.generations_ahead and place + 1 < len(parts)
                 ahead = self._sample_ahead(number + 1, parts[place + 1]) if follows else None
                 scores = judged()
+            rows, scores = self.refill.fill(
+                rows,
+                scores,
+                sample=partial(self._sample, number),
+                judge=lambda part, more, of=number: self._judge(f"refill-{of}-{part}.parquet", more),
+            )
             self._finish(number, count, rows, scores)
 
     def _finish(self, number: int, count: int, rows: pl.DataFrame, scores: pl.DataFrame) -> None:
@@ -156,7 +164,8 @@ class _Loop:
         for found, part in ((self.rollouts, rows), (self.scores, scores), (self.batches, batch)):
             found.append(part)
         self._refuse(number, count)
-        self.numbers.append({"generation": number, **numbers_of(rows, scores, batch)})
+        taken = {REFILLED: self.refill.taken[-1]} if self.refill.taken else {}
+        self.numbers.append({"generation": number, **numbers_of(rows, scores, batch), **taken})
         self._train(number, batch)
         self.policy, self.trained_on = policy_after(self.policy, batch, self.trained), number
 
@@ -165,9 +174,9 @@ class _Loop:
         made = [(numbers, list(islice(lines, count))) for numbers, count in zip(self.numbers, self.steps, strict=True)]
         return RoundMade(
             session=self.session,
-            rollouts=_concat(self.rollouts),
+            rollouts=joined(self.rollouts),
             scores=pl.concat(self.scores),
-            batch=_concat(self.batches),
+            batch=joined(self.batches),
             sampled=self.sampled,
             judged=self.judged,
             generations=[{**numbers, **means_of(lines)} for numbers, lines in made],
@@ -191,7 +200,7 @@ class _Loop:
                 for each in rows.iter_rows(named=True)
             ]
             known = {"rollout_id": rows["rollout_id"], "old_logprobs": self.session.log_probs(plain)}
-            replace_table(kept, pl.DataFrame(known, schema=_SCHEMA))
+            replace_table(kept, pl.DataFrame(known, schema=OLD_LOGPROBS))
         return rows.join(pl.read_parquet(kept, glob=False), on="rollout_id", how="left", maintain_order="left")
 
     def _engine(self) -> "Engine":
@@ -212,17 +221,17 @@ class _Loop:
             self.engine_at = self.trained_on
         return self.engine
 
-    def _judge(self, number: int, rows: pl.DataFrame) -> pl.DataFrame:
-        with self._judging(number, rows) as judged:
+    def _judge(self, file: str, rows: pl.DataFrame) -> pl.DataFrame:
+        with self._judging(file, rows) as judged:
             return judged()
 
     @contextmanager
-    def _judging(self, number: int, rows: pl.DataFrame) -> Iterator[Callable[[], pl.DataFrame]]:
-        """The generation's judgements, as the result of the function; served judges answer within the context.
+    def _judging(self, file: str, rows: pl.DataFrame) -> Iterator[Callable[[], pl.DataFrame]]:
+        """Judgements, as the result of the function, kept in a file; served judges answer within the context.
 
         A judgement that failed stays so if the round is made again after a kill: the policy was already trained
         without it."""
-        kept = self.job.kept / SCORES.format(number)
+        kept = self.job.kept / file
         if kept.is_file():
             yield lambda: pl.read_parquet(kept, glob=False)
             return
@@ -242,7 +251,8 @@ class _Loop:
         if number * ENOUGH < count:
             return
         self.job.refuse_failures(pl.concat(self.scores))
-        if refusal := too_few_groups(groups_in(_concat(self.batches)), self.job.campaign):
+        counts = {**groups_in(joined(self.batches)), REFILLED: sum(self.refill.taken)}
+        if refusal := too_few_groups(counts, self.job.campaign):
             raise GateError(f"{self.job.node.key}: generation {number} of {count}: {refusal}")
 
     def _train(self, number: int, batch: pl.DataFrame) -> None:
@@ -255,7 +265,7 @@ class _Loop:
                 trained = self.session.train(rows, number)
             old = [row.old_logprobs or found for row, found in zip(rows, trained.old_logprobs, strict=True)]
             known = {"rollout_id": [row.rollout_id for row in rows], "old_logprobs": old}
-            replace_table(logprobs, pl.DataFrame(known, schema=_SCHEMA))
+            replace_table(logprobs, pl.DataFrame(known, schema=OLD_LOGPROBS))
             gaps = {name: value for name, value in trained.metrics.items() if name.startswith(GAP)}
             replace_text(counted, json.dumps({"steps": trained.steps, **gaps}))
             self.session.save()
@@ -286,12 +296,3 @@ class _Loop:
             seconds = (time.monotonic() - self.began) / (number - 1) * (count - number + 1)
             parts += [f"reward {rewards[-1]:.2f}", f"about {math.ceil(seconds / 10) * 10} s left"]
         return ", ".join(parts)
-
-
-_SCHEMA = pl.Schema({"rollout_id": pl.String(), "old_logprobs": pl.List(pl.Float64())})
-
-
-def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The tables of generations, without the trainer's log-probs that stored generations have."""
-    plain = [part.drop("old_logprobs", strict=False) for part in parts]
-    return pl.concat([part.select(plain[-1].columns) for part in plain])

@@ -172,6 +172,7 @@ class Job:
             engine=engine,
             progress=self.progress,
             system_in=self.campaign.policy.system_in,
+            thinking=self.campaign.policy.thinking,
         )
         return with_prompts(rows, prompts), made
 

@@ -58,7 +58,7 @@ class RewardBatches(Stage):
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
         made.draw(job.workdir, "reward", "groups_used_share")
-        return batch_output(job, made.batch)
+        return batch_output(job, made.batch, made.refilled)
 
     def track(self, record: Record, run: MlflowRun) -> None:
         run.dataset(record, "reward_batches.parquet")
@@ -72,8 +72,8 @@ def make_reward_batch(job: Job, rollouts: pl.DataFrame, scores: pl.DataFrame) ->
     ).rows
 
 
-def batch_output(job: Job, rows: pl.DataFrame) -> Output:
-    """Write the reward batch of a round."""
+def batch_output(job: Job, rows: pl.DataFrame, refilled: Mapping[str, int] | None = None) -> Output:
+    """Write the reward batch of a round; `refilled` counts the further prompts, where there may be any."""
     job.write(rows)
     reward = rows["reward"].mean()
     labelled = rows.filter(pl.col("labelled").list.len() > 0)
@@ -90,6 +90,7 @@ def batch_output(job: Job, rows: pl.DataFrame) -> Output:
             "gated": rows.filter("gated").height,
             "labelled": labelled.height,
             **groups_in(rows),
+            **(refilled or {}),
         }
         | damped.rows,
         metrics={"groups_used_share": used_share(rows)}
@@ -112,13 +113,17 @@ def used_share(rows: pl.DataFrame) -> float:
 
 
 def too_few_groups(rows: Mapping[str, int], campaign: Campaign) -> str:
-    """Why a batch with these counts holds too few groups with variance for training; empty if it does not."""
-    share, least = rows["groups_used"] / rows["groups"], campaign.reward.min_group_share
+    """Why a batch with these counts holds too few groups with variance for training; empty if it does not.
+
+    Groups that were sampled in place of others do not count as further ones.
+    """
+    groups = rows["groups"] - rows.get("refilled", 0)
+    share, least = rows["groups_used"] / groups, campaign.reward.min_group_share
     if share >= least or not campaign.training.how.needs_differences:
         return ""
     lost = rows.get("groups_within_noise", 0)
     noisy = f" ({lost} are within the judge's noise, audit.by_group)" if lost else ""
     return (
-        f"{rows['groups_used']} of {rows['groups']} groups have variance to learn from{noisy}, a share of "
+        f"{rows['groups_used']} of {groups} groups have variance to learn from{noisy}, a share of "
         f"{share:.2f}; reward.min_group_share requires {least}. Sample more replies, or make the rubric separate them"
     )

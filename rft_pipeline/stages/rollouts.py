@@ -1,5 +1,6 @@
 """The stage `rollouts`: completions of a round's prompts."""
 
+from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from rft_pipeline.stages.base import (
 from rft_pipeline.stages.columns import columns_of, narrowed, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.round_made import REFILLED, token_lengths
 from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record, RecordStore
 
@@ -55,6 +57,7 @@ class Rollouts(Stage):
             **campaign.rollouts.identity,
             "system": campaign.policy.system,
             "system_in": campaign.policy.system_in,
+            "thinking": campaign.policy.thinking,
             "seed": campaign.seed,
             "round": node.round,
         }
@@ -72,13 +75,17 @@ class Rollouts(Stage):
         return rollouts_output(job, rows, made)
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
-        made.draw(job.workdir, "length_mean", "truncated_share")
-        return rollouts_output(job, made.rollouts, made.sampled)
+        made.draw(job.workdir, "length_mean", "thought_length_mean", "truncated_share", REFILLED)
+        return rollouts_output(job, made.rollouts, made.sampled, made.refilled)
 
     def count(self, counting: Counting) -> None:
         how, round_ = counting.campaign.rollouts, counting.generations()
         if round_ is not None:
             counting.work.add("rollouts", round_.rollouts - round_.rollouts_made, round_.rollouts_made)
+            shared = counting.campaign.generations
+            if shared is not None and how.refill:
+                most = shared.count * how.refill * how.group_size
+                counting.work.later.append(f"up to {most} more rollouts, in place of groups without variance")
             return
         prompts = counting.prompts("train")
         if prompts is not None:
@@ -106,6 +113,13 @@ def in_order_of_generations(campaign: Campaign, drawn: pl.DataFrame, round_: int
     return in_seeded_order(drawn, campaign.seed, "generations", round_)
 
 
+def spare_prompts(job: Job) -> pl.DataFrame:
+    """The train prompts that the job's round does not draw, in a seeded order."""
+    train, mine = job.frame("prompts").filter(split="train"), round_prompts(job)
+    others = train.join(mine, on="prompt_id", how="anti", maintain_order="left")
+    return in_seeded_order(others, job.campaign.seed, "spare prompts", job.node.round)
+
+
 def taken_rollouts(continuation: Continuation | None, records: RecordStore) -> pl.DataFrame | None:
     """The stored rollouts that an edit cycle may train on first: those of the newest generations of the record that it
     takes. None if it takes none, or if their record is gone."""
@@ -118,8 +132,8 @@ def taken_rollouts(continuation: Continuation | None, records: RecordStore) -> p
     return rows.filter(pl.col("generation").is_in(newest.implode()))
 
 
-def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
-    """Write the rollouts of a round."""
+def rollouts_output(job: Job, rows: pl.DataFrame, made: int, refilled: Mapping[str, int] | None = None) -> Output:
+    """Write the rollouts of a round; `refilled` counts the further prompts, where there may be any."""
     job.write(rows)
     named = [name for name in ("generation", "policy") if name in rows.columns]
     fields = pl.Series("fields", narrowed(rows["fields"], trained_on(job.campaign)), pl.String)
@@ -127,7 +141,7 @@ def rollouts_output(job: Job, rows: pl.DataFrame, made: int) -> Output:
     return Output(
         content_hash=content_hash(read),
         parts=_policies(rows),
-        rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, "made": made},
+        rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, "made": made, **(refilled or {})},
         metrics={**_length(job, rows), "truncated_share": rows.filter(finish_reason="length").height / rows.height},
     )
 
@@ -165,7 +179,9 @@ def _steering_inputs(campaign: Campaign, upstream: Upstream, sources: Sources) -
 
 
 def _length(job: Job, rows: pl.DataFrame) -> dict[str, float]:
-    """The mean length in tokens, or in words for a served policy, which returns no tokens."""
-    if job.campaign.policy.is_served:
-        return {"length_words_mean": fmean(len(words(text)) for text in rows["completion"])}
-    return {"length_mean": float(rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item())}
+    """The mean length of answers and thoughts in tokens, or in words for a served policy, which returns no tokens."""
+    if not job.campaign.policy.is_served:
+        return token_lengths(rows)
+    counted = {"length_words_mean": rows["completion"], "thought_length_words_mean": rows["thought"]}
+    means = {name: fmean(len(words(text)) for text in texts) for name, texts in counted.items()}
+    return {name: mean for name, mean in means.items() if mean or name == "length_words_mean"}

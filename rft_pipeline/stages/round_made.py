@@ -12,6 +12,7 @@ import polars as pl
 from rft_pipeline.stages.reward_batches import used_share
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
+from rft_pipeline.store.tables import ANSWER_TOKENS
 from rft_pipeline.trainers.rows import LOGPROBS
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ GENERATIONS = "generations.jsonl"
 """A file of a checkpoint's record: a line a generation."""
 GAP = "logprob_gap"
 """The first letters of the numbers of a generation that compare the engine's log-probs with the trainer's."""
+REFILLED = "refilled"
+"""The number of prompts that were sampled in place of groups without variance, where `rollouts.refill` allows any."""
 STEP_CURVES = ("effective_share", "clip_ratio", "kl_to_start", "loss")
 """The metrics of steps that are averaged over a generation."""
 
@@ -44,6 +47,11 @@ class RoundMade:
     """rollout_id, old_logprobs."""
     lines: list[dict[str, Any]]
     """One an optimiser step: its number and metrics, with the numbers of its generation."""
+
+    @property
+    def refilled(self) -> dict[str, int]:
+        """`refilled` of the round; empty where it cannot be refilled."""
+        return refilled_in(self.generations)
 
     @property
     def steps(self) -> int:
@@ -80,16 +88,29 @@ def generations_of(checkpoint: Record) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
+def refilled_in(generations: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """`refilled` of generations together; empty where none could be refilled."""
+    found = [each[REFILLED] for each in generations if REFILLED in each]
+    return {REFILLED: sum(found)} if found else {}
+
+
 def numbers_of(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) -> dict[str, float | None]:
     """What a generation's rollouts are like: reward, each criterion, length, and what can be learnt from."""
     means = scores.group_by("criterion", maintain_order=True).agg(pl.col("score").mean())
     return {
         "reward": batch.select(pl.col("reward").mean()).item(),
         **{f"score_{name}": mean for name, mean in means.iter_rows()},
-        "length_mean": rows.select(pl.col("tokens").list.len().cast(pl.Float64).mean()).item(),
+        **token_lengths(rows),
         "truncated_share": rows.filter(finish_reason="length").height / rows.height,
         "groups_used_share": used_share(batch),
     }
+
+
+def token_lengths(rows: pl.DataFrame) -> dict[str, float]:
+    """The mean length of answers in tokens; and of thoughts, if there are any."""
+    lengths = {"length_mean": float(rows.select(ANSWER_TOKENS.mean()).item())}
+    thoughts = float(rows.select(pl.col("thought_tokens").mean()).item())
+    return lengths | ({"thought_length_mean": thoughts} if thoughts else {})
 
 
 def means_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

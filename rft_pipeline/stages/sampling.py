@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.campaign import Sampling, SystemIn
+from rft_pipeline.campaign import Sampling, SystemIn, Thinking
 from rft_pipeline.campaign.addresses import rollout_addresses, sampling_fingerprint
 from rft_pipeline.engines import Completion, GenerateRequest, Generator
 from rft_pipeline.engines.base import Messages
@@ -31,12 +31,13 @@ def sample_rollouts(
     engine: Callable[[], Generator],
     progress: Progress,
     system_in: SystemIn = "own_turn",
+    thinking: Thinking = "auto",
 ) -> tuple[pl.DataFrame, int]:
     """Sample the rollouts that `table` lacks; returns all P·G by (prompt, sample_index), and how many were made.
 
     `engine` is called only when rollouts are missing. Raises `EngineError`; rows sampled until then stay in the table.
     """
-    sampling_fp = sampling_fingerprint(sampling, system, seed, system_in)
+    sampling_fp = sampling_fingerprint(sampling, system, seed, system_in, thinking)
     wanted = rollout_addresses(prompts, policy, sampling_fp, group_size)
     missing = table.missing(wanted, pl.col("policy") == policy)
     if missing.height:
@@ -47,6 +48,7 @@ def sample_rollouts(
                 request_id=row["rollout_id"],
                 messages=conversation(messages[row["prompt_id"]], system, system_in),
                 seed=seed_of(seed, "rollout", row["prompt_id"], row["sample_index"]),
+                thinking=thinking,
             )
             for row in address.values()
         ]
@@ -80,5 +82,7 @@ def _row(done: Completion, address: dict[str, Any], fixed: dict[str, str]) -> di
         "tokens": done.tokens_T,
         "logprobs": done.logprobs_T,
         "completion": done.text,
+        "thought": done.thought,
+        "thought_tokens": done.thought_tokens,
         "finish_reason": done.finish_reason,
     }

@@ -44,6 +44,7 @@ class WarmStart(Stage):
             "references": training.warm_start.references,
             "system": campaign.policy.system,
             "system_in": campaign.policy.system_in,
+            "thinking": campaign.policy.thinking,
             "seed": campaign.seed,
         }
 
@@ -108,10 +109,14 @@ def no_references(campaign: Campaign) -> str:
 def _to_imitate(job: Job, found: pl.DataFrame) -> pl.DataFrame:
     """A batch with the references, as `sft` reads it."""
     from rft_pipeline.engines.chat_tokens import chat_tokens
+    from rft_pipeline.engines.thoughts import switch
     from rft_pipeline.engines.weights import load_tokenizer
 
     policy, tokenizer = job.campaign.policy, load_tokenizer(job.policy_folder("policy"))
-    tokens = [chat_tokens(tokenizer, conversation(each, policy.system, policy.system_in)) for each in found["messages"]]
+    tokens = [
+        chat_tokens(tokenizer, conversation(each, policy.system, policy.system_in), thinking=switch(policy.thinking))
+        for each in found["messages"]
+    ]
     return pl.DataFrame(
         {
             "prompt_id": found["prompt_id"],

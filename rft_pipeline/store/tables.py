@@ -25,9 +25,15 @@ ROLLOUTS = pl.Schema(
         ("tokens", pl.List(pl.Int64())),
         ("logprobs", pl.List(pl.Float64())),
         ("completion", pl.String()),
+        ("thought", pl.String()),
+        ("thought_tokens", pl.Int64()),
         ("finish_reason", pl.String()),
     ]
 )
+"""`completion` is the reply as judges and people see it. `thought` is what a reasoning model wrote before it, and
+`thought_tokens` how many of the first `tokens` that takes, with its tags; empty and 0 without a thought."""
+ANSWER_TOKENS = pl.col("tokens").list.len().cast(pl.Int64) - pl.col("thought_tokens")
+"""The length of a rollout's answer in tokens."""
 JUDGEMENTS = pl.Schema(
     [
         ("judgement_id", pl.String()),

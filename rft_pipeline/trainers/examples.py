@@ -52,6 +52,8 @@ class Example(NamedTuple):
     """None for a reference, which is tokenised later."""
     text: str = ""
     rollout_id: str = ""
+    masked: int = 0
+    """How many of the first tokens do not count in the loss."""
 
 
 class Pair(NamedTuple):
@@ -69,7 +71,7 @@ Item = TypeVar("Item", Example, Pair)
 def best_of_groups(batch: pl.DataFrame, training: "Training") -> list[Example]:
     """The `raft.best` rollouts with the highest rewards of each group, if they are better than the group's worst."""
     return [
-        _example(row)
+        _example(row, training)
         for group in _groups(batch, training)
         for row in group[: training.raft.best]
         if row["reward"] > row["lowest"]
@@ -103,7 +105,7 @@ def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str
         reference = text_of(json.loads(rows[0]["fields"]).get(REFERENCE)) if rows[0].get("fields") else None
         best = _preferred(rows, training, weights)
         if best is not None:
-            found.append(_example(best))
+            found.append(_example(best, training))
         elif reference:
             found.append(Example(rows[0]["prompt_id"], rows[0]["prompt_tokens"], None, reference))
     return some(found, f"no prompt has the field {REFERENCE!r}, and none has a reply with better labels than another")
@@ -161,9 +163,15 @@ def _rank(row: dict[str, Any]) -> tuple[float, float, int]:
     return row["reward"], row["advantage"], -row["sample_index"]
 
 
-def _example(row: dict[str, Any]) -> Example:
+def _example(row: dict[str, Any], training: "Training") -> Example:
     name = f"{row['prompt_id']}/{row['sample_index']}"
-    return Example(name, row["prompt_tokens"], row["tokens"], rollout_id=row.get("rollout_id", ""))
+    rollout_id = row.get("rollout_id", "")
+    return Example(name, row["prompt_tokens"], row["tokens"], rollout_id=rollout_id, masked=masked(row, training))
+
+
+def masked(row: Mapping[str, Any], training: "Training") -> int:
+    """How many of a rollout's first tokens do not count in the loss: those of its thought with `mask_thinking`."""
+    return int(row["thought_tokens"]) if training.mask_thinking else 0
 
 
 def some(found: list[Item], otherwise: str) -> list[Item]:

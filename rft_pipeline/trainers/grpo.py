@@ -13,6 +13,7 @@ import polars as pl
 from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.trainers.examples import masked
 from rft_pipeline.trainers.method import Method, steps_in_epochs
 from rft_pipeline.trainers.rows import LOGPROBS, Row
 
@@ -31,7 +32,8 @@ class GrpoMethod(Method):
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """The likelihood ratio is that of the tempered distribution; `dr_grpo` divides by the longest reply allowed."""
-        longest = {"max_new_tokens": sampling.max_new_tokens} if training.loss_type == "dr_grpo" else {}
+        longest = sampling.max_new_tokens if training.mask_thinking else sampling.budget
+        longest = {"max_new_tokens": longest} if training.loss_type == "dr_grpo" else {}
         return {"temperature": sampling.temperature, **longest}
 
     def uses_base(self, training: "Training") -> bool:
@@ -51,6 +53,7 @@ class GrpoMethod(Method):
                 live=row["live"],
                 old_logprobs=row["old_logprobs"] if stored else None,
                 rollout_id=row["rollout_id"],
+                masked=masked(row, training),
             )
             for row in marked.sort("prompt_id", "sample_index").iter_rows(named=True)
         ]

@@ -177,8 +177,9 @@ class Learner:
         """The loss of a pass; sums over its live tokens and rollouts."""
         rows, busy = [generation.rows[i] for i in part.rows], float(not part.idle)
         new_N = scored.logprobs_N
-        live_N = part.per_token([busy * row.live for row in rows])
-        weight_N = part.per_token([busy * weights[i] for i in part.rows])
+        counted_N = part.after([row.masked for row in rows])
+        live_N = counted_N * part.per_token([busy * row.live for row in rows])
+        weight_N = counted_N * part.per_token([busy * weights[i] for i in part.rows])
         sums = {"tokens": live_N.sum(), "entropy": (scored.entropy_N * live_N).sum()}
         if self.imitates:
             return -(new_N * weight_N).sum(), {**sums, "top": (scored.top_N * live_N).sum()}

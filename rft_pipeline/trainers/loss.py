@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 def token_weights(
     rows: Sequence[Row], step: Sequence[int], steps: int, training: "Training", max_new_tokens: int
 ) -> dict[int, float]:
-    """The weight of each token in the loss of a step, by row; 0 for rows that are not live.
+    """The weight of each counted token in the loss of a step, by row; 0 for rows that are not live.
 
     `rows` are those of the generation and `steps` their steps in one epoch. A step with fewer rows than `batch_size`
     weighs less: every token of a generation (`dapo`) or every rollout (`grpo`, `dr_grpo`) counts the same.
     """
-    live = {i: len(rows[i].tokens) for i in step if rows[i].live and rows[i].tokens}
+    live = {i: rows[i].counted for i in step if rows[i].live and rows[i].counted}
     loss_type = training.loss_type if training.method == "grpo" else "bnpo"
     if loss_type == "grpo":
         weights = {i: 1 / (count * training.batch_size) for i, count in live.items()}
     else:
         divisor: float = {
-            "dapo": sum(len(row.tokens) for row in rows if row.live) / steps,
+            "dapo": sum(row.counted for row in rows if row.live) / steps,
             "bnpo": sum(live.values()),
             "dr_grpo": training.batch_size * max_new_tokens,
         }[loss_type]

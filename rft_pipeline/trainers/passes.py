@@ -50,6 +50,11 @@ class Pass:
         counts = torch.tensor(self.counts, device=self.tokens_N.device)
         return torch.tensor(values, dtype=torch.float32, device=self.tokens_N.device).repeat_interleave(counts)
 
+    def after(self, starts: Sequence[int]) -> torch.Tensor:
+        """1 for each token from its row's start on, 0 for those before, as a tensor N."""
+        at = [i >= start for start, count in zip(starts, self.counts, strict=True) for i in range(count)]
+        return torch.tensor(at, dtype=torch.float32, device=self.tokens_N.device)
+
     def sums(self, values_N: torch.Tensor) -> torch.Tensor:
         """The sum of a value over the tokens of each row."""
         row_N = torch.arange(len(self.rows), device=values_N.device).repeat_interleave(

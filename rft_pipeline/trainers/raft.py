@@ -41,6 +41,7 @@ class RaftMethod(Method):
                 advantage=1.0,
                 live=True,
                 rollout_id=best.rollout_id,
+                masked=best.masked,
             )
             for best in best_of_groups(batch, training)
         ]

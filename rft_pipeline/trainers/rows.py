@@ -25,6 +25,13 @@ class Row:
     """Log-probs at the sampling temperature under the policy that sampled it, for a rollout of an earlier generation.
     None: the policy as it is at the start of the generation."""
     rollout_id: str = ""
+    masked: int = 0
+    """How many of the first `tokens` do not count in the loss: those of the thought with `mask_thinking`."""
+
+    @property
+    def counted(self) -> int:
+        """Tokens that count in the loss if the row is live."""
+        return len(self.tokens) - self.masked
 
     @property
     def length(self) -> int:

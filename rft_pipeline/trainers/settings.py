@@ -77,6 +77,8 @@ class Training(Strict):
     steps; likelihood ratios are those to the policy that sampled. It saves time only with a judge behind a server."""
     mask_truncated: bool = False
     """Whether rollouts that were cut off at `max_new_tokens` are left out; they still count in their group's mean."""
+    mask_thinking: bool = False
+    """Whether the thoughts of a reasoning model are left out of the loss, so that only answers are trained on."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     """grpo: the likelihood ratio of a token is clipped to [1 − `clip_low`, 1 + `clip_high`]."""
     clip_high: float = Field(default=0.28, gt=0)
@@ -155,6 +157,12 @@ class Training(Strict):
                 f"steps_per_generation: {self.how.why_not_in_generations}, so the round is sampled at once; remove the "
                 "key or set it to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _method_masks(self) -> Self:
+        if self.mask_thinking and self.method == "dpo":
+            raise ValueError("mask_thinking: dpo compares whole replies; remove the key, or use grpo, raft or sft")
         return self
 
     @model_validator(mode="after")

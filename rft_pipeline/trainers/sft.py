@@ -43,6 +43,7 @@ class SftMethod(Method):
                 advantage=1.0,
                 live=True,
                 rollout_id=example.rollout_id,
+                masked=example.masked,
             )
             for example in in_steps(examples, job.training, job.seed)
         ]
@@ -61,10 +62,12 @@ class SftMethod(Method):
 
 
 def to_imitate(example: Example, tokenizer: Any) -> list[int]:
-    """The tokens to imitate; a reference gets the end-of-turn token of the chat template."""
-    from rft_pipeline.engines.chat_tokens import reply_tokens
+    """The tokens to imitate. A reference gets the chat template's end-of-turn token, and for a reasoning model an empty
+    thought before it."""
+    from rft_pipeline.engines.chat_tokens import empty_thought, reply_tokens
     from rft_pipeline.engines.end_tokens import end_of_turn
 
     if example.tokens is not None:
         return example.tokens
-    return [*reply_tokens(tokenizer, example.text), end_of_turn(tokenizer)]
+    before = empty_thought(tokenizer, example.prompt_tokens)
+    return [*before, *reply_tokens(tokenizer, example.text), end_of_turn(tokenizer)]

@@ -116,7 +116,8 @@ def reuse(states: Iterable[State]) -> Reuse:
         trained = {made.content_hash for made in state.settled.values() if made.payload["stage"] in TRAINED}
         kl = () if campaign.alarms is None else (campaign.evaluation.kl_sampling,)
         for sampling in (campaign.rollouts.sampling, campaign.evaluation.sampling, *kl):
-            drawn = sampling_fingerprint(sampling, campaign.policy.system, campaign.seed, campaign.policy.system_in)
+            how = campaign.policy
+            drawn = sampling_fingerprint(sampling, how.system, campaign.seed, how.system_in, how.thinking)
             policies = trained | {state.sources[name] for name in ("policy", "champion") if name in state.sources}
             rows.rollouts.extend((policy, drawn) for policy in sorted(policies))
         rounds = {round_: state.settled.get(f"round_{round_}/checkpoints") for round_ in range(1, campaign.rounds + 1)}

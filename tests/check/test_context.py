@@ -17,8 +17,8 @@ def test_a_prompt_longer_than_the_embedded_context_is_found_by_its_words(tmp_pat
     found = errors(folder)
     assert found[0] == (
         "campaign.yaml: policy.model embedded has a context of 8192 tokens; 1 train prompts need more (the longest, "
-        "long, needs at least 8193, including 48 max_new_tokens): shorten them, lower max_new_tokens, or choose "
-        "another model"
+        "long, needs at least 8193, including 48 new tokens): shorten them, lower max_new_tokens or "
+        "max_thinking_tokens, or choose another model"
     )
     assert found[1].startswith("campaign.yaml: judge.model embedded has a context of 8192 tokens; 1 train prompts")
 
@@ -46,7 +46,8 @@ def test_tokens_are_counted_where_the_model_is_there(tmp_path: Path) -> None:
     small_model(folder / "bytes", context=99)
     assert errors(folder) == [  # 9 of the system message, 31 of the prompt, 60 of the reply
         "campaign.yaml: policy.model bytes has a context of 99 tokens; 1 train prompts need more (the longest, long, "
-        "needs at least 100, including 60 max_new_tokens): shorten them, lower max_new_tokens, or choose another model",
+        "needs at least 100, including 60 new tokens): shorten them, lower max_new_tokens or max_thinking_tokens, or "
+        "choose another model",
         "rubric.yaml: polite: word 'cold' is 5 tokens for judge.model bytes; allowed: words of one",
     ]
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from rft_pipeline.engines.chat_answer import Likely, Position, read_answer, without_reasoning, words_logprobs
+from rft_pipeline.engines.chat_answer import Likely, Position, read_answer, words_logprobs
+from rft_pipeline.engines.thoughts import divided
 
 
 def read(**body: Any) -> Any:
@@ -102,7 +103,7 @@ def test_usage_is_read_and_its_absence_told() -> None:
     ],
 )
 def test_reasoning_is_no_part_of_the_answer(said: str, text: str) -> None:
-    assert without_reasoning(said) == text
+    assert divided(said)[1] == text
 
 
 def test_logprobs_behind_a_reasoning_are_not_the_answers() -> None:

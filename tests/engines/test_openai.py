@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -253,6 +254,24 @@ def test_completions_are_drawn_by_seed(server: Serving) -> None:
     assert third == Completion("q3", [], [], [-0.5], "drawn from 3 with seed 3", "stop")
     body = server.seen()["bodies"][-1]
     assert (body["temperature"], body["top_p"], body["top_k"], body["max_tokens"]) == (0.7, 0.9, 5, 12)
+
+
+def test_thoughts_of_a_served_policy_are_told_apart_from_its_answers(server: Serving) -> None:
+    server.plan(reasoning=20)
+    sampling = Sampling(max_new_tokens=12, max_thinking_tokens=30)
+    found = {}
+    for thinking in ("auto", "keep", "off"):
+        (asked,) = (replace(each, thinking=thinking) for each in draws(1))
+        ((found[thinking],),) = server.engine().generate([asked], sampling)
+        body = server.seen()["bodies"][-1]
+        assert body["max_tokens"] == 42
+        assert body.get("chat_template_kwargs", {}).get("enable_thinking") == {"keep": True, "off": False}.get(thinking)
+    answer = found["auto"].text
+    assert (found["auto"].thought, answer[:10]) == ("Let me see.", "drawn from")
+    assert found["keep"].text == f"<think>\nLet me see.\n</think>\n\n{answer}"
+    server.plan(reasoning=42)
+    ((cut,),) = server.engine().generate(draws(1), sampling)
+    assert (cut.text, cut.thought, cut.finish_reason) == ("", "Let me see.", "length")
 
 
 def test_completions_that_failed_are_missing_and_raise_at_the_end(server: Serving) -> None:

@@ -66,7 +66,7 @@ class Store:
             f"{name}/rollouts",
             f"rollouts of {policy.content_hash}",
             {"policy": policy},
-            {"sampling": {}, "system": None, "system_in": "own_turn", "seed": 7},
+            {"sampling": {}, "system": None, "system_in": "own_turn", "thinking": "auto", "seed": 7},
         )
         scored = self.put(
             f"{name}/judge_scores",

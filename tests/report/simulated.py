@@ -53,6 +53,7 @@ def _rows(number: int, policy: Policy, bias: Bias, rng: np.random.Generator) -> 
         pl.lit(question).alias("messages"),
         pl.lit("stop").alias("finish_reason"),
         pl.col("completion").str.split(" ").list.eval(pl.element().str.len_chars().cast(pl.Int64)).alias("tokens"),
+        pl.lit(0).alias("thought_tokens"),
         pl.struct(polite="reward").alias("scores"),
         pl.lit(False).alias("gated"),
     ).drop("length", "system", "turns")

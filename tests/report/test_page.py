@@ -32,6 +32,7 @@ def round_rows(
                 "completion": completion,
                 "finish_reason": "stop",
                 "tokens": list(range(20 + i)),
+                "thought_tokens": 0,
                 "scores": {"polite": None if i == 3 else polite, "finishes": 1.0, "no_invented_facts": facts},
                 "gated": facts < 0.5,
                 "reward": polite * facts,

@@ -137,6 +137,8 @@ def test_a_rollouts_lists_survive(tmp_path: Path) -> None:
         "tokens": [3],
         "logprobs": [-0.25],
         "completion": "é\n",
+        "thought": "",
+        "thought_tokens": 0,
         "finish_reason": "stop",
     }
     table.append(pl.DataFrame([row]))

@@ -13,7 +13,7 @@ import torch
 
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers import kept
-from rft_pipeline.trainers.learner import Learner
+from rft_pipeline.trainers.learner import Generation, Learner
 from rft_pipeline.trainers.methods import METHODS
 from rft_pipeline.trainers.rows import Row, Trained
 from rft_pipeline.trainers.session import Session
@@ -68,6 +68,25 @@ def test_each_generation_starts_with_the_policy_that_the_last_one_left(
     first, again = found[0].old_logprobs, found[3].old_logprobs
     assert first[0] == pytest.approx(rows[0].logprobs, abs=1e-4)
     assert max(abs(a - b) for a, b in zip(first[0], again[0], strict=True)) > 1e-3
+
+
+def test_a_masked_thought_trains_as_if_it_were_part_of_the_prompt(
+    rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    start = [min(2, len(row.tokens) - 1) for row in rows[:4]]
+    thinking = [replace(row, masked=k) for row, k in zip(rows, start, strict=False)]
+    asked = [
+        replace(row, prompt_tokens=[*row.prompt_tokens, *row.tokens[:k]], tokens=row.tokens[k:])
+        for row, k in zip(rows, start, strict=False)
+    ]
+    found = []
+    for name, some in {"masked": thinking, "asked": asked, "all": rows[:4]}.items():
+        learner = opened(tiny_model, tmp_path / name).learner
+        learner.backward(Generation(some), range(4), 1)
+        found.append(torch.cat([weight.grad.flatten() for weight in learner.model.parameters()]))
+    masked, prompted, whole = found
+    assert torch.allclose(masked, prompted, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(masked, whole, rtol=1e-2, atol=1e-4)
 
 
 def test_a_generation_without_a_live_row_takes_no_step(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:

@@ -108,12 +108,11 @@ def _running(
     STAGES[plan.node.stage].count(counting)
     work = counting.work
     seconds = timed.seconds(plan.node.stage, work)
-    later = [f"up to {work.later} more judgements, of phrases that raise the reward"] if work.later else []
     refusal = [f"will fail: {work.refusal}"] if work.refusal else []
     return Step(
         key=plan.node.key,
         action="run",
-        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *later, *refusal],
+        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *work.later, *refusal],
         rows=work.rows,
         work=work.make,
         cause=plan.cause,
