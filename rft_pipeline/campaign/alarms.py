@@ -44,8 +44,8 @@ class Alarms(Strict):
     grown. A limit of 1 never fires."""
     kl_warn: float = Field(default=5.0, gt=0)
     kl_stop: float = Field(default=15.0, gt=0)
-    """Maximum KL to base, in nats per reply of at most as many tokens as `evaluation.sampling` allows, thoughts included.
-    Both are compared with the estimate, not with a bound of its interval."""
+    """Maximum KL to base, in nats per reply, thought included, of at most as many tokens as `evaluation.sampling`
+    allows. Both are compared with the estimate, not with a bound of its interval."""
     kl_prompts: int = Field(default=32, ge=0)
     """Held-out prompts that each round answers once more, at temperature 1 without truncation, to estimate its KL to
     base. 0 disables the estimate. If `evaluation.sampling` already samples like that, all its replies are used."""

@@ -153,7 +153,7 @@ def test_the_system_prompt_is_the_campaigns_and_the_prompts_own() -> None:
     messages = '[{"role": "system", "content": "Ours."}, {"role": "user", "content": "Hi"}, '
     messages += '{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Where?"}]'
     columns = {"prompt_id": "p", "sample_index": 0, "completion": "No.", "reward": 0.5, "held_out": None}
-    rows = pl.DataFrame([{**columns, "messages": messages, "tokens": [1]}])
+    rows = pl.DataFrame([{**columns, "messages": messages, "tokens": [1], "thought_tokens": 0}])
     read = replies_of(RoundRows(1, "policy", rows), system="All.").rows
     assert read["system"].to_list() == ["All.\n\nOurs."]
     assert read["turns"].to_list() == [["Hi", "Yes?", "Where?"]]

@@ -80,8 +80,8 @@ def test_earlier_turns_are_a_shape_of_their_own(tmp_path: Path) -> None:
 def test_thoughts_that_a_template_always_opens_cannot_be_switched_off(tmp_path: Path) -> None:
     opens = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>\n{% endif")
     assert errors(small(tmp_path, opens, policy={"thinking": "off"})) == [
-        "campaign.yaml: policy.thinking: off, but the chat template of m always opens a thought (<think>); set strip or "
-        "keep, or choose another model"
+        "campaign.yaml: policy.thinking: off, but the chat template of m always opens a thought (<think>); set strip "
+        "or keep, or choose another model"
     ]
 
 
