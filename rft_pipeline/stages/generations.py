@@ -150,12 +150,8 @@ class _Loop:
                 follows = self.job.campaign.training.generations_ahead and place + 1 < len(parts)
                 ahead = self._sample_ahead(number + 1, parts[place + 1]) if follows else None
                 scores = judged()
-            rows, scores = self.refill.fill(
-                rows,
-                scores,
-                sample=partial(self._sample, number),
-                judge=lambda part, more, of=number: self._judge(f"refill-{of}-{part}.parquet", more),
-            )
+            sample, judge = partial(self._sample, number), partial(self._judge_further, number)
+            rows, scores = self.refill.fill(rows, scores, sample, judge)
             self._finish(number, count, rows, scores)
 
     def _finish(self, number: int, count: int, rows: pl.DataFrame, scores: pl.DataFrame) -> None:
@@ -224,6 +220,9 @@ class _Loop:
     def _judge(self, file: str, rows: pl.DataFrame) -> pl.DataFrame:
         with self._judging(file, rows) as judged:
             return judged()
+
+    def _judge_further(self, number: int, part: int, rows: pl.DataFrame) -> pl.DataFrame:
+        return self._judge(f"refill-{number}-{part}.parquet", rows)
 
     @contextmanager
     def _judging(self, file: str, rows: pl.DataFrame) -> Iterator[Callable[[], pl.DataFrame]]:

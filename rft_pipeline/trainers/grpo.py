@@ -32,8 +32,7 @@ class GrpoMethod(Method):
 
     def settings(self, training: "Training", sampling: Sampling, weights: Mapping[str, float]) -> dict[str, Any]:
         """The likelihood ratio is that of the tempered distribution; `dr_grpo` divides by the longest reply allowed."""
-        longest = sampling.max_new_tokens if training.mask_thinking else sampling.budget
-        longest = {"max_new_tokens": longest} if training.loss_type == "dr_grpo" else {}
+        longest = {"max_new_tokens": training.longest(sampling)} if training.loss_type == "dr_grpo" else {}
         return {"temperature": sampling.temperature, **longest}
 
     def uses_base(self, training: "Training") -> bool:

@@ -52,7 +52,7 @@ class Session:
             prepare(kept, training)
         accelerator.wait_for_everyone()
         model = load_policy(job, str(accelerator.device))
-        self.learner = Learner(model, accelerator, training, job.sampling.temperature, longest(job))
+        self.learner = Learner(model, accelerator, training, job.sampling.temperature, training.longest(job.sampling))
         self.reference = reference_of(self.learner, job.base)
         state = last_state(kept)
         check_room(model, training, kept, steps)
@@ -219,11 +219,6 @@ def train_at_once(job: "TrainJob", rows: Sequence[Row]) -> Trained:
     trained = session.train(rows, 0)
     session.finish(job.scratch)
     return trained
-
-
-def longest(job: "TrainJob") -> int:
-    """Maximum number of a reply's tokens that count in the loss."""
-    return job.sampling.max_new_tokens if job.training.mask_thinking else job.sampling.budget
 
 
 def _accelerator(training: "Training") -> Accelerator:

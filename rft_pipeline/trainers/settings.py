@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.strict import Strict, key_of
 from rft_pipeline.trainers.dpo import Dpo
@@ -122,6 +123,10 @@ class Training(Strict):
     def how(self) -> Method:
         """The method."""
         return METHODS[self.method]
+
+    def longest(self, sampling: Sampling) -> int:
+        """Maximum number of a reply's tokens that count in the loss."""
+        return sampling.max_new_tokens if self.mask_thinking else sampling.budget
 
     @property
     def of_warm_start(self) -> "Training":
