@@ -130,8 +130,7 @@ class EvalReports(Stage):
         for each in report["rounds"][1:]:
             each |= refilled_in(generations_of(job.upstream[f"checkpoints_{each['round']}"]))
         watched = None if alarms is None else watch(job, alarms, rounds, kl)
-        if watched is not None:
-            report["alarms"] = watched.report
+        report |= {} if watched is None else {"alarms": watched.report}
         _write_report(job, report, {each.round: each.rows for each in rounds})
         job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in found.values()]))
         return Output(
@@ -262,23 +261,20 @@ def _count_kl(counting: Counting, alarms: Alarms, prompts: pl.DataFrame | None, 
 def _count_anchors(counting: Counting, alarms: Alarms) -> None:
     """Count the judgements of anchors in this round. Phrases that raise the reward are tried on bad anchors; the run
     finds these phrases, so the count is a maximum."""
-    campaign, round_ = counting.campaign, counting.node.round
-    of_round = judges_for_alarms(
-        campaign, counting.sources, round_, counting.content(f"checkpoints_{round_}") or NOT_TRAINED
-    )
+    campaign, round_, tried = counting.campaign, counting.node.round, 0
+    checkpoint = counting.content(f"checkpoints_{round_}") or NOT_TRAINED
+    of_round = judges_for_alarms(campaign, counting.sources, round_, checkpoint)
     judges = [counting.sources, of_round] if round_ == 1 else [of_round]
     if campaign.anchors_path is None:
         return
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-    tried = 0
     for criterion in campaign.rubric.judged:
         label = pl.col("labels").struct.field(criterion.name)
         counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
         if criterion.weight and not compares(criterion):
-            bad = min(anchors.filter(label == 0).height, TRIED_ANCHORS)
-            tried += 2 * bad * alarms.phrases * _questions(criterion, anchors.filter(label == 0))
-    if tried:
-        counting.work.later.append(f"up to {tried} more judgements, of phrases that raise the reward")
+            bad = anchors.filter(label == 0)
+            tried += 2 * min(bad.height, TRIED_ANCHORS) * alarms.phrases * _questions(criterion, bad)
+    counting.work.later += [f"up to {tried} more judgements, of phrases that raise the reward"] * bool(tried)
     for criterion in alarms.held_out:
         if criterion.judged:
             counting.audited(anchors, criterion, judges)
