@@ -155,11 +155,11 @@ def _numbers(record: Record) -> dict[str, Any]:
 
 
 def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
-    """The record's page and its MLflow run, as links that open, and whether it was found or made."""
+    """The record's page and its MLflow run, as links that open, whether it was cached, and how long it took."""
     page = STAGES[record.payload["stage"]].page
     links = {"page": dg.MetadataValue.url(stages.mlflow_page(record, page[0]))} if page else {}
-    made = "found in the store" if record.cached else f"made in {record.seconds:.1f} s"
-    return {**links, "MLflow run": dg.MetadataValue.url(stages.mlflow_page(record)), "made": made}
+    run = dg.MetadataValue.url(stages.mlflow_page(record))
+    return {**links, "MLflow run": run, "cached": record.cached, "seconds": record.seconds}
 
 
 def _provenance(record: Record) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`rft run`: execute a campaign's Dagster job in this process and show its progress."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rft_pipeline.campaign import Campaign, load_campaign
@@ -27,9 +27,10 @@ def launch(
     rounds: int | None = None,
     start: int | None = None,
     tags: Mapping[str, str] | None = None,
+    only: Collection[str] = (),
 ) -> Campaign:
     """Run the campaign's job up to round `rounds` (all rounds without it), from round `start` or from where
-    `on_rubric_change` lets it begin.
+    `on_rubric_change` lets it begin. `only`: just these stages, which belong to no round.
 
     After an edit that the campaign continues from, the reports of what stands are made first, in a run of their own,
     and then the edit cycle. Models are fetched first, so that a missing model fails before any stage runs. When every
@@ -46,7 +47,7 @@ def launch(
     written = load_campaign(campaign.folder)
     if start is not None:
         campaign = leave_edit_cycles(written, home, start)
-    elif rounds != 0:
+    elif not only:
         current = standing(written, home)
         if (edit := plan_edit(current, home)) is not None:
             note(edit.summary)
@@ -55,7 +56,11 @@ def launch(
         campaign = current.campaign if current.is_begun else load_and_begin(home, campaign.name)
     planned = plan(campaign, home, start)
     last = campaign.rounds if rounds is None else rounds
-    keys = [node.key for node in nodes(campaign) if node.round <= last and node.key in planned.keys]
+    keys = [
+        node.key
+        for node in nodes(campaign)
+        if node.round <= last and node.key in planned.keys and (not only or node.stage in only)
+    ]
     for step in planned.steps:
         if step.key not in keys and step.reasons:
             note(f"{step.key}: {'; '.join(step.reasons)}")

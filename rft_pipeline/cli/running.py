@@ -108,10 +108,11 @@ def audit(campaign: Name, as_json: AsJson = False) -> None:
     home = Home.find()
     loaded = check_and_load(home, campaign)
     show_audit.require_anchors(campaign, loaded.anchors)
+    stages = ("rubric", "labels", "judge_audit")
     if loaded.audit is not None:
-        launch(home, loaded, rounds=0)
+        launch(home, loaded, only=stages)
     else:  # the campaign's graph has no audit: run the stage alone; nothing reads its record
         audited = loaded.model_copy(update={"audit": Audit()})
-        for stage in ("rubric", "labels", "judge_audit"):
+        for stage in stages:
             Pipeline(home).run(audited, stage)
     show_audit.audited(home, campaign, as_json=as_json)
