@@ -34,6 +34,10 @@ def _no_more(record: Record) -> dict[str, Any]:
     return {}
 
 
+def _counts(record: Record) -> str:
+    return "**" + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in record.rows.items()) + "**"
+
+
 @dataclass(frozen=True)
 class Check:
     """An asset check on a stage's record."""
@@ -51,9 +55,9 @@ class Binding:
     """How Dagster shows a stage: what its record holds as metadata, and which checks read it."""
 
     stage: str
-    kind: str
+    kind: str = ""
     """What Dagster shows as the asset's kind."""
-    summary: Callable[[Record], str]
+    summary: Callable[[Record], str] = _counts
     """The first thing a reader sees, as Markdown: how many, how good, what next. Texts from prompts or replies have no
     place in it."""
     metadata: Callable[[Record], dict[str, Any]] = _no_more
@@ -67,7 +71,9 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
     be trained on fails inside the step, so none of their checks blocks.
     """
     several = len(together) > 1
-    shown = [(here, bindings[here.stage], dg.AssetKey(here.key.split("/"))) for here in together]
+    shown = [
+        (here, bindings.get(here.stage, Binding(here.stage)), dg.AssetKey(here.key.split("/"))) for here in together
+    ]
     checks = {key: [check for check in binding.checks if check.applies(campaign)] for _, binding, key in shown}
 
     @dg.multi_asset(
@@ -121,7 +127,7 @@ def _spec(campaign: Campaign, here: Node, binding: Binding, key: dg.AssetKey) ->
         deps=[dg.AssetKey([campaign.name, *above.split("/")]) for above in dict.fromkeys(here.upstream.values())],
         group_name=f"{campaign.name}_{_group(campaign, here)}",
         description=STAGES[here.stage].description,
-        kinds={binding.kind},
+        kinds={binding.kind} if binding.kind else set(),
         owners=list(campaign.owners),
         tags={"rft/campaign": campaign.name, "rft/stage": here.stage},
     )

@@ -6,10 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline.alarms.watch import ASKED, ASKED_FILE, TRIED_ANCHORS
-from rft_pipeline.audit.rows import compares
-from rft_pipeline.campaign import Alarms, Campaign
-from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, judges_for_alarms, kl_draw, with_prompts
+from rft_pipeline.alarms.watch import ASKED, ASKED_FILE
+from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, with_prompts
 from rft_pipeline.campaign.cycles import DRIFT
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.classes import compare_classes, label_rules
@@ -17,10 +16,7 @@ from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.evaluation.themes import themes
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges import ChecklistJudge
-from rft_pipeline.judges.checklist import items_of
 from rft_pipeline.labels.estimates import estimated
-from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
     OTHER,
@@ -40,6 +36,7 @@ from rft_pipeline.stages.base import (
 )
 from rft_pipeline.stages.columns import columns_of, read_by
 from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.counting_alarms import count_anchors, count_kl
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
 from rft_pipeline.stages.round_made import generations_of, refilled_in
@@ -52,8 +49,6 @@ ALARMS = 5
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NO_ROUND = -1
 """The number, in the table of replies, of the policy that is neither a round nor the baseline."""
-NOT_TRAINED = ""
-"""In place of the content hash of a checkpoint that does not exist yet."""
 
 
 class EvalReports(Stage):
@@ -161,8 +156,8 @@ class EvalReports(Stage):
         rows = None if prompts is None or not found else with_prompts(pl.concat(found).unique("rollout_id"), prompts)
         counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in counted), prompts)
         if counting.campaign.alarms is not None:
-            _count_kl(counting, counting.campaign.alarms, prompts, expected)
-            _count_anchors(counting, counting.campaign.alarms)
+            count_kl(counting, counting.campaign.alarms, prompts, expected)
+            count_anchors(counting, counting.campaign.alarms)
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:
         held = read_columns(record.path("eval_reports.parquet"), ["rollout_id"])
@@ -244,47 +239,6 @@ def _metrics(report: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -
         **of_alarms,
     }
     return {name: number for name, number in numbers.items() if number is not None}
-
-
-def _count_kl(counting: Counting, alarms: Alarms, prompts: pl.DataFrame | None, expected: int) -> None:
-    """Count the replies on which each round's KL to base is estimated."""
-    how, base = counting.campaign.evaluation, counting.content("base")
-    if how.sampling == how.kl_sampling:
-        return  # the evaluation's own replies serve
-    chosen, count, sampling = (None, 1, how.kl_sampling) if prompts is None else kl_draw(counting.campaign, prompts)
-    for role in checkpoint_roles(counting.node.round):
-        policy = counting.content(role)
-        if policy is None or policy != base:
-            counting.sampled(chosen, min(expected, alarms.kl_prompts), policy, count, sampling)
-
-
-def _count_anchors(counting: Counting, alarms: Alarms) -> None:
-    """Count the judgements of anchors in this round. Phrases that raise the reward are tried on bad anchors; the run
-    finds these phrases, so the count is a maximum."""
-    campaign, round_, tried = counting.campaign, counting.node.round, 0
-    checkpoint = counting.content(f"checkpoints_{round_}") or NOT_TRAINED
-    of_round = judges_for_alarms(campaign, counting.sources, round_, checkpoint)
-    judges = [counting.sources, of_round] if round_ == 1 else [of_round]
-    if campaign.anchors_path is None:
-        return
-    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-    for criterion in campaign.rubric.judged:
-        label = pl.col("labels").struct.field(criterion.name)
-        counting.audited(anchors.filter(label.is_not_null()), criterion, judges)
-        if criterion.weight and not compares(criterion):
-            bad = anchors.filter(label == 0)
-            tried += 2 * min(bad.height, TRIED_ANCHORS) * alarms.phrases * _questions(criterion, bad)
-    counting.work.later += [f"up to {tried} more judgements, of phrases that raise the reward"] * bool(tried)
-    for criterion in alarms.held_out:
-        if criterion.judged:
-            counting.audited(anchors, criterion, judges)
-
-
-def _questions(criterion: Criterion, anchors: pl.DataFrame) -> int:
-    """The most judgements of one reply: one for each member of a panel, or for each item of a checklist."""
-    if isinstance(criterion.judge, ChecklistJudge):
-        return max((len(items_of(json.loads(fields))) for fields in anchors["fields"]), default=0)
-    return len(criterion.singles)
 
 
 def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.DataFrame]) -> None:

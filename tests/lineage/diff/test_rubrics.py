@@ -95,7 +95,7 @@ def test_the_rollouts_are_the_last_finished_rounds_unless_another_is_named(new: 
 
 def test_a_rubric_that_cannot_be_used_is_named(new: Path) -> None:
     edit(new, "criteria.0.wieght", 2)
-    with pytest.raises(ConfigError, match=r"new\.yaml: criteria\.0.*did you mean 'weight'"):
+    with pytest.raises(ConfigError, match=r"new\.yaml: criterion \"polite\": .*did you mean 'weight'"):
         diff(new)
 
 
