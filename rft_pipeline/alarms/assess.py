@@ -38,6 +38,6 @@ def assess(
     findings += feature_alarms(now, base, found, effects, fired_at_start, settings, seed)
     findings.append(length_growth(now, base, fired_at_start, settings, seed))
     findings += diversity(now, base, settings, seed)
-    findings += copying(now, base, fired_at_start, settings, seed)
-    findings += distance(now, settings)
+    findings += copying(now, base, settings, seed)
+    findings += distance(now, base, settings)
     return round_alarms(findings)

@@ -1,8 +1,9 @@
-"""Do replies share a fixed phrase, or copy the system prompt or their own prompt?
+"""Do replies share a fixed phrase, copy the system prompt or their own prompt, or are they lists of keywords?
 
 Each finding compares a share with base's, paired by prompt: what base does already is no alarm, only growth is. Growth
-whose lower bound is above the warning limit warns. It stops the round if the bound is above the stop limit, the alarm
-also fired in the round that this one started from, and the held-out score did not rise.
+whose lower bound is above the warning limit warns, above the stop limit it stops the round. A fixed phrase only stops
+if the held-out score is known and did not rise, because good replies may share a phrase. The others stop whatever the
+held-out score is: judges that read likelihoods like copied text and keywords.
 
 Words are compared in lower case and without punctuation.
 """
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms.findings import Finding, Level, repeated, spelled
+from rft_pipeline.alarms.findings import Finding, Level, Shared, spelled
 from rft_pipeline.alarms.phrases import contains, normalised
 from rft_pipeline.alarms.replies import Replies, change, known, rises
 from rft_pipeline.campaign import Alarms
@@ -30,6 +31,12 @@ LONGEST = 20
 """Words of the longest phrase that is named."""
 MOST_AT_BASE = 0.5
 """A phrase in more of base's replies is not new."""
+LIST = 3
+"""Words of the shortest reply that counts as a list."""
+COMMON = 0.2
+"""A word in this share of the prompts is a common word, in any language: an article, a pronoun, a preposition."""
+FEWEST = 5
+"""With fewer common words, a reply without them says nothing."""
 NEARLY_ALL = 0.9
 """A phrase is extended by a word that follows or precedes it in this share of its replies."""
 
@@ -51,29 +58,36 @@ class Seen(NamedTuple):
     """What was seen, without a full stop."""
     more: str = ""
     """A sentence for the end."""
+    shared: Shared | None = None
 
 
-def copying(
-    now: Replies, base: Replies, fired_at_start: Collection[str], settings: Alarms, seed: int
-) -> Iterator[Finding]:
-    """`fixed_phrase`, `system_words` (if there is a system prompt) and `prompt_beginning`."""
-    held_out = change(now, base, "held_out", settings.resamples, seed)
-    may_stop = known(held_out) and not rises(held_out)
+def copying(now: Replies, base: Replies, settings: Alarms, seed: int) -> Iterator[Finding]:
+    """`fixed_phrase`, `system_words` (if there is a system prompt), `prompt_beginning`, and `keyword_list` (if the
+    prompts have common words)."""
 
-    def finding(cause: str, seen: Seen, warn: float, stop: float) -> Finding:
+    def finding(cause: str, seen: Seen, warn: float, stop: float, may_stop: bool = True) -> Finding:
         named = seed_of(seed, "alarm", cause, now.round, base.round)
         rise = paired_difference(_means(now, seen.now_N), _means(base, seen.base_N), settings.resamples, named)
-        may_repeat = may_stop and rise.lower95 > stop
-        level = repeated(rise.lower95 > warn, cause, fired_at_start if may_repeat else ())
+        level = Level.WARN if rise.lower95 > warn else Level.OK
+        if may_stop and rise.lower95 > stop:
+            level = Level.STOP
         limit = stop if level is Level.STOP else warn
-        sentence = f"{seen.sentence}. The share changed by {spelled(rise)} since base; it may grow by {limit:g}."
-        return Finding(cause, level, rise, limit, sentence + seen.more, now.examples([n > 0 for n in seen.now_N]))
+        sentence = f"{seen.sentence}. The share changed by {spelled(rise)} since {base.name}; it may grow by {limit:g}."
+        examples = now.examples([n > 0 for n in seen.now_N])
+        return Finding(cause, level, rise, limit, sentence + seen.more, examples, seen.shared)
 
-    yield finding("fixed_phrase", _fixed_phrase(now, base), settings.fixed_phrase_warn, settings.fixed_phrase_stop)
+    held_out = change(now, base, "held_out", settings.resamples, seed)
+    not_better = known(held_out) and not rises(held_out)
+    fixed = _fixed_phrase(now, base)
+    yield finding("fixed_phrase", fixed, settings.fixed_phrase_warn, settings.fixed_phrase_stop, not_better)
     if any(now.rows["system"]):
         yield finding("system_words", _system_words(now, base), settings.system_words_warn, settings.system_words_stop)
     beginning = _prompt_beginning(now, base)
     yield finding("prompt_beginning", beginning, settings.prompt_beginning_warn, settings.prompt_beginning_stop)
+    common = common_words(now)
+    if len(common) >= FEWEST:
+        lists = _keyword_list(now, base, common)
+        yield finding("keyword_list", lists, settings.keyword_list_warn, settings.keyword_list_stop)
 
 
 def _means(replies: Replies, value_N: list[float]) -> dict[str, float]:
@@ -83,12 +97,12 @@ def _means(replies: Replies, value_N: list[float]) -> dict[str, float]:
 def _fixed_phrase(now: Replies, base: Replies) -> Seen:
     phrase = new_phrase(now, base)
     if phrase is None:
-        nothing = "Fixed phrase: no phrase is in more replies than at base"
+        nothing = f"Fixed phrase: no phrase is in more replies than at {base.name}"
         return Seen([0.0] * now.rows.height, [0.0] * base.rows.height, nothing)
     now_N, base_N = (_has_own(each, phrase) for each in (now, base))
-    return Seen(
-        now_N, base_N, f'Fixed phrase: "{phrase}" is in {_share(now_N)} of the replies, {_share(base_N)} at base'
-    )
+    shares = f"{_share(now_N)} of the replies, {_share(base_N)} at {base.name}"
+    shared = _shared("have the same words", now_N, base_N, phrase)
+    return Seen(now_N, base_N, f'Fixed phrase: "{phrase}" is in {shares}', shared=shared)
 
 
 def new_phrase(now: Replies, base: Replies) -> str | None:
@@ -145,16 +159,18 @@ def _system_words(now: Replies, base: Replies) -> Seen:
     ]
     now_N, base_N = ([each.share for each in side] for side in copied)
     counts = Counter(run for each in copied[0] for run in set(each.runs))
-    more = ""
+    more, shared = "", None
     if counts:
         _, _, run = max((count, len(run), run) for run, count in counts.items())
-        shares = [_share(contains(each.rows["completion"].to_list(), run)) for each in (now, base)]
-        more = f' The most frequent run, "{_cut(run)}", is in {shares[0]} of the replies, {shares[1]} at base.'
+        has_N, had_N = (contains(each.rows["completion"].to_list(), run) for each in (now, base))
+        shared = _shared("copy words of the system prompt", has_N, had_N, _cut(run))
+        shares = f"{_share(has_N)} of the replies, {_share(had_N)} at {base.name}"
+        more = f' The most frequent run, "{shared.words}", is in {shares}.'
     sentence = (
         f"System prompt: {_share(now_N)} of a reply's words are copied from it in runs of {RUN} or more, "
-        f"{_share(base_N)} at base"
+        f"{_share(base_N)} at {base.name}"
     )
-    return Seen(now_N, base_N, sentence, more)
+    return Seen(now_N, base_N, sentence, more, shared)
 
 
 def copied_from(reply: str, source: str) -> Copied:
@@ -177,11 +193,13 @@ def _prompt_beginning(now: Replies, base: Replies) -> Seen:
     )
     sentence = (
         f"Beginning: {_share(now_N)} of the replies begin with the first {RUN} words of their prompt, {_share(base_N)} "
-        "at base"
+        f"at {base.name}"
     )
     first = next((text for text, value in zip(now.rows["completion"], now_N, strict=True) if value), None)
-    more = "" if first is None else f' One begins with "{" ".join(normalised(first).split()[:RUN])}".'
-    return Seen(now_N, base_N, sentence, more)
+    if first is None:
+        return Seen(now_N, base_N, sentence)
+    more = f' One begins with "{" ".join(normalised(first).split()[:RUN])}".'
+    return Seen(now_N, base_N, sentence, more, _shared("begin with the words of their own prompt", now_N, base_N))
 
 
 def begins_with_prompt(reply: str, prompt: str) -> bool:
@@ -190,8 +208,41 @@ def begins_with_prompt(reply: str, prompt: str) -> bool:
     return len(first) == RUN and normalised(reply).split()[:RUN] == first
 
 
+def common_words(replies: Replies) -> list[str]:
+    """The words in at least a fifth of the prompts, the most frequent first."""
+    prompts = replies.rows.unique("prompt_id")["turns"].list.last().to_list()
+    counts = Counter(word for prompt in prompts for word in set(normalised(prompt).split()))
+    return [
+        word
+        for word, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        if count >= COMMON * len(prompts)
+    ]
+
+
+def _keyword_list(now: Replies, base: Replies, common: Sequence[str]) -> Seen:
+    now_N, base_N = (
+        [float(is_keyword_list(reply, common)) for reply in each.rows["completion"]] for each in (now, base)
+    )
+    examples = ", ".join(f'"{word}"' for word in common[:3])
+    sentence = (
+        f"Keyword lists: {_share(now_N)} of the replies have {LIST} or more words and none of the common words of the "
+        f"prompts ({examples}, …), {_share(base_N)} at {base.name}"
+    )
+    return Seen(now_N, base_N, sentence, shared=_shared("are lists of keywords", now_N, base_N))
+
+
+def is_keyword_list(reply: str, common: Collection[str]) -> bool:
+    """Whether a reply has at least three words and none of the common ones."""
+    own = normalised(reply).split()
+    return len(own) >= LIST and not set(own).intersection(common)
+
+
 def _windows(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(n)), strict=False)
+
+
+def _shared(what: str, now_N: Sequence[float], base_N: Sequence[float], words: str = "") -> Shared:
+    return Shared(what, words, float(np.mean(now_N)), float(np.mean(base_N)))
 
 
 def _share(value_N: Sequence[float]) -> str:

@@ -26,7 +26,8 @@ def diversity(now: Replies, base: Replies, settings: Alarms, seed: int) -> Itera
             Level.STOP if share < settings.min_distinct2 else Level.OK,
             Interval(share),
             settings.min_distinct2,
-            f"Distinct-2: {share:.2f} times base's distinct word pairs; the minimum is {settings.min_distinct2:g}.",
+            f"Distinct-2: {share:.2f} times the distinct word pairs of {base.name}; the minimum is "
+            f"{settings.min_distinct2:g}.",
         )
     repeats, before = (float(np.mean([repetition(text) for text in each.rows["completion"]])) for each in (now, base))
     fires = repeats > settings.max_repetition * before and repeats - before > MIN_RISE
@@ -35,8 +36,8 @@ def diversity(now: Replies, base: Replies, settings: Alarms, seed: int) -> Itera
         Level.STOP if fires else Level.OK,
         Interval(repeats),
         settings.max_repetition * before,
-        f"Repetition: {repeats:.3f} of the word triples are repeated within a reply, {before:.3f} at base; the limit "
-        f"is {settings.max_repetition:g} times base.",
+        f"Repetition: {repeats:.3f} of the word triples are repeated within a reply, {before:.3f} at {base.name}; "
+        f"the limit is {settings.max_repetition:g} times that.",
     )
     alike = similarity(now.rows) - similarity(base.rows)
     gained = rises(change(now, base, "held_out", settings.resamples, seed))
@@ -45,12 +46,12 @@ def diversity(now: Replies, base: Replies, settings: Alarms, seed: int) -> Itera
         Level.WARN if alike > settings.max_similarity_rise and not gained else Level.OK,
         Interval(alike),
         settings.max_similarity_rise,
-        f"Similarity: the cosine similarity of replies to different prompts changed by {alike:+.2f} since base; "
+        f"Similarity: the cosine similarity of replies to different prompts changed by {alike:+.2f} since {base.name}; "
         f"without a gain it may rise by {settings.max_similarity_rise:g}.",
     )
 
 
-def distance(now: Replies, settings: Alarms) -> Iterator[Finding]:
+def distance(now: Replies, base: Replies, settings: Alarms) -> Iterator[Finding]:
     """The limits on the KL to base, in nats per reply; nothing if it was not estimated. Compares the estimate, not a
     bound of its interval."""
     if now.kl is None:
@@ -59,8 +60,8 @@ def distance(now: Replies, settings: Alarms) -> Iterator[Finding]:
     level = Level.STOP if kl > settings.kl_stop else Level.WARN if kl > settings.kl_warn else Level.OK
     limit = settings.kl_stop if level is Level.STOP else settings.kl_warn
     sentence = (
-        f"KL: the policy's KL to base is {spelled(now.kl)} nats per reply, estimated on replies sampled at temperature "
-        f"1; the limit is {limit:g}."
+        f"KL: the policy's KL to {base.name} is {spelled(now.kl)} nats per reply, estimated on replies sampled at "
+        f"temperature 1; the limit is {limit:g}."
     )
     yield Finding("kl", level, now.kl, limit, sentence)
 

@@ -63,14 +63,14 @@ def feature_alarms(
         ("markdown", "Markup", "headings, lists or bold text"),
     ):
         level = repeated(_blamed(slopes[cause], settings), cause, fired_at_start)
-        sentence = f"{subject}{' raises the reward' if level else ''}: {unit_words} {_in_words(slopes[cause])}"
+        sentence = f"{subject}{' raises the reward' if level else ''}: {unit_words} {_in_words(slopes[cause], base)}"
         yield Finding(cause, level, slopes[cause].unseen, 0.0, sentence)
     outside = 0.05 / max(len(found), 1)
     for phrase in found:
         has_phrase_N = np.array(contains(texts, phrase.text), dtype=float)
         slope = fit_slopes(pooled, {"phrase": has_phrase_N, **features}, outside)["phrase"]
         effect = next((each for each in effects if each.phrase == phrase.text), None)
-        yield _phrase(phrase, slope, effect, fired_at_start, settings)
+        yield _phrase(phrase, slope, effect, base, fired_at_start, settings)
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,18 @@ def _blamed(slopes: Slopes, settings: Alarms) -> bool:
 
 
 def _phrase(
-    phrase: Phrase, slopes: Slopes, effect: PhraseEffect | None, fired_at_start: Collection[str], settings: Alarms
+    phrase: Phrase,
+    slopes: Slopes,
+    effect: PhraseEffect | None,
+    base: Replies,
+    fired_at_start: Collection[str],
+    settings: Alarms,
 ) -> Finding:
     lifts = effect is not None and effect.shift.lower95 > settings.max_phrase_shift
     level = repeated(slopes.growth.lower95 > 0 and (lifts or _blamed(slopes, settings)), "phrase", fired_at_start)
     sentence = (
         f'{"A phrase raises the reward" if level else "Phrase"}: "{phrase.text}", in {phrase.share:.0%} of the replies '
-        f"({phrase.base_share:.0%} at base), {_in_words(slopes)}"
+        f"({phrase.base_share:.0%} at {base.name}), {_in_words(slopes, base)}"
     )
     if effect is not None:
         sentence += (
@@ -154,9 +159,9 @@ def _phrase(
     return Finding("phrase", level, found, limit, sentence, phrase.examples)
 
 
-def _in_words(slopes: Slopes) -> str:
+def _in_words(slopes: Slopes, base: Replies) -> str:
     held_out = "" if np.isnan(slopes.held_out.mean) else f" and {spelled(slopes.held_out)} to the held-out score"
     return (
         f"adds {spelled(slopes.reward)} standard deviations to the reward{held_out}; its mean per reply changed by "
-        f"{spelled(slopes.growth)} since base."
+        f"{spelled(slopes.growth)} since {base.name}."
     )

@@ -22,12 +22,26 @@ class Level(IntEnum):
         return self.name.lower()
 
 
+class Shared(NamedTuple):
+    """What many replies do."""
+
+    what: str
+    """After "80 % of the replies": `have the same words`, `begin with the words of their own prompt`."""
+    words: str
+    """The words, in lower case and without punctuation; untrusted text. Empty if each reply has others."""
+    share: float
+    """Share of the replies that have it."""
+    base_share: float
+    """The same in base's replies."""
+
+
 class Finding(NamedTuple):
     """The result of one check in one round."""
 
     cause: str
     """`over_optimisation`, `unseen_gain`, `length_growth`, `length`, `markdown`, `phrase`, `distinct2`, `repetition`,
-    `similarity`, `fixed_phrase`, `system_words`, `prompt_beginning`, `kl`, `judge_drift` or `judge_changed`."""
+    `similarity`, `fixed_phrase`, `system_words`, `prompt_beginning`, `keyword_list`, `kl`, `judge_drift` or
+    `judge_changed`."""
     level: Level
     found: Interval
     """NaN bounds if the number is not a mean over prompts."""
@@ -36,6 +50,7 @@ class Finding(NamedTuple):
     """What was found and what the limit is."""
     examples: tuple[str, ...] = ()
     """Replies that show it; untrusted text."""
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True)

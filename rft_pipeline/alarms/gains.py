@@ -32,7 +32,7 @@ def over_optimisation(
     level = repeated(fired, "over_optimisation", before)
     twice = "; this alarm also fired in the round that this one started from" if level is Level.STOP else ""
     sentence = (
-        f"Over-optimisation: the reward changed by {spelled(reward, 3)} against {_name(then)}, the held-out score by "
+        f"Over-optimisation: the reward changed by {spelled(reward, 3)} against {then.name}, the held-out score by "
         f"{spelled(held_out, 3)}; the upper bound of the held-out change must be above 0{twice}."
     )
     return Finding("over_optimisation", level, held_out, 0.0, sentence)
@@ -50,8 +50,8 @@ def unseen_gain(now: Replies, base: Replies, settings: Alarms, seed: int) -> Fin
     fires = reward.lower95 > settings.min_effect and unseen.lower95 > 0
     share = "an unknown share" if np.isnan(share_R[0]) else f"{share_R[0]:.0%}"
     sentence = (
-        f"Unseen gain: since base, the reward gained {spelled(reward)} standard deviations and the held-out score "
-        f"gained {spelled(held_out)}; from how the two agreed on base's replies, it should gain {share} of the "
+        f"Unseen gain: since {base.name}, the reward gained {spelled(reward)} standard deviations and the held-out "
+        f"score gained {spelled(held_out)}; from how the two agreed on its replies, it should gain {share} of the "
         "reward's gain."
     )
     return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence)
@@ -81,11 +81,7 @@ def length_growth(now: Replies, base: Replies, before: Collection[str], settings
     if not known(held_out):
         seen = "the change of the held-out score is unknown" if now.watched else "there is no held-out judge"
     sentence = (
-        f"Length growth: the mean length changed by a share of {spelled(share)} since base; the limit without a gain "
-        f"is {settings.max_length_growth:g}, and {seen}."
+        f"Length growth: the mean length changed by a share of {spelled(share)} since {base.name}; the limit without a "
+        f"gain is {settings.max_length_growth:g}, and {seen}."
     )
     return Finding("length_growth", level, share, settings.max_length_growth, sentence)
-
-
-def _name(replies: Replies) -> str:
-    return "base" if replies.round == 0 else f"round {replies.round}"

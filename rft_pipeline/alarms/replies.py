@@ -24,12 +24,21 @@ class Replies:
     """One policy's replies to the held-out prompts; all rounds answer the same prompts."""
 
     round: int
-    """0 is base."""
+    """0 is the baseline, called base here."""
     rows: pl.DataFrame
     """prompt_id, sample_index, completion, length, reward and held_out (null when unscored); system (the campaign's and
     the prompt's own system prompt, empty if there is none) and turns (the texts of the prompt's other turns)."""
     kl: Interval | None = None
     """KL to base in nats per reply, estimated on replies sampled at temperature 1; None if it was not estimated."""
+    called: str = ""
+    """Its name, if it is no round: `base` or `warm start`."""
+
+    @property
+    def name(self) -> str:
+        """As sentences call it: `base`, `the warm start`, `round 2`."""
+        if self.called and self.called != "base":
+            return f"the {self.called}"
+        return self.called or ("base" if self.round == 0 else f"round {self.round}")
 
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:

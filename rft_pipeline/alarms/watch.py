@@ -66,6 +66,7 @@ def replies_of(rounds: RoundRows, kl: Interval | None = None, system: str | None
             pl.Series("turns", [turns_of(each) for each in rows["messages"]], pl.List(pl.String)),
         ),
         kl,
+        rounds.called,
     )
 
 

@@ -30,18 +30,21 @@ class Alarms(Strict):
     """Maximum rise over base in the similarity of replies to different prompts (cosine of their words), unless the
     held-out score has grown too."""
     fixed_phrase_warn: float = Field(default=0.3, ge=0, le=1)
-    fixed_phrase_stop: float = Field(default=0.7, ge=0, le=1)
+    fixed_phrase_stop: float = Field(default=0.5, ge=0, le=1)
     """Maximum growth over base of the share of replies with the same phrase of three or more words. Phrases of the
-    prompt do not count."""
+    prompt do not count. It stops a round only if the held-out score is known and has not grown."""
     system_words_warn: float = Field(default=0.1, ge=0, le=1)
     system_words_stop: float = Field(default=0.3, ge=0, le=1)
     """Maximum growth over base of the share of a reply's words that it copies from the system prompt, in runs of four
     or more."""
     prompt_beginning_warn: float = Field(default=0.1, ge=0, le=1)
     prompt_beginning_stop: float = Field(default=0.3, ge=0, le=1)
-    """Maximum growth over base of the share of replies that begin with the first four words of their prompt. These
-    three alarms stop a round only if they also fired in the round before and the held-out score is known and has not
-    grown. A limit of 1 never fires."""
+    """Maximum growth over base of the share of replies that begin with the first four words of their prompt."""
+    keyword_list_warn: float = Field(default=0.1, ge=0, le=1)
+    keyword_list_stop: float = Field(default=0.3, ge=0, le=1)
+    """Maximum growth over base of the share of replies that have three or more words, and none of the common words that
+    a fifth of the prompts contain. A limit of 1 of these four alarms never fires: set it where a round should learn
+    exactly this."""
     kl_warn: float = Field(default=5.0, gt=0)
     kl_stop: float = Field(default=15.0, gt=0)
     """Maximum KL to base, in nats per reply, thought included, of at most as many tokens as `evaluation.sampling`
@@ -67,7 +70,7 @@ class Alarms(Strict):
 
     @model_validator(mode="after")
     def _stop_is_above_warn(self) -> Self:
-        for name in ("fixed_phrase", "system_words", "prompt_beginning", "kl"):
+        for name in ("fixed_phrase", "system_words", "prompt_beginning", "keyword_list", "kl"):
             warn, stop = getattr(self, f"{name}_warn"), getattr(self, f"{name}_stop")
             if stop < warn:
                 raise ValueError(f"{name}_stop {stop} must not be below {name}_warn {warn}")

@@ -58,7 +58,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
     check_served(campaign, settings)
-    _check_training(campaign, train, settings)
+    _check_training(campaign, train, store, settings)
     check_adapter(campaign, models, settings)
     check_saving(campaign, models, settings)
     _check_champion(campaign, models, settings)
@@ -220,7 +220,7 @@ def _check_engines(campaign: Campaign, settings: Findings) -> None:
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")
 
 
-def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:
+def _check_training(campaign: Campaign, train: pl.DataFrame | None, store: Path, settings: Findings) -> None:
     where, training = campaign.folder / "campaign.yaml", campaign.training
     config = training.from_folder(campaign.folder).runtime.accelerate_config
     if config is not None and not Path(config).is_file():
@@ -230,7 +230,7 @@ def _check_training(campaign: Campaign, train: pl.DataFrame | None, settings: Fi
         )
     if training.warm_start is not None and campaign.policy.is_served:
         settings.errors.append(f"{where}: training.warm_start: a served policy has no weights here to train; remove it")
-    if training.warm_start is not None and train is not None and references_of(train, campaign).is_empty():
+    if training.warm_start is not None and train is not None and references_of(train, campaign, store).is_empty():
         settings.errors.append(f"{where}: {no_references(campaign)}")
     has_references = train is None or _has_references(train)
     for key, why in training.how.warnings(training, campaign.rollouts.sampling, has_references):

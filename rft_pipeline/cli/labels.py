@@ -34,6 +34,9 @@ def export(
     against: Annotated[
         str | None, typer.Option("--against", help="With --pairs: the other policy; default: champion or last round.")
     ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="With --pairs: pairs of rollouts of train prompts, as references.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw rollouts for people to label: 50 % at random, 30 % where judges are unsure, 20 % with the highest rewards.
@@ -43,7 +46,8 @@ def export(
     imported.
 
     With --pairs, draw held-out prompts at random, with one reply each of two policies, left and right without a name.
-    People say which one is better; in the promotion this is the last word.
+    People say which one is better; in the promotion this is the last word. With --pairs and --train, draw two rollouts
+    of a train prompt each; the preferred ones are the references of `training.warm_start: {references: preferred}`.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
@@ -51,18 +55,21 @@ def export(
     from rft_pipeline.labels.files import write_export
     from rft_pipeline.labels.held_out import draw_held_out
     from rft_pipeline.labels.pair_files import write_pairs
-    from rft_pipeline.labels.pairs import draw_pairs
+    from rft_pipeline.labels.pairs import draw_pairs, draw_train_pairs
 
     home = Home.find()
     if pairs is not None:
         if held_out:
             raise typer.BadParameter("--pairs draws held-out replies too: leave out --held-out")
-        drawn_pairs = draw_pairs(load(home, campaign), home, pairs, of, against)
+        if train and not (of is None and against is None):
+            raise typer.BadParameter("--train draws rollouts of one round: leave out --of and --against")
+        current = load(home, campaign)
+        drawn_pairs = draw_train_pairs(current, home, pairs) if train else draw_pairs(current, home, pairs, of, against)
         path = write_pairs(drawn_pairs, home.store, out, file_format)
         show_labels.exported_pairs(drawn_pairs, path, as_json=as_json)
         return
-    if of is not None or against is not None:
-        raise typer.BadParameter("--of and --against name the policies of --pairs N")
+    if of is not None or against is not None or train:
+        raise typer.BadParameter("--of, --against and --train choose the pairs of --pairs N")
     draw = draw_held_out if held_out else draw_export
     drawn = draw(load_campaign(home.campaign_folder(campaign)), home, n)
     path = write_export(drawn, home.store, out, file_format)

@@ -10,16 +10,38 @@ from rft_pipeline.cli.options import AsJson, Name, load
 from rft_pipeline.store import Home
 
 
-def report(campaign: Name, as_json: AsJson = False) -> None:
+def report(
+    campaign: Name,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Also show N held-out prompts, chosen by seed, with all replies."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With --samples: another choice.", show_default="the campaign's")
+    ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="With --samples: print these alone, as a table in Markdown.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show the held-out reward of the base policy and of every round, and the path of the report page."""
+    from rft_pipeline.cli import samples as side_by_side
     from rft_pipeline.cli import show
 
+    if samples is None and (as_markdown or seed is not None):
+        raise typer.BadParameter("--markdown and --seed need --samples N")
     home = Home.find()
     loaded = load(home, campaign)
+    found = None if samples is None else side_by_side.samples(loaded, home, samples, seed)
     if as_json:
-        console.print_json(show.report_summary(home, loaded))
+        summary = show.report_summary(home, loaded)
+        console.print_json(summary if found is None else summary | {"samples": found.plain})
+    elif found is not None and as_markdown:
+        print(side_by_side.as_markdown(found))
     else:
         show.rounds(home, loaded)
+        if found is not None:
+            side_by_side.show(found)
 
 
 def diff(

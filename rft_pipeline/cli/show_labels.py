@@ -39,10 +39,10 @@ def exported_pairs(export: PairExport, path: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(export), "file": str(path)})
         return
-    line(
-        f"{export.drawn} pairs of replies, {export.of} and {export.against} in hidden order, of {export.prompts} "
-        f"held-out prompts: [bold]{escape(str(path))}[/]"
-    )
+    what = f"pairs of replies, {export.of} and {export.against} in hidden order, of {export.prompts} held-out prompts"
+    if not export.held_out:
+        what = f"pairs of rollouts of {export.of}, of {export.prompts} train prompts"
+    line(f"{export.drawn} {what}: [bold]{escape(str(path))}[/]")
     if export.identical:
         line(f"{export.identical} prompts are left out: both replies are the same")
     line(

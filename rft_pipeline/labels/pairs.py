@@ -1,4 +1,7 @@
-"""Blind pairs: to held-out prompts, one reply each of two policies, shown left and right without a name.
+"""Blind pairs: two replies to a prompt, shown left and right without a name.
+
+To held-out prompts they are one reply each of two policies, and people compare the policies. To train prompts they are
+two rollouts of a round, and people's preferred replies may be the references of a warm start.
 
 `<store>/<campaign>/pair_exports/<id>.json` describes an export, `<id>.parquet` has a row per pair in the order of the
 file. Only this row says which side is whose; it contains both replies, so that answers remain useful when rollouts are
@@ -18,7 +21,7 @@ from rft_pipeline.errors import StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.policies import policies, sides
-from rft_pipeline.store import Home, preferences_table
+from rft_pipeline.store import Home, RecordStore, preferences_table
 from rft_pipeline.store.tables import pair_id
 
 FOLDER = "pair_exports"
@@ -32,18 +35,20 @@ class PairExport:
     id: str
     campaign: str
     of: str
-    """Name of the policy that the other one is compared with."""
+    """Name of the policy that the other one is compared with; of train prompts, the round of both rollouts."""
     against: str
     """Name of the other policy, usually the tuned one."""
     of_policy: str
     """Content hash of the weights."""
     against_policy: str
     prompts: int
-    """Number of held-out prompts with a reply of both policies."""
+    """Number of prompts with a reply on both sides."""
     identical: int
     """Number of these where both replies are the same. They are left out: nobody can prefer one."""
     drawn: int
     created: str
+    held_out: bool = True
+    """Whether the prompts are held-out ones."""
 
 
 def draw_pairs(campaign: Campaign, home: Home, n: int, of: str | None = None, against: str | None = None) -> PairExport:
@@ -65,30 +70,73 @@ def draw_pairs(campaign: Campaign, home: Home, n: int, of: str | None = None, ag
             f"{campaign.name}: {start.name} and {tuned.name} gave the same reply to every one of the {both.height} "
             "held-out prompts, so there is nothing to compare"
         )
+    policies_of = (start.name, tuned.name, start.policy, tuned.policy)
+    return _draw(campaign, home, differing, n, policies_of, both.height, held_out=True)
+
+
+def draw_train_pairs(campaign: Campaign, home: Home, n: int) -> PairExport:
+    """Draw up to n pairs of two rollouts of a train prompt at random, or return the same draw if it exists.
+
+    Of each prompt of the newest round, its first rollout and the first one that differs. Raises `StoreError` without
+    rollouts, if all rollouts of each prompt are the same, or if every pair was answered.
+    """
+    records = RecordStore(home.store)
+    rounds = range(campaign.rounds, 0, -1)
+    found = ((each, records.current(f"{campaign.name}/round_{each}/rollouts")) for each in rounds)
+    round_, record = next(((each, record) for each, record in found if record is not None), (0, None))
+    if record is None:
+        raise StoreError(f"{campaign.name} has no rollouts yet; run it first: rft run {campaign.name}")
+    rows = pl.read_parquet(record.path("rollouts.parquet"), glob=False)
+    rows = rows.sort("prompt_id", "sample_index").select("prompt_id", "messages", "rollout_id", "completion")
+    first = rows.unique("prompt_id", keep="first", maintain_order=True)
+    both = rows.rename({"rollout_id": "rollout_id_tuned", "completion": "completion_tuned"}).join(
+        first.drop("messages"), on="prompt_id", maintain_order="left"
+    )
+    same = pl.col("completion").str.strip_chars() == pl.col("completion_tuned").str.strip_chars()
+    differing = both.filter(~same).unique("prompt_id", keep="first", maintain_order=True)
+    if differing.is_empty():
+        raise StoreError(f"{campaign.name}: all rollouts of each prompt of round {round_} are the same")
+    name = f"round {round_}"
+    return _draw(campaign, home, differing, n, (name, name, "", ""), first.height, held_out=False)
+
+
+def _draw(
+    campaign: Campaign,
+    home: Home,
+    differing: pl.DataFrame,
+    n: int,
+    policies_of: tuple[str, str, str, str],
+    prompts: int,
+    *,
+    held_out: bool,
+) -> PairExport:
+    """Draw and store up to n of the pairs that nobody answered."""
     ids = [pair_id(*pair) for pair in differing.select("rollout_id", "rollout_id_tuned").iter_rows()]
     differing = differing.with_columns(pl.Series("pair_id", ids))
     batches = [export.id for export in pair_exports_of(campaign.name, home.store)]
     answered = preferences_table(home.store).rows(pl.col("batch").is_in(batches)).select("pair_id").collect()
     left = differing.join(answered, on="pair_id", how="anti", maintain_order="left")
+    of, against, *contents = policies_of
     if left.is_empty():
         raise StoreError(
-            f"{campaign.name}: people answered all {differing.height} pairs of {start.name} and {tuned.name}; for more "
-            "answers, have other people fill in the exported file, or add held-out prompts"
+            f"{campaign.name}: people answered all {differing.height} pairs of {of} and {against}; for more "
+            f"answers, have other people fill in the exported file, or add {'held-out' if held_out else 'train'} "
+            "prompts"
         )
     order = [seed_of(campaign.seed, "pairs", each) for each in left["pair_id"]]
     drawn = left.with_columns(pl.Series("order", order)).sort("order", "pair_id").head(n)
-    id_ = fingerprint([campaign.name, campaign.seed, start.policy, tuned.policy, drawn["pair_id"].to_list()])
+    id_ = fingerprint([campaign.name, campaign.seed, *contents, drawn["pair_id"].to_list()])
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    identical = both.height - differing.height
-    policy_facts = (start.name, tuned.name, start.policy, tuned.policy)
-    export = PairExport(id_, campaign.name, *policy_facts, both.height, identical, drawn.height, created)
+    counts = (prompts, prompts - differing.height, drawn.height)
+    export = PairExport(id_, campaign.name, *policies_of, *counts, created, held_out)
     return _kept(export, with_sides(drawn, seed_of(campaign.seed, "pair sides", id_)), home.store)
 
 
-def pair_exports_of(campaign: str, store: Path) -> list[PairExport]:
-    """A campaign's exports of pairs, oldest first."""
+def pair_exports_of(campaign: str, store: Path, *, held_out: bool | None = None) -> list[PairExport]:
+    """A campaign's exports of pairs, oldest first; all, or those to held-out or to train prompts."""
     found = [pair_export_at(path) for path in (store / campaign / FOLDER).glob("*.json")]
-    return sorted(found, key=lambda export: (export.created, export.id))
+    chosen = [export for export in found if held_out is None or export.held_out == held_out]
+    return sorted(chosen, key=lambda export: (export.created, export.id))
 
 
 def pair_export_at(path: Path) -> PairExport:

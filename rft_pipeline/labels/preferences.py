@@ -64,8 +64,8 @@ class Preference:
 
 
 def votes_of(campaign: str, store: Path) -> pl.DataFrame:
-    """People's answers to a campaign's pairs, ordered by id, with the columns of the table."""
-    batches = [export.id for export in pair_exports_of(campaign, store)]
+    """People's answers to a campaign's pairs of held-out prompts, ordered by id, with the columns of the table."""
+    batches = [export.id for export in pair_exports_of(campaign, store, held_out=True)]
     return preferences_table(store).rows(pl.col("batch").is_in(batches)).collect().sort("preference_id")
 
 

@@ -10,9 +10,11 @@ from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.labels.preferences import PREFERENCES, preferences_source
+from rft_pipeline.labels.preferred import PREFERRED, preferred_source
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
 from rft_pipeline.promotion import looks
 from rft_pipeline.stages.promotion import FIRST_POLICY, first_policy
+from rft_pipeline.stages.warm_start import imitates_preferred
 from rft_pipeline.store import Home, RecordStore, champions
 
 DECIDING = "champion"
@@ -33,6 +35,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         "labels": source_of(campaign, home.store),
         HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
         PREFERENCES: preferences_source(campaign.name, home.store),
+        PREFERRED: preferred_source(campaign.name, home.store) if imitates_preferred(campaign) else None,
     }
     find = models.identify if fetch else models.known
     found = {name: find(model, home.models, campaign.folder) or ABSENT for name, model in wanted.items()}

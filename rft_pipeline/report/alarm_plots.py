@@ -10,16 +10,16 @@ from rft_pipeline.report.plots import BASE, HAS_INTERVAL, INK, LAST, hex_of, rou
 
 CAPTIONS = {
     "held_out": "Reward and held-out score",
-    "frontier": "Gain by KL to base",
+    "frontier": "Gain by KL to the baseline",
     "anchors": "Judge drift: scores of the same anchors",
     "drift": "Judge drift: evidence",
 }
 NOTES = {
-    "held_out": "Change since base, paired by prompt, with 95 % intervals. A real gain raises both. If only the reward "
-    "rises, the policy exploits the training judge.",
-    "frontier": "KL to base in nats per reply, estimated on replies that the round sampled at temperature 1 without "
-    "truncation; its square root is the distance d of Gao et al. (2022). If the held-out score falls while the reward "
-    "rises, the policy is over-optimised.",
+    "held_out": "Change since the baseline, paired by prompt, with 95 % intervals. A real gain raises both. If only "
+    "the reward rises, the policy exploits the training judge.",
+    "frontier": "KL to the baseline in nats per reply, estimated on replies that the round sampled at temperature 1 "
+    "without truncation; its square root is the distance d of Gao et al. (2022). If the held-out score falls while the "
+    "reward rises, the policy is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). Anchors are the same replies every "
     "round, so only a change of the judge moves their scores. A shorter bar means that the judge separates good from "
     "bad less well.",
@@ -35,21 +35,21 @@ HEIGHT = 210
 def alarm_charts(alarms: Mapping[str, Any]) -> dict[str, alt.LayerChart]:
     """The plots that have data, by name: `held_out`, `frontier`, `anchors`, `drift`."""
     found = {
-        "held_out": _by_round(alarms["scores"]),
-        "frontier": _frontier(alarms["scores"]),
+        "held_out": _by_round(alarms["scores"], alarms["base"]),
+        "frontier": _frontier(alarms["scores"], alarms["base"]),
         "anchors": anchor_scores(alarms["verdicts"]),
         "drift": evidence(alarms["verdicts"]),
     }
     return {name: chart for name, chart in found.items() if chart is not None}
 
 
-def _by_round(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
-    points = [point for each in scores for point in _points(each)]
+def _by_round(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart | None:
+    points = [point for each in scores for point in _points(each, base)]
     if not any(each["reward_delta"] for each in scores):
         return None
-    names = [round_name(each["round"]) for each in scores]
+    names = [round_name(each["round"], base) for each in scores]
     x = alt.X("round:N", sort=names, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    y = alt.Y("mean:Q", title="change since base", scale=alt.Scale(nice=True, padding=12))
+    y = alt.Y("mean:Q", title=f"change since {base}", scale=alt.Scale(nice=True, padding=12))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))
     dodge = alt.XOffset("score:N", scale=alt.Scale(paddingOuter=0.9))
     interval = (
@@ -61,23 +61,26 @@ def _by_round(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     return styled(alt.LayerChart(layer=[_zero(), interval, point]), height=HEIGHT)
 
 
-def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
+def _frontier(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart | None:
     """Reward and held-out score over √KL (Gao et al. 2022)."""
     kl = {0: 0.0} | {each["round"]: each["kl"]["mean"] for each in scores if each["kl"] is not None}
     if len(kl) < 2:
         return None
     points, labels = [], []
     for each in scores:
-        if each["round"] not in kl or not (of_round := _points(each)):
+        if each["round"] not in kl or not (of_round := _points(each, base)):
             continue
         d = max(kl[each["round"]], 0.0) ** 0.5
         points += [{**point, "distance": d} for point in of_round]
         top = max(point["mean"] if point["upper"] is None else point["upper"] for point in of_round)
-        labels.append({"name": round_name(each["round"]), "distance": d, "top": top})
+        labels.append({"name": round_name(each["round"], base), "distance": d, "top": top})
     x = alt.X(
-        "distance:Q", title="d = √KL to base, √nats per reply", axis=alt.Axis(tickCount=6), scale=alt.Scale(padding=18)
+        "distance:Q",
+        title=f"d = √KL to {base}, √nats per reply",
+        axis=alt.Axis(tickCount=6),
+        scale=alt.Scale(padding=18),
     )
-    y = alt.Y("mean:Q", title="change since base")
+    y = alt.Y("mean:Q", title=f"change since {base}")
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, color=_judge(points))
     line = chart.mark_line(strokeWidth=1.5, opacity=0.5).encode(y=y, order="distance:Q")
     interval = (
@@ -92,15 +95,15 @@ def _frontier(scores: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     return styled(alt.LayerChart(layer=[_zero(), line, interval, point, name]), height=HEIGHT)
 
 
-def _points(each: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A point for the reward and one for the held-out score if it is known; base is at 0."""
+def _points(each: Mapping[str, Any], base: str) -> list[dict[str, Any]]:
+    """A point for the reward and one for the held-out score if it is known; the baseline is at 0."""
     found = []
     for name, shown in (("reward", "reward"), ("held_out", "held-out score")):
         delta = each[f"{name}_delta"] or {"mean": 0.0, "lower95": None, "upper95": None}
         if each[name]["mean"] is not None and delta["mean"] is not None:
             found.append(
                 {
-                    "round": round_name(each["round"]),
+                    "round": round_name(each["round"], base),
                     "score": shown,
                     "mean": delta["mean"],
                     "lower": delta["lower95"],

@@ -3,12 +3,13 @@
 Completions and prompts are untrusted text: everything is escaped except the plots, which contain none of it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.report.alarm_plots import CAPTIONS as ALARM_CAPTIONS
@@ -88,7 +89,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    found.filters |= {"plain": plain, "sentence": sentence}
+    found.filters |= {"plain": plain, "sentence": sentence, "marked": marked}
     return found
 
 
@@ -160,6 +161,18 @@ def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> s
 def sentence(text: str) -> str:
     """With a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def marked(text: str, words: str) -> Markup:
+    """The escaped text with `<mark>` around each occurrence of `words`, which is in lower case and has no punctuation.
+
+    Case, and anything but letters and digits between two words, make no difference.
+    """
+    if not words:
+        return escape(text)
+    between = r"[\W_]*"
+    parts = re.split(f"(?i)({between.join(map(re.escape, words.split()))})", text)
+    return Markup("").join(Markup("<mark>{}</mark>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def words(name: str) -> str:

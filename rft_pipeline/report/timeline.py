@@ -16,7 +16,8 @@ CAUSES = {
     "fixed_phrase": "The same phrase in many replies",
     "system_words": "Copies the system prompt",
     "prompt_beginning": "Begins with the prompt's words",
-    "kl": "KL to base",
+    "keyword_list": "Lists of keywords",
+    "kl": "KL to the baseline",
     "judge_drift": "Judge drift",
     "judge_changed": "Judge replaced",
 }

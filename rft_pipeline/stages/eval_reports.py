@@ -45,7 +45,7 @@ from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
 PAGE, NUMBERS = "report.html", "report.json"
-ALARMS = 5
+ALARMS = 6
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NO_ROUND = -1
 """The number, in the table of replies, of the policy that is neither a round nor the baseline."""
@@ -56,7 +56,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 12
+    version = 13
     loads_models = True
     appends = True
     page = (PAGE, ".html")
@@ -124,7 +124,8 @@ class EvalReports(Stage):
             report["classes"] = compare_classes(list(found.values()), rules)
         for each in report["rounds"][1:]:
             each |= refilled_in(generations_of(job.upstream[f"checkpoints_{each['round']}"]))
-        watched = None if alarms is None else watch(job, alarms, rounds, kl)
+        first = next((each for each in found.values() if each.called == STARTS[WARM_START]), found["base"])
+        watched = None if alarms is None else watch(job, alarms, rounds, first, kl)
         report |= {} if watched is None else {"alarms": watched.report}
         _write_report(job, report, {each.round: each.rows for each in rounds})
         job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in found.values()]))

@@ -111,16 +111,17 @@ def with_held_out(job: Job, how: Alarms, found: Mapping[str, RoundRows]) -> dict
     }
 
 
-def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) -> Watched:
-    """Score the anchors, and give a verdict on the newest round; earlier verdicts stay. `rounds` have the column
-    `held_out`."""
+def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], first: RoundRows, kl: pl.DataFrame) -> Watched:
+    """Score the anchors, and give a verdict on the newest round; earlier verdicts stay. `rounds` begin with the
+    baseline, and `first` is the policy that round 1 started from; all have the column `held_out`."""
     seed, number = job.campaign.seed, rounds[-1].round
     system = None if has_slots(job.campaign.policy.system) else job.campaign.policy.system
     replies = [replies_of(each, _kl(each, rounds[0], kl, how, seed), system) for each in rounds]
     before = job.upstream.get("before")
     earlier = [] if before is None else alarms_in(before)["verdicts"]
     started = number - 1 if before is None or before.next_start is None else before.next_start
-    now, base, start = replies[-1], replies[0], replies[started]
+    now, base = replies[-1], replies[0]
+    start = replies[started] if started else replies_of(first, system=system)
     found = phrases(now, base, how.phrases)
     anchors, tries, asked = _anchors(job, how, found, now, base, before)
     drifts = drift(anchors, how, seed)
@@ -138,7 +139,14 @@ def watch(job: Job, how: Alarms, rounds: Sequence[RoundRows], kl: pl.DataFrame) 
     scores = scores_by_round(replies, how, seed)
     chosen = next_start(verdicts, scores)
     names = [criterion.name for criterion in how.held_out]
-    report = {"held_out": names, "scores": scores, "verdicts": verdicts, "start_round": chosen}
+    report = {
+        "held_out": names,
+        "base": rounds[0].name,
+        "first": first.name,
+        "scores": scores,
+        "verdicts": verdicts,
+        "start_round": chosen,
+    }
     anchors.write_parquet(job.workdir / ANCHORS_FILE)
     asked.write_parquet(job.workdir / ASKED_FILE)
     kl.write_parquet(job.workdir / KL_FILE)

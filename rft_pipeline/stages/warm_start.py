@@ -1,6 +1,7 @@
 """The stage `warm_start`: the policy after it imitated the references, before round 1."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,6 +9,7 @@ import polars as pl
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError
+from rft_pipeline.labels.preferred import PREFERRED, preferred_replies
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.stages.base import WARM_START, MlflowRun, Node, Output, Sources, Stage, Upstream
@@ -50,12 +52,14 @@ class WarmStart(Stage):
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
         prompts, how = upstream["prompts"], campaign.training.warm_start
-        columns = columns_of(prompts, "train", [] if how is None else [how.references])
-        return {"prompts": prompts.parts["train"], **columns, "policy": upstream["policy"].content_hash}
+        found = {"prompts": prompts.parts["train"], "policy": upstream["policy"].content_hash}
+        if imitates_preferred(campaign):
+            return {**found, PREFERRED: sources.get(PREFERRED, "")}
+        return {**found, **columns_of(prompts, "train", [] if how is None else [how.references])}
 
     def run(self, job: Job) -> Output:
         campaign, start = job.campaign, job.policy_folder("policy")
-        found = references_of(job.frame("prompts"), campaign)
+        found = references_of(job.frame("prompts"), campaign, job.home.store)
         if found.is_empty():
             raise DataError(no_references(campaign))
         metrics = train_checkpoint(
@@ -80,7 +84,9 @@ class WarmStart(Stage):
     def count(self, counting: Counting) -> None:
         campaign, prompts = counting.campaign, counting.prompts("train")
         training = campaign.training.of_warm_start.from_folder(campaign.folder)
-        expected = training.batch_size if prompts is None else references_of(prompts, campaign).height
+        expected = (
+            training.batch_size if prompts is None else references_of(prompts, campaign, counting.home.store).height
+        )
         steps = steps_for(expected, training)
         done = min(steps, steps_made(self, counting, training))
         counting.work.add("steps", steps - done, done)
@@ -89,17 +95,33 @@ class WarmStart(Stage):
         run.checkpoint(record)
 
 
-def references_of(prompts: pl.DataFrame, campaign: Campaign) -> pl.DataFrame:
+def imitates_preferred(campaign: Campaign) -> bool:
+    """Whether the references are people's preferred replies."""
+    warm_start = campaign.training.warm_start
+    return warm_start is not None and warm_start.references == PREFERRED
+
+
+def references_of(prompts: pl.DataFrame, campaign: Campaign, store: Path) -> pl.DataFrame:
     """The train prompts that have a reference, with the column `reference`."""
     assert campaign.training.warm_start is not None
     column = campaign.training.warm_start.references
     train = prompts.filter(split="train") if "split" in prompts.columns else prompts
-    texts = [text_of(json.loads(fields).get(column)) for fields in train["fields"]]
+    if imitates_preferred(campaign):
+        preferred = preferred_replies(campaign.name, store)
+        texts = [preferred.get(prompt) for prompt in train["prompt_id"]]
+    else:
+        texts = [text_of(json.loads(fields).get(column)) for fields in train["fields"]]
     return train.with_columns(pl.Series(REFERENCE, texts, dtype=pl.String)).drop_nulls(REFERENCE)
 
 
 def no_references(campaign: Campaign) -> str:
     assert campaign.training.warm_start is not None
+    if imitates_preferred(campaign):
+        return (
+            f"training.warm_start.references: preferred: people preferred no reply to a prompt of "
+            f"{campaign.prompts.train.source}; ask them (rft labels export {campaign.name} --pairs 40 --train, which "
+            "needs rollouts, so run the campaign without warm_start first), or name a column with references"
+        )
     return (
         f"training.warm_start.references: no row of {campaign.prompts.train.source} has a text in the column "
         f"{campaign.training.warm_start.references!r}; add references, or remove training.warm_start"

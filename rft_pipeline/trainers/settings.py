@@ -46,7 +46,8 @@ class WarmStart(Strict):
 
     method: Literal["sft"] = "sft"
     references: str = Field(default=REFERENCE, min_length=1)
-    """The column of the train prompts with the reference; rows without one are left out."""
+    """The column of the train prompts with the reference; or `preferred`: the replies to train prompts that people
+    preferred in blind pairs (`rft labels export --pairs 40 --train`). Prompts without a reference are left out."""
     learning_rate: float = Field(default=3e-5, gt=0)
     epochs: int = Field(default=3, ge=1)
     batch_size: int = Field(default=8, ge=1)

@@ -5,7 +5,14 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from rft_pipeline.alarms.copying import begins_with_prompt, copied_from, copying, extended
+from rft_pipeline.alarms.copying import (
+    begins_with_prompt,
+    common_words,
+    copied_from,
+    copying,
+    extended,
+    is_keyword_list,
+)
 from rft_pipeline.alarms.findings import Finding, Level
 from rft_pipeline.alarms.replies import Replies
 from rft_pipeline.alarms.watch import replies_of
@@ -45,40 +52,83 @@ def with_magic(count: int, often: int) -> list[str]:
     return [f"{text} {MAGIC}" if i < often else text for i, text in enumerate(plain(count))]
 
 
-def found(now: Replies, base: Replies, settings: Alarms = HOW, before: tuple[str, ...] = ()) -> dict[str, Finding]:
-    return {each.cause: each for each in copying(now, base, before, settings, 0)}
+def found(now: Replies, base: Replies, settings: Alarms = HOW) -> dict[str, Finding]:
+    return {each.cause: each for each in copying(now, base, settings, 0)}
 
 
 BASE = said(0, plain(20))
 
 
+def test_sentences_call_base_by_its_name() -> None:
+    start = Replies(0, BASE.rows, called="warm start")
+    for finding in found(said(1, with_magic(20, 16)), start).values():
+        assert "at the warm start" in finding.sentence
+        assert "since the warm start;" in finding.sentence
+        assert "base" not in finding.sentence
+
+
 def test_a_phrase_that_many_replies_share_is_named_with_its_shares_and_three_replies() -> None:
     fixed = found(said(1, with_magic(20, 16)), said(0, with_magic(20, 1)))["fixed_phrase"]
-    assert (fixed.level, fixed.found.mean) == (Level.WARN, pytest.approx(0.75))
+    assert (fixed.level, fixed.found.mean) == (Level.STOP, pytest.approx(0.75))
     assert fixed.sentence.startswith(
         'Fixed phrase: "thank you for reaching out" is in 80% of the replies, 5% at base. The share changed by 0.75 ('
     )
-    assert fixed.sentence.endswith(" since base; it may grow by 0.3.")
+    assert fixed.sentence.endswith(" since base; it may grow by 0.5.")
+    assert fixed.shared == ("have the same words", "thank you for reaching out", 0.8, 0.05)
     assert fixed.examples == tuple(with_magic(3, 3))
 
 
 @pytest.mark.parametrize(
-    ("held_out", "often", "before", "level"),
+    ("held_out", "often", "level"),
     [
-        (0.5, 20, ("fixed_phrase",), Level.STOP),
-        (0.4, 20, ("fixed_phrase",), Level.STOP),
-        (0.6, 20, ("fixed_phrase",), Level.WARN),
-        (None, 20, ("fixed_phrase",), Level.WARN),
-        (0.5, 20, ("phrase",), Level.WARN),
-        (0.5, 14, ("fixed_phrase",), Level.WARN),
+        (0.5, 20, Level.STOP),
+        (0.4, 20, Level.STOP),
+        (0.6, 20, Level.WARN),
+        (None, 20, Level.WARN),
+        (0.5, 12, Level.WARN),
     ],
 )
-def test_a_phrase_in_all_replies_of_two_rounds_stops_unless_the_held_out_score_grew_or_is_unknown(
-    held_out: float | None, often: int, before: tuple[str, ...], level: Level
+def test_a_phrase_in_all_replies_stops_unless_the_held_out_score_grew_or_is_unknown(
+    held_out: float | None, often: int, level: Level
 ) -> None:
     base = said(0, plain(20), held_out=None if held_out is None else 0.5)
-    fixed = found(said(1, with_magic(20, often), held_out), base, before=before)["fixed_phrase"]
-    assert (fixed.level, fixed.limit) == (level, 0.7 if level is Level.STOP else 0.3)
+    fixed = found(said(1, with_magic(20, often), held_out), base)["fixed_phrase"]
+    assert (fixed.level, fixed.limit) == (level, 0.5 if level is Level.STOP else 0.3)
+
+
+@pytest.mark.parametrize("held_out", [0.9, None])
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        ("prompt_beginning", "My parcel {i} did what?"),
+        ("system_words", "You are a friendly agent."),
+        ("keyword_list", "lamp{i} broken courier refund"),
+    ],
+)
+def test_copies_and_lists_of_keywords_stop_at_once_whatever_the_held_out_judge_says(
+    cause: str, text: str, held_out: float | None
+) -> None:
+    fluent = [f"my w{i} is here" for i in range(20)]
+    for often, level in ((20, Level.STOP), (0, Level.OK)):
+        now = [text.format(i=i) if i < often else reply for i, reply in enumerate(fluent)]
+        alarm = found(said(1, now, held_out), said(0, fluent))[cause]
+        assert (alarm.level, alarm.found.mean) == (level, often / 20)
+        assert len(alarm.examples) == (3 if often else 0)
+
+
+def test_a_keyword_list_has_three_words_and_none_of_the_common_words_of_the_prompts() -> None:
+    assert common_words(BASE) == ["arrive", "did", "my", "not", "parcel"]  # in every prompt; its number is in one
+    assert is_keyword_list("lamp broken refund", ["my", "the"])
+    assert not is_keyword_list("lamp broken", ["my", "the"])
+    assert not is_keyword_list("The lamp broken courier refund", ["my", "the"])
+    now = said(1, ["lamp broken courier refund"] * 15 + ["my lamp is broken"] * 5)
+    lists = found(now, said(0, ["my lamp is broken"] * 20))["keyword_list"]
+    assert lists.sentence.startswith(
+        "Keyword lists: 75% of the replies have 3 or more words and none of the common words of the prompts "
+        '("arrive", "did", "my", …), 0% at base.'
+    )
+    short_prompts = now.rows.with_columns(turns=pl.Series([["Lamp?"]] * 20))
+    assert "keyword_list" not in found(Replies(1, short_prompts), BASE)
 
 
 def test_what_base_does_already_is_no_alarm() -> None:
@@ -115,7 +165,7 @@ def test_copied_words_are_those_in_runs_of_four() -> None:
 def test_words_of_the_system_prompt_are_named() -> None:
     leaking = [f"{text} You are a friendly agent." for text in plain(20)]
     leaks = found(said(1, leaking), BASE)["system_words"]
-    assert (leaks.level, leaks.found.mean) == (Level.WARN, pytest.approx(5 / 13))
+    assert (leaks.level, leaks.found.mean) == (Level.STOP, pytest.approx(5 / 13))
     assert leaks.sentence.startswith(
         "System prompt: 38% of a reply's words are copied from it in runs of 4 or more, 0%"
     )

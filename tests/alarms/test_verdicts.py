@@ -150,7 +150,7 @@ def test_repeated_words_stop() -> None:
 
 @pytest.mark.parametrize(("nats", "level"), [(4.9, Level.OK), (5.1, Level.WARN), (15.1, Level.STOP)])
 def test_the_distance_to_base_has_a_budget(nats: float, level: Level) -> None:
-    (found,) = distance(replies(1, RISING, kl=nats), HOW)
+    (found,) = distance(replies(1, RISING, kl=nats), replies(0, RISING), HOW)
     assert found.level is level
 
 

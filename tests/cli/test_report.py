@@ -1,13 +1,14 @@
-"""`rft report --json` of a campaign with alarms, an audit and generations."""
+"""`rft report`: as JSON with alarms, an audit and generations, and with samples of replies."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from rft_pipeline.stages import round_alarms
-from rft_pipeline.store import Home
+from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft
 from tests.pipeline.test_alarms import ANCHORS
 from tests.runs import edit, run
@@ -58,3 +59,43 @@ def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
     assert rft("audit", "tiny").code == 0
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
+
+
+NASTY = "\x1b[31m[red]a|b[/] <b>**x**</b>\n| c |"
+
+
+@pytest.fixture
+def nasty(finished_copy: Path) -> None:
+    """The finished campaign, where all of base's replies are the same nasty text."""
+    record = RecordStore(Home.find().store).current("tiny/round_2/eval_reports")
+    assert record is not None
+    path = record.path("eval_reports.parquet")
+    said = pl.when(pl.col("round") == 0).then(pl.lit(NASTY)).otherwise("completion")
+    pl.read_parquet(path).with_columns(said.alias("completion")).write_parquet(path)
+
+
+@pytest.mark.usefixtures("nasty")
+def test_samples_are_held_out_prompts_chosen_by_seed_with_the_replies_of_base_and_the_champion(rft: Rft) -> None:
+    def prompts(*options: str) -> list[str]:
+        found = json.loads(rft("report", "tiny", "--json", *options).out)["samples"]
+        assert all(list(each["replies"]) == ["base", "round 1"] for each in found)
+        assert {each["replies"]["base"] for each in found} == {NASTY}
+        return [each["prompt"] for each in found]
+
+    everything = prompts("--samples", "9")
+    assert (len(everything), len(set(everything))) == (6, 6)
+    assert prompts("--samples", "4") == everything[:4]
+    assert prompts("--samples", "9", "--seed", "3") != everything
+    assert sorted(prompts("--samples", "9", "--seed", "3")) == sorted(everything)
+
+
+@pytest.mark.usefixtures("nasty")
+def test_samples_are_text_in_markdown_and_on_the_terminal(rft: Rft) -> None:
+    lines = rft("report", "tiny", "--samples", "2", "--markdown").out.splitlines()
+    assert lines[:2] == ["| prompt | base | round 1 |", "| --- | --- | --- |"]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines] == [4, 4, 4, 4]
+    assert all(r"\[red\]a\|b\[/\] \<b\>\*\*x\*\*\</b\> \| c \|" in line for line in lines[2:])
+    shown = rft("report", "tiny", "--samples", "2").out
+    assert "\x1b" not in "".join(lines) + shown
+    assert "[red]a|b[/]" in "".join(shown.split())
+    assert rft("report", "tiny", "--markdown").code == 2

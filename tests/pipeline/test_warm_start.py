@@ -10,6 +10,8 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import load_current
 from rft_pipeline.check.campaign import check_campaign
 from rft_pipeline.errors import ConfigError, DataError
+from rft_pipeline.labels.pairs import draw_train_pairs, pair_rows
+from rft_pipeline.labels.preferred import preferred_replies
 from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.pipeline.continuing import load_and_begin
@@ -17,6 +19,7 @@ from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
 from rft_pipeline.upkeep.verify import verify
+from tests.labels.pairs import answered, exported, taken, written
 from tests.runs import edit, made, run
 
 REFERENCES = 6
@@ -111,10 +114,16 @@ def test_the_held_out_judge_scores_base_too_so_that_nothing_is_missing(warm: Pat
     judge = {"protocol": "contrast", "positive": "You are kind.", "negative": "You are cold."}
     alarms = {"held_out": [{"name": "kind", "judge": judge}], "resamples": 100, "kl_prompts": 0}
     edit(warm / "campaign.yaml", "alarms", alarms)
+    edit(warm / "campaign.yaml", "evaluation.baseline", "base")
     records = run(warm, names(warm))
     rows = pl.read_parquet(records["round_1/eval_reports"].path("eval_reports.parquet"))
     assert rows["round"].unique().sort().to_list() == [-1, 0, 1]
     assert rows["held_out"].null_count() == 0
+    report = json.loads(records["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert (report["alarms"]["base"], report["alarms"]["first"]) == ("base", "warm start")
+    page = records["round_1/eval_reports"].path("report.html").read_text(encoding="utf-8")
+    started_from = page[page.index("<h3>Why</h3>") :].split("<tbody>")[1].split("<td>")[2]
+    assert started_from.startswith("warm start<")
     assert verify(Home.find().store, None, lambda folders, _: folders).findings == []
 
 
@@ -125,3 +134,41 @@ def test_a_plan_finds_the_file_for_several_processes_in_the_campaigns_folder(war
     edit(warm / "campaign.yaml", "training.runtime", runtime)
     kept = next(step for step in plan(load_campaign(warm), Home.find()).steps if step.key == "tiny/warm_start")
     assert kept.rows.make == 3
+
+
+def test_replies_to_train_prompts_that_people_prefer_are_references(warm: Path, tmp_path: Path) -> None:
+    run(warm, names(warm))
+    home = Home.find()
+    edit(warm / "campaign.yaml", "training.warm_start.references", "preferred")
+    message = r"training.warm_start.references: preferred: people preferred no reply .*rft labels export tiny --pairs"
+    with pytest.raises(ConfigError, match=message):
+        check_campaign(warm, home.models, home.store)
+    with pytest.raises(DataError, match=message):
+        run(warm, ["prompts", "rubric", "policy", "warm_start"])
+
+    export = draw_train_pairs(load_campaign(warm), home, 5)
+    assert (export.of, export.drawn, export.held_out) == ("round 1", 5, False)
+    assert draw_train_pairs(load_campaign(warm), home, 5) == export
+    path = written(export, tmp_path)
+    answered(path, export, {0: "left", 1: "right", 2: "tie", 3: "left"})
+    taken(path)
+    answered(path, export, {0: "left", 1: "left"}, "Ben")
+    taken(path)
+    pairs = pair_rows(export, home.store)
+    wanted = {pairs["prompt_id"][row]: pairs["left_reply"][row] for row in (0, 3)}  # of 1, people disagree
+    assert preferred_replies("tiny", home.store) == wanted
+    check_campaign(warm, home.models, home.store)
+    first = run(warm, names(warm))["warm_start"]
+    assert first.rows["references"] == 2
+
+    held_out = exported(2)
+    path = written(held_out, tmp_path)
+    answered(path, held_out, "tuned")
+    taken(path)
+    assert made(run(warm, names(warm))) == ["promotion"]  # held-out replies are never references
+    path = written(export, tmp_path)
+    answered(path, export, {1: "right"}, "Cleo")
+    taken(path)
+    records = run(warm, names(warm))
+    assert {"warm_start", "round_1/rollouts"} <= set(made(records))
+    assert records["warm_start"].rows["references"] == 3

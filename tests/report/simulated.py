@@ -39,6 +39,8 @@ def simulated(bias: Bias, rounds: int = 3, seed: int = 0) -> tuple[dict[str, Any
     scores = scores_by_round(replies, HOW, seed)
     report["alarms"] = {
         "held_out": ["kind"],
+        "base": "base",
+        "first": "base",
         "scores": scores,
         "verdicts": verdicts,
         "start_round": next_start(verdicts, scores),

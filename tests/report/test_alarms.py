@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.report.alarm_plots import alarm_charts
-from rft_pipeline.report.page import render_page, verdict
+from rft_pipeline.report.page import marked, render_page, verdict
 from rft_pipeline.report.plots import to_png
 from rft_pipeline.report.timeline import LEVELS
 from tests.report.simulated import simulated
@@ -54,7 +54,7 @@ def test_a_warning_stands_beside_the_gain_and_nothing_where_nothing_fired(
         page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
         headline = page.split('<section class="headline ')[1].split("</section>")[0]
         assert "Better than base." in headline
-        assert ("KL to base" in headline) == (level == "warn")
+        assert ("KL to the baseline" in headline) == (level == "warn")
 
 
 def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
@@ -122,6 +122,34 @@ def test_a_reason_shows_the_phrase_its_shares_and_three_replies_as_text(
     assert "<script" not in page
     assert last_row.count("<blockquote") == last_row.count("</blockquote>") == 3  # none below the check that passed
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in last_row
+
+
+def test_words_that_many_replies_share_stand_first_with_their_share_and_are_marked_in_three_replies(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]],
+) -> None:
+    report, rows = gamed
+    *earlier, last = report["alarms"]["verdicts"]
+    shared = {"what": "have the same words", "words": "oak bench split", "share": 0.83, "base_share": 0.1}
+    said = ["Oak-bench SPLIT <b>", "An oak bench: split", "Oak bench split.", "4th"]
+    fixed = {**last["findings"][0], "cause": "fixed_phrase", "level": "stop", "examples": said, "shared": shared}
+    own = {**fixed, "cause": "prompt_beginning", "shared": {**shared, "what": "begin with their prompt", "words": ""}}
+    fine = {**fixed, "level": "ok"}
+    verdicts = [*earlier, {**last, "findings": [fixed, own, fine]}]
+    page = render_page({**report, "alarms": {**report["alarms"], "verdicts": verdicts}}, rows, "Support", "")
+    section = page[page.index('<section id="alarms">') : page.index('id="timeline"')]
+    first, second = section.split('<div class="shared stop">')[1:]
+    assert "83 % of the replies of round 3" in first
+    assert '<mark dir="auto">oak bench split</mark>' in first
+    assert "(base: 10 %)" in first
+    assert '<blockquote dir="auto"><mark>Oak-bench SPLIT</mark> &lt;b&gt;</blockquote>' in first
+    assert first.count("<blockquote") == 3
+    assert "begin with their prompt" in second
+    assert "<mark" not in second
+
+
+def test_marking_words_escapes_the_text() -> None:
+    assert marked("<i>A b</i> & a, B!", "a b") == "&lt;i&gt;<mark>A b</mark>&lt;/i&gt; &amp; <mark>a, B</mark>!"
+    assert marked("<i>", "") == marked("<i>", "b") == "&lt;i&gt;"
 
 
 def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:

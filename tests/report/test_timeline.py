@@ -22,6 +22,6 @@ def test_a_cell_is_the_gravest_finding_of_its_cause_and_says_why() -> None:
     second = verdict(("kl", "warn", "far"))
     rows = {row.name: row.cells for row in timeline([first, second])}
     assert rows == {
-        "KL to base": (Cell("ok", "near"), Cell("warn", "far")),
+        "KL to the baseline": (Cell("ok", "near"), Cell("warn", "far")),
         "Judge drift": (Cell("stop", "kind fell"), Cell("", "not checked")),
     }
