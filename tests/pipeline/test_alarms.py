@@ -32,7 +32,8 @@ WATCHES = {
         "negative": ["cold"],
     },
 }
-ALARMS: dict[str, Any] = {"held_out": [WATCHES], "resamples": 100}
+ALARMS: dict[str, Any] = {"held_out": [WATCHES], "resamples": 100, "fixed_phrase_stop": 1.0}
+"""The tiny model repeats itself, which stops nothing here."""
 ANCHORS = [
     {"prompt": f"Where is parcel {i}?", "completion": text, "labels": {"polite": label, "relevant": label}}
     for i in range(8)
