@@ -14,6 +14,7 @@ from rft_pipeline.campaign import Campaign, load_rubric
 from rft_pipeline.cli.app import app
 from rft_pipeline.judges import PROTOCOLS, make_judge
 from rft_pipeline.rules import AnyRule, Rollout
+from rft_pipeline.scaffold.reference import reference
 from tests.judges.engines import OneEngine, Told, judgements
 from tests.runs import edit, run
 
@@ -149,3 +150,8 @@ def test_the_documentation_names_every_rule_and_its_parameters() -> None:
 def test_the_documentation_names_every_protocol() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", page("docs/rubrics-and-judges.md"), re.MULTILINE)
     assert set(rows) >= {*PROTOCOLS, "rule"}
+
+
+def test_the_reference_of_campaigns_is_the_one_that_the_command_prints() -> None:
+    assert page("docs/campaign-reference.md") == reference()
+    assert "Largest share of judgements that may fail" in page("docs/campaign-reference.md")

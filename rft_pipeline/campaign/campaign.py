@@ -27,13 +27,19 @@ class Campaign(Strict):
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"on_rubric_change", "schedule", "prices", "checks", "owners"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """The folder's name."""
     description: str = ""
+    """What the campaign is for, in a sentence."""
     seed: int = Field(default=0, ge=0)
+    """Of every random choice: drawn prompts, sampling, order, bootstrap."""
     rounds: int = Field(default=2, ge=1, le=100)
+    """Each round samples, judges, trains and is evaluated."""
     policy: Policy = Policy()
     prompts: Prompts
     rubric: Rubric
+    """The file of the rubric."""
     anchors: str | None = None
+    """A file of labelled replies that measure the judges."""
     rollouts: Rollouts = Rollouts()
     judge: JudgeModel = JudgeModel()
     judges: dict[str, JudgeModel] = Field(default_factory=dict)

@@ -81,7 +81,9 @@ class Prompts(Strict):
 
 class Rollouts(Strict):
     prompts_per_round: int = Field(default=24, ge=1)
+    """Train prompts of a round, drawn by the seed."""
     group_size: int = Field(default=8, ge=2)
+    """Replies to each prompt; they are compared with one another."""
     refill: int = Field(default=0, ge=0)
     """Maximum number of further prompts that a generation samples in place of groups without variance. They are train
     prompts that the round does not draw."""
@@ -103,6 +105,7 @@ class Evaluation(Strict):
 
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.95)
     samples_per_prompt: int = Field(default=1, ge=1)
+    """Replies to each held-out prompt; they count as one prompt in every interval."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples of prompts for every interval."""
     baseline: Literal["warm_start", "base"] = "warm_start"

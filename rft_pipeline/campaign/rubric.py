@@ -23,8 +23,11 @@ class Criterion(Strict):
     """One property of a good reply."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Small letters, digits and `_`."""
     description: str = ""
+    """What people read when they label."""
     weight: float = Field(default=1.0, ge=0)
+    """Its part of the reward; 0: it is shown and trains nothing."""
     gate: Probability | None = None
     """A rollout that scores below this gets the floor reward, whatever its other scores are."""
     judge: AnyJudge

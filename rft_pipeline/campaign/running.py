@@ -18,7 +18,9 @@ class Checks(Strict):
     """Asset-check thresholds."""
 
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest share of judgements that may fail."""
     max_truncated_share: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Largest share of replies that may be cut off."""
 
 
 _ONE_VALUE = re.compile(r"\b(\w+)-\1\b")

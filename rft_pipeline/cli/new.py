@@ -48,8 +48,14 @@ def new(
     console.note(f"next: change policy.system and the rubric in {folder}, then `rft run {name} --rounds 1`")
 
 
-def schema(which: Annotated[Literal["campaign", "rubric"], typer.Argument(help="Which file.")]) -> None:
-    """Print the JSON Schema of campaign.yaml or rubric.yaml, for an editor."""
+def schema(
+    which: Annotated[Literal["campaign", "rubric", "reference"], typer.Argument(help="Which file, or the page.")],
+) -> None:
+    """Print the JSON Schema of campaign.yaml or rubric.yaml, for an editor; or a page with every key, in Markdown."""
+    from rft_pipeline.scaffold.reference import reference
     from rft_pipeline.scaffold.schema import schema as schema_of
 
-    console.print_json(schema_of(which))
+    if which == "reference":
+        print(reference(), end="")
+    else:
+        console.print_json(schema_of(which))

@@ -42,6 +42,7 @@ class EngineRuntime(Strict):
 
     engine: Annotated[str, key_of(ENGINES, "an engine")] = "transformers"
     batch_size: int = Field(default=64, ge=1)
+    """Sequences per pass."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     memory_share: float | None = Field(default=None, gt=0, le=1)
@@ -66,6 +67,7 @@ class Server(Strict):
     concurrency: int = Field(default=16, ge=1)
     """Maximum number of concurrent calls."""
     timeout_seconds: float = Field(default=120.0, gt=0)
+    """Seconds until a call counts as failed."""
     attempts: int = Field(default=6, ge=1)
     """Attempts per call."""
     prices: TokenPrices = TokenPrices()

@@ -32,8 +32,11 @@ class ClozeJudge(LikelihoodSettings):
 
     protocol: Literal["cloze"]
     templates: tuple[str, ...] = Field(min_length=1)
+    """Texts with `{reply}`; a word follows each."""
     positive: tuple[Word, ...] = Field(min_length=1)
+    """Words of a good reply."""
     negative: tuple[Word, ...] = Field(min_length=1)
+    """Words of a bad reply."""
 
     def make(self, engines: Engines) -> Judge:
         return Cloze(self, engines.scorer(self.by))

@@ -19,7 +19,9 @@ class ContrastJudge(DifferenceSettings):
 
     protocol: Literal["contrast"]
     positive: str = Field(min_length=1)
+    """The system turn of a persona that writes good replies."""
     negative: str = Field(min_length=1)
+    """The same for bad replies."""
 
     @classmethod
     def texts(cls) -> dict[str, frozenset[str]]:

@@ -26,6 +26,7 @@ class PanelJudge(JudgeSettings):
 
     protocol: Literal["panel"]
     members: "tuple[SingleJudge, ...]" = Field(min_length=2)
+    """Judges of any protocol."""
     penalty: float = Field(default=0.0, ge=0)
     """What disagreement costs."""
 

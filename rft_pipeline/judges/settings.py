@@ -180,7 +180,9 @@ class Squash(Strict):
     """Turns a measured number (nats, a reward) into a score: sigmoid((number − offset) / scale)."""
 
     offset: float = 0.0
+    """The measured number that scores 0.5."""
     scale: float = Field(default=0.5, gt=0)
+    """How far from it the score is 0.73 (or 0.27)."""
 
     def score(self, number: float) -> float:
         """In (0, 1); far out it is rounded to 0 or 1. NaN stays NaN."""

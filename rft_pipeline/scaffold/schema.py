@@ -1,11 +1,17 @@
 """The JSON Schemas of campaign.yaml and rubric.yaml, for editors that complete and check YAML."""
 
+import ast
+import inspect
+import itertools
 import json
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.rubric import Rubric
+from rft_pipeline.strict import Strict
 
 FOLDER = ".schema"
 """The folder of the schemas, next to the campaigns."""
@@ -16,8 +22,8 @@ Which = Literal["campaign", "rubric"]
 def schema(which: Which) -> dict[str, Any]:
     """The schema of a file as it is written: in campaign.yaml the rubric is a file's name, and a source may be one."""
     if which == "rubric":
-        return Rubric.model_json_schema()
-    found = Campaign.model_json_schema()
+        return _described(Rubric)
+    found = _described(Campaign)
     properties = found["properties"]
     for ours in ("folder", "continuation"):
         del properties[ours]
@@ -25,6 +31,40 @@ def schema(which: Which) -> dict[str, Any]:
     found["required"] = ["prompts"]
     sources = found["$defs"]["Prompts"]["properties"]
     sources |= {split: {"anyOf": [{"type": "string"}, source]} for split, source in sources.items()}
+    return found
+
+
+def _described(model: type[Strict]) -> dict[str, Any]:
+    """The schema of a model; each key is described by the text below its field in the source."""
+    found = model.model_json_schema()
+    shown = {**found.get("$defs", {}), model.__name__: found}
+    for each in _below(Strict):
+        properties = shown.get(each.__name__, {}).get("properties", {})
+        for key, text in _texts(each).items():
+            if key in properties:
+                properties[key]["description"] = text
+    return found
+
+
+def _below(model: type[Strict]) -> Iterator[type[Strict]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
+def _texts(model: type[Strict]) -> dict[str, str]:
+    """Field → the string below it, of a class and those above it."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, Strict):
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in itertools.pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                value = below.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    found[field.target.id] = " ".join(value.value.split())
     return found
 
 

@@ -18,7 +18,9 @@ ALL_LINEAR = "all-linear"
 
 class Lora(Strict):
     rank: int = Field(default=16, ge=1)
+    """Of the adapter's matrices."""
     alpha: int = Field(default=32, ge=1)
+    """The adapter's output is scaled by alpha / rank."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """The modules with an adapter, by the ends of their names, e.g. [q_proj, v_proj]; `all-linear`: every linear module
     except the head."""
@@ -49,7 +51,9 @@ class WarmStart(Strict):
     """The column of the train prompts with the reference; or `preferred`: the replies to train prompts that people
     preferred in blind pairs (`rft labels export --pairs 40 --train`). Prompts without a reference are left out."""
     learning_rate: float = Field(default=3e-5, gt=0)
+    """Of AdamW, constant."""
     epochs: int = Field(default=3, ge=1)
+    """Passes over the references."""
     batch_size: int = Field(default=8, ge=1)
     """References per optimiser step."""
 
@@ -63,12 +67,17 @@ class Training(Strict):
     """
 
     method: Annotated[str, key_of(METHODS, "a training method")] = "grpo"
+    """`grpo`, `raft`, `dpo` or `sft`."""
     warm_start: WarmStart | None = None
     """Imitates references before round 1."""
     weights: Literal["full", "lora"] = "full"
+    """All weights, or an adapter on them."""
     learning_rate: float = Field(default=1e-5, gt=0)
+    """Of AdamW."""
     warmup_steps: int = Field(default=0, ge=0)
+    """Steps in which the learning rate rises to its value."""
     epochs: int = Field(default=1, ge=1)
+    """Passes over the rollouts of a generation."""
     batch_size: int = Field(default=16, ge=1)
     """Rollouts per optimiser step; with `dpo`, pairs of rollouts."""
     steps_per_generation: int | None = Field(default=1, ge=1)
@@ -99,6 +108,7 @@ class Training(Strict):
     """grpo: the round ends when the effective sample size (Σw)²/Σw² of a step falls below this share of its rollouts; w
     are their likelihood ratios to the policy that sampled them. Null: never."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
     generations_after_edit: int | None = Field(default=None, ge=1)
     """How many generations an edit cycle samples (`on_rubric_change: continue`). Null: a quarter of a round's, at least
     1."""
