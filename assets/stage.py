@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -161,9 +162,12 @@ def _numbers(record: Record) -> dict[str, Any]:
 
 
 def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
-    """The record's page and its MLflow run, as links that open, whether it was cached, and how long it took."""
-    page = STAGES[record.payload["stage"]].page
-    links = {"page": dg.MetadataValue.url(stages.mlflow_page(record, page[0]))} if page else {}
+    """The record's pages and its MLflow run, as links that open, whether it was cached, and how long it took."""
+    pages = [file for file in STAGES[record.payload["stage"]].pages if file.endswith(".html")]
+    links = {
+        "page" if place == 0 else Path(file).stem: dg.MetadataValue.url(stages.mlflow_page(record, file))
+        for place, file in enumerate(pages)
+    }
     run = dg.MetadataValue.url(stages.mlflow_page(record))
     return {**links, "MLflow run": run, "cached": record.cached, "seconds": record.seconds}
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError, StoreError
-from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.champion import apply_decision, end_cycle
 from rft_pipeline.pipeline.sources import source_hashes
@@ -26,7 +25,7 @@ from rft_pipeline.stages.generations import make_round
 from rft_pipeline.stages.graph import made_together, node, payload, resolve
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
+from rft_pipeline.store import Home, Record, RecordStore, champions, judgements_table, rollouts_table
 
 
 class Pipeline:
@@ -80,14 +79,15 @@ class Pipeline:
             }
 
     def _publish(self, here: Node, record: Record) -> None:
-        """Copy the stage's page, if it has one, to the folder of reports."""
-        page = STAGES[here.stage].page
-        if page is None:
+        """Copy the stage's pages, if it has any, to the folder of reports."""
+        if not (pages := STAGES[here.stage].pages):
             return
-        file, ending = page
-        self.home.reports.mkdir(parents=True, exist_ok=True)
-        text = record.path(file).read_text(encoding="utf-8")
-        replace_text(self.home.reports / f"{here.campaign}{ending}", text)
+        from rft_pipeline.report.published import publish, published_campaigns, write_index
+
+        texts = {suffix: record.path(file).read_text(encoding="utf-8") for file, suffix in pages.items()}
+        publish(self.home.reports, here.campaign, texts)
+        known = {name: champions.champion(self.home.root, name) for name in published_campaigns(self.home.reports)}
+        write_index(self.home.reports, known)
 
     def _found(self, work: "_Work") -> dict[str, Record]:
         """The records that exist, by stage, up to the first that is missing."""

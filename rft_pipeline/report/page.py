@@ -18,6 +18,7 @@ from rft_pipeline.report.alarm_plots import alarm_charts
 from rft_pipeline.report.learning import TITLES, learning_curves
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.report.plots import charts, round_name, to_svg
+from rft_pipeline.report.stacking import stackable
 from rft_pipeline.report.timeline import last_alarm, timeline
 
 NOTHING = "\N{EN DASH}"
@@ -75,8 +76,8 @@ def render_page(
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A page from its template."""
-    return environment().get_template(template).render(values)
+    """A page from its template. Its tables can be read on a narrow screen."""
+    return stackable(environment().get_template(template).render(values))
 
 
 def environment() -> Environment:
@@ -90,6 +91,7 @@ def environment() -> Environment:
     )
     found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
     found.filters |= {"plain": plain, "sentence": sentence, "marked": marked}
+    found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return found
 
 

@@ -100,8 +100,8 @@ class Stage:
     """Whether it loads a model: one such stage at a time runs on a machine."""
     appends: ClassVar[bool] = False
     """Whether it appends rows to the tables of rollouts and judgements."""
-    page: ClassVar[tuple[str, str] | None] = None
-    """Its page: the file in the record, and the suffix of the copy in the folder of reports."""
+    pages: ClassVar[Mapping[str, str]] = {}
+    """Its pages, the main one first: file in the record → suffix of the copy in the folder of reports."""
     in_generations: ClassVar[bool] = False
     """Whether it is made together with the other such stages of its round, where a round is cut into generations."""
     spends: ClassVar[str] = ""

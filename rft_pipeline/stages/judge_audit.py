@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -41,7 +41,7 @@ class JudgeAudit(Stage):
     version = 4
     loads_models = True
     scope = "campaign"
-    page = (PAGE, ".audit.html")
+    pages: ClassVar = {PAGE: ".audit.html"}
     counted = "judgements"
     of_people = True
 

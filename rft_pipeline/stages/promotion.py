@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -57,7 +57,7 @@ class Promotion(Stage):
     version = 4
     loads_models = True
     scope = "end"
-    page = (PAGE, ".promotion.html")
+    pages: ClassVar = {PAGE: ".promotion.html"}
     report = EvalReports()
     """A champion that is no round of the campaign is sampled and judged like the rounds of an eval report."""
 

@@ -1,0 +1,77 @@
+"""The folder of reports: the newest pages of each campaign, which link to one another, and an index of campaigns."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from rft_pipeline.files import replace_text
+from rft_pipeline.report.page import rendered
+from rft_pipeline.report.timeline import last_alarm
+from rft_pipeline.store.champions import Champion
+
+PAGES = {".html": "Report", ".rounds.html": "Rounds", ".promotion.html": "Promotion", ".audit.html": "Judge audit"}
+"""Suffix of a page's file → its title in links."""
+NUMBERS = ".json"
+"""Suffix of the numbers of a campaign's newest eval report."""
+INDEX = "index.html"
+NOT_WATCHED = "not watched"
+_LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
+
+
+def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
+    """Write pages of a campaign, by suffix, and link all its pages to one another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in texts.items():
+        replace_text(folder / f"{campaign}{suffix}", text)
+    there = _pages(folder, campaign)
+    for suffix in there:
+        path = folder / f"{campaign}{suffix}"
+        text = path.read_text(encoding="utf-8")
+        links = _links({INDEX: "All campaigns", **{f"{campaign}{each}": PAGES[each] for each in there}}, path.name)
+        linked = _LINKS.sub(lambda _, links=links: links, text, count=1)  # type: ignore[misc]
+        if linked != text:
+            replace_text(path, linked)
+
+
+def published_campaigns(folder: Path) -> list[str]:
+    """The campaigns with an eval report in the folder."""
+    return sorted(path.name.removesuffix(NUMBERS) for path in folder.glob(f"[!.]*{NUMBERS}"))
+
+
+def write_index(folder: Path, champions: Mapping[str, Champion | None]) -> None:
+    """Write the index of these campaigns, with their champions."""
+    rows = [_row(folder, campaign, champion) for campaign, champion in champions.items()]
+    replace_text(folder / INDEX, rendered("index.html.jinja", rows=rows))
+
+
+def _row(folder: Path, campaign: str, champion: Champion | None) -> dict[str, Any]:
+    report = json.loads((folder / f"{campaign}{NUMBERS}").read_text(encoding="utf-8"))
+    alarm = last_alarm(report["alarms"]["verdicts"]) if "alarms" in report else None
+    return {
+        "campaign": campaign,
+        "baseline": report["rounds"][0]["name"],
+        "newest": report["rounds"][-1],
+        "delta": report["delta"],
+        "champion": champion,
+        "level": alarm.level if alarm else "ok" if "alarms" in report else NOT_WATCHED,
+        "causes": alarm.causes if alarm else (),
+        "pages": {quote(f"{campaign}{suffix}"): PAGES[suffix] for suffix in _pages(folder, campaign)},
+    }
+
+
+def _pages(folder: Path, campaign: str) -> list[str]:
+    """The suffixes of the pages that a campaign has."""
+    return [suffix for suffix in PAGES if (folder / f"{campaign}{suffix}").is_file()]
+
+
+def _links(titles: Mapping[str, str], here: str) -> str:
+    """Relative links to files of the folder, by their titles."""
+    link = Markup('<a href="{}"{}>{}</a>')
+    current = Markup(' aria-current="page"')
+    found = (link.format(quote(file), current if file == here else "", title) for file, title in titles.items())
+    return f'<nav class="pages">{"".join(found)}</nav>'

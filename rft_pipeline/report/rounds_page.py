@@ -1,0 +1,133 @@
+"""The page of rounds: every prompt with all its replies, for reading.
+
+Prompts and replies are untrusted text. The page holds them as JSON, in which `<`, `>`, `&` and `'` are escaped, and its
+script shows them as text only. The page loads nothing, and its policy allows one script: ours, by its hash.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from rft_pipeline.campaign.addresses import readable_prompt
+from rft_pipeline.evaluation.compare import RoundRows
+from rft_pipeline.report.page import rendered
+
+UNSURE = (0.35, 0.65)
+"""A reply is unsure if a judge's score is between these."""
+DISAGREE = 0.7
+"""A reply's criteria disagree if two criteria with weight are at least so far apart."""
+GATED, TRUNCATED, IS_UNSURE, CRITERIA_DISAGREE = "gated", "truncated", "unsure", "criteria disagree"
+_READ = ["who", "prompt_id", "messages", "completion", "finish_reason", "scores", "gated", "reward"]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a reply's marks depend on."""
+
+    names: Sequence[str]
+    """In the rubric's order."""
+    judged: Sequence[str]
+    """Those with a model judge."""
+    weighted: Sequence[str]
+    """Those with a weight above 0."""
+
+
+def render_rounds(
+    compared: Sequence[RoundRows],
+    baseline: str,
+    batches: Mapping[int, pl.DataFrame],
+    criteria: Criteria,
+    title: str,
+    description: str,
+) -> str:
+    """The page: the held-out replies of `compared`, in this order, and the training replies of each round, the newest
+    first. `batches` has the rows of each round's reward batch."""
+    views = [held_out_view(compared, baseline, criteria)]
+    views += [training_view(round_, batches[round_], criteria) for round_ in sorted(batches, reverse=True)]
+    script = files("rft_pipeline.report").joinpath("rounds.js").read_text(encoding="utf-8")
+    return rendered(
+        "rounds.html.jinja",
+        title=title,
+        description=description,
+        views=views,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        unsure=UNSURE,
+        disagree=DISAGREE,
+        marks=[IS_UNSURE, CRITERIA_DISAGREE, GATED, TRUNCATED],
+    )
+
+
+def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criteria) -> dict[str, Any]:
+    """All policies' replies to the held-out prompts.
+
+    A prompt is `[id, text, replies]`, a reply `[policy, text, reward, null, scores, marks]`, with scores in the order of
+    `criteria`.
+    """
+    prompts: dict[str, list[Any]] = {}
+    for each in compared:
+        _add(prompts, each.rows.with_columns(pl.lit(each.name).alias("who")), criteria)
+    return {
+        "kind": "held_out",
+        "title": "Held-out prompts",
+        "policies": [each.name for each in compared],
+        "baseline": baseline,
+        "criteria": list(criteria.names),
+        "prompts": list(prompts.values()),
+    }
+
+
+def training_view(round_: int, batch: pl.DataFrame, criteria: Criteria) -> dict[str, Any]:
+    """The replies that a round trained on; like `held_out_view`, but a reply is
+    `[generation, text, reward, advantage, scores, marks]`."""
+    prompts: dict[str, list[Any]] = {}
+    _add(prompts, batch.with_columns(pl.col("generation").alias("who")), criteria, training=True)
+    return {
+        "kind": "training",
+        "title": f"Training, round {round_}",
+        "criteria": list(criteria.names),
+        "prompts": list(prompts.values()),
+    }
+
+
+def _add(prompts: dict[str, list[Any]], rows: pl.DataFrame, criteria: Criteria, training: bool = False) -> None:
+    """Add each row's reply to its prompt."""
+    columns = [*_READ, *(["advantage", "excluded"] if training else [])]
+    for row in rows.select(columns).iter_rows(named=True):
+        if row["prompt_id"] not in prompts:
+            prompts[row["prompt_id"]] = [row["prompt_id"], readable_prompt(row["messages"]), []]
+        scores = {name: row["scores"].get(name) for name in criteria.names}
+        reply = [
+            row["who"],
+            row["completion"],
+            _rounded(row["reward"]),
+            _rounded(row.get("advantage")),
+            [_rounded(score) for score in scores.values()],
+            list(_marks(row, scores, criteria)),
+        ]
+        prompts[row["prompt_id"]][2].append(reply)
+
+
+def _marks(row: Mapping[str, Any], scores: Mapping[str, float | None], criteria: Criteria) -> Iterator[str]:
+    lower, upper = UNSURE
+    if any((score := scores.get(name)) is not None and lower < score < upper for name in criteria.judged):
+        yield IS_UNSURE
+    weighted = [score for name in criteria.weighted if (score := scores.get(name)) is not None]
+    if weighted and max(weighted) - min(weighted) >= DISAGREE:
+        yield CRITERIA_DISAGREE
+    if row["gated"]:
+        yield GATED
+    if row["finish_reason"] == "length":
+        yield TRUNCATED
+    if row.get("excluded"):
+        yield f"trains nothing: {row['excluded']}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
