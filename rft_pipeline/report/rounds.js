@@ -89,7 +89,7 @@ function text(parent, reply) {
 function sideBySide(parent, found, prompt) {
   const sides = add(parent, "div", "sides");
   for (const reply of prompt.replies) {
-    const card = add(sides, "div", "reply" + (reply[0] === found.baseline ? "" : " tuned") + dimmed(reply));
+    const card = add(sides, "div", "reply" + (reply[0].startsWith("round ") ? " tuned" : "") + dimmed(reply));
     const head = add(card, "h4");
     add(head, "span", "", reply[0]);
     add(head, "b", "", digits(reply[2], 2));
@@ -129,7 +129,7 @@ function article(parent, found, prompt) {
   add(asked, "small", "", prompt.id);
   if (prompt.change !== null) {
     const way = prompt.change > 0.005 ? "up" : prompt.change < -0.005 ? "down" : "unclear";
-    add(head, "span", `badge ${way}`, signed(prompt.change));
+    add(head, "span", `badge ${way}`, signed(prompt.change)).title = `${found.policies.at(-1)} minus ${found.baseline}`;
   } else if (prompt.mean !== null) {
     add(head, "span", "badge", `mean ${digits(prompt.mean, 2)}`);
   }

@@ -6,6 +6,7 @@ script shows them as text only. The page loads nothing, and its policy allows on
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -67,7 +68,7 @@ def render_rounds(
 def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criteria) -> dict[str, Any]:
     """All policies' replies to the held-out prompts.
 
-    A prompt is `[id, text, replies]`, a reply `[policy, text, reward, null, scores, marks]`, with scores in the order of
+    A prompt is `[id, text, replies]`, a reply `[policy, text, reward, null, scores, marks]`. Scores are in the order of
     `criteria`.
     """
     prompts: dict[str, list[Any]] = {}
@@ -85,9 +86,10 @@ def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criter
 
 def training_view(round_: int, batch: pl.DataFrame, criteria: Criteria) -> dict[str, Any]:
     """The replies that a round trained on; like `held_out_view`, but a reply is
-    `[generation, text, reward, advantage, scores, marks]`."""
+    `[generation, text, reward, advantage, scores, marks]`; the generation is null in a round that was sampled at once."""
     prompts: dict[str, list[Any]] = {}
-    _add(prompts, batch.with_columns(pl.col("generation").alias("who")), criteria, training=True)
+    generation = pl.col("generation") if "generation" in batch.columns else pl.lit(None)
+    _add(prompts, batch.with_columns(generation.alias("who")), criteria, training=True)
     return {
         "kind": "training",
         "title": f"Training, round {round_}",
@@ -130,4 +132,4 @@ def _marks(row: Mapping[str, Any], scores: Mapping[str, float | None], criteria:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None or not math.isfinite(value) else round(value, 4)

@@ -27,7 +27,7 @@ def _stackable(table: re.Match[str]) -> str:
     head, _, body = content.partition("</thead>")
     names = [" ".join(_TAG.sub(" ", name).split()) for name in _HEAD.findall(head)]
     rows = _ROW.sub(lambda row: _named(row[0], names), body)
-    return f'<table class="{" ".join(["stack", *classes.split()])}">{head}</thead>{rows}</table>'
+    return f'<table class="{" ".join([*classes.split(), "stack"])}">{head}</thead>{rows}</table>'
 
 
 def _named(row: str, names: list[str]) -> str:

@@ -270,7 +270,5 @@ def _write_rounds(job: Job, report: Mapping[str, Any], by_name: Mapping[str, Rou
     weighted = [name for name, weight in rubric.weights().items() if weight > 0]
     criteria = Criteria(rubric.names, [each.name for each in rubric.judged], weighted)
     compared = [by_name[row["name"]] for row in in_order(report)]
-    page = render_rounds(
-        compared, report["rounds"][0]["name"], batches, criteria, job.title, job.campaign.description
-    )
+    page = render_rounds(compared, report["rounds"][0]["name"], batches, criteria, job.title, job.campaign.description)
     (job.workdir / ROUNDS).write_text(page, encoding="utf-8")

@@ -137,6 +137,7 @@ def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_
         "MLmodel",
         "report.html",
         "report.json",
+        "rounds.html",
         "promotion.html",
         "promotion.json",
     }
@@ -168,7 +169,7 @@ def test_tags_name_the_record_and_those_it_was_made_from(client: MlflowClient) -
 def test_the_report_is_an_artifact_of_its_round(client: MlflowClient) -> None:
     for round_ in (1, 2):
         names = {artifact.path for artifact in client.list_artifacts(round_run(client, round_).info.run_id)}
-        assert {name for name in names if not name.endswith(".png")} == {"report.html", "report.json"}
+        assert {name for name in names if not name.endswith(".png")} == {"report.html", "report.json", "rounds.html"}
         assert "reward.png" in names
 
 

@@ -1,9 +1,11 @@
 """Promotion as a stage of the finished tiny campaign, of which round 1 beats base and round 2 does not."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -59,7 +61,8 @@ def test_the_registry_has_a_version_with_its_card_and_the_stored_weights(finishe
 def test_the_page_is_in_the_record_and_in_the_folder_of_reports(finished_home: Path) -> None:
     made = record("tiny/promotion")
     page = made.path("promotion.html").read_text(encoding="utf-8")
-    assert (Home.find().reports / "tiny.promotion.html").read_text(encoding="utf-8") == page
+    published = (Home.find().reports / "tiny.promotion.html").read_text(encoding="utf-8")
+    assert page == re.sub('(?<=<nav class="pages">).*?(?=</nav>)', "", published)
     assert record("tiny/round_2/eval_reports").address in page
     for bound in ("reward_lower_round_1", "reward_lower_round_2"):
         assert signed(made.metrics[bound]) in page
@@ -252,3 +255,31 @@ def test_rft_verify_names_a_file_of_looks_that_cannot_be_read(finished_copy: Pat
     looks.path_of(Home.find().root, "tiny").write_text("{", encoding="utf-8")
     (found,) = [each for each in verified().findings if each.level == "error"]
     assert (Path(found.folder).name, found.file) == ("looks", "tiny.json")
+
+
+def test_the_pages_of_a_finished_campaign_link_to_one_another_and_are_in_the_index(finished_home: Path) -> None:
+    folder = Home.find().reports
+    pages = ["tiny.html", "tiny.rounds.html", "tiny.promotion.html"]
+    for page in pages:
+        found = re.findall(r'href="([^"]+)"', (folder / page).read_text(encoding="utf-8"))
+        assert found == ["index.html", *pages]
+        assert all((folder / each).is_file() for each in found)
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'href="([^"]+)"', index) == pages
+    assert f"round 1<br><code>{record('tiny/round_1/checkpoints').fingerprint}</code>" in index
+
+
+def test_the_page_of_rounds_has_every_reply_of_every_round(finished_home: Path) -> None:
+    page = record("tiny/round_2/eval_reports").path("rounds.html").read_text(encoding="utf-8")
+    held_out, second, first = (
+        json.loads(found) for found in re.findall(r'<script type="application/json" id="\S+">(.*?)</script>', page)
+    )
+    assert (first["title"], second["title"]) == ("Training, round 1", "Training, round 2")
+    for view, node_name in ((first, "round_1/reward_batches"), (second, "round_2/reward_batches")):
+        batch = pl.read_parquet(record(f"tiny/{node_name}").path("reward_batches.parquet"))
+        shown = {(prompt[0], reply[1], reply[2]) for prompt in view["prompts"] for reply in prompt[2]}
+        rewards = batch["reward"].round(4)
+        assert shown == set(zip(batch["prompt_id"], batch["completion"], rewards, strict=True))
+    rows = pl.read_parquet(record("tiny/round_2/eval_reports").path("eval_reports.parquet"))
+    assert sum(len(prompt[2]) for prompt in held_out["prompts"]) == rows.height
+    assert {reply[0] for prompt in held_out["prompts"] for reply in prompt[2]} == {"base", "round 1", "round 2"}

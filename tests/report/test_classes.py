@@ -87,7 +87,11 @@ def test_the_page_shows_every_policy_and_what_the_first_and_the_last_named() -> 
 
     page = render_page(report, {each.round: each.rows for each in rounds}, "Title", "")
     section = page[page.index('<section id="classes-right">') :].split("</section>")[0]
-    assert [section.count(f"<td>{name}</td>") for name in ("base", "warm start", "round 1")] == [4, 4, 4]
+    assert [section.count(f'<td data-label="Policy">{name}</td>') for name in ("base", "warm start", "round 1")] == [
+        4,
+        4,
+        4,
+    ]
     assert "What warm start named" in section
     assert "What round 1 named" in section
     assert '<tr><td>remove</td><td class="n">0</td><td class="n hit">1</td><td class="n">0</td>' in section

@@ -34,7 +34,7 @@ def page_of(decided: dict[str, Any], title: str = "Support reply") -> str:
 
 
 def row_of(page: str, round_: int) -> str:
-    table = page[page.index('<table class="bounds">') :]
+    table = page[page.index('<table class="bounds stack">') :]
     return table[table.index(f"<td>round {round_}</td>") :].split("</tr>")[0]
 
 

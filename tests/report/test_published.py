@@ -1,0 +1,67 @@
+"""The folder of reports: its pages link to one another, and an index lists the campaigns."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline.report.published import publish, published_campaigns, write_index
+from rft_pipeline.report.stacking import stackable
+from rft_pipeline.store.champions import Champion
+
+EMPTY = '<main>\n<nav class="pages"></nav>\n<p>&lt;nav class="pages"&gt;&lt;/nav&gt;</p>'
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r'href="([^"]+)"', page.read_text(encoding="utf-8"))
+
+
+def numbers(**others: object) -> str:
+    base = {"name": "base", "reward": 0.5, "lower95": 0.4, "upper95": 0.6}
+    newest = {"name": "round 2", "reward": 0.75, "lower95": 0.7, "upper95": 0.8}
+    delta = {"mean": 0.25, "lower95": 0.1, "upper95": 0.4}
+    return json.dumps({"rounds": [base, newest], "delta": delta, **others})
+
+
+def test_pages_link_to_those_that_exist_also_those_written_before(tmp_path: Path) -> None:
+    publish(tmp_path, "a b", {".html": EMPTY, ".rounds.html": EMPTY})
+    assert links(tmp_path / "a b.html") == ["index.html", "a%20b.html", "a%20b.rounds.html"]
+    publish(tmp_path, "a b", {".promotion.html": EMPTY})
+    for page in ("a b.html", "a b.rounds.html", "a b.promotion.html"):
+        assert links(tmp_path / page) == ["index.html", "a%20b.html", "a%20b.rounds.html", "a%20b.promotion.html"]
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert text.count(' aria-current="page"') == 1
+        assert text.endswith('<p>&lt;nav class="pages"&gt;&lt;/nav&gt;</p>')
+
+
+def test_the_index_names_reward_champion_and_alarms_of_every_campaign(tmp_path: Path) -> None:
+    verdict = {"round": 2, "level": "stop", "findings": [{"cause": "kl", "level": "stop", "sentence": "far"}]}
+    publish(tmp_path, "first", {".html": EMPTY, ".json": numbers()})
+    publish(tmp_path, "second", {".html": EMPTY, ".json": numbers(alarms={"verdicts": [verdict]})})
+    assert published_campaigns(tmp_path) == ["first", "second"]
+    champion = Champion("second/round_1/checkpoints/abc", "hash", 1, "", "", "better")
+    write_index(tmp_path, {"first": None, "second": champion})
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    first, second = page[page.index("<td>first") :].split("</tr>")[:2]
+    assert "0.750" in first
+    assert "0.700 to 0.800" in first
+    assert "+0.250" in first
+    assert "not watched" in first
+    assert "none" in first
+    assert "stop" in second
+    assert "KL to base" in second
+    assert "round 1<br><code>abc</code>" in second
+    assert links(tmp_path / "index.html") == ["first.html", "second.html"]
+
+
+@pytest.mark.parametrize("kept", ["strip", "matrix"])
+def test_cells_name_their_column_except_in_matrices(kept: str) -> None:
+    table = (
+        "<thead><tr><th>Class</th><th>Right <small>of all</small></th><th>F1</th><th>n</th></tr></thead>"
+        '<tbody><tr><td>a</td><td class="n" colspan="2">1</td><td>2</td></tr></tbody></table>'
+    )
+    shown = stackable(f'<table class="wide">{table}')
+    assert shown.startswith('<table class="wide stack">')
+    assert '<td>a</td><td class="n" colspan="2" data-label="Right of all">1</td><td data-label="n">2</td>' in shown
+    assert stackable(f'<table class="{kept}">{table}') == f'<table class="{kept}">{table}'
