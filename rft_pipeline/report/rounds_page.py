@@ -86,7 +86,7 @@ def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criter
 
 def training_view(round_: int, batch: pl.DataFrame, criteria: Criteria) -> dict[str, Any]:
     """The replies that a round trained on; like `held_out_view`, but a reply is
-    `[generation, text, reward, advantage, scores, marks]`; the generation is null in a round that was sampled at once."""
+    `[generation, text, reward, advantage, scores, marks]`; the generation is null where a round was sampled at once."""
     prompts: dict[str, list[Any]] = {}
     generation = pl.col("generation") if "generation" in batch.columns else pl.lit(None)
     _add(prompts, batch.with_columns(generation.alias("who")), criteria, training=True)

@@ -12,7 +12,7 @@ from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, with_pro
 from rft_pipeline.campaign.cycles import DRIFT
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.classes import compare_classes, label_rules
-from rft_pipeline.evaluation.compare import RoundRows, compare_rounds, in_order
+from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.evaluation.themes import themes
 from rft_pipeline.fingerprint import fingerprint
@@ -40,9 +40,10 @@ from rft_pipeline.stages.counting_alarms import count_anchors, count_kl
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
 from rft_pipeline.stages.round_made import generations_of, refilled_in
+from rft_pipeline.stages.round_pages import page_of_rounds
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
 from rft_pipeline.stats import plain
-from rft_pipeline.store import Record, RecordStore
+from rft_pipeline.store import Record
 
 PAGE, ROUNDS, NUMBERS = "report.html", "rounds.html", "report.json"
 ALARMS = 6
@@ -56,7 +57,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 13
+    version = 14
     loads_models = True
     appends = True
     pages: ClassVar = {PAGE: ".html", ROUNDS: ".rounds.html", NUMBERS: ".json"}
@@ -128,7 +129,7 @@ class EvalReports(Stage):
         watched = None if alarms is None else watch(job, alarms, rounds, first, kl)
         report |= {} if watched is None else {"alarms": watched.report}
         _write_report(job, report, {each.round: each.rows for each in rounds})
-        _write_rounds(job, report, {each.name: each for each in found.values()})
+        (job.workdir / ROUNDS).write_text(page_of_rounds(job, report, list(found.values())), encoding="utf-8")
         job.write(pl.concat([each.rows.with_columns(pl.lit(each.round).alias("round")) for each in found.values()]))
         return Output(
             content_hash=fingerprint(report),
@@ -256,19 +257,3 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
     drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
     for name, chart in drawn.items():
         (job.workdir / f"{name}.png").write_bytes(to_png(chart))
-
-
-def _write_rounds(job: Job, report: Mapping[str, Any], by_name: Mapping[str, RoundRows]) -> None:
-    """Write the page with all replies."""
-    from rft_pipeline.report.rounds_page import Criteria, render_rounds
-
-    batches, records, rubric = {}, RecordStore(job.home.store), job.campaign.rubric
-    for round_ in range(1, job.node.round + 1):
-        batch = records.at(job.upstream[f"checkpoints_{round_}"].upstream["reward_batches"])
-        if batch is not None:
-            batches[round_] = pl.read_parquet(batch.path("reward_batches.parquet"), glob=False)
-    weighted = [name for name, weight in rubric.weights().items() if weight > 0]
-    criteria = Criteria(rubric.names, [each.name for each in rubric.judged], weighted)
-    compared = [by_name[row["name"]] for row in in_order(report)]
-    page = render_rounds(compared, report["rounds"][0]["name"], batches, criteria, job.title, job.campaign.description)
-    (job.workdir / ROUNDS).write_text(page, encoding="utf-8")
