@@ -1,13 +1,18 @@
 """`rft labels`: export rollouts and pairs for people to judge, and import what they say."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, Name, load
 from rft_pipeline.store import Home
+
+if TYPE_CHECKING:
+    from rft_pipeline.campaign import Campaign
+    from rft_pipeline.labels.importing import Imported
+    from rft_pipeline.labels.queues import LabelQueue
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +42,12 @@ def export(
     train: Annotated[
         bool, typer.Option("--train", help="With --pairs: pairs of rollouts of train prompts, as references.")
     ] = False,
+    to: Annotated[
+        Literal["file", "mlflow"], typer.Option("--to", help="mlflow: a page in MLflow for each annotator.")
+    ] = "file",
+    annotator: Annotated[
+        list[str] | None, typer.Option("--annotator", help="With --to mlflow: who labels; may be given repeatedly.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw rollouts for people to label: 50 % at random, 30 % where judges are unsure, 20 % with the highest rewards.
@@ -48,6 +59,8 @@ def export(
     With --pairs, draw held-out prompts at random, with one reply each of two policies, left and right without a name.
     People say which one is better; in the promotion this is the last word. With --pairs and --train, draw two rollouts
     of a train prompt each; the preferred ones are the references of `training.warm_start: {references: preferred}`.
+
+    With --to mlflow, each annotator labels on a page of MLflow instead of in a file.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
@@ -56,8 +69,11 @@ def export(
     from rft_pipeline.labels.held_out import draw_held_out
     from rft_pipeline.labels.pair_files import write_pairs
     from rft_pipeline.labels.pairs import draw_pairs, draw_train_pairs
+    from rft_pipeline.labels.queues import label_queues, pair_queues
 
     home = Home.find()
+    if (to == "mlflow") != bool(annotator):
+        raise typer.BadParameter("--to mlflow and --annotator NAME belong together: each annotator gets a page")
     if pairs is not None:
         if held_out:
             raise typer.BadParameter("--pairs draws held-out replies too: leave out --held-out")
@@ -65,6 +81,11 @@ def export(
             raise typer.BadParameter("--train draws rollouts of one round: leave out --of and --against")
         current = load(home, campaign)
         drawn_pairs = draw_train_pairs(current, home, pairs) if train else draw_pairs(current, home, pairs, of, against)
+        if annotator:
+            show_labels.exported_pairs(
+                drawn_pairs, _pages(home, pair_queues(drawn_pairs, home, annotator)), as_json=as_json
+            )
+            return
         path = write_pairs(drawn_pairs, home.store, out, file_format)
         show_labels.exported_pairs(drawn_pairs, path, as_json=as_json)
         return
@@ -72,38 +93,83 @@ def export(
         raise typer.BadParameter("--of, --against and --train choose the pairs of --pairs N")
     draw = draw_held_out if held_out else draw_export
     drawn = draw(load_campaign(home.campaign_folder(campaign)), home, n)
+    if annotator:
+        show_labels.exported(drawn, _pages(home, label_queues(drawn, home, annotator)), as_json=as_json)
+        return
     path = write_export(drawn, home.store, out, file_format)
     show_labels.exported(drawn, path, as_json=as_json)
+
+
+def _pages(home: Home, queues: "list[LabelQueue]") -> dict[str, str]:
+    """The address of each annotator's page."""
+    from rft_pipeline.pipeline.links import review_url
+
+    return {queue.annotator: review_url(home, queue.experiment_id, queue.queue_id) for queue in queues}
 
 
 @app.command("import", epilog="Example: rft labels import support_reply labels_support_reply_0123456789abcdef.csv")
 def import_(
     campaign: Name,
-    file: Annotated[Path, typer.Argument(help="A filled-in export, CSV or JSON Lines.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(help="A filled-in export, CSV or JSON Lines.", show_default=False)
+    ] = None,
+    source: Annotated[
+        Literal["mlflow"] | None, typer.Option("--from", help="Instead of a file: all answers on pages of MLflow.")
+    ] = None,
     skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Import only the valid rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import labels or answers to pairs: all rows, or none if a row is wrong. Importing a file twice adds nothing."""
+    """Import labels or answers to pairs: all rows, or none if a row is wrong. Importing twice adds nothing."""
     from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.labels.importing import import_label_queues, import_labels
+    from rft_pipeline.labels.pair_importing import has_pairs, import_pair_queues, import_pairs
+    from rft_pipeline.labels.queues import queues_of
+
+    home = Home.find()
+    if (file is None) == (source is None):
+        raise typer.BadParameter("give a filled-in export, or --from mlflow")
+    loaded = load_campaign(home.campaign_folder(campaign))
+    if file is not None and has_pairs(file):
+        said = _said_of_pairs(campaign, home, import_pairs(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
+    elif file is not None:
+        said = _said_of_labels(loaded, home, import_labels(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
+    else:
+        kinds = {queue.pairs for queue in queues_of(campaign, home.store)} or {False}
+        said = {}
+        if False in kinds:
+            done = import_label_queues(loaded, home, skip_wrong=skip_wrong)
+            said["labels"] = _said_of_labels(loaded, home, done, as_json)
+        if True in kinds:
+            done = import_pair_queues(loaded, home, skip_wrong=skip_wrong)
+            said["pairs"] = _said_of_pairs(campaign, home, done, as_json)
+    if as_json:
+        console.print_json(said)
+
+
+def _said_of_labels(campaign: "Campaign", home: Home, done: "Imported", as_json: bool) -> dict[str, Any]:
+    """What an import of labels says: as a value, or printed."""
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.estimates import estimates
     from rft_pipeline.labels.held_out import prompts_labelled
-    from rft_pipeline.labels.importing import import_labels
-    from rft_pipeline.labels.pair_importing import has_pairs, import_pairs
-    from rft_pipeline.labels.preferences import current_preferences
     from rft_pipeline.labels.table import why_left_out
 
-    home = Home.find()
-    loaded = load_campaign(home.campaign_folder(campaign))
-    if has_pairs(file):
-        answered = import_pairs(loaded, home.store, file, skip_wrong=skip_wrong)
-        current = load(home, campaign)
-        show_labels.imported_pairs(answered, current, current_preferences(current, home), as_json=as_json)
-        return
-    done = import_labels(loaded, home.store, file, skip_wrong=skip_wrong)
-    show_labels.imported(done, estimates(loaded, home), why_left_out(loaded, home.store), as_json=as_json)
+    found, left_out = estimates(campaign, home), why_left_out(campaign, home.store)
     if not as_json:
-        show_labels.held_out(loaded, prompts_labelled(loaded, home))
+        show_labels.imported(done, found, left_out)
+        show_labels.held_out(campaign, prompts_labelled(campaign, home))
+    return show_labels.plain_imported(done, found, left_out)
+
+
+def _said_of_pairs(campaign: str, home: Home, done: "Imported", as_json: bool) -> dict[str, Any]:
+    """What an import of answers to pairs says: as a value, or printed."""
+    from rft_pipeline.cli import show_labels
+    from rft_pipeline.labels.preferences import current_preferences
+
+    current = load(home, campaign)
+    found = current_preferences(current, home)
+    if not as_json:
+        show_labels.imported_pairs(done, current, found)
+    return show_labels.plain_imported_pairs(done, found)
 
 
 @app.command(epilog="Example: rft labels show support_reply")

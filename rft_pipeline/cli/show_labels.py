@@ -18,55 +18,74 @@ from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
 
+Place = Path | dict[str, str]
+"""Where people label: in a file, or on the page at each annotator's address."""
 
-def exported(export: Export, path: Path, *, as_json: bool) -> None:
-    """What was drawn, the path of the file, and what to do with it."""
+
+def exported(export: Export, place: Place, *, as_json: bool) -> None:
+    """What was drawn, where it is labelled, and what to do there."""
     if as_json:
-        print_json({**asdict(export), "file": str(path)})
+        print_json({**asdict(export), **_plain_place(place)})
         return
     what = "replies to held-out prompts" if export.held_out else "rollouts"
-    line(f"{export.drawn} of {export.population} {what}, {export.prompts} prompts: [bold]{escape(str(path))}[/]")
-    for name, asked in export.criteria.items():
-        line(f"  {name} {escape(printable(asked.hint))}")
-    line(
-        "Fill in the criteria and your name as annotator; leave a cell empty if you cannot tell. Then: "
-        f"rft labels import {export.campaign} {path}"
-    )
+    drawn = f"{export.drawn} of {export.population} {what}, {export.prompts} prompts"
+    questions = [f"  {name} {escape(printable(asked.hint))}" for name, asked in export.criteria.items()]
+    _where(drawn, questions, "Fill in the criteria", export.campaign, place)
 
 
-def exported_pairs(export: PairExport, path: Path, *, as_json: bool) -> None:
-    """What was drawn, the path of the file, and what to do with it."""
+def exported_pairs(export: PairExport, place: Place, *, as_json: bool) -> None:
+    """What was drawn, where it is labelled, and what to do there."""
     if as_json:
-        print_json({**asdict(export), "file": str(path)})
+        print_json({**asdict(export), **_plain_place(place)})
         return
-    what = f"pairs of replies, {export.of} and {export.against} in hidden order, of {export.prompts} held-out prompts"
+    drawn = f"{export.drawn} pairs of replies, {export.of} and {export.against} in hidden order, of "
+    drawn += f"{export.prompts} held-out prompts"
     if not export.held_out:
-        what = f"pairs of rollouts of {export.of}, of {export.prompts} train prompts"
-    line(f"{export.drawn} {what}: [bold]{escape(str(path))}[/]")
-    if export.identical:
-        line(f"{export.identical} prompts are left out: both replies are the same")
-    line(
-        "Write left, right or tie under preferred, and your name as annotator; leave a cell empty if you cannot tell. "
-        f"Then: rft labels import {export.campaign} {path}"
-    )
+        drawn = f"{export.drawn} pairs of rollouts of {export.of}, of {export.prompts} train prompts"
+    same = [f"{export.identical} prompts are left out: both replies are the same"] if export.identical else []
+    _where(drawn, same, "Write left, right or tie under preferred,", export.campaign, place)
 
 
-def imported(done: Imported, found: dict[str, Estimates], left_out: list[str], *, as_json: bool) -> None:
+def _plain_place(place: Place) -> dict[str, Any]:
+    return {"pages": place} if isinstance(place, dict) else {"file": str(place)}
+
+
+def _where(drawn: str, more: list[str], fill_in: str, campaign: str, place: Place) -> None:
+    """What was drawn, the file or the pages, and what to do next."""
+    if isinstance(place, Path):
+        line(f"{drawn}: [bold]{escape(str(place))}[/]")
+        then = f"{fill_in} and your name as annotator; leave a cell empty if you cannot tell. Then: "
+        then += f"rft labels import {campaign} {place}"
+    else:
+        line(drawn)
+        for annotator, url in place.items():
+            line(f"  {escape(printable(annotator))}: {escape(url)}")
+        then = "MLflow shows the pages while `rft ui` runs. Leave open what you cannot tell. Then: "
+        then += f"rft labels import {campaign} --from mlflow"
+    for each in [*more, then]:
+        line(each)
+
+
+def plain_imported(done: Imported, found: dict[str, Estimates], left_out: list[str]) -> dict[str, Any]:
+    """What `imported` says, for JSON."""
+    return {**asdict(done), **_plain(found, left_out)}
+
+
+def plain_imported_pairs(done: Imported, found: Preferences) -> dict[str, Any]:
+    """What `imported_pairs` says, for JSON."""
+    return {**asdict(done), "preferences": [each.plain for each in found.found]}
+
+
+def imported(done: Imported, found: dict[str, Estimates], left_out: list[str]) -> None:
     """How many labels were stored, which labels do not count, and the estimates from the others."""
-    if as_json:
-        print_json({**asdict(done), **_plain(found, left_out)})
-        return
     _counts(done, "labels", "a label")
     if done.outdated:
         line(f"{done.outdated} answer an older question; the same people's answers to the current question are kept")
     estimated(found, left_out)
 
 
-def imported_pairs(done: Imported, campaign: Campaign, found: Preferences, *, as_json: bool) -> None:
+def imported_pairs(done: Imported, campaign: Campaign, found: Preferences) -> None:
     """How many answers were stored, and which policy people prefer so far."""
-    if as_json:
-        print_json({**asdict(done), "preferences": [each.plain for each in found.found]})
-        return
     _counts(done, "answers", "an answer")
     preferred(campaign, found)
 

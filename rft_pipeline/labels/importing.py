@@ -1,4 +1,4 @@
-"""Imports labels from a filled-in file: checks every cell, and writes all labels or none.
+"""Imports labels from a filled-in file or from MLflow: checks every cell, and writes all labels or none.
 
 A label is identified by rollout, criterion and annotator. Importing it again changes nothing. Another value, note or
 question by the same annotator replaces it, except that an answer to an old question does not replace an answer to the
@@ -6,7 +6,7 @@ current one. An empty cell has no effect and does not remove a label.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,19 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.cells import value_of
-from rft_pipeline.labels.exports import FIXED, Export, LabelQuestion, drawn_rows, exports_of, label_question
+from rft_pipeline.labels.exports import (
+    FIXED,
+    Export,
+    LabelQuestion,
+    drawn_rows,
+    exports_of,
+    label_question,
+    label_questions,
+)
+from rft_pipeline.labels.queue_answers import answers_in_mlflow
 from rft_pipeline.labels.reading import PlacedRow, is_csv, is_empty, read_rows, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
-from rft_pipeline.store import labels_table
+from rft_pipeline.store import Home, labels_table
 from rft_pipeline.store.tables import LABELS, label_id
 
 
@@ -51,29 +60,61 @@ def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bo
     Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for an unreadable file; then nothing
     is written. Raises `ConfigError` if nothing was exported.
     """
-    name, exports = campaign.name, exports_of(campaign.name, store)
-    if not exports:
-        raise ConfigError(f"{name} has no export to import labels for: rft labels export {name}")
+    exports = _exports_to_import(campaign, store)
     wrong: list[str] = []
-    reader = _Reader(path, exports, store, wrong)
     given = read_rows(path, wrong, needed=("rollout_id", "annotator", "export"))
+    reader = _Reader(str(path), exports, store, wrong)
     rows = reader.labels(given if is_csv(path) else _with_labels(path, given, wrong))
     if not skip_wrong:
         refuse_import(wrong)
+    return _written(rows, reader, store, campaign)
+
+
+def import_label_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Imported:
+    """Read the answers in MLflow to all exports of this campaign's rollouts into the labels table.
+
+    Raises as `import_labels` does, and `TrackingError` if MLflow cannot be read.
+    """
+    exports = _exports_to_import(campaign, home.store)
+    now = label_questions(campaign)
+    outdated = [
+        (export.id, name)
+        for export in exports
+        for name, asked in export.criteria.items()
+        if name not in now or now[name].hint != asked.hint
+    ]
+    answers = answers_in_mlflow(campaign.name, home, pairs=False, outdated=outdated)
+    wrong: list[str] = []
+    reader = _Reader("MLflow", exports, home.store, wrong)
+    rows = reader.labels(answers.rows(key="rollout_id"))
+    if not skip_wrong:
+        refuse_import(wrong, "the answers on the page")
+    done = _written(rows, reader, home.store, campaign)
+    return replace(done, empty_rows=answers.empty, rejected=(*answers.left_out, *done.rejected))
+
+
+def _exports_to_import(campaign: Campaign, store: Path) -> list[Export]:
+    if exports := exports_of(campaign.name, store):
+        return exports
+    raise ConfigError(f"{campaign.name} has no export to import labels for: rft labels export {campaign.name}")
+
+
+def _written(rows: pl.DataFrame, reader: "_Reader", store: Path, campaign: Campaign) -> Imported:
+    """Write new and changed labels."""
     new, changed, outdated = _to_write(rows, store, reader.asked, campaign)
     both = pl.concat([new, changed])
     if both.height:
         labels_table(store).upsert(both)
     annotators = tuple(sorted(set(rows["annotator"])))
     unchanged = rows.height - both.height - outdated
-    return Imported(new.height, changed.height, unchanged, reader.empty, outdated, annotators, tuple(wrong))
+    return Imported(new.height, changed.height, unchanged, reader.empty, outdated, annotators, tuple(reader.wrong))
 
 
 class _Reader:
-    """Turns a file's rows into labels; appends errors to `wrong`."""
+    """Turns the rows of a file or of MLflow into labels; appends errors to `wrong`."""
 
-    def __init__(self, path: Path, exports: Sequence[Export], store: Path, wrong: list[str]) -> None:
-        self.path = path
+    def __init__(self, source: str, exports: Sequence[Export], store: Path, wrong: list[str]) -> None:
+        self.source = source
         self.wrong = wrong
         self.empty = 0
         self.campaign = exports[0].campaign
@@ -88,17 +129,17 @@ class _Reader:
     def labels(self, rows: list[PlacedRow]) -> pl.DataFrame:
         """A row per label; `rows` have a place and cells by heading."""
         found: list[dict[str, Any]] = []
-        first: dict[tuple[str, str], str] = {}
+        first: dict[str, str] = {}
         for place, cells in rows:
             try:
                 labels = self._of_row(cells)
-                if labels:
-                    who = labels[0]["rollout_id"], labels[0]["annotator"]
-                    if who in first:
-                        raise ValueError(f"{who[1]} already labelled rollout {who[0]} in {first[who]}")
-                    first[who] = place
+                for label in labels:
+                    if label["label_id"] in first:
+                        who, where = label["annotator"], first[label["label_id"]]
+                        raise ValueError(f"{who} already labelled rollout {label['rollout_id']} in {where}")
+                first |= dict.fromkeys((label["label_id"] for label in labels), place)
             except ValueError as error:
-                self.wrong.append(f"{self.path}: {place}: {error}")
+                self.wrong.append(f"{self.source}: {place}: {error}")
                 continue
             self.empty += not labels
             found += labels

@@ -1,10 +1,10 @@
-"""Imports people's answers to blind pairs: checks every row, and writes all answers or none.
+"""Imports people's answers to blind pairs from a file or MLflow: checks every row, and writes all answers or none.
 
 An answer is identified by pair and annotator. Importing it again changes nothing; another answer or note by the same
 annotator replaces it. An empty cell has no effect and does not remove an answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pairs import LEFT, RIGHT, TIE, pair_exports_of, pair_rows
-from rft_pipeline.labels.reading import columns_of, is_empty, read_rows, refuse_import, text_of
+from rft_pipeline.labels.queue_answers import answers_in_mlflow
+from rft_pipeline.labels.reading import PlacedRow, columns_of, is_empty, read_rows, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
-from rft_pipeline.store import preferences_table
+from rft_pipeline.store import Home, preferences_table
 from rft_pipeline.store.tables import PREFERENCES, preference_id
 
 _ANSWERS = (LEFT, RIGHT, TIE)
@@ -34,37 +35,73 @@ def import_pairs(campaign: Campaign, store: Path, path: Path, *, skip_wrong: boo
     Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for an unreadable file; then nothing
     is written. Raises `ConfigError` if no pairs were exported.
     """
+    known = _known_pairs(campaign, store)
+    wrong: list[str] = []
+    given = read_rows(path, wrong, needed=("pair_id", "preferred", "annotator", "export"))
+    rows, empty = _answers(str(path), given, known, campaign.name, wrong)
+    if not skip_wrong:
+        refuse_import(wrong)
+    return _written(rows, empty, wrong, store)
+
+
+def import_pair_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Imported:
+    """Read the answers in MLflow to all exports of this campaign's pairs into the preferences table.
+
+    Raises as `import_pairs` does, and `TrackingError` if MLflow cannot be read.
+    """
+    known = _known_pairs(campaign, home.store)
+    found = answers_in_mlflow(campaign.name, home, pairs=True)
+    wrong: list[str] = []
+    rows, _ = _answers("MLflow", found.rows(key="pair_id"), known, campaign.name, wrong)
+    if not skip_wrong:
+        refuse_import(wrong, "the answers on the page")
+    return _written(rows, found.empty, [*found.left_out, *wrong], home.store)
+
+
+def _known_pairs(campaign: Campaign, store: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The pairs by export and id."""
     exports = pair_exports_of(campaign.name, store)
     if not exports:
         raise ConfigError(
             f"{campaign.name} has no export of pairs to import answers for: "
             f"rft labels export {campaign.name} --pairs 40"
         )
-    known = {
+    return {
         (export.id, row["pair_id"]): {**row, "batch": export.id}
         for export in exports
         for row in pair_rows(export, store).select("pair_id", "prompt_id", "left", "right").iter_rows(named=True)
     }
-    wrong: list[str] = []
+
+
+def _answers(
+    source: str,
+    given: Sequence[PlacedRow],
+    known: Mapping[tuple[str, str], dict[str, Any]],
+    campaign: str,
+    wrong: list[str],
+) -> tuple[pl.DataFrame, int]:
+    """A row per answer, and the number of rows without one; appends errors to `wrong`."""
     found: list[dict[str, Any]] = []
     first: dict[str, str] = {}
     empty, now = 0, datetime.now(UTC).isoformat(timespec="seconds")
-    for place, cells in read_rows(path, wrong, needed=("pair_id", "preferred", "annotator", "export")):
+    for place, cells in given:
         if is_empty(cells.get("preferred")):
             empty += 1
             continue
         try:
-            answer = _answer(cells, known, campaign.name)
+            answer = _answer(cells, known, campaign)
             earlier = first.setdefault(answer["preference_id"], place)
             if earlier != place:
                 raise ValueError(f"{answer['annotator']} already answered pair {answer['pair_id']} in {earlier}")
         except ValueError as error:
-            wrong.append(f"{path}: {place}: {error}")
+            wrong.append(f"{source}: {place}: {error}")
             continue
         found.append({**answer, "created": now})
-    if not skip_wrong:
-        refuse_import(wrong)
-    rows = pl.DataFrame(found, schema=PREFERENCES)
+    return pl.DataFrame(found, schema=PREFERENCES), empty
+
+
+def _written(rows: pl.DataFrame, empty: int, wrong: Sequence[str], store: Path) -> Imported:
+    """Write new and changed answers."""
     new, changed = _to_write(rows, store)
     if new.height + changed.height:
         preferences_table(store).upsert(pl.concat([new, changed]))

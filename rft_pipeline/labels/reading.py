@@ -50,13 +50,13 @@ def columns_of(path: Path) -> set[str]:
     return {_heading(heading) for row in csv_rows(path, [], separators=",;\t")[:1] for heading in row.values}
 
 
-def refuse_import(wrong: list[str]) -> None:
-    """Raise `DataError` with each problem, if there are any, and what to do."""
+def refuse_import(wrong: list[str], what: str = "the file") -> None:
+    """Raise `DataError` with each problem, if there are any, and what to do: correct `what`, or leave rows out."""
     try:
         refuse(wrong)
     except DataError as error:
         raise DataError(
-            f"{error}\nNothing was imported: correct the file, or leave these rows out with --skip-wrong"
+            f"{error}\nNothing was imported: correct {what}, or leave these rows out with --skip-wrong"
         ) from None
 
 

@@ -59,3 +59,8 @@ def artifact_page(home: Home, run_id: str, file: str) -> str:
 def artifact_url(home: Home, run_id: str, file: str) -> str:
     """The content of a file that an MLflow run keeps, e.g. of a picture."""
     return f"{mlflow_url(home)}/get-artifact?path={quote(file)}&run_uuid={run_id}"
+
+
+def review_url(home: Home, experiment: str, queue: str) -> str:
+    """The page of MLflow on which somebody answers a review queue, opened at its first item without an answer."""
+    return f"{mlflow_url(home)}/#/experiments/{experiment}/review-queue?selectedQueueId={quote(queue)}&startReview=true"

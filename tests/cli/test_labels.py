@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rft_pipeline.labels.queues import queues_of
+from rft_pipeline.store import Home, preferences_table
 from tests.cli.small import Rft, assert_one_message
+from tests.labels import pages
 from tests.runs import edit
 
 
@@ -128,3 +131,29 @@ def test_the_report_says_whom_people_prefer(rft: Rft, finished_copy: Path, tmp_p
 def test_options_of_pairs_need_pairs(rft: Rft, finished_home: Path) -> None:
     assert rft("labels", "export", "tiny", "--of", "base").code == 2
     assert rft("labels", "export", "tiny", "--pairs", "4", "--held-out").code == 2
+
+
+def test_labels_and_pairs_through_pages_of_mlflow(rft: Rft, finished_copy: Path) -> None:
+    assert "belong together" in rft("labels", "export", "tiny", "--to", "mlflow").err
+    assert "--from mlflow" in rft("labels", "import", "tiny").err
+    said = rft("labels", "export", "tiny", "--n", "4", "--to", "mlflow", "--annotator", "Ines")
+    assert said.out.startswith("4 of 32 rollouts, ")
+    compared = rft("labels", "export", "tiny", "--pairs", "3", "--to", "mlflow", "--annotator", "Ines")
+    assert compared.code == 0
+    labels_page, pairs_page = sorted(queues_of("tiny", Home.find().store), key=lambda queue: queue.pairs)
+    for page, told in ((labels_page, said), (pairs_page, compared)):
+        assert f"/#/experiments/{page.experiment_id}/review-queue?selectedQueueId={page.queue_id}" in told.out
+        assert "rft labels import tiny --from mlflow" in told.out
+    pages.answer(labels_page, 0, polite=True, relevant=False)
+    pages.answer(pairs_page, 0, preferred="left")
+    pages.answer(pairs_page, 1, preferred="tie", note="both are fine")
+    done = json.loads(rft("labels", "import", "tiny", "--from", "mlflow", "--json").out)
+    assert {kind: (each["new"], each["empty_rows"]) for kind, each in done.items()} == {
+        "labels": (2, 3),
+        "pairs": (2, 1),
+    }
+    again = rft("labels", "import", "tiny", "--from", "mlflow")
+    assert "0 new labels, 0 changed, 2 unchanged by Ines" in again.out
+    assert "0 new answers, 0 changed, 2 unchanged by Ines" in again.out
+    answers = preferences_table(Home.find().store).rows().collect()
+    assert sorted(answers.select("preferred", "note").rows()) == [("left", ""), ("tie", "both are fine")]
