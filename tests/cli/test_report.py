@@ -9,7 +9,7 @@ import pytest
 
 from rft_pipeline.stages import round_alarms
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft
+from tests.cli.small import Rft, rft_process
 from tests.pipeline.test_alarms import ANCHORS
 from tests.runs import edit, run
 
@@ -51,12 +51,12 @@ def test_report_as_json_holds_alarms_verdicts_and_generations(
     assert "alarms, round 1: warn: " in said
 
 
-def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
+def test_an_audit_makes_only_what_it_reads(on_policy: Path) -> None:
     lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
     (on_policy / "anchors.jsonl").write_text(lines, encoding="utf-8")
     edit(on_policy / "campaign.yaml", "anchors", "anchors.jsonl")
     edit(on_policy / "campaign.yaml", "audit", {"probed_anchors": 2, "resamples": 200})
-    assert rft("audit", "tiny").code == 0
+    assert rft_process("audit", "tiny").code == 0
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
 

@@ -34,7 +34,7 @@ from tests.pipeline.watched import (
     run_and_be_killed,
 )
 
-SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": NEW_TOKENS}
+SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": NEW_TOKENS, "max_thinking_tokens": None}
 ROLLOUTS, SCORES = "round_1/rollouts", "round_1/judge_scores"
 AFTER_SCORES = {"round_1/reward_batches", "round_1/checkpoints", "round_1/eval_reports"}
 FROM_SCORES = AFTER_SCORES | {SCORES}
