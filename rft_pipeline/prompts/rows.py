@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -110,11 +110,13 @@ def json_rows(path: Path, findings: list[str]) -> list[Row]:
     return rows
 
 
-def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing: bool = False) -> list[Row]:
+def csv_rows(
+    path: Path, findings: list[str], separators: str = ",", expected: Collection[str] = (), *, growing: bool = False
+) -> list[Row]:
     """The rows of a CSV file with a header; a row's place is its first line.
 
-    Every cell is text ("007", "1e5", "true"); an empty cell is null. Of several `separators`, the most frequent one in
-    the first line is used. In a `growing` file, text after the last line break is still being written, so it is left
+    Every cell is text ("007", "1e5", "true"); an empty cell is null. Of several `separators`, the one with which the
+    header has most of the `expected` columns is used, else the one with most columns. In a `growing` file, text after the last line break is still being written, so it is left
     out.
     """
     data = _read(path).removeprefix(_BOM)
@@ -123,7 +125,7 @@ def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
-    separator = max(separators, key=data.partition(b"\n")[0].decode().count)
+    separator = max(separators, key=lambda each: _columns(lines, each, expected))
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(lines, strict=True, delimiter=separator)
     cells: list[tuple[int, int, list[str]]] = []
@@ -142,6 +144,9 @@ def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing:
     if not cells:
         return []
     header = cells[0][2]
+    if len(header) == 1 and (other := next((each for each in ";\t" if each in header[0]), None)):
+        named = "semicolons" if other == ";" else "tabs"
+        raise DataError(f"{path}: line 1: the cells are separated by {named}; save it as CSV with commas")
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
     rows = []
@@ -152,6 +157,16 @@ def csv_rows(path: Path, findings: list[str], separators: str = ",", *, growing:
         else:
             findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
     return rows
+
+
+def _columns(lines: io.StringIO, separator: str, expected: Collection[str]) -> tuple[int, int]:
+    """How many of the expected columns, and how many columns at all, the header has with this separator."""
+    try:
+        header = next(csv.reader(lines, strict=True, delimiter=separator), [])
+    except csv.Error:
+        header = []
+    lines.seek(0)
+    return len(set(expected) & {cell.strip().strip("'").partition(" ")[0] for cell in header}), len(header)
 
 
 def parquet_rows(path: Path) -> list[Row]:

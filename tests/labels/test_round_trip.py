@@ -14,6 +14,7 @@ from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports_of, inclusions, rows_of
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import split_of
+from rft_pipeline.labels.reading import read_rows
 from rft_pipeline.store import Home, RecordStore, labels_table
 from tests.labels.sheets import filled, imported, save, stored, table
 from tests.runs import edit
@@ -232,3 +233,13 @@ def test_estimates_stand_beside_each_other(export: Export, finished_copy: Path, 
     with_reward = estimates(campaign, home)
     assert set(with_reward) == {"polite", "relevant", "reward"}
     assert with_reward["reward"].labelled == 8
+
+
+def test_commas_in_a_question_do_not_hide_the_semicolons_between_cells(tmp_path: Path) -> None:
+    path = tmp_path / "filled.csv"
+    path.write_text(
+        "rollout_id;grade (1, none, 2, some, 3, most, 4, all);annotator;export\nr1;3;Ines;e1\n", encoding="utf-8"
+    )
+    assert read_rows(path, [], ["rollout_id", "annotator", "export"]) == [
+        ("row 2", {"rollout_id": "r1", "grade": "3", "annotator": "Ines", "export": "e1"})
+    ]

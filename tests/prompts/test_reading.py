@@ -8,6 +8,7 @@ import pytest
 
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.prompts.logs import log_files, read_logs, unread_files
+from rft_pipeline.prompts.rows import csv_rows
 from tests.prompts.small import write_logs
 
 CHAT = [
@@ -186,3 +187,10 @@ def test_a_misspelled_opt_out_lets_nothing_through(tmp_path: Path) -> None:
     path = write_logs(tmp_path / "a.jsonl", [{"prompt": "Hi", "no_training": True}])
     with pytest.raises(DataError, match=r"no row of the logs has the field 'no_traning' that schedule.retrain.opt_out"):
         read_logs([path], "no_traning")
+
+
+def test_a_file_with_semicolons_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("id;prompt\n1;Where is my parcel?\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 1: the cells are separated by semicolons; save it as CSV with commas"):
+        csv_rows(path, [])
