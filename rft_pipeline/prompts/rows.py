@@ -116,8 +116,8 @@ def csv_rows(
     """The rows of a CSV file with a header; a row's place is its first line.
 
     Every cell is text ("007", "1e5", "true"); an empty cell is null. Of several `separators`, the one with which the
-    header has most of the `expected` columns is used, else the one with most columns. In a `growing` file, text after the last line break is still being written, so it is left
-    out.
+    header has most of the `expected` columns is used, else the one with most columns. In a `growing` file, text after
+    the last line break is still being written, so it is left out.
     """
     data = _read(path).removeprefix(_BOM)
     try:
