@@ -161,7 +161,9 @@ def test_a_campaign_that_is_not_there_is_answered_with_those_that_are(rft: Rft, 
 def test_a_wrong_key_in_the_rubric_is_named_with_what_is_allowed(rft: Rft, tiny_campaign: Path, command: str) -> None:
     edit(tiny_campaign / "rubric.yaml", "criteria.0.wieght", 2)
     said = rft(command, "tiny")
-    assert_one_message(said, "rubric.yaml", "criteria.0", "unknown key 'wieght' (did you mean 'weight'?)", "allowed: ")
+    assert_one_message(
+        said, "rubric.yaml", 'criterion "polite"', "unknown key 'wieght' (did you mean 'weight'?)", "allowed: "
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

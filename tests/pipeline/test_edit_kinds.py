@@ -232,7 +232,7 @@ def test_mlflow_names_the_edit_cycle(trained: Path) -> None:
     client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
     names = [run.info.run_name for run in client.search_runs(["1"])]
     assert "cycle 1 (edit) round 1" in names
-    assert any(name.startswith("tiny cycle 1 (edit) ") for name in names)
+    assert any(name.startswith("tiny · cycle 1 (edit) ") for name in names)
 
 
 def test_a_killed_edit_cycle_ends_as_one_that_nobody_disturbed(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,9 @@ def test_of_two_processes_that_want_the_same_stage_one_makes_it_and_the_other_wa
     assert len({content_hash for _, content_hash in first + second}) == 1
     waiting = [line for line in first_said + second_said if "waiting for" in line]
     pids = [process.process.pid for process in both]
-    assert len(waiting) == 1
-    assert re.match(rf"round_1/rollouts: waiting for process ({pids[0]}|{pids[1]}) on .*, running since 20", waiting[0])
+    assert waiting  # at first perhaps for "another process", which has not written its name yet
+    assert re.match(
+        rf"round_1/rollouts: waiting for process ({pids[0]}|{pids[1]}) on .*, running since 20", waiting[-1]
+    )
     table = rollouts_table(Home.find().store)
     assert pl.scan_delta(table.path).select(pl.len()).collect().item() == 16

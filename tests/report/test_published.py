@@ -50,7 +50,7 @@ def test_the_index_names_reward_champion_and_alarms_of_every_campaign(tmp_path: 
     assert "not watched" in first
     assert "none" in first
     assert "stop" in second
-    assert "KL to base" in second
+    assert "KL to the baseline" in second
     assert "round 1<br><code>abc</code>" in second
     assert links(tmp_path / "index.html") == ["first.html", "second.html"]
 

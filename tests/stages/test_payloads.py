@@ -123,6 +123,7 @@ def test_a_training_by_grpo_is_identified_by_the_settings_that_grpo_reads(tiny_c
         "steps_per_generation": None,
         "clip_low": 0.2,
         "mask_truncated": False,
+        "mask_thinking": False,
         "clip_high": 0.28,
         "kl_beta": 0.0,
         "loss_type": "dapo",
