@@ -13,9 +13,6 @@ from .checks import a_round_is_promoted
 from .stage import Binding, Check
 from .tables import markdown
 
-MOST = 600
-"""Letters of the decision in the summary; Dagster folds a text of more than 1,000."""
-
 
 def _metadata(record: Record) -> dict[str, Any]:
     decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
@@ -48,9 +45,14 @@ def _summary(record: Record) -> str:
         if found.promoted is not None
         else f"`rft promote {campaign} --round N --force --why …` overrides it."
     )
-    head, _, bounds = found.summary[:MOST].partition(": ")
-    paragraphs = [f"**{plain(head)}**", *(plain(each) for each in bounds.split("; ")), todo]
-    return "\n\n".join(each for each in paragraphs if each)  # Dagster does not wrap long lines
+    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    chosen = decided["promoted"]
+    head = f"{'no round' if chosen is None else f'round {chosen}'} is promoted over {decided['champion']}"
+    paragraphs = [f"**{plain(head)}**", todo, *([plain(found.stays)] if found.stays else [])]
+    for each in decided["rounds"]:
+        said = [bound["said"] for bound in each["bounds"] if each["round"] == chosen or not bound["passed"]]
+        paragraphs += [plain(f"Round {each['round']}: {text}") for text in said]
+    return "\n\n".join(paragraphs)  # Dagster does not wrap long lines
 
 
 BINDING = Binding(

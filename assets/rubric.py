@@ -11,9 +11,6 @@ from rft_pipeline.store import Home, Record, RecordStore
 from .stage import Binding
 from .tables import markdown
 
-MOST_CHANGES = 6
-"""Changes that the summary names."""
-
 
 def _metadata(record: Record) -> dict[str, Any]:
     criteria = json.loads(record.path("rubric.json").read_text(encoding="utf-8"))["criteria"]
@@ -33,17 +30,19 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 
 def _summary(record: Record) -> str:
-    """The number of criteria, and what changed since the record before."""
+    """The number of criteria, and what changed since the record before, if this one was made now."""
     from rft_pipeline.lineage.diff.records import compare_records
 
-    records = RecordStore(Home.find().store)
-    made = records.all(record.key)
-    before = [each for each in made if each.fingerprint != record.fingerprint and each.created < record.created]
     count = f"**{record.rows['criteria']} criteria.**"
+    if record.cached:
+        return count
+    records = RecordStore(Home.find().store)
+    before = [each for each in records.all(record.key) if each.fingerprint != record.fingerprint]
     if not before:
         return count
     changed = compare_records(records, before[-1], record).differences
-    return "\n".join([f"{count} Changed:", "", *(f"- {plain(each)}" for each in changed[:MOST_CHANGES])])
+    since = f"{count} Changed since {before[-1].address}:"
+    return "\n".join([since, "", *(f"- {plain(each)}" for each in changed)])
 
 
 BINDING = Binding(

@@ -22,6 +22,9 @@ REASON = "rft/reason"
 ACCELERATOR = "accelerator"
 """The Dagster pool of stages that load a model: one at a time on a machine."""
 
+LONGEST, REST = 1000, "\n\n… and more, below"
+"""Letters from which on Dagster folds a text, and what ends a summary that is cut."""
+
 
 def always(campaign: Campaign) -> bool:
     return True
@@ -33,6 +36,14 @@ def never(campaign: Campaign) -> bool:
 
 def _no_more(record: Record) -> dict[str, Any]:
     return {}
+
+
+def short(summary: str) -> str:
+    """The lines of a summary that Dagster shows without folding them; at least its beginning."""
+    if len(summary) < LONGEST:
+        return summary
+    start = summary[: LONGEST - len(REST) - 1]
+    return (start.rpartition("\n")[0] or start.rpartition(" ")[0] or start).rstrip() + REST
 
 
 def _counts(record: Record) -> str:
@@ -109,7 +120,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
                 asset_key=key,
                 data_version=dg.DataVersion(record.content_hash),
                 metadata={
-                    "summary": dg.MetadataValue.md(binding.summary(record)),
+                    "summary": dg.MetadataValue.md(short(binding.summary(record))),
                     **_links(record, stages),
                     **binding.metadata(record),
                     **_pictures(record, stages),

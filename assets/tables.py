@@ -1,15 +1,18 @@
 """Tables and bars as metadata."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from rft_pipeline.report.markdown import plain
+from rft_pipeline.report.markdown import plain, table_of
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
+
+MOST_ROWS = 10
+"""Rows of a table in a summary."""
 
 
 def frame(record: Record) -> pl.DataFrame:
@@ -25,9 +28,14 @@ def steps(record: Record) -> pl.DataFrame:
 
 def markdown(table: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """A small table; its texts are escaped, so nothing in them is rendered as markup."""
-    lines = [" | ".join(map(plain, table.columns)), " | ".join("---" for _ in table.columns)]
-    lines += [" | ".join(_cell(value) for value in row) for row in table.iter_rows()]
-    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+    rows = [[_cell(value) for value in row] for row in table.iter_rows()]
+    return dg.MetadataValue.md(table_of(rows, [plain(name) for name in table.columns]))
+
+
+def lines(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    """The first rows of a table for a summary, and how many more there are; the texts are ours or escaped."""
+    more = f"\n\nand {len(rows) - MOST_ROWS} more, below" if len(rows) > MOST_ROWS else ""
+    return table_of(rows[:MOST_ROWS], columns) + more
 
 
 def bar(share: float | None, width: int = 10) -> str:
@@ -36,12 +44,6 @@ def bar(share: float | None, width: int = 10) -> str:
         return ""
     full = round(max(0.0, min(1.0, share)) * width)
     return "█" * full + "░" * (width - full)
-
-
-def lines(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> str:
-    """A small Markdown table of texts that are ours or escaped."""
-    head = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(row) for row in rows)])
 
 
 def shown(number: float | None) -> str:

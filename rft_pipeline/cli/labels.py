@@ -135,13 +135,13 @@ def import_(
         said = _said_of_labels(loaded, home, import_labels(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
     else:
         kinds = {queue.pairs for queue in queues_of(campaign, home.store)} or {False}
+        read = {False: import_label_queues, True: import_pair_queues}
+        writes = {pairs: read[pairs](loaded, home, skip_wrong=skip_wrong) for pairs in sorted(kinds)}
         said = {}
-        if False in kinds:
-            done = import_label_queues(loaded, home, skip_wrong=skip_wrong)
-            said["labels"] = _said_of_labels(loaded, home, done, as_json)
-        if True in kinds:
-            done = import_pair_queues(loaded, home, skip_wrong=skip_wrong)
-            said["pairs"] = _said_of_pairs(campaign, home, done, as_json)
+        if False in writes:
+            said["labels"] = _said_of_labels(loaded, home, writes[False](), as_json)
+        if True in writes:
+            said["pairs"] = _said_of_pairs(campaign, home, writes[True](), as_json)
     if as_json:
         console.print_json(said)
 

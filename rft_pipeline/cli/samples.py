@@ -74,7 +74,5 @@ def show(found: Samples) -> None:
 
 def as_markdown(found: Samples) -> str:
     """The table in Markdown; no text is rendered as markup."""
-    heads = ("prompt", *found.policies)
-    lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
-    lines += [" | ".join(markdown.plain(printable(text)).strip() or EMPTY for text in row) for row in found.rows]
-    return "\n".join(f"| {line} |" for line in lines)
+    rows = [[markdown.plain(printable(text)).strip() or EMPTY for text in row] for row in found.rows]
+    return markdown.table_of(rows, ("prompt", *found.policies))

@@ -42,9 +42,10 @@ def ui(
         "RFT_DAGSTER_URL": f"http://127.0.0.1:{dagster_port}",
         "RFT_MLFLOW_URL": mlflow_url(home) if remote else f"http://127.0.0.1:{mlflow_port}",
     }
+    addresses |= {name: os.environ[name] for name in addresses if name in os.environ}
     environment = {
-        **addresses,
         **os.environ,
+        **addresses,
         **dagster_home.prepare(home),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its runners take memory and have nothing to do here
         "MLFLOW_BACKEND_STORE_URI": home.mlflow_uri,  # an argument would show its password to every local user
@@ -63,8 +64,10 @@ def ui(
     out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}")
     for ends in (signal.SIGTERM, signal.SIGHUP):  # a service that stops, a terminal that closes
         signal.signal(ends, signal.default_int_handler)
-    servers = [Server(name, arguments, environment, folder) for name, arguments in commands.items()]
+    servers: list[Server] = []
     try:
+        for name, arguments in commands.items():
+            servers.append(Server(name, arguments, environment, folder))
         while True:
             for server in servers:
                 server.keep_running()
@@ -72,8 +75,17 @@ def ui(
     except KeyboardInterrupt:
         out.print("stopping")
     finally:
-        for server in servers:
-            server.stop()
+        for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a second one must not leave a server behind
+            signal.signal(again, signal.SIG_IGN)
+        stop(servers)
+
+
+def stop(servers: Sequence["Server"]) -> None:
+    """End the servers, all at once, and all that they started."""
+    for server in servers:
+        server.end(signal.SIGTERM)
+    for server in servers:
+        server.wait()
 
 
 class Server:
@@ -94,17 +106,17 @@ class Server:
         if time.monotonic() - self._since < SOON:
             raise RftError(f"{self.name} ended with exit code {code}; is its port in use?")
         out.print(f"{self.name} ended with exit code {code}; started again")
-        self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
         self._process, self._since = self._start(), time.monotonic()
 
-    def stop(self) -> None:
-        """End the process and all that it started."""
-        self._end(signal.SIGTERM)
+    def wait(self) -> None:
+        """Wait until the process has ended; kill it, and all that it started, after `PATIENCE`."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(PATIENCE)
-        self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
         self._process.wait()
 
-    def _end(self, how: signal.Signals) -> None:
+    def end(self, how: signal.Signals) -> None:
+        """Send a signal to the process and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, how)

@@ -5,7 +5,7 @@ question by the same annotator replaces it, except that an answer to an old ques
 current one. An empty cell has no effect and does not remove a label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,8 +70,9 @@ def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bo
     return _written(rows, reader, store, campaign)
 
 
-def import_label_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Imported:
-    """Read the answers in MLflow to all exports of this campaign's rollouts into the labels table.
+def import_label_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Callable[[], Imported]:
+    """Read and check the answers in MLflow to all exports of this campaign's rollouts; the function writes them into
+    the labels table.
 
     Raises as `import_labels` does, and `TrackingError` if MLflow cannot be read.
     """
@@ -89,8 +90,12 @@ def import_label_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> 
     rows = reader.labels(answers.rows(key="rollout_id"))
     if not skip_wrong:
         refuse_import(wrong, "the answers on the page")
-    done = _written(rows, reader, home.store, campaign)
-    return replace(done, empty_rows=answers.empty, rejected=(*answers.left_out, *done.rejected))
+
+    def write() -> Imported:
+        done = _written(rows, reader, home.store, campaign)
+        return replace(done, empty_rows=answers.empty, rejected=(*answers.left_out, *done.rejected))
+
+    return write
 
 
 def _exports_to_import(campaign: Campaign, store: Path) -> list[Export]:

@@ -4,8 +4,9 @@ An answer is identified by pair and annotator. Importing it again changes nothin
 annotator replaces it. An empty cell has no effect and does not remove an answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def import_pairs(campaign: Campaign, store: Path, path: Path, *, skip_wrong: boo
     return _written(rows, empty, wrong, store)
 
 
-def import_pair_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Imported:
-    """Read the answers in MLflow to all exports of this campaign's pairs into the preferences table.
+def import_pair_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> Callable[[], Imported]:
+    """Read and check the answers in MLflow to all exports of this campaign's pairs; the function writes them into the
+    preferences table.
 
     Raises as `import_pairs` does, and `TrackingError` if MLflow cannot be read.
     """
@@ -55,7 +57,7 @@ def import_pair_queues(campaign: Campaign, home: Home, *, skip_wrong: bool) -> I
     rows, _ = _answers("MLflow", found.rows(key="pair_id"), known, campaign.name, wrong)
     if not skip_wrong:
         refuse_import(wrong, "the answers on the page")
-    return _written(rows, found.empty, [*found.left_out, *wrong], home.store)
+    return partial(_written, rows, found.empty, [*found.left_out, *wrong], home.store)
 
 
 def _known_pairs(campaign: Campaign, store: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -39,8 +39,6 @@ EXPERIMENT_KIND = "mlflow.experimentKind"
 """The tag by which MLflow opens an experiment on its training runs."""
 LONGEST_PARAMETER = 200
 """Letters of a setting that becomes a parameter."""
-MOST_METRICS, MOST_TAGS = 1000, 100
-"""How many MLflow takes in one call."""
 
 
 class Tracker:
@@ -116,9 +114,7 @@ class Tracker:
         """Log tags, and the description made from all tags of the run."""
         from mlflow.entities import RunTag
 
-        entities = [RunTag(name, value) for name, value in tags.items()]
-        for start in range(0, len(entities), MOST_TAGS):
-            self._client.log_batch(self.run_id, tags=entities[start : start + MOST_TAGS])
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
 
     def evaluated(self, record: Record) -> None:
@@ -133,8 +129,7 @@ class Tracker:
 
         now = get_current_time_millis()
         metrics = [Metric(name, number, now, step) for name, number in numbers.items()]
-        for start in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(run_id or self.run_id, metrics=metrics[start : start + MOST_METRICS])
+        self._client.log_batch(run_id or self.run_id, metrics=metrics)
 
     def _log(self, record: Record) -> None:
         stage = record.payload["stage"]
@@ -221,7 +216,7 @@ class Tracker:
 
         model = self._client.create_logged_model(
             self._experiment,
-            name=f"{self._cycle_name.replace('(edit) ', '').replace(' ', '-')}{_model_name(self.node)}",
+            name=_model_name(self.node, self._cycle),
             source_run_id=self.run_id,
             tags={
                 "mlflow.model.isExternal": "true",
@@ -294,5 +289,6 @@ class Tracker:
             return str(run.info.run_id)
 
 
-def _model_name(node: Node) -> str:
-    return f"round-{node.round}" if node.round else node.stage.replace("_", "-")
+def _model_name(node: Node, cycle: Cycle | None) -> str:
+    own = f"round-{node.round}" if node.round else node.stage.replace("_", "-")
+    return own if cycle is None else f"cycle-{cycle.number}-{own}"

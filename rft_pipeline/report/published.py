@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,18 +25,20 @@ _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
 
 
 def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
-    """Write pages of a campaign, by suffix, and link all its pages to one another."""
+    """Write files of a campaign, by suffix, and link all its pages to one another. Nothing is written that is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, text in texts.items():
-        replace_text(folder / f"{campaign}{suffix}", text)
-    there = _pages(folder, campaign)
-    for suffix in there:
-        path = folder / f"{campaign}{suffix}"
-        text = path.read_text(encoding="utf-8")
-        links = _links({INDEX: "All campaigns", **{f"{campaign}{each}": PAGES[each] for each in there}}, path.name)
-        linked = _LINKS.sub(lambda _, links=links: links, text, count=1)  # type: ignore[misc]
-        if linked != text:
-            replace_text(path, linked)
+    stored = {suffix: _read(folder / f"{campaign}{suffix}") for suffix in {**PAGES, **texts}}
+    found = {suffix: text for suffix, text in {**stored, **texts}.items() if text is not None}
+    titles = {INDEX: "All campaigns", **{f"{campaign}{suffix}": PAGES[suffix] for suffix in PAGES if suffix in found}}
+    for suffix, text in found.items():
+        name = f"{campaign}{suffix}"
+        linked = _LINKS.sub(partial(_links, titles, name), text, count=1) if suffix in PAGES else text
+        if linked != stored[suffix]:
+            replace_text(folder / name, linked)
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def published_campaigns(folder: Path) -> list[str]:
@@ -69,7 +72,7 @@ def _pages(folder: Path, campaign: str) -> list[str]:
     return [suffix for suffix in PAGES if (folder / f"{campaign}{suffix}").is_file()]
 
 
-def _links(titles: Mapping[str, str], here: str) -> str:
+def _links(titles: Mapping[str, str], here: str, _: object = None) -> str:
     """Relative links to files of the folder, by their titles."""
     link = Markup('<a href="{}"{}>{}</a>')
     current = Markup(' aria-current="page"')

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from rft_pipeline.campaign import load_rubric
+from rft_pipeline.campaign import load_rubric, read_yaml
 from rft_pipeline.campaign.rubric import Criterion, Rubric
 from rft_pipeline.errors import ConfigError
 
@@ -153,6 +153,24 @@ def test_a_key_that_is_written_twice_is_refused_with_both_lines(tmp_path: Path) 
     )
     with pytest.raises(ConfigError, match=r"line 4, column 5: the key 'weight' is written twice, first in line 3"):
         load_rubric(tmp_path / "rubric.yaml")
+    (tmp_path / "rubric.yaml").write_text("criteria: [{weight: 1, weight: 2}]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 1, column 24: the key 'weight' is written twice, first in line 1"):
+        load_rubric(tmp_path / "rubric.yaml")
+
+
+@pytest.mark.parametrize("text", ["? [a, b]\n: 1\n", "criteria: {{slot}: 1}\n"])
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rubric.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"rubric\.yaml: not YAML: line 1, column \d+: found unhashable key"):
+        load_rubric(tmp_path / "rubric.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-5", 1e-5), ("2E3", 2000.0), ("+1.5e+1", 15.0), ("12e4567", "12e4567")]
+)
+def test_a_number_with_an_exponent_needs_no_point(tmp_path: Path, text: str, value: float | str) -> None:
+    (tmp_path / "any.yaml").write_text(f"weight: {text}\nquoted: '{text}'\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "any.yaml") == {"weight": value, "quoted": text}
 
 
 def test_two_equal_personas_are_refused(tmp_path: Path) -> None:

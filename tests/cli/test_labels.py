@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.labels.queues import queues_of
-from rft_pipeline.store import Home, preferences_table
+from rft_pipeline.store import Home, labels_table, preferences_table
 from tests.cli.small import Rft, assert_one_message
 from tests.labels import pages
 from tests.runs import edit
@@ -157,3 +157,15 @@ def test_labels_and_pairs_through_pages_of_mlflow(rft: Rft, finished_copy: Path)
     assert "0 new answers, 0 changed, 2 unchanged by Ines" in again.out
     answers = preferences_table(Home.find().store).rows().collect()
     assert sorted(answers.select("preferred", "note").rows()) == [("left", ""), ("tie", "both are fine")]
+
+
+def test_no_label_is_stored_while_an_answer_to_a_pair_is_wrong(rft: Rft, finished_copy: Path) -> None:
+    for what in (("--n", "4"), ("--pairs", "3")):
+        rft("labels", "export", "tiny", *what, "--to", "mlflow", "--annotator", "Ines")
+    labels_page, pairs_page = sorted(queues_of("tiny", Home.find().store), key=lambda queue: queue.pairs)
+    pages.answer(labels_page, 0, polite=True)
+    pages.answer(pairs_page, 0, preferred="maybe")
+    assert_one_message(rft("labels", "import", "tiny", "--from", "mlflow"), 'preferred: "maybe" is not an answer')
+    assert labels_table(Home.find().store).rows().collect().is_empty()
+    assert rft("labels", "import", "tiny", "--from", "mlflow", "--skip-wrong").code == 0
+    assert labels_table(Home.find().store).rows().collect().height == 1

@@ -49,7 +49,7 @@ def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
     server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path)
     started = pids(tmp_path)
     assert all(map(is_alive, started))
-    server.stop()
+    ui.stop([server])
     assert all_ended(started)
 
 
@@ -69,5 +69,5 @@ def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
     second = pids(tmp_path)
     assert second != first
     assert all_ended(first)
-    server.stop()
+    ui.stop([server])
     assert all_ended(second)

@@ -24,7 +24,7 @@ def opened(export: Export, *annotators: str) -> list[LabelQueue]:
 
 def taken(*, skip_wrong: bool = False) -> Imported:
     home = Home.find()
-    return import_label_queues(load_campaign(home.campaign_folder("tiny")), home, skip_wrong=skip_wrong)
+    return import_label_queues(load_campaign(home.campaign_folder("tiny")), home, skip_wrong=skip_wrong)()
 
 
 def client() -> MlflowClient:

@@ -35,6 +35,16 @@ def test_pages_link_to_those_that_exist_also_those_written_before(tmp_path: Path
         assert text.endswith('<p>&lt;nav class="pages"&gt;&lt;/nav&gt;</p>')
 
 
+def test_nothing_is_written_that_is_there(tmp_path: Path) -> None:
+    texts = {".html": EMPTY, ".rounds.html": EMPTY, ".json": numbers()}
+    publish(tmp_path, "first", texts)
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    publish(tmp_path, "first", texts)
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    publish(tmp_path, "first", {".html": f"{EMPTY}<p>new"})
+    assert {path.name for path, inode in before.items() if path.stat().st_ino != inode} == {"first.html"}
+
+
 def test_the_index_names_reward_champion_and_alarms_of_every_campaign(tmp_path: Path) -> None:
     verdict = {"round": 2, "level": "stop", "findings": [{"cause": "kl", "level": "stop", "sentence": "far"}]}
     publish(tmp_path, "first", {".html": EMPTY, ".json": numbers()})
