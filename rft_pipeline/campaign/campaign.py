@@ -115,6 +115,25 @@ class Campaign(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _replay_applies(self) -> Self:
+        if self.rollouts.replay is None:
+            return self
+        training, sampling = self.training, self.rollouts.sampling
+        needed = {
+            "rounds: 1": self.rounds == 1,
+            "training.steps_per_generation: null": training.steps_per_generation is None,
+            "training.method: grpo, raft or sft": training.method != "dpo",
+            "training.mask_thinking: false": not training.mask_thinking,
+            "rollouts.sampling.temperature: 1": sampling.temperature == 1,
+            "rollouts.refill: 0": not self.rollouts.refill,
+            "a policy with weights here": not self.policy.is_served,
+            "no schedule.retrain": self.schedule is None or self.schedule.retrain is None,
+        }
+        if missing := [need for need, given in needed.items() if not given]:
+            raise ValueError(f"rollouts.replay: stored rollouts are trained on in one round; set {', '.join(missing)}")
+        return self
+
     def _why_not_refilled(self) -> str:
         if self.training.generations_ahead:
             return "with training.generations_ahead the next generation is sampled before the groups are judged"

@@ -2,7 +2,7 @@
 
 import typing
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,6 +80,8 @@ class Prompts(Strict):
 
 
 class Rollouts(Strict):
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime", "replay"})
+
     prompts_per_round: int = Field(default=24, ge=1)
     """Train prompts of a round, drawn by the seed."""
     group_size: int = Field(default=8, ge=2)
@@ -87,6 +89,9 @@ class Rollouts(Strict):
     refill: int = Field(default=0, ge=0)
     """Maximum number of further prompts that a generation samples in place of groups without variance. They are train
     prompts that the round does not draw."""
+    replay: str | None = None
+    """A file of traces of verifiers (`traces.jsonl`): its rollouts are judged and trained on, and none are sampled. The
+    path starts at the campaign's folder; the content of the file is part of the identity."""
     sampling: Sampling = Sampling()
     runtime: EngineRuntime = EngineRuntime()
 

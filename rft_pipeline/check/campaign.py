@@ -26,6 +26,7 @@ from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_nam
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
+from rft_pipeline.stages.replaying import replayable
 from rft_pipeline.stages.warm_start import no_references, references_of
 from rft_pipeline.store.champions import PREFIX
 
@@ -54,7 +55,10 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     anchors = _anchors(campaign, data)
     if train is not None and held_out is not None:
         _check_overlap(train, held_out, _file(campaign.prompts.train), _file(campaign.prompts.eval), data)
-    _check_sizes(campaign, train, settings)
+    if campaign.rollouts.replay is None:
+        _check_sizes(campaign, train, settings)
+    elif train is not None:
+        _check_replay(campaign, train, data, formats)
     _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
     check_served(campaign, settings)
@@ -167,6 +171,22 @@ def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
     doubled = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
     if doubled.len():
         data.errors.append(f"{where}: id: {', '.join(doubled)} given more than once; each row needs its own id")
+
+
+def _check_replay(campaign: Campaign, train: pl.DataFrame, data: Findings, formats: dict[str, str]) -> None:
+    try:
+        found, left_out = replayable(campaign, train)
+    except DataError as error:
+        data.errors.append(str(error))
+        return
+    tokens = sum(trace.tokens is not None for traces in found.values() for trace in traces)
+    parts = [f"{sum(map(len, found.values()))} rollouts of {len(found)} train prompts, {tokens} with token ids"]
+    formats["replay"] = ", ".join([*parts, *(f"{count} {why} left out" for why, count in left_out.items())])
+    if not any(len(traces) > 1 for traces in found.values()) and campaign.training.how.needs_differences:
+        data.errors.append(
+            f"{campaign.folder / str(campaign.rollouts.replay)}: each prompt has one rollout only, so there is nothing "
+            f"to compare; {campaign.training.method} needs prompts with several"
+        )
 
 
 def _check_sizes(campaign: Campaign, train: pl.DataFrame | None, settings: Findings) -> None:

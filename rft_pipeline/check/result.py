@@ -30,7 +30,8 @@ class CheckResult:
 
     campaign: Campaign
     formats: dict[str, str]
-    """By split: the format of its rows, and how many have a reply."""
+    """By split: the format of its rows, and how many have a reply; `replay`: the rollouts that are
+    replayed."""
     train_prompts: int
     eval_prompts: int
     anchors: int

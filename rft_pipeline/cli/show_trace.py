@@ -16,6 +16,7 @@ from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, RolloutFacts
 from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion, Influence
 from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts, RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound, PromptTrace, RolloutTrace
+from rft_pipeline.stages.replaying import TRACES
 
 SHORT = 300
 """Longest text that is printed in full, in characters; `--json` has all of it."""
@@ -161,6 +162,8 @@ def _rollout(found: RolloutTrace) -> None:
 def _policy(here: RolloutFacts) -> str:
     if here.generation not in (None, 1):
         return f"the policy after {here.generation - 1} generations of the round ({here.policy})"
+    if here.policy == TRACES:
+        return "sampled by another program; replayed from traces"
     return f"{', '.join(here.policy_records) or 'its record was deleted'} (content {here.policy})"
 
 

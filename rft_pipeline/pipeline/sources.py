@@ -14,6 +14,7 @@ from rft_pipeline.labels.preferred import PREFERRED, preferred_source
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
 from rft_pipeline.promotion import looks
 from rft_pipeline.stages.promotion import FIRST_POLICY, first_policy
+from rft_pipeline.stages.replaying import REPLAY
 from rft_pipeline.stages.warm_start import imitates_preferred
 from rft_pipeline.store import Home, RecordStore, champions
 
@@ -43,6 +44,7 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         "prompts.train": _prompts_hash(campaign, campaign.prompts.train),
         "prompts.eval": _prompts_hash(campaign, campaign.prompts.eval),
         **({} if campaign.anchors_path is None else {"anchors": _anchors_hash(campaign.anchors_path)}),
+        **({} if campaign.rollouts.replay is None else {REPLAY: _replay_hash(campaign)}),
         **{name: content for name, content in labels.items() if content is not None},
         **with_answer_settings(campaign, found),
         **_champions(campaign, home),
@@ -57,6 +59,7 @@ def where_from(campaign: Campaign, source: str) -> str:
         "prompts.train": campaign.folder / campaign.prompts.train.source,
         "prompts.eval": campaign.folder / campaign.prompts.eval.source,
         "anchors": campaign.anchors_path,
+        REPLAY: None if campaign.rollouts.replay is None else campaign.folder / campaign.rollouts.replay,
         "policy": f"model {campaign.policy.model}",
         **{name: f"model {model}" for name, model in judge_models(campaign).items()},
     }
@@ -94,6 +97,13 @@ def _drift(campaign: Campaign, home: Home) -> dict[str, str]:
 def _anchors_hash(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"{path}: no such file; `anchors` in campaign.yaml names it")
+    return file_sha256(path)
+
+
+def _replay_hash(campaign: Campaign) -> str:
+    path = campaign.folder / str(campaign.rollouts.replay)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; `rollouts.replay` in campaign.yaml names it")
     return file_sha256(path)
 
 

@@ -15,6 +15,7 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, how_trained, policy_role
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.replaying import count_replayed
 from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
@@ -91,7 +92,9 @@ class Checkpoints(Stage):
             counting.work.add("steps", round_.steps - round_.steps_made, round_.steps_made)
             return
         if batch is None:
-            counting.work.add("steps", training.how.most_steps(training, how.prompts_per_round, how.group_size))
+            replayed = count_replayed(counting.campaign, counting.prompts("train"))
+            most = (how.prompts_per_round, how.group_size) if replayed is None else (replayed, 1)
+            counting.work.add("steps", training.how.most_steps(training, *most))
             return
         rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(COLUMNS), glob=False)
         try:

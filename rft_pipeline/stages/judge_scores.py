@@ -12,6 +12,7 @@ from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, start_node, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.replaying import count_replayed
 from rft_pipeline.stages.rollouts import drawn_prompts, in_order_of_generations, taken_rollouts
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies
 from rft_pipeline.store import Record, RecordStore
@@ -88,6 +89,8 @@ def _stored_rollouts(counting: Counting, prompts: pl.DataFrame | None) -> tuple[
     campaign, how = counting.campaign, counting.campaign.rollouts
     first = counting.node.round == 1 and start_node(campaign) == "policy"
     policy = counting.sources.get("policy") if first else None
+    if (replayed := count_replayed(campaign, counting.prompts("train"))) is not None:
+        return None, replayed
     if prompts is None or policy is None:
         return None, how.prompts_per_round * how.group_size
     rows, missing = counting.stored(prompts, policy, how.group_size, how.sampling)

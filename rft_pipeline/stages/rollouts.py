@@ -28,6 +28,7 @@ from rft_pipeline.stages.base import (
 from rft_pipeline.stages.columns import columns_of, narrowed, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.replaying import REPLAY, REPLAYED, TRACES, count_replayed, replay_rollouts
 from rft_pipeline.stages.round_made import REFILLED, token_lengths
 from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record, RecordStore
@@ -67,10 +68,14 @@ class Rollouts(Stage):
         columns = columns_of(upstream["prompts"], "train", trained_on(campaign))
         prompts = {"prompts": upstream["prompts"].parts["train"], **columns}
         inputs = {**prompts, "policy": upstream["policy"].content_hash}
+        inputs |= {} if campaign.rollouts.replay is None else {REPLAY: sources[REPLAY]}
         return inputs if campaign.generations is None else {**_steering_inputs(campaign, upstream, sources), **inputs}
 
     def run(self, job: Job) -> Output:
-        how, chosen = job.campaign.rollouts, round_prompts(job)
+        how = job.campaign.rollouts
+        if how.replay is not None:
+            return rollouts_output(job, *replay_rollouts(job))
+        chosen = round_prompts(job)
         rows, made = job.sample(chosen, "policy", how.group_size, how.sampling, how.runtime)
         return rollouts_output(job, rows, made)
 
@@ -88,6 +93,9 @@ class Rollouts(Stage):
                 counting.work.later.append(f"up to {most} more rollouts, in place of groups without variance")
             return
         prompts = counting.prompts("train")
+        if how.replay is not None:
+            counting.work.add("replayed rollouts", count_replayed(counting.campaign, prompts) or 0)
+            return
         if prompts is not None:
             prompts = drawn_prompts(counting.campaign, prompts, counting.node.round)
         counting.sampled(prompts, how.prompts_per_round, counting.content("policy"), how.group_size, how.sampling)
@@ -132,24 +140,28 @@ def taken_rollouts(continuation: Continuation | None, records: RecordStore) -> p
     return rows.filter(pl.col("generation").is_in(newest.implode()))
 
 
-def rollouts_output(job: Job, rows: pl.DataFrame, made: int, refilled: Mapping[str, int] | None = None) -> Output:
-    """Write the rollouts of a round; `refilled` counts the further prompts, where there may be any."""
+def rollouts_output(
+    job: Job, rows: pl.DataFrame, made: int | Mapping[str, int], refilled: Mapping[str, int] | None = None
+) -> Output:
+    """Write the rollouts of a round; `made` says how many were sampled, or holds the counts of replayed ones;
+    `refilled` counts the further prompts, where there may be any."""
     job.write(rows)
     named = [name for name in ("generation", "policy") if name in rows.columns]
     fields = pl.Series("fields", narrowed(rows["fields"], trained_on(job.campaign)), pl.String)
+    counts = {"made": made} if isinstance(made, int) else made
     read = rows.select("rollout_id", job.reply_column, "finish_reason", "messages", fields, *named)
     return Output(
         content_hash=content_hash(read),
         parts=_policies(rows),
-        rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, "made": made, **(refilled or {})},
+        rows={"prompts": rows["prompt_id"].n_unique(), "rollouts": rows.height, **counts, **(refilled or {})},
         metrics={**_length(job, rows), "truncated_share": rows.filter(finish_reason="length").height / rows.height},
     )
 
 
 def _policies(rows: pl.DataFrame) -> dict[str, str]:
-    """The policy of each generation; nothing where the round was sampled at once."""
+    """The policy of each generation; nothing where the round was sampled at once. Replayed rollouts have none."""
     if "generation" not in rows.columns:
-        return {}
+        return {"policy": TRACES} if REPLAYED in rows.columns else {}
     each = rows.select("generation", "policy").unique(maintain_order=True)
     return {f"policy.{generation}": policy for generation, policy in each.iter_rows()}
 

@@ -108,7 +108,8 @@ def numbers_of(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) ->
 
 def token_lengths(rows: pl.DataFrame) -> dict[str, float]:
     """The mean length of answers in tokens; and of thoughts, if there are any."""
-    lengths = {"length_mean": float(rows.select(ANSWER_TOKENS.mean()).item())}
+    answered = pl.col("environment").list.len() if "environment" in rows.columns else 0
+    lengths = {"length_mean": float(rows.select((ANSWER_TOKENS - answered).mean()).item())}
     thoughts = float(rows.select(pl.col("thought_tokens").mean()).item())
     return lengths | ({"thought_length_mean": thoughts} if thoughts else {})
 

@@ -54,6 +54,8 @@ class Example(NamedTuple):
     rollout_id: str = ""
     masked: int = 0
     """How many of the first tokens do not count in the loss."""
+    environment: Sequence[int] = ()
+    """Positions of tokens that an environment wrote, which do not count either."""
 
 
 class Pair(NamedTuple):
@@ -166,12 +168,24 @@ def _rank(row: dict[str, Any]) -> tuple[float, float, int]:
 def _example(row: dict[str, Any], training: "Training") -> Example:
     name = f"{row['prompt_id']}/{row['sample_index']}"
     rollout_id = row.get("rollout_id", "")
-    return Example(name, row["prompt_tokens"], row["tokens"], rollout_id=rollout_id, masked=masked(row, training))
+    return Example(
+        name,
+        row["prompt_tokens"],
+        row["tokens"],
+        rollout_id=rollout_id,
+        masked=masked(row, training),
+        environment=environment(row),
+    )
 
 
 def masked(row: Mapping[str, Any], training: "Training") -> int:
     """How many of a rollout's first tokens do not count in the loss: those of its thought with `mask_thinking`."""
     return int(row["thought_tokens"]) if training.mask_thinking else 0
+
+
+def environment(row: Mapping[str, Any]) -> list[int]:
+    """The positions of a rollout's tokens that an environment wrote; only replayed rollouts have any."""
+    return list(row.get("environment") or ())
 
 
 def some(found: list[Item], otherwise: str) -> list[Item]:

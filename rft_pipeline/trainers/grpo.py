@@ -1,8 +1,9 @@
 """GRPO (Shao et al. 2024, arXiv 2402.03300) on the advantages of reward batches.
 
 Old log-probs are the trainer's own, under the policy at the start of a generation, or those stored with a rollout of an
-earlier generation. Loss: DAPO's token-level normalisation unless `loss_type` says otherwise; a KL penalty to base or to
-the round's start if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with `mask_truncated`.
+earlier generation or a trace. Loss: DAPO's token-level normalisation unless `loss_type` says otherwise; a KL penalty to
+base or to the round's start if `kl_beta` is set. Excluded rollouts are masked; truncated ones are masked with
+`mask_truncated`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ import polars as pl
 from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.trainers.examples import masked
+from rft_pipeline.trainers.examples import environment, masked
 from rft_pipeline.trainers.method import Method, steps_in_epochs
 from rft_pipeline.trainers.rows import LOGPROBS, Row
 
@@ -53,6 +54,7 @@ class GrpoMethod(Method):
                 old_logprobs=row["old_logprobs"] if stored else None,
                 rollout_id=row["rollout_id"],
                 masked=masked(row, training),
+                environment=environment(row),
             )
             for row in marked.sort("prompt_id", "sample_index").iter_rows(named=True)
         ]

@@ -177,7 +177,8 @@ class Learner:
         """The loss of a pass; sums over its live tokens and rollouts."""
         rows, busy = [generation.rows[i] for i in part.rows], float(not part.idle)
         new_N = scored.logprobs_N
-        counted_N = part.after([row.masked for row in rows])
+        sampled_N = part.outside([row.environment for row in rows])
+        counted_N = sampled_N * part.after([row.masked for row in rows])
         live_N = counted_N * part.per_token([busy * row.live for row in rows])
         weight_N = counted_N * part.per_token([busy * weights[i] for i in part.rows])
         sums = {"tokens": live_N.sum(), "entropy": (scored.entropy_N * live_N).sum()}
@@ -196,7 +197,7 @@ class Learner:
         losses_N, clipped_N = policy_losses(new_N, old_N, advantage_N, self.training, reference_N)
         with torch.no_grad():
             moved_N = (new_N - start_N).double()
-            ratio_N = (new_N - old_N).double()
+            ratio_N = (new_N - old_N).double() * sampled_N
             live_B = torch.tensor([bool(busy and row.live and row.tokens) for row in rows], device=new_N.device)
             w_B = part.sums(ratio_N)[live_B].clamp(max=HIGHEST).exp()
             sums |= {

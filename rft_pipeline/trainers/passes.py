@@ -55,6 +55,11 @@ class Pass:
         at = [i >= start for start, count in zip(starts, self.counts, strict=True) for i in range(count)]
         return torch.tensor(at, dtype=torch.float32, device=self.tokens_N.device)
 
+    def outside(self, positions: Sequence[Sequence[int]]) -> torch.Tensor:
+        """0 for the tokens at these positions of each row, 1 for the others, as a tensor N."""
+        at = [i not in own for own, count in zip(map(set, positions), self.counts, strict=True) for i in range(count)]
+        return torch.tensor(at, dtype=torch.float32, device=self.tokens_N.device)
+
     def sums(self, values_N: torch.Tensor) -> torch.Tensor:
         """The sum of a value over the tokens of each row."""
         row_N = torch.arange(len(self.rows), device=values_N.device).repeat_interleave(

@@ -42,6 +42,7 @@ class RaftMethod(Method):
                 live=True,
                 rollout_id=best.rollout_id,
                 masked=best.masked,
+                environment=best.environment,
             )
             for best in best_of_groups(batch, training)
         ]

@@ -27,11 +27,14 @@ class Row:
     rollout_id: str = ""
     masked: int = 0
     """How many of the first `tokens` do not count in the loss: those of the thought with `mask_thinking`."""
+    environment: Sequence[int] = ()
+    """Positions in `tokens` that an environment wrote, not the policy. They do not count in the loss, nor in the
+    likelihood ratio of the rollout; `old_logprobs` may hold any number there."""
 
     @property
     def counted(self) -> int:
         """Tokens that count in the loss if the row is live."""
-        return len(self.tokens) - self.masked
+        return len(self.tokens) - self.masked - len(self.environment)
 
     @property
     def length(self) -> int:

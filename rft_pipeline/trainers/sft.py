@@ -44,6 +44,7 @@ class SftMethod(Method):
                 live=True,
                 rollout_id=example.rollout_id,
                 masked=example.masked,
+                environment=example.environment,
             )
             for example in in_steps(examples, job.training, job.seed)
         ]

@@ -89,6 +89,30 @@ def test_a_masked_thought_trains_as_if_it_were_part_of_the_prompt(
     assert not torch.allclose(masked, whole, rtol=1e-2, atol=1e-4)
 
 
+def test_tokens_of_an_environment_train_as_if_they_were_asked(
+    rows: list[Row], tiny_model: Path, tmp_path: Path
+) -> None:
+    long = [row for row in rows[:4] if len(row.tokens) > 3]
+    answered = [replace(row, environment=[1, 2], old_logprobs=[-1.0] * len(row.tokens)) for row in long]
+    one_by_one = []
+    for row in long:
+        cut = replace(row, old_logprobs=[-1.0])
+        prompt, tokens = row.prompt_tokens, row.tokens
+        one_by_one.append(replace(cut, tokens=tokens[:1]))
+        later = replace(cut, prompt_tokens=[*prompt, *tokens[:3]], tokens=tokens[3:])
+        one_by_one.append(replace(later, old_logprobs=[-1.0] * len(later.tokens)))
+    found = []
+    for name, some in {"answered": answered, "one by one": one_by_one, "all": long}.items():
+        learner = opened(tiny_model, tmp_path / name, batch_size=len(some)).learner
+        sums = learner.backward(Generation(some), range(len(some)), 1)
+        found.append(torch.cat([weight.grad.flatten() for weight in learner.model.parameters()]))
+        counted = sum(len(row.tokens) - 2 * (name == "answered") for row in some)
+        assert sums["tokens"] == counted
+    masked, parted, whole = found
+    assert torch.allclose(masked, parted, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(masked, whole, rtol=1e-2, atol=1e-4)
+
+
 def test_a_generation_without_a_live_row_takes_no_step(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:
     session = opened(tiny_model, tmp_path)
     before = {name: weight.clone() for name, weight in session.weights()}
