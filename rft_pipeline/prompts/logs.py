@@ -9,14 +9,12 @@ from rft_pipeline.campaign import RowFormat
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
-from rft_pipeline.prompts.reading import canonical, messages_of, name_of
+from rft_pipeline.prompts.reading import UNUSABLE, canonical, messages_of, name_of
 from rft_pipeline.prompts.rows import file_rows, refuse, shown
 from rft_pipeline.rules.values import yes_or_no
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
 
-UNUSABLE = 0.5
-"""Maximum share of rows without a usable prompt."""
 _NO_PROMPT = ""
 """The prompt_id of a row that only opts out."""
 

@@ -26,6 +26,10 @@ PROMPTS = pl.Schema({"prompt_id": pl.String, "id": pl.String, "messages": pl.Str
 `from`. `fields` is a JSON object of the row's other columns."""
 
 
+UNUSABLE = 0.5
+"""Maximum share of the rows of logs and exports that may have no usable prompt."""
+
+
 class Prompts(NamedTuple):
     """Prompts without duplicates, and the number of duplicate rows that were removed."""
 
@@ -75,7 +79,8 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
 
     `id` is the row's own, or `<file name>:<row>` if it has none. A prompt is a text or a list of messages, which is
     read up to the last user turn; a reply after it becomes a column. With `rubrics`, each row must have a rubric that a
-    checklist judge can use.
+    checklist judge can use. In exports of model calls, up to `UNUSABLE` of the rows may have no usable prompt (none was
+    logged, or tools took part in it); they are left out.
 
     Raises `ConfigError` for an unknown file type, `DataError` if the format of the rows is not clear, and with a line
     for each row that cannot be used.
@@ -94,27 +99,32 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
         raise DataError(f"{where}: {_no_column('prompt', 'prompt', columns)}")
     converted = convert(rows, name or "prompts", source.columns)
     file = Path(source.source).name if source.file_type != "hub" else source.source
-    prompts, numbers = [], []
+    prompts, numbers, unusable = [], [], list[str]()
+    is_export = LAYOUTS[converted.row_format].only is not None
     for each in converted.rows:
+        place = f"{where}: {each.row.place}"
         try:
             prompts.append(_prompt(each, converted, file))
             numbers.append(each.row.number)
         except DataError as error:
-            findings.append(f"{where}: {each.row.place}: {error}")
-        if rubrics:
-            faults = rubric_faults(each.fields.get(RUBRIC))
-            findings += [f"{where}: {each.row.place}: {fault}" for fault in faults]
-    refuse(findings)
-    return SourceRows(pl.DataFrame(prompts, schema=PROMPTS, orient="row"), numbers, _found(converted, source))
+            (unusable if is_export else findings).append(f"{place}: {error}")
+            if is_export:
+                continue
+        faults = rubric_faults(each.fields.get(RUBRIC)) if rubrics else ()
+        findings += [f"{place}: {fault}" for fault in faults]
+    refuse(findings + (unusable if len(unusable) > UNUSABLE * len(converted.rows) else []))
+    found = _found(converted, source, [each.removeprefix(f"{where}: ") for each in unusable])
+    return SourceRows(pl.DataFrame(prompts, schema=PROMPTS, orient="row"), numbers, found)
 
 
-def _found(converted: Converted, source: PromptSource) -> str:
+def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> str:
     """`conversations of messages (OpenAI, TRL), recognised: 3 rows, 2 with a reply (column reference)`."""
     how = "named" if source.row_format else "mapped" if source.columns.keys() & {"prompt", "messages"} else "recognised"
     replies = sum(each.fields.get(converted.reply_column) is not None for each in converted.rows)
     parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {len(converted.rows)} rows"]
     parts += [f"{replies} with a reply (column {converted.reply_column})"] if replies else []
     parts += [f"{len(converted.skipped)} rows that are no model call skipped"] if converted.skipped else []
+    parts += [f"{len(unusable)} rows without a usable prompt left out (e.g. {unusable[0]})"] if unusable else []
     return ", ".join(parts)
 
 

@@ -247,12 +247,23 @@ def _no_constant(name: str) -> Any:
     raise DataError(f"{name} is not a JSON value; use a number or null")
 
 
+def _text_of(value: bytes) -> str | bytes:
+    """The text of a Parquet column that is not marked as text; other bytes as they are."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+    return value if "\0" in text else text
+
+
 def _plain(value: Any) -> Any:
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
         case list():
             return [_plain(item) for item in value]
+        case bytes():
+            return _text_of(value)
         case date() | time():
             return value.isoformat()
         case timedelta() | Decimal():

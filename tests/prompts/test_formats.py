@@ -120,6 +120,82 @@ def test_only_model_calls_of_an_export_are_read_and_the_rest_is_counted(tmp_path
     assert json.loads(found.rows["fields"][0])["shop"] == "north"
 
 
+LANGFUSE = {"id": "g", "trace_id": "t", "type": "GENERATION", "metadata": {}}
+LANGSMITH = {"id": "r", "run_type": "llm", "trace_id": "t", "status": "success"}
+MESSAGE = {"role": "assistant", "content": REPLY}
+
+
+def langchain(kind: str, text: str, *path: str) -> dict[str, Any]:
+    return {"lc": 1, "type": "constructor", "id": list(path), "kwargs": {"content": text, "type": kind}}
+
+
+@pytest.mark.parametrize(
+    ("export", "asked", "replied"),
+    [
+        (LANGFUSE, json.dumps(ASKED), json.dumps(MESSAGE)),
+        (LANGFUSE, json.dumps({"messages": ASKED, "tools": [{"type": "function"}]}), json.dumps(MESSAGE)),
+        (
+            LANGFUSE,
+            json.dumps([{"role": "user", "parts": [{"type": "text", "content": "Where is my lamp?"}]}]),
+            json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": REPLY}], "finish_reason": "stop"}]),
+        ),
+        (
+            LANGFUSE,
+            {"contents": [{"role": "user", "parts": [{"text": "Where is my lamp?"}]}]},
+            {"candidates": [{"content": {"role": "model", "parts": [{"text": REPLY}]}, "finishReason": "STOP"}]},
+        ),
+        (
+            LANGFUSE,
+            [{"role": "user", "content": [{"type": "input_text", "text": "Where is my lamp?"}]}],
+            [{"type": "reasoning", "summary": []}, {**MESSAGE, "content": [{"type": "output_text", "text": REPLY}]}],
+        ),
+        (LANGFUSE, ASKED, {**MESSAGE, "content": [{"type": "thinking"}, {"type": "text", "text": REPLY}]}),
+        (LANGSMITH, {"messages": ASKED, "model": "m"}, {"choices": [{"message": MESSAGE}], "usage_metadata": {}}),
+        (LANGSMITH, {"messages": ASKED}, {"message": MESSAGE, "usage_metadata": {}}),
+        (LANGSMITH, {"messages": ASKED}, {"output": ["assistant", REPLY]}),
+        (LANGSMITH, {"messages": ASKED}, MESSAGE),
+        (
+            LANGSMITH,
+            {"messages": [[langchain("human", "Where is my lamp?")]]},
+            {"generations": [[{"text": "", "message": langchain("ai", REPLY)}]], "llm_output": None},
+        ),
+        (LANGSMITH, {"prompts": ["Where is my lamp?"]}, {"generations": [[{"text": REPLY}]]}),
+    ],
+)  # fmt: skip
+def test_the_documented_shapes_of_exports_are_read(
+    export: dict[str, Any], asked: Any, replied: Any, tmp_path: Path
+) -> None:
+    names = ("input", "output") if export is LANGFUSE else ("inputs", "outputs")
+    ((messages, fields),) = read(tmp_path, {**export, names[0]: asked, names[1]: replied})
+    assert (messages, fields["logged_reply"]) == (ASKED, REPLY)
+
+
+def test_rows_of_an_export_without_a_usable_prompt_are_left_out_and_counted(tmp_path: Path) -> None:
+    usable = [{**LANGFUSE, "id": str(i), "input": ASKED, "output": REPLY} for i in range(2)]
+    tools = [*ASKED, {"role": "tool", "content": "Monday"}, *ASKED]
+    write_logs(tmp_path / "p.jsonl", [*usable, {**LANGFUSE, "input": "", "output": ""}, {**LANGFUSE, "input": tools}])
+    found = read_rows(PromptSource(source="p.jsonl"), tmp_path)
+    assert found.rows["id"].to_list() == ["0", "1"]
+    assert found.found.endswith("2 rows without a usable prompt left out (e.g. line 3: input: is empty)")
+    assert "line 1: input: is empty" in refused(tmp_path, {**LANGFUSE, "input": "", "output": ""})
+
+
+def test_an_export_of_a_warehouse_may_hold_bytes_and_maps(tmp_path: Path) -> None:
+    row = {**LANGFUSE, "input": json.dumps(ASKED).encode(), "output": REPLY.encode()}
+    pl.DataFrame([{**row, "metadata": [{"key": "shop", "value": "north"}]}]).write_parquet(tmp_path / "p.parquet")
+    found = read_source(PromptSource(source="p.parquet"), tmp_path).to_dicts()[0]
+    assert json.loads(found["messages"]) == ASKED
+    fields = json.loads(found["fields"])
+    assert (fields["shop"], fields["logged_reply"]) == ("north", REPLY)
+
+
+def test_the_only_argument_of_a_traced_function_is_its_prompt(tmp_path: Path) -> None:
+    row = {"id": "t", "session_id": None, "input": {"args": ["Where is my lamp?"], "kwargs": {}}, "output": REPLY}
+    assert "columns: {prompt: input.args}" in refused(tmp_path, row)
+    ((messages, fields),) = read(tmp_path, row, columns={"prompt": "input.args"}, format="langfuse")
+    assert (messages, fields["logged_reply"]) == (ASKED, REPLY)
+
+
 def test_a_preference_pair_may_hold_its_prompt_in_both_replies(tmp_path: Path) -> None:
     pair = {key: [*ASKED, {"role": "assistant", "content": key}] for key in ("chosen", "rejected")}
     assert read(tmp_path, pair) == [(ASKED, {"rejected": "rejected", "reference": "chosen"})]

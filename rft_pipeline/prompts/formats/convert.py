@@ -92,7 +92,7 @@ def _asked(value: Any, column: str, layout: Layout, columns: Mapping[str, str]) 
     """The prompt: a text stays as it was written, unless the format has lists or objects in its column."""
     if isinstance(value, str) and not layout.lists and (not layout.opened or "prompt" in columns):
         return value if column == layout.prompt[0] or "prompt" in columns else None  # a text in `chosen` is a reply
-    return conversation(value, ASKED)
+    return conversation(value, ASKED, batches=bool(layout.opened))
 
 
 def _opened(values: dict[str, Any], layout: Layout, read: set[str]) -> dict[str, Any]:
@@ -100,6 +100,10 @@ def _opened(values: dict[str, Any], layout: Layout, read: set[str]) -> dict[str,
     found: dict[str, Any] = {}
     for column in layout.opened:
         value = decoded(values.get(column))
+        if isinstance(value, list) and all(
+            isinstance(each, dict) and each.keys() == {"key", "value"} for each in value
+        ):
+            value = {each["key"]: each["value"] for each in value}  # a map in a Parquet file
         if not isinstance(value, dict) or "role" in value:
             continue
         taken = {each.partition(".")[2] for each in read if each.startswith(f"{column}.")}

@@ -1,7 +1,8 @@
 """The table of row formats: how each is recognised, and where its prompt and its logged reply are.
 
 The formats as their makers describe them: OpenAI's fine-tuning files (platform.openai.com, Supervised fine-tuning), TRL
-1.16 (Dataset formats), Langfuse (Blob storage export field reference), LangSmith (Run data format), verifiers v1
+1.16 (Dataset formats), Langfuse (Blob storage export field reference), LangSmith (Run data format, Log custom LLM
+traces), OpenTelemetry (semantic conventions for generative AI), verifiers v1
 (`Trace` and `Episode`).
 """
 
@@ -17,9 +18,12 @@ Values = dict[str, Any]
 
 LOGGED_REPLY = "logged_reply"
 """The column of a reply that was logged and that nobody called good."""
-ASKED = ("messages", "prompt", "question", "query", "input", "text")
+ASKED = ("messages", "contents", "prompt", "prompts", "question", "query", "input", "text")
 """Keys of a prompt inside a logged input."""
-REPLIED = ("choices", "generations", "messages", "message", "content", "answer", "output", "response", "result", "text")
+REPLIED = (
+    *("choices", "generations", "candidates", "messages", "message", "content"),
+    *("answer", "output", "response", "result", "text"),
+)
 """Keys of a reply inside a logged output."""
 
 
