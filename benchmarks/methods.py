@@ -154,7 +154,7 @@ def _of_seed(campaign: Campaign, prompts: int | None, seed: int, only_online: bo
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as scratch:
         subject = Subject(campaign, Path(scratch), prompts)
-        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
+        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed, audit=None, alarms=None))
         loaded = load_campaign(subject.folder)
         refuse_what_differs(loaded)
         bench, pipeline = Bench(loaded, subject.home), Pipeline(subject.home)

@@ -202,7 +202,7 @@ class Compared:
 def _of_seed(loaded: Campaign, prompts: int | None, times: int, seed: int, place: int, name: str) -> Compared:
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(loaded, Path(folder), prompts)
-        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
+        subject.edit("campaign.yaml", lambda settings: settings.update(seed=seed, audit=None, alarms=None))
         runs = {"everything new": subject.run()}
         say(f"seed {seed}: everything new: {runs['everything new'].seconds:.0f} s")
         report = subject.record("eval_reports")
@@ -217,7 +217,7 @@ def _of_seed(loaded: Campaign, prompts: int | None, times: int, seed: int, place
         runs["a weight"] = weighted = subject.run()
     with tempfile.TemporaryDirectory() as folder:
         other = Subject(loaded, Path(folder), prompts)
-        other.edit("campaign.yaml", lambda settings: settings.update(seed=seed))
+        other.edit("campaign.yaml", lambda settings: settings.update(seed=seed, audit=None, alarms=None))
         other.edit("rubric.yaml", lambda rubric: rubric["criteria"][place]["judge"].update(PERSONAS))
         runs["fresh round, new text"] = fresh_round = other.run()
     console.out.print(as_table(f"{loaded.name}, seed {seed}: one round, {stored} held-out replies", runs))

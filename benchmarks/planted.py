@@ -47,7 +47,8 @@ def planted(
     with tempfile.TemporaryDirectory() as scratch:
         subject = Subject(find_campaign(campaign), keep or Path(scratch), prompts)
         subject.edit("rubric.yaml", _like_the_phrase)
-        subject.edit("campaign.yaml", lambda settings: settings.update(rounds=rounds, alarms={"held_out": [HELD_OUT]}))
+        how = {"rounds": rounds, "audit": None, "alarms": {"held_out": [HELD_OUT]}}  # an audit would stop this judge
+        subject.edit("campaign.yaml", lambda settings: settings.update(how))
         command = [sys.executable, "-m", "rft_pipeline.cli", "run", subject.name]
         subprocess.run(command, cwd=ROOT, env={**os.environ, **subject.env}, check=True)
         shares = _shares(subject, rounds)

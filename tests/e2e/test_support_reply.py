@@ -34,6 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     (folder / "prompts" / "eval.jsonl").write_text("".join(lines[:8]), encoding="utf-8")
     settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
     settings["rounds"] = 1
+    del settings["audit"], settings["alarms"]  # with 8 eval prompts they have nothing to say
     settings["rollouts"] |= {"prompts_per_round": 3, "group_size": 4}
     settings["training"] |= {"batch_size": 4}
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
