@@ -110,7 +110,7 @@ def _prompts(
     except DataError as error:
         data.errors.append(str(error))
     unique, merged = merge_duplicates(rows)
-    if merged:
+    if merged and source.source != campaign.rollouts.replay:  # the traces of a prompt are its group
         first = rows.filter(pl.col("prompt_id").is_duplicated())["prompt_id"][0]
         alike = ", ".join(rows.filter(prompt_id=first)["id"].head(3))
         data.warnings.append(f"{where}: {merged} rows repeat an earlier prompt (e.g. {alike}); each counts once")

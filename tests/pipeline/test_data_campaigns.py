@@ -12,9 +12,12 @@ import yaml
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.check import check_campaign
 from rft_pipeline.evaluation.classes import label_rules
+from rft_pipeline.judges import make_judge
 from rft_pipeline.judges.cloze import ClozeJudge
+from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.slots import slots_in
-from tests.runs import run
+from tests.judges.engines import OneEngine, Told, judgements
+from tests.runs import edit, run
 
 DATA = Path(__file__).parents[2] / "data"
 RUN = ("content_moderation", "rag_grounding", "support_reply", "ticket_subject")
@@ -72,6 +75,22 @@ def worded_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.mark.parametrize("name", sorted(each.name for each in DATA.iterdir() if each.is_dir()))
 def test_a_campaign_of_data_passes_its_check_without_a_warning(name: str, tmp_path: Path) -> None:
     assert check_campaign(DATA / name, tmp_path, tmp_path).warnings == ()
+
+
+def test_the_judged_rubric_of_rag_grounding_checks_and_shows_its_judge_the_passages(tmp_path: Path) -> None:
+    folder = tmp_path / "rag_grounding"
+    shutil.copytree(DATA / "rag_grounding", folder)
+    edit(folder / "campaign.yaml", "rubric", "rubric_judged.yaml")
+    assert check_campaign(folder, tmp_path, tmp_path).warnings == ()
+    rubric = {each.name: each.judge for each in load_campaign(folder).rubric.criteria}
+    row = {"context": ["Descale it every two months.", "It holds one litre."]}
+    for name, said in {"supported": '{"reason": "", "grade": 3}', "relevant": "Yes"}.items():
+        asker = Told(lambda _, said=said: said)  # type: ignore[misc]
+        [found] = judgements(
+            make_judge(rubric[name], OneEngine(asker)), [Rollout("How often?", "Monthly [1].", fields=row)]
+        )
+        assert found.score == 1
+        assert "[1] Descale it every two months.\n[2] It holds one litre." in asker.asked[0].messages[-1][1]
 
 
 @pytest.mark.parametrize("name", RUN)

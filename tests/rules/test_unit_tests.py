@@ -143,15 +143,27 @@ def test_another_language_is_run_by_its_command() -> None:
 
 def test_a_limit_that_is_exceeded_is_a_zero_with_its_reason() -> None:
     long = {"cpu_seconds": 1, "wall_seconds": 60, "memory_mb": 64, "output_kb": 1}
+    few = {"open_files": 16, "disk_mb": 1, "processes": 4}
+    opens = "def add(a, b): return len([open(str(i), 'w') for i in range(99)])"
+    writes = "def add(a, b): return [open(str(i), 'wb').write(bytes(2**19)) for i in range(9)]"
+    starts = (
+        "import threading, time\ndef add(a, b):\n"
+        "    for _ in range(20): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
+    )
     short = {**long, "wall_seconds": 0.5}
     cases = [
         ("while True: pass", long, "the code was killed: more than 1 s of CPU time, or no memory left"),
         ("import time\ntime.sleep(60)", short, "test 1: not finished within 0.5 s"),
         ("def add(a, b): return 'x' * 2000", long, "test 1: the code wrote more than 1 KiB at once (limits.output_kb)"),
         ("def add(a, b): return len(bytearray(10**9))", long, "test 1: MemoryError: ; assert add(1, 2) == 3"),
+        (opens, few, "test 1: OSError: [Errno 24] Too many open files"),
+        (writes, few, "test 1: OSError: [Errno 28] No space left on device"),
+        (starts, few, "test 1: RuntimeError: can't start new thread"),
     ]
     for code, limits, reason in cases:
-        assert score(f"```\n{code}\n```", TESTS[:1], limits=limits) == (0, f"0 of 1 tests pass; {reason}")
+        found, said = score(f"```\n{code}\n```", TESTS[:1], limits=limits)
+        assert found == 0
+        assert said.startswith(f"0 of 1 tests pass; {reason}"), said
 
 
 def test_many_replies_are_tested_at_the_same_time_and_each_gets_its_own_score() -> None:

@@ -134,6 +134,7 @@ def test_check_says_what_is_replayed_and_what_is_left_out(replayed: Path, tmp_pa
     found[1]["traces"].append({**found[1]["traces"][0], "id": "gone", "ok": False})
     write_logs(replayed / "traces.jsonl", found)
     checked = check_campaign(replayed, Home.find().models, Home.find().store)
+    assert not any("repeat an earlier prompt" in warning for warning in checked.warnings)
     assert checked.formats["replay"] == (
         "4 rollouts of 2 train prompts, 4 with token ids, 1 of agents that are not trained left out, 1 failed left out"
     )
