@@ -1,7 +1,10 @@
 """The campaigns of data/ pass their check, and each runs for one round with the tiny model, cut to a few rows."""
 
+import itertools
 import json
+import re
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,40 @@ def test_the_judged_rubric_of_rag_grounding_checks_and_shows_its_judge_the_passa
         )
         assert found.score == 1
         assert "[1] Descale it every two months.\n[2] It holds one litre." in asker.asked[0].messages[-1][1]
+
+
+def commented(path: Path, begins: str, most: int = 99) -> Any:
+    """The YAML in the comments of a file from the line on that begins so, without its `#`."""
+    lines = [re.sub(r"^( *)# ?", r"\1", line) if line.lstrip().startswith("#") else "" for line in path.open()]
+    start = next(i for i, line in enumerate(lines) if line.lstrip().startswith(begins))
+    block = list(itertools.takewhile(str.strip, lines[start : start + most]))
+    return yaml.safe_load(textwrap.dedent("".join(block)))
+
+
+@pytest.mark.parametrize(
+    ("name", "judge", "most", "criterion"),
+    [
+        ("support_reply", "judges:", 99, {"name": "helps"}),
+        ("code_generation", "judge:", 3, {}),
+        ("content_moderation", "judges: {", 1, {"name": "reason_fits"}),
+    ],
+)
+def test_the_served_judge_in_the_comments_checks(
+    name: str, judge: str, most: int, criterion: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    shutil.copytree(DATA / name, folder)
+    for key, value in commented(DATA / name / "campaign.yaml", judge, most).items():
+        edit(folder / "campaign.yaml", key, value)
+    asks = commented(DATA / name / "rubric.yaml", "judge:" if criterion else "- name: readable")
+    rubric = yaml.safe_load((folder / "rubric.yaml").read_text(encoding="utf-8"))
+    others = [each for each in rubric["criteria"] if isinstance(each["judge"].get("rule"), dict)]
+    edit(folder / "rubric.yaml", "criteria", [*others, {**criterion, **asks} if criterion else asks[0]])
+    for key in ("audit", "anchors"):
+        edit(folder / "campaign.yaml", key, None)
+    checked = check_campaign(folder, tmp_path, tmp_path)
+    assert [each.name for each in checked.campaign.rubric.judged] == [criterion.get("name", "readable")]
+    assert set(checked.campaign.used_judges) & checked.campaign.served_judges
 
 
 @pytest.mark.parametrize("name", RUN)
