@@ -13,7 +13,7 @@ from rft_pipeline.campaign import FILE_TYPES, ROW_FORMATS, Campaign, PromptSourc
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.judges.checklist import RUBRIC, rubric_faults
-from rft_pipeline.prompts.formats import LAYOUTS, Converted, Plain, convert, recognise
+from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
 from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, refuse, shown
@@ -79,7 +79,7 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
 
     `id` is the row's own, or `<file name>:<row>` if it has none. A prompt is a text or a list of messages, which is
     read up to the last user turn; a reply after it becomes a column. With `rubrics`, each row must have a rubric that a
-    checklist judge can use. In exports of model calls, up to `UNUSABLE` of the rows may have no usable prompt (none was
+    checklist judge can use. In exports and traces, up to `UNUSABLE` of the rows may have no usable prompt (none was
     logged, or tools took part in it); they are left out.
 
     Raises `ConfigError` for an unknown file type, `DataError` if the format of the rows is not clear, and with a line
@@ -100,7 +100,7 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
     converted = convert(rows, name or "prompts", source.columns)
     file = Path(source.source).name if source.file_type != "hub" else source.source
     prompts, numbers, unusable = [], [], list[str]()
-    is_export = LAYOUTS[converted.row_format].only is not None
+    is_export = LAYOUTS[converted.row_format].reply_column == LOGGED_REPLY
     for each in converted.rows:
         place = f"{where}: {each.row.place}"
         try:

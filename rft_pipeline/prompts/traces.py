@@ -72,8 +72,9 @@ class Traces(NamedTuple):
 def read_traces(path: Path) -> Traces:
     """The traces of all episodes of a file (`.jsonl`, `.json` or `.parquet`), in order.
 
-    Traces that failed, those of agents that are not trained, and those without a reply are left out and counted.
-    Raises `DataError` for a file of another format, and with a line for each trace whose prompt cannot be used.
+    Traces that failed, those of agents that are not trained, those without a reply, and those whose prompt does not end
+    with a user turn are left out and counted. Raises `DataError` for a file of another format, and with a line for each
+    row that cannot be read.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; `rollouts.replay` in campaign.yaml names it")
@@ -110,9 +111,15 @@ def _trace(raw: dict[str, Any], place: str) -> Trace | str:
         return "without a reply"
     messages: list[Any] = conversation([node.get("message") for node in branch], ())
     name = name_of(raw.get("id"), "id", place)
+    try:
+        prompt = messages_of(messages[:first], "nodes")
+    except DataError:
+        prompt = []
+    if len(prompt) < max(1, first):
+        return "whose prompt cannot be used"
     return Trace(
         id=name,
-        prompt=messages_of(messages[:first], "nodes"),
+        prompt=prompt,
         turns=[_turn(node, message) for node, message in zip(branch[first:], messages[first:], strict=True)],
         tokens=_tokens(branch, _sampled_at_one(raw)),
         completion=reply_text([node.get("message") for node in branch[first:]]),

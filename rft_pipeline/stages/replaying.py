@@ -128,11 +128,12 @@ def _row(campaign: Campaign, prompt_id: str, place: int, trace: Trace, tokens: T
 
 
 def _fits(trace: Trace, tokenizer: Any) -> bool:
-    """Whether the tokens of a trace are those of this tokenizer: they spell its turns."""
+    """Whether the tokens of a trace are those of this tokenizer: they spell its prompt and its turns."""
     if trace.tokens is None or max([*trace.tokens.prompt, *trace.tokens.reply_T]) >= len(tokenizer):
         return False
-    spoken = [turn for turn in trace.turns if turn.sampled]
-    return all(turn.text.strip() in tokenizer.decode(turn.tokens) for turn in spoken)
+    texts = [(trace.prompt[-1]["content"], trace.tokens.prompt)]
+    texts += [(turn.text, turn.tokens) for turn in trace.turns if turn.sampled]
+    return all(text.strip() in tokenizer.decode(tokens) for text, tokens in texts)
 
 
 def _tokenized(campaign: Campaign, messages: str, trace: Trace, tokenizer: Any) -> Tokens | None:

@@ -12,6 +12,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.check.campaign import check_campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import Home
+from rft_pipeline.trainers.methods import METHODS
 from rft_pipeline.upkeep.verify import verify
 from tests.prompts.small import write_logs
 from tests.runs import edit, made, run
@@ -110,7 +111,15 @@ def test_traces_are_judged_and_trained_on_with_their_own_tokens(replayed: Path) 
     scores = stored(replayed, "judge_scores").filter(criterion="solved")
     assert scores["score"].to_list() == [0.0, 1.0] * 2
     batch = stored(replayed, "reward_batches")
-    assert batch["environment"].to_list() == rows["environment"].to_list()
+    campaign = load_campaign(replayed)
+    own = {each["rollout_id"]: each for each in rows.to_dicts()}
+    for method in ("grpo", "raft"):
+        trained = METHODS[method].rows(batch, campaign.training, campaign.rubric.weights(), 7)
+        assert len(trained) == {"grpo": 4, "raft": 2}[method]
+        for each in trained:
+            assert each.environment == own[each.rollout_id]["environment"]
+            assert each.counted == len(each.tokens) - len(each.environment)
+            assert method == "raft" or each.old_logprobs == own[each.rollout_id]["old_logprobs"]
     assert records["round_1/checkpoints"].rows["steps"] == 1
     assert not made(run(replayed))
     assert not verify(Home.find().store, None, lambda each, what: each).findings
@@ -132,11 +141,15 @@ def test_check_says_what_is_replayed_and_what_is_left_out(replayed: Path, tmp_pa
     found = episodes(tokenizer)
     found[0]["traces"].append({**found[0]["traces"][0], "id": "judge", "agent": {"trainable": False}})
     found[1]["traces"].append({**found[1]["traces"][0], "id": "gone", "ok": False})
+    nodes = found[2]["traces"][0]["nodes"]
+    with_tool = [*nodes[:2], {**node("tool", "x", 1)}, {**nodes[2], "parent": 2}]
+    found[2]["traces"].append({**found[2]["traces"][0], "id": "asked by a tool", "nodes": with_tool})
     write_logs(replayed / "traces.jsonl", found)
     checked = check_campaign(replayed, Home.find().models, Home.find().store)
     assert not any("repeat an earlier prompt" in warning for warning in checked.warnings)
     assert checked.formats["replay"] == (
-        "4 rollouts of 2 train prompts, 4 with token ids, 1 of agents that are not trained left out, 1 failed left out"
+        "4 rollouts of 2 train prompts, 4 with token ids, 1 of agents that are not trained left out, "
+        "1 failed left out, 1 whose prompt cannot be used left out"
     )
 
 
