@@ -5,11 +5,12 @@ Axes: N replies, K prompts, R rows of resampling weights.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
 
+from rft_pipeline.evaluation.compare import round_name
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, Resamples, means_by_prompt, paired_difference
 
@@ -19,7 +20,7 @@ EXAMPLES = 3
 """Replies that a finding shows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Replies:
     """One policy's replies to the held-out prompts; all rounds answer the same prompts."""
 
@@ -36,9 +37,7 @@ class Replies:
     @property
     def name(self) -> str:
         """As sentences call it: `base`, `the warm start`, `round 2`."""
-        if self.called and self.called != "base":
-            return f"the {self.called}"
-        return self.called or ("base" if self.round == 0 else f"round {self.round}")
+        return f"the {self.called}" if self.called not in ("", "base") else round_name(self.round)
 
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:
@@ -56,6 +55,7 @@ class Replies:
         return self.rows["held_out"].null_count() < self.rows.height
 
 
+@lru_cache(maxsize=64)  # most alarms ask for the held-out change
 def change(now: Replies, then: Replies, column: str, resamples: int, seed: int) -> Interval:
     """Change of a column's mean from `then` to `now`, paired by prompt; NaN if nothing is scored."""
     named = seed_of(seed, "alarm", column, now.round, then.round)

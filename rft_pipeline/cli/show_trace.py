@@ -112,7 +112,7 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
         for name, value in (
             ("policy", link.policy),
             ("reward batch", link.reward_batch),
-            ("rollouts", _with_generations(link)),
+            ("rollouts", link.rollouts and f"{link.rollouts}{_generations(link)}"),
             ("judge scores", link.judge_scores),
             ("rubric", link.rubric),
             ("criteria", criteria),
@@ -124,8 +124,8 @@ def _chain(chain: Sequence[ChainLink]) -> Tree:
     return tree
 
 
-def _with_generations(link: ChainLink) -> str | None:
-    return f"{link.rollouts}, in {n} generations" if link.rollouts and (n := link.generations) else link.rollouts
+def _generations(link: ChainLink) -> str:
+    return f", in {link.generations} generations" if link.generations else ""
 
 
 def _criteria_table(criteria: Iterable[CriterionUse]) -> Table:
@@ -150,8 +150,9 @@ def _rollout(found: RolloutTrace) -> None:
             "records": ", ".join(here.records) or "none",
         }
     )
-    for name, text in (("thought", here.thought),) * bool(here.thought) + (("completion", here.completion),):
-        out.print(Text.assemble((f"\n{name}\n", "bold"), printable(text)))
+    for name, text in (("thought", here.thought), ("completion", here.completion)):
+        if text or name == "completion":
+            out.print(Text.assemble((f"\n{name}\n", "bold"), printable(text)))
     out.print()
     out.print(judgements_table(here.judgements) if here.judgements else "no judgements")
     _batches(here)

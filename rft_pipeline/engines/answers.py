@@ -15,7 +15,7 @@ from rft_pipeline.engines.base import (
 )
 from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, opening_tokens, reply_tokens, text_tokens
 from rft_pipeline.engines.settings import Sampling
-from rft_pipeline.engines.thoughts import read_reply, switch
+from rft_pipeline.engines.thoughts import Following, switch
 
 
 class LocalAsker(ABC):
@@ -38,16 +38,15 @@ class LocalAsker(ABC):
         """The tokens before a completion."""
         return chat_tokens(self.tokenizer, request.messages, thinking=switch(request.thinking))
 
+    def following(self, request: GenerateRequest, prompt: Sequence[int], sampling: Sampling) -> Following:
+        """The reply to a request before its first token."""
+        return Following(self.tokenizer, prompt, self.ends, sampling, request.thinking)
+
     def completion(
-        self,
-        request: GenerateRequest,
-        prompt: Sequence[int],
-        tokens: Sequence[int],
-        logprobs: Sequence[float],
-        sampling: Sampling,
+        self, request: GenerateRequest, prompt: Sequence[int], sampled: Following, logprobs: Sequence[float]
     ) -> Completion:
-        """The completion in sampled tokens."""
-        reply = read_reply(self.tokenizer, prompt, tokens, self.ends, sampling, request.thinking)
+        """The completion that was sampled; `logprobs` may go on after its end."""
+        reply = sampled.reply()
         return Completion(
             request_id=request.request_id,
             prompt_tokens=list(prompt),

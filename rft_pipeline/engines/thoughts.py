@@ -34,13 +34,19 @@ class Reply(NamedTuple):
 
 
 class Following:
-    """A reply while it is sampled: whether its thought is closed, and whether its budget is used up."""
+    """A reply while it is sampled: whether it has ended, and what it says."""
 
     def __init__(
-        self, tokenizer: Any, prompt: Sequence[int], sampling: Sampling, thinking: Thinking | None = None
+        self,
+        tokenizer: Any,
+        prompt: Sequence[int],
+        ends: Sequence[int],
+        sampling: Sampling,
+        thinking: Thinking | None = None,
     ) -> None:
-        """`prompt` are the tokens before the reply. Without `thinking`, all of the reply is the answer."""
-        self.tokenizer, self.sampling = tokenizer, sampling
+        """`prompt` are the tokens before the reply, `ends` those that end a turn. Without `thinking`, all of the reply
+        is the answer."""
+        self.tokenizer, self.ends, self.sampling, self.thinking = tokenizer, ends, sampling, thinking
         self.opened = opened_in(tokenizer, prompt) if thinking else ""
         """The tag that the prompt ends with."""
         self.tokens: list[int] = []
@@ -49,24 +55,53 @@ class Following:
         self.answer_at: int | None = 0 if thinking is None else None
         """Where the answer begins; None while that is not known."""
 
-    def add(self, token: int) -> None:
-        self.tokens.append(token)
-        if self.answer_at is not None:
-            return
-        if not self.tag:
-            self._find_opening()
-        if self.tag and self._closes(token):
-            self.answer_at = len(self.tokens)
+    def add(self, *tokens: int) -> None:
+        """Add tokens; those after the end of the turn or of the budget are left out."""
+        for token in tokens:
+            if self.done:
+                return
+            self.tokens.append(token)
+            if self.answer_at is None:
+                if not self.tag:
+                    self._find_opening()
+                if self.tag and self._closes(token):
+                    self.answer_at = len(self.tokens)
 
     @property
-    def full(self) -> bool:
-        """Whether the budget is used up."""
+    def ended(self) -> bool:
+        """Whether the turn has ended."""
+        return bool(self.tokens) and self.tokens[-1] in self.ends
+
+    @property
+    def done(self) -> bool:
+        """Whether the turn has ended or the budget is used up."""
         count, most = len(self.tokens), self.sampling.max_thinking_tokens
-        if most is None:
-            return count >= self.sampling.max_new_tokens
+        if self.ended or most is None:
+            return self.ended or count >= self.sampling.max_new_tokens
         if self.answer_at is None:
             return count >= most
         return count - self.answer_at >= self.sampling.max_new_tokens
+
+    def reply(self) -> Reply:
+        """The reply as it is now, divided into thought and answer."""
+        kept, answer_at = self.tokens, self.answer_at
+        end = len(kept) - 1 if self.ended else None
+
+        def text(first: int, last: int | None) -> str:
+            found: str = self.tokenizer.decode(kept[first:last], skip_special_tokens=True)
+            return found
+
+        if not self.tag:
+            return Reply(kept, text(0, end), "", 0, "stop" if self.ended else "length")
+        closed = answer_at is not None
+        begun = text(0, answer_at if closed else end)
+        if not self.opened:
+            begun = begun.lstrip().removeprefix(self.tag)  # a tag that is a special token is already left out
+        inner, _, rest = begun.partition(TAGS[self.tag])
+        answer = rest + text(answer_at, end) if answer_at is not None else ""
+        shown = whole_reply(inner, answer, self.tag, closed) if self.thinking == "keep" else answer.lstrip()
+        reason = "stop" if closed and self.ended else "length"
+        return Reply(kept, shown, inner.strip(), answer_at if answer_at is not None else len(kept), reason)
 
     def _find_opening(self) -> None:
         text = self.tokenizer.decode(self.tokens).lstrip()
@@ -77,44 +112,6 @@ class Following:
     def _closes(self, token: int) -> bool:
         close = TAGS[self.tag]
         return close[-1] in _piece(self.tokenizer, token) and close in self.tokenizer.decode(self.tokens[-LONGEST:])
-
-
-def read_reply(
-    tokenizer: Any,
-    prompt: Sequence[int],
-    tokens: Sequence[int],
-    ends: Sequence[int],
-    sampling: Sampling,
-    thinking: Thinking | None = None,
-) -> Reply:
-    """The reply in the tokens sampled after a prompt; what comes after the end of the turn or the budget is left out.
-
-    `ends` are the tokens that end a turn."""
-    following, end = Following(tokenizer, prompt, sampling, thinking), None
-    for t, token in enumerate(tokens):
-        following.add(token)
-        if token in ends:
-            end = t
-        if end is not None or following.full:
-            break
-    kept, answer_at = following.tokens, following.answer_at
-
-    def text(first: int, last: int | None) -> str:
-        found: str = tokenizer.decode(kept[first:last], skip_special_tokens=True)
-        return found
-
-    if not following.tag:
-        return Reply(kept, text(0, end), "", 0, "length" if end is None else "stop")
-    tag, closed = following.tag, answer_at is not None
-    begun = text(0, answer_at if closed else end)
-    if not following.opened:
-        begun = begun.lstrip().removeprefix(tag)  # a tag that is a special token is already left out
-    inner, _, rest = begun.partition(TAGS[tag])
-    answer = rest + text(answer_at, end) if answer_at is not None else ""
-    whole = whole_reply(inner, answer, tag, closed)
-    shown = whole if thinking == "keep" else answer.lstrip()
-    reason = "stop" if closed and end is not None else "length"
-    return Reply(kept, shown, inner.strip(), answer_at if answer_at is not None else len(kept), reason)
 
 
 def divided(text: str) -> tuple[str, str]:

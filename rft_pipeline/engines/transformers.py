@@ -38,10 +38,6 @@ _CACHED = 16
 """Rows per log-sum-exp: they fit into a core's cache, which is four times faster than all rows at once."""
 
 
-Drawn = list[tuple[int, float]]
-"""The tokens of a row and their log-probs in nats. What comes after the end of the turn is of no account."""
-
-
 class TransformersEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
@@ -82,19 +78,22 @@ class TransformersEngine(LocalAsker):
     ) -> list[Completion]:
         prompts_B = [prompt for prompt, _ in rows]
         draw = SeededDraw([request.seed for _, request in rows], sampling, self.device)
-        replies_B = [Following(self.tokenizer, prompt, sampling, request.thinking) for prompt, request in rows]
-        drawn_B = self._decode(prompts_B, draw, replies_B)
+        replies_B = [self.following(request, prompt, sampling) for prompt, request in rows]
+        logprobs_BT = self._decode(prompts_B, draw, replies_B)
         return [
-            self._completion(request, prompt, drawn, sampling)
-            for (prompt, request), drawn in zip(rows, drawn_B, strict=True)
+            self.completion(request, prompt, reply, logprobs)
+            for (prompt, request), reply, logprobs in zip(rows, replies_B, logprobs_BT, strict=True)
         ]
 
-    def _decode(self, prompts_B: list[tuple[int, ...]], draw: SeededDraw, replies_B: list[Following]) -> list[Drawn]:
-        """Tokens for each prompt, until its reply is full. Ended rows leave the batch when they are a quarter of it."""
+    def _decode(
+        self, prompts_B: list[tuple[int, ...]], draw: SeededDraw, replies_B: list[Following]
+    ) -> list[list[float]]:
+        """Sample all replies to their end; returns the log-probs of their tokens in nats, and perhaps of tokens after
+        the end. Ended rows leave the batch when they are a quarter of it."""
         ids_BL, mask_BX, cache = self._prefill(prompts_B)
         if cache is None:
-            return self._decode_recurrent(ids_BL, mask_BX, draw)
-        drawn_B: list[Drawn] = [[] for _ in prompts_B]
+            return self._decode_recurrent(ids_BL, mask_BX, draw, replies_B)
+        logprobs_BT: list[list[float]] = [[] for _ in prompts_B]
         live = running = list(range(len(prompts_B)))
         ids_B1 = ids_BL[:, -1:]
         with grouped_attention():
@@ -102,11 +101,11 @@ class TransformersEngine(LocalAsker):
                 output = self.model(**self._inputs(ids_B1, mask_BX), past_key_values=cache, use_cache=True)
                 token_B, logprob_B = draw(output.logits[:, -1])
                 for b, token, logprob in zip(live, token_B.tolist(), logprob_B.tolist(), strict=True):
-                    drawn_B[b].append((token, logprob))
+                    logprobs_BT[b].append(logprob)
                     replies_B[b].add(token)
-                running = [b for b in running if not replies_B[b].full and drawn_B[b][-1][0] not in self.ends]
+                running = [b for b in running if not replies_B[b].done]
                 if not running:
-                    return drawn_B
+                    return logprobs_BT
                 if len(running) <= _RUNNING * len(live):
                     rows = torch.tensor([live.index(b) for b in running], device=self.device)
                     cache.batch_select_indices(rows)
@@ -115,7 +114,9 @@ class TransformersEngine(LocalAsker):
                 ids_B1 = token_B[:, None]
                 mask_BX = torch.cat([mask_BX, torch.ones_like(ids_B1)], dim=1)
 
-    def _decode_recurrent(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, draw: SeededDraw) -> list[Drawn]:
+    def _decode_recurrent(
+        self, ids_BL: torch.Tensor, mask_BL: torch.Tensor, draw: SeededDraw, replies_B: list[Following]
+    ) -> list[list[float]]:
         """The same by transformers' own loop, which knows how each architecture keeps its state."""
         noted = _Noted(draw)
         self.model.generate(
@@ -127,13 +128,9 @@ class TransformersEngine(LocalAsker):
             eos_token_id=list(self.ends),
             logits_processor=LogitsProcessorList([noted]),
         )
-        return noted.rows()
-
-    def _completion(
-        self, request: GenerateRequest, prompt: tuple[int, ...], drawn: Drawn, sampling: Sampling
-    ) -> Completion:
-        tokens = [token for token, _ in drawn]
-        return self.completion(request, prompt, tokens, [logprob for _, logprob in drawn], sampling)
+        for reply, tokens in zip(replies_B, zip(*noted.token_TB, strict=True), strict=True):
+            reply.add(*tokens)
+        return [list(logprobs) for logprobs in zip(*noted.logprob_TB, strict=True)]
 
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
@@ -244,16 +241,15 @@ def _log_norm(logits_NV: torch.Tensor) -> torch.Tensor:
 
 
 class _Noted(LogitsProcessor):
-    """Makes transformers' own loop take the tokens that `draw` draws, and notes them."""
+    """Makes transformers' own loop take the tokens that `draw` draws, and notes them with their log-probs."""
 
     def __init__(self, draw: SeededDraw) -> None:
         self.draw = draw
-        self.steps: list[tuple[list[int], list[float]]] = []
+        self.token_TB: list[list[int]] = []
+        self.logprob_TB: list[list[float]] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         token_B, logprob_B = self.draw(scores)
-        self.steps.append((token_B.tolist(), logprob_B.tolist()))
+        self.token_TB.append(token_B.tolist())
+        self.logprob_TB.append(logprob_B.tolist())
         return torch.zeros_like(scores).scatter_(1, token_B[:, None], 1)
-
-    def rows(self) -> list[Drawn]:
-        return [list(row) for row in zip(*(zip(*step, strict=True) for step in self.steps), strict=True)]

@@ -107,7 +107,9 @@ class VllmEngine(LocalAsker):
             raise EngineError(f"vLLM stopped {request.request_id}: finish reason {drawn.finish_reason!r}")
         tokens = list(drawn.token_ids)
         logprobs = [found[token].logprob for token, found in zip(tokens, drawn.logprobs, strict=True)]
-        return self.completion(request, prompt, tokens, logprobs, sampling)
+        sampled = self.following(request, prompt, sampling)
+        sampled.add(*tokens)
+        return self.completion(request, prompt, sampled, logprobs)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         results = [ScoreResult([], []) for _ in requests]

@@ -30,6 +30,11 @@ EXAMPLES = 5
 """Number of examples of each kind."""
 
 
+def round_name(number: int, first: str = "base") -> str:
+    """`round 2`; `first` is the name of round 0."""
+    return first if number == 0 else f"round {number}"
+
+
 @dataclass(frozen=True)
 class RoundRows:
     """The scored replies of one policy to the held-out prompts."""
@@ -45,7 +50,7 @@ class RoundRows:
 
     @property
     def name(self) -> str:
-        return self.called or ("base" if self.round == 0 else f"round {self.round}")
+        return self.called or round_name(self.round)
 
 
 def compare_rounds(

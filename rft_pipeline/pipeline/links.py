@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from rft_pipeline.store import Home
@@ -52,8 +53,13 @@ def run_url(home: Home, run_id: str) -> str:
 
 def artifact_page(home: Home, run_id: str, file: str) -> str:
     """The page on which MLflow shows a file of a run."""
-    experiment = home.mlflow_client().get_run(run_id).info.experiment_id
-    return f"{mlflow_url(home)}/#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(file)}"
+    return f"{mlflow_url(home)}/#/experiments/{_experiment(home, run_id)}/runs/{run_id}/artifacts/{quote(file)}"
+
+
+@lru_cache
+def _experiment(home: Home, run_id: str) -> str:
+    """The id of a run's experiment, which never changes."""
+    return str(home.mlflow_client().get_run(run_id).info.experiment_id)
 
 
 def artifact_url(home: Home, run_id: str, file: str) -> str:

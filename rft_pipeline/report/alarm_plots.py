@@ -5,8 +5,9 @@ from typing import Any
 
 import altair as alt
 
+from rft_pipeline.evaluation.compare import round_name
 from rft_pipeline.report.drift_plots import anchor_scores, evidence
-from rft_pipeline.report.plots import BASE, HAS_INTERVAL, INK, LAST, hex_of, round_name, styled
+from rft_pipeline.report.plots import BASE, HAS_INTERVAL, INK, LAST, hex_of, styled
 
 CAPTIONS = {
     "held_out": "Reward and held-out score",

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from rft_pipeline.audit.calibration import reliability
 from rft_pipeline.audit.criterion import CriterionAudit
 from rft_pipeline.audit.rows import FIT, WHOLE
-from rft_pipeline.report.page import rendered
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
+from rft_pipeline.report.templates import rendered
 
 SIDE = 220
 """Side of a reliability diagram in pixels."""

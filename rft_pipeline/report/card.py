@@ -48,7 +48,7 @@ class Facts:
 
 def render_card(facts: Facts) -> str:
     """The card, beginning with the metadata that model hubs read."""
-    from rft_pipeline.report.page import environment
+    from rft_pipeline.report.templates import environment
 
     template = environment().overlay(autoescape=False).get_template("card.md.jinja")
     return template.render(facts=facts) + "\n"

@@ -5,7 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from rft_pipeline.report.plots import by_criterion, few, round_colour, round_name, styled
+from rft_pipeline.evaluation.compare import round_name
+from rft_pipeline.report.plots import by_criterion, few, round_colour, styled
 
 JUDGES = ("#4353c9", "#0f7a5a", "#b4372f", "#b07c00", "#7a4cb0", "#2b7fa8")
 """Colours of criteria."""

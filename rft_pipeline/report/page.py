@@ -3,25 +3,21 @@
 Completions and prompts are untrusted text: everything is escaped except the plots, which contain none of it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from rft_pipeline.evaluation.compare import in_order
+from rft_pipeline.evaluation.compare import in_order, round_name
 from rft_pipeline.report.alarm_plots import CAPTIONS as ALARM_CAPTIONS
 from rft_pipeline.report.alarm_plots import NOTES as ALARM_NOTES
 from rft_pipeline.report.alarm_plots import alarm_charts
 from rft_pipeline.report.learning import TITLES, learning_curves
-from rft_pipeline.report.markdown import plain
-from rft_pipeline.report.plots import charts, round_name, to_svg
-from rft_pipeline.report.stacking import stackable
+from rft_pipeline.report.plots import charts, to_svg
+from rft_pipeline.report.templates import NOTHING, rendered
 from rft_pipeline.report.timeline import last_alarm, timeline
 
-NOTHING = "\N{EN DASH}"
 CAPTIONS = {
     "reward": "Held-out reward by round",
     "criteria": "Each criterion by round",
@@ -75,26 +71,6 @@ def render_page(
     )
 
 
-def rendered(template: str, **values: Any) -> str:
-    """A page from its template. Its tables can be read on a narrow screen."""
-    return stackable(environment().get_template(template).render(values))
-
-
-def environment() -> Environment:
-    """The environment of all pages; it escapes every value."""
-    found = Environment(
-        loader=PackageLoader("rft_pipeline.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    found.filters |= {"plain": plain, "sentence": sentence, "marked": marked}
-    found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    return found
-
-
 def verdict(delta: Mapping[str, float | None] | None) -> str:
     """`up` or `down` if the whole interval is on that side of 0, else `unclear`; `none` without a change."""
     if delta is None or delta["mean"] is None:
@@ -130,56 +106,6 @@ def criteria_lines(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 def fails_gate(scores: Mapping[str, float | None], gates: Mapping[str, float]) -> bool:
     """Whether a reply scores below any gate's threshold; an unscored one does not."""
     return any(score is not None and name in gates and score < gates[name] for name, score in scores.items())
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """With a sign, a real minus sign, and no sign before 0."""
-    if value is None:
-        return NOTHING
-    text = f"{abs(value):.{digits}f}"
-    if not float(text):
-        return text
-    return f"+{text}" if value > 0 else f"\N{MINUS SIGN}{text}"
-
-
-def percent(share: float | None) -> str:
-    if share is None:
-        return NOTHING
-    return "<1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
-
-
-def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> str:
-    """The bounds as `0.51 to 0.63`, with signs if they bound a change."""
-    if interval is None or interval["lower95"] is None:
-        return NOTHING
-    spell = signed if plus else number
-    return f"{spell(interval['lower95'])} to {spell(interval['upper95'])}"
-
-
-def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def marked(text: str, words: str) -> Markup:
-    """The escaped text with `<mark>` around each occurrence of `words`, which is in lower case and has no punctuation.
-
-    Case, and anything but letters and digits between two words, make no difference.
-    """
-    if not words:
-        return escape(text)
-    between = r"[\W_]*"
-    parts = re.split(f"(?i)({between.join(map(re.escape, words.split()))})", text)
-    return Markup("").join(Markup("<mark>{}</mark>").format(part) if i % 2 else part for i, part in enumerate(parts))
-
-
-def words(name: str) -> str:
-    """A criterion's name for readers."""
-    return name.replace("_", " ")
 
 
 def _reward(row: Mapping[str, Any]) -> dict[str, float | None]:

@@ -23,11 +23,6 @@ SHOWN = 4
 """Most rounds in one bar chart; more would not be distinguishable."""
 
 
-def round_name(number: int, first: str = "base") -> str:
-    """`round 2`; `first` is the name of round 0."""
-    return first if number == 0 else f"round {number}"
-
-
 def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame]) -> dict[str, alt.LayerChart]:
     """The plots by name: `reward`, `criteria`, `lengths`, `rewards`.
 

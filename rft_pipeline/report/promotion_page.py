@@ -6,10 +6,11 @@ from typing import Any
 import altair as alt
 from markupsafe import Markup
 
+from rft_pipeline.evaluation.compare import round_name
 from rft_pipeline.promotion.decide import PEOPLE, PROMPTS
 from rft_pipeline.promotion.looks import confidence
-from rft_pipeline.report.page import NOTHING, rendered, signed
-from rft_pipeline.report.plots import GRID, INK, round_name, themed, to_svg
+from rft_pipeline.report.plots import GRID, INK, themed, to_svg
+from rft_pipeline.report.templates import NOTHING, rendered, signed
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
 WIDTH = 740

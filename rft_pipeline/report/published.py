@@ -11,7 +11,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from rft_pipeline.files import replace_text
-from rft_pipeline.report.page import rendered
+from rft_pipeline.report.templates import rendered
 from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store.champions import Champion
 
@@ -25,7 +25,7 @@ _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
 
 
 def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
-    """Write files of a campaign, by suffix, and link all its pages to one another. Nothing is written that is there."""
+    """Write files of a campaign, by suffix, and link all its pages to one another."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {suffix: _read(folder / f"{campaign}{suffix}") for suffix in {**PAGES, **texts}}
     found = {suffix: text for suffix, text in {**stored, **texts}.items() if text is not None}
@@ -33,8 +33,13 @@ def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
     for suffix, text in found.items():
         name = f"{campaign}{suffix}"
         linked = _LINKS.sub(partial(_links, titles, name), text, count=1) if suffix in PAGES else text
-        if linked != stored[suffix]:
-            replace_text(folder / name, linked)
+        _write(folder / name, linked)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file unless it is there."""
+    if _read(path) != text:
+        replace_text(path, text)
 
 
 def _read(path: Path) -> str | None:
@@ -49,7 +54,7 @@ def published_campaigns(folder: Path) -> list[str]:
 def write_index(folder: Path, champions: Mapping[str, Champion | None]) -> None:
     """Write the index of these campaigns, with their champions."""
     rows = [_row(folder, campaign, champion) for campaign, champion in champions.items()]
-    replace_text(folder / INDEX, rendered("index.html.jinja", rows=rows))
+    _write(folder / INDEX, rendered("index.html.jinja", rows=rows))
 
 
 def _row(folder: Path, campaign: str, champion: Champion | None) -> dict[str, Any]:

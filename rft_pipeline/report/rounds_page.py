@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.evaluation.compare import RoundRows
-from rft_pipeline.report.page import rendered
+from rft_pipeline.report.templates import rendered
 
 UNSURE = (0.35, 0.65)
 """A reply is unsure if a judge's score is between these."""

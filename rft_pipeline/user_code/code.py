@@ -45,15 +45,25 @@ class Code(Strict):
     def model_post_init(self, context: Any) -> None:
         self._folder = (context or {}).get("folder")
 
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """What `load` needs in another process: path, hash, and the rubric's folder (empty if there is none)."""
+        return self.path, self.source, str(self._folder or "")
+
     def load(self) -> Any:
         """The function or class. Raises `ConfigError` if it cannot be loaded, or if its file has changed."""
-        module_name, _, attribute = self.path.partition(":")
-        try:
-            return getattr(_module(module_name, self._folder, self.source), attribute)
-        except ConfigError:
-            raise
-        except Exception as error:  # the user's code may raise anything
-            raise ConfigError(f"{self.path}: cannot be loaded: {type(error).__name__}: {error}") from error
+        return load(*self.where)
+
+
+def load(path: str, source: str, folder: str) -> Any:
+    """The function or class of a `Code`, from what its `where` says."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(_module(module_name, Path(folder) if folder else None, source), attribute)
+    except ConfigError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=64)

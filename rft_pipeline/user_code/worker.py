@@ -1,22 +1,26 @@
 """Runs a user's own code in a process of its own: an exit, a hang or a crash costs one call, not the pipeline.
 
-The process has all rights of the user. It is no sandbox, and no place to run what a model wrote.
+The process has all rights of the user. It is no sandbox, and no place to run what a model wrote. Questions and answers
+are JSON, a line each; a rollout arrives as an object with the attributes of `rft_pipeline.rules.Rollout`.
 """
 
 import contextlib
 import functools
+import json
 import os
-import pickle
 import select
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from typing import Any, BinaryIO
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.user_code.code import Code
+from rft_pipeline.user_code.code import Code, load
 
 TO_LOAD = 120.0
 """Seconds in which the code must be loaded."""
@@ -34,13 +38,13 @@ def worker(code: Code, settings: dict[str, Any] | None, timeout: float) -> "Work
     With `settings`, the code is a class, and an object made with them has the hooks; without, it is a function.
     `timeout`: seconds for one call.
     """
-    return _worker(code, None if settings is None else pickle.dumps(settings), timeout)
+    return _worker(code, _written(settings), timeout)
 
 
 class Worker:
     """A process that runs the code; it is started with the first call, and again after a crash or a hang."""
 
-    def __init__(self, code: Code, settings: dict[str, Any] | None, timeout: float) -> None:
+    def __init__(self, code: Code, settings: Any, timeout: float) -> None:
         self._code, self._settings, self._timeout = code, settings, timeout
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,13 +56,12 @@ class Worker:
 
     def score(self, hook: str | None, *args: Any, **kwargs: Any) -> tuple[float | None, str]:
         """Call the function, or a hook of the object: a score, or (score, reason). Raises what `messages` does."""
-        found: tuple[float | None, str] = self._call("score", hook, *args, **kwargs)
-        return found
+        score, reason = self._call("score", hook, *args, **kwargs)
+        return score, reason
 
     def messages(self, hook: str, *args: Any) -> tuple[tuple[str, str], ...]:
         """Call a hook that returns (role, text) pairs. Raises `UserCodeError`, and `ConfigError` as `load` does."""
-        found: tuple[tuple[str, str], ...] = self._call("messages", hook, *args)
-        return found
+        return tuple((role, text) for role, text in self._call("messages", hook, *args))
 
     def _call(self, what: str, hook: str | None, *args: Any, **kwargs: Any) -> Any:
         with self._lock:
@@ -79,7 +82,7 @@ class Worker:
             )
             weakref.finalize(self, _end, process)
         try:
-            good, found = self._asked((self._code, self._settings), TO_LOAD)
+            good, found = self._asked((self._code.where, self._settings), TO_LOAD)
         except UserCodeError as error:
             raise ConfigError(f"{self._code.path}: cannot be loaded: {error}") from None
         if not good:
@@ -94,15 +97,15 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(pickle.dumps(question))
+            process.stdin.write(_written(question).encode() + b"\n")
             process.stdin.flush()
             poll = select.poll()
             poll.register(process.stdout, select.POLLIN)
             if not poll.poll(timeout * 1000):
                 raise UserCodeError(f"not finished within {timeout:g} s")
-            answer: tuple[bool, Any] = pickle.load(process.stdout)
-            return answer
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            good, found = json.loads(process.stdout.readline())
+            return good, found
+        except (BrokenPipeError, json.JSONDecodeError):
             code = process.wait()
             self._stop()
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
@@ -118,8 +121,8 @@ class Worker:
 
 
 @functools.lru_cache(maxsize=16)
-def _worker(code: Code, settings: bytes | None, timeout: float) -> Worker:
-    return Worker(code, None if settings is None else pickle.loads(settings), timeout)
+def _worker(code: Code, settings: str, timeout: float) -> Worker:
+    return Worker(code, json.loads(settings), timeout)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -134,47 +137,47 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def serve() -> None:
     """The worker's process: load the code, then answer calls until the other side closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pipeline's own process decides
-    reads, writes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    reads, writes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what the code prints is no answer
     target: Any = None
     try:
-        while True:
-            question = pickle.load(reads)
+        for line in reads:
+            question, good = json.loads(line), True
             try:
                 if len(question) == 2:
                     target, found = _load(*question)
                 else:
                     found = _called(target, *question)
             except BaseException as error:  # whatever the user's code raises, SystemExit too
-                _answer(writes, False, str(error) if isinstance(error, ConfigError) else _said(error))
-            else:
-                _answer(writes, True, found)
+                good, found = False, str(error) if isinstance(error, ConfigError) else _said(error)
+            print(json.dumps((good, found)), file=writes)
     finally:
         os._exit(0)  # also where the code left a thread that never ends
 
 
-def _load(code: Code, settings: dict[str, Any] | None) -> tuple[Any, list[str]]:
+def _load(where: tuple[str, str, str], settings: dict[str, Any] | None) -> tuple[Any, list[str]]:
     """The function, or the object made from the class; and the names of its callable attributes."""
-    target = code.load()
+    target = load(*where)
     if settings is not None:
         try:
             target = target(**settings)
         except BaseException as error:
-            raise ConfigError(f"judge {code.path}: settings {sorted(settings)}: {_said(error)}") from error
+            raise ConfigError(f"judge {where[0]}: settings {sorted(settings)}: {_said(error)}") from error
     return target, [name for name in dir(target) if callable(getattr(target, name, None))]
 
 
-def _called(target: Any, what: str, hook: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    found = (target if hook is None else getattr(target, hook))(*args, **kwargs)
+def _called(target: Any, what: str, hook: str | None, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    given = (SimpleNamespace(**each) if isinstance(each, dict) else each for each in args)
+    found = (target if hook is None else getattr(target, hook))(*given, **kwargs)
     if what == "messages":
-        return tuple((str(role), str(text)) for role, text in found)
+        return [(str(role), str(text)) for role, text in found]
     score, reason = found if isinstance(found, tuple) else (found, "")
     return None if score is None else float(score), str(reason)
 
 
-def _answer(writes: BinaryIO, good: bool, found: Any) -> None:
-    writes.write(pickle.dumps((good, found)))
+def _written(value: Any) -> str:
+    return json.dumps(value, default=to_jsonable_python)
 
 
 def _said(error: BaseException) -> str:

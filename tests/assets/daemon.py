@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,18 +18,21 @@ from tests.assets.small import instance
 ROOT = Path(__file__).parents[2]
 PATIENCE = 900
 """Seconds a run may take on a busy machine."""
+PROJECT = ("-w", "workspace.yaml")
+QUICK = ("-m", "tests.assets.quick_definitions", "-d", str(ROOT))
+"""The code location whose sensors look often."""
 
 
 @contextmanager
-def daemon() -> Iterator[None]:
-    """`dagster-daemon run` on the project's workspace, until the block ends."""
+def daemon(where: Sequence[str] = PROJECT) -> Iterator[None]:
+    """`dagster-daemon run` on a code location, until the block ends."""
     home = Home.find()
     environment = {**os.environ, **dagster_home.prepare(home)}
     with instance():  # the first to open it creates tables, and only one may
         pass
     with (home.dagster / "daemon.log").open("ab") as log:
         running = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+            [sys.executable, "-m", "dagster._daemon", "run", *where],
             cwd=ROOT,
             env=environment,
             stdout=log,
@@ -43,8 +46,8 @@ def daemon() -> Iterator[None]:
 
 
 def start_sensor() -> None:
-    """Switch the sensor of the tiny campaign on."""
-    command = [sys.executable, "-m", "dagster", "sensor", "start", "tiny_changes", "-w", "workspace.yaml"]
+    """Switch the sensor of the tiny campaign on, in the code location that looks often."""
+    command = [sys.executable, "-m", "dagster", "sensor", "start", "tiny_changes", *QUICK]
     environment = {**os.environ, **dagster_home.prepare(Home.find())}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
 
@@ -77,7 +80,7 @@ def wait_for(seen: Callable[[], bool]) -> None:
     while not seen():
         log = Home.find().dagster / "daemon.log"
         assert time.monotonic() - began < PATIENCE, log.read_text(encoding="utf-8")[-3000:]
-        time.sleep(1)
+        time.sleep(0.5)
 
 
 def finished(**tags: str) -> Callable[[], bool]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.store import Home, RecordStore
-from tests.assets.daemon import daemon, finished, runs, start_sensor, the_first_is_finished, ticks, wait_for
+from tests.assets.daemon import QUICK, daemon, finished, runs, start_sensor, the_first_is_finished, ticks, wait_for
 from tests.runs import edit
 
 pytestmark = pytest.mark.waits
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.waits
 
 def test_an_edit_is_run_once_even_after_the_daemon_was_stopped(finished_copy: Path) -> None:
     start_sensor()
-    with daemon():
+    with daemon(QUICK):
         wait_for(lambda: ticks() >= 1)
         edit(finished_copy / "rubric.yaml", "criteria.2.judge.rule.min_words", 5)
         wait_for(finished(rft__reason="rubric changed"))
@@ -25,7 +25,7 @@ def test_an_edit_is_run_once_even_after_the_daemon_was_stopped(finished_copy: Pa
     assert made == {"round_2/rollouts": 16, "round_2/judge_scores": 16}
 
     looked = ticks()
-    with daemon():
+    with daemon(QUICK):
         wait_for(lambda: ticks() >= looked + 1)
     assert len(runs(rft__reason="rubric changed")) == 1
 

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from rft_pipeline.engines.base import GenerateRequest
 from rft_pipeline.engines.chat_tokens import chat_tokens, empty_thought
 from rft_pipeline.engines.settings import EngineRuntime, Sampling, Thinking
-from rft_pipeline.engines.thoughts import Reply, divided, read_reply
+from rft_pipeline.engines.thoughts import Following, Reply, divided
 from rft_pipeline.engines.transformers import TransformersEngine
 
 ENDS = (2,)
@@ -23,7 +23,10 @@ def read(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokens = tokenizer.encode(reply, add_special_tokens=False)
     prompt = chat_tokens(tokenizer, ASKED, thinking=None)
-    return read_reply(tokenizer, prompt, tokens, ENDS, Sampling(max_new_tokens=new, max_thinking_tokens=most), thinking)
+    sampling = Sampling(max_new_tokens=new, max_thinking_tokens=most)
+    sampled = Following(tokenizer, prompt, ENDS, sampling, thinking)
+    sampled.add(*tokens)
+    return sampled.reply()
 
 
 @pytest.mark.parametrize("tags", [("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>")])

@@ -16,7 +16,7 @@ from rft_pipeline.errors import GateError, ModelError, StoreError, TrackingError
 from rft_pipeline.pipeline.champion import promote, roll_back
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.promotion import looks
-from rft_pipeline.report.page import signed
+from rft_pipeline.report.templates import signed
 from rft_pipeline.stages.graph import node, payload
 from rft_pipeline.store import Home, champions
 from tests.promoted import write_champion

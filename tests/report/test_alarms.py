@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from rft_pipeline.report.alarm_plots import alarm_charts
-from rft_pipeline.report.page import marked, render_page, verdict
+from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import to_png
+from rft_pipeline.report.templates import marked
 from rft_pipeline.report.timeline import LEVELS
 from tests.report.simulated import simulated
 

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
-from rft_pipeline.report.page import NOTHING, bounds, percent, render_page, signed, verdict
+from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import charts, length_edges, to_png, to_svg
+from rft_pipeline.report.templates import NOTHING, bounds, percent, signed
 
 RowsByRound = dict[int, pl.DataFrame]
 ATTACK = '<script>alert(1)</script><img src="https://evil.example/x.png" onerror=alert(2)></blockquote>'

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from rft_pipeline.promotion.decide import PROMPTS, Decision
-from rft_pipeline.report.page import signed
 from rft_pipeline.report.plots import to_png, to_svg
 from rft_pipeline.report.promotion_page import bound_lines, forest, render_promotion
+from rft_pipeline.report.templates import signed
 from tests.promotion.test_decision import decided as decide
 from tests.promotion.test_decision import replies
 

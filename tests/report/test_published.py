@@ -38,8 +38,10 @@ def test_pages_link_to_those_that_exist_also_those_written_before(tmp_path: Path
 def test_nothing_is_written_that_is_there(tmp_path: Path) -> None:
     texts = {".html": EMPTY, ".rounds.html": EMPTY, ".json": numbers()}
     publish(tmp_path, "first", texts)
+    write_index(tmp_path, {"first": None})
     before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
     publish(tmp_path, "first", texts)
+    write_index(tmp_path, {"first": None})
     assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
     publish(tmp_path, "first", {".html": f"{EMPTY}<p>new"})
     assert {path.name for path, inode in before.items() if path.stat().st_ino != inode} == {"first.html"}
