@@ -14,7 +14,7 @@ from rft_pipeline.cli.words import gate, plain, printable, score
 from rft_pipeline.lineage.index import EQUAL
 from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, RolloutFacts
 from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion, Influence
-from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeModel, RecordFacts, RecordTrace
+from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeWeights, RecordFacts, RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound, PromptTrace, RolloutTrace
 from rft_pipeline.stages.replaying import TRACES
 
@@ -266,7 +266,7 @@ def _gate(bound: float | None) -> str:
     return "" if bound is None else f", gate {gate(bound)}"
 
 
-def _judges(judges: Iterable[JudgeModel]) -> str:
+def _judges(judges: Iterable[JudgeWeights]) -> str:
     shown = (
         judge.content_hash + (f" (the weights of {', '.join(judge.same_as)})" if judge.same_as else "")
         for judge in judges

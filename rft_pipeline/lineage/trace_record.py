@@ -57,7 +57,7 @@ class CriterionUse:
 
 
 @dataclass(frozen=True)
-class JudgeModel:
+class JudgeWeights:
     """The weights of a judge."""
 
     content_hash: str
@@ -82,7 +82,7 @@ class ChainLink:
     prompts_files: dict[str, str]
     """Split → sha256 of the file."""
     criteria: tuple[CriterionUse, ...]
-    judges: tuple[JudgeModel, ...]
+    judges: tuple[JudgeWeights, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class RecordTrace:
     kind: str
     address: str
     criteria: tuple[CriterionUse, ...]
-    judges: tuple[JudgeModel, ...]
+    judges: tuple[JudgeWeights, ...]
     chain: tuple[ChainLink, ...]
     """From the newest checkpoint among the record and its ancestors back to the base policy."""
     ancestors: tuple[str, ...]
@@ -133,7 +133,7 @@ def criteria_of(index: Index, record: Record) -> tuple[CriterionUse, ...]:
             return ()
 
 
-def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
+def judges_of(index: Index, record: Record) -> tuple[JudgeWeights, ...]:
     """The models whose judgements a record uses; empty if rules decide everything."""
     if "criteria" in record.payload["settings"]:
         contents = dict.fromkeys(
@@ -141,7 +141,7 @@ def judges_of(index: Index, record: Record) -> tuple[JudgeModel, ...]:
             for each in judged_criteria_in(record.payload)
             if each.judge != BY_RULE and "members" not in each.payload["judge"]
         )
-        return tuple(JudgeModel(each, tuple(same.address for same in index.weights(each))) for each in contents)
+        return tuple(JudgeWeights(each, tuple(same.address for same in index.weights(each))) for each in contents)
     above = {"reward_batches": "judge_scores", "checkpoints": "reward_batches"}.get(record.payload["stage"])
     parent = None if above is None else index.parent(record, above)
     return () if parent is None else judges_of(index, parent)

@@ -24,7 +24,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.labels.preferences import Preference
-from rft_pipeline.promotion.last_word import Verdict, last_word
+from rft_pipeline.promotion.last_word import Consequence, last_word
 from rft_pipeline.promotion.looks import confidence, left, spent
 from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
@@ -172,9 +172,9 @@ def _with_people(
     if preference is None:
         return compared
     word = last_word(preference, needs.min_decided_pairs, level)
-    bounds = [_confirmed(each) if word.verdict == Verdict.CONFIRMS else each for each in compared.bounds]
+    bounds = [_confirmed(each) if word.consequence == Consequence.CONFIRMS else each for each in compared.bounds]
     share = [null_if_nan(value) for value in preference.share]
-    passed = word.verdict != Verdict.REFUSES
+    passed = word.consequence != Consequence.REFUSES
     bounds.append(Bound(PEOPLE, share[1], None, passed, word.said, mean=share[0], upper=share[2]))
     return replace(compared, bounds=tuple(bounds))
 

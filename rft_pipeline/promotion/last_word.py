@@ -10,7 +10,7 @@ from enum import StrEnum
 from rft_pipeline.labels.preferences import Preference
 
 
-class Verdict(StrEnum):
+class Consequence(StrEnum):
     """What people's preference decides."""
 
     CONFIRMS = "confirms"
@@ -24,28 +24,28 @@ class Verdict(StrEnum):
 class LastWord:
     """What people prefer, and what follows for the promotion."""
 
-    verdict: Verdict
+    consequence: Consequence
     said: str
 
 
 def last_word(preference: Preference, least: int, level: float) -> LastWord:
-    """The verdict of people's preference for a round over the champion.
+    """The consequence of people's preference for a round over the champion.
 
     `least` is the minimum number of decided pairs, `level` the probability with which a confirmation may be wrong.
     """
-    verdict, why = _verdict(preference, least, level)
-    return LastWord(verdict, f"{preference.said}: {why}")
+    consequence, why = _consequence(preference, least, level)
+    return LastWord(consequence, f"{preference.said}: {why}")
 
 
-def _verdict(found: Preference, least: int, level: float) -> tuple[Verdict, str]:
+def _consequence(found: Preference, least: int, level: float) -> tuple[Consequence, str]:
     if found.decided < least:
         few = f"promotion.min_decided_pairs needs {least} decided pairs, {least - found.decided} more"
-        return Verdict.OPEN, f"{few}, so this does not count yet"
+        return Consequence.OPEN, f"{few}, so this does not count yet"
     if found.share.upper95 < 0.5:
-        return Verdict.REFUSES, "the whole interval is below 50 %, so the round is refused, whatever the judges say"
+        return Consequence.REFUSES, "the whole interval is below 50 %, so the round is refused, whatever the judges say"
     if found.share.lower95 <= 0.5:
-        return Verdict.OPEN, "the interval contains 50 %, so this does not decide"
+        return Consequence.OPEN, "the interval contains 50 %, so this does not decide"
     if found.p > 2 * level:  # the sign test's p is of both directions
         needed = f"the sign test's p is {found.p:.2g}, and this decision needs at most {2 * level:.2g}"
-        return Verdict.OPEN, f"{needed}, so this does not decide"
-    return Verdict.CONFIRMS, "the whole interval is above 50 %, which confirms the round"
+        return Consequence.OPEN, f"{needed}, so this does not decide"
+    return Consequence.CONFIRMS, "the whole interval is above 50 %, which confirms the round"

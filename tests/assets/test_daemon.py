@@ -1,4 +1,4 @@
-"""A real dagster-daemon on the tiny campaign: it notices an edit, runs once, and keeps the schedule."""
+"""A real dagster-daemon on the tiny campaign: it notices an edit, runs it once, and keeps the schedule."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.runs import edit
 pytestmark = pytest.mark.waits
 
 
-def test_an_edit_is_run_once_even_after_the_daemon_was_stopped(finished_copy: Path) -> None:
+def test_an_edit_is_run_once_even_after_a_restart_and_a_schedule_runs_what_is_stale(finished_copy: Path) -> None:
     start_sensor()
     with daemon(QUICK):
         wait_for(lambda: ticks() >= 1)
@@ -25,13 +25,9 @@ def test_an_edit_is_run_once_even_after_the_daemon_was_stopped(finished_copy: Pa
     assert made == {"round_2/rollouts": 16, "round_2/judge_scores": 16}
 
     looked = ticks()
-    with daemon(QUICK):
-        wait_for(lambda: ticks() >= looked + 1)
-    assert len(runs(rft__reason="rubric changed")) == 1
-
-
-def test_a_schedule_runs_what_is_stale(finished_copy: Path) -> None:
     edit(finished_copy / "campaign.yaml", "schedule", {"cron": "* * * * *"})
     edit(finished_copy / "campaign.yaml", "evaluation.resamples", 200)
-    with daemon():
+    with daemon(QUICK):
         wait_for(the_first_is_finished(rft__reason="scheduled"))
+        wait_for(lambda: ticks() >= looked + 1)
+    assert len(runs(rft__reason="rubric changed")) == 1

@@ -10,7 +10,7 @@ import pytest
 from rft_pipeline.campaign import Promotion
 from rft_pipeline.labels.preferences import Preference, counted
 from rft_pipeline.promotion.decide import Decision, Side, decide_promotion
-from rft_pipeline.promotion.last_word import Verdict, last_word
+from rft_pipeline.promotion.last_word import Consequence, last_word
 from rft_pipeline.report.promotion_page import render_promotion
 from rft_pipeline.stages.promotion import decision_of
 from tests.assets.test_automation import launched, look
@@ -46,21 +46,21 @@ def test_a_preference_is_said_in_words_with_its_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "level", "verdict"),
+    ("wins", "losses", "level", "consequence"),
     [
-        (27, 8, 0.025, Verdict.CONFIRMS),
-        (27, 8, 0.0005, Verdict.OPEN),  # p is 0.0019
-        (20, 15, 0.025, Verdict.OPEN),
-        (8, 27, 0.025, Verdict.REFUSES),
-        (8, 27, 0.0005, Verdict.REFUSES),
-        (0, 19, 0.025, Verdict.OPEN),
-        (19, 0, 0.025, Verdict.OPEN),
+        (27, 8, 0.025, Consequence.CONFIRMS),
+        (27, 8, 0.0005, Consequence.OPEN),  # p is 0.0019
+        (20, 15, 0.025, Consequence.OPEN),
+        (8, 27, 0.025, Consequence.REFUSES),
+        (8, 27, 0.0005, Consequence.REFUSES),
+        (0, 19, 0.025, Consequence.OPEN),
+        (19, 0, 0.025, Consequence.OPEN),
     ],
 )
 def test_enough_decided_pairs_decide_if_the_interval_leaves_out_a_half(
-    wins: int, losses: int, level: float, verdict: Verdict
+    wins: int, losses: int, level: float, consequence: Consequence
 ) -> None:
-    assert last_word(preferred(wins, losses), 20, level).verdict == verdict
+    assert last_word(preferred(wins, losses), 20, level).consequence == consequence
 
 
 def test_a_round_that_people_like_less_is_refused_whatever_the_judges_say() -> None:
