@@ -11,14 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rft_pipeline.report.markdown import plain
-from rft_pipeline.report.stacking import stackable
 
 NOTHING = "\N{EN DASH}"
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A page from its template. Its tables can be read on a narrow screen."""
-    return stackable(environment().get_template(template).render(values))
+    """A page from its template."""
+    return environment().get_template(template).render(values)
 
 
 def environment() -> Environment:

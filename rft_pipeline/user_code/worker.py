@@ -144,6 +144,7 @@ def serve() -> None:
     try:
         for line in reads:
             question, good = json.loads(line), True
+            found: Any
             try:
                 if len(question) == 2:
                     target, found = _load(*question)

@@ -17,6 +17,7 @@ from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home, Record
 from tests.judges.engines import Told
 from tests.pipeline.audited import AUDIT, verdicts
+from tests.report.narrow import wrong_labels
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
@@ -100,7 +101,9 @@ def test_a_campaign_of_checklists_runs_and_is_found_again_by_plan_upkeep_trace_a
         ("tone", True, 6),
     ]
     assert all(0 <= row["met"][name]["mean"] <= 1 for row in themes for name in ("base", "round 1"))
-    assert "Items of case by theme" in report.path("report.html").read_text(encoding="utf-8")
+    page = report.path("report.html").read_text(encoding="utf-8")
+    assert "Items of case by theme" in page
+    assert wrong_labels(page) == []
 
 
 def test_an_edited_item_and_a_longer_rubric_judge_only_what_is_new(checklists: Path) -> None:

@@ -25,6 +25,7 @@ from rft_pipeline.store import Home
 from tests.assets.test_automation import launched, look
 from tests.judges.engines import Told
 from tests.pipeline.audited import AUDIT, RUBRIC, verdicts
+from tests.report.narrow import wrong_labels
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
@@ -176,6 +177,7 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
     assert made(run(audited, AUDIT)) == []
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
     assert "Effect of people's labels of rollouts" in page
+    assert wrong_labels(page) == []
     assert set(record.payload["inputs"]) == {"anchors", "labels", "judge"}
 
 

@@ -11,6 +11,7 @@ from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import to_png
 from rft_pipeline.report.templates import marked
 from rft_pipeline.report.timeline import LEVELS
+from tests.report.narrow import wrong_labels
 from tests.report.simulated import simulated
 
 
@@ -24,6 +25,7 @@ def test_the_page_says_what_fired_in_each_round_and_where_the_next_one_starts(
 ) -> None:
     report, rows = gamed
     page = render_page(report, rows, "Support", "")
+    assert wrong_labels(page) == []
     section = page[page.index('<section id="alarms">') : page.index("<h2>Criteria")]
     assert section.count('class="chip stop"') == sum(each["level"] == "stop" for each in report["alarms"]["verdicts"])
     assert "A phrase raises the reward: &#34;" in section

@@ -11,6 +11,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.classes import class_numbers, compare_classes, label_rules
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.report.page import render_page
+from tests.report.narrow import wrong_labels
 from tests.report.test_page import ATTACK, round_rows
 
 LABELS = ("allow", "remove", "review")
@@ -86,6 +87,7 @@ def test_the_page_shows_every_policy_and_what_the_first_and_the_last_named() -> 
     assert numbers["round 1"]["classes"][1]["none"] == 1
 
     page = render_page(report, {each.round: each.rows for each in rounds}, "Title", "")
+    assert wrong_labels(page) == []
     section = page[page.index('<section id="classes-right">') :].split("</section>")[0]
     assert [section.count(f'<td data-label="Policy">{name}</td>') for name in ("base", "warm start", "round 1")] == [
         4,

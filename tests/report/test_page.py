@@ -11,6 +11,7 @@ from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
 from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import charts, length_edges, to_png, to_svg
 from rft_pipeline.report.templates import NOTHING, bounds, percent, signed
+from tests.report.narrow import wrong_labels
 
 RowsByRound = dict[int, pl.DataFrame]
 ATTACK = '<script>alert(1)</script><img src="https://evil.example/x.png" onerror=alert(2)></blockquote>'
@@ -123,6 +124,10 @@ def test_ten_examples_stand_side_by_side_with_every_score_and_an_unscored_one_as
     assert len(re.findall(r"<li><span>[a-z ]+</span>", page)) == 20 * len(NAMES)
     assert re.search(rf"<span>polite</span>.*<b>{NOTHING}</b>", page)
     assert ">gated</em>" in page
+
+
+def test_cells_name_their_column_on_a_narrow_screen(page: str) -> None:
+    assert wrong_labels(page) == []
 
 
 def test_base_alone_renders_without_a_change() -> None:

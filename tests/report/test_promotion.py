@@ -12,6 +12,7 @@ from rft_pipeline.report.promotion_page import bound_lines, forest, render_promo
 from rft_pipeline.report.templates import signed
 from tests.promotion.test_decision import decided as decide
 from tests.promotion.test_decision import replies
+from tests.report.narrow import wrong_labels
 
 
 def plain(decision: Decision) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def test_the_headline_names_the_round_that_won_and_what_it_won_by(decided: dict[
 
 def test_the_table_holds_every_bound_of_the_decision(decided: dict[str, Any]) -> None:
     page = page_of(decided)
+    assert wrong_labels(page) == []
     lines = bound_lines(decided)
     assert list(lines) == ["reward", "held-out prompts", "gate polite", "held-out judge", "alarms"]
     assert (lines["held-out prompts"], lines["alarms"]) == ("at least 20", "not stopped")

@@ -4,11 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from rft_pipeline.report.published import publish, published_campaigns, write_index
-from rft_pipeline.report.stacking import stackable
 from rft_pipeline.store.champions import Champion
+from tests.report.narrow import wrong_labels
 
 EMPTY = '<main>\n<nav class="pages"></nav>\n<p>&lt;nav class="pages"&gt;&lt;/nav&gt;</p>'
 
@@ -55,6 +53,7 @@ def test_the_index_names_reward_champion_and_alarms_of_every_campaign(tmp_path: 
     champion = Champion("second/round_1/checkpoints/abc", "hash", 1, "", "", "better")
     write_index(tmp_path, {"first": None, "second": champion})
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert wrong_labels(page) == []
     first, second = page[page.index("<td>first") :].split("</tr>")[:2]
     assert "0.750" in first
     assert "0.700 to 0.800" in first
@@ -65,15 +64,3 @@ def test_the_index_names_reward_champion_and_alarms_of_every_campaign(tmp_path: 
     assert "KL to the baseline" in second
     assert "round 1<br><code>abc</code>" in second
     assert links(tmp_path / "index.html") == ["first.html", "second.html"]
-
-
-@pytest.mark.parametrize("kept", ["strip", "matrix"])
-def test_cells_name_their_column_except_in_matrices(kept: str) -> None:
-    table = (
-        "<thead><tr><th>Class</th><th>Right <small>of all</small></th><th>F1</th><th>n</th></tr></thead>"
-        '<tbody><tr><td>a</td><td class="n" colspan="2">1</td><td>2</td></tr></tbody></table>'
-    )
-    shown = stackable(f'<table class="wide">{table}')
-    assert shown.startswith('<table class="wide stack">')
-    assert '<td>a</td><td class="n" colspan="2" data-label="Right of all">1</td><td data-label="n">2</td>' in shown
-    assert stackable(f'<table class="{kept}">{table}') == f'<table class="{kept}">{table}'
