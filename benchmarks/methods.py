@@ -38,7 +38,7 @@ from rft_pipeline.progress import Progress
 from rft_pipeline.prompts.reading import read_prompts
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judging import judge_rollouts
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.stats import Interval, clustered_mean, paired_difference
 from rft_pipeline.store import Home, judgements_table, rollouts_table
@@ -97,7 +97,7 @@ class Bench:
     def judged(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Replies with their rewards."""
         rubric = self.campaign.rubric
-        scores, _ = judge_rollouts(
+        with judging(
             rollouts=rows,
             criteria=sorted(rubric.criteria, key=lambda criterion: criterion.name),
             judges=self.sources,
@@ -105,7 +105,8 @@ class Bench:
             engines=self.judges,
             progress=Progress("judging"),
             served=self.campaign.served_judges,
-        )
+        ) as judged:
+            scores, _ = judged()
         return make_batch(rows, scores, rubric.weights(), rubric.gates(), self.campaign.reward).rows
 
     def kl(self, folder: Path) -> float:

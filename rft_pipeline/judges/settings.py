@@ -5,7 +5,7 @@ judge of campaign.yaml) is kept apart: a judgement's address names the criterion
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
@@ -15,8 +15,8 @@ from pydantic import Field
 from rft_pipeline.engines import Asker, Rewarder, Scorer
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.base import Judge
-from rft_pipeline.rules import Column, Rollout
-from rft_pipeline.rules.base import Show
+from rft_pipeline.rules import Rollout
+from rft_pipeline.rules.base import Checked, Show
 from rft_pipeline.rules.slots import column_texts, fill, slots_in
 from rft_pipeline.strict import Strict
 
@@ -44,7 +44,7 @@ class Scores(StrEnum):
     """Possibly 0 and 1 only, so that its errors are flips."""
 
 
-class JudgeSettings(Strict):
+class JudgeSettings(Checked):
     """The settings of one protocol. A subclass adds `protocol: Literal["name"]`, a `VERSION` and `make`."""
 
     VERSION: ClassVar[int]
@@ -123,22 +123,6 @@ class JudgeSettings(Strict):
     def scores(self, served: Collection[str]) -> Scores:
         """The possible scores, as far as the settings tell; `served` names the judges that a server holds."""
         return Scores.ANY
-
-    def best_score(self, max_new_tokens: int) -> float:
-        """The highest score that a reply of so many tokens can get."""
-        return 1.0
-
-    def columns(self) -> tuple[Column, ...]:
-        """The columns of the prompts that it reads."""
-        return ()
-
-    def faults(self) -> Iterable[str]:
-        """What is wrong with the settings themselves."""
-        return ()
-
-    def warnings(self) -> Iterable[str]:
-        """What a user should know about the settings."""
-        return ()
 
     def single_tokens(self) -> tuple[str, ...]:
         """Texts that must each be one token of the judge's tokenizer."""

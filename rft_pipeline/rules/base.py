@@ -124,7 +124,27 @@ class Column(NamedTuple):
         return not self.can_be(None)
 
 
-class Rule(Strict):
+class Checked(Strict):
+    """Settings of a rule or a judge, as `rft check` sees them."""
+
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the prompts that are read. Without a value the score is None, never a number."""
+        return ()
+
+    def faults(self) -> Iterable[str]:
+        """What is wrong with the settings themselves."""
+        return ()
+
+    def warnings(self) -> Iterable[str]:
+        """What a user should know about the settings."""
+        return ()
+
+    def best_score(self, max_new_tokens: int) -> float:
+        """The highest score that a reply of so many tokens can get; a word takes at least one token."""
+        return 1.0
+
+
+class Rule(Checked):
     """A rule's parameters; calling it scores a rollout. `version` grows when its scores may change."""
 
     READS: ClassVar[tuple[str, ...] | None] = None
@@ -133,22 +153,6 @@ class Rule(Strict):
 
     name: str
     version: int = 1
-
-    def columns(self) -> tuple[Column, ...]:
-        """The columns of the prompts that it reads. Without a value the score is None, never a number."""
-        return ()
-
-    def faults(self) -> Iterable[str]:
-        """What is wrong with the parameters themselves."""
-        return ()
-
-    def warnings(self) -> Iterable[str]:
-        """What a user should know about the parameters."""
-        return ()
-
-    def best_score(self, max_new_tokens: int) -> float:
-        """The highest score that a reply of so many tokens can get; a word takes at least one token."""
-        return 1.0
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         raise NotImplementedError

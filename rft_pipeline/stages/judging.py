@@ -24,28 +24,6 @@ MakeJudge = Callable[[JudgeSettings, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")
 
 
-def judge_rollouts(
-    rollouts: pl.DataFrame,
-    criteria: Sequence[Criterion],
-    judges: Mapping[str, str],
-    table: Table,
-    engines: Engines,
-    progress: Progress,
-    make: MakeJudge = make_judge,
-    served: Collection[str] = (),
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Make the judgements that `table` lacks.
-
-    `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
-    judge's model. Returns a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason, tokens,
-    tokens_out, cost, details), in the order of the rollouts; and how many judgements were made, by criterion.
-    Criteria whose judge is among `served` (names of judges behind servers) are judged at the same time, the others one
-    after the other. Raises `EngineError` once all have ended; judgements made until then stay in the table.
-    """
-    with judging(rollouts, criteria, judges, table, engines, progress, make, served) as judged:
-        return judged()
-
-
 @contextmanager
 def judging(
     rollouts: pl.DataFrame,
@@ -57,8 +35,14 @@ def judging(
     make: MakeJudge = make_judge,
     served: Collection[str] = (),
 ) -> Iterator[Callable[[], tuple[pl.DataFrame, dict[str, int]]]]:
-    """The same in two parts: within the context, served judges are asked in the background; the function makes the
-    other judgements and returns what `judge_rollouts` does.
+    """Make the judgements that `table` lacks, in two parts: within the context, the judges behind servers (`served`
+    names them) are asked in the background and at the same time; the function makes the other judgements, one criterion
+    after the other, and returns all.
+
+    `rollouts` has rollout_id, messages, completion, finish_reason and fields; `judges` holds the content hash of each
+    judge's model. Returned are a row a rollout and criterion (rollout_id, criterion, score, status, raw, reason,
+    tokens, tokens_out, cost, details), in the order of the rollouts; and how many judgements were made, by criterion.
+    Raises `EngineError` once all have ended; judgements made until then stay in the table.
 
     If an `Exception` leaves the context, it first waits for the served judges, so that no answer is lost; it does not
     wait when the process is interrupted.

@@ -11,10 +11,10 @@ import pytest
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.engines.openai import OpenAIEngine
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import judgements_table
 from tests.engines.faulty_server import FAILING, ODD, fault_of, verdict_of
 from tests.engines.serving import Serving, serving
+from tests.stages.judged import judge_rollouts
 
 COUNT = 10_000
 SEED = 3

@@ -15,9 +15,9 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.judges.checklist import rubric_faults
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import waiting
-from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import OneEngine, Told
+from tests.stages.judged import judge_rollouts
 
 SORRY, DATE, BLAME = "Apologises.", "Names a date.", "Blames the customer."
 RUBRIC = [

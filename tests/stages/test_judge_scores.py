@@ -12,9 +12,9 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import likelihood
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import waiting
-from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Answering, Counting, OneEngine, Told
+from tests.stages.judged import judge_rollouts
 
 POLITE: dict[str, Any] = {
     "name": "polite",

@@ -9,10 +9,10 @@ import pytest
 
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.progress import Progress
-from rft_pipeline.stages.judging import judge_rollouts
 from rft_pipeline.store import Table, judgements_table
 from tests.judges.engines import Told
 from tests.judges.test_comparing import longer, ranking
+from tests.stages.judged import judge_rollouts
 from tests.stages.test_judge_scores import criteria, rollouts
 
 KIND: dict[str, Any] = {"protocol": "binary", "question": "Is it kind?"}

@@ -16,11 +16,12 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.judges import Engines
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import waiting
-from rft_pipeline.stages.judging import judge_rollouts, judging
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.store import Table, judgements_table
 from tests.engines.faulty_server import fault_of
 from tests.engines.serving import Serving
 from tests.judges.engines import OneEngine, Told
+from tests.stages.judged import judge_rollouts
 
 COUNT = 6
 ENOUGH: dict[str, Any] = {"name": "enough", "judge": {"protocol": "rule", "rule": {"name": "length", "min_words": 4}}}

@@ -16,7 +16,7 @@ from rft_pipeline.pipeline.plan import changes
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.stages.judging import judge_rollouts
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 
 
@@ -59,7 +59,7 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
     with closing(JudgeEngines(campaign, home.models, {**sources[0], **sources[1]})) as engines:
         for each, judges in zip(campaigns, sources, strict=True):
             rubric = each.rubric
-            scores, made_now = judge_rollouts(
+            with judging(
                 rows,
                 rubric.criteria,
                 judges,
@@ -67,7 +67,8 @@ def compare_rubrics(campaign: Campaign, home: Home, a: Path, b: Path, round_: in
                 engines,
                 Progress("diff"),
                 served=campaign.served_judges,
-            )
+            ) as judged:
+                scores, made_now = judged()
             sides.append(by_rubric(rows, scores, rubric))
             made += sum(made_now.values())
     return RubricDiff(a, b, rollouts, _in_words(*(each.rubric for each in campaigns)), made, compare_scores(*sides))
