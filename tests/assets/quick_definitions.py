@@ -1,8 +1,8 @@
-"""The Dagster definitions with sensors that look every two seconds, for tests that wait for one."""
+"""The Dagster definitions with sensors that look every ten seconds, for tests that wait for one."""
 
 from assets import automation
 
-automation.SECONDS_BETWEEN_TICKS = 2
+automation.SECONDS_BETWEEN_TICKS = 10
 
 from assets.definitions import defs, job  # noqa: E402
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import spearmanr
 
 from rft_pipeline.campaign.addresses import readable_prompt
 
@@ -213,6 +212,7 @@ def _move(a: _Side, b: _Side, names: Sequence[str], i: int) -> Move:
 
 def _part(a: _Side, b: _Side, name: str, i: int) -> float:
     """One criterion's part of a change that no gate decides; a score missing on one side counts as unchanged."""
+
     known = [score for score in (a.score(name, i), b.score(name, i)) if score is not None]
     if not known:
         return 0.0
