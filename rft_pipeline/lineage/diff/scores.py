@@ -184,6 +184,8 @@ def _mean(value_N: np.ndarray | None) -> float | None:
 def _spearman(a_N: np.ndarray, b_N: np.ndarray) -> float | None:
     if len(a_N) < 2 or np.ptp(a_N) == 0 or np.ptp(b_N) == 0:
         return None
+    from scipy.stats import spearmanr
+
     return float(spearmanr(a_N, b_N).statistic)
 
 
