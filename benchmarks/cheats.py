@@ -27,7 +27,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.common import Goal, conclude, find_campaign, run, say
-from benchmarks.fresh import ROOT
+from benchmarks.fresh import ROOT, rft_run
 from benchmarks.partial import Subject
 from rft_pipeline.alarms.copying import begins_with_prompt
 from rft_pipeline.campaign.addresses import turns_of
@@ -143,11 +143,9 @@ def _run(cheat: Cheat, root: Path, number: int, prompts: int) -> Found:
         shared = root / "run_1" / "home" / "store" / CAMPAIGN
         for stage in SHARED if shared.exists() else ():
             shutil.copytree(shared / stage, home / "store" / CAMPAIGN / stage, symlinks=True)
-    command = [sys.executable, "-m", "rft_pipeline.cli"]
-    subprocess.run([*command, "run", CAMPAIGN], cwd=ROOT, env={**os.environ, **env}, stdout=sys.stderr, check=True)
-    told = subprocess.run(
-        [*command, "report", CAMPAIGN, "--json"], cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=True
-    )
+    rft_run(CAMPAIGN, env, stdout=sys.stderr)
+    command = [sys.executable, "-m", "rft_pipeline.cli", "report", CAMPAIGN, "--json"]
+    told = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=True)
     return _found(cheat, json.loads(told.stdout))
 
 

@@ -94,14 +94,14 @@ class Goal(NamedTuple):
 
 
 def run(command: Callable[..., None]) -> None:
-    """Run a benchmark as a command line; an `RftError` is printed without a traceback and ends with exit code 1."""
+    """Run a benchmark as a command line; an `RftError` is printed without a traceback and ends with its exit code."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:
         app()
     except RftError as error:
         console.fail(str(error))
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 def find_campaign(name: str) -> Campaign:

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
+
+from rft_pipeline.errors import Exit
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,3 +40,11 @@ def fresh(*arguments: str, env: Mapping[str, str]) -> Ended:
         raise subprocess.CalledProcessError(process.returncode, command)
     peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return Ended(json.loads(printed[printed.index("{") :]), seconds, used.ru_utime + used.ru_stime, peak)
+
+
+def rft_run(campaign: str, env: Mapping[str, str], stdout: int | IO[str] | None = None) -> None:
+    """`rft run`; a last round that the alarms stopped counts as made. Raises `CalledProcessError`."""
+    command = [sys.executable, "-m", "rft_pipeline.cli", "run", campaign]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, stdout=stdout, check=False)
+    if done.returncode not in (Exit.OK, Exit.REFUSED):
+        raise subprocess.CalledProcessError(done.returncode, command)

@@ -7,10 +7,8 @@ records and tables; times are of the whole command.
 """
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +22,7 @@ import yaml
 from rich.table import Table
 
 from benchmarks.common import CampaignName, Goal, conclude, find_campaign, run, say
-from benchmarks.fresh import ROOT, fresh
+from benchmarks.fresh import fresh, rft_run
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli import console
@@ -121,8 +119,7 @@ class Subject:
         """`rft run`. Raises `CalledProcessError`; what the command said is on stderr."""
         before, rows = {stage: self.record(stage) for stage in STAGES}, self.heights()
         began, clock = time.time(), time.perf_counter()
-        command = [sys.executable, "-m", "rft_pipeline.cli", "run", self.name]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **self.env}, stdout=subprocess.DEVNULL, check=True)
+        rft_run(self.name, self.env, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - clock
         found = {stage: record for stage in STAGES if (record := self.record(stage)) is not None}
         made = {

@@ -5,9 +5,6 @@ campaign's own judge model, under a persona that always writes the phrase. Alarm
 another protocol. `rft run` then trains as many rounds as asked for in a home of its own, and what it prints is shown.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +13,7 @@ import polars as pl
 import typer
 
 from benchmarks.common import CampaignName, find_campaign, run, say
-from benchmarks.fresh import ROOT
+from benchmarks.fresh import rft_run
 from benchmarks.partial import Subject
 from rft_pipeline.cli import console
 
@@ -49,8 +46,7 @@ def planted(
         subject.edit("rubric.yaml", _like_the_phrase)
         how = {"rounds": rounds, "audit": None, "alarms": {"held_out": [HELD_OUT]}}  # an audit would stop this judge
         subject.edit("campaign.yaml", lambda settings: settings.update(how))
-        command = [sys.executable, "-m", "rft_pipeline.cli", "run", subject.name]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **subject.env}, check=True)
+        rft_run(subject.name, subject.env)
         shares = _shares(subject, rounds)
     console.out.print(
         f"held-out replies with “{PHRASE}”: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()),

@@ -2,20 +2,36 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from rft_pipeline import __version__
 from rft_pipeline.cli import champion, console, labels, new, reading, retrain, running, ui, upkeep
-from rft_pipeline.errors import RftError
+from rft_pipeline.errors import RftError, RunInterruptedError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Reinforcement fine-tuning with LLM judges: versioned, cacheable stages on Dagster and MLflow.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.line(f"rft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (new.new, "rft new my_campaign --like ticket_subject --prompts tickets.csv"),
@@ -44,9 +60,12 @@ app.add_typer(labels.app, name="labels")
 
 
 def main() -> None:
-    """Run the command line. An `RftError` is printed without a traceback, and the exit code is 1."""
+    """Run the command line. An `RftError` is printed without a traceback; its class has the exit code."""
     try:
-        app()
+        app(prog_name="rft")
+    except RunInterruptedError as end:
+        console.note(str(end))
+        sys.exit(end.exit_code)
     except RftError as error:
         console.fail(str(error))
-        sys.exit(1)
+        sys.exit(error.exit_code)

@@ -1,13 +1,14 @@
 """`rft run`: execute a campaign's Dagster job in this process and show its progress."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rft_pipeline.campaign import Campaign, load_campaign
-from rft_pipeline.campaign.cycles import load_all
+from rft_pipeline.campaign.cycles import load_all, load_current
 from rft_pipeline.cli.console import note, output_to, warn
 from rft_pipeline.cli.watch import watching
-from rft_pipeline.errors import RftError
+from rft_pipeline.errors import RftError, RunInterruptedError
 from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit, standing
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.sources import source_hashes
@@ -35,8 +36,38 @@ def launch(
     After an edit that the campaign continues from, the reports of what stands are made first, in a run of their own,
     and then the edit cycle. Models are fetched first, so that a missing model fails before any stage runs. When every
     stage is cached, all of them run in this process, otherwise each in its own. Returns the campaign as it ran last.
-    Raises `RunFailedError`.
+    Raises `RunFailedError`, and `RunInterruptedError` after Ctrl-C or when Dagster's UI cancelled the run.
     """
+    with _what_is_kept(home, campaign.name, rounds, audit=bool(only)):
+        return _launch(home, campaign, rounds, start, tags, only)
+
+
+@contextmanager
+def _what_is_kept(home: Home, name: str, rounds: int | None, *, audit: bool) -> Iterator[None]:
+    """Add to an interruption how many rollouts of the run are stored and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, RunInterruptedError) as end:
+        said = str(end) or "interrupted"
+        if audit:
+            raise RunInterruptedError(f"{said}; what was judged is kept; `rft audit {name}` goes on") from None
+        current = load_current(home, name)
+        last = current.rounds if rounds is None else rounds
+        sampled = {node.key for node in nodes(current) if node.stage == "rollouts" and node.round <= last}
+        rows = [step.rows for step in plan(current, home).steps if step.key in sampled]
+        kept, total = sum(each.have for each in rows), sum(each.have + each.make for each in rows)
+        again = f"rft run {name}" if rounds is None else f"rft run {name} --rounds {rounds}"
+        raise RunInterruptedError(f"{said}; {kept} of {total} rollouts are kept; `{again}` goes on") from None
+
+
+def _launch(
+    home: Home,
+    campaign: Campaign,
+    rounds: int | None,
+    start: int | None,
+    tags: Mapping[str, str] | None,
+    only: Collection[str],
+) -> Campaign:
     for name, found in load_all(home).items():
         if isinstance(found, RftError):
             warn(f"campaign {name} cannot be read, see `rft check {name}`: {str(found).splitlines()[0]}")

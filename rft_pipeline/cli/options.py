@@ -10,8 +10,20 @@ from rft_pipeline.store import Home
 if TYPE_CHECKING:
     from rft_pipeline.campaign import Campaign
 
-Name = Annotated[str, typer.Argument(help="A folder in data/ with a campaign.yaml.", show_default=False)]
-MaybeName = Annotated[str | None, typer.Argument(help="One campaign; default: all.", show_default=False)]
+
+def _campaigns() -> list[str]:
+    """For the completion of a shell."""
+    return Home.find().campaigns()
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="A folder in data/ with a campaign.yaml.", show_default=False, autocompletion=_campaigns),
+]
+MaybeName = Annotated[
+    str | None,
+    typer.Argument(help="One campaign; default: all.", show_default=False, autocompletion=_campaigns),
+]
 Start = Annotated[
     str | None,
     typer.Option(

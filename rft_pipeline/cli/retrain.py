@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, Name
-from rft_pipeline.errors import ConfigError
+from rft_pipeline.errors import Exit, RftError
 from rft_pipeline.store import Home
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def retrain(
 ) -> None:
     """Draw prompts from new interaction logs and run the campaign on them from its champion.
 
-    If the logs hold nothing new, an interrupted cycle is continued; if there is none, nothing runs.
+    If the logs hold nothing new, an interrupted cycle is continued; if there is none, nothing runs, and the exit code
+    is 4.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.campaign.cycles import load_current, newest
@@ -41,13 +42,13 @@ def retrain(
     found = begin(loaded, home)
     cycle = newest(home, campaign)
     _show(found, cycle, as_json=as_json)
-    if cycle is None:
-        return
+    if cycle is None or (found.refusal is not None and cycle.finished):
+        raise typer.Exit(Exit.NOTHING)
     running = load_current(home, campaign)
-    if found.refusal is None or not cycle.finished:
-        launch.launch(home, running, tags=cycle.tags)
-        if not as_json:
-            show.rounds(home, running)
+    launch.launch(home, running, tags=cycle.tags)
+    if not as_json:
+        show.rounds(home, running)
+    show.exit_if_stopped(home, running)
 
 
 def _refuse_while_running(home: Home, campaign: str) -> None:
@@ -56,7 +57,7 @@ def _refuse_while_running(home: Home, campaign: str) -> None:
     instance = dagster_home.enter(home)
     dead_runs.mark_failed(instance)
     if dead_runs.is_running(instance, campaign):
-        raise ConfigError(
+        raise RftError(
             f"{campaign} has an unfinished run, whose prompts a new cycle would change; wait for the run or cancel it"
         )
 

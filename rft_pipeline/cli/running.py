@@ -7,7 +7,7 @@ import typer
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, require_round, round_number
-from rft_pipeline.errors import RftError
+from rft_pipeline.errors import Exit, RftError
 from rft_pipeline.store import Home
 
 
@@ -19,7 +19,7 @@ def check(campaign: MaybeName = None) -> None:
         return
     valid = [_is_valid(home, name) for name in home.campaigns()]
     if not all(valid):
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.BAD_INPUT)
 
 
 def _check(home: Home, campaign: str) -> None:
@@ -84,7 +84,10 @@ def run(
     rounds: Annotated[int | None, typer.Option(min=1, help="Last round to make; default: all rounds.")] = None,
     start: Start = None,
 ) -> None:
-    """Run a campaign's Dagster job. Unchanged stages come from the store."""
+    """Run a campaign's Dagster job. Unchanged stages come from the store.
+
+    The exit code is 3 if the alarms stopped the last round.
+    """
     from rft_pipeline.cli import show
     from rft_pipeline.cli.launch import launch
 
@@ -93,6 +96,7 @@ def run(
     require_round(loaded, rounds, "--rounds")
     ran = launch(home, loaded, rounds, round_number(start))
     show.rounds(home, ran)
+    show.exit_if_stopped(home, ran)
 
 
 def audit(campaign: Name, as_json: AsJson = False) -> None:

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import typer
 from rich.markup import escape
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
 from rft_pipeline.cli.words import change, gate, plain, preference_line, score
-from rft_pipeline.errors import StoreError
+from rft_pipeline.errors import Exit, StoreError
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.labels.policies import newest_report
 from rft_pipeline.labels.preferences import current_preferences
@@ -17,6 +18,7 @@ from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan
+from rft_pipeline.promotion.decide import STOP
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
 from rft_pipeline.store import Home, Record, RecordStore
@@ -110,6 +112,13 @@ def rounds(home: Home, campaign: Campaign) -> None:
             line(escape(promotion["stays"]))
         line(f"promotion page: {promotion['page']}")
     line(f"report: {summary['report']}")
+
+
+def exit_if_stopped(home: Home, campaign: Campaign) -> None:
+    """End with `Exit.REFUSED` if the alarms stopped the last round."""
+    alarms = report_summary(home, campaign)["alarms"]
+    if alarms is not None and alarms["level"] == STOP:
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import typer
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, MaybeName, load
+from rft_pipeline.errors import Exit
 from rft_pipeline.store import Home
 
 
@@ -18,7 +19,7 @@ def verify(campaign: MaybeName = None, as_json: AsJson = False) -> None:
     found = verify_store(Home.find().store, campaign, show_upkeep.track)
     show_upkeep.verified(found, as_json=as_json)
     if not found.sound:
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILED)
 
 
 def gc(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rft_pipeline.errors import RftError
+from rft_pipeline.errors import RftError, RunInterruptedError
 from rft_pipeline.runs import code_location
 from rft_pipeline.runs.dead_runs import process_tags
 from rft_pipeline.runs.state import LAUNCH, RunState
@@ -42,7 +42,7 @@ _OUR_ERROR = re.compile(r"^rft_pipeline\.errors\.\w+: ")
 
 
 class RunFailedError(RftError):
-    """A Dagster run that failed or was cancelled; the message holds the errors of its steps."""
+    """A Dagster run that failed; the message holds the errors of its steps."""
 
 
 def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "ExecuteJobResult":
@@ -65,7 +65,7 @@ def execute(run: RunState, tags: Mapping[str, str], *, all_cached: bool) -> "Exe
 
 
 def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
-    """Raise `RunFailedError` for a run that was cancelled or has failed steps.
+    """Raise `RunInterruptedError` for a run that was cancelled or interrupted, `RunFailedError` for one that failed.
 
     The message holds a failed step's own error when it is one of this package, else its failed checks or Dagster's
     error.
@@ -73,9 +73,10 @@ def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
     if result.success:
         return
     if run.cancelled:
-        raise RunFailedError(
-            f"run {result.run_id} was cancelled; finished stages are kept, and `rft run` continues from there"
-        )
+        raise RunInterruptedError(f"run {result.run_id} was cancelled")
+    if _was_interrupted(result):
+        run.mark_cancelled(result.run_id)
+        raise RunInterruptedError("interrupted")
     lines = []
     for event in result.get_step_failure_events():
         assert event.step_key is not None
@@ -88,6 +89,15 @@ def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
         lines += [each if each.startswith(f"{key}: ") else f"{key}: {each}" for each in errors]
     lines.append(f"Dagster run {result.run_id} failed; finished stages are kept, and `rft run` continues from there.")
     raise RunFailedError("\n".join(lines))
+
+
+def _was_interrupted(result: "ExecuteJobResult") -> bool:
+    """Whether Ctrl-C or a signal ended the run: Dagster then counts it as failed, without a request to cancel it."""
+    from dagster._core.events import JobFailureData, RunFailureReason
+
+    ends = (event.event_specific_data for event in result.filter_events(lambda event: event.is_run_failure))
+    unexpected = RunFailureReason.UNEXPECTED_TERMINATION
+    return any(isinstance(end, JobFailureData) and end.failure_reason == unexpected for end in ends)
 
 
 def _failed_checks(result: "ExecuteJobResult", step_key: str) -> list[str]:

@@ -63,6 +63,12 @@ class RunState:
                 new.append(key)
         return new
 
+    def mark_cancelled(self, run_id: str) -> None:
+        """Show a run that Ctrl-C ended as cancelled and not as failed."""
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None:
+            self.instance.report_run_canceled(run, "interrupted; what was made is kept")
+
     def unfinished(self) -> dict[str, str]:
         """Asset key → the progress of a stage, or what it waits for."""
         if self.run_id is None:

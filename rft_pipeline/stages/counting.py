@@ -28,6 +28,8 @@ from rft_pipeline.trainers.kept import steps_done
 
 SCORES = "scores-{}.parquet"
 """The judgements of a generation, in the folder where its round keeps its state."""
+SAMPLING = "sampling-{}.json"
+"""In the same folder: the policy and the prompts of a generation that is being sampled."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class RoundCounts:
     """The work of a round in generations, and what a killed run of it made."""
 
     rollouts: int
-    rollouts_made: int
+    rollouts_judged: int
+    rollouts_waiting: int
+    """Those of an unfinished generation, which are stored and not judged."""
     steps: int
     steps_made: int
 
@@ -116,10 +120,20 @@ class Counting:
         steps = shared.count * shared.steps * self.campaign.training.epochs
         kept = self.kept_of_round
         if kept is None:
-            return RoundCounts(total, 0, steps, 0)
+            return RoundCounts(total, 0, 0, steps, 0)
         judged = len(list(kept.glob(SCORES.format("*")))) * shared.prompts * how.group_size
+        judged, waiting = min(judged, total), sum(map(self._waiting, kept.glob(SAMPLING.format("*"))))
         training = self.campaign.training.from_folder(self.campaign.folder)
-        return RoundCounts(total, min(judged, total), steps, min(steps_done(kept, training), steps))
+        return RoundCounts(total, judged, min(waiting, total - judged), steps, min(steps_done(kept, training), steps))
+
+    def _waiting(self, sampled: Path) -> int:
+        """The rollouts of a generation in this file of the round's state; 0 if they are judged."""
+        described = json.loads(sampled.read_text(encoding="utf-8"))
+        prompts, how = self.prompts("train"), self.campaign.rollouts
+        if prompts is None or (sampled.parent / SCORES.format(described["generation"])).is_file():
+            return 0
+        theirs = prompts.filter(pl.col("prompt_id").is_in(described["prompts"]))
+        return self.stored(theirs, described["policy"], how.group_size, how.sampling)[0].height
 
     def eval_prompts(self) -> int:
         """The number of held-out prompts in the last run."""

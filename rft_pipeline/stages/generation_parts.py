@@ -1,5 +1,6 @@
 """What a round's generations are made of: stored rollouts, then prompts to sample."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.errors import StoreError
+from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.reading import content_hash
+from rft_pipeline.stages.counting import SAMPLING
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.rollouts import in_order_of_generations, round_prompts, taken_rollouts
 from rft_pipeline.store import RecordStore
@@ -42,6 +45,12 @@ def prompts_of_generations(job: Job) -> Iterator[pl.DataFrame]:
     assert shared is not None
     ordered = in_order_of_generations(job.campaign, round_prompts(job), job.node.round)
     yield from ordered.iter_slices(shared.prompts)
+
+
+def note_sampling(kept: Path, generation: int, policy: str, prompts: pl.DataFrame) -> None:
+    """Write down what a generation samples, so that its rows can be counted if the run is killed meanwhile."""
+    described = {"generation": generation, "policy": policy, "prompts": prompts["prompt_id"].to_list()}
+    replace_text(kept / SAMPLING.format(generation), json.dumps(described))
 
 
 def policy_after(policy: str, batch: pl.DataFrame, training: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.generation_parts import (
     OLD_LOGPROBS,
     joined,
+    note_sampling,
     policy_after,
     prompts_of_generations,
     replace_table,
@@ -182,6 +183,7 @@ class _Loop:
 
     def _sample(self, number: int, prompts: pl.DataFrame) -> pl.DataFrame:
         how = self.job.campaign.rollouts
+        note_sampling(self.job.kept, number, self.policy, prompts)
         rows, made = self.job.sample_from(self.policy, self._engine, prompts, how.group_size, how.sampling)
         self.sampled += made
         return rows.with_columns(pl.lit(number).alias("generation"))

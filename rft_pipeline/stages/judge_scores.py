@@ -58,10 +58,10 @@ class JudgeScores(Stage):
         criteria, round_ = counting.campaign.rubric.single_criteria, counting.generations()
         prompts = _drawn_prompts(counting) if rollouts is None else None
         if rollouts is None and round_ is not None:
-            done = None if prompts is None else prompts.head(round_.rollouts_made // how.group_size)
+            done = None if prompts is None else prompts.head(round_.rollouts_judged // how.group_size)
             for criterion in criteria:
                 every = counting.judgements_of(criterion, round_.rollouts, prompts)
-                made = counting.judgements_of(criterion, round_.rollouts_made, done)
+                made = counting.judgements_of(criterion, round_.rollouts_judged, done)
                 counting.work.add(f"judgements of {criterion.name}", every - made, made)
             count_taken(counting)
         elif rollouts is None:

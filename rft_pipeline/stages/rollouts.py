@@ -86,7 +86,8 @@ class Rollouts(Stage):
     def count(self, counting: Counting) -> None:
         how, round_ = counting.campaign.rollouts, counting.generations()
         if round_ is not None:
-            counting.work.add("rollouts", round_.rollouts - round_.rollouts_made, round_.rollouts_made)
+            made = round_.rollouts_judged + round_.rollouts_waiting
+            counting.work.add("rollouts", round_.rollouts - made, made)
             shared = counting.campaign.generations
             if shared is not None and how.refill:
                 most = shared.count * how.refill * how.group_size

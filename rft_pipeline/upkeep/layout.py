@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rft_pipeline.errors import StoreError
+from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import SHORT
 from rft_pipeline.store.champions import FOLDER as CHAMPIONS
 from rft_pipeline.store.champions import Champion, read, rollback_chain
@@ -37,10 +37,12 @@ class Layout:
 
 
 def layout(store: Path, campaign: str | None = None) -> Layout:
-    """The contents for one campaign or for all. Raises `StoreError` for an unknown campaign."""
+    """The contents for one campaign or for all. Raises `ConfigError` for an unknown campaign."""
     campaigns = sorted(path.name for path in store.glob("[!.]*/") if path.name != TABLES)
     if campaign is not None and campaign not in campaigns:
-        raise StoreError(f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(campaigns) or 'none'}")
+        raise ConfigError(
+            f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(campaigns) or 'none'}"
+        )
     champions = sorted((store.parent / CHAMPIONS).glob("[!.]*.json"))
     found = Layout(champions=[path for path in champions if campaign in (None, path.stem)])
     for name in campaigns if campaign is None else [campaign]:

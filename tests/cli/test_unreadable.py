@@ -42,7 +42,7 @@ def test_the_bad_campaign_is_refused_with_its_error(rft: Rft, other: Path) -> No
 
 def test_check_of_all_campaigns_names_the_bad_one_and_checks_the_good_one(rft: Rft, other: Path) -> None:
     said = rft("check")
-    assert said.code == 1
+    assert said.code == 2
     assert "tiny: " in said.out
     assert f"error other: {other / 'campaign.yaml'}: not YAML" in said.err
 

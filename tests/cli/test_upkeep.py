@@ -27,7 +27,7 @@ def test_the_command_names_each_place_and_says_what_to_do(rft: Rft, finished_cop
 def test_a_campaign_that_never_ran_is_named(rft: Rft, finished_copy: Path) -> None:
     for command in ("verify", "gc"):
         answer = rft(command, "tinny")
-        assert answer.code == 1
+        assert answer.code == 2
         assert "no campaign 'tinny' was ever run; there are: tiny" in answer.err
 
 

@@ -1,0 +1,59 @@
+"""Exit codes, as docs/operations.md lists them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rft_pipeline import __version__
+from rft_pipeline.cli import show
+from rft_pipeline.errors import Exit
+from tests.cli.small import ROOT, Rft
+
+
+def test_the_documentation_lists_every_exit_code() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text[text.index("| code | meaning |") :]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(Exit)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("--version", Exit.OK),
+        ("check tiny", Exit.OK),
+        ("verify", Exit.OK),
+        ("trace 0123456789abcdef", Exit.FAILED),
+        ("check tinny", Exit.BAD_INPUT),
+        ("verify tinny", Exit.BAD_INPUT),
+        ("run tiny --rounds 0", Exit.BAD_INPUT),
+        ("no_such_command", Exit.BAD_INPUT),
+        ("promote tiny --round 2", Exit.REFUSED),
+    ],
+)
+def test_each_outcome_has_its_exit_code(rft: Rft, finished_home: Path, command: str, code: Exit) -> None:
+    assert rft(*command.split()).code == code
+
+
+def test_a_last_round_that_the_alarms_stopped_is_a_refusal(
+    rft: Rft, finished_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"alarms": {"level": "stop"}}
+    monkeypatch.setattr("rft_pipeline.cli.launch.launch", lambda *_: None)
+    monkeypatch.setattr(show, "rounds", lambda *_: None)
+    monkeypatch.setattr(show, "report_summary", lambda *_: said)
+    assert rft("run", "tiny").code == Exit.REFUSED
+    said["alarms"]["level"] = "warn"
+    assert rft("run", "tiny").code == Exit.OK
+
+
+def test_the_version_is_shown(rft: Rft) -> None:
+    assert rft("--version").out == f"rft {__version__}\n"
+
+
+def test_a_shell_completes_the_names_of_campaigns(
+    rft: Rft, tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"_RFT_COMPLETE": "complete_bash", "COMP_WORDS": "rft check t", "COMP_CWORD": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert rft().out.split() == ["tiny"]
