@@ -91,7 +91,8 @@ def timed_round(campaign: Campaign, root: Path, settings: dict[str, Any], criter
     home.models.symlink_to(Home.find().models)
     path = folder / "campaign.yaml"
     content = {**yaml.safe_load(path.read_text(encoding="utf-8")), **settings}
-    content.pop("anchors", None)
+    for key in ("anchors", "audit", "alarms"):
+        content.pop(key, None)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     judges = [
         {"protocol": "binary", "by": "remote", "question": f"Is point {number} of the guide followed?"}
