@@ -133,7 +133,12 @@ def _fits(trace: Trace, tokenizer: Any) -> bool:
         return False
     texts = [(trace.prompt[-1]["content"], trace.tokens.prompt)]
     texts += [(turn.text, turn.tokens) for turn in trace.turns if turn.sampled]
-    return all(text.strip() in tokenizer.decode(tokens) for text, tokens in texts)
+    return all(_spell(tokens, text.strip(), tokenizer) for text, tokens in texts)
+
+
+def _spell(tokens: list[int], text: str, tokenizer: Any) -> bool:
+    """Whether a text is among these tokens. Servers leave special tokens out of the text."""
+    return any(text in tokenizer.decode(tokens, skip_special_tokens=skips) for skips in (False, True))
 
 
 def _tokenized(campaign: Campaign, messages: str, trace: Trace, tokenizer: Any) -> Tokens | None:

@@ -18,6 +18,8 @@ from tests.prompts.small import write_logs
 from tests.runs import edit, made, run
 from tests.tiny_model import write_tiny_tokenizer
 
+SOURCES = ("prompts", "rubric", "policy", "labels")
+ROUND = ("rollouts", "judge_scores", "reward_batches", "checkpoints")
 SYSTEM = "You are a support agent."
 TOOL = "The lamp is late."
 FIRST, LAST = "Please send the order number.", "We are very sorry about the late lamp."
@@ -134,6 +136,27 @@ def test_traces_without_tokens_are_tokenized_by_the_chat_template(replayed: Path
     rows = stored(replayed, "rollouts")
     for name in ("prompt_tokens", "tokens", "environment", "completion"):
         assert rows[name].to_list() == with_ids[name].to_list(), name
+
+
+def test_a_round_that_is_replayed_from_its_own_rollouts_ends_with_the_same_weights(tiny_campaign: Path) -> None:
+    edit(tiny_campaign / "campaign.yaml", "rounds", 1)
+    records = run(tiny_campaign, [*SOURCES, *(f"round_1/{stage}" for stage in ROUND)])
+    traces = []
+    for row in stored(tiny_campaign, "rollouts").iter_rows(named=True):
+        asked, replied = row["prompt_tokens"], row["tokens"]
+        (message,) = json.loads(row["messages"])
+        nodes = [
+            node("user", message["content"], None, token_ids=asked, mask=[False] * len(asked)),
+            node("assistant", row["completion"], 0, token_ids=replied, mask=[True] * len(replied), sampled=True),
+        ]
+        calls = [{"node": 1, "finish_reason": row["finish_reason"]}]
+        traces.append({"id": row["rollout_id"], "task": {"data": {}}, "nodes": nodes, "calls": calls, "ok": True})
+    write_logs(tiny_campaign / "traces.jsonl", traces)
+    edit(tiny_campaign / "campaign.yaml", "rollouts.replay", "traces.jsonl")
+    again = run(tiny_campaign, [f"round_1/{stage}" for stage in ROUND])
+    assert again["round_1/rollouts"].rows["without_logprobs"] == 16
+    assert again["round_1/checkpoints"].fingerprint != records["round_1/checkpoints"].fingerprint
+    assert again["round_1/checkpoints"].content_hash == records["round_1/checkpoints"].content_hash
 
 
 def test_check_says_what_is_replayed_and_what_is_left_out(replayed: Path, tmp_path: Path) -> None:
