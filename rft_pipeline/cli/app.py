@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rft_pipeline import __version__
-from rft_pipeline.cli import champion, console, labels, new, reading, retrain, running, ui, upkeep
+from rft_pipeline.cli import champion, console, labels, new, reading, retrain, running, status, ui, upkeep
 from rft_pipeline.errors import RftError, RunInterruptedError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (running.check, "rft check support_reply"),
     (running.plan, "rft plan support_reply --rubric stricter.yaml"),
     (running.run, "rft run support_reply --rounds 1"),
+    (status.status, "rft status"),
     (retrain.retrain, "rft retrain support_reply --plan"),
     (running.audit, "rft audit support_reply"),
     (reading.report, "rft report support_reply --json"),

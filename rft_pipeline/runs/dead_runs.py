@@ -39,7 +39,7 @@ def mark_failed(instance: "DagsterInstance") -> list[str]:
     dead = [
         run
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()}))
-        if not _is_alive(int(run.tags[PID]))
+        if is_dead(run)
     ]
     for run in dead:
         instance.report_run_failed(run, "its process was killed; finished stages are kept")
@@ -54,6 +54,11 @@ def is_running(instance: "DagsterInstance", campaign: str) -> bool:
 
     unfinished = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={"rft/campaign": campaign})
     return instance.get_runs_count(unfinished) > 0
+
+
+def is_dead(run: "DagsterRun") -> bool:
+    """Whether the process that executes an unfinished run is gone; false for a run of another machine."""
+    return run.tags.get(HOST) == socket.gethostname() and not _is_alive(int(run.tags[PID]))
 
 
 def _is_alive(pid: int) -> bool:

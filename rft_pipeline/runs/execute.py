@@ -1,7 +1,7 @@
 """Execute a campaign's Dagster job in this process, and word the errors of a run that failed."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from rft_pipeline.runs.dead_runs import process_tags
 from rft_pipeline.runs.state import LAUNCH, RunState
 
 if TYPE_CHECKING:
-    from dagster import ExecuteJobResult
+    from dagster import DagsterEvent, ExecuteJobResult
 
 PRELOADED = [
     "torch",
@@ -77,18 +77,26 @@ def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
     if _was_interrupted(result):
         run.mark_cancelled(result.run_id)
         raise RunInterruptedError("interrupted")
+    lines = failures(result.all_events)
+    lines.append(f"Dagster run {result.run_id} failed; finished stages are kept, and `rft run` continues from there.")
+    raise RunFailedError("\n".join(lines))
+
+
+def failures(events: Sequence["DagsterEvent"]) -> list[str]:
+    """The errors of a run's failed steps, each `asset key: message`."""
     lines = []
-    for event in result.get_step_failure_events():
+    for event in events:
+        if not event.is_step_failure:
+            continue
         assert event.step_key is not None
         key = event.step_key.replace("__", "/")
         error = event.step_failure_data.error
         while error is not None and error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
             error = error.cause
         text = "" if error is None else error.message.strip()
-        errors = _failed_checks(result, event.step_key) or [_OUR_ERROR.sub("", text)]
+        errors = _failed_checks(events, event.step_key) or [_OUR_ERROR.sub("", text)]
         lines += [each if each.startswith(f"{key}: ") else f"{key}: {each}" for each in errors]
-    lines.append(f"Dagster run {result.run_id} failed; finished stages are kept, and `rft run` continues from there.")
-    raise RunFailedError("\n".join(lines))
+    return lines
 
 
 def _was_interrupted(result: "ExecuteJobResult") -> bool:
@@ -100,12 +108,12 @@ def _was_interrupted(result: "ExecuteJobResult") -> bool:
     return any(isinstance(end, JobFailureData) and end.failure_reason == unexpected for end in ends)
 
 
-def _failed_checks(result: "ExecuteJobResult", step_key: str) -> list[str]:
+def _failed_checks(events: Sequence["DagsterEvent"], step_key: str) -> list[str]:
     """The blocking checks that a step failed."""
     evaluations = [
         event.asset_check_evaluation_data
-        for event in result.filter_events(lambda event: event.event_type_value == "ASSET_CHECK_EVALUATION")
-        if event.step_key == step_key
+        for event in events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION" and event.step_key == step_key
     ]
     return [
         f"check {each.check_name}: {each.description}"
