@@ -147,6 +147,18 @@ def on_policy(tiny_campaign: Path, tiny_model: Path) -> Path:
     return write_on_policy(tiny_campaign.parents[1], tiny_model)
 
 
+@pytest.fixture(scope="module")
+def on_policy_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Path]":
+    """The folder of the tiny campaign in generations with RFT_HOME and RFT_DATA set, one for all tests of a file: to
+    make something once that they read or copy."""
+    root = tmp_path_factory.mktemp("on_policy_once")
+    (root / "home").mkdir()
+    shutil.copy(empty_mlflow, root / "home" / "mlflow.db")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _live_in(root, monkeypatch)
+        yield write_on_policy(root, tiny_model)
+
+
 @pytest.fixture(scope="session")
 def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read.

@@ -1,5 +1,6 @@
 """Editing a campaign's files, and running its stages without Dagster."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,13 @@ def run(folder: Path, names: Sequence[str] | None = None, rounds: int = 100) -> 
     pipeline = Pipeline(Home.find())
     wanted = names or [node.name for node in nodes(campaign) if node.round <= rounds]
     return {name: pipeline.run(campaign, name) for name in wanted}
+
+
+def copy_home(folder: Path) -> None:
+    """Put a copy of the home of a campaign's folder in place of the home in force."""
+    home = Home.find().root
+    shutil.rmtree(home)
+    shutil.copytree(folder.parents[1] / "home", home)
 
 
 def made(records: dict[str, Record]) -> list[str]:

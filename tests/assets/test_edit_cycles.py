@@ -12,7 +12,7 @@ from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.small import materialize
 from tests.assets.test_automation import launched, look
 from tests.planted import replies_planted
-from tests.runs import edit
+from tests.runs import copy_home, edit
 
 REPORTS = {
     f"tiny/{name}" for name in ("prompts", "rubric", "policy", "labels", "round_1/eval_reports", "round_2/eval_reports")
@@ -21,11 +21,17 @@ ROUND = {f"tiny/round_1/{s}" for s in ("rollouts", "judge_scores", "reward_batch
 CYCLE = {f"tiny/{name}" for name in ("prompts", "rubric", "policy", "labels", "promotion")} | ROUND
 
 
-@pytest.fixture
-def trained(on_policy: Path, tiny_model: Path) -> Path:
-    """The tiny campaign with two rounds in generations, materialized; round 1 is the champion."""
+@pytest.fixture(scope="module")
+def trained_once(on_policy_once: Path, tiny_model: Path) -> Path:
     with replies_planted(tiny_model):
-        assert materialize(on_policy).success
+        assert materialize(on_policy_once).success
+    return on_policy_once
+
+
+@pytest.fixture
+def trained(trained_once: Path, on_policy: Path) -> Path:
+    """The tiny campaign with two rounds in generations, materialized; round 1 is the champion."""
+    copy_home(trained_once)
     return on_policy
 
 

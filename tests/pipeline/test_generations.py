@@ -16,8 +16,7 @@ from rft_pipeline.progress import read_progress
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
 from tests.pipeline.stage_process import StageProcess
-from tests.runs import edit, run
-from tests.tiny_campaign import write_on_policy
+from tests.runs import copy_home, edit, run
 
 SOURCES = ["prompts", "rubric", "policy"]
 ROUND = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
@@ -29,8 +28,21 @@ def table_of(record: Record) -> pl.DataFrame:
     return pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"))
 
 
-def test_each_generation_is_sampled_from_the_policy_as_it_then_is(on_policy: Path) -> None:
-    records = run(on_policy, SOURCES + ROUND)
+@pytest.fixture(scope="module")
+def undisturbed(on_policy_once: Path) -> dict[str, Record]:
+    """The records of a first round that nobody disturbed."""
+    return run(on_policy_once, SOURCES + ROUND)
+
+
+@pytest.fixture
+def made_round(undisturbed: dict[str, Record], on_policy_once: Path, on_policy: Path) -> Path:
+    """The tiny campaign in generations, with a copy of this round."""
+    copy_home(on_policy_once)
+    return on_policy
+
+
+def test_each_generation_is_sampled_from_the_policy_as_it_then_is(undisturbed: dict[str, Record]) -> None:
+    records = undisturbed
     rows = table_of(records["round_1/rollouts"])
     assert rows.group_by("generation", maintain_order=True).len().rows() == [(k, 8) for k in range(1, GENERATIONS + 1)]
     assert rows["prompt_id"].n_unique() == PROMPTS
@@ -67,9 +79,8 @@ def test_two_processes_train_what_this_one_samples(on_policy: Path) -> None:
     assert gap.item() < 0.05
 
 
-def test_a_second_run_finds_all_four_records(on_policy: Path) -> None:
-    run(on_policy, SOURCES + ROUND)
-    assert all(record.cached for record in run(on_policy, ROUND).values())
+def test_a_second_run_finds_all_four_records(made_round: Path) -> None:
+    assert all(record.cached for record in run(made_round, ROUND).values())
 
 
 def test_one_stage_of_the_round_makes_them_all(on_policy: Path) -> None:
@@ -79,10 +90,10 @@ def test_one_stage_of_the_round_makes_them_all(on_policy: Path) -> None:
     assert all(record.cached for record in run(on_policy, ROUND).values())
 
 
-def test_a_checkpoint_whose_files_are_gone_is_trained_again_on_the_same_rows(on_policy: Path) -> None:
-    records = run(on_policy, SOURCES + ROUND)
+def test_a_checkpoint_whose_files_are_gone_is_trained_again_on_the_same_rows(made_round: Path) -> None:
+    records = run(made_round, SOURCES + ROUND)
     (records["round_1/checkpoints"].folder / "checkpoint" / "model.safetensors").unlink()
-    again = Pipeline(Home.find()).run_together(load_campaign(on_policy), "round_1/checkpoints")
+    again = Pipeline(Home.find()).run_together(load_campaign(made_round), "round_1/checkpoints")
     assert [record.cached for record in again.values()] == [True, True, True, False]
     assert again["round_1/checkpoints"].content_hash == records["round_1/checkpoints"].content_hash
     assert pl.scan_delta(rollouts_table(Home.find().store).path).select(pl.len()).collect().item() == ROLLOUTS
@@ -96,11 +107,11 @@ def test_a_checkpoint_whose_files_are_gone_is_trained_again_on_the_same_rows(on_
         ("campaign.yaml reward.clip", 0.5),
     ],
 )
-def test_what_steers_the_training_makes_the_rollouts_stale(on_policy: Path, where: str, value: float) -> None:
-    records = run(on_policy, SOURCES + ROUND)
+def test_what_steers_the_training_makes_the_rollouts_stale(made_round: Path, where: str, value: float) -> None:
+    records = run(made_round, SOURCES + ROUND)
     file, key = where.split()
-    edit(on_policy / file, key, value)
-    again = run(on_policy, [*SOURCES, *ROUND])
+    edit(made_round / file, key, value)
+    again = run(made_round, [*SOURCES, *ROUND])
     rows, before = table_of(again["round_1/rollouts"]), table_of(records["round_1/rollouts"])
     assert again["round_1/rollouts"].fingerprint != records["round_1/rollouts"].fingerprint
     first = pl.col("generation") == 1  # its policy is the same, so its rollouts are found again
@@ -130,24 +141,18 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def killed(undisturbed: dict[str, Record], on_policy_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """Killed while the second generation is sampled, while it is judged, and while the third is trained on."""
-    root = tmp_path_factory.mktemp("killed_generations")
-    folder = write_on_policy(root, tiny_model)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("RFT_DATA", str(root / "data"))
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        monkeypatch.setenv("RFT_HOME", str(root / "undisturbed"))
-        undisturbed = run(folder, SOURCES + ROUND)
-        monkeypatch.setenv("RFT_HOME", str(root / "home"))
-        run(folder, SOURCES)
+        monkeypatch.setenv("RFT_HOME", str(tmp_path_factory.mktemp("killed_generations")))
+        run(on_policy_once, SOURCES)
         home = Home.find()
         judged = judgements_table(home.store)
         _kill_when(lambda: _height(rollouts_table(home.store)) > 8)
         _kill_when(lambda: any(r.what.startswith("judgements") and "generation 2" in r.within for r in _at(home)))
         _kill_when(lambda: any(r.what == "steps" and "generation 3" in r.within for r in _at(home)))
         assert _height(judged)
-        records = run(folder, ROUND)
+        records = run(on_policy_once, ROUND)
     return Killed(records, undisturbed, home)
 
 
