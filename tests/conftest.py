@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
-from tests.tiny_campaign import write_campaign, write_on_policy
+from tests.tiny_campaign import write_campaign, write_home, write_on_policy
 from tests.tiny_model import write_thinking_model, write_tiny_model
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def tiny_campaign(tiny_model: Path, empty_mlflow: Path, tmp_path: Path, monkeypa
     The home has an empty MLflow database and nothing else.
     """
     _live_in(tmp_path, monkeypatch)
-    (tmp_path / "home").mkdir()
-    shutil.copy(empty_mlflow, tmp_path / "home" / "mlflow.db")
+    write_home(tmp_path / "home", empty_mlflow)
     return write_campaign(tmp_path, tiny_model)
 
 
@@ -152,15 +151,14 @@ def on_policy_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytes
     """The folder of the tiny campaign in generations with RFT_HOME and RFT_DATA set, one for all tests of a file: to
     make something once that they read or copy."""
     root = tmp_path_factory.mktemp("on_policy_once")
-    (root / "home").mkdir()
-    shutil.copy(empty_mlflow, root / "home" / "mlflow.db")
+    write_home(root / "home", empty_mlflow)
     with pytest.MonkeyPatch.context() as monkeypatch:
         _live_in(root, monkeypatch)
         yield write_on_policy(root, tiny_model)
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data`, where the tiny campaign lies, and `home`, where Dagster made all of it; only to be read.
 
     Its held-out replies are planted: round 1 is better than base and is the champion, and round 2 is worse than base.
@@ -171,6 +169,7 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch, replies_planted(tiny_model):
             _live_in(folder / "read", monkeypatch)
+            write_home(folder / "read" / "home", empty_mlflow)
             assert materialize(write_campaign(folder / "read", tiny_model)).success
         shutil.copytree(folder / "read", folder / "copied")
 

@@ -1,6 +1,7 @@
 """The tiny campaign: two rounds of 4 prompts × 4 rollouts × 8 tokens on the tiny model."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ RUBRIC: dict[str, Any] = {
         {"name": "has_an_e", "weight": 0.5, "judge": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}}},
     ]
 }
+
+
+def write_home(home: Path, empty_mlflow: Path) -> str:
+    """Write an empty home with a copy of a database of MLflow; returns its path as text."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    return str(home)
 
 
 def write_campaign(root: Path, model: Path) -> Path:

@@ -13,7 +13,7 @@ from tests.pipeline.audited import honest, write_audited
 from tests.pipeline.continued import run_all
 from tests.planted import replies_planted
 from tests.runs import edit
-from tests.tiny_campaign import write_on_policy
+from tests.tiny_campaign import write_home, write_on_policy
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def audited(tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_once(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data and the home of `trained`, only to be copied."""
 
     def make(folder: Path) -> None:
@@ -33,7 +33,7 @@ def trained_once(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         edit(campaign / "campaign.yaml", "rounds", 1)
         edit(campaign / "campaign.yaml", "training.learning_rate", 1e-5)  # stored rollouts stay near the policy
         with pytest.MonkeyPatch.context() as monkeypatch, replies_planted(tiny_model):
-            monkeypatch.setenv("RFT_HOME", str(folder / "home"))
+            monkeypatch.setenv("RFT_HOME", write_home(folder / "home", empty_mlflow))
             monkeypatch.setenv("RFT_DATA", str(folder / "data"))
             monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
             run_all(load_campaign(campaign))

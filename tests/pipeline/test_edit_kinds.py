@@ -36,6 +36,7 @@ from tests.pipeline.continued import run_again, run_all, run_reports
 from tests.pipeline.lab import assert_same_records
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit
+from tests.tiny_campaign import write_home
 from tests.upkeep.small import said
 
 TRAINING = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
@@ -131,12 +132,14 @@ def test_off_makes_the_report_and_the_promotion_and_trains_nothing(trained: Path
     assert not {f"tiny/{name}" for name in TRAINING} & set(planned.keys)
 
 
-def test_redo_equals_a_computation_from_an_empty_store(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redo_equals_a_computation_from_an_empty_store(
+    trained: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edit(trained / "campaign.yaml", "on_rubric_change", "redo")
     edit_weight(trained)
     champions.path_of(Home.find().root, "tiny").unlink()  # the promotion compares with the champion, if there is one
     again = run_all(load_and_begin(Home.find(), "tiny"))
-    monkeypatch.setenv("RFT_HOME", str(trained.parents[1] / "empty"))
+    monkeypatch.setenv("RFT_HOME", write_home(trained.parents[1] / "empty", empty_mlflow))
     anew = run_all(load_and_begin(Home.find(), "tiny"))
     assert not again["round_1/checkpoints"].cached
     sources = ["prompts", "rubric", "policy", "labels"]

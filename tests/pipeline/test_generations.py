@@ -17,6 +17,7 @@ from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import copy_home, edit, run
+from tests.tiny_campaign import write_home
 
 SOURCES = ["prompts", "rubric", "policy"]
 ROUND = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
@@ -141,10 +142,15 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(undisturbed: dict[str, Record], on_policy_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def killed(
+    undisturbed: dict[str, Record],
+    on_policy_once: Path,
+    empty_mlflow: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Killed:
     """Killed while the second generation is sampled, while it is judged, and while the third is trained on."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("RFT_HOME", str(tmp_path_factory.mktemp("killed_generations")))
+        monkeypatch.setenv("RFT_HOME", write_home(tmp_path_factory.mktemp("killed_generations"), empty_mlflow))
         run(on_policy_once, SOURCES)
         home = Home.find()
         judged = judgements_table(home.store)

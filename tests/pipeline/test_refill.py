@@ -16,6 +16,7 @@ from rft_pipeline.stages.generations import _Loop
 from rft_pipeline.stages.refilling import Refill
 from rft_pipeline.store import Home, Record
 from tests.runs import edit, made, run
+from tests.tiny_campaign import write_home
 
 SOURCES = ["prompts", "rubric", "policy"]
 ROUND = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
@@ -76,11 +77,11 @@ def test_groups_without_variance_are_replaced_by_further_prompts_and_counted(on_
 
 
 def test_a_round_killed_while_it_is_refilled_ends_as_one_that_nobody_disturbed(
-    on_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_policy: Path, empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = refilled(on_policy)
     undisturbed = run(folder, SOURCES + ROUND)
-    monkeypatch.setenv("RFT_HOME", str(tmp_path / "again"))
+    monkeypatch.setenv("RFT_HOME", write_home(tmp_path / "again", empty_mlflow))
     run(folder, SOURCES)
     fill = Refill.fill
 

@@ -15,7 +15,7 @@ from rft_pipeline.progress import read_progress
 from rft_pipeline.store import Home, Record, Table, judgements_table, rollouts_table
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, run
-from tests.tiny_campaign import write_campaign
+from tests.tiny_campaign import write_campaign, write_home
 
 SOURCES = ["prompts", "rubric", "policy"]
 STAGES = ["round_1/rollouts", "round_1/judge_scores", "round_1/reward_batches", "round_1/checkpoints"]
@@ -33,7 +33,7 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def killed(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """Killed in the middle of sampling, of judging and of training, each time run again from the first stage."""
     root = tmp_path_factory.mktemp("killed")
     folder = write_campaign(root, tiny_model)
@@ -49,9 +49,9 @@ def killed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("RFT_DATA", str(root / "data"))
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        monkeypatch.setenv("RFT_HOME", str(root / "undisturbed"))
+        monkeypatch.setenv("RFT_HOME", write_home(root / "undisturbed", empty_mlflow))
         undisturbed = run(folder, SOURCES + STAGES)
-        monkeypatch.setenv("RFT_HOME", str(root / "home"))
+        monkeypatch.setenv("RFT_HOME", write_home(root / "home", empty_mlflow))
         run(folder, SOURCES)
         home = Home.find()
         for table in (rollouts_table(home.store), judgements_table(home.store)):

@@ -15,6 +15,7 @@ from tests.engines.faulty_server import fault_of
 from tests.engines.serving import Serving
 from tests.pipeline.test_generations import GENERATIONS, GROUP, PROMPTS, ROUND, SOURCES, _height, _kill_when, table_of
 from tests.runs import edit, run
+from tests.tiny_campaign import write_home
 
 SERVED = ("clear", "kind")
 """Criteria whose judge is behind the server; the others are rules."""
@@ -132,11 +133,11 @@ def test_an_error_of_a_judge_keeps_the_generation_that_was_sampled_ahead(ahead: 
 
 
 def test_a_killed_round_that_samples_ahead_ends_as_an_undisturbed_one(
-    ahead: Path, server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ahead: Path, server: Serving, empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.plan(delay=0.5)
-    monkeypatch.setenv("RFT_HOME", str(tmp_path / "undisturbed"))
+    monkeypatch.setenv("RFT_HOME", write_home(tmp_path / "undisturbed", empty_mlflow))
     undisturbed = run(ahead, SOURCES + ROUND)
+    server.plan(delay=0.5)
     monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
     run(ahead, SOURCES)
     home = Home.find()

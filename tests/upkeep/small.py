@@ -56,7 +56,7 @@ def stored(name: str) -> Record:
     return record
 
 
-def crown(*checkpoints: Record) -> None:
+def make_champion(*checkpoints: Record) -> None:
     """Make each the champion of the tiny campaign, one after the other, and no other one before them.
 
     Records that `older` made hold the same weights: their fingerprints tell them apart.

@@ -6,7 +6,7 @@ from rft_pipeline.campaign.cycles import load_current
 from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.upkeep.gc import free, garbage
 from tests.prompts.test_cycle import begun, log, set_up
-from tests.upkeep.small import crown, older, said, stored
+from tests.upkeep.small import make_champion, older, said, stored
 
 
 def test_a_cycle_is_sound_and_altered_prompts_are_found(finished_copy: Path) -> None:
@@ -29,9 +29,9 @@ def test_the_champion_that_the_cycle_in_force_starts_from_stays_whoever_came_sin
     set_up(finished_copy)
     log(finished_copy, "monday")
     pinned, other = (older("round_1/checkpoints", seed) for seed in (98, 99))
-    crown(pinned)
+    make_champion(pinned)
     begun(finished_copy)
-    crown(stored("round_1/checkpoints"), stored("round_2/checkpoints"))
+    make_champion(stored("round_1/checkpoints"), stored("round_2/checkpoints"))
     with garbage(home, [load_current(home, "tiny")], None, free=True) as found:
         free(found)
     records = RecordStore(home.store)

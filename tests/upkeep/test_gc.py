@@ -23,7 +23,7 @@ from rft_pipeline.upkeep.reach import closure
 from tests.conftest import copy_finished
 from tests.pipeline.stage_process import StageProcess
 from tests.runs import edit, engines_counted, made, run
-from tests.upkeep.small import collected, counts, crown, older, said, skipped, stored, tree
+from tests.upkeep.small import collected, counts, make_champion, older, said, skipped, stored, tree
 
 RECORDS = "unneeded records"
 
@@ -173,7 +173,7 @@ def test_the_champion_and_all_before_it_are_kept_with_all_they_were_made_from(fi
     batch, unused = older("round_1/reward_batches", seed=1), older("round_1/reward_batches", seed=2)
     first, second = older("round_1/checkpoints", seed=1, reward_batches=batch), older("round_1/checkpoints", seed=2)
     earliest = older("round_1/checkpoints", seed=3)
-    crown(earliest, first, second)
+    make_champion(earliest, first, second)
     assert collected(yes=True).records == [unused.folder]
     assert earliest.folder.exists()
     assert first.folder.exists()
@@ -185,7 +185,7 @@ def test_the_champion_and_all_before_it_are_kept_with_all_they_were_made_from(fi
 def test_a_name_of_nothing_frees_nothing(finished_copy: Path, place: str) -> None:
     nothing = replace(older("round_1/checkpoints", seed=1), fingerprint="0123456789abcdef")
     if place == "champion":
-        crown(nothing)
+        make_champion(nothing)
     else:
         (Home.find().store / place).write_text(f"{nothing.address}\n", encoding="utf-8")
     before = tree(Home.find().store)

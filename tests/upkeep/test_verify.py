@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
 from rft_pipeline.store.records import RECORD
-from tests.upkeep.small import crown, said, stored, tree, verified
+from tests.upkeep.small import make_champion, said, stored, tree, verified
 
 
 def rewrite(record: Record, **changes: object) -> None:
@@ -113,7 +113,7 @@ def test_an_upstream_record_that_is_gone_is_a_warning(finished_copy: Path) -> No
 
 def test_pointers_to_nothing_are_found(finished_copy: Path) -> None:
     store = Home.find().store
-    crown(replace(stored("round_1/checkpoints"), fingerprint="0123456789abcdef"))
+    make_champion(replace(stored("round_1/checkpoints"), fingerprint="0123456789abcdef"))
     (store / "tiny" / "round_1" / "rollouts" / "current").write_text("", encoding="utf-8")
     run_id = stored("prompts").dagster_run_id
     (store / "keep.txt").write_text(f"# ours\n{run_id}  # the first\n\nnot there\n", encoding="utf-8")
