@@ -14,7 +14,7 @@ def promoted(campaign: str, now: Champion, before: Champion | None) -> None:
     line(f"[bold]{campaign}[/]: {_named(now)} is the champion; {escape(forced + now.why)}")
     if before is None or before.content_hash != now.content_hash:
         previous = "base" if before is None else _named(before)
-        line(f"previous: {previous}; `rft rollback {campaign}` restores it")
+        line(f"it replaces {previous}; `rft rollback {campaign}` restores it")
 
 
 def rolled_back(campaign: str, left: Champion, now: Champion | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from rft_pipeline.campaign import Campaign, cycles
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.pipeline import registry
+from rft_pipeline.pipeline.against_champion import why_worse
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.outcomes import Outcome, may_replace, outcome_of, why_it_stays
 from rft_pipeline.report.card import render_card, without_metadata
@@ -74,15 +75,42 @@ def promote(campaign: Campaign, home: Home, round_: int | None, *, force: bool, 
         raise GateError(f"{campaign.name}: {decided['said']}\nTo promote a round anyway: {_by_force(campaign, 'N')}")
     compared = _comparison(decided, chosen)
     if not force and (refusal := _refusal(campaign, record, decided, chosen)):
-        raise GateError(refusal)
+        raise GateError(f"{refusal}\n{_would_replace(campaign, home)}")
     reason = next((bound["said"] for bound in compared["bounds"]), "") if compared else decided["said"]
     with champions.locked(home.root, campaign.name) as known:
         new = _champion(home, campaign, record, chosen, why or reason, forced=force)
+        now = champions.current(known)
         if not (force or _is_current(known, new) or may_replace(known, record)):
-            raise GateError(_not_compared(campaign, champions.current(known), record, chosen))
+            raise GateError(_not_compared(campaign, now, record, chosen))
+        if not (force or now is None or _is_current(known, new) or now.content_hash == _compared_with(record)):
+            _refuse_worse(campaign, home, record, now, chosen)
         champions.write(home.root, campaign.name, champions.promote(known, new))
         mirror(campaign, home)
+        show_champions(home, campaign.name)
         return new
+
+
+def _compared_with(record: Record) -> str:
+    """Content hash of the policy that a decision's rounds were compared with."""
+    return str(record.payload["inputs"]["champion"])
+
+
+def _refuse_worse(campaign: Campaign, home: Home, record: Record, now: Champion, chosen: int) -> None:
+    """Raise `GateError` for a round that is worse than the champion, which the same decision compared."""
+    if why := why_worse(campaign, home, record, now, chosen):
+        raise GateError(
+            f"{campaign.name}: round {chosen} is not promoted over round {now.round} ({now.record}), the champion "
+            f"since {now.when}: {why}.\n{_anyway(campaign, chosen)}"
+        )
+
+
+def show_champions(home: Home, campaign: str) -> None:
+    """Bring the champions on the campaign's promotion page and on the index of reports up to date."""
+    from rft_pipeline.report.published import published_campaigns, write_champions, write_index
+
+    write_champions(home.reports, campaign, champions.history(home.root, campaign))
+    if names := published_campaigns(home.reports):
+        write_index(home.reports, {name: champions.champion(home.root, name) for name in names})
 
 
 def _comparison(decided: Mapping[str, Any], round_: int) -> dict[str, Any] | None:
@@ -133,6 +161,13 @@ def _anyway(campaign: Campaign, round_: int) -> str:
     return f"To promote it anyway: {_by_force(campaign, round_)}"
 
 
+def _would_replace(campaign: Campaign, home: Home) -> str:
+    now = champions.champion(home.root, campaign.name)
+    if now is None:
+        return "It would replace base: there is no champion."
+    return f"It would replace round {now.round} ({now.record}), the champion since {now.when}."
+
+
 def _by_force(campaign: Campaign, round_: int | str) -> str:
     return f'rft promote {campaign.name} --round {round_} --force --why "…"'
 
@@ -154,6 +189,7 @@ def roll_back(campaign: Campaign, home: Home, why: str) -> tuple[Champion, Champ
             )
         champions.write(home.root, campaign.name, champions.rollback(known, why))
         mirror(campaign, home)
+        show_champions(home, campaign.name)
         return left, earlier
 
 

@@ -13,7 +13,7 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError, StoreError
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.champion import apply_decision, end_cycle
+from rft_pipeline.pipeline.champion import apply_decision, end_cycle, show_champions
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
@@ -25,7 +25,7 @@ from rft_pipeline.stages.generations import make_round
 from rft_pipeline.stages.graph import made_together, node, payload, resolve
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.store import Home, Record, RecordStore, champions, judgements_table, rollouts_table
+from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 
 
 class Pipeline:
@@ -82,12 +82,11 @@ class Pipeline:
         """Copy the stage's pages, if it has any, to the folder of reports."""
         if not (pages := STAGES[here.stage].pages):
             return
-        from rft_pipeline.report.published import publish, published_campaigns, write_index
+        from rft_pipeline.report.published import publish
 
         texts = {suffix: record.path(file).read_text(encoding="utf-8") for file, suffix in pages.items()}
         publish(self.home.reports, here.campaign, texts)
-        known = {name: champions.champion(self.home.root, name) for name in published_campaigns(self.home.reports)}
-        write_index(self.home.reports, known)
+        show_champions(self.home, here.campaign)
 
     def _found(self, work: "_Work") -> dict[str, Record]:
         """The records that exist, by stage, up to the first that is missing."""

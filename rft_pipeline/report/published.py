@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rft_pipeline.files import replace_text
 from rft_pipeline.report.templates import rendered
 from rft_pipeline.report.timeline import last_alarm
-from rft_pipeline.store.champions import Champion
+from rft_pipeline.store.champions import Champion, History
 
 PAGES = {".html": "Report", ".rounds.html": "Rounds", ".promotion.html": "Promotion", ".audit.html": "Judge audit"}
 """Suffix of a page's file → its title in links."""
@@ -21,6 +21,10 @@ NUMBERS = ".json"
 """Suffix of the numbers of a campaign's newest eval report."""
 INDEX = "index.html"
 NOT_WATCHED = "not watched"
+PROMOTION = ".promotion.html"
+SHOWN = 20
+"""Entries of a history of champions on a page."""
+_CHAMPIONS = re.compile(r"<!-- champions -->.*?<!-- /champions -->", re.DOTALL)
 _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
 
 
@@ -44,6 +48,14 @@ def _write(path: Path, text: str) -> None:
 
 def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def write_champions(folder: Path, campaign: str, history: History) -> None:
+    """Show on a campaign's promotion page, if there is one, who became champion, and why."""
+    path = folder / f"{campaign}{PROMOTION}"
+    if (text := _read(path)) is not None:
+        shown = rendered("champions.html.jinja", history=history[: -SHOWN - 1 : -1]) if history else ""
+        _write(path, _CHAMPIONS.sub(lambda _: f"<!-- champions -->{shown}<!-- /champions -->", text, count=1))
 
 
 def published_campaigns(folder: Path) -> list[str]:

@@ -29,7 +29,38 @@ def in_force() -> int:
 def test_a_round_that_failed_is_refused_with_its_bound_and_by_how_much(finished_home: Path, rft: Rft) -> None:
     said = rft("promote", "tiny", "--round", "2")
     assert_one_message(said, "round 2 is not promoted over base", "the lower bound must be above +0.0000", "short by")
+    assert "It would replace round 1 (tiny/round_1/checkpoints/" in said.err
     assert in_force() == 1
+
+
+def test_a_round_that_passed_and_is_worse_than_the_champion_of_the_same_report_needs_force(
+    finished_copy: Path, rft: Rft
+) -> None:
+    home = Home.find()
+    records = RecordStore(home.store)
+    promotion, report = records.current("tiny/promotion"), records.current("tiny/round_2/eval_reports")
+    assert promotion is not None
+    assert report is not None
+    decided = decision_of(promotion)
+    for each in decided["rounds"]:
+        each["passed"] = True
+        each["bounds"] = [bound | {"passed": True} for bound in each["bounds"]]
+    (promotion.folder / "promotion.json").write_text(json.dumps(decided), encoding="utf-8")
+    path = report.path("eval_reports.parquet")
+    rows = pl.read_parquet(path)
+    best = pl.when(round=1).then(pl.lit(0.9)).when(round=2).then(pl.lit(0.2)).otherwise("reward")
+    shaken = pl.col("prompt_id").rank("dense") / 1000 * pl.col("round")
+    rows.with_columns((best + shaken).cast(rows.schema["reward"]).alias("reward")).write_parquet(path)
+    assert_one_message(
+        rft("promote", "tiny", "--round", "2"),
+        "round 2 is not promoted over round 1 (tiny/round_1/checkpoints/",
+        "its held-out reward is lower: -0.69",
+        "rft promote tiny --round 2 --force",
+    )
+    assert in_force() == 1
+    assert rft("promote", "tiny", "--round", "2", "--force", "--why", "shorter <b>").code == 0
+    assert in_force() == 2
+    assert rft("promote", "tiny", "--round", "1", "--force", "--why", "longer").code == 0
 
 
 @pytest.mark.parametrize("options", [["--force"], ["--round", "2", "--force"], ["--force", "--why", "because"]])
@@ -46,6 +77,9 @@ def test_forcing_a_round_is_kept_with_its_reason_and_rolled_back(finished_copy: 
     assert said.code == 0
     assert "round 2 (tiny/round_2/checkpoints/" in said.out
     assert "by force: our agents like it better" in said.out
+    assert "it replaces round 1 (tiny/round_1/checkpoints/" in said.out
+    page = Home.find().reports / "tiny.promotion.html"
+    assert "our agents like it better" in page.read_text(encoding="utf-8")
     assert in_force() == 2
     said = rft("rollback", "tiny")
     assert said.code == 0
