@@ -10,6 +10,7 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.feedback import FEEDBACK
 from rft_pipeline.labels.preferences import PREFERENCES
 from rft_pipeline.labels.table import HELD_OUT_LABELS
 from rft_pipeline.pipeline.continuing import Standing, load_and_begin, standing
@@ -25,6 +26,8 @@ SECONDS_BETWEEN_TICKS = 30
 WATCHED = ("rubric", "prompts", "labels")
 ANCHORS = "anchors"
 """Watched too, if the campaign audits its judges."""
+OF_AUDIT = {"feedback of users": FEEDBACK}
+"""Watched too, if the campaign audits its judges: what nothing but the audit reads."""
 OF_PROMOTION = {"labels of held-out replies": HELD_OUT_LABELS, "answers to blind pairs": PREFERENCES}
 """Watched too: what people said and only the promotion reads, with its source."""
 
@@ -53,7 +56,9 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _continue(state, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
-            watched = ", ".join(name for name in content if name not in OF_PROMOTION)  # `labels` stands for them
+            watched = ", ".join(
+                name for name in content if name not in OF_PROMOTION | OF_AUDIT
+            )  # `labels` stands for them
             return _skip(f"{watched} did not change{first}", replace(seen, content=content))
         if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")
@@ -153,7 +158,10 @@ class _CampaignState:
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
         found |= {name: self.sources.get(source, NO_LABELS) for name, source in OF_PROMOTION.items()}
-        return found if self.campaign.audit is None else {**found, ANCHORS: self.sources["anchors"]}
+        if self.campaign.audit is None:
+            return found
+        of_audit = {name: self.sources.get(source, NO_LABELS) for name, source in OF_AUDIT.items()}
+        return {**found, ANCHORS: self.sources["anchors"], **of_audit}
 
     def content_of_last_run(self) -> dict[str, str] | None:
         """The same for the current records; None before the first run."""
@@ -168,7 +176,8 @@ class _CampaignState:
             found |= {name: content[name] for name in OF_PROMOTION}
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
-            found[ANCHORS] = audited.payload["inputs"]["anchors"]
+            read = audited.payload["inputs"]
+            found |= {ANCHORS: read["anchors"], **{name: read.get(each, NO_LABELS) for name, each in OF_AUDIT.items()}}
         return found if found.keys() == self.content().keys() else None
 
     @cached_property

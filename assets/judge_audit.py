@@ -28,7 +28,23 @@ def _metadata(record: Record) -> dict[str, Any]:
             for each in audited
         ]
     )
-    return {"verdicts": markdown(table)}
+    people = json.loads(record.path("people.json").read_text(encoding="utf-8"))
+    return {"verdicts": markdown(table), **_said(people, [each["criterion"] for each in audited])}
+
+
+def _said(people: dict[str, Any], criteria: list[str]) -> dict[str, Any]:
+    """The agreement of judges and reward with people's pairs and with users' feedback."""
+    found = {}
+    for kind, name, number in (
+        ("pairs", "agreement_with_pairs", "share"),
+        ("feedback", "agreement_with_users", "agreement"),
+    ):
+        said = people[kind]
+        if said is not None:
+            rows = [(each, *said[each][number].values()) for each in (*criteria, "reward")]
+            rows += [(week["week"], *week["agreement"].values()) for week in said.get("weeks", ())]
+            found[name] = markdown(pl.DataFrame(rows, schema=["", "agreement", "from", "to"], orient="row"))
+    return found
 
 
 def _summary(record: Record) -> str:

@@ -119,3 +119,13 @@ def as_numbers(audited: Sequence[CriterionAudit]) -> dict[str, float]:
         if each.noise is not None:
             found[f"noise_{name}"] = each.noise.variance.mean
     return {name: number for name, number in found.items() if not np.isnan(number)}
+
+
+def people_numbers(people: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of what people said beside the verdicts, if they said anything."""
+    found = {}
+    if people["pairs"] is not None:
+        found["pairwise_agreement"] = people["pairs"]["reward"]["share"]["mean"]
+    if people["feedback"] is not None:
+        found["feedback_agreement"] = people["feedback"]["reward"]["agreement"]["mean"]
+    return {name: number for name, number in found.items() if number is not None}

@@ -18,7 +18,15 @@ from rft_pipeline.campaign.prompts import (
     Rollouts,
     RowFormat,
 )
-from rft_pipeline.campaign.running import Checks, PersonalData, Prices, Retrain, Schedule
+from rft_pipeline.campaign.running import (
+    Checks,
+    Feedback,
+    InteractionLogs,
+    PersonalData,
+    Prices,
+    Retrain,
+    Schedule,
+)
 from rft_pipeline.campaign.serving import JudgeModel, Policy, Served
 from rft_pipeline.engines.settings import Answering, EngineRuntime, Sampling, Server, SystemIn, Thinking, TokenPrices
 from rft_pipeline.rewards.settings import Reward
@@ -36,6 +44,8 @@ __all__ = [
     "Checks",
     "EngineRuntime",
     "Evaluation",
+    "Feedback",
+    "InteractionLogs",
     "JudgeModel",
     "Lora",
     "PersonalData",

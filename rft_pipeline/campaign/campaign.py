@@ -13,7 +13,7 @@ from rft_pipeline.campaign.generations import Generations, share_out
 from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
 from rft_pipeline.campaign.rubric import Criterion, Rubric
-from rft_pipeline.campaign.running import Checks, Prices, Schedule
+from rft_pipeline.campaign.running import Checks, Feedback, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rewards.settings import Reward
@@ -24,7 +24,9 @@ from rft_pipeline.trainers.settings import Training
 class Campaign(Strict):
     """One use case: a model, prompts, a rubric, and how to train."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"on_rubric_change", "schedule", "prices", "checks", "owners"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset(
+        {"on_rubric_change", "feedback", "schedule", "prices", "checks", "owners"}
+    )
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """The folder's name."""
@@ -40,6 +42,8 @@ class Campaign(Strict):
     """The file of the rubric."""
     anchors: str | None = None
     """A file of labelled replies that measure the judges."""
+    feedback: Feedback | None = None
+    """Feedback of users in interaction logs, which the audit compares with the judges."""
     rollouts: Rollouts = Rollouts()
     judge: JudgeModel = JudgeModel()
     judges: dict[str, JudgeModel] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rft_pipeline.campaign.prompts import RowFormat
 from rft_pipeline.strict import Strict
@@ -77,29 +77,65 @@ def _is_glob(logs: str) -> str:
 
 
 PersonalData = Literal["email", "card", "phone"]
+FEEDBACK_COLUMNS = ("feedback", "time", "prompt", "reply")
 
 
-class Retrain(Strict):
-    """Retraining cycles: the campaign's rounds again, from the champion, on prompts from new interaction logs."""
+class InteractionLogs(Strict):
+    """Where interaction logs are, and what of them must not be used."""
 
-    cron: Cron
-    time_zone: TimeZone = "UTC"
     logs: Annotated[str, Field(min_length=1), AfterValidator(_is_glob)]
     """A folder or glob of .jsonl, .json, .csv and .parquet files, below the campaign's folder."""
     format: RowFormat | None = None
     """The format of their rows; default: recognised, for each file."""
-    prompts: int = Field(default=200, ge=1)
-    """Maximum number of prompts per cycle."""
-    old_share: float = Field(default=0.25, ge=0, lt=1)
-    """Share of prompts that an earlier cycle already found in the logs."""
     opt_out: str | None = None
-    """The field of the logs that is true for rows that must not be used for training."""
+    """The field of the logs that is true for rows that must not be used."""
     redact: tuple[PersonalData, ...] = ("email", "card", "phone")
     """Replaced by <email>, <card>, <phone> before anything is written; `[]` for none."""
     redact_with: Code | None = None
     """`module:function` in the campaign's folder, text → text, applied in addition."""
     phone_regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ("US", "GB", "DE")
     """Countries whose phone numbers are found without their prefix. Numbers with a prefix are always found."""
+
+
+class Retrain(InteractionLogs):
+    """Retraining cycles: the campaign's rounds again, from the champion, on prompts from new interaction logs."""
+
+    cron: Cron
+    time_zone: TimeZone = "UTC"
+    prompts: int = Field(default=200, ge=1)
+    """Maximum number of prompts per cycle."""
+    old_share: float = Field(default=0.25, ge=0, lt=1)
+    """Share of prompts that an earlier cycle already found in the logs."""
+
+
+class Feedback(InteractionLogs):
+    """Feedback of users in interaction logs, which the audit compares with the judges. `rft labels import CAMPAIGN
+    --from logs` reads it."""
+
+    columns: dict[str, str]
+    """Our name → the column of the logs, or the place inside an object (`metadata.thumbs`): `feedback` is needed;
+    `time` for weeks; `prompt` and `reply` where the format of the logs does not say where they are."""
+    scale: tuple[float, float] | None = None
+    """The lowest and the highest rating, e.g. [1, 5]. Null: thumbs, as words, true and false, or numbers from 0
+    to 1."""
+    sample: int = Field(default=200, ge=1)
+    """Maximum number of different replies that are kept for the judges and for people, drawn by the seed."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(columns) - set(FEEDBACK_COLUMNS)):
+            raise ValueError(f"cannot map {', '.join(unknown)}: our columns are {', '.join(FEEDBACK_COLUMNS)}")
+        if "feedback" not in columns:
+            raise ValueError("does not say which column has the feedback, e.g. {feedback: thumbs}")
+        return columns
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        if scale is not None and scale[0] >= scale[1]:
+            raise ValueError(f"the lowest rating {scale[0]:g} must be below the highest {scale[1]:g}")
+        return scale
 
 
 class Schedule(Strict):

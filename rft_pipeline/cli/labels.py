@@ -42,6 +42,10 @@ def export(
     train: Annotated[
         bool, typer.Option("--train", help="With --pairs: pairs of rollouts of train prompts, as references.")
     ] = False,
+    from_feedback: Annotated[
+        int | None,
+        typer.Option("--from-feedback", min=1, help="Draw so many logged replies with users' feedback instead."),
+    ] = None,
     to: Annotated[
         Literal["file", "mlflow"], typer.Option("--to", help="mlflow: a page in MLflow for each annotator.")
     ] = "file",
@@ -60,11 +64,14 @@ def export(
     People say which one is better; in the promotion this is the last word. With --pairs and --train, draw two rollouts
     of a train prompt each; the preferred ones are the references of `training.warm_start: {references: preferred}`.
 
+    With --from-feedback, draw logged replies, half liked and half disliked by users; people do not see which.
+
     With --to mlflow, each annotator labels on a page of MLflow instead of in a file.
     """
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.exports import draw_export
+    from rft_pipeline.labels.feedback import draw_feedback
     from rft_pipeline.labels.files import write_export
     from rft_pipeline.labels.held_out import draw_held_out
     from rft_pipeline.labels.pair_files import write_pairs
@@ -74,6 +81,8 @@ def export(
     home = Home.find()
     if (to == "mlflow") != bool(annotator):
         raise typer.BadParameter("--to mlflow and --annotator NAME belong together: each annotator gets a page")
+    if from_feedback is not None and (held_out or pairs is not None):
+        raise typer.BadParameter("--from-feedback draws logged replies: leave out --held-out and --pairs")
     if pairs is not None:
         if held_out:
             raise typer.BadParameter("--pairs draws held-out replies too: leave out --held-out")
@@ -91,8 +100,8 @@ def export(
         return
     if of is not None or against is not None or train:
         raise typer.BadParameter("--of, --against and --train choose the pairs of --pairs N")
-    draw = draw_held_out if held_out else draw_export
-    drawn = draw(load_campaign(home.campaign_folder(campaign)), home, n)
+    draw = draw_feedback if from_feedback is not None else draw_held_out if held_out else draw_export
+    drawn = draw(load_campaign(home.campaign_folder(campaign)), home, from_feedback or n)
     if annotator:
         show_labels.exported(drawn, _pages(home, label_queues(drawn, home, annotator)), as_json=as_json)
         return
@@ -114,21 +123,32 @@ def import_(
         Path | None, typer.Argument(help="A filled-in export, CSV or JSON Lines.", show_default=False)
     ] = None,
     source: Annotated[
-        Literal["mlflow"] | None, typer.Option("--from", help="Instead of a file: all answers on pages of MLflow.")
+        Literal["mlflow", "logs"] | None,
+        typer.Option(
+            "--from", help="Instead of a file: all answers on pages of MLflow; or users' feedback in the logs."
+        ),
     ] = None,
     skip_wrong: Annotated[bool, typer.Option("--skip-wrong", help="Import only the valid rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import labels or answers to pairs: all rows, or none if a row is wrong. Importing twice adds nothing."""
+    """Import labels or answers to pairs: all rows, or none if a row is wrong. Importing twice adds nothing.
+
+    With --from logs, read users' feedback from the logs that `feedback` in campaign.yaml names.
+    """
     from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.cli import show_labels
+    from rft_pipeline.labels.feedback import import_feedback
     from rft_pipeline.labels.importing import import_label_queues, import_labels
     from rft_pipeline.labels.pair_importing import has_pairs, import_pair_queues, import_pairs
     from rft_pipeline.labels.queues import queues_of
 
     home = Home.find()
     if (file is None) == (source is None):
-        raise typer.BadParameter("give a filled-in export, or --from mlflow")
+        raise typer.BadParameter("give a filled-in export, --from mlflow or --from logs")
     loaded = load_campaign(home.campaign_folder(campaign))
+    if source == "logs":
+        show_labels.imported_feedback(loaded, import_feedback(loaded, home), as_json=as_json)
+        return
     if file is not None and has_pairs(file):
         said = _said_of_pairs(campaign, home, import_pairs(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
     elif file is not None:

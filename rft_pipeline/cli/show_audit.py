@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from rft_pipeline.cli.console import line, note, out, print_json, table
+from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.store import Home, RecordStore
 
@@ -21,8 +21,9 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
     if record is None:
         raise StoreError(f"{campaign}/judge_audit: no record; run `rft audit {campaign}`")
     found: list[dict[str, Any]] = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    people: dict[str, Any] = json.loads(record.path("people.json").read_text(encoding="utf-8"))
     if as_json:
-        print_json(found)
+        print_json({"criteria": found, **people})
         return
     out.print(_verdicts(found))
     if any(each["from_people"] for each in found):
@@ -31,6 +32,7 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
         line(f"[bold]{each['criterion']}[/]: {escape(each['reason'])}")
         for text in _measurements(each):
             line(f"  {escape(text)}")
+    _said(people)
     note(f"page: {record.path('judge_audit.html')}")
 
 
@@ -49,6 +51,30 @@ def _before_and_after(found: list[dict[str, Any]]) -> Table:
             verdicts.add_row(f"[bold]{each['criterion']}[/]", "anchors", *_cells(people["before"]))
             verdicts.add_row("", f"and {people['measured']} rollouts", *_cells(each))
     return verdicts
+
+
+def _said(people: dict[str, Any]) -> None:
+    """How often judges and reward agree with people's pairs and with users' feedback, beside the verdicts."""
+    pairs, feedback = people["pairs"], people["feedback"]
+    if pairs is not None:
+        agree = table("", numbers=(f"agrees with people on {pairs['decided']} decided pairs", "pairs"))
+        for name, each in _by_name(pairs):
+            agree.add_row(f"[bold]{name}[/]", _interval(each["share"]), str(each["pairs"]))
+        out.print(agree)
+        if pairs["warning"]:
+            warn(pairs["warning"])
+    if feedback is not None:
+        ranks = table("", numbers=("ranks liked replies above disliked", "liked/disliked"))
+        for name, each in _by_name(feedback):
+            ranks.add_row(f"[bold]{name}[/]", _interval(each["agreement"]), f"{each['liked']}/{each['disliked']}")
+        for week in feedback["weeks"]:
+            ranks.add_row(week["week"], _interval(week["agreement"]), f"{week['liked']}/{week['disliked']}")
+        out.print(ranks)
+
+
+def _by_name(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The criteria and the reward of what people said."""
+    return [(name, each) for name, each in found.items() if isinstance(each, dict) and name != "redacted"]
 
 
 def _cells(each: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.cli.words import preference_line, printable
 from rft_pipeline.labels.exports import Export
+from rft_pipeline.labels.feedback import Stored
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pairs import PairExport
 from rft_pipeline.labels.preferences import Preferences
@@ -27,7 +28,7 @@ def exported(export: Export, place: Place, *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(export), **_plain_place(place)})
         return
-    what = "replies to held-out prompts" if export.held_out else "rollouts"
+    what = "replies to held-out prompts" if export.held_out else "logged replies" if export.logged else "rollouts"
     drawn = f"{export.drawn} of {export.population} {what}, {export.prompts} prompts"
     questions = [f"  {name} {escape(printable(asked.hint))}" for name, asked in export.criteria.items()]
     _where(drawn, questions, "Fill in the criteria", export.campaign, place)
@@ -74,6 +75,27 @@ def plain_imported(done: Imported, found: dict[str, Estimates], left_out: list[s
 def plain_imported_pairs(done: Imported, found: Preferences) -> dict[str, Any]:
     """What `imported_pairs` says, for JSON."""
     return {**asdict(done), "preferences": [each.plain for each in found.found]}
+
+
+def imported_feedback(campaign: Campaign, found: Stored, *, as_json: bool) -> None:
+    """How much feedback the logs have, and what to do with it."""
+    if as_json:
+        print_json(found.counts)
+        return
+    counts = found.counts
+    left_out = [
+        f"{counts[name]} {words}"
+        for name, words in (("opted_out", "opted out"), ("without_reply", "with feedback and no reply"))
+        if counts[name]
+    ]
+    left_out += [f"{count} × {kind} redacted" for kind, count in counts["redacted"].items()]
+    line(
+        f"{counts['replies']} replies with feedback in {counts['rows']} logged rows, {counts['liked']} liked and "
+        f"{counts['disliked']} disliked; {counts['kept']} of {counts['different']} different ones kept"
+        + "".join(f"; {each}" for each in left_out)
+    )
+    line(f"Compare the judges with it: rft audit {campaign.name}")
+    line(f"Have people look at some: rft labels export {campaign.name} --from-feedback 40")
 
 
 def imported(done: Imported, found: dict[str, Estimates], left_out: list[str]) -> None:

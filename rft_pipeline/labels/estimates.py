@@ -55,9 +55,9 @@ def estimated(
     for place, name in enumerate(names):
         if not np.isnan(human_NC[:, place]).all():
             found[name] = _powered(judge_NC[:, place], human_NC[:, place], rows)
-    human_N = _rewards(rubric, _with_rules(rubric, human_NC, judge_NC))
+    human_N = rewards_of(rubric, _with_rules(rubric, human_NC, judge_NC))
     if not np.isnan(human_N).all():
-        found[REWARD] = _powered(_rewards(rubric, judge_NC), human_N, rows)
+        found[REWARD] = _powered(rewards_of(rubric, judge_NC), human_N, rows)
     return found
 
 
@@ -65,7 +65,7 @@ def by_people(rubric: Rubric, labels: pl.DataFrame, rows: pl.DataFrame) -> pl.Da
     """People's rewards and scores of N replies (rollout_id, scores as a struct by criterion): `human`, the reward as in
     `estimated`, and `human_scores`, a struct by criterion; null if not labelled."""
     judge_NC, human_NC = _scores_and_labels(rubric, labels, rows)
-    human_N = _rewards(rubric, _with_rules(rubric, human_NC, judge_NC))
+    human_N = rewards_of(rubric, _with_rules(rubric, human_NC, judge_NC))
     scores = pl.DataFrame(human_NC, schema=dict.fromkeys(rubric.names, pl.Float64)).fill_nan(None)
     return pl.DataFrame(
         {"human": pl.Series(human_N, dtype=pl.Float64).fill_nan(None), "human_scores": scores.to_struct()}
@@ -98,8 +98,9 @@ def _with_rules(rubric: Rubric, human_NC: np.ndarray, judge_NC: np.ndarray) -> n
     return np.where(np.isnan(human_NC) & by_rule_C & labelled_N[:, None], judge_NC, human_NC)
 
 
-def _rewards(rubric: Rubric, score_NC: np.ndarray) -> np.ndarray:
-    """Weighted mean, 0 below a gate; NaN if a criterion with weight or gate has no score."""
+def rewards_of(rubric: Rubric, score_NC: np.ndarray) -> np.ndarray:
+    """Rewards of N rows of scores (N × C, NaN for none): the weighted mean, 0 below a gate; NaN if a criterion with
+    weight or gate has no score."""
     weights, gates = rubric.weights(), rubric.gates()
     weight_C = np.array([weights[name] for name in rubric.names])
     gate_C = np.array([gates.get(name, -np.inf) for name in rubric.names])

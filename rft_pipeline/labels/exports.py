@@ -63,6 +63,8 @@ class Export:
     created: str
     held_out: bool = False
     """Whether the replies are to held-out prompts: only the promotion uses their labels."""
+    logged: bool = False
+    """Whether the replies are from logs with users' feedback, which people do not see."""
 
     def asks(self, criteria: Mapping[str, LabelQuestion]) -> bool:
         """Whether it asks all these questions in the same words."""
@@ -89,10 +91,12 @@ def draw_export(campaign: Campaign, home: Home, n: int) -> Export:
     return kept(home.store, campaign.name, id_, number, asked, rows.with_columns(pl.Series("place", place_N)))
 
 
-def came_back(campaign: str, store: Path, *, held_out: bool = False) -> list[Export]:
-    """The exports with imported labels."""
+def came_back(campaign: str, store: Path, *, held_out: bool = False, logged: bool = False) -> list[Export]:
+    """The exports with imported labels, of one kind."""
     labelled = set(labels_table(store).rows().select(pl.col("batch").unique()).collect()["batch"])
-    return [each for each in exports_of(campaign, store) if each.held_out == held_out and each.id in labelled]
+    kind = (held_out, logged)
+    found = exports_of(campaign, store)
+    return [each for each in found if (each.held_out, each.logged) == kind and each.id in labelled]
 
 
 def kept(
@@ -104,6 +108,7 @@ def kept(
     rows: pl.DataFrame,
     *,
     held_out: bool = False,
+    logged: bool = False,
 ) -> Export:
     """Store a draw unless it exists. `rows`: rollout_id, prompt_id, inclusion, what judges see, and place in the draw,
     −1 for those not drawn."""
@@ -116,7 +121,7 @@ def kept(
     of_people = rows.filter(is_drawn)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     prompts = of_people["prompt_id"].n_unique()
-    export = Export(id_, campaign, number, asked, rows.height, of_people.height, prompts, created, held_out)
+    export = Export(id_, campaign, number, asked, rows.height, of_people.height, prompts, created, held_out, logged)
     folder = store / campaign / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / f"{id_}.parquet")

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.errors import StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
@@ -61,7 +62,10 @@ def draw_pairs(campaign: Campaign, home: Home, n: int, of: str | None = None, ag
     start, tuned = sides(policies(campaign, home), campaign.name, of, against)
     first = [each.rows.filter(sample_index=0) for each in (start, tuned)]
     both = first[0].join(
-        first[1].select("prompt_id", "rollout_id", "completion"), on="prompt_id", suffix="_tuned", maintain_order="left"
+        first[1].select("prompt_id", "rollout_id", "completion", "finish_reason"),
+        on="prompt_id",
+        suffix="_tuned",
+        maintain_order="left",
     )
     same = pl.col("completion").str.strip_chars() == pl.col("completion_tuned").str.strip_chars()
     differing = both.filter(~same)
@@ -87,10 +91,10 @@ def draw_train_pairs(campaign: Campaign, home: Home, n: int) -> PairExport:
     if record is None:
         raise StoreError(f"{campaign.name} has no rollouts yet; run it first: rft run {campaign.name}")
     rows = pl.read_parquet(record.path("rollouts.parquet"), glob=False)
-    rows = rows.sort("prompt_id", "sample_index").select("prompt_id", "messages", "rollout_id", "completion")
+    rows = rows.sort("prompt_id", "sample_index").select("prompt_id", "rollout_id", *REPLY)
     first = rows.unique("prompt_id", keep="first", maintain_order=True)
-    both = rows.rename({"rollout_id": "rollout_id_tuned", "completion": "completion_tuned"}).join(
-        first.drop("messages"), on="prompt_id", maintain_order="left"
+    both = rows.rename({name: f"{name}_tuned" for name in ("rollout_id", "completion", "finish_reason")}).join(
+        first.drop("messages", "fields"), on="prompt_id", maintain_order="left"
     )
     same = pl.col("completion").str.strip_chars() == pl.col("completion_tuned").str.strip_chars()
     differing = both.filter(~same).unique("prompt_id", keep="first", maintain_order=True)
@@ -145,8 +149,9 @@ def pair_export_at(path: Path) -> PairExport:
 
 
 def pair_rows(export: PairExport, store: Path) -> pl.DataFrame:
-    """The pairs of an export in the order of its file: pair_id, prompt_id, messages, left and right (rollout ids),
-    left_reply, right_reply, and tuned (`left` or `right`: the side of `against`)."""
+    """The pairs of an export in the order of its file: pair_id, prompt_id, messages, fields, left and right (rollout
+    ids), left_reply, right_reply, left_finish_reason, right_finish_reason, and tuned (`left` or `right`: the side of
+    `against`)."""
     return pl.read_parquet(store / export.campaign / FOLDER / f"{export.id}.parquet", glob=False)
 
 
@@ -159,10 +164,13 @@ def with_sides(drawn: pl.DataFrame, seed: int) -> pl.DataFrame:
         "pair_id",
         "prompt_id",
         "messages",
+        "fields",
         tuned_left.then("rollout_id_tuned").otherwise("rollout_id").alias(LEFT),
         tuned_left.then("rollout_id").otherwise("rollout_id_tuned").alias(RIGHT),
         tuned_left.then("completion_tuned").otherwise("completion").alias("left_reply"),
         tuned_left.then("completion").otherwise("completion_tuned").alias("right_reply"),
+        tuned_left.then("finish_reason_tuned").otherwise("finish_reason").alias("left_finish_reason"),
+        tuned_left.then("finish_reason").otherwise("finish_reason_tuned").alias("right_finish_reason"),
         tuned_left.then(pl.lit(LEFT)).otherwise(pl.lit(RIGHT)).alias("tuned"),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.labels.held_out import CHAMPION as CHAMPION_FILE
 from rft_pipeline.store import Home, Record, RecordStore, champions
@@ -24,7 +25,7 @@ class PolicyReplies:
     policy: str
     """Content hash of the weights."""
     rows: pl.DataFrame
-    """rollout_id, policy, prompt_id, sample_index, messages, completion."""
+    """rollout_id, policy, prompt_id, sample_index, and what a judge may see."""
 
 
 Policies = Mapping[str, PolicyReplies]
@@ -107,5 +108,5 @@ def _sampled_rival(records: RecordStore, campaign: Campaign) -> PolicyReplies | 
 
 
 def _replies(name: str, rows: pl.DataFrame) -> PolicyReplies:
-    columns = ("rollout_id", "policy", "prompt_id", "sample_index", "messages", "completion")
+    columns = ("rollout_id", "policy", "prompt_id", "sample_index", *REPLY)
     return PolicyReplies(name, rows["policy"][0], rows.select(columns))

@@ -117,7 +117,7 @@ def preference(
         return None
     sign = pl.when(pl.col("preferred") == TIE).then(0).when((pl.col("preferred") == LEFT) == pl.col("is_left")).then(1)
     by_prompt = own.group_by("prompt_id").agg(sign.otherwise(-1).alias("signs"))
-    counts = Counter(_majority(signs) for signs in by_prompt["signs"].to_list())
+    counts = Counter(majority(signs) for signs in by_prompt["signs"].to_list())
     return counted(policy, over, counts, own["annotator"].n_unique())
 
 
@@ -134,7 +134,7 @@ def counted(policy: str, over: str, counts: Mapping[int, int], annotators: int) 
     return Preference(policy, over, wins, ties, losses, share, float(test.pvalue), annotators)
 
 
-def _majority(signs: list[int]) -> int:
+def majority(signs: list[int]) -> int:
     """The answer that most people gave; a tie where no answer has most."""
     (first, most), *others = Counter(signs).most_common(2)
     return 0 if others and others[0][1] == most else first

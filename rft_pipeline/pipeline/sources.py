@@ -9,6 +9,8 @@ from rft_pipeline.campaign.addresses import judge_models, with_answer_settings
 from rft_pipeline.campaign.cycles import DRIFT, cycle_of
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
+from rft_pipeline.labels.decided import DECIDED, TRAIN_PAIRS, decided_source
+from rft_pipeline.labels.feedback import FEEDBACK, feedback_source
 from rft_pipeline.labels.preferences import PREFERENCES, preferences_source
 from rft_pipeline.labels.preferred import PREFERRED, preferred_source
 from rft_pipeline.labels.table import HELD_OUT_LABELS, source_of
@@ -37,6 +39,11 @@ def source_hashes(campaign: Campaign, home: Home, fetch: bool) -> dict[str, str]
         HELD_OUT_LABELS: source_of(campaign, home.store, held_out=True),
         PREFERENCES: preferences_source(campaign.name, home.store),
         PREFERRED: preferred_source(campaign.name, home.store) if imitates_preferred(campaign) else None,
+        TRAIN_PAIRS: decided_source(campaign.name, home.store, held_out=False)
+        if campaign.training.how.reads_pairs
+        else None,
+        FEEDBACK: None if campaign.audit is None else feedback_source(campaign.name, home.store),
+        DECIDED: None if campaign.audit is None else decided_source(campaign.name, home.store),
     }
     find = models.identify if fetch else models.known
     found = {name: find(model, home.models, campaign.folder) or ABSENT for name, model in wanted.items()}

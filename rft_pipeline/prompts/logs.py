@@ -1,8 +1,9 @@
 """Reads interaction logs as prompts: the messages up to the last user turn, with the row's other fields."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rft_pipeline.campaign import RowFormat
@@ -10,7 +11,7 @@ from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.reading import UNUSABLE, canonical, messages_of, name_of
-from rft_pipeline.prompts.rows import file_rows, refuse, shown
+from rft_pipeline.prompts.rows import Row, file_rows, refuse, shown
 from rft_pipeline.rules.values import yes_or_no
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
@@ -28,6 +29,10 @@ class Logged(NamedTuple):
     messages: list[dict[str, str]]
     fields: dict[str, Any]
     opted_out: bool
+    place: str = ""
+    """Its file and row."""
+    row: Row | None = None
+    """The row as it is in the file."""
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -45,8 +50,9 @@ class Logs(NamedTuple):
     """The formats of the files, for people."""
 
 
-def log_files(folder: Path, logs: str) -> list[Path]:
-    """The log files below a folder or glob that starts at the campaign's folder; empty if there are none yet.
+def log_files(folder: Path, logs: str, where: str = "schedule.retrain") -> list[Path]:
+    """The log files below a folder or glob that starts at the campaign's folder; empty if there are none yet. `where`
+    is the key of the settings, for messages.
 
     Hidden files and folders are left out unless `logs` names them: programs write to them before they rename them.
     Raises `ConfigError` for a file of a glob whose format is not known.
@@ -57,7 +63,7 @@ def log_files(folder: Path, logs: str) -> list[Path]:
     root = Path(named.anchor) if named.is_absolute() else folder
     files = _visible(root, str(named.relative_to(named.anchor)))
     if unknown := [path for path in files if not path.name.endswith(ENDINGS)]:
-        raise ConfigError(f"{unknown[0]}: schedule.retrain.logs: unknown format; allowed: {', '.join(ENDINGS)}")
+        raise ConfigError(f"{unknown[0]}: {where}.logs: unknown format; allowed: {', '.join(ENDINGS)}")
     return files
 
 
@@ -76,11 +82,18 @@ def _hidden(path: Path, named: Sequence[str]) -> bool:
     return any(part.startswith(".") and part not in named for part in path.parts)
 
 
-def read_logs(files: list[Path], opt_out: str | None, named: RowFormat | None = None) -> Logs:
+def read_logs(
+    files: list[Path],
+    opt_out: str | None,
+    named: RowFormat | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    where: str = "schedule.retrain",
+) -> Logs:
     """All rows of log files, in order.
 
-    `opt_out` names the field that is true for rows that opt out of training, `named` the format of the rows, which is
-    by default recognised for each file.
+    `opt_out` names the field that is true for rows that opt out, `named` the format of the rows, which is by default
+    recognised for each file. `columns` maps our names to those of the file, see `formats.convert`; `where` is the
+    key of the settings, for messages.
 
     An opt-out applies to all rows with the same id or the same messages: an append-only log opts out in a later row,
     which needs no text.
@@ -97,7 +110,7 @@ def read_logs(files: list[Path], opt_out: str | None, named: RowFormat | None = 
     has_opt_out = opt_out is None
     for path in files:
         unread: list[str] = []
-        for converted in _converted(path, unread, named):
+        for converted in _converted(path, unread, named, columns):
             formats[LAYOUTS[converted.row_format].title] = None
             for place, plain in enumerate((*converted.rows, *converted.skipped)):
                 has_opt_out = has_opt_out or opt_out in plain.fields
@@ -109,14 +122,14 @@ def read_logs(files: list[Path], opt_out: str | None, named: RowFormat | None = 
                 if isinstance(each, str):
                     unusable.append(f"{path}: {plain.row.place}: {each}")
                 elif each is not None:
-                    logged.append(each)
+                    logged.append(each._replace(place=f"{path}: {plain.row.place}", row=plain.row))
                     names.append(each.prompt_id if plain.id is None else each.id)
         findings += (f"{path}{_without_text(each.removeprefix(str(path)))}" for each in unread)
     too_many = len(unusable) > UNUSABLE * (len(unusable) + len(logged))
     refuse(findings + unusable if too_many else findings)
     if logged and not has_opt_out:
         raise DataError(
-            f"{files[0].parent}: no row of the logs has the field {opt_out!r} that schedule.retrain.opt_out names; "
+            f"{files[0].parent}: no row of the logs has the field {opt_out!r} that {where}.opt_out names; "
             "correct the name, or remove opt_out"
         )
     refusing = {
@@ -129,15 +142,15 @@ def read_logs(files: list[Path], opt_out: str | None, named: RowFormat | None = 
     return Logs(rows, unusable, list(formats))
 
 
-def _converted(path: Path, unread: list[str], named: RowFormat | None) -> list[Converted]:
+def _converted(path: Path, unread: list[str], named: RowFormat | None, columns: Mapping[str, str]) -> list[Converted]:
     """The rows of a file in their format. Rows with messages and rows with a prompt may be in one file."""
     rows = file_rows(path, path.name.removesuffix(".gz").rpartition(".")[2], unread, growing=True)
     own: tuple[RowFormat, RowFormat] = ("prompts", "messages")
-    name = named or recognise(rows, str(path), among=[each for each in LAYOUTS if each not in own])
+    name = named or recognise(rows, str(path), columns=columns, among=[each for each in LAYOUTS if each not in own])
     if name is not None:
-        return [convert(rows, name, reply_column=LOGGED_REPLY)]
+        return [convert(rows, name, columns, reply_column=LOGGED_REPLY)]
     formats = [own[row.values.get("messages") is not None] for row in rows]
-    return [convert([row], each, reply_column=LOGGED_REPLY) for row, each in zip(rows, formats, strict=True)]
+    return [convert([row], each, columns, reply_column=LOGGED_REPLY) for row, each in zip(rows, formats, strict=True)]
 
 
 def _logged(plain: Plain, converted: Converted, is_call: bool, file: str, opt_out: str | None) -> Logged | str | None:

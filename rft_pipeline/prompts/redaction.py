@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rft_pipeline.campaign import PersonalData, Retrain
+from rft_pipeline.campaign import InteractionLogs, PersonalData
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.user_code import Code
 
@@ -61,13 +61,16 @@ class Redactor:
     """Applied in this order: parts of card numbers look like phone numbers."""
     own: Code | None = None
     """The user's function, text → text, applied first."""
+    where: str = "schedule.retrain"
+    """The key of the settings, for messages."""
 
     @classmethod
-    def of(cls, retrain: Retrain) -> "Redactor":
-        """A redactor with these settings. Raises `ConfigError` for an unknown region."""
-        finders: dict[PersonalData, Finder] = {"email": emails, "card": cards, "phone": phones(retrain.phone_regions)}
-        wanted = {name: find for name, find in finders.items() if name in retrain.redact}
-        return cls(wanted, retrain.redact_with)
+    def of(cls, logs: InteractionLogs, where: str = "schedule.retrain") -> "Redactor":
+        """A redactor with these settings, whose key is `where`. Raises `ConfigError` for an unknown region."""
+        phone = phones(logs.phone_regions, where)
+        finders: dict[PersonalData, Finder] = {"email": emails, "card": cards, "phone": phone}
+        wanted = {name: find for name, find in finders.items() if name in logs.redact}
+        return cls(wanted, logs.redact_with, where)
 
     def clean(self, value: Any, found: Counter[str]) -> Any:
         """Plain data with all texts redacted, and whole numbers that are personal data; keys stay.
@@ -92,7 +95,7 @@ class Redactor:
 
     def _text(self, text: str, found: Counter[str]) -> str:
         if self.own is not None:
-            changed = _call(self.own, text)
+            changed = _call(self.own, text, self.where)
             found[self.own.path] += changed != text
             text = changed
         for name, find in self.finders.items():
@@ -116,7 +119,7 @@ def cards(text: str) -> list[tuple[int, int]]:
     return _joined(found)
 
 
-def phones(regions: Sequence[str]) -> Finder:
+def phones(regions: Sequence[str], where: str = "schedule.retrain") -> Finder:
     """A finder of numbers with a country prefix, and of numbers without one that are valid in one of the regions.
 
     Raises `ConfigError` for an unknown region.
@@ -124,9 +127,7 @@ def phones(regions: Sequence[str]) -> Finder:
     import phonenumbers
 
     if unknown := sorted(set(regions) - set(phonenumbers.SUPPORTED_REGIONS)):
-        raise ConfigError(
-            f"schedule.retrain.phone_regions: {', '.join(unknown)} is not a region; use ISO codes like US, GB, DE"
-        )
+        raise ConfigError(f"{where}.phone_regions: {', '.join(unknown)} is not a region; use ISO codes like US, GB, DE")
 
     def find(text: str) -> list[tuple[int, int]]:
         if sum(map(str.isdigit, text)) < _PHONE_DIGITS:
@@ -187,14 +188,14 @@ def _lengths(first: str) -> Container[int]:
             return (16,) if first[0] == "5" or "2221" <= first <= "2720" else ()
 
 
-def _call(own: Code, text: str) -> str:
+def _call(own: Code, text: str, where: str) -> str:
     function = own.load()
     try:
         changed = function(text)
     except Exception as error:  # whatever the user's code raises
-        raise ConfigError(f"schedule.retrain.redact_with: {own.path} raised {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{where}.redact_with: {own.path} raised {type(error).__name__}: {error}") from error
     if not isinstance(changed, str):
         raise ConfigError(
-            f"schedule.retrain.redact_with: {own.path} must return the redacted text, returned {type(changed).__name__}"
+            f"{where}.redact_with: {own.path} must return the redacted text, returned {type(changed).__name__}"
         )
     return changed

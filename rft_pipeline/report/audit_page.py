@@ -21,13 +21,21 @@ SIDE = 220
 
 
 def render_audit(
-    audits: Sequence[CriterionAudit], as_plain: Sequence[Mapping[str, Any]], title: str, description: str
+    audits: Sequence[CriterionAudit],
+    as_plain: Sequence[Mapping[str, Any]],
+    title: str,
+    description: str,
+    people: Mapping[str, Any],
 ) -> str:
-    """The page, one HTML file that loads nothing; `as_plain` are the audits as plain data."""
+    """The page, one HTML file that loads nothing; `as_plain` are the audits, and `people` what people said beside them,
+    as plain data."""
     return rendered(
         "audit.html.jinja",
         title=title,
         description=description,
+        pairs=people["pairs"],
+        feedback=people["feedback"],
+        measured=[*(each["criterion"] for each in as_plain), "reward"],
         audited=[
             (plain, each.criterion, Markup(to_svg(reliability_diagram(each))))
             for plain, each in zip(as_plain, audits, strict=True)

@@ -110,6 +110,8 @@ class Stage:
     """The entry of a record's `rows` that plans show; None shows 1."""
     of_people: ClassVar[bool] = False
     """Whether it is made only from the rubric and people's labels."""
+    informs: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that change only its pages and numbers: its content stays the same, so nothing downstream runs."""
 
     def exists(self, campaign: Campaign) -> bool:
         """Whether a campaign has this stage."""

@@ -20,7 +20,7 @@ from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import STEPS
 from rft_pipeline.trainers import LogStep, TrainJob
-from rft_pipeline.trainers.examples import COLUMNS
+from rft_pipeline.trainers.examples import COLUMNS, PREFERRED
 from rft_pipeline.trainers.kept import steps_done
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class Checkpoints(Stage):
             most = (how.prompts_per_round, how.group_size) if replayed is None else (replayed, 1)
             counting.work.add("steps", training.how.most_steps(training, *most))
             return
-        rows = pl.read_parquet(batch.path("reward_batches.parquet"), columns=list(COLUMNS), glob=False)
+        stored = pl.scan_parquet(batch.path("reward_batches.parquet"), glob=False)
+        people = [PREFERRED] if PREFERRED in stored.collect_schema() else []
+        rows = stored.select(*COLUMNS, *people).collect()
         try:
             steps = training.how.steps(rows, training, counting.campaign.rubric.weights())
         except GateError as error:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from rft_pipeline.audit.criterion import audit_criterion, refused
-from rft_pipeline.audit.numbers import as_numbers, as_plain, noises
+from rft_pipeline.audit.numbers import as_numbers, as_plain, noises, people_numbers
 from rft_pipeline.audit.rows import audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import (
@@ -27,10 +27,13 @@ from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, content_read, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
+from rft_pipeline.stages.people import SAID, compare_with_people, said_inputs, said_replies
 from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, read_columns, subjects_shown
 from rft_pipeline.store import Record
 
 PAGE = "judge_audit.html"
+PEOPLE, PEOPLE_REPLIES = "people.json", "people.parquet"
+"""What people said beside the verdicts: the numbers, and the judged replies."""
 
 
 class JudgeAudit(Stage):
@@ -38,12 +41,13 @@ class JudgeAudit(Stage):
 
     name = "judge_audit"
     description = "Each judge compared with people's labels, and tested with replies edited to mislead it."
-    version = 4
+    version = 5
     loads_models = True
     scope = "campaign"
     pages: ClassVar = {PAGE: ".audit.html"}
     counted = "judgements"
     of_people = True
+    informs = SAID
 
     def exists(self, campaign: Campaign) -> bool:
         return campaign.audit is not None
@@ -64,10 +68,12 @@ class JudgeAudit(Stage):
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
         judges = judge_inputs(campaign.rubric.criteria, sources)
-        return {"anchors": sources["anchors"], **content_read(upstream), **judges}
+        said = said_inputs(campaign, sources)
+        return {"anchors": sources["anchors"], **content_read(upstream), **judges, **said}
 
     def run(self, job: Job) -> Output:
-        """Judge anchors, edited anchors and labelled replies; write the numbers, the table and the page."""
+        """Judge anchors, edited anchors, labelled replies, and the replies of decided pairs and of logs with feedback;
+        write the numbers, the tables and the page."""
         campaign = job.campaign
         assert campaign.audit is not None
         labels = job.labels()
@@ -86,19 +92,23 @@ class JudgeAudit(Stage):
         job.write(pl.concat([each.judged for each in audited]))
         plain = [as_plain(each) for each in audited]
         (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        people, replies, more_made = compare_with_people(job)
+        replies.write_parquet(job.workdir / PEOPLE_REPLIES)
+        (job.workdir / PEOPLE).write_text(json.dumps(people, indent=2) + "\n", encoding="utf-8")
         from rft_pipeline.report.audit_page import render_audit
 
-        (job.workdir / PAGE).write_text(render_audit(audited, plain, job.title, campaign.description), encoding="utf-8")
+        page = render_audit(audited, plain, job.title, campaign.description, people)
+        (job.workdir / PAGE).write_text(page, encoding="utf-8")
         return Output(
             content_hash=fingerprint({each.verdict.criterion: each.verdict.weight for each in audited}),
             parts={"noise": fingerprint(noises(plain))},
             rows={
                 **counted,
                 "judgements": sum(each.judged.height for each in audited),
-                "made": made,
+                "made": made + more_made,
                 "refused": len(refused(audited)),
             },
-            metrics=as_numbers(audited),
+            metrics={**as_numbers(audited), **people_numbers(people)},
         )
 
     def track(self, record: Record, run: MlflowRun) -> None:
@@ -113,9 +123,13 @@ class JudgeAudit(Stage):
             once = rows_to_judge(rows, criterion)
             counting.audited(once, criterion, [counting.sources])
             counting.audited(rows_to_retest(once, rows, criterion), criterion, [retest])
+        for replies in said_replies(campaign, store).values():
+            for criterion in campaign.rubric.criteria:
+                counting.audited(replies.rename({"rollout_id": "id"}), criterion, [counting.sources])
 
     def judgements_in(self, record: Record, at: FindRecord) -> Iterator[JudgedRows]:
-        """The judgements of replies labelled for each criterion, of their edits, and of retests."""
+        """The judgements of replies labelled for each criterion, of their edits, and of retests; and of the replies of
+        decided pairs and of logs."""
         rows = read_columns(record.path("judge_audit.parquet"), [*REPLY, "criterion", "repeated"])
         for criterion in judged_criteria_in(record.payload):
             once = rows.filter(pl.col("criterion") == criterion.name.partition(".")[0])
@@ -123,6 +137,10 @@ class JudgeAudit(Stage):
             if once["repeated"].any():
                 retest = JudgementKey(criterion.key.criterion, retest_judge_id(criterion.judge))
                 yield JudgedRows(retest, subjects_shown(_distinct(once.filter("repeated")), criterion))
+        replies = pl.read_parquet(record.path(PEOPLE_REPLIES), glob=False)
+        for kind in replies["kind"].unique():
+            for criterion in judged_criteria_in(record.payload):
+                yield JudgedRows(criterion.key, subjects_shown(_distinct(replies.filter(kind=kind)), criterion))
 
 
 def _rows(campaign: Campaign, store: Path, labels: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.labels.decided import TRAIN_PAIRS, decided_pairs
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.rewards.group_noise import count_damped
@@ -25,6 +26,7 @@ from rft_pipeline.stages.base import (
 from rft_pipeline.stages.columns import narrowed
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Record
+from rft_pipeline.trainers.examples import PREFERRED
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.round_made import RoundMade
@@ -51,7 +53,8 @@ class RewardBatches(Stage):
         return {**campaign.reward.identity, **how_rewarded(campaign)}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
-        return {**content_read(upstream), **noise_read(campaign, upstream)}
+        pairs = {TRAIN_PAIRS: sources[TRAIN_PAIRS]} if TRAIN_PAIRS in sources else {}
+        return {**content_read(upstream), **noise_read(campaign, upstream), **pairs}
 
     def run(self, job: Job) -> Output:
         return batch_output(job, make_reward_batch(job, job.frame("rollouts"), job.frame("judge_scores")))
@@ -65,11 +68,26 @@ class RewardBatches(Stage):
 
 
 def make_reward_batch(job: Job, rollouts: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """Rewards and advantages of rollouts that are trained on together."""
+    """Rewards and advantages of rollouts that are trained on together; with people's decided pairs of them, if the
+    training reads these."""
     rubric = job.campaign.rubric
-    return make_batch(
+    rows = make_batch(
         rollouts, scores, job.weights(), rubric.gates(), job.campaign.reward, job.labels(), job.noise()
     ).rows
+    if TRAIN_PAIRS not in job.sources:
+        return rows
+    return with_preferred(rows, decided_pairs(job.campaign.name, job.home.store, held_out=False))
+
+
+def with_preferred(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a batch with `preferred`: true and false for the two replies of a decided pair that is among them, else
+    null. `pairs` has the columns of `DECIDED_PAIRS`, at most one pair a prompt counts."""
+    ids = rows["rollout_id"].implode()
+    here = pairs.filter(pl.col("better").is_in(ids), pl.col("worse").is_in(ids)).unique(
+        "prompt_id", keep="first", maintain_order=True
+    )
+    is_in = {side: pl.col("rollout_id").is_in(here[side].implode()) for side in ("better", "worse")}
+    return rows.with_columns(pl.when(is_in["better"]).then(True).when(is_in["worse"]).then(False).alias(PREFERRED))
 
 
 def batch_output(job: Job, rows: pl.DataFrame, refilled: Mapping[str, int] | None = None) -> Output:
@@ -80,7 +98,8 @@ def batch_output(job: Job, rows: pl.DataFrame, refilled: Mapping[str, int] | Non
     people = content_hash(labelled.select("rollout_id", "scores", "gated", "labelled"))
     damped = count_damped(rows)
     fields = pl.Series("fields", narrowed(rows["fields"], [REFERENCE]), pl.String)
-    choices = rows.select("rollout_id", "reward", "finish_reason", fields, "labelled")
+    preferred = [name for name in (PREFERRED,) if name in rows.columns]
+    choices = rows.select("rollout_id", "reward", "finish_reason", fields, "labelled", *preferred)
     return Output(
         content_hash=content_hash(rows.select("rollout_id", job.reply_column, "advantage", "excluded")),
         parts={"choices": content_hash(choices), **({"people": people} if labelled.height else {})},
@@ -89,6 +108,7 @@ def batch_output(job: Job, rows: pl.DataFrame, refilled: Mapping[str, int] | Non
             "excluded": rows.filter(pl.col("excluded").is_not_null()).height,
             "gated": rows.filter("gated").height,
             "labelled": labelled.height,
+            **({"pairs_of_people": int(rows[PREFERRED].sum())} if preferred else {}),
             **groups_in(rows),
             **(refilled or {}),
         }

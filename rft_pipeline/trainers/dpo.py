@@ -1,6 +1,7 @@
 """DPO by TRL (Rafailov et al. 2023, arXiv 2305.18290): prefer each group's best rollout over its worst.
 
-It uses only the order of rewards, which suits judges that only rank. The policy stays close to the start of the round.
+It uses only the order of rewards, which suits judges that only rank; where people decided a pair of the group, their
+order takes its place. The policy stays close to the start of the round.
 Pairs are already tokens, so TRL's own preparation, which renders and tokenises texts, is skipped.
 """
 
@@ -39,6 +40,7 @@ class DpoMethod(Method):
     why_not_in_generations = "dpo compares each pair with the policy at the start of the round"
     own_settings = frozenset({"dpo"})
     parts = ("choices",)
+    reads_pairs = True
     unit = "pairs"
 
     def train(self, job: "TrainJob") -> dict[str, float]:

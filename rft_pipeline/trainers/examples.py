@@ -80,18 +80,39 @@ def best_of_groups(batch: pl.DataFrame, training: "Training") -> list[Example]:
     ]
 
 
+PREFERRED = "preferred"
+"""A column of batches with people's decided pairs: true for the reply that people prefer, false for the other."""
+
+
 def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
-    """The best and worst rollout of each group whose rewards differ by at least `dpo.margin`.
+    """For each prompt the pair that people decided (`PREFERRED`), whatever its rewards; else the best and worst rollout
+    of its group, if their rewards differ by at least `dpo.margin`.
 
     Raises `GateError` if there is none.
     """
-    found = []
+    found = list(_decided(batch, training))
+    decided = {pair.name for pair in found}
     for group in _groups(batch, training):
         best, worst = group[0], group[-1]
+        if best["prompt_id"] in decided:
+            continue
         difference = best["reward"] - worst["reward"]
         if difference > ROUNDING and difference >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
             found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
+
+
+def _decided(batch: pl.DataFrame, training: "Training") -> Iterator[Pair]:
+    """The pairs that people decided; with `mask_truncated`, without those that have a truncated reply."""
+    if PREFERRED not in batch.columns:
+        return
+    rows = batch.drop_nulls(PREFERRED)
+    if training.mask_truncated:
+        rows = rows.filter(pl.col("finish_reason") != "length")
+    for both in _by_prompt(rows):
+        chosen, rejected = ([row for row in both if row[PREFERRED] is side] for side in (True, False))
+        if chosen and rejected and chosen[0]["tokens"] != rejected[0]["tokens"]:
+            yield Pair(both[0]["prompt_id"], both[0]["prompt_tokens"], chosen[0]["tokens"], rejected[0]["tokens"])
 
 
 def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> list[Example]:

@@ -28,6 +28,8 @@ class Method:
     """The parts of a reward batch that it reads in addition to advantages."""
     unit: ClassVar[str] = "examples"
     """What a step counts."""
+    reads_pairs: ClassVar[bool] = False
+    """Whether it trains on people's decided pairs of train prompts."""
     needs_differences: ClassVar[bool] = True
     """Whether it needs groups with different rewards."""
     step_fits_round: ClassVar[bool] = False

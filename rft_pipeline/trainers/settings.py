@@ -62,7 +62,8 @@ class Training(Strict):
     """How the policy is trained on a round's reward batch.
 
     `grpo` makes rollouts above their group's mean more likely and those below less likely. `raft` imitates each group's
-    best. `dpo` learns to prefer each group's best over its worst. `sft` imitates the reply with the best labels, or the
+    best. `dpo` learns to prefer each group's best over its worst, or the reply that people prefer
+    (`rft labels export --pairs 40 --train`) over the other. `sft` imitates the reply with the best labels, or the
     prompt's reference.
     """
 

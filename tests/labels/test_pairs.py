@@ -96,7 +96,9 @@ def test_the_file_is_blind(export: PairExport, tmp_path: Path) -> None:
 @given(pairs=st.integers(1, 60), seed=st.integers(0, 2**63 - 1))
 def test_sides_are_balanced_and_the_same_again(pairs: int, seed: int) -> None:
     ids = [str(number) for number in range(pairs)]
-    drawn = pl.DataFrame({"pair_id": ids, "prompt_id": ids, "messages": ids}).with_columns(
+    drawn = pl.DataFrame({"pair_id": ids, "prompt_id": ids, "messages": ids, "fields": ids}).with_columns(
+        pl.lit("stop").alias("finish_reason"),
+        pl.lit("length").alias("finish_reason_tuned"),
         pl.lit("b").alias("rollout_id"),
         pl.lit("t").alias("rollout_id_tuned"),
         pl.lit("of base").alias("completion"),
@@ -107,6 +109,7 @@ def test_sides_are_balanced_and_the_same_again(pairs: int, seed: int) -> None:
     assert lefts.height == (pairs + 1) // 2
     assert set(lefts["left_reply"]) <= {"of tuned"}
     assert set(lefts["right"]) <= {"b"}
+    assert set(lefts["left_finish_reason"]) <= {"length"}
     assert set(rows.filter(tuned="right")["right_reply"]) <= {"of tuned"}
     assert rows.equals(with_sides(drawn, seed))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rft_pipeline.pipeline.plan.node_plans import NodePlan
+from rft_pipeline.pipeline.plan.node_plans import NodePlan, informs
 from rft_pipeline.pipeline.plan.reasons import RUBRIC, Absent, Change
 from rft_pipeline.stages import STAGES, Node
 
@@ -49,7 +49,8 @@ def _opinions(plan: NodePlan) -> Iterator[str]:
     """The reasons of the rubric, labels or audit."""
     for reason in plan.reasons:
         if isinstance(reason, Change):
-            yield reason.in_words()
+            if not informs(plan.node, reason):
+                yield reason.in_words()
         elif isinstance(reason, Absent) and not reason.was_made:
             yield f"{plan.node.name} is new"
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.plan.reasons import Absent, Reason, Waits, changes
+from rft_pipeline.pipeline.plan.reasons import Absent, Change, Reason, Waits, changes
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import Payload
 from rft_pipeline.stages.graph import nodes, payload, resolve, settings
@@ -30,6 +30,8 @@ class NodePlan:
     reasons: tuple[Reason, ...] = ()
     made_from: Payload | None = None
     """What the node's result is made from; None when it waits for others."""
+    same: Record | None = None
+    """The current record, if the node runs and its content stays the same."""
 
 
 def node_plans(
@@ -47,9 +49,15 @@ def node_plans(
             plan = NodePlan(here, known, records.current(here.key))
         else:
             plan = _plan(campaign, records, sources, here, settled)
-        settled[here.name] = plan.found
+        settled[here.name] = plan.found or plan.same
         plans.append(plan)
     return plans
+
+
+def informs(node: Node, change: Change) -> bool:
+    """Whether a change leaves the node's content as it is."""
+    area, *rest = change.path
+    return area == "inputs" and bool(rest) and rest[0] in STAGES[node.stage].informs
 
 
 def _plan(
@@ -75,4 +83,5 @@ def _plan(
     changed = changes({key: current.payload[key] for key in made_from}, made_from)
     edited = not STAGES[here.stage].of_people and any(not change.of_rubric for change in changed)
     cause: Cause = "edit" if edited else "rubric" if changed else "upstream"
-    return NodePlan(here, known, None, cause, (*changed, *waits), whole)
+    keeps_content = not waits and all(informs(here, change) for change in changed)
+    return NodePlan(here, known, None, cause, (*changed, *waits), whole, current if changed and keeps_content else None)

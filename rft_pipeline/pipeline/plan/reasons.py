@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rft_pipeline.labels.decided import TRAIN_PAIRS
+
 RUBRIC = ("criteria", "weights", "criterion_weights", "gates")
 """Settings that come from the rubric, by criterion."""
-OPINIONS = ("judge_audit", "noise", "labels")
+OPINIONS = ("judge_audit", "noise", "labels", TRAIN_PAIRS)
 """Inputs that come from the rubric or from people's labels."""
 LONGEST = 40
 """Characters of a value in a reason."""
