@@ -56,9 +56,8 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _continue(state, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
-            watched = ", ".join(
-                name for name in content if name not in OF_PROMOTION | OF_AUDIT
-            )  # `labels` stands for them
+            said = {**OF_PROMOTION, **OF_AUDIT}  # `labels` stands for them
+            watched = ", ".join(name for name in content if name not in said)
             return _skip(f"{watched} did not change{first}", replace(seen, content=content))
         if dead_runs.is_running(context.instance, campaign.name):
             return dg.SensorResult(skip_reason=f"{', '.join(changed)} changed; a run of {campaign.name} is in progress")

@@ -86,11 +86,11 @@ def _pairs(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
     """The agreement of each judge and of the reward with the decided pairs."""
     pairs = decided_pairs(job.campaign.name, job.home.store)
     resamples = _resamples(job, pairs, PAIRS)
-    sides = [
+    better, worse = (
         pairs.select(pl.col(side).alias("rollout_id")).join(replies, on="rollout_id", how="left", maintain_order="left")
         for side in ("better", "worse")
-    ]
-    measured = {name: pairwise(*(_values(side, name) for side in sides), resamples) for name in _measured(job)}
+    )
+    measured = {name: pairwise(_values(better, name), _values(worse, name), resamples) for name in _measured(job)}
     warning = None
     if measured[REWARD].against_people:
         share, upper = measured[REWARD].share.mean, measured[REWARD].share.upper95

@@ -169,3 +169,23 @@ def test_no_label_is_stored_while_an_answer_to_a_pair_is_wrong(rft: Rft, finishe
     assert labels_table(Home.find().store).rows().collect().is_empty()
     assert rft("labels", "import", "tiny", "--from", "mlflow", "--skip-wrong").code == 0
     assert labels_table(Home.find().store).rows().collect().height == 1
+
+
+def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, tiny_campaign: Path, tmp_path: Path) -> None:
+    assert_one_message(rft("labels", "import", "tiny", "--from", "logs"), "feedback: is missing")
+    columns = {"feedback": "thumbs", "reply": "answer"}
+    edit(tiny_campaign / "campaign.yaml", "feedback", {"logs": "logs.jsonl", "columns": columns})
+    rows = [{"prompt": f"Hi {i}", "answer": f"Mail me@shop{i}.org", "thumbs": i % 3 > 0} for i in range(9)]
+    (tiny_campaign / "logs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = rft("labels", "import", "tiny", "--from", "logs")
+    assert said.out.splitlines()[0] == (
+        "9 replies with feedback in 9 logged rows, 6 liked and 3 disliked; 9 of 9 different ones kept; "
+        "9 × email redacted"
+    )
+    said = rft("labels", "export", "tiny", "--from-feedback", "6", "--out", str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    assert said.out.startswith(f"6 of 9 logged replies, 6 prompts: {path}\n")
+    text = path.read_text(encoding="utf-8")
+    assert "Mail <email>" in text
+    assert "shop" not in text
+    assert "true" not in text.casefold()

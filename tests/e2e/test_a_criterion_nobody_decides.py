@@ -56,7 +56,7 @@ def home(tmp_path: Path) -> Home:
 def test_it_is_demoted_with_the_reason_and_the_other_keeps_weight(home: Home) -> None:
     done = rft(home, "audit", "support_reply", "--json")
     assert done.returncode == 0, done.stderr
-    found = {each["criterion"]: each for each in json.loads(done.stdout)}
+    found = {each["criterion"]: each for each in json.loads(done.stdout)["criteria"]}
     assert found["polite"]["weight"] > 0
     concrete = found["concrete"]
     assert (concrete["power"], concrete["weight"]) == ("monitor", 0.0)

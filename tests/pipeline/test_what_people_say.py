@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli import show_audit, show_labels
 from rft_pipeline.labels.decided import decided_pairs, decided_source
 from rft_pipeline.labels.feedback import draw_feedback, import_feedback
 from rft_pipeline.labels.files import write_export
@@ -45,7 +46,7 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
     taken(path)
     assert decided_source("tiny", home.store, held_out=False) is None  # nothing held-out may train
     planned = planning.plan(load_campaign(audited), home)
-    assert [step.node.name for step in planned.steps if not step.cached] == ["judge_audit", "promotion"]
+    assert [step.key for step in planned.steps if step.cause] == ["tiny/judge_audit", "tiny/promotion"]
     records = run(audited)
     assert made(records) == ["judge_audit", "promotion"]
     found = said(records["judge_audit"])["pairs"]
@@ -70,7 +71,7 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
     assert records["judge_audit"].rows["made"] == 0  # the eval report judged these replies
     assert "Pairs that people decided" in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
     assert verified().findings == []
-    assert sum(counts(collected(yes=False)).values()) == 0
+    assert counts(collected(yes=False)) == {"unneeded records": 1}  # the earlier promotion
 
 
 def test_the_majority_decides_a_pair_and_a_tie_or_a_draw_does_not(audited: Path, tmp_path: Path) -> None:
@@ -135,7 +136,9 @@ def logged(folder: Path) -> None:
     (folder / "logs" / "november.jsonl").write_text(block("json"), encoding="utf-8")
 
 
-def test_feedback_stands_beside_the_judges_overall_and_by_week(audited: Path) -> None:
+def test_feedback_stands_beside_the_judges_overall_and_by_week(
+    audited: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logged(audited)
     before = run(audited, AUDIT)["judge_audit"]
     stored = import_feedback(load_campaign(audited), Home.find())
@@ -158,8 +161,18 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(audited: Path) ->
     assert record.content_hash == before.content_hash
     assert "Feedback of users" in record.path("judge_audit.html").read_text(encoding="utf-8")
     assert made(run(audited, AUDIT)) == []
-    import_feedback(load_campaign(audited), Home.find())
+    again = import_feedback(load_campaign(audited), Home.find())
     assert made(run(audited, AUDIT)) == []  # the same feedback again
+
+    show_labels.imported_feedback(load_campaign(audited), again, as_json=False)
+    show_audit.audited(Home.find(), "tiny", as_json=False)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == block("console").splitlines()[1]
+    kind = next(line for line in printed if line.split()[:1] == ["kind"] and line.split()[-1] == "4/2")
+    assert kind.split()[1].startswith("0.88")
+    assert any(line.split()[:1] == ["2026-W47"] and line.split()[-1] == "2/1" for line in printed)
+    show_audit.audited(Home.find(), "tiny", as_json=True)
+    assert json.loads(capsys.readouterr().out)["feedback"] == found
 
 
 def test_a_logged_reply_counts_as_an_anchor_once_a_person_labelled_it(audited: Path, tmp_path: Path) -> None:
