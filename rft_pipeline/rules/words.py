@@ -6,6 +6,7 @@ Thai, Lao, Khmer and Burmese, which put no white space between words.
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 import regex
 from icu4py.breakers import WordBreaker
@@ -25,6 +26,11 @@ def words(text: str) -> list[str]:
 
     Pieces that a hyphen or an apostrophe joins are one word: "don't", "well-kept".
     """
+    return list(_words(text))
+
+
+@lru_cache(maxsize=2048)  # the alarms of a round count the words of the same replies about ten times
+def _words(text: str) -> tuple[str, ...]:
     found: list[str] = []
     joint: str | None = None
     """The hyphen or apostrophe right after the last word; empty right after the word itself."""
@@ -37,7 +43,7 @@ def words(text: str) -> list[str]:
             joint = ""
         else:
             joint = piece if piece in _JOINS and joint == "" else None
-    return found
+    return tuple(found)
 
 
 def pieces(text: str) -> Iterator[str]:
