@@ -18,6 +18,16 @@ LINE_EVERY = 5.0
 FILE_EVERY = 0.5
 
 
+def judgements_of(criterion: str) -> str:
+    """The name of the work of judging by a criterion."""
+    return f"judgements of {criterion}"
+
+
+def kind_of(what: str) -> str:
+    """The kind of a work: `rollouts`, `judgements` or `steps`."""
+    return what.partition(" of ")[0]
+
+
 class Report(NamedTuple):
     """A stage's progress at one moment."""
 
@@ -51,10 +61,6 @@ class _Count:
     done: int = 0
     seconds: float = 0.0
     """The time so far, divided among the counts that ran at the same time."""
-
-    @property
-    def kind(self) -> str:
-        return self.what.split(" of ")[0]
 
 
 class Progress:
@@ -131,7 +137,7 @@ class Progress:
         return Report(self.stage, what, done, total, seconds, self.waits_for, self.within)
 
     def _show(self) -> None:
-        self._shown = [count for count in self._running if count.kind == self._running[-1].kind]
+        self._shown = [count for count in self._running if kind_of(count.what) == kind_of(self._running[-1].what)]
 
     def _divide(self) -> None:
         """Divide the time since the last change among the counts that run."""

@@ -33,10 +33,10 @@ from rft_pipeline.campaign.cycles import (
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains
-from rft_pipeline.pipeline.plan.estimate import JUDGEMENTS_OF
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.progress import kind_of
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.stages.columns import columns_of, trained_on
@@ -168,7 +168,7 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
 
 
 def _judgements(work: Mapping[str, int]) -> int:
-    return sum(count for what, count in work.items() if what.startswith(JUDGEMENTS_OF))
+    return sum(count for what, count in work.items() if kind_of(what) == "judgements")
 
 
 def _counted(count: int, what: str) -> str:

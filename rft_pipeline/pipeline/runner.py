@@ -17,7 +17,7 @@ from rft_pipeline.pipeline.champion import apply_decision, end_cycle, show_champ
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.pipeline.unchanged import refuse_changed_sources, refuse_other_weights
-from rft_pipeline.progress import Progress, forget, progress_file
+from rft_pipeline.progress import Progress, forget, kind_of, progress_file
 from rft_pipeline.promotion import looks
 from rft_pipeline.stages import STAGES
 from rft_pipeline.stages.base import Node, Output
@@ -163,8 +163,8 @@ class Pipeline:
     def _commit(self, work: "_Work", job: Job, output: Output, seconds: float) -> Record:
         tracker, spent = work.trackers[job.node.stage], work.progress.spent
         if len(work.nodes) > 1:
-            own = STAGES[job.node.stage].spends
-            spent = {what: each for what, each in spent.items() if what.split()[0] == own}
+            own = STAGES[job.node.stage].counted
+            spent = {what: each for what, each in spent.items() if kind_of(what) == own}
             seconds = sum(each["seconds"] for each in spent.values())
         record = Record(
             key=job.node.key,

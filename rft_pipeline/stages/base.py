@@ -104,10 +104,9 @@ class Stage:
     """Its pages, the main one first: file in the record → suffix of the copy in the folder of reports."""
     in_generations: ClassVar[bool] = False
     """Whether it is made together with the other such stages of its round, where a round is cut into generations."""
-    spends: ClassVar[str] = ""
-    """The first word of the kinds of work whose time is its own where stages are made together."""
     counted: ClassVar[str | None] = None
-    """The entry of a record's `rows` that plans show; None shows 1."""
+    """The entry of a record's `rows` that plans show; None shows 1. Where stages are made together, the time of work of
+    this kind is the stage's own."""
     of_people: ClassVar[bool] = False
     """Whether it is made only from the rubric and people's labels."""
     informs: ClassVar[frozenset[str]] = frozenset()

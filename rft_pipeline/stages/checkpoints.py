@@ -35,7 +35,6 @@ class Checkpoints(Stage):
     version = 4
     loads_models = True
     in_generations = True
-    spends = "steps"
     counted = "steps"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rft_pipeline.campaign.addresses import (
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import RftError
 from rft_pipeline.judges.checklist import items_of, judges_items
+from rft_pipeline.progress import judgements_of
 from rft_pipeline.prompts.reading import merge_duplicates, read_source, source_name
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.base import Node
@@ -154,7 +155,7 @@ class Counting:
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
         narrow = judged_by(criterion.fingerprint, judge_of(criterion, judges))
         missing = judgements_table(self.home.store).missing(wanted, *narrow).height
-        self.work.add(f"judgements of {criterion.name}", missing, wanted.height - missing)
+        self.work.add(judgements_of(criterion.name), missing, wanted.height - missing)
 
     def sampled(
         self,
@@ -194,7 +195,7 @@ class Counting:
         """Count the judgements of rollouts that exist, and of `unknown` more to `prompts` that do not."""
         views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
         for criterion in criteria:
-            what = f"judgements of {criterion.name}"
+            what = judgements_of(criterion.name)
             self.work.add(what, self.judgements_of(criterion, unknown, prompts))
             if rollouts is None or views is None:
                 continue

@@ -8,6 +8,7 @@ import polars as pl
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import judge_inputs, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.progress import judgements_of
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, start_node, what_judges_see
 from rft_pipeline.stages.counting import Counting
@@ -30,7 +31,6 @@ class JudgeScores(Stage):
     loads_models = True
     appends = True
     in_generations = True
-    spends = "judgements"
     counted = "judgements"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:
@@ -62,7 +62,7 @@ class JudgeScores(Stage):
             for criterion in criteria:
                 every = counting.judgements_of(criterion, round_.rollouts, prompts)
                 made = counting.judgements_of(criterion, round_.rollouts_judged, done)
-                counting.work.add(f"judgements of {criterion.name}", every - made, made)
+                counting.work.add(judgements_of(criterion.name), every - made, made)
             count_taken(counting)
         elif rollouts is None:
             rows, missing = _stored_rollouts(counting, prompts)

@@ -14,7 +14,7 @@ from rft_pipeline.campaign.subjects import judged_views
 from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, ModelJudge, PanelJudge, Status, make_judge
 from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
 from rft_pipeline.judges.panel import combined
-from rft_pipeline.progress import Progress
+from rft_pipeline.progress import Progress, judgements_of
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.together import Together
 from rft_pipeline.stages.waiting import Row, Waiting
@@ -160,7 +160,7 @@ class _Judging:
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
         failures: list[Row] = []
         waiting = Waiting(self._keep)
-        what = f"judgements of {name}"
+        what = judgements_of(name)
         with self.progress.counting(what, missing.height), closing(waiting):
             for batch in judge.score([views[place] for place in shown["place"]]):
                 rows = [_row(addresses[place], judgement, question) for place, judgement in batch]

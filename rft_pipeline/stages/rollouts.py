@@ -46,7 +46,6 @@ class Rollouts(Stage):
     loads_models = True
     appends = True
     in_generations = True
-    spends = "rollouts"
     counted = "rollouts"
 
     def upstream(self, campaign: Campaign, round_: int) -> dict[str, str]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.progress import judgements_of
 from rft_pipeline.stages.counting import Work
 from rft_pipeline.store import Record
-
-JUDGEMENTS_OF = "judgements of "
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ def rates(campaign: Campaign, records: Sequence[Record]) -> Rates:
         if protocols.get(criterion.name) == criterion.judge.protocol:
             continue
         similar = [
-            per_unit[JUDGEMENTS_OF + name]
+            per_unit[judgements_of(name)]
             for name, protocol in protocols.items()
-            if protocol == criterion.judge.protocol and JUDGEMENTS_OF + name in per_unit
+            if protocol == criterion.judge.protocol and judgements_of(name) in per_unit
         ]
         if similar:
-            per_unit[JUDGEMENTS_OF + criterion.name] = max(similar)
+            per_unit[judgements_of(criterion.name)] = max(similar)
     return Rates(per_unit, overhead)
