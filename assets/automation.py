@@ -10,6 +10,7 @@ import dagster as dg
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.cycles import cycle_of, load_current, newest
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.labels.decided import TRAIN_PAIRS
 from rft_pipeline.labels.feedback import FEEDBACK
 from rft_pipeline.labels.preferences import PREFERENCES
 from rft_pipeline.labels.table import HELD_OUT_LABELS
@@ -28,6 +29,8 @@ ANCHORS = "anchors"
 """Watched too, if the campaign audits its judges."""
 OF_AUDIT = {"feedback of users": FEEDBACK}
 """Watched too, if the campaign audits its judges: what nothing but the audit reads."""
+PREFERRED = "pairs of train prompts"
+"""Watched too, if the training reads people's decided pairs."""
 OF_PROMOTION = {"labels of held-out replies": HELD_OUT_LABELS, "answers to blind pairs": PREFERENCES}
 """Watched too: what people said and only the promotion reads, with its source."""
 
@@ -56,7 +59,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return _continue(state, _Seen(content, seen.changes + 1))
         if not changed or content == last_run:
             first = "" if last_run else "; the first run is started by hand"
-            said = {**OF_PROMOTION, **OF_AUDIT}  # `labels` stands for them
+            said = {**OF_PROMOTION, **OF_AUDIT, PREFERRED: TRAIN_PAIRS}  # `labels` stands for them
             watched = ", ".join(name for name in content if name not in said)
             return _skip(f"{watched} did not change{first}", replace(seen, content=content))
         if dead_runs.is_running(context.instance, campaign.name):
@@ -157,6 +160,8 @@ class _CampaignState:
             name: fingerprint(payload(self.campaign, node(self.campaign, name), {}, self.sources)) for name in WATCHED
         }
         found |= {name: self.sources.get(source, NO_LABELS) for name, source in OF_PROMOTION.items()}
+        if self.campaign.training.how.reads_pairs:
+            found[PREFERRED] = self.sources.get(TRAIN_PAIRS, NO_LABELS)
         if self.campaign.audit is None:
             return found
         of_audit = {name: self.sources.get(source, NO_LABELS) for name, source in OF_AUDIT.items()}
@@ -173,6 +178,9 @@ class _CampaignState:
         elif found.keys() == {*WATCHED}:  # no promotion was made yet, so no record holds these labels
             content = self.content()
             found |= {name: content[name] for name in OF_PROMOTION}
+        batch = self.records.current(f"{self.campaign.name}/round_{self.campaign.rounds}/reward_batches")
+        if self.campaign.training.how.reads_pairs and batch is not None:
+            found[PREFERRED] = batch.payload["inputs"].get(TRAIN_PAIRS, NO_LABELS)
         audited = self.records.current(f"{self.campaign.name}/judge_audit")
         if self.campaign.audit is not None and audited is not None:
             read = audited.payload["inputs"]

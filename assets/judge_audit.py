@@ -55,6 +55,11 @@ def _summary(record: Record) -> str:
         for each in audited
     ]
     said = f"**{trains} of {len(audited)} judges may train.** Measured on {record.rows['anchors']} labelled anchors."
+    people = json.loads(record.path("people.json").read_text(encoding="utf-8"))
+    if people["pairs"] is not None:
+        share, pairs = people["pairs"]["reward"]["share"]["mean"], people["pairs"]["reward"]["pairs"]
+        said += f" The reward agrees with people on {shown(share)} of {pairs} decided pairs (0.5: a coin)."
+        said += f" **Warning:** {people['pairs']['warning']}." if people["pairs"]["warning"] else ""
     return f"{said}\n\n{lines(rows, ('criterion', 'verdict', 'Youden J (0: a coin, 1: perfect)'))}"
 
 

@@ -73,6 +73,11 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
     settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
+    if campaign.feedback is not None and campaign.anchors is None:
+        settings.warnings.append(
+            f"{campaign_folder / 'campaign.yaml'}: feedback: only an audit compares it with the judges, and that needs "
+            f"anchors; people can label logged replies: rft labels export {campaign.name} --from-feedback 40"
+        )
     if settings.errors:
         raise ConfigError("\n".join(settings.errors + data.errors))
     if data.errors or train is None or held_out is None:

@@ -198,6 +198,7 @@ def show(campaign: Name, as_json: AsJson = False) -> None:
     from rft_pipeline.campaign import load_campaign
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.estimates import estimates
+    from rft_pipeline.labels.feedback import stored_feedback
     from rft_pipeline.labels.held_out import prompts_labelled
     from rft_pipeline.labels.preferences import current_preferences
     from rft_pipeline.labels.table import why_left_out
@@ -206,12 +207,15 @@ def show(campaign: Name, as_json: AsJson = False) -> None:
     loaded, current = load_campaign(home.campaign_folder(campaign)), load(home, campaign)
     found, left_out = estimates(loaded, home), why_left_out(loaded, home.store)
     preferred = current_preferences(current, home)
+    feedback = stored_feedback(campaign, home.store)
     if as_json:
-        show_labels.print_state(found, left_out, preferred)
+        show_labels.print_state(found, left_out, preferred, feedback)
         return
     labelled = prompts_labelled(loaded, home)
-    if not (found or left_out or labelled or preferred.found or preferred.others):
+    if not (found or left_out or labelled or preferred.found or preferred.others or feedback):
         console.line(f"no labels and no answers yet: rft labels export {campaign}")
     show_labels.estimated(found, left_out)
     show_labels.held_out(loaded, labelled)
     show_labels.preferred(current, preferred)
+    if feedback is not None:
+        show_labels.feedback(feedback)

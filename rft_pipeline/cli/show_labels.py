@@ -78,10 +78,17 @@ def plain_imported_pairs(done: Imported, found: Preferences) -> dict[str, Any]:
 
 
 def imported_feedback(campaign: Campaign, found: Stored, *, as_json: bool) -> None:
-    """How much feedback the logs have, and what to do with it."""
+    """How much feedback was imported, and what to do with it."""
     if as_json:
         print_json(found.counts)
         return
+    feedback(found)
+    line(f"Compare the judges with it: rft audit {campaign.name}")
+    line(f"Have people look at some: rft labels export {campaign.name} --from-feedback 40")
+
+
+def feedback(found: Stored) -> None:
+    """How much feedback the logs have, in one line."""
     counts = found.counts
     left_out = [
         f"{counts[name]} {words}"
@@ -94,8 +101,6 @@ def imported_feedback(campaign: Campaign, found: Stored, *, as_json: bool) -> No
         f"{counts['disliked']} disliked; {counts['kept']} of {counts['different']} different ones kept"
         + "".join(f"; {each}" for each in left_out)
     )
-    line(f"Compare the judges with it: rft audit {campaign.name}")
-    line(f"Have people look at some: rft labels export {campaign.name} --from-feedback 40")
 
 
 def imported(done: Imported, found: dict[str, Estimates], left_out: list[str]) -> None:
@@ -123,9 +128,10 @@ def estimated(found: dict[str, Estimates], left_out: list[str]) -> None:
         out.print(means)
 
 
-def print_state(found: dict[str, Estimates], left_out: list[str], preferred: Preferences) -> None:
+def print_state(found: dict[str, Estimates], left_out: list[str], preferred: Preferences, users: Stored | None) -> None:
     """Everything that people said so far, as JSON."""
-    print_json({**_plain(found, left_out), "preferences": [each.plain for each in preferred.found]})
+    said = {"preferences": [each.plain for each in preferred.found], "feedback": users and users.counts}
+    print_json({**_plain(found, left_out), **said})
 
 
 def preferred(campaign: Campaign, found: Preferences) -> None:

@@ -86,19 +86,21 @@ def import_feedback(campaign: Campaign, home: Home) -> Stored:
 
 
 def stored_feedback(campaign: str, store: Path) -> Stored | None:
-    """The feedback that was imported last; None without any."""
-    current = store / campaign / FOLDER / CURRENT
-    if not current.is_file():
+    """The feedback that was imported last; None without any. Raises `StoreError` if it cannot be read."""
+    found = _current(campaign, store)
+    if found is None:
         return None
-    found = json.loads(current.read_text(encoding="utf-8"))
-    rows = pl.read_parquet(current.with_name(f"{found['id']}.parquet"), glob=False)
-    return Stored(found["id"], rows, found["counts"])
+    path = store / campaign / FOLDER / f"{found['id']}.parquet"
+    try:
+        return Stored(found["id"], pl.read_parquet(path, glob=False), found["counts"])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}; {_import_again(campaign)}") from error
 
 
 def feedback_source(campaign: str, store: Path) -> str | None:
-    """A hash of the feedback that was imported last; None without any."""
-    found = stored_feedback(campaign, store)
-    return None if found is None else found.id
+    """A hash of the feedback that was imported last; None without any. Raises `StoreError` if it cannot be read."""
+    found = _current(campaign, store)
+    return None if found is None else str(found["id"])
 
 
 def draw_feedback(campaign: Campaign, home: Home, n: int) -> Export:
@@ -127,6 +129,21 @@ def draw_feedback(campaign: Campaign, home: Home, n: int) -> Export:
     rows = _drawn(rows, n, campaign.seed, len(earlier))
     id_ = fingerprint([campaign.name, "feedback", found.id, n, {k: asdict(q) for k, q in asked.items()}, rows.rows()])
     return kept(home.store, campaign.name, id_, len(earlier), asked, rows, logged=True)
+
+
+def _current(campaign: str, store: Path) -> dict[str, Any] | None:
+    path = store / campaign / FOLDER / CURRENT
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}; {_import_again(campaign)}") from error
+    return found
+
+
+def _import_again(campaign: str) -> str:
+    return f"remove the folder and run rft labels import {campaign} --from logs"
 
 
 def _drawn(rows: pl.DataFrame, n: int, seed: int, number: int) -> pl.DataFrame:

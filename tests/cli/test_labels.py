@@ -171,12 +171,12 @@ def test_no_label_is_stored_while_an_answer_to_a_pair_is_wrong(rft: Rft, finishe
     assert labels_table(Home.find().store).rows().collect().height == 1
 
 
-def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, tiny_campaign: Path, tmp_path: Path) -> None:
+def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
     assert_one_message(rft("labels", "import", "tiny", "--from", "logs"), "feedback: is missing")
     columns = {"feedback": "thumbs", "reply": "answer"}
-    edit(tiny_campaign / "campaign.yaml", "feedback", {"logs": "logs.jsonl", "columns": columns})
+    edit(finished_copy / "campaign.yaml", "feedback", {"logs": "logs.jsonl", "columns": columns})
     rows = [{"prompt": f"Hi {i}", "answer": f"Mail me@shop{i}.org", "thumbs": i % 3 > 0} for i in range(9)]
-    (tiny_campaign / "logs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (finished_copy / "logs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = rft("labels", "import", "tiny", "--from", "logs")
     assert said.out.splitlines()[0] == (
         "9 replies with feedback in 9 logged rows, 6 liked and 3 disliked; 9 of 9 different ones kept; "
@@ -189,3 +189,10 @@ def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, tiny_camp
     assert "Mail <email>" in text
     assert "shop" not in text
     assert "true" not in text.casefold()
+    fill(path, "0.5")
+    said = rft("labels", "import", "tiny", str(path))
+    # no round has these replies, so they estimate nothing about its rollouts
+    counts = "12 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
+    assert said.out.splitlines() == [counts]
+    assert rft("labels", "show", "tiny").out.startswith("9 replies with feedback in 9 logged rows")
+    assert json.loads(rft("labels", "show", "tiny", "--json").out)["feedback"]["liked"] == 6

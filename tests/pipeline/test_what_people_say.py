@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from assets.judge_audit import BINDING
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.cli import show_audit, show_labels
 from rft_pipeline.labels.decided import decided_pairs, decided_source
@@ -17,6 +18,7 @@ from rft_pipeline.labels.pairs import draw_pairs, draw_train_pairs, pair_rows
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.store import Home, Record
 from rft_pipeline.trainers.examples import best_and_worst
+from tests.assets.test_automation import launched, look
 from tests.labels.pairs import answered, taken
 from tests.labels.sheets import save, table
 from tests.pipeline.audited import AUDIT, verdicts
@@ -69,6 +71,7 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
     assert verdicts(records["judge_audit"]) == verdicts(before["judge_audit"])
     assert records["judge_audit"].content_hash == before["judge_audit"].content_hash
     assert records["judge_audit"].rows["made"] == 0  # the eval report judged these replies
+    assert BINDING.summary(records["judge_audit"]).count(f" of {preferred.height} decided pairs") == 1
     assert "Pairs that people decided" in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
     assert verified().findings == []
     assert counts(collected(yes=False)) == {"unneeded records": 1}  # the earlier promotion
@@ -100,7 +103,9 @@ def test_dpo_prefers_what_people_prefer_among_the_rounds_rollouts(tiny_campaign:
     export = draw_train_pairs(campaign, home, 2)
     path = write_pairs(export, home.store, tmp_path, "csv")
     answered(path, export, {0: "left", 1: "right"})
+    seen = look(None).cursor
     taken(path)
+    assert launched(look(seen))[0][0] == "pairs of train prompts changed"
     records = run(tiny_campaign, wanted)
     assert made(records) == ["round_1/reward_batches", "round_1/checkpoints"]
     assert records["round_1/checkpoints"].content_hash != before["round_1/checkpoints"].content_hash
@@ -141,6 +146,7 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(
 ) -> None:
     logged(audited)
     before = run(audited, AUDIT)["judge_audit"]
+    seen = look(None).cursor
     stored = import_feedback(load_campaign(audited), Home.find())
     assert {name: stored.counts[name] for name in ("rows", "opted_out", "liked", "disliked", "kept")} == {
         "rows": 8,
@@ -149,6 +155,7 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(
         "disliked": 2,
         "kept": 6,
     }
+    assert launched(look(seen))[0][0] == "feedback of users changed"
     record = run(audited, AUDIT)["judge_audit"]
     found = said(record)["feedback"]
     # kind: the liked replies score 1, 1, 1, 0 and the disliked ones 0, 0: 6 pairs in order, 2 ties
@@ -159,6 +166,8 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(
     ]
     assert verdicts(record) == verdicts(before)
     assert record.content_hash == before.content_hash
+    metadata = BINDING.metadata(record)
+    assert "2026-W47" in metadata["agreement_with_users"].md_str
     assert "Feedback of users" in record.path("judge_audit.html").read_text(encoding="utf-8")
     assert made(run(audited, AUDIT)) == []
     again = import_feedback(load_campaign(audited), Home.find())
