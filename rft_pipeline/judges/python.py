@@ -28,7 +28,7 @@ from rft_pipeline.user_code import Code, UserCodeError, Worker, worker
 class PythonJudge(ModelJudge):
     """A judge of the user's own: a class with the hooks `messages` and `verdict`."""
 
-    VERSION = 3
+    VERSION = 4
     ENGINE = "asker"
     SEES_ALL = True
 
@@ -36,7 +36,7 @@ class PythonJudge(ModelJudge):
     judge: Code
     """`module:Class`; a module next to the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Given to the class by keyword."""
+    """Given to the class by keyword, as JSON has them: a date is a text."""
     max_tokens: int = Field(default=256, ge=1)
     timeout: float = Field(default=60.0, gt=0)
     """Seconds for one call of a hook."""

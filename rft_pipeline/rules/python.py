@@ -19,10 +19,11 @@ class Python(Rule):
     """
 
     name: Literal["python"] = "python"
+    version: int = 2
     function: Code
     """`module:function`; a module next to the rubric, or an installed one."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Given to the function by keyword."""
+    """Given to the function by keyword, as JSON has them: a date is a text."""
     timeout: float = Field(default=60.0, gt=0)
     """Seconds for one call."""
 

@@ -55,7 +55,7 @@ def test_round_1_starts_from_the_policy_that_imitated_the_references(warm: Path)
     assert made(run(warm, names(warm))) == []
 
 
-def test_a_campaign_without_one_has_the_same_graph_as_before(on_policy: Path) -> None:
+def test_a_campaign_without_one_has_no_such_stage(on_policy: Path) -> None:
     assert "warm_start" not in names(on_policy)
 
 

@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,10 @@ def share(rollout, of, most=1.0):
 
 def nothing(rollout):
     return None
+
+def seen(rollout, since, most):
+    import json
+    return 1.0, json.dumps([vars(rollout), since, most])
 
 def ends(rollout):
     import os, signal, sys, threading, time
@@ -37,6 +44,18 @@ def rule(folder: Path, **config: Any) -> Rule:
 def test_a_function_of_the_users_own_scores_a_rollout(tmp_path: Path) -> None:
     own = rule(tmp_path, function="own:share", settings={"of": "a"})
     assert own(Rollout("", "abab")) == (0.5, "letter a")
+
+
+def test_the_function_sees_all_of_the_rollout_and_its_settings_as_json_has_them(tmp_path: Path) -> None:
+    own = rule(tmp_path, function="own:seen", settings={"since": date(2026, 1, 2), "most": 3})
+    rollout = Rollout(
+        "Where?", "\N{GRINNING FACE}\nHere.", "length", {"n": 1, "tags": ["a"]}, "Be brief.", last_turn="Where?"
+    )
+    score, reason = own(rollout)
+    assert (score, json.loads(reason)) == (
+        1.0,
+        [asdict(rollout), "2026-01-02", 3],
+    )
 
 
 @pytest.mark.parametrize(
