@@ -201,3 +201,5 @@ def test_a_logged_reply_counts_as_an_anchor_once_a_person_labelled_it(audited: P
     people = verdicts(record)["kind"]["from_people"]
     assert people["measured"] + people["fitted"] == 4
     assert draw_feedback(campaign, home, 4).drawn == 2  # those that nobody labelled
+    assert verified().findings == []
+    assert sum(counts(collected(yes=False)).values()) == 0

@@ -96,3 +96,18 @@ def test_minus_one_and_zero_together_need_a_scale(tmp_path: Path) -> None:
 def test_a_column_that_no_row_has_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no row has feedback in 'thumbs'; `feedback\.columns`"):
         read_feedback(settings(), written(tmp_path, {"stars": 5}))
+
+
+def test_exports_of_langfuse_and_langsmith_are_read_with_their_scores(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "Where is my lamp?"}]
+    langfuse = {"id": "o1", "traceId": "t1", "type": "GENERATION", "input": asked, "output": "On its way."}
+    langsmith = {"id": "r1", "run_type": "llm", "inputs": {"messages": asked}, "outputs": {"output": "On its way."}}
+    exports = {
+        "scores.thumbs": {**langfuse, "scores": [{"name": "thumbs", "value": 1, "dataType": "BOOLEAN"}]},
+        "feedback_stats.thumbs": {**langsmith, "feedback_stats": {"thumbs": {"n": 1, "avg": 1.0}}},
+    }
+    for place, row in exports.items():
+        (tmp_path / "logs.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        (found,) = read_feedback(settings(columns={"feedback": place}), tmp_path).found
+        assert (found.messages, found.completion, found.value) == (asked, "On its way.", 1.0)
+        assert not {"scores", "feedback_stats", "thumbs"} & set(found.fields)
