@@ -41,7 +41,7 @@ def _said(people: dict[str, Any], criteria: list[str]) -> dict[str, Any]:
     ):
         said = people[kind]
         if said is not None:
-            rows = [(each, *said[each][number].values()) for each in (*criteria, "reward")]
+            rows = [(each, *said["agreement"][each][number].values()) for each in (*criteria, "reward")]
             rows += [(week["week"], *week["agreement"].values()) for week in said.get("weeks", ())]
             found[name] = markdown(pl.DataFrame(rows, schema=["", "agreement", "from", "to"], orient="row"))
     return found
@@ -57,7 +57,10 @@ def _summary(record: Record) -> str:
     said = f"**{trains} of {len(audited)} judges may train.** Measured on {record.rows['anchors']} labelled anchors."
     people = json.loads(record.path("people.json").read_text(encoding="utf-8"))
     if people["pairs"] is not None:
-        share, pairs = people["pairs"]["reward"]["share"]["mean"], people["pairs"]["reward"]["pairs"]
+        share, pairs = (
+            people["pairs"]["agreement"]["reward"]["share"]["mean"],
+            people["pairs"]["agreement"]["reward"]["pairs"],
+        )
         said += f" The reward agrees with people on {shown(share)} of {pairs} decided pairs (0.5: a coin)."
         said += f" **Warning:** {people['pairs']['warning']}." if people["pairs"]["warning"] else ""
     return f"{said}\n\n{lines(rows, ('criterion', 'verdict', 'Youden J (0: a coin, 1: perfect)'))}"

@@ -125,7 +125,7 @@ def people_numbers(people: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of what people said beside the verdicts, if they said anything."""
     found = {}
     if people["pairs"] is not None:
-        found["pairwise_agreement"] = people["pairs"]["reward"]["share"]["mean"]
+        found["pairwise_agreement"] = people["pairs"]["agreement"]["reward"]["share"]["mean"]
     if people["feedback"] is not None:
-        found["feedback_agreement"] = people["feedback"]["reward"]["agreement"]["mean"]
+        found["feedback_agreement"] = people["feedback"]["agreement"]["reward"]["agreement"]["mean"]
     return {name: number for name, number in found.items() if number is not None}

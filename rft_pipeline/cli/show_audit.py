@@ -58,23 +58,18 @@ def _said(people: dict[str, Any]) -> None:
     pairs, feedback = people["pairs"], people["feedback"]
     if pairs is not None:
         agree = table("", numbers=(f"agrees with people on {pairs['decided']} decided pairs", "pairs"))
-        for name, each in _by_name(pairs):
+        for name, each in pairs["agreement"].items():
             agree.add_row(f"[bold]{name}[/]", _interval(each["share"]), str(each["pairs"]))
         out.print(agree)
         if pairs["warning"]:
             warn(pairs["warning"])
     if feedback is not None:
         ranks = table("", numbers=("ranks liked replies above disliked", "liked/disliked"))
-        for name, each in _by_name(feedback):
+        for name, each in feedback["agreement"].items():
             ranks.add_row(f"[bold]{name}[/]", _interval(each["agreement"]), f"{each['liked']}/{each['disliked']}")
         for week in feedback["weeks"]:
             ranks.add_row(week["week"], _interval(week["agreement"]), f"{week['liked']}/{week['disliked']}")
         out.print(ranks)
-
-
-def _by_name(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The criteria and the reward of what people said."""
-    return [(name, each) for name, each in found.items() if isinstance(each, dict) and name != "redacted"]
 
 
 def _cells(each: dict[str, Any]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class JudgeAudit(Stage):
 
     name = "judge_audit"
     description = "Each judge compared with people's labels, and tested with replies edited to mislead it."
-    version = 5
+    version = 6
     loads_models = True
     scope = "campaign"
     pages: ClassVar = {PAGE: ".audit.html"}

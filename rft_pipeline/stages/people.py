@@ -101,7 +101,7 @@ def _pairs(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
     return {
         "decided": pairs.height,
         "prompts": pairs["prompt_id"].n_unique(),
-        **{name: plain(each) for name, each in measured.items()},
+        "agreement": {name: plain(each) for name, each in measured.items()},
         "warning": warning,
     }
 
@@ -124,7 +124,7 @@ def _feedback(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
     return {
         **logged.counts,
         "judged": rows.height,
-        **{name: among(np.ones(rows.height, dtype=bool), name) for name in _measured(job)},
+        "agreement": {name: among(np.ones(rows.height, dtype=bool), name) for name in _measured(job)},
         "weeks": [
             {
                 "week": week,

@@ -65,7 +65,7 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
         for name, difference in apart.items():
             expected[name] += 1.0 if difference > 0 else 0.5 if difference == 0 else 0.0
     assert found["decided"] == preferred.height > 0
-    share = {name: found[name]["share"]["mean"] for name in ("kind", "loved", "reward")}
+    share = {name: found["agreement"][name]["share"]["mean"] for name in ("kind", "loved", "reward")}
     assert share == {"kind": 0.5, **{name: pytest.approx(total / preferred.height) for name, total in expected.items()}}
 
     assert verdicts(records["judge_audit"]) == verdicts(before["judge_audit"])
@@ -159,7 +159,7 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(
     record = run(audited, AUDIT)["judge_audit"]
     found = said(record)["feedback"]
     # kind: the liked replies score 1, 1, 1, 0 and the disliked ones 0, 0: 6 pairs in order, 2 ties
-    assert found["kind"]["agreement"]["mean"] == pytest.approx((6 + 2 / 2) / 8)
+    assert found["agreement"]["kind"]["agreement"]["mean"] == pytest.approx((6 + 2 / 2) / 8)
     assert [(week["week"], week["liked"], week["disliked"]) for week in found["weeks"]] == [
         ("2026-W47", 2, 1),
         ("2026-W48", 2, 1),
