@@ -29,10 +29,14 @@ class Home:
     def find(cls) -> "Home":
         """From RFT_HOME and RFT_DATA; else the working directory, or, when it has no `data`, the checkout (if any).
 
-        Raises `ConfigError` for a state folder that cannot hold tables or databases.
+        Raises `ConfigError` for an address, and for a state folder that cannot hold tables or databases.
         """
         here = Path.cwd()
         project = here if (here / "data").is_dir() else checkout() or here
+        if "://" in (given := os.environ.get("RFT_HOME", "")):
+            raise ConfigError(
+                f"RFT_HOME={given}: must be a folder; `rft store copy` copies a state folder to a bucket and back"
+            )
         root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
         if found := _REFUSED.search(str(root.resolve())):
             raise ConfigError(

@@ -1,1 +1,1 @@
-"""Upkeep of the store: finds missing or changed data (`verify`) and removes what nothing needs (`gc`)."""
+"""Upkeep of the store: checks it (`verify`), removes what nothing needs (`gc`), and copies it (`rft store copy`)."""
