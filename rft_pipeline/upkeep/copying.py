@@ -68,9 +68,14 @@ def copy(source: str, target: str, track: Track) -> Copied:
         sizes = _files(here)
         if not any(name.startswith(f"{STORE}/") for name in sizes):
             raise ConfigError(f"{here}: has no store; name a state folder, e.g. .rft, or where one was copied to")
+        expected = _expected(here, sizes)
         present = _files(there)
         _refuse_others(sizes, present, here, there)
-        expected = _expected(here, sizes)
+        if isinstance(here, Folder):  # before anything is written; a bucket is read once, its files are checked later
+            for _ in _in_parallel(
+                lambda name: _checked(here, name, expected[name]), sorted(expected), track, "checked"
+            ):
+                pass
         written = [
             name
             for rank in range(3)
@@ -130,7 +135,7 @@ def _refuse_others(sizes: dict[str, int], present: dict[str, int], here: Place, 
 
 def _expected(here: Place, sizes: dict[str, int]) -> dict[str, str]:
     """The sha256 of each file of each record, by record.json. Raises `StoreError` where one is missing."""
-    expected = {}
+    expected: dict[str, str] = {}
     records = [name for name in sizes if _is_record(name)]
     for name, (files, unreadable) in zip(records, _each(lambda name: _named(here, name), records), strict=True):
         folder = name.removesuffix(RECORD)
@@ -155,11 +160,8 @@ def _copied(
 ) -> str | None:
     """Copy one file unless it is there; its name if it was written."""
     found = hashlib.sha256()
-    if size_there == size:
-        sha256 = _sha256(here.read(name))
-        _check(here, name, sha256, expected)
-        if _sha256(there.read(name)) == sha256:
-            return None
+    if size_there == size and _sha256(there.read(name)) == _checked(here, name, expected):
+        return None
     there.write(name, _hashed(here.read(name), found), size)
     _check(here, name, found.hexdigest(), expected)
     if (back := _sha256(there.read(name))) != found.hexdigest():
@@ -167,6 +169,12 @@ def _copied(
             f"{there}/{name}: reads back with sha256 {back}, was written with {found.hexdigest()}; copy again"
         )
     return name
+
+
+def _checked(here: Place, name: str, expected: str | None) -> str:
+    sha256 = _sha256(here.read(name))
+    _check(here, name, sha256, expected)
+    return sha256
 
 
 def _check(here: Place, name: str, sha256: str, expected: str | None) -> None:
@@ -190,10 +198,12 @@ def _sha256(blocks: Iterator[bytes]) -> str:
     return found.hexdigest()
 
 
-def _in_parallel(work: Callable[[str], str | None], names: list[str], track: Track) -> Iterator[str | None]:
+def _in_parallel(
+    work: Callable[[str], Result], names: list[str], track: Track, done: str = "copied"
+) -> Iterator[Result]:
     paths = [Path(name) for name in names]
-    for _, done in zip(track(paths, "files"), _each(work, names), strict=True):
-        yield done
+    for _, result in zip(track(paths, f"files {done}"), _each(work, names), strict=True):
+        yield result
 
 
 def _each(work: Callable[[str], Result], names: list[str]) -> Iterator[Result]:
