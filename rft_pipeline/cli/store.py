@@ -10,7 +10,7 @@ from rft_pipeline.cli.options import AsJson
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Copy the state folder to another place.")
 
-_PLACE = "A state folder, e.g. .rft, or s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix."
+_PLACE = "A state folder, e.g. .rft, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix."
 
 
 @app.callback()

@@ -46,7 +46,7 @@ class Place(Protocol):
 
 
 def place_of(where: str) -> Place:
-    """The place with this address: s3://bucket/prefix (also gs://, az://account/container/prefix), or a folder.
+    """The place with this address: s3://bucket/prefix (also gs://, az://container/prefix), or a folder.
 
     Raises `ConfigError` for another address, and for one that contains credentials.
     """
@@ -54,7 +54,7 @@ def place_of(where: str) -> Place:
         return Folder(Path(where).absolute())
     address = urlsplit(where)
     if address.scheme not in SCHEMES or not address.netloc:
-        allowed = "s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix"
+        allowed = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix"
         raise ConfigError(f"{where}: is no folder and no known address; allowed are a folder, {allowed}")
     if "@" in address.netloc or address.query or address.fragment:
         raise ConfigError(
@@ -129,7 +129,8 @@ class Bucket:
             said = without_credentials(lines[0])[:_SHOWN]
             raise StoreError(
                 f"{self.url}: {said}; check the address, the network, and the variables of the environment with the "
-                "credentials and the endpoint, e.g. AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL"
+                "credentials and the endpoint, e.g. AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL (AWS_ALLOW_HTTP=true for "
+                "an endpoint without TLS)"
             ) from None
 
 
