@@ -2,18 +2,44 @@
 
 import difflib
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 SINGULAR = {"criteria": "criterion", "members": "member", "held_out": "held-out criterion"}
 """What an entry of these lists is called in messages."""
 
 NUMBERS = (int, float, int | None, float | None)
 """Types whose values may not be written as a text, which pydantic would convert."""
+
+
+UNKNOWN = "unknown_key"
+"""The type of the error of an unknown key."""
+WORDS = {
+    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "must be a block of keys and values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    "string_type": "must be a text",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+}
+"""Types of pydantic's errors whose messages use its own terms → what they mean in YAML."""
 
 
 class Strict(BaseModel):
@@ -24,19 +50,31 @@ class Strict(BaseModel):
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime"})
     """Fields that do not change results."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _knows_every_key(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for key in value:
-                if key not in cls.model_fields:
-                    close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f" (did you mean {close[0]!r}?)" if close else ""
-                    allowed = [name for name, field in cls.model_fields.items() if not field.exclude]
-                    raise ValueError(f"unknown key {key!r}{hint}; allowed: {', '.join(allowed)}")
-                if isinstance(value[key], str) and cls.model_fields[key].annotation in NUMBERS:
-                    raise ValueError(f"{key}: {value[key]!r} is a text; write a number, without quotes")
-        return value
+    def _with_unknown_keys(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Reports unknown keys and quoted numbers together with what else is wrong."""
+        wrong = list(cls._wrong_keys(value)) if isinstance(value, dict) else []
+        if not wrong:
+            return validate(value)
+        named = {each["loc"][0] for each in wrong}
+        meant = named | {close for key in named for close in _close(str(key), cls.model_fields)}
+        try:
+            validate({key: each for key, each in value.items() if key not in named})
+        except ValidationError as error:  # without these keys, one is missing, and rules over several may be broken
+            wrong += [_again(each) for each in error.errors() if each["loc"] and each["loc"][0] not in meant]
+        raise ValidationError.from_exception_data(cls.__name__, wrong)
+
+    @classmethod
+    def _wrong_keys(cls, value: Mapping[Any, Any]) -> Iterator[InitErrorDetails]:
+        for key, given in value.items():
+            if key not in cls.model_fields:
+                allowed = [name for name, field in cls.model_fields.items() if not field.exclude]
+                said = f"unknown key {key!r}{did_you_mean(str(key), allowed)}; allowed: {', '.join(allowed)}"
+                yield InitErrorDetails(type=_custom(UNKNOWN, said), loc=(key,), input={})
+            elif isinstance(given, str) and cls.model_fields[key].annotation in NUMBERS:
+                said = f"{given!r} is a text; write a number, without quotes"
+                yield InitErrorDetails(type=_custom("quoted", said), loc=(key,), input={})
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -44,6 +82,26 @@ class Strict(BaseModel):
         plain = self.model_dump(mode="json", exclude=set(self.RUNTIME))
         nested = {name: value.identity for name in plain if isinstance(value := getattr(self, name), Strict)}
         return {**plain, **nested}
+
+
+def _custom(kind: str, said: str, context: dict[str, Any] | None = None) -> PydanticCustomError:
+    return PydanticCustomError(kind, said, context)
+
+
+def _again(item: "ErrorDetails") -> InitErrorDetails:
+    """An error of pydantic, to be raised again together with others."""
+    context = {name: str(value) for name, value in item.get("ctx", {}).items()}
+    return InitErrorDetails(type=_custom(item["type"], item["msg"], context), loc=item["loc"], input=item["input"])
+
+
+def _close(word: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word, list(known), n=1)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'weight'?)` for a word that is nearly one of `known`, else nothing."""
+    close = _close(word, known)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def tagged_union(models: Iterable[type[BaseModel]], tag: str) -> Any:
@@ -56,7 +114,7 @@ def key_of(table: Collection[str], what: str) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in table:
-            raise ValueError(f"{name!r} is not {what}; allowed: {', '.join(table)}")
+            raise ValueError(f"{name!r} is not {what}{did_you_mean(name, table)}; allowed: {', '.join(table)}")
         return name
 
     return AfterValidator(check)
@@ -74,8 +132,10 @@ def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
         if item["type"] == "too_short" and within:
             continue  # pydantic counts invalid items as missing
         value = item["input"]
-        got = "" if isinstance(value, dict | BaseModel) or item["type"] == "missing" else f" (got {value!r})"
-        lines.append(f"{path}: {_where(item['loc'], raw)}: {_in_words(item)}{got}")
+        shown = "nothing" if value is None else repr(value)
+        got = "" if isinstance(value, dict | BaseModel) or item["type"] == "missing" else f" (got {shown})"
+        loc = item["loc"][:-1] if item["type"] == UNKNOWN else item["loc"]
+        lines.append(": ".join([str(path), *filter(None, [_where(loc, raw)]), f"{_in_words(item)}{got}"]))
     return "\n".join(lines)
 
 
@@ -94,11 +154,12 @@ def _where(loc: Sequence[int | str], raw: Any) -> str:
         value = value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
         name = value.get("name") if isinstance(value, dict) else None
         what = SINGULAR.get(keys[-1]) if keys else None
-        if isinstance(name, str) and what is not None:
-            named, keys = f'{named}{what} "{name}": ', []
+        if what is not None and isinstance(part, int):
+            called = f'"{name}"' if isinstance(name, str) else str(part + 1)
+            named, keys = f"{named}{what} {called}: ", []
         else:
             keys.append(str(part))
-    return (named + ".".join(keys)).removesuffix(": ") or "(top)"
+    return (named + ".".join(keys)).removesuffix(": ")
 
 
 def _in_words(item: Mapping[str, Any]) -> str:
@@ -111,10 +172,14 @@ def _in_words(item: Mapping[str, Any]) -> str:
         return f"`{key}` is missing: it says which kind this is"
     if item["type"] == "union_tag_invalid":
         allowed = [each.strip(" '") for each in str(context["expected_tags"]).split(",")]
-        close = difflib.get_close_matches(str(context["tag"]), allowed, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(str(context["tag"]), allowed)
         return f"{key}: {str(context['tag'])!r} is unknown{hint}; allowed: {', '.join(map(repr, allowed))}"
-    return str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    if item["type"] in WORDS:
+        return WORDS[item["type"]]
+    hint = did_you_mean(
+        str(item["input"]), re.findall(r"'([^']*)'", str(item["msg"])) if item["type"] == "literal_error" else ()
+    )
+    return str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be") + hint
 
 
 def flattened(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:

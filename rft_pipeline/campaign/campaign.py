@@ -17,7 +17,7 @@ from rft_pipeline.campaign.running import Checks, Feedback, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rewards.settings import Reward
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Strict, did_you_mean
 from rft_pipeline.trainers.settings import Training
 
 
@@ -87,6 +87,16 @@ class Campaign(Strict):
         return self
 
     @model_validator(mode="after")
+    def _accepts_of_its_criteria(self) -> Self:
+        for name in self.audit.accept if self.audit is not None else ():
+            if name not in self.rubric.names:
+                hint = did_you_mean(name, self.rubric.names)
+                raise ValueError(
+                    f"audit.accept: the rubric has no criterion {name!r}{hint}; it has: {', '.join(self.rubric.names)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _judges_can_judge(self) -> Self:
         judges = self.all_judges
         for each in self.single_criteria:
@@ -94,7 +104,8 @@ class Campaign(Strict):
                 continue
             if each.judge.by not in judges:
                 raise ValueError(
-                    f"criterion {each.name} is judged by {each.judge.by!r}; the judges are {', '.join(judges)}"
+                    f'criterion "{each.name}": by: {each.judge.by!r} is no judge{did_you_mean(each.judge.by, judges)}; '
+                    f"the judges of campaign.yaml are: {', '.join(judges)}"
                 )
             if judges[each.judge.by].is_served and each.judge.ENGINE != "asker":
                 in_words = ", ".join(name for name, protocol in PROTOCOLS.items() if protocol.ENGINE == "asker")

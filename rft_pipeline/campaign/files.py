@@ -66,7 +66,10 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         context = "" if error.context is None else f" {error.context}"
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{context}"
+        place = f"line {mark.line + 1}, column {mark.column + 1}"
+        if (error.problem or "").startswith("found character that cannot start"):
+            return f"{place}: a tab, @ or ` begins a value; indent with spaces, quote texts"
+        return f"{place}: {error.problem}{context}"
     return " ".join(str(error).split())
 
 
@@ -104,5 +107,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-45
         raise ConfigError(f"{path}: not YAML: {_in_one_line(error)}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must contain a mapping of settings, contains {type(raw).__name__}")
+        kinds = {type(None): "is empty", list: "contains a list", str: "contains a text"}
+        found = kinds.get(type(raw), "contains one value")
+        raise ConfigError(f"{path}: {found}; it must contain keys and values, like `name: support`")
     return raw

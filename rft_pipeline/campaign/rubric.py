@@ -68,8 +68,12 @@ class Criterion(Strict):
 def check_criteria(criteria: Sequence[Criterion], where: str = "") -> None:
     """Raise `ValueError` for two criteria with one name, or for weights that are all 0."""
     names = [criterion.name for criterion in criteria]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{where}criteria named twice: {', '.join(sorted(repeated))}")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        places = (
+            f"{name} ({', '.join(str(place) for place, other in enumerate(names, 1) if other == name)})"
+            for name in repeated
+        )
+        raise ValueError(f"{where}criteria named twice: {'; '.join(places)}, counted from 1; choose other names")
     if not sum(criterion.weight for criterion in criteria):
         raise ValueError(f"{where}all weights are 0: at least one criterion needs a weight above 0")
 

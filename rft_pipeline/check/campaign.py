@@ -1,6 +1,7 @@
 """Reads everything a campaign names and runs all checks."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,7 @@ from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
+from rft_pipeline.prompts.rows import SHOWN, jsonl_rows
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
@@ -105,11 +107,11 @@ def _prompts(
 ) -> pl.DataFrame | None:
     where = source_name(source, campaign.folder)
     try:
-        rows, _, formats[split] = read_rows(source, campaign.folder, rubrics=_needs_rubrics(campaign))
+        rows, numbers, formats[split] = read_rows(source, campaign.folder, rubrics=_needs_rubrics(campaign))
     except RftError as error:
         data.errors.append(str(error))
         return None
-    _check_ids(rows, where, data)
+    _check_ids(zip(rows["id"], numbers, strict=True), where, data)
     try:
         rows = with_system(rows, campaign.policy.system, where)
     except DataError as error:
@@ -161,7 +163,8 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
     except RftError as error:
         data.errors.append(str(error))
         return None
-    _check_ids(anchors, str(campaign.anchors_path), data)
+    ids = ((str(row.values["id"]), row.number) for row in jsonl_rows(campaign.anchors_path, []) if "id" in row.values)
+    _check_ids(ids, str(campaign.anchors_path), data)
     for criterion in campaign.rubric.judged:
         counts = label_counts(anchors, criterion.name)
         if min(counts.good, counts.bad) < FEW_LABELS:
@@ -172,10 +175,17 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
     return anchors
 
 
-def _check_ids(rows: pl.DataFrame, where: str, data: Findings) -> None:
-    doubled = rows.filter(pl.col("id").is_duplicated())["id"].unique(maintain_order=True)
-    if doubled.len():
-        data.errors.append(f"{where}: id: {', '.join(doubled)} given more than once; each row needs its own id")
+def _check_ids(rows: Iterable[tuple[str, int]], where: str, data: Findings) -> None:
+    """`rows`: id and line (in a table, row) of each."""
+    places: dict[str, list[int]] = {}
+    for name, number in rows:
+        places.setdefault(name, []).append(number)
+    doubled = [f"{name} (lines {', '.join(map(str, found))})" for name, found in places.items() if len(found) > 1]
+    if doubled:
+        more = f" and {len(doubled) - SHOWN} more" if len(doubled) > SHOWN else ""
+        data.errors.append(
+            f"{where}: id given more than once: {', '.join(doubled[:SHOWN])}{more}; each row needs its own id"
+        )
 
 
 def _check_replay(campaign: Campaign, train: pl.DataFrame, data: Findings, formats: dict[str, str]) -> None:

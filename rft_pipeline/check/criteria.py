@@ -15,6 +15,7 @@ from rft_pipeline.check.result import Findings
 from rft_pipeline.judges import RuleJudge, Scores
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.rules import Column
+from rft_pipeline.strict import did_you_mean
 
 
 def check_criteria(
@@ -137,7 +138,8 @@ def _check_column(where: str, column: Column, tables: Mapping[str, pl.DataFrame]
         elif len(missing) == rows.height:
             existing = sorted({key for text in rows["fields"] for key in json.loads(text)})
             settings.errors.append(
-                f"{place}: no {what} has a {'value in ' if column.name in existing else ''}column {column.name!r}; "
+                f"{place}: no {what} has a {'value in ' if column.name in existing else ''}column {column.name!r}"
+                f"{'' if column.name in existing else did_you_mean(column.name, existing)}; "
                 f"existing columns: {', '.join(existing) or 'none'}"
             )
         elif missing:

@@ -18,6 +18,7 @@ from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
 from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, refuse, shown
 from rft_pipeline.prompts.slots import with_system
+from rft_pipeline.strict import did_you_mean
 
 ROLES = ("system", "user", "assistant")
 
@@ -131,8 +132,8 @@ def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> s
 def _no_column(theirs: str, ours: str, columns: list[str]) -> str:
     likely = next((each for each in (*ASKED, "instruction") if each in columns), columns[0] if columns else "text")
     return (
-        f"no column {theirs!r} for our {ours!r}; it has: {', '.join(columns) or 'none'} (map names under `columns`, "
-        f"e.g. `columns: {{{ours}: {likely}}}`)"
+        f"no column {theirs!r}{did_you_mean(theirs, columns)} for our {ours!r}; "
+        f"it has: {', '.join(columns) or 'none'} (map names under `columns`, e.g. `columns: {{{ours}: {likely}}}`)"
     )
 
 

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Collection, Iterable
 from datetime import date, time, timedelta
@@ -23,6 +24,7 @@ SHOWN = 20
 """Maximum number of findings in one error; the others are counted."""
 
 _BOM = b"\xef\xbb\xbf"
+_SEPARATOR = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
 _LONGEST_CELL = 2**31 - 1
 """In characters: the largest limit that the csv module accepts on every platform."""
 
@@ -120,6 +122,8 @@ def csv_rows(
     the last line break is still being written, so it is left out.
     """
     data = _read(path).removeprefix(_BOM)
+    if excel := _SEPARATOR.match(data):  # Excel's own first line; read as an empty one
+        data = data[excel.end(1) :]
     try:
         lines = io.StringIO(data.decode(), newline="")
     except UnicodeDecodeError as error:
@@ -133,7 +137,7 @@ def csv_rows(
     unfinished = growing and not data.endswith((b"\n", b"\r"))
     try:
         for sheet_row, row in enumerate(reader, start=1):
-            if row:
+            if any(row) or (row and cells):
                 cells.append((begins, sheet_row, row))
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -143,7 +147,7 @@ def csv_rows(
         cells = cells[:-1] if unfinished else cells
     if not cells:
         return []
-    header = cells[0][2]
+    header = _without_empty_end(cells[0][2])
     if len(header) == 1 and (other := next((each for each in ";\t" if each in header[0]), None)):
         named = "semicolons" if other == ";" else "tabs"
         raise DataError(f"{path}: line 1: the cells are separated by {named}; save it as CSV with commas")
@@ -151,6 +155,8 @@ def csv_rows(
         raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
     rows = []
     for number, sheet_row, row in cells[1:]:
+        if len(row) > len(header):
+            row = [*row[: len(header)], *_without_empty_end(row[len(header) :])]
         if len(row) == len(header):
             values = {name: cell or None for name, cell in zip(header, row, strict=True)}
             rows.append(Row("line", number, values, sheet_row))
@@ -159,10 +165,17 @@ def csv_rows(
     return rows
 
 
+def _without_empty_end(row: list[str]) -> list[str]:
+    """Without the empty cells at its end, which spreadsheets add."""
+    while row and not row[-1]:
+        row = row[:-1]
+    return row
+
+
 def _columns(lines: io.StringIO, separator: str, expected: Collection[str]) -> tuple[int, int]:
     """How many of the expected columns, and how many columns at all, the header has with this separator."""
     try:
-        header = next(csv.reader(lines, strict=True, delimiter=separator), [])
+        header = next((row for row in csv.reader(lines, strict=True, delimiter=separator) if any(row)), [])
     except csv.Error:
         header = []
     lines.seek(0)

@@ -128,7 +128,7 @@ def test_a_file_that_is_not_yaml_is_named(tiny_campaign: Path) -> None:
 
 def test_a_file_without_settings_is_refused(tiny_campaign: Path) -> None:
     (tiny_campaign / "campaign.yaml").write_text("- a\n- b\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="must contain a mapping of settings, contains list"):
+    with pytest.raises(ConfigError, match="contains a list; it must contain keys and values"):
         load_campaign(tiny_campaign)
 
 

@@ -66,7 +66,7 @@ def test_a_held_out_criterion_is_checked_like_any_other(tmp_path: Path) -> None:
         ([{"name": "polite", "judge": CLOZE}], "the rubric has a criterion with this name"),
         ([{"name": "kind", "gate": 0.5, "judge": CLOZE}], "cannot have a gate"),
         ([{"name": "kind", "weight": 0, "judge": CLOZE}], "all weights are 0"),
-        ([{"name": "kind", "judge": {**CLOZE, "by": "nobody"}}], "kind is judged by 'nobody'"),
+        ([{"name": "kind", "judge": {**CLOZE, "by": "nobody"}}], "\"kind\": by: 'nobody' is no judge"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, held_out: list[dict[str, Any]], said: str) -> None:

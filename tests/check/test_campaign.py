@@ -60,6 +60,44 @@ def test_an_unknown_key_names_the_known_ones(tmp_path: Path) -> None:
     assert error.startswith("campaign.yaml: training: unknown key 'learning_rte' (did you mean 'learning_rate'?)")
 
 
+def test_all_problems_of_a_file_are_named_at_once_by_the_names_of_the_criteria(tmp_path: Path) -> None:
+    criteria = [
+        {"name": "kind", "weight": "2", "wieght": 3, "judge": POLITE},
+        {"name": "short", "gate": 1.5, "judge": {"protocol": "rule", "rule": {"name": "lenght", "max_words": 9}}},
+        {"judge": {"protocol": "contrst"}},
+        {"name": "own", "judge": {"protocol": "rule", "rule": {"name": "python", "function": "test:passes"}}},
+    ]
+    found = [error.partition("; allowed: ")[0] for error in errors(campaign(tmp_path, criteria))]
+    assert found[:-1] == [
+        "rubric.yaml: criterion \"kind\": weight: '2' is a text; write a number, without quotes",
+        "rubric.yaml: criterion \"kind\": unknown key 'wieght' (did you mean 'weight'?)",
+        'rubric.yaml: criterion "short": gate: must be less than or equal to 1 (got 1.5)',
+        "rubric.yaml: criterion \"short\": judge.rule: name: 'lenght' is unknown (did you mean 'length'?)",
+        "rubric.yaml: criterion 3: name: is required",
+        "rubric.yaml: criterion 3: judge: protocol: 'contrst' is unknown (did you mean 'contrast'?)",
+    ]
+    assert found[-1].startswith('rubric.yaml: criterion "own": judge.rule.function')
+    assert "there is no test.py in the rubric's folder" in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "finding"),
+    [
+        ({"audit": {"accept": {"polit": ["length"]}}}, "the rubric has no criterion 'polit' (did you mean 'polite'?)"),
+        ({"training": {"method": "gpro"}}, "'gpro' is not a training method (did you mean 'grpo'?)"),
+        ({"rollouts": {"group_sizes": 4, "prompts_per_round": "4"}}, "rollouts.prompts_per_round: '4' is a text"),
+        ({"policy": None}, "policy: must be a block of keys and values (got nothing)"),
+        ({"owners": 3}, "owners: must be a list"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_in_plain_words(
+    tmp_path: Path, settings: dict[str, Any], finding: str
+) -> None:
+    found = errors(campaign(tmp_path, [{"name": "polite", "judge": POLITE}], settings=settings))
+    assert any(finding in each for each in found)
+    assert not any("pydantic" in each or "Input" in each for each in found)
+
+
 @pytest.mark.parametrize(
     ("criteria", "finding"),
     [
@@ -100,7 +138,9 @@ def test_a_missing_prompts_file_is_named(tmp_path: Path) -> None:
 
 def test_ids_given_twice_are_named(tmp_path: Path) -> None:
     folder = campaign(tmp_path, train=[*TRAIN, {"id": "t3", "prompt": "Quite another text."}])
-    assert errors(folder, DataError) == ["train.jsonl: id: t3 given more than once; each row needs its own id"]
+    assert errors(folder, DataError) == [
+        "train.jsonl: id given more than once: t3 (lines 4, 9); each row needs its own id"
+    ]
 
 
 def test_rows_that_repeat_a_prompt_are_a_warning(tmp_path: Path) -> None:

@@ -82,10 +82,9 @@ def asks(when: str) -> list[dict[str, Any]]:
 
 
 def test_a_rule_that_names_a_column_no_prompt_has_is_refused(tmp_path: Path) -> None:
+    hint = "has a column 'urgnt' (did you mean 'urgent'?); existing columns: urgent"
     assert errors(campaign(tmp_path, asks("urgnt"))) == [
-        "rubric.yaml: asks: when: no train prompt has a column 'urgnt'; existing columns: urgent",
-        "rubric.yaml: asks: when: no eval prompt has a column 'urgnt'; existing columns: urgent",
-        "rubric.yaml: asks: when: no anchor has a column 'urgnt'; existing columns: urgent",
+        f"rubric.yaml: asks: when: no {what} {hint}" for what in ("train prompt", "eval prompt", "anchor")
     ]
 
 
@@ -187,7 +186,7 @@ def test_a_criterion_that_shows_a_reference_needs_the_column(tmp_path: Path) -> 
 def test_a_judge_nobody_defined_is_named(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "kind", "judge": {**POLITE, "by": "strong"}}])
     (finding,) = errors(folder)
-    assert finding.endswith("criterion kind is judged by 'strong'; the judges are judge")
+    assert finding.endswith("criterion \"kind\": by: 'strong' is no judge; the judges of campaign.yaml are: judge")
 
 
 @pytest.mark.parametrize(

@@ -243,3 +243,24 @@ def test_commas_in_a_question_do_not_hide_the_semicolons_between_cells(tmp_path:
     assert read_rows(path, [], ["rollout_id", "annotator", "export"]) == [
         ("row 2", {"rollout_id": "r1", "grade": "3", "annotator": "Ines", "export": "e1"})
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rollout_id;polite (yes, no or 0 to 1) Is it, or not?;annotator;export\nr1;yes;Anna;e1\n",
+        "rollout_id\tpolite\tannotator\texport\nr1\tyes\tAnna\te1\n",
+        "\ufeffrollout_id;polite;annotator;export\r\nr1;yes;Anna;e1\r\n",
+        "export;annotator;polite;rollout_id\ne1;Anna;yes;r1\n",
+        "sep=;\r\nrollout_id;polite;annotator;export\r\nr1;yes;Anna;e1\r\n",
+        ";;;\nrollout_id;polite;annotator;export;;\n\nr1;yes;Anna;e1;;\n;;;;;\n",
+    ],
+)
+def test_what_spreadsheets_make_of_a_file_is_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.encode())
+    wrong: list[str] = []
+    rows = [cells for _, cells in read_rows(path, wrong, needed=("rollout_id", "annotator", "export"))]
+    assert wrong == []
+    assert rows[0] == {"rollout_id": "r1", "polite": "yes", "annotator": "Anna", "export": "e1"}
+    assert all(not any(cells.values()) for cells in rows[1:])
