@@ -14,7 +14,7 @@ from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.store import Home, RecordStore, rollouts_table
 from rft_pipeline.upkeep.copying import FOLDERS, Copied, copy
-from rft_pipeline.upkeep.places import Bucket, Folder
+from rft_pipeline.upkeep.places import BLOCK, Bucket, Folder, without_credentials
 from tests.buckets import SECRET, s3_server
 from tests.cli.small import Rft, ended, started
 from tests.upkeep.small import quietly, said, stored
@@ -53,6 +53,7 @@ def test_a_home_comes_back_from_a_bucket_with_every_byte_and_nothing_is_stale(
     s3: str, finished_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home.find()
+    (home.store / "tiny" / "in_parts.bin").write_bytes(b"0123456789" * (BLOCK // 10 + 1))
     before, rows = contents(home.root), rollouts_table(home.store).rows().collect().height
     (home.store / "tiny" / "prompts" / ".making-abc").mkdir()
     (home.store / "tiny" / "prompts" / ".making-abc" / "half.parquet").write_bytes(b"half")
@@ -143,3 +144,5 @@ def test_an_error_of_the_server_names_the_place_and_never_the_credentials(
     assert unknown.code == 2
     assert "allowed are a folder, s3://bucket/prefix, gs://bucket/prefix, az://" in unknown.err
     assert SECRET not in answer.err + refused.err + unknown.err
+    body = f"403 <AWSAccessKeyId>an-access-key</AWSAccessKeyId> {SECRET} us-east-1"
+    assert without_credentials(body) == "403 <AWSAccessKeyId>…</AWSAccessKeyId> … us-east-1"
