@@ -66,8 +66,67 @@ def test_every_command_of_a_page_exists_with_its_options(path: Path) -> None:
         while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
             assert rest[0] in command.commands, words
             command = command.commands[rest.pop(0)]
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-        assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known, words
+        assert_options(command, rest)
+        if rest and "--help" not in rest and "…" not in rest:
+            assert_arguments(command, rest)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_a_console_has_its_required_arguments(path: Path) -> None:
+    for words in commands("\n".join(re.findall(r"```console\n.*?```", path.read_text(encoding="utf-8"), re.DOTALL))):
+        command: Any = typer.main.get_command(app)
+        rest = list(words)
+        while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
+            command = command.commands[rest.pop(0)]
+        if not isinstance(command, TyperGroup) and any(each.required for each in command.params):
+            assert any(not word.startswith("-") for word in rest), words
+
+
+def assert_options(command: Any, words: list[str]) -> None:
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    given = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert given <= known, (command.name, given - known)
+
+
+def assert_arguments(command: Any, words: list[str]) -> None:
+    """A command has all required arguments and options, and not too many. Prose may leave all arguments out, as in
+    `rft audit --json`."""
+    options = {name: each for each in command.params for name in each.opts if name.startswith("-")}
+    arguments, rest = 0, list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in options and not options[word].is_flag:
+            del rest[: options[word].nargs]
+        elif not word.startswith("-"):
+            arguments += 1
+    places = [each for each in command.params if each.param_type_name == "argument"]
+    least = sum(each.nargs for each in places if each.required)
+    assert arguments == 0 or least <= arguments <= sum(each.nargs for each in places), (command.name, words)
+    needed = {each.opts[0] for each in options.values() if each.required} if arguments else set()
+    assert needed <= {word.partition("=")[0] for word in words}, (command.name, words)
+
+
+def shown(text: str, pattern: str) -> list[str]:
+    """What console blocks and inline code hold of a pattern."""
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " "))
+    return [found for code in [*blocks, *inline] for found in re.findall(pattern, code)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_target_of_make_and_every_benchmark_of_a_page_exists_with_its_options(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall(r"^([\w-]+):", page("Makefile"), re.MULTILINE)
+    for target in shown(text, r"\bmake ([a-z][\w-]*)"):
+        assert target in targets, target
+    for module, words in shown(text, r"python -m (benchmarks[\w.]*)([^\n&;|#]*)"):
+        source = ROOT / f"{module.replace('.', '/')}.py"
+        source = source if source.is_file() else source.with_suffix("") / "__main__.py"
+        assert source.is_file(), module
+        known = source.read_text(encoding="utf-8") + page("benchmarks/common.py")
+        for option in re.findall(r"--([a-z][\w-]*)", words):
+            names = (f"--{option}", f"{option.replace('-', '_')}:")
+            assert any(name in known for name in names), (module, option)
 
 
 def write_first(folder: Path) -> None:

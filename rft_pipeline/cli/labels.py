@@ -150,9 +150,11 @@ def import_(
         show_labels.imported_feedback(loaded, import_feedback(loaded, home), as_json=as_json)
         return
     if file is not None and has_pairs(file):
-        said = _said_of_pairs(campaign, home, import_pairs(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
+        done = import_pairs(loaded, home.store, file, skip_wrong=skip_wrong)
+        said = {"pairs": _said_of_pairs(campaign, home, done, as_json)}
     elif file is not None:
-        said = _said_of_labels(loaded, home, import_labels(loaded, home.store, file, skip_wrong=skip_wrong), as_json)
+        done = import_labels(loaded, home.store, file, skip_wrong=skip_wrong)
+        said = {"labels": _said_of_labels(loaded, home, done, as_json)}
     else:
         kinds = {queue.pairs for queue in queues_of(campaign, home.store)} or {False}
         read = {False: import_label_queues, True: import_pair_queues}

@@ -1,7 +1,7 @@
 """`rft check`, `rft plan`, `rft run` and `rft audit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,15 @@ from rft_pipeline.errors import Exit, RftError
 from rft_pipeline.store import Home
 
 
-def check(campaign: MaybeName = None) -> None:
+def check(campaign: MaybeName = None, as_json: AsJson = False) -> None:
     """Validate a campaign's settings, rubric, prompts, anchors and interaction logs. No model is loaded."""
     home = Home.find()
+    if as_json:
+        found = [_checked_plain(home, name) for name in ([campaign] if campaign else home.campaigns())]
+        console.print_json({"campaigns": found})
+        if any(each["errors"] for each in found):
+            raise typer.Exit(Exit.BAD_INPUT)
+        return
     if campaign is not None:
         _check(home, campaign)
         return
@@ -29,6 +35,19 @@ def _check(home: Home, campaign: str) -> None:
 
     found = check_campaign(home.campaign_folder(campaign), home.models, home.store)
     show.checked(found, check_logs(found.campaign, home))
+
+
+def _checked_plain(home: Home, campaign: str) -> dict[str, Any]:
+    """The findings on one campaign, for JSON: without `errors`, also what it has."""
+    from rft_pipeline.check import check_campaign
+    from rft_pipeline.cli import show
+    from rft_pipeline.pipeline.log_checks import check_logs
+
+    try:
+        found = check_campaign(home.campaign_folder(campaign), home.models, home.store)
+        return show.plain_checked(campaign, found, check_logs(found.campaign, home))
+    except RftError as error:
+        return {"campaign": campaign, "errors": str(error).splitlines(), "warnings": []}
 
 
 def _is_valid(home: Home, campaign: str) -> bool:

@@ -1,6 +1,7 @@
 """What `rft check`, `rft plan`, `rft run` and `rft report` print."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -46,6 +47,34 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     for warning in (*result.warnings, *(() if logs is None else logs.warnings)):
         warn(warning)
     line("[green]ok[/]")
+
+
+def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> dict[str, Any]:
+    """What `checked` says, for JSON."""
+    rubric = result.campaign.rubric
+    weights = rubric.weights()
+    criteria = [
+        {
+            "name": each.name,
+            "scored_by": each.judge.kind,
+            "weight": weights[each.name],
+            "gate": each.gate,
+            "anchors": asdict(labels) if (labels := result.labels.get(each.name)) else None,
+        }
+        for each in rubric.criteria
+    ]
+    return {
+        "campaign": name,
+        "errors": [],
+        "warnings": [*result.warnings, *(() if logs is None else logs.warnings)],
+        "rounds": result.campaign.rounds,
+        "train_prompts": result.train_prompts,
+        "eval_prompts": result.eval_prompts,
+        "anchors": result.anchors,
+        "formats": result.formats,
+        "criteria": criteria,
+        "logs": None if logs is None else logs.summary,
+    }
 
 
 def planned_edit(plan: EditPlan) -> None:

@@ -47,10 +47,14 @@ def models(
     name: Annotated[
         str, typer.Argument(help="`embedded`, a hub id (org/name or org/name@revision), or a folder.")
     ] = "embedded",
+    as_json: AsJson = False,
 ) -> None:
     """Fetch a model, unless it is there already, and show its folder."""
     from rft_pipeline.models import resolve
 
     found = resolve(name, Home.find().models, Path.cwd())
+    if as_json:
+        console.print_json({name: str(getattr(found, name)) for name in ("name", "folder", "source", "content_hash")})
+        return
     console.line(f"{found.name}: {found.folder}")
     console.line(f"  from {found.source}, content {found.content_hash}")

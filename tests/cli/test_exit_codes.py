@@ -1,5 +1,6 @@
-"""Exit codes, as docs/operations.md lists them."""
+"""Exit codes and the keys of `--json`, as docs/operations.md lists them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -57,3 +58,27 @@ def test_a_shell_completes_the_names_of_campaigns(
     for name, value in {"_RFT_COMPLETE": "complete_bash", "COMP_WORDS": "rft check t", "COMP_CWORD": "2"}.items():
         monkeypatch.setenv(name, value)
     assert rft().out.split() == ["tiny"]
+
+
+def test_the_documented_keys_are_those_that_the_commands_print(rft: Rft, finished_home: Path) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `rft ([^`]+--json)` \| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) == 10
+    for command, keys in rows:
+        if command.startswith("models"):
+            continue  # fetches the embedded model
+        documented = re.findall(r"`(\w+)`", keys.partition(";")[0])
+        assert list(json.loads(rft(*command.split()).out)) == documented, command
+
+
+def test_check_as_json_has_the_errors_of_one_campaign_and_the_facts_of_another(rft: Rft, finished_copy: Path) -> None:
+    bad = finished_copy.with_name("bad")
+    bad.mkdir()
+    (bad / "campaign.yaml").write_text("name: bad\n", encoding="utf-8")
+    said = rft("check", "--json")
+    assert said.code == Exit.BAD_INPUT
+    one, two = json.loads(said.out)["campaigns"]
+    assert one["campaign"] == "bad"
+    assert one["errors"] == [f"{bad / 'rubric.yaml'}: no such file"]
+    assert (two["campaign"], two["errors"], two["train_prompts"], two["rounds"]) == ("tiny", [], 12, 2)
+    assert two["criteria"][2]["scored_by"] == "rule: length"

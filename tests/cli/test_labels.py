@@ -38,7 +38,7 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     assert counts == "24 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert heading.split("  ")[0].strip() == "mean"
     assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
-    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
+    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)["labels"]
     assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
     assert again["estimates"]["relevant"]["human"] == {"mean": pytest.approx(0.5), "lower95": None, "upper95": None}
 
@@ -114,7 +114,7 @@ def test_pairs_go_out_and_whom_people_prefer_is_said(rft: Rft, finished_copy: Pa
     (found,) = shown["preferences"]
     assert (found["policy"], found["over"], found["ties"], found["share"]["mean"]) == ("round 1", "base", 5, None)
     assert rft("labels", "show", "tiny").out.startswith("People preferred neither round 1 nor base: 5 ties")
-    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)
+    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)["pairs"]
     assert (again["new"], again["unchanged"], again["preferences"]) == (0, 5, shown["preferences"])
 
 
