@@ -49,13 +49,23 @@ def new(
 
 
 def schema(
-    which: Annotated[Literal["campaign", "rubric", "reference"], typer.Argument(help="Which file, or the page.")],
+    which: Annotated[
+        Literal["campaign", "rubric", "reference", "status", "trace", "verify"],
+        typer.Argument(help="Which file; the page; or the command whose --json it is."),
+    ],
 ) -> None:
-    """Print the JSON Schema of campaign.yaml or rubric.yaml, for an editor; or a page with every key, in Markdown."""
+    """Print a JSON Schema: of campaign.yaml or rubric.yaml, for an editor, or of what a command prints with --json.
+
+    `reference` prints a page with every key of both files, in Markdown.
+    """
     from rft_pipeline.scaffold.reference import reference
     from rft_pipeline.scaffold.schema import schema as schema_of
 
     if which == "reference":
         print(reference(), end="")
+    elif which in ("status", "trace", "verify"):
+        from rft_pipeline.cli.outputs import output_schema
+
+        console.print_json(output_schema(which))
     else:
         console.print_json(schema_of(which))

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from rft_pipeline import __version__
@@ -69,6 +70,17 @@ def test_the_documented_keys_are_those_that_the_commands_print(rft: Rft, finishe
             continue  # fetches the embedded model
         documented = re.findall(r"`(\w+)`", keys.partition(";")[0])
         assert list(json.loads(rft(*command.split()).out)) == documented, command
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "verify", "trace tiny/round_2/eval_reports", "trace tiny:polite", "trace train-01"]
+)
+def test_what_is_printed_fits_the_schema_of_the_command(rft: Rft, finished_home: Path, command: str) -> None:
+    schema = json.loads(rft("schema", command.split()[0]).out)
+    printed = json.loads(rft(*command.split(), "--json").out)
+    jsonschema.validate(printed, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**printed, "other": 1}, schema)
 
 
 def test_check_as_json_has_the_errors_of_one_campaign_and_the_facts_of_another(rft: Rft, finished_copy: Path) -> None:
