@@ -63,7 +63,7 @@ def schema(
 
     if which == "reference":
         print(reference(), end="")
-    elif which in ("status", "trace", "verify"):
+    elif which == "status" or which == "trace" or which == "verify":
         from rft_pipeline.cli.outputs import output_schema
 
         console.print_json(output_schema(which))
