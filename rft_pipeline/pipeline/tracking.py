@@ -118,9 +118,12 @@ class Tracker:
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
 
     def evaluated(self, record: Record) -> None:
-        """Log the numbers of an eval report into the parent run, with the round as step: one curve a criterion."""
+        """Log the numbers of an eval report into the parent run, with the round as step: one curve a criterion. Until
+        a promotion is decided, the run is named by the round."""
         numbers = {EVAL + name.removeprefix("eval_"): number for name, number in record.metrics.items()}
         self._log_numbers(numbers, self.node.round, self._parent)
+        if PROMOTED not in self._client.get_run(self._parent).data.tags:
+            self._client.update_run(self._parent, name=self._parent_name(f"round {self.node.round} evaluated"))
 
     def _log_numbers(self, numbers: Mapping[str, float], step: int, run_id: str | None = None) -> None:
         """Log metrics together: each call is a write to the disk, or a request to the server."""

@@ -84,6 +84,31 @@ def test_the_runs_of_a_finished_campaign_are_finished(client: MlflowClient) -> N
     assert {each.info.status for each in runs(client)} == {"FINISHED"}
 
 
+def test_until_a_promotion_the_run_is_named_by_the_round_that_was_evaluated(
+    tiny_campaign: Path, finished: Path
+) -> None:
+    found, home = load_campaign(tiny_campaign), Home.find()
+    report = RecordStore(finished / "home" / "store").current("tiny/round_1/eval_reports")
+    assert report is not None
+
+    def name_after(step: str) -> str:
+        tracker = Tracker(home, found, node(found, step), {}, None)
+        if step == "promotion":
+            tracker.log_outcome("round 1", "round 1 is better")
+        else:
+            tracker.evaluated(report)
+        (parent,) = [each for each in runs(home.mlflow_client()) if "mlflow.parentRunId" not in each.data.tags]
+        return str(parent.info.run_name)
+
+    steps = ["round_1/eval_reports", "round_2/eval_reports", "promotion", "round_2/eval_reports"]
+    assert [name_after(step) for step in steps] == [
+        "tiny · round 1 evaluated",
+        "tiny · round 2 evaluated",
+        "tiny · round 1 promoted",
+        "tiny · round 1 promoted",
+    ]
+
+
 @pytest.mark.parametrize("round_", [1, 2])
 def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(client: MlflowClient, round_: int) -> None:
     run_ = round_run(client, round_)
