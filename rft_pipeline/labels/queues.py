@@ -155,6 +155,7 @@ def _filled(
     """Adds questions, traces and the queue: the queue's id, the questions by id, the items' keys by trace."""
     from mlflow.tracing.client import TracingClient
 
+    # The public functions of `mlflow.genai` call these methods too, but only with the process's own tracking URI.
     tracing = TracingClient(client.tracking_uri)
     asked = _ask(tracing, experiment, [*questions, PageQuestion(NOTE, "Anything worth saying? (optional)")])
     traces = _show(tracing, experiment, items)
