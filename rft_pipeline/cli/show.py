@@ -1,6 +1,7 @@
 """What `rft check`, `rft plan`, `rft run` and `rft report` print."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +19,8 @@ from rft_pipeline.labels.preferences import current_preferences
 from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
-from rft_pipeline.pipeline.plan import Plan
+from rft_pipeline.pipeline.plan import Plan, Step
+from rft_pipeline.progress import kind_of
 from rft_pipeline.promotion.decide import STOP
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
@@ -89,16 +91,45 @@ def planned_edit(plan: EditPlan) -> None:
 def planned(plan: Plan) -> None:
     """For each stage: run or skip, its rows, an estimate and the reasons; then the total."""
     stages = table("stage", "action", "make", "have", "time", "why")
+    stages.columns[0].no_wrap = True
     for step in plan.steps:
         runs = step.action == "run"
         action = "[yellow]run[/]" if runs else "[green]skip[/]"
         seconds = _duration(step.seconds) if runs else ""
-        why = escape("; ".join(step.reasons))
-        stages.add_row(step.key, action, str(step.rows.make), str(step.rows.have), seconds, why)
+        why = escape("; ".join(_inputs_as_one(step.reasons)))
+        made = _work_in_words(step) if runs else "0"
+        stages.add_row(step.key.partition("/")[2], action, made, f"{step.rows.have:,}", seconds, why)
     out.print(stages)
     if any(step.action == "run" for step in plan.steps):
+        line(_total(plan))
+
+
+def _inputs_as_one(reasons: list[str]) -> list[str]:
+    """The reasons, with several inputs that will be made as one; `--json` names each."""
+    others = [reason for reason in reasons if not reason.endswith(" will be made")]
+    return ["its inputs will be made", *others] if len(reasons) - len(others) > 1 else reasons
+
+
+def _work_in_words(step: Step) -> str:
+    """`256 rollouts`, `1 record`; `unknown` while the inputs that decide it are not there."""
+    if not step.work:
+        return "0" if step.rows.have else "unknown"
+    stage = step.key.rpartition("/")[2]
+    counts: Counter[str] = Counter()
+    for what, count in step.work.items():
+        counts["records" if what == stage and what != "rollouts" else kind_of(what)] += count
+    return ", ".join(f"{count:,} {kind if count != 1 else kind.removesuffix('s')}" for kind, count in counts.items())
+
+
+def _total(plan: Plan) -> str:
+    """The time of the whole run, or of the part that was timed before; then its cost."""
+    if plan.seconds is not None:
         cost = f", {plan.cost:.2f} {plan.currency}" if plan.cost else ""
-        line(f"about {_duration(plan.seconds)}{cost}, at the rates measured last")
+        return f"about {_duration(plan.seconds)}{cost}, at the rates measured last"
+    timed = [step.seconds for step in plan.steps if step.action == "run" and step.seconds is not None]
+    if not timed:
+        return "time: unknown until the first run"
+    return f"at least {_duration(sum(timed))}, at the rates measured last; a stage with ? was never timed"
 
 
 def _duration(seconds: float | None) -> str:

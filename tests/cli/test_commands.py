@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli import console
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, Said, assert_one_message
@@ -41,7 +42,7 @@ def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: P
 
 def plan_rows(said: Said) -> dict[str, str]:
     """Stage → the rest of its row, without the estimate."""
-    rows = [line.split(maxsplit=1) for line in said.out.splitlines() if line.startswith(" tiny/")]
+    rows = [line.split(maxsplit=1) for line in said.out.splitlines() if " run " in line or " skip " in line]
     return {stage: re.sub(r" (\d+ (min|s) )+", " ", " ".join(rest.split()) + " ").strip() for stage, rest in rows}
 
 
@@ -49,18 +50,33 @@ def test_plan_says_what_would_run_and_why(rft: Rft, finished_copy: Path) -> None
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
     said = rft("plan", "tiny")
     rows = plan_rows(said)
-    assert rows["tiny/round_1/judge_scores"] == "skip 0 64 kept (on_rubric_change: continue)"
-    assert rows["tiny/round_2/rollouts"] == "skip 0 16"
-    assert rows["tiny/round_2/judge_scores"] == 'run 16 48 criterion "polite": text changed'
+    assert rows["round_1/judge_scores"] == "skip 0 64 kept (on_rubric_change: continue)"
+    assert rows["round_2/rollouts"] == "skip 0 16"
+    assert rows["round_2/judge_scores"] == 'run 16 judgements 48 criterion "polite": text changed'
     assert re.search(r"^about \d+ s, at the rates measured last$", said.out, re.MULTILINE)
 
 
 def test_plan_from_the_first_round_keeps_none(rft: Rft, finished_copy: Path) -> None:
     edit(finished_copy / "rubric.yaml", "criteria.0.judge.positive", "You are a very warm and kind agent.")
     rows = plan_rows(rft("plan", "tiny", "--from", "round_1"))
-    assert rows["tiny/round_1/rollouts"] == "skip 0 16"
-    assert rows["tiny/round_1/judge_scores"] == 'run 16 48 criterion "polite": text changed'
-    assert rows["tiny/round_2/rollouts"] == "run 16 0 round_1/checkpoints will be made"
+    assert rows["round_1/rollouts"] == "skip 0 16"
+    assert rows["round_1/judge_scores"] == 'run 16 judgements 48 criterion "polite": text changed'
+    assert rows["round_2/rollouts"] == "run 16 rollouts 0 round_1/checkpoints will be made"
+
+
+def test_before_the_first_run_the_plan_has_units_and_no_time(
+    rft: Rft, tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = rft("plan", "tiny")
+    rows = plan_rows(said)
+    assert rows["prompts"].startswith("run 1 record 0 ")
+    assert "run 16 rollouts 0 ?" in rows["round_1/rollouts"]
+    assert "run 64 judgements 0 ?" in rows["round_1/judge_scores"]
+    assert "run 2 steps 0 ?" in rows["round_1/checkpoints"]
+    assert said.out.rstrip().endswith("time: unknown until the first run")
+    monkeypatch.setattr(console.out, "width", 80)
+    narrow = rft("plan", "tiny").out
+    assert all(f" {stage} " in narrow for stage in rows)
 
 
 def test_plan_with_another_rubric_answers_before_anything_is_edited(rft: Rft, finished_copy: Path) -> None:
@@ -68,8 +84,9 @@ def test_plan_with_another_rubric_answers_before_anything_is_edited(rft: Rft, fi
     shutil.copy(finished_copy / "rubric.yaml", other)
     edit(other, "criteria.2.judge.rule.min_words", 5)
     said = rft("plan", "tiny", "--rubric", str(other))
-    assert plan_rows(said)["tiny/round_2/judge_scores"] == 'run 16 48 criterion "says_enough": rule.min_words 6 → 5'
-    assert plan_rows(rft("plan", "tiny"))["tiny/round_2/judge_scores"] == "skip 0 64"
+    changed = 'criterion "says_enough": rule.min_words 6 → 5'
+    assert plan_rows(said)["round_2/judge_scores"] == f"run 16 judgements 48 {changed}"
+    assert plan_rows(rft("plan", "tiny"))["round_2/judge_scores"] == "skip 0 64"
 
 
 @pytest.mark.parametrize(
@@ -227,4 +244,4 @@ def test_a_report_of_the_first_round_is_shown_while_the_second_is_missing(rft: R
     edit(finished_copy / "campaign.yaml", "rounds", 3)
     assert len(json.loads(rft("report", "tiny", "--json").out)["rounds"]) == 3
     run(finished_copy, ["prompts"])
-    assert plan_rows(rft("plan", "tiny"))["tiny/round_3/eval_reports"].startswith("run ")
+    assert plan_rows(rft("plan", "tiny"))["round_3/eval_reports"].startswith("run ")
