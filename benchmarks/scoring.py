@@ -7,7 +7,7 @@ Batch size, model object and number format are the same.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -105,6 +105,9 @@ class Recorder:
             ScoreResult([0.0 for _ in wanted_tokens(request)], [0.0 for _ in request.candidates])
             for request in requests
         ]
+
+    def score_parts(self, parts: Iterable[Sequence[ScoreRequest]]) -> Iterator[list[ScoreResult]]:
+        return map(self.score, parts)
 
 
 def scoring(

@@ -1,7 +1,7 @@
 """Answering questions by scoring and sampling: shared by all engines that hold weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rft_pipeline.engines.base import (
@@ -70,6 +70,10 @@ class LocalAsker(ABC):
     @abstractmethod
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]: ...
 
+    def score_parts(self, parts: Iterable[Sequence[ScoreRequest]]) -> Iterator[list[ScoreResult]]:
+        for part in parts:
+            yield self.score(part)
+
     @abstractmethod
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]: ...
 
@@ -87,8 +91,7 @@ class LocalAsker(ABC):
                 scored.append((request, prompt))
             else:
                 sampled.append(request)
-        for start in range(0, len(scored), self.batch_size):
-            yield from self._score_words(scored[start : start + self.batch_size], tokens)
+        yield from self._score_words(scored, tokens)
         for budget in sorted({request.budget for request in sampled}):
             alike = [
                 GenerateRequest(request.request_id, request.messages, request.seed)
@@ -112,7 +115,9 @@ class LocalAsker(ABC):
             ScoreRequest(prompt, (), candidates=tuple(tokens[word][0] for word in request.words), want_tokens=False)
             for request, prompt in prompts
         ]
-        for (request, prompt), result in zip(prompts, self.score(wanted), strict=True):
+        parts = (wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size))
+        results = (result for part in self.score_parts(parts) for result in part)
+        for (request, prompt), result in zip(prompts, results, strict=True):
             words = dict(zip(request.words, result.candidate_logprobs, strict=True))
             best = max(words, key=words.__getitem__)
             yield ChatReply(request.request_id, best, words=words, prompt_tokens=len(prompt))

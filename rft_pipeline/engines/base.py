@@ -107,6 +107,11 @@ class ChatReply:
     """In the currency of the campaign's prices."""
 
 
+def by_length(request: ScoreRequest) -> tuple[int, tuple[int, ...], int]:
+    """Sort key that groups equal prefixes and, within them, similar lengths."""
+    return len(request.prefix), request.prefix, len(request.continuation)
+
+
 class Generator(Protocol):
     """Samples completions."""
 
@@ -158,6 +163,10 @@ class Scorer(Protocol):
         """Score all requests, in order. Raises `EngineError`."""
         ...
 
+    def score_parts(self, parts: Iterable[Sequence[ScoreRequest]]) -> Iterator[list[ScoreResult]]:
+        """`score` of each part, in order; an engine with several workers takes parts in advance."""
+        ...
+
 
 class Asker(Protocol):
     """Answers questions in words."""
@@ -180,6 +189,10 @@ class Rewarder(Protocol):
 
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
         """The unbounded reward of each conversation, in order. Raises `EngineError`."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory. The engine cannot be used afterwards."""
         ...
 
 

@@ -3,44 +3,59 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.errors import EngineError
 
 if TYPE_CHECKING:
-    from rft_pipeline.engines.base import Engine
+    from rft_pipeline.engines.base import Engine, Rewarder
     from rft_pipeline.engines.openai import OpenAIEngine
-    from rft_pipeline.engines.reward_model import RewardModelEngine
-    from rft_pipeline.engines.settings import Answering, EngineRuntime, Server
+    from rft_pipeline.engines.settings import Answering, EngineRuntime, ProcessRuntime, Server
 
-Load = Callable[[Path, "EngineRuntime"], "Engine"]
+Load = Callable[[Path, Any], "Engine"]
 
 
-def _transformers(folder: Path, runtime: "EngineRuntime") -> "Engine":
+def _transformers(folder: Path, runtime: "ProcessRuntime") -> "Engine":
     from rft_pipeline.engines.transformers import TransformersEngine
 
     return TransformersEngine(folder, runtime)
 
 
-def _vllm(folder: Path, runtime: "EngineRuntime") -> "Engine":
+def _vllm(folder: Path, runtime: "ProcessRuntime") -> "Engine":
     from rft_pipeline.engines.vllm import VllmEngine
 
     return VllmEngine(folder, runtime)
 
 
-ENGINES: dict[str, Load] = {"transformers": _transformers, "vllm": _vllm}
-"""What loads each engine, by its name in `runtime.engine`. An engine's file is imported when it is loaded."""
+def _ray(folder: Path, runtime: "EngineRuntime") -> "Engine":
+    from rft_pipeline.engines.ray import RayEngine
+
+    return RayEngine(folder, runtime)
 
 
-def load_engine(folder: Path, runtime: "EngineRuntime") -> "Engine":
+RAY = "ray"
+IN_PROCESS: dict[str, Load] = {"transformers": _transformers, "vllm": _vllm}
+"""What loads each engine that runs in one process, by its name in `runtime.engine`. An engine's file is imported when
+it is loaded."""
+ENGINES: dict[str, Load] = {**IN_PROCESS, RAY: _ray}
+"""The same for all engines."""
+
+
+def load_engine(folder: Path, runtime: "ProcessRuntime") -> "Engine":
     """An engine on the weights in `folder`; the caller closes it. Raises `ModelError` and `EngineError`."""
     if missing := not_installed(runtime):
         raise EngineError(missing)
     return ENGINES[runtime.engine](folder, runtime)
 
 
-def load_reward_model(folder: Path, runtime: "EngineRuntime") -> "RewardModelEngine":
-    """The sequence classifier in `folder`. Raises `ModelError`."""
+def load_reward_model(folder: Path, runtime: "ProcessRuntime") -> "Rewarder":
+    """The sequence classifier in `folder`; the caller closes it. Raises `ModelError` and `EngineError`."""
+    if runtime.engine == RAY:
+        if missing := not_installed(runtime):
+            raise EngineError(missing)
+        from rft_pipeline.engines.ray import RayRewarder
+
+        return RayRewarder(folder, runtime)
     from rft_pipeline.engines.reward_model import RewardModelEngine
 
     return RewardModelEngine(folder, runtime)
@@ -56,8 +71,13 @@ def load_server(model: str, server: "Server", whose: str, how: "Answering | None
     return OpenAIEngine(model, server, whose, how)
 
 
-def not_installed(runtime: "EngineRuntime") -> str | None:
-    """The missing package of an engine and how to install it; imports nothing."""
+def not_installed(runtime: "ProcessRuntime") -> str | None:
+    """The missing package of an engine and how to install it; imports nothing.
+
+    What the workers of a running Ray cluster lack, they say themselves.
+    """
+    if runtime.engine == RAY and find_spec("ray") is None:
+        return "runtime.engine: ray is not installed; run `pip install 'rft-pipeline[ray]'`, or use engine: transformers"
     if runtime.engine != "vllm" or find_spec("vllm") is not None:
         return None
     return (

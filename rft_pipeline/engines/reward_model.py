@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import chat_tokens
-from rft_pipeline.engines.settings import EngineRuntime
+from rft_pipeline.engines.settings import ProcessRuntime
 from rft_pipeline.engines.weights import load_tokenizer, pick_device
 from rft_pipeline.errors import ModelError
 
@@ -24,7 +24,7 @@ the left, so that is always the last one, even if the tokenizer pads with the to
 class RewardModelEngine:
     """A sequence classifier with a scalar head."""
 
-    def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+    def __init__(self, folder: Path, runtime: ProcessRuntime) -> None:
         self.device = pick_device(runtime.device)
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)

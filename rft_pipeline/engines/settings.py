@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rft_pipeline.engines.load import ENGINES
+from rft_pipeline.engines.load import ENGINES, IN_PROCESS, RAY
 from rft_pipeline.strict import Strict, key_of
 
 REASONING_TOKENS = 2048
@@ -37,10 +37,10 @@ class Sampling(Strict):
         return self.max_new_tokens + (self.max_thinking_tokens or 0)
 
 
-class EngineRuntime(Strict):
-    """How an engine runs. These settings do not change results."""
+class ProcessRuntime(Strict):
+    """How an engine in one process runs. These settings do not change results."""
 
-    engine: Annotated[str, key_of(ENGINES, "an engine")] = "transformers"
+    engine: Annotated[str, key_of(IN_PROCESS, "an engine of one process")] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     """Sequences per pass."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
@@ -48,6 +48,34 @@ class EngineRuntime(Strict):
     memory_share: float | None = Field(default=None, gt=0, le=1)
     """Only for `vllm`: the share of memory for weights and KV cache. Default: half of a GPU's, a fifth of a CPU
     machine's."""
+
+
+class WorkerRuntime(ProcessRuntime):
+    """How the engine of one Ray worker runs, and what the worker takes of the cluster."""
+
+    cpus: int = Field(default=1, ge=1)
+    """Threads. On a running cluster, also the CPU cores that the worker reserves."""
+    gpus: float = Field(default=0.0, ge=0, le=1)
+    """The share of a GPU that the worker reserves; with 0 it sees none."""
+
+
+class EngineRuntime(ProcessRuntime):
+    """How an engine runs. These settings do not change results."""
+
+    engine: Annotated[str, key_of(ENGINES, "an engine")] = "transformers"
+    workers: int = Field(default=1, ge=1)
+    """Only for `ray`: how many workers share the requests."""
+    worker: WorkerRuntime = WorkerRuntime()
+    """Only for `ray`: the engine of each worker."""
+
+    @model_validator(mode="after")
+    def _keys_fit_engine(self) -> Self:
+        spread = {"workers", "worker"}
+        wrong = set(ProcessRuntime.model_fields) - {"engine"} if self.engine == RAY else spread
+        if found := sorted(wrong & self.model_fields_set):
+            where = "of each worker: put it under `worker`" if self.engine == RAY else f"only for engine: {RAY}"
+            raise ValueError(f"{', '.join(found)}: {where}; this is engine: {self.engine}")
+        return self
 
 
 class TokenPrices(Strict):

@@ -18,12 +18,12 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from rft_pipeline.engines.answers import LocalAsker
-from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
+from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult, by_length
 from rft_pipeline.engines.drawing import SeededDraw
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.grouped_attention import grouped_attention
 from rft_pipeline.engines.own_head import Hidden
-from rft_pipeline.engines.settings import EngineRuntime, Sampling
+from rft_pipeline.engines.settings import ProcessRuntime, Sampling
 from rft_pipeline.engines.thoughts import Following
 from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device, replace_weights
 from rft_pipeline.errors import EngineError
@@ -41,7 +41,7 @@ _CACHED = 16
 class TransformersEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
-    def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+    def __init__(self, folder: Path, runtime: ProcessRuntime) -> None:
         self.device = pick_device(runtime.device)
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
@@ -135,7 +135,7 @@ class TransformersEngine(LocalAsker):
     @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         results: list[ScoreResult | None] = [None] * len(requests)
-        order = sorted(range(len(requests)), key=lambda i: _by_length(requests[i]))
+        order = sorted(range(len(requests)), key=lambda i: by_length(requests[i]))
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             for i, result in zip(batch, self._score_batch([requests[i] for i in batch]), strict=True):
@@ -228,11 +228,6 @@ def _logprobs(hidden: Hidden, wants: list[tuple[int, int, tuple[int, ...]]], exa
         found = iter((logits_NV[places, wanted].float() - norm_N[places]).tolist())
         result += [[next(found) for _ in tokens] for _, _, tokens in chunk]
     return result
-
-
-def _by_length(request: ScoreRequest) -> tuple[int, tuple[int, ...], int]:
-    """Sort key that groups equal prefixes and, within them, similar lengths."""
-    return len(request.prefix), request.prefix, len(request.continuation)
 
 
 def _log_norm(logits_NV: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS, RequestOutputKind
 from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
-from rft_pipeline.engines.settings import EngineRuntime, Sampling
+from rft_pipeline.engines.settings import ProcessRuntime, Sampling
 from rft_pipeline.engines.weights import load_tokenizer, write_weights
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models.merging import base_of, is_adapter, write_whole
@@ -45,7 +45,7 @@ _LAST_SECONDS = 30.0
 class VllmEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
-    def __init__(self, folder: Path, runtime: EngineRuntime) -> None:
+    def __init__(self, folder: Path, runtime: ProcessRuntime) -> None:
         self.folder = base_of(folder) if is_adapter(folder) else folder
         self.tokenizer = load_tokenizer(folder)
         self.ends = end_tokens(folder, self.tokenizer)
@@ -139,7 +139,7 @@ class VllmEngine(LocalAsker):
                 self.engine.abort_request(list(waiting))
 
 
-def _start(folder: Path, runtime: EngineRuntime) -> LLM:
+def _start(folder: Path, runtime: ProcessRuntime) -> LLM:
     """Raises `EngineError` with vLLM's message."""
     device = current_platform.device_type
     share = runtime.memory_share or (0.2 if device == "cpu" else 0.5)

@@ -1,7 +1,8 @@
 """What the likelihood protocols share: skip empty replies, score requests, turn nats into judgements."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -46,29 +47,43 @@ class LikelihoodJudge:
         raise NotImplementedError
 
     def score(self, rollouts: Sequence[Rollout]) -> Iterator[Judged]:
-        for start in range(0, len(rollouts), CHUNK):
-            yield list(enumerate(self._score(rollouts[start : start + CHUNK]), start=start))
+        starts = range(0, len(rollouts), CHUNK)
+        prepared: deque[list[list[ScoreRequest]]] = deque()
+        """What was sent and is not judged yet: the engine may take parts in advance."""
 
-    def _score(self, rollouts: Sequence[Rollout]) -> list[Judgement]:
-        requests = [[] if is_empty(rollout) else self.requests(rollout) for rollout in rollouts]
-        fitting = [wanted if max(map(_length, wanted), default=0) <= self.engine.context else [] for wanted in requests]
-        sent = list(dict.fromkeys(request for wanted in fitting for request in wanted))
-        results = dict(zip(sent, self.engine.score(sent), strict=True))
-        return [
-            self._judge(rollout, wanted, [results[request] for request in fits])
-            for rollout, wanted, fits in zip(rollouts, requests, fitting, strict=True)
-        ]
+        def parts() -> Iterator[list[ScoreRequest]]:
+            for start in starts:
+                prepared.append([self._wanted(rollout) for rollout in rollouts[start : start + CHUNK]])
+                yield self._sent(prepared[-1])
+
+        for start, found in zip(starts, self.engine.score_parts(parts()), strict=True):
+            requests = prepared.popleft()
+            results = dict(zip(self._sent(requests), found, strict=True))
+            chunk = enumerate(zip(rollouts[start : start + CHUNK], requests, strict=True), start=start)
+            yield [(place, self._judge(rollout, wanted, results)) for place, (rollout, wanted) in chunk]
+
+    def _wanted(self, rollout: Rollout) -> list[ScoreRequest]:
+        return [] if is_empty(rollout) else self.requests(rollout)
+
+    def _sent(self, requests: Sequence[list[ScoreRequest]]) -> list[ScoreRequest]:
+        """The distinct requests of the rollouts whose requests all fit the model's context."""
+        return list(dict.fromkeys(each for wanted in requests if self._fits(wanted) for each in wanted))
+
+    def _fits(self, wanted: list[ScoreRequest]) -> bool:
+        return max(map(_length, wanted), default=0) <= self.engine.context
 
     def _tokens(self, messages: Messages) -> tuple[int, ...]:
         return tuple(self.engine.chat_tokens(messages))
 
-    def _judge(self, rollout: Rollout, wanted: list[ScoreRequest], results: list[ScoreResult]) -> Judgement:
+    def _judge(
+        self, rollout: Rollout, wanted: list[ScoreRequest], results: Mapping[ScoreRequest, ScoreResult]
+    ) -> Judgement:
         if not wanted:
             return empty_reply()
-        if not results:
+        if not self._fits(wanted):
             longest = max(map(_length, wanted))
             return unscored("", f"{longest} tokens; the judge reads at most {self.engine.context}")
-        nats, reason = self.measure(rollout, results)
+        nats, reason = self.measure(rollout, [results[request] for request in wanted])
         return scored(self.squash.score(nats), f"{nats:.4f} nats", reason, sum(map(_length, wanted)))
 
 

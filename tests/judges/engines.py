@@ -69,6 +69,7 @@ class Counting:
 
     ask = LocalAsker.ask
     _score_words = LocalAsker._score_words
+    score_parts = LocalAsker.score_parts
 
 
 class Answering(Counting):

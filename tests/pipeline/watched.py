@@ -112,6 +112,9 @@ class _Engine:
         self.say("scored", len(requests))
         return results
 
+    def score_parts(self, parts: Any) -> Any:
+        return map(self.score, parts)
+
 
 class _Judge:
     """A judge that says what it has judged."""
