@@ -77,7 +77,9 @@ def not_installed(runtime: "ProcessRuntime") -> str | None:
     What the workers of a running Ray cluster lack, they say themselves.
     """
     if runtime.engine == RAY and find_spec("ray") is None:
-        return "runtime.engine: ray is not installed; run `pip install 'rft-pipeline[ray]'`, or use engine: transformers"
+        return (
+            "runtime.engine: ray is not installed; run `pip install 'rft-pipeline[ray]'`, or use engine: transformers"
+        )
     if runtime.engine != "vllm" or find_spec("vllm") is not None:
         return None
     return (

@@ -19,13 +19,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rft_pipeline.models.installed import hash_with_base
 from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, Messages, ScoreRequest, ScoreResult, by_length
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.settings import EngineRuntime, Sampling, WorkerRuntime
 from rft_pipeline.engines.weights import load_tokenizer
 from rft_pipeline.errors import EngineError, ModelError, RftError
+from rft_pipeline.models.installed import hash_with_base
 
 if TYPE_CHECKING:
     import torch
@@ -70,9 +70,8 @@ class Worker:
         else:
             yield found
 
-    def close(self) -> None:
-        if self.engine is not None:
-            self.engine.close()
+    def pid(self) -> int:
+        return os.getpid()
 
 
 @dataclass
@@ -198,7 +197,9 @@ class Pool:
             return
         if content != self.content:
             ray.kill(worker)
-            raise ModelError(f"{self.folder}: a Ray worker found other weights there; nothing may change them meanwhile")
+            raise ModelError(
+                f"{self.folder}: a Ray worker found other weights there; nothing may change them meanwhile"
+            )
         self.failed_starts = 0
         self.idle.append(worker)
 
@@ -222,7 +223,9 @@ class Pool:
         self._start()
         piece.deaths += 1
         if piece.deaths == MOST_DEATHS:
-            raise EngineError(f"{MOST_DEATHS} Ray workers died with the same {len(piece.requests)} requests: {_line(error)}")
+            raise EngineError(
+                f"{MOST_DEATHS} Ray workers died with the same {len(piece.requests)} requests: {_line(error)}"
+            )
         if piece.requests:
             self.waiting.appendleft(piece)
 
@@ -294,7 +297,8 @@ class RayRewarder:
     def reward(self, conversations: Sequence[Messages]) -> list[float]:
         starts = range(0, len(conversations), self.batch_size)
         pieces = [
-            _Piece("reward", list(conversations[start : start + self.batch_size]), places=(start, [])) for start in starts
+            _Piece("reward", list(conversations[start : start + self.batch_size]), places=(start, []))
+            for start in starts
         ]
         found = {piece.places[0]: rewards for piece, rewards in self.pool.run(pieces)}
         return [reward for start in starts for reward in found[start]]
