@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rft_pipeline.errors import EngineError
 
@@ -54,8 +54,9 @@ def load_reward_model(folder: Path, runtime: "ProcessRuntime") -> "Rewarder":
         if missing := not_installed(runtime):
             raise EngineError(missing)
         from rft_pipeline.engines.ray import RayRewarder
+        from rft_pipeline.engines.settings import EngineRuntime
 
-        return RayRewarder(folder, runtime)
+        return RayRewarder(folder, cast(EngineRuntime, runtime))
     from rft_pipeline.engines.reward_model import RewardModelEngine
 
     return RewardModelEngine(folder, runtime)

@@ -268,7 +268,7 @@ class RayEngine(LocalAsker):
         def pieces() -> Iterator[_Piece]:
             for number, part in enumerate(parts):
                 found.append([None] * len(part))
-                order = sorted(range(len(part)), key=lambda i, part=part: by_length(part[i]))
+                order = sorted(range(len(part)), key=[by_length(each) for each in part].__getitem__)
                 for start in range(0, len(order), self.batch_size):
                     places = order[start : start + self.batch_size]
                     yield _Piece("score", [part[i] for i in places], places=(number, places))
