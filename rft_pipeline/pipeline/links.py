@@ -52,8 +52,9 @@ def run_url(home: Home, run_id: str) -> str:
 
 
 def artifact_page(home: Home, run_id: str, file: str) -> str:
-    """The page on which MLflow shows a file of a run."""
-    return f"{mlflow_url(home)}/#/experiments/{_experiment(home, run_id)}/runs/{run_id}/artifacts/{quote(file)}"
+    """The page on which MLflow shows a file of a run, in its mode for training."""
+    page = f"experiments/{_experiment(home, run_id)}/runs/{run_id}/artifacts/{quote(file)}"
+    return f"{mlflow_url(home)}/#/{page}?workflowType=machine_learning"
 
 
 @lru_cache
@@ -69,4 +70,5 @@ def artifact_url(home: Home, run_id: str, file: str) -> str:
 
 def review_url(home: Home, experiment: str, queue: str) -> str:
     """The page of MLflow on which somebody answers a review queue, opened at its first item without an answer."""
-    return f"{mlflow_url(home)}/#/experiments/{experiment}/review-queue?selectedQueueId={quote(queue)}&startReview=true"
+    page = f"experiments/{experiment}/review-queue?selectedQueueId={quote(queue)}"
+    return f"{mlflow_url(home)}/#/{page}&startReview=true&workflowType=genai"

@@ -93,7 +93,8 @@ def test_a_page_and_its_plots_are_links_to_files_that_mlflow_keeps(finished_home
     run = made.mlflow_run_id
     client = Home.find().mlflow_client()
     experiment = client.get_run(str(run)).info.experiment_id
-    assert metadata["page"].value == f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}/artifacts/{page}"
+    address = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}/artifacts/{page}"
+    assert metadata["page"].value == f"{address}?workflowType=machine_learning"
     plots = [path.name for path in made.folder.glob("*.png")]
     kept = {each.path for each in client.list_artifacts(str(run))}
     assert plots

@@ -142,7 +142,8 @@ def test_labels_and_pairs_through_pages_of_mlflow(rft: Rft, finished_copy: Path)
     assert compared.code == 0
     labels_page, pairs_page = sorted(queues_of("tiny", Home.find().store), key=lambda queue: queue.pairs)
     for page, told in ((labels_page, said), (pairs_page, compared)):
-        assert f"/#/experiments/{page.experiment_id}/review-queue?selectedQueueId={page.queue_id}" in told.out
+        address = f"/#/experiments/{page.experiment_id}/review-queue?selectedQueueId={page.queue_id}"
+        assert f"{address}&startReview=true&workflowType=genai\n" in told.out
         assert "rft labels import tiny --from mlflow" in told.out
     pages.answer(labels_page, 0, polite=True, relevant=False)
     pages.answer(pairs_page, 0, preferred="left")
