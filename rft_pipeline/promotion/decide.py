@@ -29,7 +29,7 @@ from rft_pipeline.promotion.looks import confidence, left, spent
 from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
-STOP = "stop"
+STOP, NOT_WATCHED = "stop", "not watched"
 REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
 PEOPLE = "people's preference"
 HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
@@ -49,7 +49,7 @@ class Side:
     human_scores (reward and scores by people). All in [0, 1], null if unknown."""
     round: int = 0
     alarm: str = "ok"
-    """Level of the round's alarms: ok, warn or stop."""
+    """Level of the round's alarms: ok, warn or stop; not watched without alarms."""
 
 
 @dataclass(frozen=True)

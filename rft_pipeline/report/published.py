@@ -11,6 +11,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from rft_pipeline.files import replace_text
+from rft_pipeline.promotion.decide import NOT_WATCHED
 from rft_pipeline.report.templates import rendered
 from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store.champions import Champion, History
@@ -20,7 +21,6 @@ PAGES = {".html": "Report", ".rounds.html": "Rounds", ".promotion.html": "Promot
 NUMBERS = ".json"
 """Suffix of the numbers of a campaign's newest eval report."""
 INDEX = "index.html"
-NOT_WATCHED = "not watched"
 PROMOTION = ".promotion.html"
 SHOWN = 20
 """Entries of a history of champions on a page."""

@@ -20,7 +20,7 @@ from rft_pipeline.labels.policies import PolicyReplies
 from rft_pipeline.labels.preferences import PREFERENCES, Preference, preference, preferences, votes_of
 from rft_pipeline.labels.table import HELD_OUT_LABELS, labels_of
 from rft_pipeline.promotion import looks
-from rft_pipeline.promotion.decide import HELD, Side, decide_promotion
+from rft_pipeline.promotion.decide import HELD, NOT_WATCHED, Side, decide_promotion
 from rft_pipeline.promotion.looks import LOOK, LOOKS, Looks, look_number
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
@@ -54,7 +54,7 @@ class Promotion(Stage):
 
     name = "promotion"
     description = "Compares every round with the champion on held-out prompts; of those that pass, promotes the best."
-    version = 4
+    version = 5
     loads_models = True
     scope = "end"
     pages: ClassVar = {PAGE: ".promotion.html"}
@@ -195,8 +195,10 @@ def trained_on(record: Record, records: RecordStore) -> set[str]:
 
 
 def alarm_level(report: Mapping[str, Any], round_: int) -> str:
-    """The alarm level of a round in an eval report; ok without alarms."""
-    verdicts = report.get("alarms", {}).get("verdicts", [])
+    """The alarm level of a round in an eval report; `NOT_WATCHED` without alarms."""
+    if "alarms" not in report:
+        return NOT_WATCHED
+    verdicts = report["alarms"].get("verdicts", [])
     return next((str(each["level"]) for each in verdicts if each["round"] == round_), "ok")
 
 

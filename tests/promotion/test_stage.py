@@ -46,6 +46,13 @@ def test_alarms_without_a_held_out_judge_do_not_stop_the_promotion_of_a_better_r
     assert "held-out judge" not in promotion.path("promotion.json").read_text(encoding="utf-8")
 
 
+def test_alarms_that_are_not_configured_are_not_watched(finished_home: Path) -> None:
+    decided = json.loads(record("tiny/promotion").path("promotion.json").read_text(encoding="utf-8"))
+    assert [each["alarm"] for each in decided["rounds"]] == ["not watched", "not watched"]
+    page = record("tiny/promotion").path("promotion.html").read_text(encoding="utf-8")
+    assert page.count('<span class="chip rule">not watched</span>') == 2
+
+
 def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
     assert to_run(finished_home) == []
 
