@@ -1,4 +1,4 @@
-"""Progress of a running stage: a small file for other processes, and a log line every few seconds."""
+"""Progress of a running stage: a small file for other processes, and a log line every 30 seconds."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from rft_pipeline.files import replace_text
 
 log = logging.getLogger(__name__)
 
-LINE_EVERY = 5.0
+LINE_EVERY = 30.0
 FILE_EVERY = 0.5
 
 

@@ -1,8 +1,8 @@
-"""Show a running job: a live table on a terminal, elsewhere a line every few seconds."""
+"""Show a running job: a live table on a terminal, elsewhere lines about what changed."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from rft_pipeline.cli import console
-from rft_pipeline.runs.state import RunState
+from rft_pipeline.progress import LINE_EVERY
+from rft_pipeline.runs.state import AtWork, RunState
 
 POLL_SECONDS = 0.5
-LINE_SECONDS = 10.0
 
 
 @contextmanager
@@ -41,26 +41,47 @@ def _live_table(run: RunState, screen: Console, stop: threading.Event) -> None:
 
 
 def _table(run: RunState) -> Table:
-    unfinished = run.unfinished()
+    at_work = run.at_work()
     table = console.table("stage", "state")
     for key in run.keys:
         if key in run.finished:
             table.add_row(escape(key), f"[green]{run.finished[key]}[/]")
-        elif key in unfinished:
-            table.add_row(escape(key), f"[yellow]{escape(unfinished[key])}[/]")
+        elif key in at_work:
+            table.add_row(escape(key), f"[yellow]{escape(at_work[key].words)}[/]")
         else:
             table.add_row(f"[dim]{escape(key)}[/]", "")
+    table.add_section()
+    table.add_row("all", f"{len(run.finished)} of {len(run.keys)} stages done")
     return table
 
 
 def _lines(run: RunState, screen: Console, stop: threading.Event) -> None:
-    printed = 0.0
+    lines = Lines()
     stopped = False
     while not stopped:
         stopped = stop.wait(POLL_SECONDS)
-        states = {key: run.finished[key] for key in run.update()}
-        if not stopped and time.monotonic() - printed >= LINE_SECONDS:
-            printed = time.monotonic()
-            states |= run.unfinished()
-        for key, state in states.items():
-            screen.print(escape(f"{key}: {state}"), soft_wrap=True)
+        made = {key: run.finished[key] for key in run.update()}
+        for line in lines.of(made, {} if stopped else run.at_work()):
+            screen.print(escape(line), soft_wrap=True)
+
+
+class Lines:
+    """Chooses what a log says: what changed at once, how far a stage is every `LINE_EVERY` seconds, no line twice."""
+
+    def __init__(self) -> None:
+        self._phases: dict[str, str] = {}
+        self._printed: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    def of(self, made: Mapping[str, str], at_work: Mapping[str, AtWork]) -> list[str]:
+        """The lines to print now, from the stages that were just made and those that run or wait."""
+        lines = [f"{key}: {state}" for key, state in made.items()]
+        now = time.monotonic()
+        for key, (phase, words) in at_work.items():
+            changed = self._phases.get(key) != phase
+            if changed or now - self._printed[key] >= LINE_EVERY:
+                self._phases[key], self._printed[key] = phase, now
+                lines.append(f"{key}: {words}")
+        new = [line for line in lines if line not in self._said]
+        self._said.update(new)
+        return new

@@ -4,7 +4,7 @@ import os
 import signal
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rft_pipeline.progress import Report, read_progress
 from rft_pipeline.runs.queue import queued
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 CACHED = "cached"
 LAUNCH = ".dagster/rft_launch"
 """The tag by which a process finds the run that it executes."""
+
+
+class AtWork(NamedTuple):
+    """What a stage does or waits for."""
+
+    phase: str
+    """Changes with the kind of work, not with its counts."""
+    words: str
 
 
 class RunState:
@@ -69,19 +77,25 @@ class RunState:
         if run is not None:
             self.instance.report_run_canceled(run, "interrupted; what was made is kept")
 
-    def unfinished(self) -> dict[str, str]:
-        """Asset key → the progress of a stage, or what it waits for."""
+    def at_work(self) -> dict[str, AtWork]:
+        """Asset key → what a stage does, or what it waits for."""
         if self.run_id is None:
             return {}
+        waits = {key: AtWork(words, words) for key, words in queued(self.instance, self.run_id).items()}
         reports = read_progress(self.home.progress, self.run_id)
-        at_work = {f"{self.campaign}/{report.stage}": in_words(report) for report in reports}
-        return queued(self.instance, self.run_id) | at_work
+        return waits | {f"{self.campaign}/{each.stage}": AtWork(phase_of(each), in_words(each)) for each in reports}
+
+
+def phase_of(report: Report) -> str:
+    """The kind of work that a stage does and the part that it is in, or what it waits for, without counts."""
+    return report.waits_for or f"{report.within}, {report.what}"
 
 
 def in_words(report: Report) -> str:
-    """`64/192 rollouts, 7.9/s, 16 s left`, or what the stage waits for."""
+    """`generation 2 of 8, 64/192 rollouts, 7.9/s, 16 s left`, or what the stage waits for."""
     if report.waits_for:
         return f"waiting for {report.waits_for}"
     left = report.seconds_left
     rest = "" if left is None else f", {report.rate:.1f}/s, {left:.0f} s left"
-    return f"{report.done}/{report.total} {report.what}{rest}"
+    within = f"{report.within}, " if report.within else ""
+    return f"{within}{report.done}/{report.total} {report.what}{rest}"
