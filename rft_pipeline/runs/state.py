@@ -87,15 +87,16 @@ class RunState:
 
 
 def phase_of(report: Report) -> str:
-    """The kind of work that a stage does and the part that it is in, or what it waits for, without counts."""
-    return report.waits_for or f"{report.within}, {report.what}"
+    """What a stage waits for, its generation, or the kind of its work."""
+    return report.waits_for or report.within or report.what
 
 
 def in_words(report: Report) -> str:
-    """`generation 2 of 8, 64/192 rollouts, 7.9/s, 16 s left`, or what the stage waits for."""
+    """`64/192 rollouts, 7.9/s, 16 s left`, the generation before it, or what the stage waits for."""
     if report.waits_for:
         return f"waiting for {report.waits_for}"
+    counted = f"{report.done}/{report.total} {report.what}"
+    if report.within:
+        return f"{report.within}, {counted}"
     left = report.seconds_left
-    rest = "" if left is None else f", {report.rate:.1f}/s, {left:.0f} s left"
-    within = f"{report.within}, " if report.within else ""
-    return f"{within}{report.done}/{report.total} {report.what}{rest}"
+    return counted if left is None else f"{counted}, {report.rate:.1f}/s, {left:.0f} s left"
