@@ -177,10 +177,10 @@ def _is_stopped(schedule: str, instance: "DagsterInstance | None") -> bool:
 
 def _labels_wanted(home: Home, name: str) -> Iterator[str]:
     """The newest export of each kind without an answer, and criteria without enough labels for an audit."""
-    for held_out, what in ((False, "rollouts"), (True, "held-out replies")):
-        exports = [each for each in exports_of(name, home.store) if each.held_out == held_out]
-        if exports and exports[-1] not in came_back(name, home.store, held_out=held_out):
-            yield f"{exports[-1].drawn} {what} were exported on {exports[-1].created[:10]} and have no labels yet"
+    newest = {each.what: each for each in exports_of(name, home.store)}
+    for what, export in newest.items():
+        if export not in came_back(name, home.store, held_out=export.held_out, logged=export.logged):
+            yield f"{export.drawn} {what} were exported on {export.created[:10]} and have no labels yet"
     pairs = pair_exports_of(name, home.store)
     answered = preferences_table(home.store).rows().select(pl.col("batch").unique()).collect()["batch"]
     if pairs and pairs[-1].id not in set(answered):
@@ -190,7 +190,7 @@ def _labels_wanted(home: Home, name: str) -> Iterator[str]:
         audited = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
         for each in audited:
             if each["power"] == "unaudited":
-                yield f"audit of {each['criterion']}: {each['reason'].partition('; suspected')[0]}"
+                yield f"audit of {each['criterion']}: {each['reason']}"
 
 
 def _pages(home: Home, name: str) -> dict[str, str]:

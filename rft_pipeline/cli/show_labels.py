@@ -28,8 +28,7 @@ def exported(export: Export, place: Place, *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(export), **_plain_place(place)})
         return
-    what = "replies to held-out prompts" if export.held_out else "logged replies" if export.logged else "rollouts"
-    drawn = f"{export.drawn} of {export.population} {what}, {export.prompts} prompts"
+    drawn = f"{export.drawn} of {export.population} {export.what}, {export.prompts} prompts"
     questions = [f"  {name} {escape(printable(asked.hint))}" for name, asked in export.criteria.items()]
     _where(drawn, questions, "Fill in the criteria", export.campaign, place)
 

@@ -66,6 +66,11 @@ class Export:
     logged: bool = False
     """Whether the replies are from logs with users' feedback, which people do not see."""
 
+    @property
+    def what(self) -> str:
+        """What people label, in words."""
+        return "replies to held-out prompts" if self.held_out else "logged replies" if self.logged else "rollouts"
+
     def asks(self, criteria: Mapping[str, LabelQuestion]) -> bool:
         """Whether it asks all these questions in the same words."""
         asked = {name: each.hint for name, each in self.criteria.items()}

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,9 @@ def test_no_label_is_stored_while_an_answer_to_a_pair_is_wrong(rft: Rft, finishe
 
 
 def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
+    def status() -> Any:
+        return json.loads(rft("status", "tiny", "--json").out)["campaigns"][0]
+
     assert_one_message(rft("labels", "import", "tiny", "--from", "logs"), "feedback: is missing")
     columns = {"feedback": "thumbs", "reply": "answer"}
     edit(finished_copy / "campaign.yaml", "feedback", {"logs": "logs.jsonl", "columns": columns})
@@ -190,8 +194,11 @@ def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, finished_
     assert "Mail <email>" in text
     assert "shop" not in text
     assert "true" not in text.casefold()
+    (wanted,) = status()["labels_wanted"]
+    assert wanted.startswith("6 logged replies were exported on ")
     fill(path, "0.5")
     said = rft("labels", "import", "tiny", str(path))
+    assert status()["labels_wanted"] == []
     # no round has these replies, so they estimate nothing about its rollouts
     counts = "12 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert said.out.splitlines() == [counts]
