@@ -10,6 +10,7 @@ from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.plan.estimate import Rates, rates
 from rft_pipeline.pipeline.plan.first_round import Settled, settle, settled_without
 from rft_pipeline.pipeline.plan.node_plans import Cause, NodePlan, node_plans
+from rft_pipeline.pipeline.plan.reasons import Waits
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.counting import Counting, Rows
@@ -27,6 +28,8 @@ class Step:
     action: str
     """`run` or `skip`."""
     reasons: list[str]
+    waits_for: list[str]
+    """The stages whose run is one of the reasons."""
     rows: Rows
     work: dict[str, int]
     """Rows to make, by kind: `rollouts`, `judgements of polite`, `steps`."""
@@ -71,7 +74,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
             steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
-        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, None, 0.0))
+        steps.append(Step(here.node.key, "skip", kept, [], _rows_kept(here), {}, None, 0.0))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
@@ -79,9 +82,10 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
 
 
 def as_json(planned: Plan) -> dict[str, Any]:
-    """Plain data: `stages`, and the totals."""
+    """Plain data: `stages`, and the totals. The reasons of a stage name what it waits for."""
     plain = asdict(planned)
-    return {"stages": plain.pop("steps"), **plain}
+    stages = [{name: value for name, value in each.items() if name != "waits_for"} for each in plain.pop("steps")]
+    return {"stages": stages, **plain}
 
 
 def _rows_kept(plan: NodePlan) -> Rows:
@@ -113,6 +117,7 @@ def _running(
         key=plan.node.key,
         action="run",
         reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *work.later, *refusal],
+        waits_for=[reason.node for reason in plan.reasons if isinstance(reason, Waits)],
         rows=work.rows,
         work=work.make,
         cause=plan.cause,
