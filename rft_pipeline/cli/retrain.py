@@ -46,9 +46,8 @@ def retrain(
         raise typer.Exit(Exit.NOTHING)
     running = load_current(home, campaign)
     launch.launch(home, running, tags=cycle.tags)
-    if not as_json:
-        show.rounds(home, running)
-    show.exit_if_stopped(home, running)
+    summary = show.report_summary if as_json else show.rounds
+    show.exit_if_stopped(summary(home, running))
 
 
 def _refuse_while_running(home: Home, campaign: str) -> None:

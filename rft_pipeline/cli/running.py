@@ -114,8 +114,7 @@ def run(
     loaded = check_and_load(home, campaign)
     require_round(loaded, rounds, "--rounds")
     ran = launch(home, loaded, rounds, round_number(start))
-    show.rounds(home, ran)
-    show.exit_if_stopped(home, ran)
+    show.exit_if_stopped(show.rounds(home, ran))
 
 
 def audit(campaign: Name, as_json: AsJson = False) -> None:

@@ -19,7 +19,7 @@ from rft_pipeline.labels.preferences import current_preferences
 from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
-from rft_pipeline.pipeline.plan import Plan, Step
+from rft_pipeline.pipeline.plan import Plan, Step, Waits
 from rft_pipeline.progress import kind_of
 from rft_pipeline.promotion.decide import STOP
 from rft_pipeline.stages.promotion import decision_of
@@ -96,7 +96,7 @@ def planned(plan: Plan) -> None:
         runs = step.action == "run"
         action = "[yellow]run[/]" if runs else "[green]skip[/]"
         seconds = _duration(step.seconds) if runs else ""
-        why = escape("; ".join(_inputs_as_one(step.reasons)))
+        why = escape("; ".join(_inputs_as_one(step)))
         made = _work_in_words(step) if runs else "0"
         stages.add_row(step.key.partition("/")[2], action, made, f"{step.rows.have:,}", seconds, why)
     out.print(stages)
@@ -104,10 +104,11 @@ def planned(plan: Plan) -> None:
         line(_total(plan))
 
 
-def _inputs_as_one(reasons: list[str]) -> list[str]:
+def _inputs_as_one(step: Step) -> list[str]:
     """The reasons, with several inputs that will be made as one; `--json` names each."""
-    others = [reason for reason in reasons if not reason.endswith(" will be made")]
-    return ["its inputs will be made", *others] if len(reasons) - len(others) > 1 else reasons
+    waits = {Waits(name).in_words() for name in step.waits_for}
+    others = [reason for reason in step.reasons if reason not in waits]
+    return ["its inputs will be made", *others] if len(waits) > 1 else step.reasons
 
 
 def _work_in_words(step: Step) -> str:
@@ -143,8 +144,9 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def rounds(home: Home, campaign: Campaign) -> None:
-    """The rounds, the change of the held-out reward, alarms, preferences, the promotion, and the paths of the pages."""
+def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
+    """The rounds, the change of the held-out reward, alarms, preferences, the promotion, and the paths of the pages;
+    returns the `report_summary`."""
     summary = report_summary(home, campaign)
     found = summary["rounds"]
     heads = [each["name"] for each in found]
@@ -172,11 +174,12 @@ def rounds(home: Home, campaign: Campaign) -> None:
             line(escape(promotion["stays"]))
         line(f"promotion page: {promotion['page']}")
     line(f"report: {summary['report']}")
+    return summary
 
 
-def exit_if_stopped(home: Home, campaign: Campaign) -> None:
-    """End with `Exit.REFUSED` if the alarms stopped the last round."""
-    alarms = report_summary(home, campaign)["alarms"]
+def exit_if_stopped(summary: dict[str, Any]) -> None:
+    """End with `Exit.REFUSED` if the alarms stopped the last round of a `report_summary`."""
+    alarms = summary["alarms"]
     if alarms is not None and alarms["level"] == STOP:
         raise typer.Exit(Exit.REFUSED)
 

@@ -42,8 +42,7 @@ def test_a_last_round_that_the_alarms_stopped_is_a_refusal(
 ) -> None:
     said = {"alarms": {"level": "stop"}}
     monkeypatch.setattr("rft_pipeline.cli.launch.launch", lambda *_: None)
-    monkeypatch.setattr(show, "rounds", lambda *_: None)
-    monkeypatch.setattr(show, "report_summary", lambda *_: said)
+    monkeypatch.setattr(show, "rounds", lambda *_: said)
     assert rft("run", "tiny").code == Exit.REFUSED
     said["alarms"]["level"] = "warn"
     assert rft("run", "tiny").code == Exit.OK
