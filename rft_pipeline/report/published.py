@@ -29,7 +29,8 @@ _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
 
 
 def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
-    """Write files of a campaign, by suffix, and link all its pages to one another."""
+    """Write files of a campaign, by suffix, and link all its pages to one another. The champions that a page shows stay
+    until `write_champions`."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {suffix: _read(folder / f"{campaign}{suffix}") for suffix in {**PAGES, **texts}}
     found = {suffix: text for suffix, text in {**stored, **texts}.items() if text is not None}
@@ -37,6 +38,8 @@ def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:
     for suffix, text in found.items():
         name = f"{campaign}{suffix}"
         linked = _LINKS.sub(partial(_links, titles, name), text, count=1) if suffix in PAGES else text
+        if shown := _CHAMPIONS.search(stored[suffix] or ""):
+            linked = _with_champions(linked, shown[0])
         _write(folder / name, linked)
 
 
@@ -55,7 +58,11 @@ def write_champions(folder: Path, campaign: str, history: History) -> None:
     path = folder / f"{campaign}{PROMOTION}"
     if (text := _read(path)) is not None:
         shown = rendered("champions.html.jinja", history=history[: -SHOWN - 1 : -1]) if history else ""
-        _write(path, _CHAMPIONS.sub(lambda _: f"<!-- champions -->{shown}<!-- /champions -->", text, count=1))
+        _write(path, _with_champions(text, f"<!-- champions -->{shown}<!-- /champions -->"))
+
+
+def _with_champions(page: str, shown: str) -> str:
+    return _CHAMPIONS.sub(lambda _: shown, page, count=1)
 
 
 def published_campaigns(folder: Path) -> list[str]:
