@@ -9,9 +9,8 @@ import numpy as np
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import auc_interval
+from rft_pipeline.prompts.feedback import NEUTRAL
 from rft_pipeline.stats import Interval, Resamples
-
-NEUTRAL = 0.5
 
 
 class Ranked(NamedTuple):

@@ -21,7 +21,7 @@ from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import canonical_json, fingerprint, seed_of
 from rft_pipeline.labels.exports import Export, came_back, drawn_rows, kept, label_questions
-from rft_pipeline.prompts.feedback import Reply, read_feedback
+from rft_pipeline.prompts.feedback import NEUTRAL, Reply, read_feedback
 from rft_pipeline.prompts.overlap import Known
 from rft_pipeline.prompts.reading import read_source
 from rft_pipeline.prompts.redaction import Redactor
@@ -30,7 +30,6 @@ from rft_pipeline.store import Home
 FEEDBACK = "labels.feedback"
 """Name of the source with users' feedback."""
 FOLDER, CURRENT = "feedback", "current.json"
-NEUTRAL = 0.5
 _LOGGED = pl.Schema(
     {**dict.fromkeys(("rollout_id", "prompt_id", *REPLY), pl.String()), "value": pl.Float64(), "week": pl.String()}
 )

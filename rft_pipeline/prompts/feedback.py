@@ -38,6 +38,8 @@ DOWN = frozenset(
         "👎",
     ]
 )
+NEUTRAL = 0.5
+"""Feedback that is neither liked nor disliked."""
 _VALUES = ("value", "score", "avg")
 """Keys of the value in an object of feedback."""
 _MILLISECONDS_FROM = 1e11

@@ -1,4 +1,4 @@
-"""What people say beside an audit's verdicts: the pairs that they decided, and the feedback of users in logs.
+"""What an audit shows with its verdicts: the pairs that people decided, and the feedback of users in logs.
 
 Neither changes a verdict. Pairs of held-out replies must not steer the training, and feedback shows what users like,
 not whether a reply is good.
@@ -17,7 +17,7 @@ from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.decided import DECIDED, decided_pairs
 from rft_pipeline.labels.estimates import REWARD, rewards_of
-from rft_pipeline.labels.feedback import FEEDBACK, stored_feedback
+from rft_pipeline.labels.feedback import FEEDBACK, Stored, stored_feedback
 from rft_pipeline.labels.population import with_scores
 from rft_pipeline.stages.base import Sources
 from rft_pipeline.stages.job import Job
@@ -39,9 +39,12 @@ def said_inputs(campaign: Campaign, sources: Sources) -> dict[str, str]:
 
 def said_replies(campaign: Campaign, store: Path) -> dict[str, pl.DataFrame]:
     """The replies that the judges score, by kind; only kinds that have any."""
-    pairs = replies_of(decided_pairs(campaign.name, store))
-    logged = stored_feedback(campaign.name, store)
-    found = {PAIRS: pairs, LOGGED: logged.rows if logged is not None else pairs.clear()}
+    return _replies(decided_pairs(campaign.name, store), stored_feedback(campaign.name, store))
+
+
+def _replies(pairs: pl.DataFrame, logged: Stored | None) -> dict[str, pl.DataFrame]:
+    of_pairs = replies_of(pairs)
+    found = {PAIRS: of_pairs, LOGGED: of_pairs.clear() if logged is None else logged.rows}
     return {kind: rows for kind, rows in found.items() if rows.height}
 
 
@@ -66,7 +69,8 @@ def compare_with_people(job: Job) -> tuple[dict[str, Any], pl.DataFrame, int]:
     found: dict[str, Any] = {PAIRS: None, "feedback": None}
     tables, made = [], 0
     rubric = job.campaign.rubric
-    for kind, rows in said_replies(job.campaign, job.home.store).items():
+    pairs, logged = decided_pairs(job.campaign.name, job.home.store), stored_feedback(job.campaign.name, job.home.store)
+    for kind, rows in _replies(pairs, logged).items():
         scores, counts = job.judge(rows)
         made += sum(counts.values())
         scored = with_scores(rows, scores, rubric.names)
@@ -76,15 +80,14 @@ def compare_with_people(job: Job) -> tuple[dict[str, Any], pl.DataFrame, int]:
             scored.select(pl.lit(kind).alias("kind"), "rollout_id", "prompt_id", *REPLY, "scores").with_columns(reward)
         )
         if kind == PAIRS:
-            found[PAIRS] = _pairs(job, tables[-1])
-        else:
-            found["feedback"] = _feedback(job, tables[-1])
+            found[PAIRS] = _pairs(job, pairs, tables[-1])
+        elif logged is not None:
+            found["feedback"] = _feedback(job, logged, tables[-1])
     return found, pl.concat(tables) if tables else pl.DataFrame(schema={"kind": pl.String}), made
 
 
-def _pairs(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
+def _pairs(job: Job, pairs: pl.DataFrame, replies: pl.DataFrame) -> dict[str, Any]:
     """The agreement of each judge and of the reward with the decided pairs."""
-    pairs = decided_pairs(job.campaign.name, job.home.store)
     resamples = _resamples(job, pairs, PAIRS)
     better, worse = (
         pairs.select(pl.col(side).alias("rollout_id")).join(replies, on="rollout_id", how="left", maintain_order="left")
@@ -106,10 +109,8 @@ def _pairs(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _feedback(job: Job, replies: pl.DataFrame) -> dict[str, Any]:
+def _feedback(job: Job, logged: Stored, replies: pl.DataFrame) -> dict[str, Any]:
     """The agreement of each judge and of the reward with users' feedback; of the reward also by week."""
-    logged = stored_feedback(job.campaign.name, job.home.store)
-    assert logged is not None
     rows = logged.rows.select("rollout_id", "value", "week").join(replies, on="rollout_id", maintain_order="left")
     resamples = _resamples(job, rows, LOGGED)
     prompt_N, value_N = rows["prompt_id"].to_numpy(), rows["value"].to_numpy()

@@ -1,4 +1,4 @@
-"""From a CSV of pairs, and from logs with thumbs, to the numbers beside the audit's verdicts."""
+"""From a CSV of pairs, and from logs with thumbs, to the numbers that an audit shows with its verdicts."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.assets.test_automation import launched, look
 from tests.labels.pairs import answered, taken
 from tests.labels.sheets import save, table
 from tests.pipeline.audited import AUDIT, verdicts
+from tests.report.narrow import wrong_labels
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
@@ -72,7 +73,9 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
     assert records["judge_audit"].content_hash == before["judge_audit"].content_hash
     assert records["judge_audit"].rows["made"] == 0  # the eval report judged these replies
     assert BINDING.summary(records["judge_audit"]).count(f" of {preferred.height} decided pairs") == 1
-    assert "Pairs that people decided" in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
+    page = records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
+    assert "Pairs that people decided" in page
+    assert wrong_labels(page) == []
     assert verified().findings == []
     assert counts(collected(yes=False)) == {"unneeded records": 1}  # the earlier promotion
 
@@ -141,7 +144,7 @@ def logged(folder: Path) -> None:
     (folder / "logs" / "november.jsonl").write_text(block("json"), encoding="utf-8")
 
 
-def test_feedback_stands_beside_the_judges_overall_and_by_week(
+def test_feedback_is_compared_with_the_judges_overall_and_by_week(
     audited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logged(audited)
@@ -168,7 +171,9 @@ def test_feedback_stands_beside_the_judges_overall_and_by_week(
     assert record.content_hash == before.content_hash
     metadata = BINDING.metadata(record)
     assert "2026-W47" in metadata["agreement_with_users"].md_str
-    assert "Feedback of users" in record.path("judge_audit.html").read_text(encoding="utf-8")
+    page = record.path("judge_audit.html").read_text(encoding="utf-8")
+    assert "Feedback of users" in page
+    assert wrong_labels(page) == []
     assert made(run(audited, AUDIT)) == []
     again = import_feedback(load_campaign(audited), Home.find())
     assert made(run(audited, AUDIT)) == []  # the same feedback again
