@@ -36,7 +36,7 @@ def run(folder: Path, names: Sequence[str] | None = None, rounds: int = 100) -> 
 
 
 def copy_home(folder: Path) -> None:
-    """Put a copy of the home of a campaign's folder in place of the home in force."""
+    """Replace the present home by a copy of the home of a campaign's folder."""
     home = Home.find().root
     shutil.rmtree(home)
     shutil.copytree(folder.parents[1] / "home", home)

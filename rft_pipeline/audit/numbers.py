@@ -122,7 +122,7 @@ def as_numbers(audited: Sequence[CriterionAudit]) -> dict[str, float]:
 
 
 def people_numbers(people: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of what people said beside the verdicts, if they said anything."""
+    """The metrics of what people and users said, if they said anything."""
     found = {}
     if people["pairs"] is not None:
         found["pairwise_agreement"] = people["pairs"]["agreement"]["reward"]["share"]["mean"]

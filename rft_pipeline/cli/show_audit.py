@@ -54,7 +54,7 @@ def _before_and_after(found: list[dict[str, Any]]) -> Table:
 
 
 def _said(people: dict[str, Any]) -> None:
-    """How often judges and reward agree with people's pairs and with users' feedback, beside the verdicts."""
+    """How often judges and reward agree with people's pairs and with users' feedback."""
     pairs, feedback = people["pairs"], people["feedback"]
     if pairs is not None:
         agree = table("", numbers=(f"agrees with people on {pairs['decided']} decided pairs", "pairs"))

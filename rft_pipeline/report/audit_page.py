@@ -27,7 +27,7 @@ def render_audit(
     description: str,
     people: Mapping[str, Any],
 ) -> str:
-    """The page, one HTML file that loads nothing; `as_plain` are the audits, and `people` what people said beside them,
+    """The page, one HTML file that loads nothing; `as_plain` are the audits, and `people` what people and users said,
     as plain data."""
     return rendered(
         "audit.html.jinja",

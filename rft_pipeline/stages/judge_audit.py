@@ -33,7 +33,7 @@ from rft_pipeline.store import Record
 
 PAGE = "judge_audit.html"
 PEOPLE, PEOPLE_REPLIES = "people.json", "people.parquet"
-"""What people said beside the verdicts: the numbers, and the judged replies."""
+"""What people and users said: the numbers, and the judged replies."""
 
 
 class JudgeAudit(Stage):

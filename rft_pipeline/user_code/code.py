@@ -102,8 +102,8 @@ def _found(module: str, folder: Path | None) -> tuple[Path, bool]:
     if folder is not None and (path := folder / f"{module}.py").is_file():
         return path, True
     if module.partition(".")[0] in {*sys.stdlib_module_names, "test"}:
-        beside = "" if folder is None else f" in the rubric's folder ({folder / f'{module}.py'})"
-        raise ValueError(f"there is no {module}.py{beside}, and {module!r} of Python's own library is not meant")
+        place = "" if folder is None else f" in the rubric's folder ({folder / f'{module}.py'})"
+        raise ValueError(f"there is no {module}.py{place}, and {module!r} of Python's own library is not meant")
     spec, names, search = None, module.split("."), None
     for depth in range(1, len(names) + 1):
         spec = _spec(".".join(names[:depth]), search)

@@ -214,7 +214,6 @@ def _move(a: _Side, b: _Side, names: Sequence[str], i: int) -> Move:
 
 def _part(a: _Side, b: _Side, name: str, i: int) -> float:
     """One criterion's part of a change that no gate decides; a score missing on one side counts as unchanged."""
-
     known = [score for score in (a.score(name, i), b.score(name, i)) if score is not None]
     if not known:
         return 0.0
