@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ POLL_SECONDS = 0.5
 
 @contextmanager
 def watching(run: RunState, screen: Console) -> Iterator[None]:
-    """Show the run until the block ends."""
+    """Show the run until the block ends. Afterwards `run.finished` is complete, whatever a look at the run met."""
     stop = threading.Event()
     show = _live_table if screen.is_terminal else _lines
     thread = threading.Thread(target=show, args=(run, screen, stop), daemon=True)
@@ -29,6 +30,16 @@ def watching(run: RunState, screen: Console) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+    run.update()
+
+
+@contextmanager
+def _kept_on() -> Iterator[None]:
+    """A look that fails, e.g. at a busy database, is one look less: its error goes to the log file of the run."""
+    try:
+        yield
+    except Exception:
+        traceback.print_exc()
 
 
 def _live_table(run: RunState, screen: Console, stop: threading.Event) -> None:
@@ -36,8 +47,9 @@ def _live_table(run: RunState, screen: Console, stop: threading.Event) -> None:
         stopped = False
         while not stopped:
             stopped = stop.wait(POLL_SECONDS)
-            run.update()
-            live.update(_table(run))
+            with _kept_on():
+                run.update()
+                live.update(_table(run))
 
 
 def _table(run: RunState) -> Table:
@@ -60,9 +72,10 @@ def _lines(run: RunState, screen: Console, stop: threading.Event) -> None:
     stopped = False
     while not stopped:
         stopped = stop.wait(POLL_SECONDS)
-        made = {key: run.finished[key] for key in run.update()}
-        for line in lines.of(made, {} if stopped else run.at_work()):
-            screen.print(escape(line), soft_wrap=True)
+        with _kept_on():
+            run.update()
+            for line in lines.of(run.finished, {} if stopped else run.at_work()):
+                screen.print(escape(line), soft_wrap=True)
 
 
 class Lines:

@@ -40,8 +40,8 @@ class RunState:
         self.finished: dict[str, str] = {}
         """Asset key → `cached` or `made in 4 s`."""
 
-    def update(self) -> list[str]:
-        """Return the keys that were materialized since the last call.
+    def update(self) -> None:
+        """Read which keys were materialized.
 
         Dagster's launcher cannot end a run that it did not start: it only sets the run's status. So when the run is
         being cancelled, e.g. in the UI, this interrupts the process, as Ctrl-C does.
@@ -51,14 +51,13 @@ class RunState:
         if self.run_id is None:
             runs = self.instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH: self.launch}), limit=1)
             if not runs:
-                return []
+                return
             self.run_id = runs[0].run_id
         run = self.instance.get_run_by_id(self.run_id)
         ending = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
         if run is not None and run.status in ending and not self.cancelled:
             self.cancelled = True
             os.kill(os.getpid(), signal.SIGINT)
-        new = []
         for entry in self.instance.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
             event = entry.dagster_event
             if event is None or event.asset_key is None:
@@ -68,8 +67,6 @@ class RunState:
                 metadata = event.step_materialization_data.materialization.metadata
                 seconds = metadata["seconds"].value
                 self.finished[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
-                new.append(key)
-        return new
 
     def mark_cancelled(self, run_id: str) -> None:
         """Show a run that Ctrl-C ended as cancelled and not as failed."""

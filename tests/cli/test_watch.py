@@ -1,11 +1,16 @@
-"""Which lines about a running job go to a log."""
+"""What is shown of a running job, and which lines about it go to a log."""
 
+import io
+import sqlite3
 import time
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from rft_pipeline.cli.watch import Lines
-from rft_pipeline.runs.state import AtWork
+from rft_pipeline.cli.watch import Lines, watching
+from rft_pipeline.runs.state import CACHED, AtWork, RunState
+from rft_pipeline.store import Home
 
 
 def test_a_line_comes_when_something_changed_or_every_30_seconds_and_never_twice(
@@ -34,3 +39,33 @@ def test_a_line_comes_when_something_changed_or_every_30_seconds_and_never_twice
         (103.0, "s: 0/9 judgements of short"),
     ]
     assert lines.of({"s": "made in 104 s"}, {}) == ["s: made in 104 s"]
+
+
+class BusyRun(RunState):
+    """A run of one stage whose database is busy at the first looks."""
+
+    def __init__(self, home: Home, busy: int) -> None:
+        self.home, self.campaign, self.keys, self.run_id, self.cancelled = home, "tiny", ["tiny/prompts"], None, False
+        self.finished = {}
+        self.busy = busy
+
+    def update(self) -> None:
+        self.busy -= 1
+        if self.busy >= 0:
+            raise sqlite3.OperationalError("database is locked")
+        self.finished["tiny/prompts"] = CACHED
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_look_at_a_busy_database_ends_no_display_and_loses_no_stage(tmp_path: Path, terminal: bool) -> None:
+    run, screen = BusyRun(Home(tmp_path, tmp_path), busy=1), Console(file=io.StringIO(), force_terminal=terminal)
+    with watching(run, screen):
+        while run.busy >= 0:
+            time.sleep(0.01)
+    assert isinstance(screen.file, io.StringIO)
+    assert "tiny/prompts" in screen.file.getvalue()
+
+    run = BusyRun(Home(tmp_path, tmp_path), busy=1)
+    with watching(run, screen):  # the only look is the one at the end
+        pass
+    assert run.finished == {"tiny/prompts": CACHED}
