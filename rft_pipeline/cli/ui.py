@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from rft_pipeline.cli.console import out
 from rft_pipeline.errors import RftError
@@ -23,6 +23,10 @@ SOON = 30.0
 """Seconds after its start in which a server that ends is not started again."""
 PATIENCE = 10.0
 """Seconds that a server has to end by itself."""
+LOGS = "logs"
+"""The folder in a home with what the servers print."""
+LAST_LINES = 8
+"""Lines of a log in the error of a server that could not start."""
 
 
 def ui(
@@ -31,7 +35,8 @@ def ui(
 ) -> None:
     """Serve the Dagster UI (with its daemon) and the MLflow UI on this machine until interrupted.
 
-    If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is started.
+    What they print is written to `logs/` in the home. If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is
+    started.
     """
     from rft_pipeline.pipeline.links import ADDRESSES, mlflow_url
     from rft_pipeline.runs import code_location, dagster_home
@@ -60,14 +65,17 @@ def ui(
             *("--uvicorn-opts", "--log-level warning"),
         ]
     _, folder = code_location.find(home)
+    logs = home.root / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
     out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}")
     out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}")
+    out.print(f"[dim]what they print: {escape(str(logs))}; Ctrl-C stops them[/]", soft_wrap=True)
     for ends in (signal.SIGTERM, signal.SIGHUP):  # a service that stops, a terminal that closes
         signal.signal(ends, signal.default_int_handler)
     servers: list[Server] = []
     try:
         for name, arguments in commands.items():
-            servers.append(Server(name, arguments, environment, folder))
+            servers.append(Server(name, arguments, environment, folder, logs / f"{name.lower()}.log"))
         while True:
             for server in servers:
                 server.keep_running()
@@ -89,14 +97,28 @@ def stop(servers: Sequence["Server"]) -> None:
 
 
 class Server:
-    """A process that serves a page, and all that it started."""
+    """A process that serves a page, and all that it started. What they print replaces the file `log`."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+    ) -> None:
         self.name = name
-        self._start = partial(
-            subprocess.Popen, [sys.executable, *arguments], env=dict(environment), cwd=folder, start_new_session=True
-        )
+        self.log = log
+        self._command, self._environment, self._folder = [sys.executable, *arguments], dict(environment), folder
+        log.write_bytes(b"")
         self._process, self._since = self._start(), time.monotonic()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def keep_running(self) -> None:
         """Start the process again if it ended. Raises `RftError` if it ended soon after its start."""
@@ -104,10 +126,14 @@ class Server:
         if code is None:
             return
         if time.monotonic() - self._since < SOON:
-            raise RftError(f"{self.name} ended with exit code {code}; is its port in use?")
+            raise RftError(f"{self.name} ended with exit code {code}; is its port in use? {self._last_words()}")
         out.print(f"{self.name} ended with exit code {code}; started again")
         self.end(signal.SIGKILL)
         self._process, self._since = self._start(), time.monotonic()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"The end of {self.log}:", *lines[-LAST_LINES:]])
 
     def wait(self) -> None:
         """Wait until the process has ended; kill it, and all that it started, after `PATIENCE`."""

@@ -251,9 +251,13 @@ def _version(campaign: Campaign, home: Home, champion: Champion) -> registry.Ver
         return None
     report = records.at(champion.report)
     facts = card_facts(campaign, home, checkpoint, report, champion.why, forced=champion.forced)
-    card = without_metadata(render_card(facts))
-    tags = {"rft.content_hash": champion.content_hash, "rft.round": str(champion.round)}
-    tags |= {"rft.forced": str(champion.forced).lower()}
+    name, title = f"round-{champion.round}", f"Round {champion.round}"
+    tags = {"rft.round": str(champion.round), "rft.forced": str(champion.forced).lower()}
     if champion.cycle is not None:
-        card, tags = f"Promoted in cycle {champion.cycle}.\n\n{card}", {**tags, "rft.cycle": str(champion.cycle)}
-    return registry.Version(checkpoint.path("checkpoint"), checkpoint.mlflow_run_id, card, tags)
+        name, title = f"cycle-{champion.cycle}-{name}", f"{title} of cycle {champion.cycle}"
+        tags["rft.cycle"] = str(champion.cycle)
+    tags["rft.content_hash"] = champion.content_hash
+    why = " ".join(champion.why.split()).removeprefix(f"round {champion.round} is ")
+    headline = f"{title}: {why}"  # the table of versions shows the first line
+    card = f"{headline}\n\n{without_metadata(render_card(facts))}"
+    return registry.Version(name, checkpoint.path("checkpoint"), checkpoint.mlflow_run_id, card, tags)

@@ -1,5 +1,7 @@
 """The MLflow model registry: one model a campaign, one version a champion, the aliases `champion` and `previous`.
 
+MLflow numbers the versions; a version's name, such as `round-2`, is an alias as well.
+
 The registry mirrors the file of champions, which decides. A version is found by the record in its tag, so a registry
 that was lost, or lost a version, is filled again. A version points to the safetensors in the store; nothing is copied
 and nothing is pickled.
@@ -28,6 +30,8 @@ RECORD, SINCE = "rft.record", "rft.since"
 class Version:
     """The content of a version of a campaign's model."""
 
+    name: str
+    """`round-1`, or `cycle-3-round-1`; of two versions with one name, the newer one has it."""
     weights: Path
     run_id: str | None
     """The MLflow run that trained them."""
@@ -92,8 +96,11 @@ def _version(client: "MlflowClient", campaign: str, champion: Named, found: "Mod
         made = client.create_model_version(
             campaign, source=content.weights.as_uri(), run_id=content.run_id, tags=tags, description=content.card
         )
-        return str(made.version)
-    client.update_model_version(campaign, found.version, description=content.card)
-    for name, value in tags.items():
-        client.set_model_version_tag(campaign, found.version, name, value)
-    return str(found.version)
+        number = str(made.version)
+    else:
+        number = str(found.version)
+        client.update_model_version(campaign, number, description=content.card)
+        for name, value in tags.items():
+            client.set_model_version_tag(campaign, number, name, value)
+    client.set_registered_model_alias(campaign, content.name, number)
+    return number

@@ -17,7 +17,8 @@ from filelock import FileLock
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.links import asset_url, dagster_run_url, dagster_url
+from rft_pipeline.pipeline.links import dagster_run_url, dagster_url
+from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, RECORDS, ROUND, records_in, run_note
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.stages import STAGES, Node
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 MLFLOW_RUN_NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
 PROMOTED = "rft.promoted"
-DECISION = "rft.decision"
-"""Tags of a parent run: the round that its promotion made champion, or none; and the decision in words."""
+"""The tag of a parent run with the round that its promotion made champion, or none."""
 TRAIN, EVAL = "train/", "eval/"
 """The prefixes of step metrics of a round's run, and of metrics by round of the parent run."""
+PARENT = "mlflow.parentRunId"
 EXPERIMENT_KIND = "mlflow.experimentKind"
 """The tag by which MLflow opens an experiment on its training runs."""
 LONGEST_PARAMETER = 200
@@ -58,7 +59,7 @@ class Tracker:
         """The MLflow run of this node: its round's run; the parent run for sources and the promotion."""
         if self.node.round == 0 or self.node.stage == "promotion":
             return self._parent
-        tags = {"mlflow.parentRunId": self._parent, "rft.round": str(self.node.round)}
+        tags = {PARENT: self._parent, ROUND: str(self.node.round)}
         return self._find_or_create(f"{self._cycle_name}round {self.node.round}", tags)
 
     @cached_property
@@ -95,11 +96,10 @@ class Tracker:
 
     def log_record(self, record: Record) -> str:
         """Log a record's numbers and links into the node's run, once; returns the run's id."""
-        tag = f"rft.{self.node.stage}"
-        logged = self._client.get_run(self.run_id).data.tags.get(tag)
-        if logged != record.fingerprint:
-            self._log(record)
-            self._client.set_tag(self.run_id, tag, record.fingerprint)
+        if record.address not in self._client.get_run(self.run_id).data.tags.get(RECORDS, "").split():
+            self.artifacts(record, *(path.name for path in sorted(record.folder.glob("*.png"))))
+            STAGES[self.node.stage].track(record, self)
+            self._log_links(record)
         return self.run_id
 
     def log_outcome(self, promoted: str, summary: str) -> None:
@@ -110,12 +110,27 @@ class Tracker:
             state = "nothing promoted" if promoted == "none" else f"{promoted} promoted"
             self._client.update_run(self.run_id, name=self._parent_name(state))
 
+    def _log_links(self, record: Record) -> None:
+        """Log which record a run shows and the Dagster run. A round's run can also be found by the records that its own
+        were made from."""
+        made_in = record.dagster_run_id or self.dagster_run_id
+        tags = {} if made_in is None else {DAGSTER_RUN: dagster_run_url(made_in)}
+        if self.run_id != self._parent:
+            tags |= {f"rft.upstream.{self.node.stage}.{role}": address for role, address in record.upstream.items()}
+        with self._alone():
+            shown = {**records_in(self._client.get_run(self.run_id).data.tags), self.node.stage: record.address}
+            self._log_tags({**tags, RECORDS: " ".join(shown.values())})
+
     def _log_tags(self, tags: Mapping[str, str]) -> None:
-        """Log tags, and the description made from all tags of the run."""
+        """Log tags, and the descriptions made from the tags of the run and, in the parent run, of its rounds."""
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, self._description())
+        client, parent = self._client, self._parent
+        client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        rounds = client.search_runs([self._experiment], filter_string=f"tags.`{PARENT}` = '{parent}'")
+        client.set_tag(parent, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(parent), rounds))
+        if self.run_id != parent:
+            client.set_tag(self.run_id, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(self.run_id)))
 
     def evaluated(self, record: Record) -> None:
         """Log the numbers of an eval report into the parent run, with the round as step: one curve a criterion. Until
@@ -134,12 +149,6 @@ class Tracker:
         metrics = [Metric(name, number, now, step) for name, number in numbers.items()]
         self._client.log_batch(run_id or self.run_id, metrics=metrics)
 
-    def _log(self, record: Record) -> None:
-        stage = record.payload["stage"]
-        self._log_tags({f"{stage}.folder": str(record.folder), **self._links(record)})
-        self.artifacts(record, *(path.name for path in sorted(record.folder.glob("*.png"))))
-        STAGES[stage].track(record, self)
-
     def artifacts(self, record: Record, *names: str) -> None:
         """Log files of a record."""
         for name in names:
@@ -150,36 +159,6 @@ class Tracker:
         self._client.set_terminated(self.run_id)
         if self.node.round == self.campaign.rounds:
             self._client.set_terminated(self._parent)
-
-    def _links(self, record: Record) -> dict[str, str]:
-        stage = record.payload["stage"]
-        links = {
-            f"dagster.{stage}.asset_key": record.key,
-            f"dagster.{stage}.url": asset_url(record.key),
-            f"rft.record.{stage}": record.address,
-        } | {f"rft.upstream.{stage}.{role}": address for role, address in record.upstream.items()}
-        if run := record.dagster_run_id or self.dagster_run_id:
-            links |= {"dagster.run_id": run, "dagster.run_url": dagster_run_url(run)}
-        return links
-
-    def _description(self) -> str:
-        """The run's links as Markdown: MLflow shows the addresses in tags as plain text."""
-        tags = self._client.get_run(self.run_id).data.tags
-        made_in = f" in [this Dagster run]({tags['dagster.run_url']})" if "dagster.run_url" in tags else ""
-        lines = [
-            *([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []),
-            f"Made{made_in}. Each stage links to its asset:",
-            "",
-            "| stage | record | made from |",
-            "|---|---|---|",
-        ]
-        for stage in (name for name in STAGES if f"rft.record.{name}" in tags):
-            above = [value for name, value in tags.items() if name.startswith(f"rft.upstream.{stage}.")]
-            made_from = "<br>".join(f"`{address}`" for address in above)
-            lines.append(
-                f"| [{stage}]({tags[f'dagster.{stage}.url']}) | `{tags[f'rft.record.{stage}']}` | {made_from} |"
-            )
-        return "\n".join(lines)
 
     def dataset(self, record: Record, file: str) -> None:
         """Log a table of a record as training data."""

@@ -13,6 +13,7 @@ from rft_pipeline.errors import RftError
 
 SERVES = """
 import os, pathlib, subprocess, sys, time
+print("serving", flush=True)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
 time.sleep(60)
@@ -46,9 +47,10 @@ def all_ended(processes: list[int]) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path)
+    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     started = pids(tmp_path)
     assert all(map(is_alive, started))
+    assert (tmp_path / "pages.log").read_text(encoding="utf-8") == "serving\n"
     ui.stop([server])
     assert all_ended(started)
 
@@ -57,12 +59,12 @@ def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
 def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path)
+    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     first = pids(tmp_path)
     (tmp_path / "pids").unlink()
     os.kill(first[0], signal.SIGKILL)
     assert all_ended(first[:1])
-    with pytest.raises(RftError, match="Pages ended with exit code -9; is its port in use"):
+    with pytest.raises(RftError, match=r"Pages ended with exit code -9; is its port in use\?[^\n]*pages.log:\nserving"):
         server.keep_running()
     monkeypatch.setattr(ui, "SOON", 0.0)
     server.keep_running()

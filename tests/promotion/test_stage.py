@@ -25,9 +25,11 @@ from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 
 
-def aliases() -> dict[str, str]:
+def aliases(*names: str) -> dict[str, str]:
+    """The versions with these aliases, by default who is the champion and who was it before."""
     client = MlflowClient(tracking_uri=Home.find().mlflow_uri)
-    return {alias: str(version) for alias, version in client.get_registered_model("tiny").aliases.items()}
+    found = client.get_registered_model("tiny").aliases
+    return {name: str(found[name]) for name in names or ("champion", "previous") if name in found}
 
 
 def test_the_round_with_the_best_bound_is_the_champion_and_the_last_is_not(finished_home: Path) -> None:
@@ -60,7 +62,8 @@ def test_a_promotion_leaves_nothing_to_run(finished_home: Path) -> None:
 def test_the_registry_has_a_version_with_its_card_and_the_stored_weights(finished_home: Path) -> None:
     version = MlflowClient(tracking_uri=Home.find().mlflow_uri).get_model_version_by_alias("tiny", "champion")
     assert version.source == (record("tiny/round_1/checkpoints").folder / "checkpoint").as_uri()
-    assert version.description.startswith("# tiny, round 1\n")
+    assert version.description.startswith("Round 1: promoted over base: reward +")
+    assert "\n\n# tiny, round 1\n" in version.description
     assert "## Limits" in version.description
     assert aliases() == {"champion": "1"}
 
@@ -101,6 +104,7 @@ def test_a_forced_promotion_and_a_rollback_stay_when_the_campaign_runs_again(fin
     promote(campaign, home, 2, force=True, why="reads better")
     assert (champion().round, champion().forced) == (2, True)
     assert aliases() == {"champion": "2", "previous": "1"}
+    assert aliases("round-1", "round-2") == {"round-1": "1", "round-2": "2"}
     assert made(run(finished_copy)) == []
     assert champion().round == 2
     roll_back(campaign, home, "no, it does not")
@@ -189,7 +193,8 @@ def test_a_registry_that_lost_versions_is_filled_again(finished_copy: Path) -> N
     assert aliases() == {"champion": "3"}
     version = client.get_model_version("tiny", "3")
     assert version.tags["rft.record"] == champion().record
-    assert "round 1 is promoted over base: reward +" in version.description
+    assert version.description.startswith("Round 1: promoted over base: reward +")
+    assert aliases("round-1", "round-2") == {"round-1": "3", "round-2": "2"}
     client.delete_registered_model("tiny")
     assert made(run(finished_copy, ["promotion"])) == []
     assert aliases() == {"champion": "1"}

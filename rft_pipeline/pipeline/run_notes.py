@@ -1,0 +1,67 @@
+"""The description of an MLflow run: what was decided, links to its pages, and the records that it shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rft_pipeline.pipeline.links import artifact_page, asset_url
+from rft_pipeline.report.markdown import plain
+from rft_pipeline.stages import STAGES
+from rft_pipeline.store import Home, RecordStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+RECORDS = "rft.records"
+"""A run's tag with the addresses of its records, separated by spaces."""
+DECISION = "rft.decision"
+"""A parent run's tag with the decision of its promotion in words."""
+DAGSTER_RUN = "dagster.run_url"
+"""A run's tag with the page of the Dagster run that logged last."""
+ROUND = "rft.round"
+"""The tag with the number of a round's run."""
+_PAGES = {"eval_reports": "Report", "promotion": "Promotion", "judge_audit": "Judge audit"}
+
+
+def run_note(home: Home, run: "Run", rounds: Sequence["Run"] = ()) -> str:
+    """The description of a run as Markdown; `rounds` are the runs of a parent run's rounds.
+
+    MLflow shows the addresses in tags as plain text, and of a long description only the first lines.
+    """
+    tags = run.data.tags
+    numbered = {_number(each): each for each in rounds}
+    reports = [link for number in sorted(numbered) for link in _pages(home, numbered[number], f" of round {number}")]
+    links = [*_pages(home, run), *reports]
+    if DAGSTER_RUN in tags:
+        links.append(f"[Dagster run]({tags[DAGSTER_RUN]})")
+    lines = [*([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []), " · ".join(links), ""]
+    return "\n".join([*lines, *_records(home, records_in(tags))])
+
+
+def records_in(tags: Mapping[str, str]) -> dict[str, str]:
+    """Stage → address of the record, in the order of the pipeline, from a run's tags."""
+    found = {address.split("/")[-2]: address for address in tags.get(RECORDS, "").split()}
+    return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def _number(run: "Run") -> int:
+    return int(run.data.tags[ROUND])
+
+
+def _pages(home: Home, run: "Run", of: str = "") -> list[str]:
+    """Links to the main page of each stage that has pages."""
+    return [
+        f"[{_PAGES[stage]}{of}]({artifact_page(home, run.info.run_id, next(iter(STAGES[stage].pages)))})"
+        for stage in records_in(run.data.tags)
+        if stage in _PAGES
+    ]
+
+
+def _records(home: Home, shown: Mapping[str, str]) -> list[str]:
+    """A table of the records, each with its asset and what it was made from."""
+    records = RecordStore(home.store)
+    lines = ["| stage | record | made from |", "|---|---|---|"]
+    for stage, address in shown.items():
+        record = records.at(address)
+        made_from = "<br>".join(f"`{above}`" for above in ({} if record is None else record.upstream).values())
+        lines.append(f"| [{stage}]({asset_url(address.rpartition('/')[0])}) | `{address}` | {made_from} |")
+    return lines
