@@ -46,7 +46,7 @@ def train_online(
         args=GRPOConfig(
             output_dir=str(folder / "trainer"),
             use_cpu=True,
-            bf16=True,
+            bf16=pick_dtype(training.runtime.dtype, "cpu") == "bfloat16",
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=training.batch_size // micro,
             num_generations=rollouts.group_size,

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import chat_tokens
 from rft_pipeline.engines.settings import ProcessRuntime
-from rft_pipeline.engines.weights import load_tokenizer, pick_device
+from rft_pipeline.engines.weights import load_tokenizer, pick_device, pick_dtype
 from rft_pipeline.errors import ModelError
 
 NO_TOKEN = -1
@@ -29,9 +29,8 @@ class RewardModelEngine:
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=getattr(torch, runtime.dtype), use_safetensors=True
-            )
+            dtype = getattr(torch, pick_dtype(runtime.dtype, self.device))
+            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder}: cannot be loaded as a sequence classifier: {error}") from error
         if model.config.num_labels != 1:

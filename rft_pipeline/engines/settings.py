@@ -43,7 +43,8 @@ class ProcessRuntime(Strict):
     engine: Annotated[str, key_of(IN_PROCESS, "an engine of one process")] = "transformers"
     batch_size: int = Field(default=64, ge=1)
     """Sequences per pass."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Number format of the weights. `auto`: bfloat16 on a GPU and on a CPU that computes in it, else float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     memory_share: float | None = Field(default=None, gt=0, le=1)
     """Only for `vllm`: the share of memory for weights and KV cache. Default: half of a GPU's, a fifth of a CPU

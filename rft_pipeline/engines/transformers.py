@@ -25,7 +25,14 @@ from rft_pipeline.engines.grouped_attention import grouped_attention
 from rft_pipeline.engines.own_head import Hidden
 from rft_pipeline.engines.settings import ProcessRuntime, Sampling
 from rft_pipeline.engines.thoughts import Following
-from rft_pipeline.engines.weights import context_of, load_tokenizer, load_weights, pick_device, replace_weights
+from rft_pipeline.engines.weights import (
+    context_of,
+    load_tokenizer,
+    load_weights,
+    pick_device,
+    pick_dtype,
+    replace_weights,
+)
 from rft_pipeline.errors import EngineError
 
 _PROJECTED = 512
@@ -45,7 +52,7 @@ class TransformersEngine(LocalAsker):
         self.device = pick_device(runtime.device)
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
-        self.model = load_weights(folder, runtime.dtype, self.device)
+        self.model = load_weights(folder, pick_dtype(runtime.dtype, self.device), self.device)
         self.context = context_of(self.model.config.to_dict()) or sys.maxsize
         self.ends = end_tokens(folder, self.tokenizer)
         self.pad = self.tokenizer.pad_token_id

@@ -25,7 +25,7 @@ from rft_pipeline.engines.answers import LocalAsker
 from rft_pipeline.engines.base import Completion, GenerateRequest, ScoreRequest, ScoreResult
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.settings import ProcessRuntime, Sampling
-from rft_pipeline.engines.weights import load_tokenizer, write_weights
+from rft_pipeline.engines.weights import load_tokenizer, pick_dtype, write_weights
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models.merging import base_of, is_adapter, write_whole
 
@@ -150,7 +150,7 @@ def _start(folder: Path, runtime: ProcessRuntime) -> LLM:
             model=str(folder),
             skip_tokenizer_init=True,
             generation_config="vllm",
-            dtype=runtime.dtype,
+            dtype=pick_dtype(runtime.dtype, device),
             hf_overrides={"head_dtype": "float32"},  # a bf16 logit near 20 is rounded to 1/16 nat
             max_num_seqs=runtime.batch_size,
             gpu_memory_utilization=share,

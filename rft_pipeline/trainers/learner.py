@@ -1,7 +1,7 @@
 """Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, AdamW.
 
 It imports only torch and accelerate. Weights are fp32, since an update of 1e-5 is below the resolution of bf16; passes
-run under bf16 autocast.
+run under bf16 autocast unless `runtime.dtype` or the CPU says otherwise.
 
 Axes: N reply tokens of a pass.
 """
@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from rft_pipeline.engines.weights import pick_dtype
 from rft_pipeline.errors import ModelError
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
@@ -64,9 +65,6 @@ class Generation:
 class Learner:
     """A model with its optimiser. Raises `ModelError` for a model without a language-model head."""
 
-    bf16 = True
-    """Whether passes run under bf16 autocast."""
-
     def __init__(
         self,
         model: Any,
@@ -89,6 +87,8 @@ class Learner:
         if not hasattr(text, "output_router_logits"):
             self.balance = 0.0
         runtime = training.runtime
+        self.dtype = getattr(torch, pick_dtype(runtime.dtype, accelerator.device.type))
+        """What passes compute in."""
         self.layout = layout_of(causal, self.head, runtime.micro_batch_size, runtime.packing, self.balance > 0)
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=0.0, fused=True)
@@ -161,14 +161,13 @@ class Learner:
     def _passes(self, rows: Sequence[Row], chosen: Sequence[int]) -> Iterable[Pass]:
         """The passes of this process."""
         plans = plan_passes(rows, chosen, self.layout, self.accelerator.num_processes)
-        dtype = torch.bfloat16 if self.bf16 else torch.float32
         for plan in plans[self.accelerator.process_index]:
-            yield collate(rows, plan, self.accelerator.device, dtype)
+            yield collate(rows, plan, self.accelerator.device, self.dtype)
 
     def _score(self, part: Pass, balance: bool = False, policy: Policy | None = None) -> Scored:
         model, head = policy or (self.model, self.head)
         temperature = 1.0 if self.imitates else self.temperature
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.accelerator.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return score(model, head, part, temperature, balance)
 
     def _loss(

@@ -32,6 +32,9 @@ class TrainRuntime(Strict):
     packing: Literal["auto", "off"] = "auto"
     """grpo, raft, sft: `auto` computes a group's prompt once for all its rollouts, where the model allows it; `off`
     computes it for each of them. The results are equal up to rounding."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """What a step computes in; the weights themselves are float32. `auto`: bfloat16 on a GPU and on a CPU that computes
+    in it, else float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     save_steps: int = Field(default=10, ge=1)
     """Steps between two saved states (weights and optimizer: three times the weights on disk). A killed training

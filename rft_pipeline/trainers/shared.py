@@ -10,7 +10,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback
 
-from rft_pipeline.engines.weights import pick_device
+from rft_pipeline.engines.weights import pick_device, pick_dtype
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.kept import (
@@ -53,14 +53,15 @@ def common_config(job: TrainJob) -> dict[str, Any]:
     """Settings of all TRL configs. Prepares the kept folder."""
     training = job.training
     micro = micro_batch(training)
+    device = pick_device(training.runtime.device)
     process = PartialState()
     if process.is_main_process:
         prepare(job.kept, training)
     process.wait_for_everyone()
     return {
         "output_dir": str(job.kept),
-        "use_cpu": pick_device(training.runtime.device) == "cpu",
-        "bf16": True,
+        "use_cpu": device == "cpu",
+        "bf16": pick_dtype(training.runtime.dtype, device) == "bfloat16",
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": training.batch_size // (micro * training.runtime.processes),
         "num_train_epochs": 1,

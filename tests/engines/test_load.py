@@ -5,11 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from rft_pipeline.campaign import EngineRuntime, load_campaign
 from rft_pipeline.check import check_campaign
 from rft_pipeline.engines.load import load_engine, not_installed
 from rft_pipeline.engines.transformers import TransformersEngine
+from rft_pipeline.engines.weights import pick_dtype
 from rft_pipeline.errors import ConfigError, EngineError
 from tests.runs import edit
 
@@ -41,3 +43,29 @@ def test_the_engine_is_no_part_of_what_a_rollout_is(tiny_campaign: Path) -> None
     after = load_campaign(tiny_campaign)
     assert after.rollouts != before.rollouts
     assert after.rollouts.identity == before.rollouts.identity
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "instructions", "dtype"),
+    [
+        ("auto", "cuda", {}, "bfloat16"),
+        ("auto", "cpu", {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, "float32"),
+        ("auto", "cpu", {"avx512_bf16": True}, "bfloat16"),
+        ("auto", "cpu", {"amx_bf16": True}, "bfloat16"),
+        ("bfloat16", "cpu", {}, "bfloat16"),
+        ("float32", "cuda", {}, "float32"),
+    ],
+)
+def test_the_number_format_is_one_that_the_device_computes_in(
+    wanted: str, device: str, instructions: dict[str, bool], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert pick_dtype(wanted, device) == dtype
+
+
+@pytest.mark.parametrize(("instructions", "dtype"), [({}, torch.float32), ({"amx_bf16": True}, torch.bfloat16)])
+def test_the_weights_are_loaded_in_it(
+    instructions: dict[str, bool], dtype: torch.dtype, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert TransformersEngine(tiny_model, EngineRuntime(device="cpu")).model.dtype == dtype

@@ -13,18 +13,13 @@ import torch
 
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers import kept
-from rft_pipeline.trainers.learner import Generation, Learner
+from rft_pipeline.trainers.learner import Generation
 from rft_pipeline.trainers.methods import METHODS
 from rft_pipeline.trainers.rows import Row, Trained
 from rft_pipeline.trainers.session import Session
 from tests.trainers.watched import ADAPTER, assert_same_weights, job_of
 
 Logged = dict[int, dict[str, float]]
-
-
-@pytest.fixture(autouse=True)
-def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Learner, "bf16", False)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ def rows(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPat
 
 
 def opened(start: Path, scratch: Path, log_step: Callable[..., None] | None = None, **training: Any) -> Session:
-    runtime = {"micro_batch_size": 4, "device": "cpu", "save_steps": 2}
+    runtime = {"micro_batch_size": 4, "device": "cpu", "save_steps": 2, "dtype": "float32"}
     how = {"batch_size": 4, "epochs": 1, "runtime": runtime, "learning_rate": 1e-2, **training}
     job = job_of(pl.DataFrame(), start, scratch, log_step or (lambda step, metrics: None), **how)
     return Session(job)

@@ -97,13 +97,11 @@ def test_loss_and_gradient_equal_trls(
     generation: Generation,
     tiny_model: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected, expected_gradients = of_trl(generation, tiny_model, tmp_path, loss_type, beta)
-    monkeypatch.setattr(Learner, "bf16", False)
     AcceleratorState._reset_state(reset_partial_state=True)
     how = {"batch_size": 12, "loss_type": loss_type, "kl_beta": beta}
-    runtime = {"micro_batch_size": 5, "device": "cpu", "packing": packing}
+    runtime = {"micro_batch_size": 5, "device": "cpu", "packing": packing, "dtype": "float32"}
     training = job_of(pl.DataFrame(), tiny_model, tmp_path, lambda *_: None, runtime=runtime, **how).training
     model = load_weights(tiny_model, "float32", "cpu")
     learner = Learner(model, Accelerator(cpu=True), training, TEMPERATURE, MAX_NEW_TOKENS)

@@ -63,6 +63,9 @@ def sampled_batch(engine: TransformersEngine) -> pl.DataFrame:
     return make_batch(pl.DataFrame(rows), pl.DataFrame(scores, strict=False), {"polite": 1.0}, {}, Reward()).rows
 
 
+RUNTIME = {"micro_batch_size": 4, "device": "cpu"}
+
+
 @dataclass(frozen=True)
 class SeenRow:
     """One row in the loss of a step."""
@@ -104,7 +107,7 @@ def job_of(
         "learning_rate": 1e-3,
         "batch_size": 8,
         "epochs": 2,
-        "runtime": {"micro_batch_size": 4, "device": "cpu"},
+        "runtime": RUNTIME,
     }
     return TrainJob(
         start=start,
@@ -150,8 +153,8 @@ def run(
             seen.passes.append(part.rows)
             return super()._loss(generation, part, scored, weights)
 
-    Watched.bf16 = bf16
-    job = job_of(batch, start, scratch, seen.logged.__setitem__, base, temperature, **training)
+    runtime = {"dtype": "bfloat16" if bf16 else "float32", **training.pop("runtime", RUNTIME)}
+    job = job_of(batch, start, scratch, seen.logged.__setitem__, base, temperature, runtime=runtime, **training)
     scratch.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "Learner", Watched)
