@@ -11,7 +11,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.engines.weights import load_tokenizer, load_weights
+from rft_pipeline.engines.weights import load_tokenizer, load_weights, pick_dtype
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stages.sampling import conversation
