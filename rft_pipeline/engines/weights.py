@@ -26,7 +26,7 @@ def pick_device(wanted: str) -> str:
 def pick_dtype(wanted: str, device: str) -> str:
     """The number format for a device (not `auto`); `auto` is bfloat16 where the device has instructions for it.
 
-    A CPU without them takes ten times as long in bfloat16 as in float32.
+    A CPU without them takes many times as long in bfloat16 as in float32.
     """
     import torch
 

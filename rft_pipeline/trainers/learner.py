@@ -1,7 +1,7 @@
 """Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, AdamW.
 
 It imports only torch and accelerate. Weights are fp32, since an update of 1e-5 is below the resolution of bf16; passes
-run under bf16 autocast unless `runtime.dtype` or the CPU says otherwise.
+run under bf16 autocast where the device computes in bf16.
 
 Axes: N reply tokens of a pass.
 """
@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from rft_pipeline.engines.weights import pick_dtype
 from rft_pipeline.errors import ModelError
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
@@ -63,7 +62,8 @@ class Generation:
 
 
 class Learner:
-    """A model with its optimiser. Raises `ModelError` for a model without a language-model head."""
+    """A model with its optimiser; its passes compute in `dtype`. Raises `ModelError` for a model without a
+    language-model head."""
 
     def __init__(
         self,
@@ -72,9 +72,11 @@ class Learner:
         training: "Training",
         temperature: float,
         max_new_tokens: int,
+        dtype: torch.dtype,
     ) -> None:
         self.training, self.accelerator = training, accelerator
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
+        self.dtype = dtype
         self.imitates = training.method != "grpo"
         causal = model.get_base_model() if hasattr(model, "peft_config") else model
         self.head = causal.get_output_embeddings()
@@ -87,8 +89,6 @@ class Learner:
         if not hasattr(text, "output_router_logits"):
             self.balance = 0.0
         runtime = training.runtime
-        self.dtype = getattr(torch, pick_dtype(runtime.dtype, accelerator.device.type))
-        """What passes compute in."""
         self.layout = layout_of(causal, self.head, runtime.micro_batch_size, runtime.packing, self.balance > 0)
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=0.0, fused=True)

@@ -10,7 +10,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from rft_pipeline.engines.weights import pick_device
+from rft_pipeline.engines.weights import pick_device, pick_dtype
 from rft_pipeline.errors import EngineError
 from rft_pipeline.models.merging import merged_weights
 from rft_pipeline.trainers.kept import (
@@ -52,7 +52,9 @@ class Session:
             prepare(kept, training)
         accelerator.wait_for_everyone()
         model = load_policy(job, str(accelerator.device))
-        self.learner = Learner(model, accelerator, training, job.sampling.temperature, training.longest(job.sampling))
+        dtype = getattr(torch, pick_dtype(training.runtime.dtype, accelerator.device.type))
+        longest = training.longest(job.sampling)
+        self.learner = Learner(model, accelerator, training, job.sampling.temperature, longest, dtype)
         self.reference = reference_of(self.learner, job.base)
         state = last_state(kept)
         check_room(model, training, kept, steps)

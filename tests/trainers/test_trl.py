@@ -101,10 +101,10 @@ def test_loss_and_gradient_equal_trls(
     expected, expected_gradients = of_trl(generation, tiny_model, tmp_path, loss_type, beta)
     AcceleratorState._reset_state(reset_partial_state=True)
     how = {"batch_size": 12, "loss_type": loss_type, "kl_beta": beta}
-    runtime = {"micro_batch_size": 5, "device": "cpu", "packing": packing, "dtype": "float32"}
+    runtime = {"micro_batch_size": 5, "device": "cpu", "packing": packing}
     training = job_of(pl.DataFrame(), tiny_model, tmp_path, lambda *_: None, runtime=runtime, **how).training
     model = load_weights(tiny_model, "float32", "cpu")
-    learner = Learner(model, Accelerator(cpu=True), training, TEMPERATURE, MAX_NEW_TOKENS)
+    learner = Learner(model, Accelerator(cpu=True), training, TEMPERATURE, MAX_NEW_TOKENS, torch.float32)
     assert learner.layout.packs == (packing == "auto")
     data = Generation(generation.rows, generation.start, generation.reference if beta else {})
     sums = learner.backward(data, range(12), 1)
