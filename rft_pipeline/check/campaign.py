@@ -10,6 +10,7 @@ from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_ya
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
+from rft_pipeline.check.labels import check_labels
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
 from rft_pipeline.check.saving import check_saving
@@ -36,8 +37,6 @@ FEW_TRAIN = 32
 """With fewer train prompts, rounds soon repeat."""
 FEW_EVAL = 30
 """With fewer eval prompts, intervals are too wide to detect an improvement."""
-FEW_LABELS = 5
-"""With fewer labels of a kind, a judge cannot be audited."""
 PAIRS_SHOWN = 10
 
 
@@ -71,6 +70,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_slots(campaign, prompts, anchors, rubric, settings)
+    check_labels(campaign, anchors, store, settings)
     check_noise(campaign, anchors, store, settings)
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
@@ -165,13 +165,6 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
         return None
     ids = ((str(row.values["id"]), row.number) for row in jsonl_rows(campaign.anchors_path, []) if "id" in row.values)
     _check_ids(ids, str(campaign.anchors_path), data)
-    for criterion in campaign.rubric.judged:
-        counts = label_counts(anchors, criterion.name)
-        if min(counts.good, counts.bad) < FEW_LABELS:
-            data.warnings.append(
-                f"{campaign.anchors_path}: labels.{criterion.name}: {counts.good} good and {counts.bad} bad among "
-                f"{anchors.height} anchors; an audit of its judge needs at least {FEW_LABELS} of each"
-            )
     return anchors
 
 

@@ -45,7 +45,11 @@ def new(
     for note in notes:
         console.note(f"  {note}")
     check(name)
-    console.note(f"next: change policy.system and the rubric in {folder}, then `rft run {name} --rounds 1`")
+    rows = "" if prompts else "put your rows into prompts/, "
+    console.note(
+        f"next, in {folder}: {rows}say in campaign.yaml what the model is to do (policy.system) and in the rubric what "
+        f"a good reply is; then `rft check {name}`, `rft plan {name}`, `rft run {name} --rounds 1`"
+    )
 
 
 def schema(

@@ -9,7 +9,6 @@ from rft_pipeline.errors import DataError
 from rft_pipeline.labels.cells import restored
 from rft_pipeline.prompts.rows import csv_rows, jsonl_rows, refuse
 
-_SEPARATORS = ",;\t"
 _OWN_COLUMNS = ("rollout_id", "pair_id", "annotator", "note", "export")
 """Columns of exported files: the headings of the others hold commas and semicolons."""
 _CSV, _JSONL = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
@@ -34,7 +33,7 @@ def read_rows(path: Path, wrong: list[str], needed: Sequence[str]) -> list[Place
     """
     if not is_csv(path):
         return [(row.place, row.values) for row in jsonl_rows(path, wrong)]
-    rows = csv_rows(path, wrong, _SEPARATORS, _OWN_COLUMNS)
+    rows = csv_rows(path, wrong, _OWN_COLUMNS)
     headings = {heading: _heading(heading) for heading in (rows[0].values if rows else {})}
     if rows:
         _check_columns(path, [name for name in headings.values() if name], needed)
@@ -50,7 +49,7 @@ def columns_of(path: Path) -> set[str]:
     """The columns of a file's first row. Raises `DataError` for a file that cannot be read."""
     if not is_csv(path):
         return {name for row in jsonl_rows(path, [])[:1] for name in row.values}
-    return {_heading(heading) for row in csv_rows(path, [], _SEPARATORS, _OWN_COLUMNS)[:1] for heading in row.values}
+    return {_heading(heading) for row in csv_rows(path, [], _OWN_COLUMNS)[:1] for heading in row.values}
 
 
 def refuse_import(wrong: list[str], what: str = "the file") -> None:

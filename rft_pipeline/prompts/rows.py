@@ -24,7 +24,8 @@ SHOWN = 20
 """Maximum number of findings in one error; the others are counted."""
 
 _BOM = b"\xef\xbb\xbf"
-_SEPARATOR = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
+_SEPARATORS = ",;\t"
+_EXCEL_LINE = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
 _LONGEST_CELL = 2**31 - 1
 """In characters: the largest limit that the csv module accepts on every platform."""
 
@@ -112,24 +113,22 @@ def json_rows(path: Path, findings: list[str]) -> list[Row]:
     return rows
 
 
-def csv_rows(
-    path: Path, findings: list[str], separators: str = ",", expected: Collection[str] = (), *, growing: bool = False
-) -> list[Row]:
+def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *, growing: bool = False) -> list[Row]:
     """The rows of a CSV file with a header; a row's place is its first line.
 
-    Every cell is text ("007", "1e5", "true"); an empty cell is null. Of several `separators`, the one with which the
-    header has most of the `expected` columns is used, else the one with most columns. In a `growing` file, text after
-    the last line break is still being written, so it is left out.
+    Every cell is text ("007", "1e5", "true"); an empty cell is null. Cells are separated by commas, semicolons or tabs:
+    whatever gives the header most of the `expected` columns, else most columns. In a `growing` file, text after the
+    last line break is still being written, so it is left out.
     """
     data = _read(path).removeprefix(_BOM)
-    if excel := _SEPARATOR.match(data):  # Excel's own first line; read as an empty one
+    if excel := _EXCEL_LINE.match(data):  # Excel's own first line; read as an empty one
         data = data[excel.end(1) :]
     try:
         lines = io.StringIO(data.decode(), newline="")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
-    separator = max(separators, key=lambda each: _columns(lines, each, expected))
+    separator = max(_SEPARATORS, key=lambda each: _columns(lines, each, expected))
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(lines, strict=True, delimiter=separator)
     cells: list[tuple[int, int, list[str]]] = []
@@ -148,9 +147,6 @@ def csv_rows(
     if not cells:
         return []
     header = _without_empty_end(cells[0][2])
-    if len(header) == 1 and (other := next((each for each in ";\t" if each in header[0]), None)):
-        named = "semicolons" if other == ";" else "tabs"
-        raise DataError(f"{path}: line 1: the cells are separated by {named}; save it as CSV with commas")
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
     rows = []

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import SECONDS, Column, RegexText, Rollout, Rule, RuleScore
 from rft_pipeline.rules.values import is_yes_no_or_null, yes_or_no
-from rft_pipeline.rules.words import ends_as_a_sentence, words
+from rft_pipeline.rules.words import ends_as_a_sentence, sentences, words
 
 _MARKDOWN = re.compile(
     r"^\s*(#{1,6}\s|[-*+]\s|\d+[.)]\s|>\s|```)|\*\*|__|(?<!\w)\*\w[^*\n]*\*(?!\w)|\]\(", re.MULTILINE
@@ -69,9 +69,9 @@ class AsksFor(Rule):
 
 
 class Length(Rule):
-    """The reply has between `min_words` and `max_words` words.
+    """The reply has between `min_words` and `max_words` words, and at most `max_sentences` sentences.
 
-    Outside, the score falls linearly: to 0 at no words, and to 0 at twice `max_words`.
+    Outside, the score falls linearly: to 0 at no words, and to 0 at twice a maximum. The lower of two scores counts.
     """
 
     READS = ()
@@ -80,6 +80,7 @@ class Length(Rule):
     version: int = 2
     min_words: int = Field(default=1, ge=0)
     max_words: int = Field(default=80, ge=1)
+    max_sentences: int | None = Field(default=None, ge=1, exclude_if=lambda given: given is None)
 
     @model_validator(mode="after")
     def _can_be_met(self) -> "Length":
@@ -94,9 +95,16 @@ class Length(Rule):
         count = len(words(rollout.completion))
         if count < self.min_words:
             return RuleScore(count / self.min_words, f"{count} words, fewer than {self.min_words}")
-        if count > self.max_words:
-            return RuleScore(max(0.0, 2 - count / self.max_words), f"{count} words, more than {self.max_words}")
-        return RuleScore(1.0, f"{count} words")
+        scores = [_at_most(count, self.max_words, "words")]
+        if self.max_sentences is not None:
+            scores.append(_at_most(len(sentences(rollout.completion)), self.max_sentences, "sentences"))
+        return min(scores, key=lambda each: each.score or 0.0)
+
+
+def _at_most(count: int, most: int, what: str) -> RuleScore:
+    if count > most:
+        return RuleScore(max(0.0, 2 - count / most), f"{count} {what}, more than {most}")
+    return RuleScore(1.0, f"{count} {what}")
 
 
 class Regex(Rule):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import regex
-from icu4py.breakers import WordBreaker
+from icu4py.breakers import SentenceBreaker, WordBreaker
 
 _JOINS = frozenset("-‐‑'’")
 _STOP = r"\p{Sentence_Terminal}…‥\u037E"
@@ -50,6 +50,12 @@ def pieces(text: str) -> Iterator[str]:
     """The pieces of a text between word boundaries, with white space and punctuation; lone surrogates become "?"."""
     # ICU takes a narrow no-break space for a part of the word before it
     return iter(WordBreaker(text.encode("utf-8", "replace").decode().replace("\u202f", " "), "root"))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text that hold a letter or a digit. "Mr." and the like end none in English."""
+    found = SentenceBreaker(text.encode("utf-8", "replace").decode(), "en-u-ss-standard")
+    return [each.strip() for each in found if any(map(str.isalnum, each))]
 
 
 def ends_as_a_sentence(text: str) -> bool:

@@ -11,11 +11,14 @@ from typing import Any
 
 import rft_pipeline
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.campaign.prompts import OURS
+from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.prompts.formats import recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.reading import SourceRows, read_rows
 from rft_pipeline.prompts.rows import Row, file_rows, jsonl_rows
+from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.slots import slots_in
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.scaffold import yaml_text
@@ -104,10 +107,14 @@ def _write(folder: Path, template: Campaign, wanted: Wanted) -> list[str]:
     _copy_files(template, folder, rubric)
     notes: list[str] = []
     own = _examples(template, folder, notes) if wanted.prompts is None else _prompts(template, folder, wanted, notes)
-    rubric_text, off = _rubric(template, (template.folder / rubric).read_text(encoding="utf-8"), own, notes)
+    rubric_text, off = _rubric(
+        template, yaml_text.without_head((template.folder / rubric).read_text(encoding="utf-8")), own, notes
+    )
     (folder / rubric).write_text(rubric_text, encoding="utf-8")
     text = _settings(template, (template.folder / "campaign.yaml").read_text(encoding="utf-8"), own, wanted, notes)
     (folder / "campaign.yaml").write_text(text, encoding="utf-8")
+    if wanted.prompts is not None:
+        notes += _unused(template, own, off, wanted)
     _example_anchors(template, folder, off)
     return notes
 
@@ -204,6 +211,25 @@ def _rubric(template: Campaign, text: str, own: _Own, notes: list[str]) -> tuple
         notes.append(f"criterion {name} is switched off in the rubric: your prompts have no column {lacking_columns}")
     head = f"# Copied from {template.name}: change the criteria to what a good reply is to you.\n"
     return f"{first_line('rubric')}{head}{text}", {name for name, _ in off.values()}
+
+
+def _unused(template: Campaign, own: _Own, off: set[str], wanted: Wanted) -> list[str]:
+    """The columns of the prompts that nothing reads, in one line with what can be done about it."""
+    criteria = [each.payload["judge"] for each in template.rubric.criteria if each.name not in off]
+    read = columns_read(criteria)
+    if read is None:
+        return []
+    start = template.training.warm_start
+    read = [*read, *slots_in(template.policy.system or ""), REFERENCE, *([start.references] if start else [])]
+    unused = sorted(own.columns - set(read))
+    if not unused:
+        return []
+    first, free = unused[0], [name for name in OURS if name not in (*wanted.columns, "prompt", "messages")]
+    return [
+        f"nothing uses the columns {', '.join(unused)}. A judge shows one as {{{first}}} in its question, a rule reads "
+        f"one that its settings name. If one is our {' or '.join(free)}, remove the folder and add e.g. "
+        f"--columns {free[0]}={first}"
+    ]
 
 
 def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: list[str]) -> str:

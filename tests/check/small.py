@@ -26,7 +26,7 @@ TRAIN = [{"id": f"t{i}", "prompt": f"Train {n} {n}ty {n}teen.", "urgent": True} 
 EVAL = [{"id": f"e{i}", "prompt": f"Held out {n} {n}ty.", "urgent": False} for i, n in enumerate(NUMBERS)]
 GOOD = {"prompt": "Where?", "completion": "It is on its way.", "labels": {"polite": 1}, "urgent": True}
 BAD = {"prompt": "Where?", "completion": "Who cares.", "labels": {"polite": 0}, "urgent": True}
-ANCHORS = [GOOD] * 5 + [BAD] * 5
+ANCHORS = [{**kind, "prompt": f"Where, {i}?"} for i in range(10) for kind in (GOOD, BAD)]
 
 
 def rule(name: str, **settings: Any) -> dict[str, Any]:

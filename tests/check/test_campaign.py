@@ -165,13 +165,22 @@ def test_a_model_judge_without_anchors_is_a_warning(tmp_path: Path) -> None:
     assert warning.startswith("campaign.yaml: anchors: none given, so the judges of polite cannot be audited")
 
 
-def test_anchors_that_lack_labels_for_a_judged_criterion_are_a_warning(tmp_path: Path) -> None:
+def test_too_few_labels_for_a_verdict_are_a_warning(tmp_path: Path) -> None:
     anchors = [GOOD] * 5 + [BAD] * 2 + [{**BAD, "labels": {"polite": None}}]
-    folder = campaign(tmp_path, anchors=anchors)
-    assert warnings(folder) == [
-        "anchors.jsonl: labels.polite: 5 good and 2 bad among 8 anchors; an audit of its judge needs at least 5 of each"
-    ]
+    folder = campaign(tmp_path, anchors=anchors, settings={"audit": {"min_per_side": 4}})
+    [warning] = warnings(folder)
+    assert warning == (
+        "anchors.jsonl: labels.polite: 5 good and 2 bad replies to 1 prompts are labelled; the audit gives no verdict "
+        "on its judge below 4 of each and 10 prompts (audit.min_per_side, audit.min_prompts), and until then it trains "
+        "with its full weight"
+    )
     assert check(folder).labels == {"polite": LabelCounts(bad=2, good=5, unlabelled=1)}
+
+
+def test_many_labels_of_few_prompts_are_too_few(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, anchors=[GOOD, BAD] * 20)
+    [warning] = warnings(folder)
+    assert "20 good and 20 bad replies to 1 prompts" in warning
 
 
 def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
         (
             0.5,
             rule("required_parts", parts=["way", "sorry", "order"]),
-            "none of the 10 anchors passes gate 0.5 (the best score is 0.33), so every rollout would have reward 0: "
+            "none of the 20 anchors passes gate 0.5 (the best score is 0.33), so every rollout would have reward 0: "
             "lower the gate or fix the rule",
         ),
     ],

@@ -18,7 +18,7 @@ def test_ten_prompts_with_two_labelled_anchors_pass(tmp_path: Path) -> None:
 
 
 def test_anchors_to_one_prompt_are_refused(tmp_path: Path) -> None:
-    assert errors(campaign(tmp_path, settings=BY_GROUP)) == [
+    assert errors(campaign(tmp_path, anchors=[GOOD, BAD], settings=BY_GROUP)) == [
         "campaign.yaml: audit.by_group: the noise of a judge is measured on prompts with two labelled replies or more, "
         "and no criterion has 10 of them (audit.min_prompts); polite has the most, 1; label more replies to the same "
         "prompts"

@@ -51,6 +51,9 @@ def test_a_table_of_ones_own_becomes_a_campaign_that_checks(rft: Rft, tmp_path: 
     assert (len(parts[0]), len(parts[1])) == (20, 10)
     assert "asks_order_number" not in campaign.rubric.names
     text = (folder / "rubric.yaml").read_text(encoding="utf-8")
+    assert "nothing uses the columns ticket." in said.err
+    assert "--columns id=ticket" in said.err
+    assert said.err.splitlines()[-1].endswith("`rft check desk`, `rft plan desk`, `rft run desk --rounds 1`")
     assert "# asks_order_number needs the column needs_order_number" in text
     assert text.startswith("# yaml-language-server: $schema=../.schema/rubric.json\n")
     assert (folder.parent / ".schema" / "rubric.json").is_file()
@@ -74,6 +77,7 @@ def test_every_shipped_campaign_can_be_copied_with_example_rows(like: str, rft: 
     said = rft("new", "mine", "--like", like)
     assert said.code == 0, said.err
     rows = [json.loads(line) for line in (tmp_path / "data/mine/prompts/train.jsonl").read_text().splitlines()]
+    assert "put your rows into prompts/" in said.err
     assert {row["comment"] for row in rows} == {f"an example from {like}: replace it with a row of your own"}
 
 

@@ -189,8 +189,12 @@ def test_a_misspelled_opt_out_lets_nothing_through(tmp_path: Path) -> None:
         read_logs([path], "no_traning")
 
 
-def test_a_file_with_semicolons_is_named_as_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_may_be_separated_by_commas_semicolons_or_tabs(tmp_path: Path, separator: str) -> None:
+    rows = [["id", "prompt"], ["1", '"Where, please; is it?"'], ["2", "Lost"]]
     path = tmp_path / "train.csv"
-    path.write_text("id;prompt\n1;Where is my parcel?\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: the cells are separated by semicolons; save it as CSV with commas"):
-        csv_rows(path, [])
+    path.write_text("\n".join(separator.join(row) for row in rows) + "\n", encoding="utf-8")
+    assert [row.values for row in csv_rows(path, [])] == [
+        {"id": "1", "prompt": "Where, please; is it?"},
+        {"id": "2", "prompt": "Lost"},
+    ]

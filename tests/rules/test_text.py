@@ -73,6 +73,25 @@ def test_length_without_a_minimum_takes_an_empty_reply() -> None:
     assert Length(min_words=0, max_words=20)(reply("")) == (1.0, "0 words")
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("Dear Mr. Smith, it weighs 3.5 kg. We are sorry!", (1.0, "10 words")),
+        ("One. Two. Three.", (0.5, "3 sentences, more than 2")),
+        ("One. Two. Three. Four.", (0.0, "4 sentences, more than 2")),
+        ("抱歉。谢谢您。", (1.0, "3 words")),
+        (f"{'one ' * 13}. A. B.", (0.5, "15 words, more than 10")),
+    ],
+)
+def test_length_counts_sentences_too(text: str, verdict: tuple[float, str]) -> None:
+    assert Length(max_words=10, max_sentences=2)(reply(text)) == verdict
+
+
+def test_a_length_without_a_limit_of_sentences_is_addressed_by_its_words_alone() -> None:
+    assert Length().identity.keys() == {"name", "version", "min_words", "max_words"}
+    assert Length(max_sentences=2).identity["max_sentences"] == 2
+
+
 def test_length_that_nothing_can_meet_is_refused() -> None:
     with pytest.raises(ValidationError, match="min_words 9 is above max_words 8"):
         Length(min_words=9, max_words=8)
@@ -208,6 +227,7 @@ ALL_RULES: list[dict[str, Any]] = [
     {"name": "grounded_words"},
     {"name": "json_schema", "json_schema": {}},
     {"name": "length"},
+    {"name": "length", "max_sentences": 2},
     {"name": "no_invented_facts"},
     {"name": "no_markdown"},
     {"name": "regex", "pattern": "x"},

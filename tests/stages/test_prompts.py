@@ -209,11 +209,6 @@ def test_a_chat_log_that_asks_nothing_is_refused(tmp_path: Path, messages: Any, 
         ("p.csv", b"prompt\na\n\xe9\n", "p.csv: line 3: not UTF-8: byte 0xe9; save it as UTF-8"),
         ("p.csv", b'prompt\n"a\nb', "p.csv: line 2: not CSV: unexpected end of data"),
         ("p.csv", b"id,prompt\n1,\n", "p.csv: line 2: prompt: is missing"),
-        (
-            "p.csv",
-            b"id;prompt\n1;a\n",
-            "p.csv: line 1: the cells are separated by semicolons; save it as CSV with commas",
-        ),
         ("p.parquet", b"PAR1 torn", "p.parquet: not a Parquet file, or a damaged one: "),
     ],
 )

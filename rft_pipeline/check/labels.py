@@ -1,0 +1,37 @@
+"""Checks that there are enough labels for a verdict on each judge."""
+
+from pathlib import Path
+
+import polars as pl
+
+from rft_pipeline.audit.rows import MEASURE
+from rft_pipeline.campaign import Audit, Campaign
+from rft_pipeline.check.result import Findings
+from rft_pipeline.labels.table import labels_of
+
+
+def check_labels(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, settings: Findings) -> None:
+    """A warning for each judged criterion that an audit could say nothing about. `store` has people's labels, which
+    count with the anchors."""
+    if anchors is None:
+        return
+    needs = campaign.audit or Audit()
+    people = labels_of(campaign, store).filter(split=MEASURE)
+    means = people.group_by("rollout_id", "prompt_id", "criterion").agg(pl.col("value").mean())
+    for criterion in campaign.rubric.judged:
+        label = pl.col("labels").struct.field(criterion.name).cast(pl.Float64).alias("value")
+        labelled = pl.concat(
+            [
+                anchors.select("prompt_id", label).drop_nulls("value"),
+                means.filter(criterion=criterion.name).select("prompt_id", "value"),
+            ]
+        )
+        good = labelled.filter(pl.col("value") >= 0.5).height
+        bad, prompts = labelled.height - good, labelled["prompt_id"].n_unique()
+        if min(good, bad) < needs.min_per_side or prompts < needs.min_prompts:
+            settings.warnings.append(
+                f"{campaign.anchors_path}: labels.{criterion.name}: {good} good and {bad} bad replies to {prompts} "
+                f"prompts are labelled; the audit gives no verdict on its judge below {needs.min_per_side} of each "
+                f"and {needs.min_prompts} prompts (audit.min_per_side, audit.min_prompts), and until then it trains "
+                "with its full weight"
+            )
