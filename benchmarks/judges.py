@@ -4,14 +4,14 @@ Every number is taken on the campaign's anchors. Anchors of one prompt resemble 
 resamples is the prompt.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
 import typer
-from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
@@ -31,34 +31,24 @@ from benchmarks.common import (
     say,
 )
 from rft_pipeline.audit.agreement import Agreement, agreement
-from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.campaign import Campaign, read_yaml
-from rft_pipeline.campaign.addresses import as_rollout
+from rft_pipeline.audit.rows import audit_rows, rows_to_judge
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.cli import console
 from rft_pipeline.engines import Scorer
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges import (
-    AnyJudge,
-    BinaryJudge,
-    ClozeJudge,
-    ContrastJudge,
-    Judge,
-    PanelJudge,
-    RelevanceJudge,
-    RuleJudge,
-    make_judge,
-)
+from rft_pipeline.judges import RuleJudge
+from rft_pipeline.progress import Progress
 from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.stages.judging import judging
 from rft_pipeline.stats import Interval, Resamples
-from rft_pipeline.strict import explain
+from rft_pipeline.store import judgements_table
+from rft_pipeline.suggest.candidates import Candidate, read_candidates
+from rft_pipeline.suggest.measuring import JudgeRows, Tried, try_judge
 
 CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
 CHANCE = 0.5
 """AUC of a judge that tells nothing; a judged criterion's interval must lie above."""
-
-Candidates = dict[str, tuple[AnyJudge, ...]]
 
 
 class Audited(NamedTuple):
@@ -66,16 +56,6 @@ class Audited(NamedTuple):
 
     criterion: Criterion
     agreement: Agreement
-
-
-class Candidate(NamedTuple):
-    """A judge that decides a criterion, or might."""
-
-    criterion: str
-    judge: AnyJudge
-    auc: float | None
-    """None when this model cannot serve the judge."""
-    note: str
 
 
 def judges(
@@ -95,59 +75,39 @@ def judges(
     alternatives = read_candidates(candidates, campaign)
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
     engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
-    audits = [audit(criterion, anchors, engine, resamples, campaign.seed) for criterion in campaign.rubric.criteria]
-    compared = [
-        try_candidate(criterion, judge, anchors, engine)
-        for criterion, listed in alternatives.items()
-        for judge in listed
-    ]
+    labelled = audit_rows(anchors, 0, campaign.seed)
+    audits, compared = [], {}
+    with tempfile.TemporaryDirectory() as store:
+        judge_rows = judging_with(engine, Path(store))
+        for criterion in campaign.rubric.criteria:
+            say(f"judging the anchors: {criterion.name}")
+            rows = rows_to_judge(labelled, criterion)
+            own = try_judge(criterion.name, Candidate({}, criterion.judge), rows, judge_rows)
+            rivals = alternatives.get(criterion.name, [])
+            audits.append(audit(criterion, own, resamples, campaign.seed))
+            compared[criterion.name] = [own, *(try_judge(criterion.name, each, rows, judge_rows) for each in rivals)]
     source = f"{campaign.name}: {anchors.height} anchors, {model}, {dtype}; {machine(engine)}"
     console.out.print(audit_table(audits, source))
-    console.out.print(candidate_table(audits, compared))
+    console.out.print(candidate_table(compared))
     conclude([goal_of(found) for found in audits if found.criterion.judged])
 
 
-def read_candidates(path: Path, campaign: Campaign) -> Candidates:
-    """Raises `ConfigError` for a judge that cannot be used or a criterion the rubric lacks."""
-    try:
-        found = TypeAdapter(Candidates).validate_python(read_yaml(path))
-    except ValidationError as error:
-        raise ConfigError(explain(path, error)) from error
-    if unknown := sorted(set(found) - set(campaign.rubric.names)):
-        raise ConfigError(
-            f"{path}: the rubric of {campaign.name} has no criterion {', '.join(unknown)}; "
-            f"it has: {', '.join(campaign.rubric.names)}"
-        )
-    return found
+def judging_with(engine: Scorer, store: Path) -> JudgeRows:
+    """Judges with one engine, which keeps its judgements in `store`."""
+
+    def judge_rows(rows: pl.DataFrame, criterion: Criterion) -> pl.DataFrame:
+        with judging(rows, [criterion], {}, judgements_table(store), OneEngine(engine), Progress("judges")) as judged:
+            return judged()[0]
+
+    return judge_rows
 
 
-def audit(criterion: Criterion, anchors: pl.DataFrame, engine: Scorer, resamples: int, seed: int) -> Audited:
-    """A criterion's own judge on the anchors that are labelled for it."""
-    say(f"judging the anchors: {criterion.name}")
-    assert not isinstance(criterion.judge, PanelJudge)
-    labelled = judged_anchors(criterion.name, make_judge(criterion.judge, OneEngine(engine)), anchors)
-    drawn = Resamples.draw(labelled.prompt_N, resamples, seed_of(seed, "audit", criterion.name))
-    return Audited(criterion, agreement(labelled, drawn))
-
-
-def try_candidate(criterion: str, judge: AnyJudge, anchors: pl.DataFrame, engine: Scorer) -> Candidate:
-    """A judge's AUC on the anchors labelled for a criterion, or why this model cannot serve it."""
-    say(f"judging the anchors: {criterion} by {wording(judge)}")
-    assert not isinstance(judge, PanelJudge)
-    try:
-        labelled = judged_anchors(criterion, make_judge(judge, OneEngine(engine)), anchors)
-    except ConfigError as error:
-        return Candidate(criterion, judge, None, str(error))
-    return Candidate(criterion, judge, agreement(labelled, Resamples.draw(labelled.prompt_N, 0, 0)).auc.mean, "")
-
-
-def judged_anchors(criterion: str, judge: Judge, anchors: pl.DataFrame) -> Labelled:
-    """The scores of the anchors labelled for the criterion, with their labels."""
-    labelled = anchors.with_columns(pl.col("labels").struct.field(criterion).alias("label")).drop_nulls("label")
-    found = judge.score([as_rollout(row) for row in labelled.iter_rows(named=True)])
-    judgements = sorted((pair for together in found for pair in together), key=lambda pair: pair[0])
-    scores = pl.Series("score", [judgement.score for _, judgement in judgements], pl.Float64)
-    return Labelled.of(labelled.select("prompt_id", "label", scores))
+def audit(criterion: Criterion, own: Tried, resamples: int, seed: int) -> Audited:
+    """A criterion's own judge on the anchors that are labelled for it. Raises `ConfigError` if it cannot judge."""
+    if own.labelled is None:
+        raise ConfigError(f"{criterion.name}: {own.note}")
+    drawn = Resamples.draw(own.labelled.prompt_N, resamples, seed_of(seed, "audit", criterion.name))
+    return Audited(criterion, agreement(own.labelled, drawn))
 
 
 def audit_table(audits: Sequence[Audited], caption: str) -> Table:
@@ -166,25 +126,20 @@ def audit_table(audits: Sequence[Audited], caption: str) -> Table:
     return table
 
 
-def candidate_table(audits: Sequence[Audited], compared: Sequence[Candidate]) -> Table:
-    """The rubric's judges (bold) among the candidates, best first."""
+def candidate_table(compared: Mapping[str, Sequence[Tried]]) -> Table:
+    """The rubric's judges (bold, the first of each criterion) among the candidates, best first."""
     table = Table(title="Judges that might decide a criterion; the rubric's in bold")
     table.add_column("criterion")
     table.add_column("AUC", justify="right")
     table.add_column("protocol")
     table.add_column("wording", overflow="fold")
-    for found in audits:
-        own = found.criterion.judge
-        rivals = [candidate for candidate in compared if candidate.criterion == found.criterion.name]
-        if isinstance(own, RuleJudge) and not rivals:
+    for name, tried in compared.items():
+        if len(tried) == 1 and isinstance(tried[0].candidate.judge, RuleJudge):
             continue
-        rows = [(rival.auc, rival.judge.protocol, rival.note or wording(rival.judge), "") for rival in rivals]
-        if not isinstance(own, RuleJudge):
-            rows.append((found.agreement.auc.mean, own.protocol, wording(own), "bold"))
-        rows.sort(key=lambda row: -1.0 if row[0] is None or np.isnan(row[0]) else row[0], reverse=True)
-        for value, protocol, text, style in rows:
-            number = "–" if value is None or np.isnan(value) else f"{value:.3f}"
-            table.add_row(found.criterion.name, number, protocol, escape(text), style=style)
+        for each in sorted(tried, key=lambda each: -1.0 if np.isnan(each.auc) else each.auc, reverse=True):
+            judge, number = each.candidate.judge, "–" if np.isnan(each.auc) else f"{each.auc:.3f}"
+            style = "bold" if each is tried[0] else ""
+            table.add_row(name, number, judge.protocol, escape(each.note or judge.wording), style=style)
         table.add_section()
     return table
 
@@ -192,22 +147,6 @@ def candidate_table(audits: Sequence[Audited], compared: Sequence[Candidate]) ->
 def goal_of(found: Audited) -> Goal:
     lower = found.agreement.auc.lower95
     return Goal(f"{found.criterion.name}: lower bound of the AUC", f"{lower:.3f}", f"> {CHANCE}", lower > CHANCE)
-
-
-def wording(judge: AnyJudge) -> str:
-    """A judge's texts on one line."""
-    match judge:
-        case ContrastJudge(positive=positive, negative=negative):
-            return f"{positive} / {negative}"
-        case RelevanceJudge(system=system):
-            return system
-        case ClozeJudge(templates=templates, positive=good, negative=bad):
-            shown = " | ".join(template.replace("\n", " ⏎ ") for template in templates)
-            return f"{shown} {', '.join(good)} / {', '.join(bad)}"
-        case BinaryJudge(question=question):
-            return question
-        case _:
-            return judge.protocol
 
 
 def shown_interval(interval: Interval) -> str:

@@ -55,14 +55,13 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
     scored = labelled.scored
     drawn = resamples.take(~labelled.unscored_N)
     good_N = scored.good_N
-    grade_N = np.floor(scored.score_N * scored.highest + 0.5).astype(np.int64)
     return Agreement(
         anchors=len(labelled.score_N),
         prompts=drawn.prompts,
         good=int(good_N.sum()),
         bad=int((~good_N).sum()),
         unscored_share=resamples.mean(labelled.unscored_N.astype(float)),
-        cohen_kappa=kappa(grade_N, scored.whole_N, "ordinal", drawn),
+        cohen_kappa=kappa(scored.grade_N, scored.whole_N, "ordinal", drawn),
         auc=auc_interval(scored, drawn),
         within_prompt=within_prompt(scored, drawn),
         at_cut=split(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
@@ -115,12 +114,15 @@ def kappa(a_N: np.ndarray, b_N: np.ndarray, scale: Scale, resamples: Resamples) 
 
     NaN if both always give the same value.
     """
-    if not len(a_N):
-        return UNKNOWN
+    return resamples.interval(kappas(a_N, b_N, scale, resamples)) if len(a_N) else UNKNOWN
+
+
+def kappas(a_N: np.ndarray, b_N: np.ndarray, scale: Scale, resamples: Resamples) -> np.ndarray:
+    """The same κ in each row of weights."""
     value_C = np.arange(min(a_N.min(), b_N.min()), max(a_N.max(), b_N.max()) + 1)
     a_NC, b_NC = ((each[:, None] == value_C).astype(float) for each in (a_N, b_N))
     apart_CC = (value_C[:, None] - value_C[None, :]) ** 2 if scale == "ordinal" else value_C[:, None] != value_C
     observed_R = resamples.sums((a_NC[:, :, None] * b_NC[:, None, :] * apart_CC).sum(axis=(1, 2)))
     a_RC, b_RC = resamples.sums(a_NC), resamples.sums(b_NC)
     expected_R = ratio(np.einsum("rc,cd,rd->r", a_RC, apart_CC.astype(float), b_RC), a_RC.sum(axis=1))
-    return resamples.interval(1 - ratio(observed_R, expected_R))
+    return np.asarray(1 - ratio(observed_R, expected_R))

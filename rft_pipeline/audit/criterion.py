@@ -91,7 +91,7 @@ def audit_criterion(
     """
     measured_rows = judged.filter(pl.col("split") != FIT, probe=WHOLE)
     anchors = judged.filter(split=ANCHOR)
-    highest = _highest(criterion, judged)
+    highest = highest_label(criterion, judged)
     labelled, resamples = _drawn(measured_rows, highest, settings, seed_of(seed, "audit", criterion.name))
     measured = agreement(labelled, resamples)
     order = order_of(measured_rows, resamples)
@@ -137,7 +137,7 @@ def _labelled(rows: pl.DataFrame, highest: int) -> Labelled:
     return Labelled.of(rows.with_columns(pl.col("label") * highest), highest)
 
 
-def _highest(criterion: Criterion, judged: pl.DataFrame) -> int:
+def highest_label(criterion: Criterion, judged: pl.DataFrame) -> int:
     """Labels run from 0 to this: 1, or the highest grade if there are labels between 0 and 1."""
     between = judged.filter((pl.col("label") > 0) & (pl.col("label") < 1)).height
     return len(criterion.judge.levels) - 1 if criterion.judge.levels and between else 1

@@ -46,6 +46,11 @@ class Labelled:
         return np.floor(self.label_N + 0.5).astype(np.int64)
 
     @property
+    def grade_N(self) -> np.ndarray:
+        """Scores on the scale of the labels, rounded to integers, halves up. Only if all are scored."""
+        return np.floor(self.score_N * self.highest + 0.5).astype(np.int64)
+
+    @property
     def good_N(self) -> np.ndarray:
         """Whether the label is in the upper half of the scale."""
         return np.asarray(self.share_N >= 0.5)

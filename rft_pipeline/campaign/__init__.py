@@ -7,7 +7,7 @@ Each model separates identity from runtime. Identity settings change the result 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit, Bias
 from rft_pipeline.campaign.campaign import Campaign
-from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, with_rubric
+from rft_pipeline.campaign.files import load_campaign, load_rubric, read_yaml, replace_rubric, with_rubric
 from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import (
     FILE_TYPES,
@@ -70,5 +70,6 @@ __all__ = [
     "load_campaign",
     "load_rubric",
     "read_yaml",
+    "replace_rubric",
     "with_rubric",
 ]

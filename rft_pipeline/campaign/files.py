@@ -46,9 +46,14 @@ def load_rubric(path: Path) -> Rubric:
 
 def with_rubric(campaign: Campaign, path: Path) -> Campaign:
     """The campaign with the rubric in this file. Raises `ConfigError`."""
-    rubric = load_rubric(path)
+    return replace_rubric(campaign, load_rubric(path), path)
+
+
+def replace_rubric(campaign: Campaign, rubric: Rubric, path: Path) -> Campaign:
+    """The campaign with another rubric, checked together; `path` is its file, for the error. Raises `ConfigError`."""
+    settings = {name: getattr(campaign, name) for name in Campaign.model_fields}
     with _config_errors(path):
-        return Campaign.model_validate({**dict(campaign), "rubric": rubric})
+        return Campaign.model_validate({**settings, "rubric": rubric})
 
 
 @contextmanager

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from rft_pipeline import __version__
-from rft_pipeline.cli import champion, console, labels, new, reading, retrain, running, status, store, ui, upkeep
+from rft_pipeline.cli import (
+    champion,
+    console,
+    labels,
+    new,
+    reading,
+    retrain,
+    rubric,
+    running,
+    status,
+    store,
+    ui,
+    upkeep,
+)
 from rft_pipeline.errors import RftError, RunInterruptedError
 
 app = typer.Typer(
@@ -58,6 +71,7 @@ COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
 for command, example in COMMANDS:
     app.command(epilog=f"Example: {example}")(command)
 app.add_typer(labels.app, name="labels")
+app.add_typer(rubric.app, name="rubric")
 app.add_typer(store.app, name="store")
 
 

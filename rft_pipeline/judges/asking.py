@@ -37,6 +37,7 @@ class AskingSettings(PromptJudge):
     """
 
     ENGINE = "asker"
+    WORDING: ClassVar[Mapping[str, str]] = {"question": "the question about a reply that the judge answers"}
     TEMPLATE: ClassVar[str]
     """The protocol's own template."""
     SLOTS: ClassVar[frozenset[str]]

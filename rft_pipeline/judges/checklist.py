@@ -9,7 +9,7 @@ edited item is the only one that is judged again. The score is points earned ove
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -52,6 +52,7 @@ class ChecklistJudge(AskingSettings):
     """
 
     VERSION = 1
+    WORDING: ClassVar[Mapping[str, str]] = {}
     TEMPLATE = "checklist.txt"
     SLOTS = frozenset({"prompt", "reply", "criterion", "question", "answer"})
 

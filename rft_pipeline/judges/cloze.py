@@ -6,7 +6,7 @@ slot.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,11 @@ class ClozeJudge(LikelihoodSettings):
     """
 
     VERSION = 2
+    WORDING: ClassVar = {
+        "templates": "texts that show the reply as {reply} and end where one of the words follows",
+        "positive": "words that follow a good reply, each a common English word",
+        "negative": "words that follow a bad reply, each a common English word",
+    }
 
     protocol: Literal["cloze"]
     templates: tuple[str, ...] = Field(min_length=1)

@@ -1,7 +1,7 @@
 """`contrast`: would the good persona rather say this, or the bad one?"""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,10 @@ class ContrastJudge(DifferenceSettings):
 
     VERSION = 2
     SIDES = ("as the positive", "as the negative persona")
+    WORDING: ClassVar = {
+        "positive": "the system turn of a persona that writes good replies",
+        "negative": "the system turn of a persona that writes bad replies",
+    }
 
     protocol: Literal["contrast"]
     positive: str = Field(min_length=1)

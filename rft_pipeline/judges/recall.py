@@ -3,7 +3,7 @@
 The other direction of `relevance`: it measures whether a reply says what its prompt is about, e.g. a subject line.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class RecallJudge(DifferenceSettings):
 
     VERSION = 1
     SIDES = ("given the reply", "given an empty reply")
+    WORDING: ClassVar = {"instruction": "the line above a reply that asks a model to write the prompt that it answers"}
 
     protocol: Literal["recall"]
     instruction: str = Field(default="Write the message that this text answers or summarises:", min_length=1)

@@ -1,6 +1,6 @@
 """`relevance`: does this prompt make this reply more likely than an empty prompt does?"""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.likelihood import DifferenceSettings
@@ -12,6 +12,7 @@ class RelevanceJudge(DifferenceSettings):
 
     VERSION = 2
     SIDES = ("given the prompt", "without")
+    WORDING: ClassVar = {"system": "the system turn before the prompt"}
 
     protocol: Literal["relevance"]
     system: str = "You are a helpful support agent."

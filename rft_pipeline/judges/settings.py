@@ -53,6 +53,8 @@ class JudgeSettings(Checked):
     """What the judge's engine must be able to do; None where no model is asked."""
     COMPARES_GROUP: ClassVar[bool] = False
     """Whether the replies to one prompt are judged together."""
+    WORDING: ClassVar[Mapping[str, str]] = {}
+    """The settings that say in words what a good reply is, each with what it is for; suggestions replace them."""
     SEES_ALL: ClassVar[bool] = False
     """Whether it also sees how the reply ended, and `policy.system` as it was filled for the prompt."""
 
@@ -104,6 +106,12 @@ class JudgeSettings(Checked):
     def kind(self) -> str:
         """The protocol in words."""
         return self.protocol
+
+    @property
+    def wording(self) -> str:
+        """What says in words what a good reply is, on one line; the protocol if nothing does."""
+        texts = (", ".join(texts_of(getattr(self, name))) for name in self.WORDING)
+        return " / ".join(text.replace("\n", " ⏎ ") for text in texts) or self.protocol
 
     @property
     def asks(self) -> str:

@@ -1,7 +1,7 @@
 """`word_order`: are the reply's words likelier in their order than shuffled? Keywords have no order to lose."""
 
 import random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ class WordOrderJudge(LikelihoodSettings):
     """
 
     VERSION = 1
+    WORDING: ClassVar = {"system": "the system turn before the prompt"}
 
     protocol: Literal["word_order"]
     system: str = "You are a helpful support agent."

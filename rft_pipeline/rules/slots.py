@@ -29,6 +29,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda found: f"{{{found[1]}}}" if found[1] else values.get(found[2], found[0]), text)
 
 
+def as_literal(text: str) -> str:
+    """The text that `fill` turns into this one, whatever the values are."""
+    return re.sub(r"\{([^\W\d]\w*)\}", r"{{\1}}", text)
+
+
 def in_braces(names: Iterable[str]) -> str:
     """Names as slots, for messages: `{context}, {policy}`."""
     return ", ".join(f"{{{name}}}" for name in names) or "none"

@@ -8,7 +8,7 @@ Path = Sequence[str | int]
 """Keys of mappings and places in lists, from the top: `("criteria", 2)`."""
 
 
-def set_value(text: str, path: Sequence[str], value: str) -> str:
+def set_value(text: str, path: Path, value: str) -> str:
     """Set the value at `path` to this YAML text; a mapping or key that is missing is added."""
     found = _find(text, path)
     if found is not None:
@@ -53,7 +53,8 @@ def put_above(text: str, path: Path, comment: str) -> str:
         return text
     begin = text.rfind("\n", 0, found[0].start_mark.index) + 1
     indent = text[begin : found[0].start_mark.index]
-    return text if indent.strip(" -") else f"{text[:begin]}{' ' * len(indent)}# {comment}\n{text[begin:]}"
+    margin = indent[: len(indent) - len(indent.lstrip())]
+    return text if indent.strip(" -") else f"{text[:begin]}{margin}# {comment}\n{text[begin:]}"
 
 
 def comment_after(text: str, path: Path, comment: str) -> str:

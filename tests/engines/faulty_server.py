@@ -49,6 +49,10 @@ class Plan:
     usage: bool = True
     says: str = ""
     """Always this text."""
+    needs: str = ""
+    """Without this text in what is asked, every verdict is yes."""
+    writes: tuple[str, ...] = ()
+    """Questions that it writes where it is asked to write for a judge, in turn."""
 
 
 def fault_of(plan: Plan, number: int) -> tuple[str, bool]:
@@ -72,6 +76,7 @@ class Seen:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     under_way: int = 0
     most: int = 0
+    written: int = 0
 
 
 class Faulty:
@@ -144,12 +149,15 @@ class Faulty:
         return web.Response()
 
     def _answer(self, kind: str, number: int, asked: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        plan, verdict = self.plan, verdict_of(number)
+        plan, verdict = self.plan, verdict_of(number) if self.plan.needs in asked else "yes"
         other = "No" if verdict == "yes" else "Yes"
         mine = json.dumps({"reason": "so it is", "verdict": verdict})
         text = mine if "JSON object" in asked else verdict.capitalize()
         if "top_p" in body:
             text = f"drawn from {number} with seed {body.get('seed')}"
+        if plan.writes and "Write for the judge" in asked:
+            text = json.dumps({"reason": "so it is", "question": plan.writes[self.seen.written % len(plan.writes)]})
+            self.seen.written += 1
         match kind:
             case "two_verdicts":
                 text = json.dumps({"reason": "at first", "verdict": other.lower()}) + " is not so. " + mine
