@@ -16,8 +16,6 @@ from tests.engines.serving import Serving
 from tests.runs import edit
 from tests.suggest.labelled import POLITE, PROMPTS, RUDE, nats, replies, rubric_of, write_anchors, write_served
 
-pytest_plugins = ["tests.cli.conftest"]
-
 BAD = "Is it a reply?"
 GOOD = "Does the reply come in time?"
 
