@@ -4,7 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 VLLM   := .venv-vllm
-# --no-compile: of 20,000 modules a third is imported; Python compiles those at the first import
+# --no-compile: of 20,000 modules a third is imported; Python compiles those at the first import and keeps the result,
+# unless PYTHONDONTWRITEBYTECODE is set, as in many container images: then each process compiles for seconds
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 # one process more than cores: some tests wait for a daemon or a server
 WORKERS := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
