@@ -21,7 +21,7 @@ SHOWN = 10
 def suggested(campaign: Campaign, found: Suggestion) -> None:
     """The candidates, the comparison on the half that decides, and what to do."""
     choosing, held_out = found.halves
-    line(f"[bold]{found.criterion.name}[/]: {choosing.words} choose; {held_out.words} decide")
+    line(f"[bold]{found.criterion.name}[/]: chosen by {choosing.words}; decided by {held_out.words}")
     _candidates(found.tried)
     for why in found.unusable:
         note(f"left out: {why}")
@@ -58,7 +58,7 @@ def _candidates(tried: tuple[Tried, ...]) -> None:
 
 
 def _compared(found: Comparison) -> None:
-    shown = table("on the half that decides", numbers=("AUC", "κ", "agreement", "unscored"))
+    shown = table("held-out half", numbers=("AUC", "κ", "agreement", "unscored"))
     for name, side in (("now", found.before), ("suggested", found.after)):
         unscored = f"{side.agreement.unscored_share.mean:.0%}"
         shown.add_row(name, *map(_interval, _numbers(side)), unscored)
@@ -75,7 +75,8 @@ def _verdict(found: Suggestion) -> str:
         return f"[green]{what} is better on labels that did not choose it:[/] {by}"
     if difference.lower95 > 0:
         return f"[red]{what} is not taken:[/] it leaves too many replies unscored"
-    return f"[red]{what} is not shown to be better on labels that did not choose it:[/] {by}, and not surely above 0"
+    unsure = f"{what} is not shown to be better on labels that did not choose it:"
+    return f"[red]{unsure}[/] {by}; the lower bound must be above 0"
 
 
 def _file(campaign: Campaign, found: Suggestion) -> None:
@@ -110,7 +111,7 @@ def _interval(found: Interval) -> str:
 def _signed(found: Interval) -> str:
     if np.isnan(found.mean):
         return "–"
-    bounds = "" if np.isnan(found.lower95) else f" ({found.lower95:+.2f} to {found.upper95:+.2f})"
+    bounds = "" if np.isnan(found.lower95) else f" ({found.lower95:+.2f}, {found.upper95:+.2f})"
     return f"{found.mean:+.2f}{bounds}"
 
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from rft_pipeline.campaign import Campaign, read_yaml
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.judges import AnyJudge, ModelJudge
+from rft_pipeline.judges import DEFAULT_JUDGE, AnyJudge, ModelJudge
 from rft_pipeline.judges.likelihood import LikelihoodSettings
 from rft_pipeline.rules.slots import as_literal
 from rft_pipeline.strict import explain
@@ -57,7 +57,7 @@ def candidate(raw: Raw, folder: Path) -> Candidate:
 
 
 def read_candidates(path: Path, campaign: Campaign) -> dict[str, list[Candidate]]:
-    """Judges by criterion, from a YAML file. One that names no `by` asks the judge of its criterion.
+    """Judges by criterion, from a YAML file. One that names no `by` asks the model that its criterion's judge asks.
 
     Raises `ConfigError` for a judge that cannot be used or a criterion that the rubric lacks.
     """
@@ -72,7 +72,9 @@ def read_candidates(path: Path, campaign: Campaign) -> dict[str, list[Candidate]
     except ValidationError as error:
         raise ConfigError(explain(path, error, raw)) from error
     asked = {
-        each.name: {"by": each.judge.by} for each in campaign.rubric.criteria if isinstance(each.judge, ModelJudge)
+        each.name: {"by": each.judge.by}
+        for each in campaign.rubric.criteria
+        if isinstance(each.judge, ModelJudge) and each.judge.by != DEFAULT_JUDGE
     }
     return {
         name: [

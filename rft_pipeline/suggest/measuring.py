@@ -83,6 +83,10 @@ class Comparison:
     cohen_kappa: Interval
     """The same for Cohen's κ."""
 
+    def of(self, reworded: bool) -> Interval:
+        """The difference that decides: of the AUC, which no squash changes; of κ if only the squash is another one."""
+        return self.auc if reworded else self.cohen_kappa
+
 
 def compare(before: Labelled, after: Labelled, resamples: int, seed: int) -> Comparison:
     """Compare two judges' scores of the same labelled replies; all intervals use the same resamples."""

@@ -3,8 +3,10 @@
 No record is made, and nothing is changed but a file next to the rubric.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rft_pipeline.audit.calibration import calibration
@@ -18,12 +20,14 @@ from rft_pipeline.store import Home
 from rft_pipeline.strict import did_you_mean
 from rft_pipeline.suggest import looks
 from rft_pipeline.suggest.asking import disagreements, written_candidates
-from rft_pipeline.suggest.candidates import Candidate, made_candidates
+from rft_pipeline.suggest.candidates import Candidate, Raw, made_candidates
 from rft_pipeline.suggest.candidates import candidate as checked
-from rft_pipeline.suggest.halves import Halves, halves, labelled_rows
+from rft_pipeline.suggest.halves import Half, Halves, halves, labelled_rows
 from rft_pipeline.suggest.measuring import Comparison, Tried, best, compare, try_judge
 from rft_pipeline.suggest.trial import Trial, Writer, open_trial
 from rft_pipeline.suggest.writing import present_judge, rubric_path, write_suggested
+
+log = logging.getLogger(__name__)
 
 STEPS = 2
 """How often a model writes: the second time it sees what the best wording so far gets wrong."""
@@ -39,24 +43,22 @@ class Suggestion:
     """The present judge and the candidates on the half that chooses, in the order of the trials."""
     unusable: tuple[str, ...]
     """Why texts that a model wrote could not be used."""
-    chosen: Candidate
-    """The best of them there, with its squash fitted; the present judge if there is nothing to change."""
-    reworded: bool
-    """Whether it says something else; otherwise only its squash may be another one."""
-    comparison: Comparison | None
-    """On the half that decides; None if there is nothing to change."""
-    earlier: int
-    """How many earlier suggestions looked at this half."""
     rubric: Path
-    file: Path | None
+    chosen: Candidate
+    """The best of them there, with its squash fitted."""
+    reworded: bool
+    """Whether it says something else than the present judge, and not only has another squash."""
+    comparison: Comparison | None = None
+    """On the half that decides; None if the present judge is the best."""
+    earlier: int = 0
+    """How many earlier suggestions looked at this half."""
+    file: Path | None = None
     """The rubric with the suggestion; None if it is not better."""
 
     @property
     def difference(self) -> Interval | None:
-        """What decides, after minus before: the AUC, which no squash changes; κ if only the squash is another one."""
-        if self.comparison is None:
-            return None
-        return self.comparison.auc if self.reworded else self.comparison.cohen_kappa
+        """What decides, after minus before."""
+        return None if self.comparison is None else self.comparison.of(self.reworded)
 
     @property
     def measure(self) -> str:
@@ -82,33 +84,91 @@ def suggest(
     candidates = [*given, *made_candidates(criterion, present.raw, campaign.policy.system, campaign.folder)]
     _refuse_nothing_to_try(criterion, candidates, writer)
     divided = halves(campaign, criterion, labelled_rows(campaign, home.store, criterion))
-    audit = campaign.audit or Audit()
     with open_trial(campaign, home, criterion, candidates, writer) as trial:
-        tried = [try_judge(name, each, divided.choosing.rows, trial.judge_rows) for each in (present, *candidates)]
-        if tried[0].labelled is None:
-            raise ConfigError(f"{name}: {tried[0].note}")
-        most_unscored = max(audit.max_unscored_share, tried[0].unscored)
-        unusable: list[str] = []
+        choosing = _Choosing(trial, criterion, divided.choosing)
+        choosing.try_all([present, *candidates])
         if writer is not None:
-            _write(trial, writer, criterion, tried, unusable, divided, count, most_unscored)
-        found = best(tried, most_unscored)
-        chosen = _with_fitted_squash(found, campaign)
-        reworded = found is not tried[0]
-        if not reworded and chosen.judge == present.judge:
-            return Suggestion(criterion, divided, tuple(tried), tuple(unusable), present, False, None, 0, rubric, None)
-        before, after = (try_judge(name, each, divided.held_out.rows, trial.judge_rows) for each in (present, chosen))
-    if before.labelled is None or after.labelled is None:
-        raise ConfigError(f"{name}: {before.note or after.note}")
-    seed = seed_of(campaign.seed, "rubric suggest", name)
-    comparison = compare(before.labelled, after.labelled, audit.resamples, seed)
+            choosing.write(writer, count)
+        now, found = choosing.tried[0], choosing.best()
+        chosen = _with_fitted_squash(found, campaign.folder)
+        said = partial(Suggestion, criterion, divided, tuple(choosing.tried), tuple(choosing.unusable), rubric)
+        if chosen.judge == present.judge:
+            return said(chosen, reworded=False)
+        before, after = (_tried(name, each, divided.held_out, trial) for each in (present, chosen))
+    assert before.labelled is not None
+    assert after.labelled is not None
+    audit, reworded = campaign.audit or Audit(), found is not now
+    compared = compare(before.labelled, after.labelled, audit.resamples, seed_of(campaign.seed, "rubric suggest", name))
     earlier = looks.count(home.root, campaign.name, name, divided.held_out.prompts)
-    difference = comparison.auc if reworded else comparison.cohen_kappa
-    file = None
-    if difference.lower95 > 0 and after.unscored <= max(audit.max_unscored_share, before.unscored):
-        file = write_suggested(rubric, name, chosen.raw, _comment(comparison, divided, reworded))
-    return Suggestion(
-        criterion, divided, tuple(tried), tuple(unusable), chosen, reworded, comparison, earlier, rubric, file
-    )
+    better = compared.of(reworded).lower95 > 0 and after.unscored <= max(audit.max_unscored_share, before.unscored)
+    comment = _comment(compared, divided.held_out, reworded)
+    file = write_suggested(rubric, name, chosen.raw, comment) if better else None
+    return said(chosen, reworded, compared, earlier, file)
+
+
+def _tried(name: str, candidate: Candidate, half: Half, trial: Trial) -> Tried:
+    """A judge on a half. Raises `ConfigError` if it cannot be used."""
+    found = try_judge(name, candidate, half.rows, trial.judge_rows)
+    if found.labelled is None:
+        raise ConfigError(f"{name}: {found.note}")
+    return found
+
+
+@dataclass
+class _Choosing:
+    """The candidates on the half that chooses."""
+
+    trial: Trial
+    criterion: Criterion
+    half: Half
+    tried: list[Tried] = field(default_factory=list)
+    """The present judge first."""
+    unusable: list[str] = field(default_factory=list)
+
+    def try_all(self, candidates: Sequence[Candidate]) -> None:
+        """Try the present judge and others. Raises `ConfigError` if the present one cannot be used."""
+        present, *others = candidates
+        self.tried.append(_tried(self.criterion.name, present, self.half, self.trial))
+        for place, each in enumerate(others, start=1):
+            log.info("candidate %d of %d: %s", place, len(others), each.judge.wording)
+            self._try(each)
+
+    def _try(self, candidate: Candidate) -> None:
+        self.tried.append(try_judge(self.criterion.name, candidate, self.half.rows, self.trial.judge_rows))
+
+    def best(self, protocol: str | None = None) -> Tried:
+        """The best of all, or of those of one protocol."""
+        audit = self.trial.campaign.audit or Audit()
+        able = [each for each in self.tried if protocol in (None, each.candidate.judge.protocol)]
+        return best(able, max(audit.max_unscored_share, self.tried[0].unscored))
+
+    def write(self, writer: Writer, count: int) -> None:
+        """Have texts written and try them, in steps: each begins with the best judge so far."""
+        for step in range(min(STEPS, count)):
+            now = self.best(self.criterion.judge.protocol)
+            if now.judged is None or disagreements(now.judged).is_empty():
+                return
+            asked = self.criterion.model_copy(update={"judge": now.candidate.judge})
+            seed = seed_of(self.trial.campaign.seed, "rubric suggest", step)
+            part = count // STEPS + (step < count % STEPS)
+            with self.trial.writer(writer) as asker:
+                written = list(written_candidates(asked, now.candidate.raw, now.judged, asker, part, seed))
+            for each in written:
+                self._try_written(each)
+
+    def _try_written(self, written: Raw | str) -> None:
+        """Try what a model wrote, unless it cannot be used or was tried before."""
+        if isinstance(written, str):
+            self.unusable.append(written)
+            return
+        try:
+            new = checked(written, self.trial.campaign.folder)
+        except ConfigError as error:
+            self.unusable.append(str(error))
+            return
+        if new.judge not in [each.candidate.judge for each in self.tried]:
+            log.info("written: %s", new.judge.wording)
+            self._try(new)
 
 
 def _criterion(campaign: Campaign, name: str) -> Criterion:
@@ -135,40 +195,7 @@ def _refuse_nothing_to_try(criterion: Criterion, candidates: Sequence[Candidate]
         )
 
 
-def _write(
-    trial: Trial,
-    writer: Writer,
-    criterion: Criterion,
-    tried: list[Tried],
-    unusable: list[str],
-    divided: Halves,
-    count: int,
-    most_unscored: float,
-) -> None:
-    """Have texts written and try them; appends to `tried` and `unusable`. Each step begins with the best judge so far
-    that has the present one's settings."""
-    for step in range(min(STEPS, count)):
-        now = best([each for each in tried if each.candidate.judge.protocol == criterion.judge.protocol], most_unscored)
-        if now.judged is None or disagreements(now.judged).is_empty():
-            return
-        part = count // STEPS + (step < count % STEPS)
-        asked = criterion.model_copy(update={"judge": now.candidate.judge})
-        seed = seed_of(trial.campaign.seed, "rubric suggest", step)
-        with trial.writer(writer) as asker:
-            written = list(written_candidates(asked, now.candidate.raw, now.judged, asker, part, seed))
-        for each in written:
-            try:
-                if isinstance(each, str):
-                    raise ConfigError(each)
-                new = checked(each, trial.campaign.folder)
-            except ConfigError as error:
-                unusable.append(str(error))
-                continue
-            if new.judge not in [other.candidate.judge for other in tried]:
-                tried.append(try_judge(criterion.name, new, divided.choosing.rows, trial.judge_rows))
-
-
-def _with_fitted_squash(found: Tried, campaign: Campaign) -> Candidate:
+def _with_fitted_squash(found: Tried, folder: Path) -> Candidate:
     """The candidate with the squash that fits the labels of the half that chose it, if it reads likelihoods."""
     judge = found.candidate.judge
     if not isinstance(judge, LikelihoodSettings) or found.labelled is None:
@@ -177,14 +204,13 @@ def _with_fitted_squash(found: Tried, campaign: Campaign) -> Candidate:
     if fitted is None:
         return found.candidate
     squash = {"offset": float(f"{fitted.offset:.3g}"), "scale": float(f"{fitted.scale:.3g}")}
-    return checked({**found.candidate.raw, "squash": squash}, campaign.folder)
+    return checked({**found.candidate.raw, "squash": squash}, folder)
 
 
-def _comment(comparison: Comparison, divided: Halves, reworded: bool) -> str:
-    before, after = comparison.before.agreement, comparison.after.agreement
-    name, numbers = ("AUC", (before.auc, after.auc)) if reworded else ("κ", (before.cohen_kappa, after.cohen_kappa))
-    half = divided.held_out
+def _comment(compared: Comparison, half: Half, reworded: bool) -> str:
+    sides = compared.before.agreement, compared.after.agreement
+    before, after = (each.auc if reworded else each.cohen_kappa for each in sides)
     return (
-        f"Suggested by `rft rubric suggest`: {name} {numbers[0].mean:.2f} → {numbers[1].mean:.2f} on {half.words} that "
-        "did not choose it."
+        f"Suggested by `rft rubric suggest`: {'AUC' if reworded else 'κ'} {before.mean:.2f} → {after.mean:.2f} on "
+        f"{half.words} that did not choose it."
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,23 @@ def _edited(rubric: Path, criterion: Criterion, place: int, judge: Raw) -> str:
     """The rubric's text with another judge."""
     text, present = rubric.read_text(encoding="utf-8"), present_judge(rubric, criterion.name)
     if present["protocol"] == judge["protocol"] and present.keys() <= judge.keys():
-        for name, value in judge.items():
-            if present.get(name) != value:
-                text = yaml_text.set_value(text, ("criteria", place, "judge", name), _flow(value))
+        text = _with_values(text, ("criteria", place, "judge"), present, judge)
     else:
         text = yaml_text.set_value(text, ("criteria", place, "judge"), _flow(dict(judge)))
     asked = criterion.judge.asks
     if asked and not criterion.description:
         text = yaml_text.set_value(text, ("criteria", place, "description"), _flow(asked))
+    return text
+
+
+def _with_values(text: str, path: tuple[str | int, ...], present: Raw, new: Raw) -> str:
+    """The text with the values below `path` that differ."""
+    for name, value in new.items():
+        now = present.get(name)
+        if isinstance(value, Mapping) and isinstance(now, Mapping) and now.keys() <= value.keys():
+            text = _with_values(text, (*path, name), now, value)
+        elif now != value:
+            text = yaml_text.set_value(text, (*path, name), _flow(value))
     return text
 
 
@@ -84,7 +94,7 @@ def _place(rubric: Path, criterion: str) -> int:
 
 def _flow(value: Any) -> str:
     """A value as YAML on one line."""
-    if isinstance(value, str):
+    if not isinstance(value, Mapping | Sequence) or isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     found: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
     return found.strip()

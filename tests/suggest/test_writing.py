@@ -36,6 +36,21 @@ def test_one_text_changes_and_every_comment_stays(tmp_path: Path) -> None:
     assert found == expected.replace(">-\n        How kind is\n        the reply?", '"Is it \\"kind\\": yes?"')
 
 
+def test_numbers_below_a_setting_change_where_they_are(tmp_path: Path) -> None:
+    squashed = """criteria:
+  - name: kind
+    judge:
+      protocol: contrast
+      positive: Be kind.
+      negative: Be rude.
+      squash:
+        scale: 0.5   # wide
+"""
+    found = written(tmp_path, squashed, "kind", {"squash": {"scale": 0.25, "offset": -0.02}})
+    changed = squashed.replace("scale: 0.5", "offset: -0.02\n        scale: 0.25")
+    assert found == changed.replace("  - name: kind", "  # why\n  - name: kind")
+
+
 def test_another_protocol_replaces_the_judge(tmp_path: Path) -> None:
     path = tmp_path / "rubric.yaml"
     path.write_text(RUBRIC, encoding="utf-8")
