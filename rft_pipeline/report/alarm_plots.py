@@ -59,7 +59,7 @@ def _by_round(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart 
         .encode(xOffset=dodge, y=alt.Y("lower:Q"), y2="upper:Q")
     )
     point = chart.mark_point(size=80, filled=True, opacity=1).encode(xOffset=dodge, y=y)
-    return styled(alt.LayerChart(layer=[_zero(), interval, point]), height=HEIGHT)
+    return styled([_zero(), interval, point], height=HEIGHT)
 
 
 def _frontier(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart | None:
@@ -93,7 +93,7 @@ def _frontier(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart 
         .mark_text(dy=-11, color=INK, fontSize=11)
         .encode(x=x, y="top:Q", text="name:N")
     )
-    return styled(alt.LayerChart(layer=[_zero(), line, interval, point, name]), height=HEIGHT)
+    return styled([_zero(), line, interval, point, name], height=HEIGHT)
 
 
 def _points(each: Mapping[str, Any], base: str) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | Non
         .encode(x="bad:Q")
     )
     rounds = len({bar["round"] for bar in bars})
-    return styled(alt.LayerChart(layer=[strip, good, bad]), height=alt.Step(max(12, 36 // rounds)))
+    return styled([strip, good, bad], height=alt.Step(max(12, 36 // rounds)))
 
 
 def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
@@ -83,7 +83,7 @@ def evidence(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     label = alarm.mark_text(align="left", dx=4, dy=-7, color=ALARM, fontSize=11).encode(
         x=alt.value(0), y="line:Q", text="label:N"
     )
-    return styled(alt.LayerChart(layer=[rule, point, label]), height=HEIGHT)
+    return styled([rule, point, label], height=HEIGHT)
 
 
 def _labelled(anchors: Mapping[str, Any]) -> bool:

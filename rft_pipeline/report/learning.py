@@ -69,7 +69,7 @@ def _curves(generations: Sequence[Mapping[str, Any]], names: Sequence[str], titl
         chart = chart.encode(color=alt.Color("name:N", sort=shown, scale=domain, legend=legend))
     line = chart.mark_line(opacity=0.85).encode(strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None))
     dots = chart.mark_point(filled=True, size=22, opacity=0.9)
-    return styled(alt.LayerChart(layer=[line, dots]), height=HEIGHT)
+    return styled([line, dots], height=HEIGHT)
 
 
 _COLOURS = ["#4353c9", "#0f7a5a", "#c2410c", "#7c3aed", "#0e7490", "#be123c", "#a16207", "#4d7c0f", "#64748b"]

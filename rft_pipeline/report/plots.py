@@ -1,12 +1,17 @@
-"""Plots of an eval report, drawn offline: Altair charts to SVG or PNG through vl-convert, without a browser."""
+"""Plots of an eval report, drawn offline: Altair charts to SVG or PNG through vl-convert, without a browser.
 
-import io
+Altair's own way to save a chart validates all of it, which takes longer than drawing it; here only the tests do.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 import polars as pl
+import vl_convert
 
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.store.tables import ANSWER_TOKENS
@@ -42,16 +47,18 @@ def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame])
 
 
 def to_svg(chart: alt.LayerChart | alt.FacetChart) -> str:
-    file = io.StringIO()
-    chart.save(file, format="svg")
-    return file.getvalue()
+    return drawn(json.dumps(chart.to_dict(validate=False)))
 
 
 def to_png(chart: alt.LayerChart | alt.FacetChart) -> bytes:
     """At twice the size, for sharp screens."""
-    file = io.BytesIO()
-    chart.save(file, format="png", scale_factor=2)
-    return file.getvalue()
+    return bytes(vl_convert.svg_to_png(to_svg(chart), scale=2))
+
+
+@lru_cache(maxsize=64)
+def drawn(spec: str) -> str:
+    """The SVG of a chart: a page shows it, and a picture is made from it."""
+    return str(vl_convert.vegalite_to_svg(spec))
 
 
 def length_edges(lengths: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -78,7 +85,7 @@ def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
         .encode(y=alt.Y("lower:Q"), y2="upper:Q", color=round_colour(points))
     )
     point = chart.mark_point(size=90, filled=True, opacity=1).encode(y=y, color=round_colour(points))
-    return styled(alt.LayerChart(layer=[start, line, interval, point]), height=210)
+    return styled([start, line, interval, point], height=210)
 
 
 def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
@@ -101,7 +108,7 @@ def _criteria_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     interval = (
         chart.transform_filter(HAS_INTERVAL).mark_rule(color=INK, opacity=0.65).encode(x=alt.X("lower:Q"), x2="upper:Q")
     )
-    return styled(alt.LayerChart(layer=[bar, interval]), height=alt.Step(max(9, 28 // len(shown))))
+    return styled([bar, interval], height=alt.Step(max(9, 28 // len(shown))))
 
 
 def few(rounds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -127,7 +134,7 @@ def _distribution(values_by_name: Mapping[str, np.ndarray], edges: np.ndarray, t
             color=round_colour(steps, legend=True),
         )
     )
-    return styled(alt.LayerChart(layer=[area]), height=170)
+    return styled([area], height=170)
 
 
 def by_criterion(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -157,17 +164,25 @@ def hex_of(rgb: tuple[int, ...]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def styled(chart: alt.LayerChart, height: float | alt.Step) -> alt.LayerChart:
-    sized = chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
-    drawn: alt.LayerChart = themed(sized).configure_view(stroke=None).configure_axisX(grid=False, labelFlush=False)
-    return drawn
+def styled(layers: list[alt.Chart], height: float | alt.Step) -> alt.LayerChart:
+    """A chart of these layers, as large and as coloured as all plots of a report."""
+    return alt.LayerChart(
+        layer=layers,
+        width=WIDTH,
+        height=height,
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        config=themed(view=alt.ViewConfig(stroke=None), axisX=alt.AxisConfig(grid=False, labelFlush=False)),
+    )
 
 
-def themed(chart: Any) -> Any:
-    """With the fonts and colours of all plots."""
+def themed(**more: Any) -> alt.Config:
+    """The fonts and colours of all plots."""
     text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": 400}
-    return (
-        chart.configure(font=FONT, background="white")
-        .configure_axis(gridColor=GRID, domainColor=GRID, ticks=False, labelPadding=8, titlePadding=10, **text)
-        .configure_legend(labelFontSize=12, labelColor=INK, symbolSize=90)
+    axis = {"gridColor": GRID, "domainColor": GRID, "ticks": False, "labelPadding": 8, "titlePadding": 10, **text}
+    return alt.Config(
+        font=FONT,
+        background="white",
+        axis=alt.AxisConfig(**axis),
+        legend=alt.LegendConfig(labelFontSize=12, labelColor=INK, symbolSize=90),
+        **more,
     )

@@ -111,6 +111,5 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
         ),
     )
     layers = alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
-    panels = layers.properties(width=WIDTH, height=alt.Step(22)).facet(row=row, spacing=14)
-    drawn: alt.FacetChart = themed(panels).configure_view(stroke=GRID).configure_axisY(grid=False)
-    return drawn
+    config = themed(view=alt.ViewConfig(stroke=GRID), axisY=alt.AxisConfig(grid=False))
+    return layers.properties(width=WIDTH, height=alt.Step(22)).facet(row=row, spacing=14).properties(config=config)

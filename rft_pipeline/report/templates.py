@@ -5,6 +5,7 @@ Every value is escaped.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,8 +21,9 @@ def rendered(template: str, **values: Any) -> str:
     return environment().get_template(template).render(values)
 
 
+@cache
 def environment() -> Environment:
-    """The environment of all pages; it escapes every value."""
+    """The environment of all pages, with the templates that it compiled; it escapes every value."""
     found = Environment(
         loader=PackageLoader("rft_pipeline.report", ""),
         autoescape=True,

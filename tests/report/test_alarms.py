@@ -171,6 +171,7 @@ def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], d
 
 def test_all_alarm_plots_draw(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:
     for chart in alarm_charts(gamed[0]["alarms"]).values():
+        chart.to_dict()  # validates it
         assert to_png(chart).startswith(b"\x89PNG")
 
 

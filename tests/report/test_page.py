@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from rft_pipeline.evaluation.compare import RoundRows, compare_rounds
+from rft_pipeline.report import plots
+from rft_pipeline.report.learning import learning_curves
 from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import charts, length_edges, to_png, to_svg
 from rft_pipeline.report.templates import NOTHING, bounds, percent, signed
@@ -156,11 +158,13 @@ def test_a_mean_without_an_interval_is_drawn_without_one(rows_by_round: RowsByRo
 
 def test_plots_are_svg_and_png(rows_by_round: RowsByRound) -> None:
     for chart in charts(report_of(rows_by_round), rows_by_round).values():
+        chart.to_dict()  # validates it
         assert to_svg(chart).startswith("<svg")
         assert to_png(chart).startswith(b"\x89PNG")
 
 
 def test_a_report_drawn_twice_is_the_same_to_the_byte(page: str, rows_by_round: RowsByRound) -> None:
+    plots.drawn.cache_clear()
     assert page_of(rows_by_round, title="<i>Support</i>") == page
 
 
@@ -189,3 +193,13 @@ def test_numbers_read_as_people_write_them() -> None:
         NOTHING,
     ]
     assert [percent(share) for share in (0.0, 0.001, 0.126, None)] == ["0 %", "<1 %", "13 %", NOTHING]
+
+
+def test_learning_curves_draw_every_number_or_only_those_that_move() -> None:
+    generations = [{"generation": n, "reward": n / 4, "score_polite": 0.5, "loss": 0.1} for n in (1, 2, 3)]
+    drawn = learning_curves(generations)
+    assert list(drawn) == ["learning_scores", "learning_loss"]
+    for chart in drawn.values():
+        chart.to_dict()  # validates it
+        assert to_svg(chart).startswith("<svg")
+    assert list(learning_curves(generations, only_moving=True)) == ["learning_scores"]

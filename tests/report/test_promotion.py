@@ -78,6 +78,7 @@ def test_what_failed_says_by_how_much(decided: dict[str, Any]) -> None:
 def test_the_forest_draws_each_difference_that_is_known(decided: dict[str, Any]) -> None:
     chart = forest(decided)
     assert chart is not None
+    chart.to_dict()  # validates it
     svg = to_svg(chart)
     assert svg.count('aria-roledescription="point"') == 9
     figure = '<figure id="plot-forest" class="wide"><figcaption>Differences from base</figcaption>'
