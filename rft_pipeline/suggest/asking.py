@@ -103,9 +103,9 @@ def _read(reply: ChatReply, now: Mapping[str, Any], rows: Sequence[Mapping[str, 
         raise UnreadableError(why)
     found = own_object(reply.text, ("reason", *now), [row["completion"] for row in rows], cut=reply.cut_at > 0)
     known = set(slots_in(*(text for each in now.values() for text in texts_of(each))))
-    for name in now:
+    for name, present in now.items():
         value = found.get(name)
-        texts = texts_of(value) if isinstance(value, str | list) else ()
+        texts = texts_of(value) if isinstance(value, str if isinstance(present, str) else list) else ()
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise UnreadableError(f"{name} is missing or no text")
         if any(len(text) > LONGEST for text in texts):

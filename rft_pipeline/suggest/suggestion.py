@@ -101,8 +101,8 @@ def suggest(
     compared = compare(before.labelled, after.labelled, audit.resamples, seed_of(campaign.seed, "rubric suggest", name))
     earlier = looks.count(home.root, campaign.name, name, divided.held_out.prompts)
     better = compared.of(reworded).lower95 > 0 and after.unscored <= max(audit.max_unscored_share, before.unscored)
-    comment = _comment(compared, divided.held_out, reworded)
-    file = write_suggested(rubric, name, chosen.raw, comment) if better else None
+    why = _why(compared, divided.held_out, reworded)
+    file = write_suggested(rubric, name, chosen.raw, why) if better else None
     return said(chosen, reworded, compared, earlier, file)
 
 
@@ -207,10 +207,8 @@ def _with_fitted_squash(found: Tried, folder: Path) -> Candidate:
     return checked({**found.candidate.raw, "squash": squash}, folder)
 
 
-def _comment(compared: Comparison, half: Half, reworded: bool) -> str:
+def _why(compared: Comparison, half: Half, reworded: bool) -> str:
     sides = compared.before.agreement, compared.after.agreement
     before, after = (each.auc if reworded else each.cohen_kappa for each in sides)
-    return (
-        f"Suggested by `rft rubric suggest`: {'AUC' if reworded else 'κ'} {before.mean:.2f} → {after.mean:.2f} on "
-        f"{half.words} that did not choose it."
-    )
+    measure = "AUC" if reworded else "κ"
+    return f"{measure} {before.mean:.2f} → {after.mean:.2f} on {half.words} that did not choose it."

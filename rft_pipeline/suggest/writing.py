@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.files import replace_text
 from rft_pipeline.scaffold import yaml_text
 from rft_pipeline.suggest.candidates import Raw
+
+MARK = "Suggested by `rft rubric suggest`:"
+"""How the comment above a suggestion begins."""
 
 
 def rubric_path(folder: Path) -> Path:
@@ -32,8 +36,9 @@ def present_judge(rubric: Path, criterion: str) -> dict[str, Any]:
     return found
 
 
-def write_suggested(rubric: Path, criterion: str, judge: Raw, comment: str) -> Path:
-    """Write the rubric with another judge of one criterion, and a comment above it; returns the file.
+def write_suggested(rubric: Path, criterion: str, judge: Raw, why: str) -> Path:
+    """Write the rubric with another judge of one criterion, and above it a comment that says why, which takes the place
+    of the comment of an earlier suggestion; returns the file.
 
     A criterion without a description gets the present question as its description, so that labels keep their question.
     Raises `ConfigError` if the rubric cannot be edited as text.
@@ -43,7 +48,8 @@ def write_suggested(rubric: Path, criterion: str, judge: Raw, comment: str) -> P
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         text = _edited(rubric, now.criteria[place], place, judge)
-        text = yaml_text.put_above(text, ("criteria", place), comment)
+        text = yaml_text.put_above(text, ("criteria", place), f"{MARK} {why}")
+        text = re.sub(rf"^ *# {re.escape(MARK)}.*\n(?= *# {re.escape(MARK)})", "", text, flags=re.MULTILINE)
         temporary.write_text(text, encoding="utf-8")
         found, written = load_rubric(temporary), present_judge(temporary, criterion)
     except (yaml.YAMLError, ConfigError) as error:

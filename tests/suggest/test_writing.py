@@ -31,7 +31,7 @@ def written(folder: Path, text: str, criterion: str, change: dict[str, object]) 
 
 def test_one_text_changes_and_every_comment_stays(tmp_path: Path) -> None:
     found = written(tmp_path, RUBRIC, "kind", {"question": 'Is it "kind": yes?'})
-    asked = '  # why\n  - description: "How kind is the reply?"\n    name: kind'
+    asked = '  # Suggested by `rft rubric suggest`: why\n  - description: "How kind is the reply?"\n    name: kind'
     expected = RUBRIC.replace("  - name: kind", asked)
     assert found == expected.replace(">-\n        How kind is\n        the reply?", '"Is it \\"kind\\": yes?"')
 
@@ -48,7 +48,13 @@ def test_numbers_below_a_setting_change_where_they_are(tmp_path: Path) -> None:
 """
     found = written(tmp_path, squashed, "kind", {"squash": {"scale": 0.25, "offset": -0.02}})
     changed = squashed.replace("scale: 0.5", "offset: -0.02\n        scale: 0.25")
-    assert found == changed.replace("  - name: kind", "  # why\n  - name: kind")
+    assert found == changed.replace("  - name: kind", "  # Suggested by `rft rubric suggest`: why\n  - name: kind")
+
+
+def test_a_later_suggestion_replaces_the_comment_of_an_earlier_one(tmp_path: Path) -> None:
+    first = written(tmp_path, RUBRIC, "kind", {"question": "Is it warm?"})
+    second = written(tmp_path, first, "kind", {"question": "Is it kind?"})
+    assert second == first.replace("Is it warm?", "Is it kind?")
 
 
 def test_another_protocol_replaces_the_judge(tmp_path: Path) -> None:
