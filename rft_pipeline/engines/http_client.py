@@ -8,6 +8,8 @@ needs half the processor time of the default one.
 
 import asyncio
 import os
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -22,6 +24,8 @@ NO_KEY = "none"
 """The key for a server that needs none."""
 ANSWER = "rft_pipeline.answer"
 """The response extension that holds the parsed answer."""
+LONGEST_PAUSE = 60.0
+"""Maximum seconds that a server which failed gets no call, if there are others."""
 _QUOTED = 300
 """Maximum length of a server's message in an error."""
 
@@ -34,31 +38,92 @@ def find_key(server: Server, whose: str) -> str:
     if not key:
         raise ConfigError(
             f"{whose}.server.api_key_env: the environment variable {server.api_key_env} is not set; set it to the key "
-            f"of {server.url}, or remove api_key_env if the server needs none"
+            f"of {server.named}, or remove api_key_env if the server needs none"
         )
     if not (key.isascii() and key.isprintable()):
         raise ConfigError(f"{whose}.server.api_key_env: {server.api_key_env} contains characters that no key can have")
     return key
 
 
-def open_client(server: Server, key: str) -> AsyncOpenAI:
+class Addresses:
+    """The servers of one model: which of them gets the next call. One event loop at a time uses it."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.urls = [httpx2.URL(each) for each in urls]
+        self.running = [0] * len(urls)
+        """Calls that wait for an answer."""
+        self._failures = [0] * len(urls)
+        """Since its last answer."""
+        self._paused_until = [0.0] * len(urls)
+        """On the clock `time.monotonic`."""
+
+    def pick(self) -> int:
+        """The server with the fewest calls among those that are not paused; if all are, the one whose pause ends
+        first."""
+        now = time.monotonic()
+        return min(
+            range(len(self.urls)), key=lambda each: (max(self._paused_until[each] - now, 0.0), self.running[each])
+        )
+
+    def failed(self, each: int) -> None:
+        """Pause a server: 1 s after its first failure, twice as long after each further one, at most 60 s."""
+        self._paused_until[each] = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** self._failures[each])
+        self._failures[each] += 1
+
+    def answered(self, each: int) -> None:
+        self._failures[each], self._paused_until[each] = 0, 0.0
+
+    @property
+    def all_fail(self) -> bool:
+        """Whether none has answered since its last failure."""
+        return all(self._failures)
+
+    def of(self, each: int, url: httpx2.URL) -> httpx2.URL:
+        """A URL below the first address, at another address."""
+        first, other = self.urls[0], self.urls[each]
+        path = other.path.rstrip("/") + url.path.removeprefix(first.path.rstrip("/"))
+        return url.copy_with(scheme=other.scheme, host=other.host, port=other.port, userinfo=other.userinfo, path=path)
+
+
+def open_client(server: Server, key: str, addresses: Addresses) -> AsyncOpenAI:
     """A client for one event loop."""
     limits = httpx2.Limits(max_connections=server.concurrency, max_keepalive_connections=server.concurrency)
     return AsyncOpenAI(
-        base_url=server.url,
+        base_url=server.addresses[0],
         api_key=key,
         max_retries=server.attempts - 1,
         timeout=server.timeout_seconds,
-        http_client=_Client(server.timeout_seconds, limits),
+        http_client=_Client(server.timeout_seconds, limits, addresses),
     )
 
 
 class _Client(DefaultAioHttpClient):
-    def __init__(self, seconds: float, limits: httpx2.Limits) -> None:
+    def __init__(self, seconds: float, limits: httpx2.Limits, addresses: Addresses) -> None:
         super().__init__(timeout=seconds, limits=limits)
         self.seconds = seconds
+        self.addresses = addresses
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        """Send to one of the servers; the `openai` package calls this for each try."""
+        servers = self.addresses
+        each = servers.pick()
+        request.url = servers.of(each, request.url)
+        request.headers["Host"] = request.url.netloc.decode("ascii")
+        servers.running[each] += 1
+        try:
+            response = await self._send(request, **how)
+        except httpx2.RequestError:
+            servers.failed(each)
+            raise
+        finally:
+            servers.running[each] -= 1
+        if response.status_code == 429 or response.status_code >= 500:
+            servers.failed(each)
+        else:
+            servers.answered(each)
+        return response
+
+    async def _send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
         try:
             async with asyncio.timeout(self.seconds):
                 response = await super().send(request, **how)

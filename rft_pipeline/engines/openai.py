@@ -19,11 +19,19 @@ from rft_pipeline.engines.background import Background
 from rft_pipeline.engines.base import ChatReply, ChatRequest, Completion, GenerateRequest
 from rft_pipeline.engines.chat_answer import ChatAnswer, completion_of, words_logprobs
 from rft_pipeline.engines.endings import is_blocked
-from rft_pipeline.engines.http_client import ANSWER, find_key, in_words, is_server_failure, is_unreachable, open_client
+from rft_pipeline.engines.http_client import (
+    ANSWER,
+    Addresses,
+    find_key,
+    in_words,
+    is_server_failure,
+    is_unreachable,
+    open_client,
+)
 from rft_pipeline.engines.refusals import BUDGET, NEW_BUDGET, OPTIONAL, Body, leaving_out, refused
 from rft_pipeline.engines.settings import REASONING_TOKENS, Answering, Sampling, Server, reasons_by_name
 from rft_pipeline.engines.thoughts import SWITCHES, switch
-from rft_pipeline.errors import EngineError, without_secrets
+from rft_pipeline.errors import EngineError
 from rft_pipeline.models import SERVED
 
 ROWS, SECONDS = 64, 5.0
@@ -73,6 +81,7 @@ class OpenAIEngine:
         self.whose = whose
         self.how = how or Answering()
         self.key = find_key(server, whose)
+        self.addresses = Addresses(server.addresses)
         self.calls = 0
         self.answered = 0
         self.spent = 0.0
@@ -145,7 +154,8 @@ class OpenAIEngine:
         body = self._body(request.messages, request.seed, budget) | {"temperature": 0}
         if self.how.reasoning_effort is not None:
             effort = self.how.reasoning_effort
-            body |= {"reasoning": {"effort": effort}} if OPENROUTER in self.server.url else {"reasoning_effort": effort}
+            nested = OPENROUTER in self.server.named
+            body |= {"reasoning": {"effort": effort}} if nested else {"reasoning_effort": effort}
         if request.words:
             body |= {"logprobs": True, "top_logprobs": TOP}
         if request.json_schema is not None:
@@ -178,7 +188,7 @@ class OpenAIEngine:
                 self.broken = ""
             self.asking += 1
             try:
-                async with open_client(self.server, self.key) as client:
+                async with open_client(self.server, self.key, self.addresses) as client:
 
                     async def work(call: _Call) -> _Outcome:
                         return call.place, await self._call(client, call, optional)
@@ -262,12 +272,12 @@ class OpenAIEngine:
         self.spent += self._cost(answer)
         if self.server.max_cost is not None and not answer.reports_usage:
             self.broken = (
-                f"{self.server.url} does not report its usage, so server.max_cost cannot be enforced; remove it."
+                f"{self.server.named} does not report its usage, so server.max_cost cannot be enforced; remove it."
             )
 
     @property
     def _named(self) -> tuple[str, str]:
-        return self.whose, without_secrets(self.server.url)
+        return self.whose, self.server.named
 
     def _failed(self, error: APIError) -> _Failure:
         why = in_words(error, self.server, self.key)
@@ -276,13 +286,13 @@ class OpenAIEngine:
         if status == 401:
             named = self.server.api_key_env
             key = f"the key in {named} is refused" if named else "it needs a key; set server.api_key_env"
-            self.broken = f"{self.server.url} answers HTTP 401: {key}."
+            self.broken = f"{self.server.named} answers HTTP 401: {key}."
         elif not self.answered and status in (403, 404):
-            self.broken = f"{self.server.url} answers {why}. Check server.url and the model's name, {self.model!r}."
-        elif not self.answered and is_unreachable(error):
-            self.broken = f"nothing answers at {self.server.url} ({why}). Check server.url and that the server runs."
+            self.broken = f"{self.server.named} answers {why}. Check server.url and the model's name, {self.model!r}."
+        elif not self.answered and is_unreachable(error) and self.addresses.all_fail:
+            self.broken = f"nothing answers at {self.server.named} ({why}). Check server.url and that the server runs."
         elif self.failed_in_a_row >= max(HOPELESS, 4 * self.server.concurrency):
-            self.broken = f"{self.server.url} failed {self.failed_in_a_row} times in a row ({why})."
+            self.broken = f"{self.server.named} failed {self.failed_in_a_row} times in a row ({why})."
         return _Failure(why, is_blocked(error.code))
 
     def _cost(self, answer: ChatAnswer) -> float:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rft_pipeline.engines.load import ENGINES, IN_PROCESS, RAY
+from rft_pipeline.errors import without_secrets
 from rft_pipeline.strict import Strict, key_of
 
 REASONING_TOKENS = 2048
@@ -86,15 +87,19 @@ class TokenPrices(Strict):
     output_million: float = Field(default=0.0, ge=0)
 
 
+Address = Annotated[str, Field(pattern=r"^https?://")]
+
+
 class Server(Strict):
     """A server with OpenAI's HTTP protocol, and how it is called."""
 
-    url: str = Field(pattern=r"^https?://")
-    """Up to `/v1`, e.g. `http://127.0.0.1:8000/v1`."""
+    url: Address | Annotated[tuple[Address, ...], Field(min_length=1)]
+    """Up to `/v1`, e.g. `http://127.0.0.1:8000/v1`. A list of addresses shares the calls out among servers of the same
+    model: each call goes to the one with the fewest calls at that time, and one that fails gets none for a while."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The environment variable of the key. The key itself is never stored."""
     concurrency: int = Field(default=16, ge=1)
-    """Maximum number of concurrent calls."""
+    """Maximum number of concurrent calls, of all addresses together."""
     timeout_seconds: float = Field(default=120.0, gt=0)
     """Seconds until a call counts as failed."""
     attempts: int = Field(default=6, ge=1)
@@ -104,6 +109,15 @@ class Server(Strict):
     """Maximum number of calls of one stage; then it stops and keeps its rows."""
     max_cost: float | None = Field(default=None, gt=0)
     """Maximum cost of one stage, by `prices`; then it stops and keeps its rows."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.url,) if isinstance(self.url, str) else self.url
+
+    @property
+    def named(self) -> str:
+        """The addresses in words, without passwords."""
+        return " and ".join(without_secrets(each) for each in self.addresses)
 
     @model_validator(mode="after")
     def _cost_can_be_known(self) -> Self:

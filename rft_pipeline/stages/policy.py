@@ -5,7 +5,6 @@ from typing import Any
 
 from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.errors import without_secrets
 from rft_pipeline.stages.base import CHECKPOINT, Node, Output, Sources, Stage, Upstream
 from rft_pipeline.stages.job import Job
 
@@ -33,7 +32,7 @@ class Policy(Stage):
         else:
             content = models.identify(policy.model, job.home.models, job.campaign.folder)
         where = (
-            f"server {without_secrets(policy.server.url)}"
+            f"server {policy.server.named}"
             if policy.server is not None
             else models.resolve(policy.model, job.home.models, job.campaign.folder).source
         )

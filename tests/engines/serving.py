@@ -20,6 +20,7 @@ SETTINGS: dict[str, Any] = {"concurrency": 8, "timeout_seconds": 5.0, "attempts"
 @dataclass(frozen=True)
 class Serving:
     root: str
+    process: "subprocess.Popen[str]"
 
     @property
     def url(self) -> str:
@@ -52,7 +53,7 @@ def serving() -> Iterator[Serving]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield Serving(f"http://127.0.0.1:{int(process.stdout.readline())}")
+            yield Serving(f"http://127.0.0.1:{int(process.stdout.readline())}", process)
         finally:
             process.kill()
 

@@ -86,7 +86,7 @@ def test_a_served_judge_may_move_and_be_renamed_without_being_asked_again(
 ) -> None:
     run(comparing, rounds=1)
     asked = len(askers["strong"].asked)
-    edit(comparing / "campaign.yaml", "judges.strong.server.url", "http://elsewhere:8000/v1")
+    edit(comparing / "campaign.yaml", "judges.strong.server.url", ["http://elsewhere:8000/v1", "http://x/v1"])
     assert made(run(comparing, rounds=1)) == []
     edit(
         comparing / "campaign.yaml", "judges", {"best": {"model": "served:strong-7b", "server": {"url": "http://x/v1"}}}
