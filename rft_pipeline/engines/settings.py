@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rft_pipeline.engines.load import ENGINES, IN_PROCESS, RAY
 from rft_pipeline.errors import without_secrets
@@ -12,6 +12,7 @@ from rft_pipeline.strict import Strict, key_of
 REASONING_TOKENS = 2048
 """Default token budget for the reasoning of a model."""
 _REASONS = re.compile(r"\bo[1-9]\b|\bgpt-(?:5|oss)|deepseek-?r1|\br1\b|reason|think|\bqwq|magistral", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://")
 
 
 def reasons_by_name(model: str) -> bool:
@@ -87,13 +88,18 @@ class TokenPrices(Strict):
     output_million: float = Field(default=0.0, ge=0)
 
 
-Address = Annotated[str, Field(pattern=r"^https?://")]
+def _addresses(url: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if not url:
+        raise ValueError("names no server")
+    if wrong := [each for each in ((url,) if isinstance(url, str) else url) if not _ADDRESS.match(each)]:
+        raise ValueError(f"{wrong[0]!r} must begin with http:// or https://")
+    return url
 
 
 class Server(Strict):
     """A server with OpenAI's HTTP protocol, and how it is called."""
 
-    url: Address | Annotated[tuple[Address, ...], Field(min_length=1)]
+    url: Annotated[str | tuple[str, ...], AfterValidator(_addresses)]
     """Up to `/v1`, e.g. `http://127.0.0.1:8000/v1`. A list of addresses shares the calls out among servers of the same
     model: each call goes to the one with the fewest calls at that time, and one that fails gets none for a while."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")

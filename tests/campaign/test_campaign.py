@@ -161,6 +161,8 @@ SERVER = {"url": "http://127.0.0.1:8000/v1"}
     ("change", "key"),
     [
         ({"url": "127.0.0.1:8000"}, "url"),
+        ({"url": ["http://one:8000/v1", "two:8000/v1"]}, "url"),
+        ({"url": []}, "url"),
         ({"concurrency": 0}, "concurrency"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"attempts": 0}, "attempts"),
