@@ -13,7 +13,7 @@ from rft_pipeline.audit.agreement import Scale, kappa
 from rft_pipeline.stats import Interval, Resamples, ratio
 
 
-class Pair(NamedTuple):
+class AnnotatorPair(NamedTuple):
     """Agreement of two annotators on the anchors that both labelled."""
 
     annotators: tuple[str, str]
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 class People:
     """Agreement of several annotators of the same anchors."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AnnotatorPair, ...]
     krippendorff_alpha: Interval
 
     @property
@@ -45,7 +45,7 @@ def people(names: tuple[str, ...], label_NA: np.ndarray, scale: Scale, resamples
         a_N, b_N = label_NA[both_N, one].astype(np.int64), label_NA[both_N, other].astype(np.int64)
         drawn = resamples.take(both_N)
         same = drawn.mean((a_N == b_N).astype(float))
-        pairs.append(Pair((names[one], names[other]), len(a_N), same, kappa(a_N, b_N, scale, drawn)))
+        pairs.append(AnnotatorPair((names[one], names[other]), len(a_N), same, kappa(a_N, b_N, scale, drawn)))
     return People(tuple(pairs), krippendorff_alpha(label_NA, scale, resamples))
 
 

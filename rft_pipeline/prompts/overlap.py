@@ -19,14 +19,14 @@ NEAR = 0.6
 """Similarity above which two prompts count as one."""
 
 
-class Pair(NamedTuple):
+class Overlap(NamedTuple):
     train_id: str
     eval_id: str
     similarity: float
     """1.0 for texts that differ only in case, punctuation and white space."""
 
 
-def overlaps(train: pl.DataFrame, held_out: pl.DataFrame) -> list[Pair]:
+def overlaps(train: pl.DataFrame, held_out: pl.DataFrame) -> list[Overlap]:
     """For each eval prompt with a similarity above `NEAR`, the most similar train prompt; most similar pairs first."""
     return Known(train).alike(held_out)
 
@@ -44,21 +44,21 @@ class Known:
             for triple in triples:
                 self.by_triple[triple].append(i)
 
-    def alike(self, others: pl.DataFrame) -> list[Pair]:
+    def alike(self, others: pl.DataFrame) -> list[Overlap]:
         """Each of `others` that is near an indexed prompt, with the most similar one; most similar pairs first."""
         found = (self._nearest(name, each) for name, each in zip(others["id"], _read(others), strict=True))
         return sorted((pair for pair in found if pair is not None), key=lambda pair: -pair.similarity)
 
-    def _nearest(self, name: str, mine: "_Prompt") -> Pair | None:
+    def _nearest(self, name: str, mine: "_Prompt") -> Overlap | None:
         if (same := self.by_text.get(mine.whole)) is not None:
-            return Pair(self.ids[same], name, 1.0)
+            return Overlap(self.ids[same], name, 1.0)
         triples = _triples(mine)
         rarest = sorted(triples, key=lambda triple: len(self.by_triple.get(triple, ())))
         enough = rarest[: len(rarest) - math.ceil(NEAR * len(rarest)) + 1]  # a near prompt shares one of these
         candidates = sorted({i for triple in enough for i in self.by_triple.get(triple, ())})
         alike = [(len(triples & self.shingles[i]) / len(triples | self.shingles[i]), i) for i in candidates]
         similarity, i = max(alike, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
-        return Pair(self.ids[i], name, similarity) if similarity > NEAR else None
+        return Overlap(self.ids[i], name, similarity) if similarity > NEAR else None
 
 
 class _Prompt(NamedTuple):

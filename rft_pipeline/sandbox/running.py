@@ -13,7 +13,7 @@ class BrokenTestsError(Exception):
     """The tests themselves cannot be run."""
 
 
-class Outcome(NamedTuple):
+class SandboxResult(NamedTuple):
     """What the tests found."""
 
     passed: int
@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     """The first failure; empty if there is none."""
 
 
-def run_tests(code: str, tests: Sequence[str], limits: Limits, sandbox: AnySandbox) -> Outcome:
+def run_tests(code: str, tests: Sequence[str], limits: Limits, sandbox: AnySandbox) -> SandboxResult:
     """Run Python tests against a reply's code, in order, in one pair of processes.
 
     Raises `SandboxError` if the sandbox fails, `BrokenTestsError` if the tests' process ends by its own fault.
@@ -39,7 +39,7 @@ def run_tests(code: str, tests: Sequence[str], limits: Limits, sandbox: AnySandb
         except TimeoutError:
             end = f"test {len(results) + 1}: not finished within {limits.wall_seconds:g} s"
         failures = [message for good, message in results if not good]
-        return Outcome(sum(good for good, _ in results), failures[0] if failures else end)
+        return SandboxResult(sum(good for good, _ in results), failures[0] if failures else end)
 
 
 def _converse(reply: Process, judge: Process, results: list[tuple[bool, str]], deadline: float) -> str:
@@ -98,4 +98,4 @@ def _line(*message: Any) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-__all__ = ["BrokenTestsError", "Outcome", "SandboxError", "run_program", "run_tests"]
+__all__ = ["BrokenTestsError", "SandboxError", "SandboxResult", "run_program", "run_tests"]

@@ -58,7 +58,7 @@ class Example(NamedTuple):
     """Positions of tokens that an environment wrote, which do not count either."""
 
 
-class Pair(NamedTuple):
+class PreferencePair(NamedTuple):
     """A preferred and a rejected reply."""
 
     name: str
@@ -67,7 +67,7 @@ class Pair(NamedTuple):
     rejected: list[int]
 
 
-Item = TypeVar("Item", Example, Pair)
+Item = TypeVar("Item", Example, PreferencePair)
 
 
 def best_of_groups(batch: pl.DataFrame, training: "Training") -> list[Example]:
@@ -84,7 +84,7 @@ PREFERRED = "preferred"
 """A column of batches with people's decided pairs: true for the reply that people prefer, false for the other."""
 
 
-def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
+def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[PreferencePair]:
     """For each prompt the pair that people decided (`PREFERRED`), whatever its rewards; else the best and worst rollout
     of its group, if their rewards differ by at least `dpo.margin`.
 
@@ -98,11 +98,11 @@ def best_and_worst(batch: pl.DataFrame, training: "Training") -> list[Pair]:
             continue
         difference = best["reward"] - worst["reward"]
         if difference > ROUNDING and difference >= training.dpo.margin - ROUNDING and best["tokens"] != worst["tokens"]:
-            found.append(Pair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
+            found.append(PreferencePair(best["prompt_id"], best["prompt_tokens"], best["tokens"], worst["tokens"]))
     return some(found, f"no group's best and worst rewards differ by training.dpo.margin ({training.dpo.margin})")
 
 
-def _decided(batch: pl.DataFrame, training: "Training") -> Iterator[Pair]:
+def _decided(batch: pl.DataFrame, training: "Training") -> Iterator[PreferencePair]:
     """The pairs that people decided; with `mask_truncated`, without those that have a truncated reply."""
     if PREFERRED not in batch.columns:
         return
@@ -112,7 +112,9 @@ def _decided(batch: pl.DataFrame, training: "Training") -> Iterator[Pair]:
     for both in _by_prompt(rows):
         chosen, rejected = ([row for row in both if row[PREFERRED] is side] for side in (True, False))
         if chosen and rejected and chosen[0]["tokens"] != rejected[0]["tokens"]:
-            yield Pair(both[0]["prompt_id"], both[0]["prompt_tokens"], chosen[0]["tokens"], rejected[0]["tokens"])
+            yield PreferencePair(
+                both[0]["prompt_id"], both[0]["prompt_tokens"], chosen[0]["tokens"], rejected[0]["tokens"]
+            )
 
 
 def good_answers(batch: pl.DataFrame, training: "Training", weights: Mapping[str, float]) -> list[Example]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rft_pipeline.trainers.passes import Layout, Plan, collate
+from rft_pipeline.trainers.passes import PassLayout, PassPlan, collate
 from rft_pipeline.trainers.rows import Row
 from rft_pipeline.trainers.scoring import score
 
@@ -18,18 +18,18 @@ _PROMPT, _REPLIES = 9, (6, 3, 7)
 """Tokens of the group that is compared."""
 
 
-def layout_of(model: Any, head: Any, micro_batch_size: int, packing: str, balances: bool) -> Layout:
+def layout_of(model: Any, head: Any, micro_batch_size: int, packing: str, balances: bool) -> PassLayout:
     """How the rows of a model are divided into passes; with `packing` `auto`, packed where the model can do it.
 
     `balances` tells whether the loss has a part for the balance of experts, which is a mean over all positions of a
     pass, so packing would change it.
     """
     if packing == "off":
-        return Layout(micro_batch_size, packs=False)
+        return PassLayout(micro_batch_size, packs=False)
     if reason := _refusal(model, head, balances):
         log.warning(f"training with padding instead of packed sequences: {type(model).__name__} {reason}")
-        return Layout(micro_batch_size, packs=False)
-    return Layout(micro_batch_size, packs=True, longest_packed=_window(model.config))
+        return PassLayout(micro_batch_size, packs=False)
+    return PassLayout(micro_batch_size, packs=True, longest_packed=_window(model.config))
 
 
 def _refusal(model: Any, head: Any, balances: bool) -> str | None:
@@ -57,7 +57,7 @@ def _difference(model: Any, head: Any) -> float:
         at += count
     found = []
     with torch.no_grad():
-        for plan in (Plan([[0, 1, 2]], packed=True), Plan([[0], [1], [2]], packed=False)):
+        for plan in (PassPlan([[0, 1, 2]], packed=True), PassPlan([[0], [1], [2]], packed=False)):
             part = collate(rows, plan, weight.device, weight.dtype)
             found.append(score(model, head, part, 1.0).logprobs_N)
     return float((found[0] - found[1]).abs().max())

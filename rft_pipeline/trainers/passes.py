@@ -16,7 +16,7 @@ from rft_pipeline.trainers.shared_prompt import Span
 
 
 @dataclass(frozen=True)
-class Layout:
+class PassLayout:
     """How rows are divided into passes."""
 
     micro_batch_size: int
@@ -69,7 +69,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PassPlan:
     """The sequences of one pass, as indices of rows."""
 
     sequences: list[list[int]]
@@ -77,12 +77,14 @@ class Plan:
     idle: bool = False
 
 
-def plan_passes(rows: Sequence[Row], chosen: Sequence[int], layout: Layout, processes: int = 1) -> list[list[Plan]]:
+def plan_passes(
+    rows: Sequence[Row], chosen: Sequence[int], layout: PassLayout, processes: int = 1
+) -> list[list[PassPlan]]:
     """The passes of each process over the chosen rows; all processes have the same number of passes."""
     packable = [i for i in chosen if layout.packs and rows[i].length <= (layout.longest_packed or math.inf)]
     alone = [i for i in chosen if i not in set(packable)]
     micro = min(layout.micro_batch_size, math.ceil(len(chosen) / processes))
-    plans: list[list[Plan]] = [[] for _ in range(processes)]
+    plans: list[list[PassPlan]] = [[] for _ in range(processes)]
     for part, packed in ((packable, True), (alone, False)):
         if not part:
             continue
@@ -91,7 +93,7 @@ def plan_passes(rows: Sequence[Row], chosen: Sequence[int], layout: Layout, proc
         sequences = _grouped(rows, part, room, most) if packed else [[i] for i in part]
         sequences.sort(key=lambda sequence: _length(rows, sequence))
         for process in range(processes):
-            plans[process] += [Plan(each, packed) for each in _filled(sequences[process::processes], room)]
+            plans[process] += [PassPlan(each, packed) for each in _filled(sequences[process::processes], room)]
     longest = max(plans, key=len)
     return [mine + [replace(each, idle=True) for each in longest[len(mine) :]] for mine in plans]
 
@@ -145,7 +147,7 @@ def _filled(sequences: list[list[int]], room: _Room) -> list[list[list[int]]]:
     return passes
 
 
-def collate(rows: Sequence[Row], plan: Plan, device: torch.device, mask_dtype: torch.dtype) -> Pass:
+def collate(rows: Sequence[Row], plan: PassPlan, device: torch.device, mask_dtype: torch.dtype) -> Pass:
     """The tensors of a pass. Padding is on the right, where no other token attends to it."""
     length = max(_length(rows, sequence) for sequence in plan.sequences)
     ids, positions, replies, predicted, spans = [], [], [], [], []

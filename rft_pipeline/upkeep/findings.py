@@ -16,7 +16,7 @@ IMPORT_AGAIN = "import the file that people filled in again: rft labels import"
 
 
 @dataclass(frozen=True)
-class Finding:
+class StoreFinding:
     """One missing or changed part of a store."""
 
     level: Literal["error", "warning"]
@@ -28,9 +28,9 @@ class Finding:
     do: str
 
 
-def error(folder: Path, file: str, what: str, do: str = REMOVE) -> Finding:
-    return Finding("error", str(folder), file, what, do)
+def error(folder: Path, file: str, what: str, do: str = REMOVE) -> StoreFinding:
+    return StoreFinding("error", str(folder), file, what, do)
 
 
-def warning(folder: Path, file: str, what: str, do: str) -> Finding:
-    return Finding("warning", str(folder), file, what, do)
+def warning(folder: Path, file: str, what: str, do: str) -> StoreFinding:
+    return StoreFinding("warning", str(folder), file, what, do)

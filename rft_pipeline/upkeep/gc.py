@@ -18,7 +18,7 @@ from rft_pipeline.store import Home, RecordStore
 from rft_pipeline.store.records import MAKING
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.gc_tables import Cleanup, clean_tables, unneeded_rows
-from rft_pipeline.upkeep.layout import Layout, being_made, champions_in, key_of, layout, size_of
+from rft_pipeline.upkeep.layout import StoreLayout, being_made, champions_in, key_of, layout, size_of
 from rft_pipeline.upkeep.reach import State, reachable, readable, reuse, state_of
 
 
@@ -84,7 +84,7 @@ def free(found: Garbage) -> None:
     clean_tables(found.tables)
 
 
-def _look(home: Home, campaigns: list[Campaign], only: str | None, there: Layout, busy: list[str]) -> Garbage:
+def _look(home: Home, campaigns: list[Campaign], only: str | None, there: StoreLayout, busy: list[str]) -> Garbage:
     states = [state_of(campaign, home) for campaign in campaigns]
     kept = reachable(home, states, there)
     working = {key.partition("/")[0] for key in busy}

@@ -22,7 +22,7 @@ _LEFTOVERS = (MAKING, TRAINING, f".{CURRENT}-")
 
 
 @dataclass(frozen=True)
-class Layout:
+class StoreLayout:
     """Paths, each list sorted."""
 
     records: list[Path] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Layout:
     """Folders and files of running or killed stages."""
 
 
-def layout(store: Path, campaign: str | None = None) -> Layout:
+def layout(store: Path, campaign: str | None = None) -> StoreLayout:
     """The contents for one campaign or for all. Raises `ConfigError` for an unknown campaign."""
     campaigns = sorted(path.name for path in store.glob("[!.]*/") if path.name != TABLES)
     if campaign is not None and campaign not in campaigns:
@@ -44,7 +44,7 @@ def layout(store: Path, campaign: str | None = None) -> Layout:
             f"{store}: no campaign {campaign!r} was ever run; there are: {', '.join(campaigns) or 'none'}"
         )
     champions = sorted((store.parent / CHAMPIONS).glob("[!.]*.json"))
-    found = Layout(champions=[path for path in champions if campaign in (None, path.stem)])
+    found = StoreLayout(champions=[path for path in champions if campaign in (None, path.stem)])
     for name in campaigns if campaign is None else [campaign]:
         for path in _walk(store / name):
             _sort_in(path, found)
@@ -114,7 +114,7 @@ def key_of(store: Path, path: Path) -> str:
     return path.parent.relative_to(store).as_posix()
 
 
-def being_made(records: RecordStore, there: Layout) -> list[str]:
+def being_made(records: RecordStore, there: StoreLayout) -> list[str]:
     """The keys of the stages that a process is running now."""
     with records.holding_idle(key_of(records.root, lock) for lock in there.locks) as busy:
         return busy
@@ -129,7 +129,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield from _walk(Path(entry.path))
 
 
-def _sort_in(path: Path, found: Layout) -> None:
+def _sort_in(path: Path, found: StoreLayout) -> None:
     name = path.name
     if name.startswith(_LEFTOVERS):
         found.leftovers.append(path)

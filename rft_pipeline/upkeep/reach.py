@@ -20,7 +20,7 @@ from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.stages.base import TRAINED
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore, champions
-from rft_pipeline.upkeep.layout import KEEP, Layout, another_champion, champions_in, is_record, kept_by, pointed_to
+from rft_pipeline.upkeep.layout import KEEP, StoreLayout, another_champion, champions_in, is_record, kept_by, pointed_to
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def closure(roots: Iterable[str], upstream: Callable[[str], Iterable[str]]) -> s
     return found
 
 
-def reachable(home: Home, states: Iterable[State], there: Layout) -> set[str]:
+def reachable(home: Home, states: Iterable[State], there: StoreLayout) -> set[str]:
     """Addresses that must stay; `there` is the layout of the whole store.
 
     Raises `StoreError` if this is unknown: a champion or a line of keep.txt names nothing, or a reached record cannot

@@ -14,10 +14,10 @@ from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.promotion import looks
 from rft_pipeline.store import Record, RecordStore
 from rft_pipeline.store.records import RECORD, TRAINING
-from rft_pipeline.upkeep.findings import REMOVE, Finding, error, warning
+from rft_pipeline.upkeep.findings import REMOVE, StoreFinding, error, warning
 from rft_pipeline.upkeep.layout import (
     KEEP,
-    Layout,
+    StoreLayout,
     another_champion,
     being_made,
     champions_in,
@@ -39,7 +39,7 @@ from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_finding
 class Verified:
     """The findings, and how much was checked."""
 
-    findings: list[Finding]
+    findings: list[StoreFinding]
     records: int
     files: int
     bytes: int
@@ -53,7 +53,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     """Verify one campaign's records or all, and the tables. Raises `StoreError` for a campaign that was never run."""
     there = layout(store, campaign)
     records = RecordStore(store)
-    findings: list[Finding] = []
+    findings: list[StoreFinding] = []
     read: list[Record] = []
     sound: list[Record] = []
     for folder in track(there.records, "records"):
@@ -83,7 +83,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     )
 
 
-def look_findings(home: Path, campaign: str | None) -> list[Finding]:
+def look_findings(home: Path, campaign: str | None) -> list[StoreFinding]:
     """Files of looks that cannot be read."""
     findings = []
     for path in sorted((home / looks.FOLDER).glob(f"{campaign or '[!.]*'}.json")):
@@ -95,7 +95,7 @@ def look_findings(home: Path, campaign: str | None) -> list[Finding]:
     return findings
 
 
-def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], Record | None]:
+def record_findings(records: RecordStore, folder: Path) -> tuple[list[StoreFinding], Record | None]:
     """What is wrong in a record's folder, and the record if its record.json can be read."""
     if not (folder / RECORD).is_file():
         return [error(folder, RECORD, "is missing")], None
@@ -116,7 +116,7 @@ def record_findings(records: RecordStore, folder: Path) -> tuple[list[Finding], 
     return findings, record
 
 
-def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
+def upstream_findings(records: RecordStore, record: Record) -> list[StoreFinding]:
     """Records it was made from that are gone or have other content than was read."""
     findings = []
     for role, address in record.upstream.items():
@@ -135,7 +135,7 @@ def upstream_findings(records: RecordStore, record: Record) -> list[Finding]:
     return findings
 
 
-def pointer_findings(store: Path, there: Layout) -> list[Finding]:
+def pointer_findings(store: Path, there: StoreLayout) -> list[StoreFinding]:
     """`current` files that point to nothing, and champions that are gone or have other weights than were promoted."""
     findings = []
     for pointer in there.pointers:
@@ -151,7 +151,7 @@ def pointer_findings(store: Path, there: Layout) -> list[Finding]:
     return findings
 
 
-def _champion_findings(store: Path, champion: Path) -> Iterator[Finding]:
+def _champion_findings(store: Path, champion: Path) -> Iterator[StoreFinding]:
     """An error for the current champion; a warning for earlier ones, to which a rollback is no longer possible."""
     for place, each in enumerate(champions_in(champion)):
         if not is_record(store, each.record):
@@ -167,7 +167,7 @@ def _champion_findings(store: Path, champion: Path) -> Iterator[Finding]:
             yield warning(champion.parent, champion.name, what, do)
 
 
-def keep_findings(store: Path, read: list[Record]) -> list[Finding]:
+def keep_findings(store: Path, read: list[Record]) -> list[StoreFinding]:
     """Lines of keep.txt that name nothing."""
     lost = [kept for kept in kept_by(store, read) if not kept.records]
     what = "is neither a record's address nor the id of a run that made one"
@@ -175,7 +175,7 @@ def keep_findings(store: Path, read: list[Record]) -> list[Finding]:
     return [error(store, KEEP, f"line {kept.number}: {kept.line} {what}", do) for kept in lost]
 
 
-def leftover_findings(records: RecordStore, there: Layout) -> list[Finding]:
+def leftover_findings(records: RecordStore, there: StoreLayout) -> list[StoreFinding]:
     """Leftovers of killed runs; those of running stages do not count."""
     busy = being_made(records, there)
     dead = [path for path in there.leftovers if key_of(records.root, path) not in busy]
@@ -192,7 +192,7 @@ def _hash(record: Record) -> str:
         return "nothing"
 
 
-def _file_findings(folder: Path, name: str, sha256: str) -> list[Finding]:
+def _file_findings(folder: Path, name: str, sha256: str) -> list[StoreFinding]:
     if not (folder / name).is_file():
         return [error(folder, name, "is missing")]
     try:

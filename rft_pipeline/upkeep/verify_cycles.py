@@ -9,7 +9,7 @@ from rft_pipeline.campaign.cycles import ANCHORS, CYCLE, OUTCOME, PROMPTS, SEEN,
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import file_sha256, fingerprint
 from rft_pipeline.store import RecordStore
-from rft_pipeline.upkeep.findings import Finding, error
+from rft_pipeline.upkeep.findings import StoreFinding, error
 
 _Written = list[tuple[str, str, Callable[[Path], str]]]
 """File, the hash that cycle.json says, and how it is computed."""
@@ -17,7 +17,7 @@ REDRAW = "restore the file from a backup, or remove the cycle's folder: the next
 BEGIN_AGAIN = "restore it from a backup, or remove the cycle's folder: `rft run` then begins a new cycle"
 
 
-def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[Finding]:
+def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[StoreFinding]:
     """What is wrong with the cycles of one campaign or of all; `cycles` is their folder in the home."""
     for folder in sorted(cycles.glob(f"{campaign or '[!.]*'}/[!.]*/")):
         try:
@@ -40,7 +40,7 @@ def cycle_findings(cycles: Path, campaign: str | None) -> Iterator[Finding]:
             yield from _continued(folder, edit, RecordStore(cycles.parent / "store"))
 
 
-def _continued(folder: Path, edit: Mapping[str, Any], records: RecordStore) -> Iterator[Finding]:
+def _continued(folder: Path, edit: Mapping[str, Any], records: RecordStore) -> Iterator[StoreFinding]:
     """The records that an unfinished edit cycle reads: those that it starts from and takes."""
     for role in ("start", "taken"):
         if (pinned := edit[role]) is None:

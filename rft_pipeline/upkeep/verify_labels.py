@@ -10,12 +10,12 @@ import polars as pl
 
 from rft_pipeline.labels.exports import FOLDER, Export, export_at, rows_of
 from rft_pipeline.store import labels_table
-from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, Finding, error
+from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, StoreFinding, error
 
 
-def label_findings(store: Path, campaign: str | None) -> list[Finding]:
+def label_findings(store: Path, campaign: str | None) -> list[StoreFinding]:
     """What is wrong with the exports of one campaign or of all, and with their labels. Only for a readable table."""
-    found: list[Finding] = []
+    found: list[StoreFinding] = []
     exports: dict[str, Export] = {}
     unread: set[str] = set()
     for path in sorted(store.glob(f"{campaign or '[!.]*'}/{FOLDER}/*.json")):
@@ -35,7 +35,7 @@ def label_findings(store: Path, campaign: str | None) -> list[Finding]:
     return found
 
 
-def _export_findings(path: Path, store: Path) -> tuple[list[Finding], Export | None]:
+def _export_findings(path: Path, store: Path) -> tuple[list[StoreFinding], Export | None]:
     try:
         export = export_at(path)
     except (ValueError, TypeError, KeyError, OSError) as unreadable:

@@ -9,12 +9,12 @@ import polars as pl
 
 from rft_pipeline.labels.pairs import FOLDER, LEFT, RIGHT, TIE, PairExport, pair_export_at, pair_rows
 from rft_pipeline.store import preferences_table
-from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, Finding, error
+from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, StoreFinding, error
 
 
-def pair_findings(store: Path, campaign: str | None) -> list[Finding]:
+def pair_findings(store: Path, campaign: str | None) -> list[StoreFinding]:
     """What is wrong with the exports of one campaign or of all, and with the answers. Only for a readable table."""
-    found: list[Finding] = []
+    found: list[StoreFinding] = []
     pairs: dict[str, pl.DataFrame] = {}
     unread: set[str] = set()
     for path in sorted(store.glob(f"{campaign or '[!.]*'}/{FOLDER}/*.json")):
@@ -36,7 +36,7 @@ def pair_findings(store: Path, campaign: str | None) -> list[Finding]:
     return found
 
 
-def _export_findings(path: Path, store: Path) -> tuple[list[Finding], pl.DataFrame | None]:
+def _export_findings(path: Path, store: Path) -> tuple[list[StoreFinding], pl.DataFrame | None]:
     try:
         export = pair_export_at(path)
     except (ValueError, TypeError, OSError) as unreadable:
@@ -47,7 +47,7 @@ def _export_findings(path: Path, store: Path) -> tuple[list[Finding], pl.DataFra
     return _rows_of(export, path.with_suffix(".parquet"), store)
 
 
-def _rows_of(export: PairExport, path: Path, store: Path) -> tuple[list[Finding], pl.DataFrame | None]:
+def _rows_of(export: PairExport, path: Path, store: Path) -> tuple[list[StoreFinding], pl.DataFrame | None]:
     try:
         rows = pair_rows(export, store)
     except (pl.exceptions.PolarsError, OSError) as unreadable:

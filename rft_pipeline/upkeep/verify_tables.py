@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 from rft_pipeline.stages import stage_of
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, preferences_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
-from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, Finding, error, warning
+from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, StoreFinding, error, warning
 
 OF_PEOPLE = ("label_id", "preference_id")
 """Keys of the tables that hold what people said."""
@@ -23,10 +23,10 @@ Track = Callable[[list[Path], str], Iterable[Path]]
 """Yields the paths one by one and shows progress; the text names them."""
 
 
-def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
+def table_findings(store: Path, track: Track) -> tuple[list[StoreFinding], bool]:
     """What is wrong with the tables, and whether all of their rows can be read."""
-    broken: list[Finding] = []
-    doubled: list[Finding] = []
+    broken: list[StoreFinding] = []
+    doubled: list[StoreFinding] = []
     for table in (rollouts_table(store), judgements_table(store), labels_table(store), preferences_table(store)):
         if not Path(table.path).is_dir():
             continue
@@ -36,7 +36,7 @@ def table_findings(store: Path, track: Track) -> tuple[list[Finding], bool]:
     return broken + doubled, not broken
 
 
-def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[Finding]:
+def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[StoreFinding]:
     """Records whose rollouts or judgements are missing in the tables. Only for readable tables."""
     by_folder = {record.folder: record for record in sound}
     by_address = {record.address: record for record in sound}
@@ -48,7 +48,7 @@ def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[Finding
     return findings
 
 
-def _unreadable(table: Table, track: Track) -> list[Finding]:
+def _unreadable(table: Table, track: Track) -> list[StoreFinding]:
     folder = Path(table.path)
     try:
         added = pl.DataFrame(DeltaTable(table.path).get_add_actions(flatten=True))
@@ -79,7 +79,7 @@ def _unsound(path: Path, size: int) -> str | None:
     return None
 
 
-def _doubled(table: Table) -> list[Finding]:
+def _doubled(table: Table) -> list[StoreFinding]:
     doubled = table.doubled()
     if doubled.is_empty():
         return []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rft_pipeline.errors import DataError
-from rft_pipeline.prompts.overlap import Pair, overlaps
+from rft_pipeline.prompts.overlap import Overlap, overlaps
 from rft_pipeline.rules.words import folded_words
 from tests.check.small import EVAL, TRAIN, campaign, errors
 
@@ -39,7 +39,7 @@ def frame(*texts: str) -> pl.DataFrame:
 def test_the_limit_of_near_duplicates_is_above_three_fifths() -> None:
     train = frame("a b c d e f")  # 4 triples
     assert overlaps(train, frame("a b c d e x")) == []  # 3 of 5
-    assert overlaps(train, frame("a b c d e f g")) == [Pair("0", "0", 0.8)]  # 4 of 5
+    assert overlaps(train, frame("a b c d e f g")) == [Overlap("0", "0", 0.8)]  # 4 of 5
 
 
 def test_prompts_that_differ_in_their_own_system_turn_alone_are_different_prompts() -> None:
@@ -51,7 +51,7 @@ def test_prompts_that_differ_in_their_own_system_turn_alone_are_different_prompt
     assert overlaps(train, under("Returns within 14 days.", "Can I send the lamp back?")) == []
     assert overlaps(train, frame("Can I send the lamp back?")) == []
     assert overlaps(train, under("returns within 30 days", "Can I send the lamp back, please?")) == [
-        Pair("0", "0", 0.8)  # 4 of 5 triples
+        Overlap("0", "0", 0.8)  # 4 of 5 triples
     ]
     rules = "Returns within 30 days. Be kind. Answer in one sentence. Never name a price."
     assert overlaps(under(rules, "Can I send the lamp back?"), under(rules, "Where is my new desk now?")) == []
@@ -59,7 +59,7 @@ def test_prompts_that_differ_in_their_own_system_turn_alone_are_different_prompt
 
 def test_texts_of_punctuation_alone_are_not_all_the_same() -> None:
     assert overlaps(frame("???"), frame("!!!")) == []
-    assert overlaps(frame("???"), frame("???")) == [Pair("0", "0", 1.0)]
+    assert overlaps(frame("???"), frame("???")) == [Overlap("0", "0", 1.0)]
 
 
 @given(

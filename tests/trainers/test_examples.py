@@ -10,7 +10,7 @@ from rft_pipeline.campaign import Training
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers.examples import (
     Example,
-    Pair,
+    PreferencePair,
     best_and_worst,
     best_of_groups,
     good_answers,
@@ -230,4 +230,4 @@ def test_every_epoch_has_an_order_of_its_own_and_every_step_is_whole() -> None:
 
 
 def test_one_pair_fills_a_step() -> None:
-    assert len(in_steps([Pair("a", [], [1], [2])], training("dpo", batch_size=4), 7)) == 4
+    assert len(in_steps([PreferencePair("a", [], [1], [2])], training("dpo", batch_size=4), 7)) == 4

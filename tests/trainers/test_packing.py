@@ -9,7 +9,7 @@ import torch
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers import shared_prompt
 from rft_pipeline.trainers.packing import layout_of
-from rft_pipeline.trainers.passes import Layout, Plan, collate, plan_passes
+from rft_pipeline.trainers.passes import PassLayout, PassPlan, collate, plan_passes
 from rft_pipeline.trainers.rows import Row
 from rft_pipeline.trainers.scoring import score
 from tests.architectures import write_model
@@ -29,7 +29,7 @@ def group(prompt: int, replies: list[int], name: str = "a") -> list[Row]:
 
 def test_a_packed_sequence_has_the_prompt_once_and_each_reply_where_it_would_be_alone() -> None:
     rows = group(3, [2, 3])
-    part = collate(rows, Plan([[0, 1]], packed=True), torch.device("cpu"), torch.float32)
+    part = collate(rows, PassPlan([[0, 1]], packed=True), torch.device("cpu"), torch.float32)
     assert part.inputs["input_ids"].tolist() == [[*rows[0].prompt_tokens, *rows[0].tokens, *rows[1].tokens]]
     assert part.inputs["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
     allowed = (part.inputs["attention_mask"][0, 0] == 0).int().tolist()
@@ -50,7 +50,7 @@ def test_a_packed_sequence_has_the_prompt_once_and_each_reply_where_it_would_be_
 
 def test_a_group_that_is_too_long_for_a_pass_is_divided() -> None:
     rows = group(100, [40] * 8)
-    plans = plan_passes(rows, range(8), Layout(2, packs=True))[0]
+    plans = plan_passes(rows, range(8), PassLayout(2, packs=True))[0]
     # two padded rows have 280 tokens and project 80
     assert [plan.sequences for plan in plans] == [[[6, 7]], [[0, 1, 2]], [[3, 4, 5]]]
     for plan in plans:
@@ -61,14 +61,14 @@ def test_a_group_that_is_too_long_for_a_pass_is_divided() -> None:
 
 def test_small_groups_share_a_pass() -> None:
     rows = [*group(10, [4] * 4, "a"), *group(12, [4] * 4, "b")]
-    plans = plan_passes(rows, range(8), Layout(8, packs=True))[0]
+    plans = plan_passes(rows, range(8), PassLayout(8, packs=True))[0]
     assert [plan.sequences for plan in plans] == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
-    assert [plan.sequences for plan in plan_passes(rows, range(8), Layout(1, packs=True))[0]] != plans[0].sequences
+    assert [plan.sequences for plan in plan_passes(rows, range(8), PassLayout(1, packs=True))[0]] != plans[0].sequences
 
 
 def test_rows_longer_than_the_window_are_padded() -> None:
     rows = [*group(10, [4] * 2, "a"), *group(30, [4] * 2, "b")]
-    plans = plan_passes(rows, range(4), Layout(4, packs=True, longest_packed=20))[0]
+    plans = plan_passes(rows, range(4), PassLayout(4, packs=True, longest_packed=20))[0]
     assert [(plan.packed, plan.sequences) for plan in plans] == [(True, [[0, 1]]), (False, [[2], [3]])]
 
 
@@ -76,7 +76,7 @@ def test_rows_longer_than_the_window_are_padded() -> None:
 @pytest.mark.parametrize("packs", [True, False])
 def test_processes_share_the_rows_and_have_as_many_passes(processes: int, packs: bool) -> None:
     rows = [*group(10, [4] * 3, "a"), *group(12, [9, 2], "b")]
-    plans = plan_passes(rows, range(5), Layout(2, packs=packs), processes)
+    plans = plan_passes(rows, range(5), PassLayout(2, packs=packs), processes)
     busy = [i for mine in plans for plan in mine if not plan.idle for sequence in plan.sequences for i in sequence]
     assert sorted(busy) == list(range(5))
     assert len({len(mine) for mine in plans}) == 1
@@ -84,7 +84,7 @@ def test_processes_share_the_rows_and_have_as_many_passes(processes: int, packs:
         assert all(any(not plan.idle for plan in mine) for mine in plans)
 
 
-def layout(folder: Any, balances: bool = False, packing: str = "auto") -> Layout:
+def layout(folder: Any, balances: bool = False, packing: str = "auto") -> PassLayout:
     model = load_weights(folder, "float32", "cpu")
     return layout_of(model, model.get_output_embeddings(), 4, packing, balances)
 
@@ -120,7 +120,7 @@ def test_attention_by_the_spans_is_that_of_the_mask(
     monkeypatch.setattr(shared_prompt, "MOST_SCORES", most_scores)
     model = load_weights(write_model(tmp_path / "model", name), "float32", "cpu")
     rows = [*group(9, [6, 3, 7], "a"), *group(4, [2, 5], "b")]
-    part = collate(rows, Plan([[0, 1, 2], [3, 4]], packed=True), torch.device("cpu"), torch.float32)
+    part = collate(rows, PassPlan([[0, 1, 2], [3, 4]], packed=True), torch.device("cpu"), torch.float32)
     calls: list[int] = []
     own = shared_prompt._of_sequence
 

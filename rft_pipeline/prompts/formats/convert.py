@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rft_pipeline.campaign import RowFormat
 from rft_pipeline.judges.checklist import RUBRIC
-from rft_pipeline.prompts.formats.layouts import ASKED, LAYOUTS, REPLIED, Layout
+from rft_pipeline.prompts.formats.layouts import ASKED, LAYOUTS, REPLIED, RowLayout
 from rft_pipeline.prompts.formats.turns import conversation, decoded, key_of_text, reply_in
 from rft_pipeline.prompts.formats.verifiers import traces
 from rft_pipeline.prompts.rows import Row
@@ -64,7 +64,7 @@ def convert(
     )
 
 
-def _plain(row: Row, layout: Layout, columns: Mapping[str, str], reply_column: str) -> Plain:
+def _plain(row: Row, layout: RowLayout, columns: Mapping[str, str], reply_column: str) -> Plain:
     values = row.values
     prompt = columns.get("prompt") or columns.get("messages") or _first(values, layout.prompt)
     same = REFERENCE not in columns and layout.reply[:1] == layout.prompt[:1]
@@ -88,14 +88,14 @@ def _plain(row: Row, layout: Layout, columns: Mapping[str, str], reply_column: s
     return Plain(row, _at(values, name), asked, fields)
 
 
-def _asked(value: Any, column: str, layout: Layout, columns: Mapping[str, str]) -> Any:
+def _asked(value: Any, column: str, layout: RowLayout, columns: Mapping[str, str]) -> Any:
     """The prompt: a text stays as it was written, unless the format has lists or objects in its column."""
     if isinstance(value, str) and not layout.lists and (not layout.opened or "prompt" in columns):
         return value if column == layout.prompt[0] or "prompt" in columns else None  # a text in `chosen` is a reply
     return conversation(value, ASKED, batches=bool(layout.opened))
 
 
-def _opened(values: dict[str, Any], layout: Layout, read: set[str]) -> dict[str, Any]:
+def _opened(values: dict[str, Any], layout: RowLayout, read: set[str]) -> dict[str, Any]:
     """The keys of the objects in the columns `layout.opened`, without those that were `read`."""
     found: dict[str, Any] = {}
     for column in layout.opened:

@@ -28,7 +28,7 @@ REPLIED = (
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """One format of rows."""
 
     title: str
@@ -82,15 +82,15 @@ def _is_verifiers(row: Values) -> bool:
     return _is_list(row.get("traces")) or (_is_list(row.get("nodes")) and "task" in row)
 
 
-LAYOUTS: dict[RowFormat, Layout] = {
-    "prompts": Layout(
+LAYOUTS: dict[RowFormat, RowLayout] = {
+    "prompts": RowLayout(
         title="rows with a prompt",
         needs="`prompt`: a text or a list of messages",
         matches=lambda row: "prompt" in row,
         prompt=("prompt",),
         reply=("prompt",),
     ),
-    "messages": Layout(
+    "messages": RowLayout(
         title="conversations of messages (OpenAI, TRL)",
         needs="`messages`: a list of {role, content}",
         matches=lambda row: _is_list(row.get("messages")),
@@ -98,7 +98,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         reply=("messages",),
         lists=True,
     ),
-    "sharegpt": Layout(
+    "sharegpt": RowLayout(
         title="ShareGPT",
         needs="`conversations`: a list of {from, value}",
         matches=lambda row: _is_list(row.get("conversations")),
@@ -106,7 +106,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         reply=("conversations",),
         lists=True,
     ),
-    "completions": Layout(
+    "completions": RowLayout(
         title="prompts with completions (TRL)",
         needs="`prompt` and `completion`: texts or lists of messages",
         matches=lambda row: row.get("prompt") is not None and row.get("completion") is not None,
@@ -114,7 +114,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         reply=("completion",),
         more_than="prompts",
     ),
-    "preferences": Layout(
+    "preferences": RowLayout(
         title="preference pairs (TRL)",
         needs="`chosen` and `rejected`: texts or lists of messages, and `prompt` where they do not contain it",
         matches=_is_preference,
@@ -123,7 +123,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         texts=("rejected",),
         more_than="prompts",
     ),
-    "langfuse": Layout(
+    "langfuse": RowLayout(
         title="a Langfuse export",
         needs="`input` and `output`",
         matches=_is_langfuse,
@@ -133,7 +133,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         opened=("metadata", "input"),
         only=("type", "GENERATION"),
     ),
-    "langsmith": Layout(
+    "langsmith": RowLayout(
         title="a LangSmith export",
         needs="`inputs` and `outputs`",
         matches=_is_langsmith,
@@ -144,7 +144,7 @@ LAYOUTS: dict[RowFormat, Layout] = {
         only=("run_type", "llm"),
         ids=("id", "run_id"),
     ),
-    "verifiers": Layout(
+    "verifiers": RowLayout(
         title="traces of verifiers",
         needs="`traces`, or `task` and `nodes`",
         matches=_is_verifiers,
