@@ -34,7 +34,7 @@ class StageRunner(dg.ConfigurableResource[None]):
                 for source in ("prompts", "policy"):
                     pipeline.run(begun, source, run_id)
             current = begun
-        if here.round > current.rounds and here.stage != "promotion":
+        if here.round > current.rounds and STAGES[here.stage].scope != "end":
             kept = self._kept(campaign, here)
             if kept is None:
                 raise StoreError(

@@ -112,7 +112,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
             if key not in context.selected_asset_keys:
                 continue
             record = records[here.name]
-            if here.stage == "promotion":
+            if STAGES[here.stage].decides:
                 promoted = outcome(Home.find(), record).round_name
                 context.instance.add_run_tags(context.run_id, {"rft/promoted": promoted})
             context.log.info("%s: %s", here.key, "cached" if record.cached else f"made in {record.seconds:.1f} s")
@@ -148,8 +148,8 @@ def _spec(campaign: Campaign, here: Node, binding: Binding, key: dg.AssetKey) ->
 def _group(campaign: Campaign, here: Node) -> str:
     """The group of a node; a number in front keeps the groups in the order of the pipeline."""
     last = campaign.rounds + 2
-    if here.stage == "promotion":
-        return f"{last}_promotion"
+    if STAGES[here.stage].scope == "end":
+        return f"{last}_{here.stage}"
     place = str(here.round + 1).zfill(len(str(last)))
     return f"{place}_round_{here.round}" if here.round else f"{place}_sources"
 

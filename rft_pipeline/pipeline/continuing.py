@@ -183,7 +183,7 @@ def _in_words(start: Pinned, campaign: Campaign, home: Home) -> str:
 
 
 def _reports(node: Node) -> bool:
-    return not trains(node) and node.stage != "promotion"
+    return not trains(node) and STAGES[node.stage].scope != "end"
 
 
 def _made_before(

@@ -66,7 +66,7 @@ class Pipeline:
                     found = self._make(work)
                 for record in found.values():
                     self.records.make_current(record)
-                if here.stage == "promotion":
+                if STAGES[here.stage].decides:
                     decision, tracker = found[here.stage], trackers[here.stage]
                     looks.count(self.home.root, campaign.name, decision.payload)
                     outcome = apply_decision(campaign, self.home, decision)

@@ -56,8 +56,8 @@ class Tracker:
 
     @cached_property
     def run_id(self) -> str:
-        """The MLflow run of this node: its round's run; the parent run for sources and the promotion."""
-        if self.node.round == 0 or self.node.stage == "promotion":
+        """The MLflow run of this node: its round's run; the parent run for a stage that belongs to no round."""
+        if STAGES[self.node.stage].scope != "round":
             return self._parent
         tags = {PARENT: self._parent, ROUND: str(self.node.round)}
         return self._find_or_create(f"{self._cycle_name}round {self.node.round}", tags)

@@ -107,6 +107,8 @@ class Stage:
     counted: ClassVar[str | None] = None
     """The entry of a record's `rows` that plans show; None shows 1. Where stages are made together, the time of work of
     this kind is the stage's own."""
+    decides: ClassVar[bool] = False
+    """Whether its record says which round becomes the champion; the runner then changes the champion."""
     of_people: ClassVar[bool] = False
     """Whether it is made only from the rubric and people's labels."""
     informs: ClassVar[frozenset[str]] = frozenset()

@@ -50,13 +50,14 @@ FIRST_POLICY = "champion.base"
 
 
 class Promotion(Stage):
-    """Choose the round that becomes the champion. The pipeline, not the stage, then changes the champion."""
+    """Choose the round that becomes the champion."""
 
     name = "promotion"
     description = "Compares every round with the champion on held-out prompts; of those that pass, promotes the best."
     version = 5
     loads_models = True
     scope = "end"
+    decides = True
     pages: ClassVar = {PAGE: ".promotion.html"}
     report = EvalReports()
     """A champion that is no round of the campaign is sampled and judged like the rounds of an eval report."""

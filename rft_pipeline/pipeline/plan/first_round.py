@@ -7,7 +7,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.pipeline.plan.edits import steering_edits, trains
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
-from rft_pipeline.stages import Node
+from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import RecordStore
 
 
@@ -75,7 +75,7 @@ def first_round(campaign: Campaign, everything: Sequence[NodePlan]) -> int:
     if campaign.on_rubric_change == "redo":
         return 1
     start = campaign.rounds if campaign.on_rubric_change == "continue" else campaign.rounds + 1
-    kept = [each for each in everything if each.node.round < start and each.node.stage != "promotion"]
+    kept = [each for each in everything if each.node.round < start and STAGES[each.node.stage].scope != "end"]
     only_the_rubric = all(each.cause in (None, "rubric", "upstream") or each.node.stage == "labels" for each in kept)
     edited = any(
         (each.cause == "rubric" and (each.node.round > 0 or each.node.stage == "judge_audit"))
