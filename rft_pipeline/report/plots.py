@@ -5,7 +5,7 @@ Altair's own way to save a chart validates all of it, which takes longer than dr
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import altair as alt
@@ -171,8 +171,13 @@ def styled(layers: list[alt.Chart], height: float | alt.Step) -> alt.LayerChart:
         width=WIDTH,
         height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        config=themed(view=alt.ViewConfig(stroke=None), axisX=alt.AxisConfig(grid=False, labelFlush=False)),
+        config=_config(),
     )
+
+
+@cache
+def _config() -> alt.Config:
+    return themed(view=alt.ViewConfig(stroke=None), axisX=alt.AxisConfig(grid=False, labelFlush=False))
 
 
 def themed(**more: Any) -> alt.Config:
