@@ -18,17 +18,16 @@ from rft_pipeline.prompts.traces import Tokens, Trace, read_traces
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.sampling import conversation
 from rft_pipeline.store import rollouts_table
+from rft_pipeline.store.tables import ENVIRONMENT
 
 REPLAY = "replay"
 """The name of the file of traces among the sources."""
 TRACES = "traces"
 """In place of the policy of a replayed rollout."""
 LISTS = {
-    **dict.fromkeys(("prompt_tokens", "tokens", "environment"), pl.List(pl.Int64)),
+    **dict.fromkeys(("prompt_tokens", "tokens", ENVIRONMENT), pl.List(pl.Int64)),
     **dict.fromkeys(("logprobs", "old_logprobs"), pl.List(pl.Float64)),
 }
-REPLAYED = "environment"
-"""A column that only replayed rollouts have."""
 OTHER_PROMPTS, UNTOKENIZED = "of prompts that are no train prompts", "that the chat template cannot tokenize"
 
 
@@ -108,7 +107,7 @@ def replay_rollouts(job: Job) -> tuple[pl.DataFrame, dict[str, int]]:
 
 def _row(campaign: Campaign, prompt_id: str, place: int, trace: Trace, tokens: Tokens) -> dict[str, Any]:
     how = campaign.policy
-    known = {"tokens": tokens.reply_T, "prompt_tokens": tokens.prompt, "environment": tokens.environment}
+    known = {"tokens": tokens.reply_T, "prompt_tokens": tokens.prompt, ENVIRONMENT: tokens.environment}
     replied = {"completion": trace.completion, "thought": trace.thought, "finish_reason": trace.finish_reason}
     return {
         "rollout_id": fingerprint([TRACES, trace.id, prompt_id, known, replied, tokens.logprobs_T]),

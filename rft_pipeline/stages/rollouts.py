@@ -28,10 +28,11 @@ from rft_pipeline.stages.base import (
 from rft_pipeline.stages.columns import columns_of, narrowed, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
-from rft_pipeline.stages.replaying import REPLAY, REPLAYED, TRACES, count_replayed, replay_rollouts
+from rft_pipeline.stages.replaying import REPLAY, TRACES, count_replayed, replay_rollouts
 from rft_pipeline.stages.round_made import REFILLED, token_lengths
 from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record, RecordStore
+from rft_pipeline.store.tables import ENVIRONMENT
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.round_made import RoundMade
@@ -161,7 +162,7 @@ def rollouts_output(
 def _policies(rows: pl.DataFrame) -> dict[str, str]:
     """The policy of each generation; nothing where the round was sampled at once. Replayed rollouts have none."""
     if "generation" not in rows.columns:
-        return {"policy": TRACES} if REPLAYED in rows.columns else {}
+        return {"policy": TRACES} if ENVIRONMENT in rows.columns else {}
     each = rows.select("generation", "policy").unique(maintain_order=True)
     return {f"policy.{generation}": policy for generation, policy in each.iter_rows()}
 

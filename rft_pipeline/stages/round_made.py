@@ -12,7 +12,7 @@ import polars as pl
 from rft_pipeline.stages.reward_batches import used_share
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
-from rft_pipeline.store.tables import ANSWER_TOKENS
+from rft_pipeline.store.tables import ANSWER_TOKENS, ENVIRONMENT
 from rft_pipeline.trainers.rows import LOGPROBS
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def numbers_of(rows: pl.DataFrame, scores: pl.DataFrame, batch: pl.DataFrame) ->
 
 def token_lengths(rows: pl.DataFrame) -> dict[str, float]:
     """The mean length of answers in tokens; and of thoughts, if there are any."""
-    answered = pl.col("environment").list.len() if "environment" in rows.columns else 0
+    answered = pl.col(ENVIRONMENT).list.len() if ENVIRONMENT in rows.columns else 0
     lengths = {"length_mean": float(rows.select((ANSWER_TOKENS - answered).mean()).item())}
     thoughts = float(rows.select(pl.col("thought_tokens").mean()).item())
     return lengths | ({"thought_length_mean": thoughts} if thoughts else {})

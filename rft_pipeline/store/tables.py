@@ -32,6 +32,8 @@ ROLLOUTS = pl.Schema(
 )
 """`completion` is the reply as judges and people see it. `thought` is what a reasoning model wrote before it, and
 `thought_tokens` how many of the first `tokens` that takes, with its tags; empty and 0 without a thought."""
+ENVIRONMENT = "environment"
+"""A column that only replayed rollouts have: the positions of their tokens that an environment wrote."""
 ANSWER_TOKENS = pl.col("tokens").list.len().cast(pl.Int64) - pl.col("thought_tokens")
 """The length of a rollout's answer in tokens."""
 JUDGEMENTS = pl.Schema(

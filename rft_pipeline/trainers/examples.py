@@ -15,6 +15,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
+from rft_pipeline.store.tables import ENVIRONMENT
 from rft_pipeline.trainers.method import steps_for
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def masked(row: Mapping[str, Any], training: "Training") -> int:
 
 def environment(row: Mapping[str, Any]) -> list[int]:
     """The positions of a rollout's tokens that an environment wrote; only replayed rollouts have any."""
-    return list(row.get("environment") or ())
+    return list(row.get(ENVIRONMENT) or ())
 
 
 def some(found: list[Item], otherwise: str) -> list[Item]:
