@@ -49,6 +49,8 @@ class Strict(BaseModel):
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime"})
     """Fields that do not change results."""
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """Keys that people write here although they belong elsewhere → where."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -69,6 +71,11 @@ class Strict(BaseModel):
     def _wrong_keys(cls, value: Mapping[Any, Any]) -> Iterator[InitErrorDetails]:
         for key, given in value.items():
             if key not in cls.model_fields:
+                if key in cls.ELSEWHERE:
+                    yield InitErrorDetails(
+                        type=_custom(UNKNOWN, f"{key!r} is no key here: {cls.ELSEWHERE[key]}"), loc=(key,), input={}
+                    )
+                    continue
                 allowed = [name for name, field in cls.model_fields.items() if not field.exclude]
                 said = f"unknown key {key!r}{did_you_mean(str(key), allowed)}; allowed: {', '.join(allowed)}"
                 yield InitErrorDetails(type=_custom(UNKNOWN, said), loc=(key,), input={})

@@ -185,6 +185,17 @@ def test_the_served_judge_in_the_documentation_is_a_valid_campaign(tmp_path: Pat
     assert Campaign.model_validate(campaign).used_judges["strong"].is_served
 
 
+def test_the_examples_of_protocols_load_and_show_those_that_other_sections_do_not(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "rubrics-and-judges.md").read_text(encoding="utf-8")
+    (tmp_path / "rubric.yaml").write_text(f"criteria:\n{blocks(text, 'yaml', '## An example of each')[0]}", "utf-8")
+    shown = {each.judge.protocol for each in load_rubric(tmp_path / "rubric.yaml").criteria}
+    elsewhere = {"rule", "contrast", "graded", "python", "checklist"}
+    assert shown | elsewhere == set(
+        re.findall(r"^\| `(\w+)` \| .* \|$", text.split("## Likelihood protocols")[0], re.M)
+    )
+    assert not shown & elsewhere
+
+
 def test_the_slots_in_the_documentation_show_the_columns(tmp_path: Path) -> None:
     text = page("docs/rubrics-and-judges.md")
     row, criterion, template = (blocks(text, name, "## Columns as slots")[0] for name in ("json", "yaml", "text"))

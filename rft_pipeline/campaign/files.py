@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rft_pipeline.campaign.campaign import Campaign
 from rft_pipeline.campaign.rubric import Rubric
+from rft_pipeline.campaign.yaml_errors import in_words
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.strict import explain
 
@@ -66,18 +67,6 @@ def _config_errors(path: Path, raw: Any = None) -> Iterator[None]:
         raise ConfigError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
 
 
-def _in_one_line(error: Exception) -> str:
-    """A parser's message with its position."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        context = "" if error.context is None else f" {error.context}"
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}"
-        if (error.problem or "").startswith("found character that cannot start"):
-            return f"{place}: a tab, @ or ` begins a value; indent with spaces, quote texts"
-        return f"{place}: {error.problem}{context}"
-    return " ".join(str(error).split())
-
-
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """The C parser, if PyYAML was built with it: several times as fast. Refuses a key that is written twice, and reads
     `1e-5` as a number, as YAML 1.2 does."""
@@ -104,13 +93,17 @@ _Loader.add_implicit_resolver(
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file with one mapping. Raises `ConfigError`."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2026-13-45
-        raise ConfigError(f"{path}: not YAML: {_in_one_line(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not YAML: {error}; save it as UTF-8") from error
+    try:
+        raw = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date like 2026-13-45
+        raise ConfigError(f"{path}: not YAML: {in_words(text, error)}") from error
     if not isinstance(raw, dict):
         kinds = {type(None): "is empty", list: "contains a list", str: "contains a text"}
         found = kinds.get(type(raw), "contains one value")

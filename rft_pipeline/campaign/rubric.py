@@ -22,6 +22,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class Criterion(Strict):
     """One property of a good reply."""
 
+    ELSEWHERE = dict.fromkeys(
+        ("protocol", "rule", "question", "by", "squash"), "it belongs to the judge: `judge: {protocol: …}`"
+    )
+
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Small letters, digits and `_`."""
     description: str = ""

@@ -54,8 +54,22 @@ def new(
 
 def schema(
     which: Annotated[
-        Literal["campaign", "rubric", "reference", "status", "trace", "verify"],
-        typer.Argument(help="Which file; the page; or the command whose --json it is."),
+        Literal[
+            "campaign",
+            "rubric",
+            "reference",
+            "check",
+            "status",
+            "plan",
+            "report",
+            "trace",
+            "diff",
+            "verify",
+            "gc",
+            "labels",
+            "models",
+        ],
+        typer.Argument(help="Which file; the page; or the command whose --json it is (labels: `rft labels show`)."),
     ],
 ) -> None:
     """Print a JSON Schema: of campaign.yaml or rubric.yaml, for an editor, or of what a command prints with --json.
@@ -67,9 +81,9 @@ def schema(
 
     if which == "reference":
         print(reference(), end="")
-    elif which == "status" or which == "trace" or which == "verify":
+    elif which == "campaign" or which == "rubric":
+        console.print_json(schema_of(which))
+    else:
         from rft_pipeline.cli.outputs import output_schema
 
         console.print_json(output_schema(which))
-    else:
-        console.print_json(schema_of(which))

@@ -1,14 +1,19 @@
-"""The JSON Schemas of what commands print with `--json`, from the dataclasses that hold it."""
+"""The JSON Schemas of what commands print with `--json`, from dataclasses with the same keys."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from rft_pipeline.check.result import LabelCounts
 from rft_pipeline.cli.campaign_status import CampaignStatus
+from rft_pipeline.lineage.diff.scores import ScoreDiff
 from rft_pipeline.lineage.trace_criterion import CriterionTrace
 from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace
+from rft_pipeline.pipeline.plan.node_plans import Cause
+from rft_pipeline.stages.counting import Rows
+from rft_pipeline.upkeep.gc import GarbageLine
 from rft_pipeline.upkeep.verify import Verified
 
 
@@ -19,15 +24,224 @@ class Status:
     campaigns: list[CampaignStatus]
 
 
+@dataclass(frozen=True)
+class CheckedCriterion:
+    name: str
+    scored_by: str
+    weight: float
+    """Of all weights, which sum to 1."""
+    gate: float | None
+    anchors: LabelCounts | None
+
+
+@dataclass(frozen=True)
+class BadCampaign:
+    campaign: str
+    errors: list[str]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class GoodCampaign:
+    campaign: str
+    errors: list[str]
+    """None."""
+    warnings: list[str]
+    rounds: int
+    train_prompts: int
+    eval_prompts: int
+    anchors: int
+    formats: dict[str, str]
+    """Split → the format of its rows, in words."""
+    criteria: list[CheckedCriterion]
+    logs: str | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """`rft check --json`."""
+
+    campaigns: list[GoodCampaign | BadCampaign]
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    key: str
+    action: str
+    """`run` or `skip`."""
+    reasons: list[str]
+    rows: Rows
+    work: dict[str, int]
+    """Rows to make, by kind."""
+    ranges: dict[str, tuple[int, int]]
+    """The least and the most, of kinds whose count depends on what the run finds."""
+    cause: Cause | None
+    seconds: float | None
+    """Estimated; null for work that was never timed."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """`rft plan --json`."""
+
+    stages: list[PlannedStage]
+    first_round: int
+    keys: list[str]
+    """The stages of the run."""
+    seconds: float | None
+    cost: float | None
+    """In `currency`."""
+    currency: str
+
+
+@dataclass(frozen=True)
+class PlannedCycle:
+    summary: str
+    cycle: Planned
+
+
+@dataclass(frozen=True)
+class PlannedEdit(Planned):
+    """`rft plan --json` after an edit that the campaign continues from: first the reports of what stands."""
+
+    edit: PlannedCycle
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A number of record A and of record B."""
+
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True)
+class ComparedRecords:
+    """`rft diff A B --json`."""
+
+    a: str
+    b: str
+    same_content: bool
+    differences: list[str]
+    rows: dict[str, Sides]
+    metrics: dict[str, Sides]
+    scores: ScoreDiff | None
+
+
+@dataclass(frozen=True)
+class ComparedRubrics:
+    """`rft diff CAMPAIGN --rubric OLD NEW --json`."""
+
+    a: str
+    b: str
+    rollouts: str
+    """The address of their record."""
+    differences: list[str]
+    made: int
+    """New judgements."""
+    scores: ScoreDiff
+
+
+@dataclass(frozen=True)
+class ReportedRound:
+    round: int
+    name: str
+    reward: float | None
+    """Mean held-out reward, with its 95 % interval."""
+    lower95: float | None
+    upper95: float | None
+    criteria: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class ReportedPromotion:
+    promoted: int | None
+    champion: Any
+    said: str
+    stays: str | None
+    page: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """`rft report --json`."""
+
+    rounds: list[ReportedRound]
+    baseline: str
+    delta: dict[str, Any]
+    """The last round minus the baseline: mean and 95 % interval."""
+    alarms: dict[str, Any] | None
+    audit: dict[str, str] | None
+    """Criterion → verdict."""
+    generations: list[dict[str, Any]] | None
+    preferences: list[dict[str, Any]]
+    promotion: ReportedPromotion | None
+    report: str
+    """The address of the page."""
+
+
+@dataclass(frozen=True)
+class SampledPrompt:
+    prompt: str
+    replies: dict[str, str | None]
+    """Policy → reply."""
+
+
+@dataclass(frozen=True)
+class ReportWithSamples(Report):
+    """`rft report --samples N --json`."""
+
+    samples: list[SampledPrompt]
+
+
+@dataclass(frozen=True)
+class Freed:
+    """`rft gc --json`."""
+
+    freed: bool
+    """Whether it was deleted (`--yes`)."""
+    lines: list[GarbageLine]
+    bytes: int
+    records: list[str]
+    being_made: list[str]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`rft labels show --json`."""
+
+    left_out: list[str]
+    estimates: dict[str, dict[str, Any]]
+    preferences: list[dict[str, Any]]
+    feedback: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """`rft models --json`."""
+
+    name: str
+    folder: str
+    source: str
+    content_hash: str
+
+
 OUTPUTS: dict[str, Any] = {
+    "check": Check,
     "status": Status,
+    "plan": Planned | PlannedEdit,
+    "report": Report | ReportWithSamples,
     "trace": RecordTrace | RolloutTrace | PromptTrace | CriterionTrace,
+    "diff": ComparedRecords | ComparedRubrics,
     "verify": Verified,
+    "gc": Freed,
+    "labels": Labels,
+    "models": Model,
 }
 
 
-def output_schema(command: Literal["status", "trace", "verify"]) -> dict[str, Any]:
-    """All keys are always there, and there are no others."""
+def output_schema(command: str) -> dict[str, Any]:
+    """All keys of an object with fixed keys are always there, and it has no others."""
     found = TypeAdapter(OUTPUTS[command]).json_schema(mode="serialization")
     for each in (found, *found.get("$defs", {}).values()):
         if "properties" in each:

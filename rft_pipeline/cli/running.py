@@ -117,7 +117,13 @@ def run(
     show.exit_if_stopped(show.rounds(home, ran))
 
 
-def audit(campaign: Name, as_json: AsJson = False) -> None:
+def audit(
+    campaign: Name,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Print only the `squash` of each criterion as the labels fit it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Judge the anchors and show how far each judge can be trusted.
 
     If campaign.yaml has an `audit` block, also show the weight that each criterion keeps in training.
@@ -137,4 +143,7 @@ def audit(campaign: Name, as_json: AsJson = False) -> None:
         audited = loaded.model_copy(update={"audit": Audit()})
         for stage in stages:
             Pipeline(home).run(audited, stage)
-    show_audit.audited(home, campaign, as_json=as_json)
+    if suggest:
+        show_audit.suggested(home, loaded, as_json=as_json)
+    else:
+        show_audit.audited(home, campaign, as_json=as_json)

@@ -2,16 +2,19 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
-from rft_pipeline.cli.words import change, gate, plain, preference_line, score
+from rft_pipeline.cli.words import change, counted, gate, plain, preference_line, score
 from rft_pipeline.errors import Exit, StoreError
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.labels.policies import newest_report
@@ -33,7 +36,7 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     """The campaign's prompts and criteria, what its next retraining cycle would draw, and warnings."""
     line(
         f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
-        f"{result.anchors} anchors, {result.campaign.rounds} rounds"
+        f"{result.anchors} anchors, {counted(result.campaign.rounds, 'round')}"
     )
     for split, found in result.formats.items():
         line(f"{split}: {escape(found)}")
@@ -89,37 +92,61 @@ def planned_edit(plan: EditPlan) -> None:
 
 
 def planned(plan: Plan) -> None:
-    """For each stage: run or skip, its rows, an estimate and the reasons; then the total."""
-    stages = table("stage", "action", "make", "have", "time", "why")
-    stages.columns[0].no_wrap = True
-    for step in plan.steps:
-        runs = step.action == "run"
-        action = "[yellow]run[/]" if runs else "[green]skip[/]"
-        seconds = _duration(step.seconds) if runs else ""
-        why = escape("; ".join(_inputs_as_one(step)))
-        made = _work_in_words(step) if runs else "0"
-        stages.add_row(step.key.partition("/")[2], action, made, f"{step.rows.have:,}", seconds, why)
-    out.print(stages)
+    """For each stage: run or skip, its rows, an estimate, and below it the reasons; then the total."""
+    heads: tuple[str, ...] = ("stage", "action", "make", "have", "time")
+    rows = [_planned_row(step) for step in plan.steps]
+    if not any(step.action == "run" and step.seconds is not None for step in plan.steps):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]  # the total says that nothing was timed
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    out.print(Text(_in_columns(heads, widths), style="bold"), soft_wrap=True)
+    for step, row in zip(plan.steps, rows, strict=True):
+        style = "yellow" if step.action == "run" else "green"
+        shown = Text(_in_columns(row, widths))
+        shown.stylize(style, widths[0] + 2, widths[0] + 2 + len(step.action))
+        out.print(shown, soft_wrap=True)
+        if step.reasons:
+            why = fill("; ".join(_inputs_as_one(step)), out.width, initial_indent="    ", subsequent_indent="    ")
+            out.print(Text(why, style="dim"), soft_wrap=True)
     if any(step.action == "run" for step in plan.steps):
         line(_total(plan))
 
 
+def _planned_row(step: Step) -> tuple[str, ...]:
+    runs = step.action == "run"
+    made, seconds = (_work_in_words(step), _duration(step.seconds)) if runs else ("0", "")
+    return step.key.partition("/")[2], step.action, made, f"{step.rows.have:,}", seconds
+
+
+def _in_columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
 def _inputs_as_one(step: Step) -> list[str]:
-    """The reasons, with several inputs that will be made as one; `--json` names each."""
+    """The reasons, with the earlier stages that run as one; `--json` names each."""
     waits = {Waits(name).in_words() for name in step.waits_for}
     others = [reason for reason in step.reasons if reason not in waits]
-    return ["its inputs will be made", *others] if len(waits) > 1 else step.reasons
+    return ["earlier stages run", *others] if len(waits) > 1 else step.reasons
 
 
 def _work_in_words(step: Step) -> str:
-    """`256 rollouts`, `1 record`; `unknown` while the inputs that decide it are not there."""
+    """`256 rollouts`, `256 to 320 rollouts`, `1 record`; `unknown` while the inputs that decide it are not there."""
     if not step.work:
         return "0" if step.rows.have else "unknown"
     stage = step.key.rpartition("/")[2]
-    counts: Counter[str] = Counter()
-    for what, count in step.work.items():
-        counts["records" if what == stage and what != "rollouts" else kind_of(what)] += count
-    return ", ".join(f"{count:,} {kind if count != 1 else kind.removesuffix('s')}" for kind, count in counts.items())
+    least: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    for what in {**step.work, **step.ranges}:
+        kind = "records" if what == stage and what != "rollouts" else kind_of(what)
+        count = step.work.get(what, 0)
+        low, high = step.ranges.get(what, (count, count))
+        least[kind] += low
+        most[kind] += high
+    return ", ".join(_counted(least[kind], count, kind) for kind, count in most.items())
+
+
+def _counted(least: int, most: int, kind: str) -> str:
+    shown = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{shown} {kind if most != 1 else kind.removesuffix('s')}"
 
 
 def _total(plan: Plan) -> str:

@@ -1,15 +1,16 @@
 """What `rft audit` prints."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.store import Home, RecordStore
+from rft_pipeline.store import Home, Record, RecordStore
 
 NUMBERS = ("kept", "good/bad", "Youden J", "AUC")
 COLOURS = {"trains": "green", "noise": "yellow", "monitor": "red", "unaudited": "dim"}
@@ -17,10 +18,7 @@ COLOURS = {"trains": "green", "noise": "yellow", "monitor": "red", "unaudited": 
 
 def audited(home: Home, campaign: str, *, as_json: bool) -> None:
     """A table of verdicts, then the reason of each and what else was measured."""
-    record = RecordStore(home.store).current(f"{campaign}/judge_audit")
-    if record is None:
-        raise StoreError(f"{campaign}/judge_audit: no record; run `rft audit {campaign}`")
-    found: list[dict[str, Any]] = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    record, found = _audit_of(home, campaign)
     people: dict[str, Any] = json.loads(record.path("people.json").read_text(encoding="utf-8"))
     if as_json:
         print_json({"criteria": found, **people})
@@ -34,6 +32,36 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
             line(f"  {escape(text)}")
     _said(people)
     note(f"page: {record.path('judge_audit.html')}")
+
+
+def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
+    """The `squash` of each criterion with a likelihood protocol, as rubric.yaml has it and as the labels fit it."""
+    _, found = _audit_of(home, campaign.name)
+    now = {each.name: each.judge.squash for each in campaign.rubric.criteria if hasattr(each.judge, "squash")}
+    fitted = {each["criterion"]: each["squash"] for each in found if each["criterion"] in now}
+    if as_json:
+        print_json({"squash": fitted})
+        return
+    for name, squash in fitted.items():
+        line(f"[bold]{name}[/]: now {_squash(now[name].model_dump())}")
+        line(f"  fitted: {_squash(squash)}" if squash else f"  {_NOT_FITTED}")
+    if not fitted:
+        line("no criterion has a likelihood protocol, so there is no squash to fit")
+
+
+_NOT_FITTED = "not fitted: it needs good and bad labels, and scores that are higher for the good"
+
+
+def _squash(found: Mapping[str, float]) -> str:
+    return f"squash: {{offset: {found['offset']:.3f}, scale: {found['scale']:.3f}}}"
+
+
+def _audit_of(home: Home, campaign: str) -> tuple[Record, list[dict[str, Any]]]:
+    """The newest audit, and its criteria."""
+    record = RecordStore(home.store).current(f"{campaign}/judge_audit")
+    if record is None:
+        raise StoreError(f"{campaign}/judge_audit: no record; run `rft audit {campaign}`")
+    return record, json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
 
 
 def _verdicts(found: list[dict[str, Any]]) -> Table:
@@ -93,7 +121,7 @@ def _measurements(each: dict[str, Any]) -> Iterator[str]:
         error = each["calibration_error"]
         yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']})"
     if squash := each["squash"]:
-        yield f"refitted, for rubric.yaml: squash: {{offset: {squash['offset']:.3f}, scale: {squash['scale']:.3f}}}"
+        yield f"refitted, for rubric.yaml: {_squash(squash)}"
     if noise := each.get("noise"):
         yield f"noise within a group: {noise['words']}"
     elif why := each["not_measured"].get("noise"):

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rft_pipeline.cli import console
 from rft_pipeline.progress import LINE_EVERY
-from rft_pipeline.runs.state import AtWork, RunState
+from rft_pipeline.runs.state import CACHED, FAILED, AtWork, RunState
 
 POLL_SECONDS = 0.5
 
@@ -53,17 +53,21 @@ def _live_table(run: RunState, screen: Console, stop: threading.Event) -> None:
 
 
 def _table(run: RunState) -> Table:
+    """The stages that were made, that failed or that run or wait; the others are counted."""
     at_work = run.at_work()
     table = console.table("stage", "state")
     for key in run.keys:
-        if key in run.finished:
-            table.add_row(escape(key), f"[green]{run.finished[key]}[/]")
-        elif key in at_work:
+        state = run.finished.get(key)
+        if state is None and key in at_work:
             table.add_row(escape(key), f"[yellow]{escape(at_work[key].words)}[/]")
-        else:
-            table.add_row(f"[dim]{escape(key)}[/]", "")
+        elif state is not None and state != CACHED:
+            table.add_row(escape(key), f"[{'red' if state == FAILED else 'green'}]{state}[/]")
+    states = list(run.finished.values())
+    cached, failed = states.count(CACHED), states.count(FAILED)
+    counts = [f"{len(states) - failed} of {len(run.keys)} stages done"]
+    counts += [f"{cached} of them cached"] * bool(cached) + [f"{failed} failed"] * bool(failed)
     table.add_section()
-    table.add_row("all", f"{len(run.finished)} of {len(run.keys)} stages done")
+    table.add_row("all", ", ".join(counts))
     return table
 
 

@@ -1,5 +1,6 @@
 """Reads anchors from files into tables, and checks each row."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,35 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
 
     Raises `DataError` with a line for each row that cannot be used.
     """
+    if path.suffix not in (".jsonl", ".ndjson"):
+        raise DataError(f"{path}: anchors are JSON Lines (.jsonl), with a row like {_example(rubric)}")
     findings: list[str] = []
     anchors: list[dict[str, Any]] = []
     for row in jsonl_rows(path, findings):
         try:
-            anchors += _anchors(_anchor(row, path.name), row.values.get("labels"), rubric)
+            _check_keys(row, rubric)
+            anchors += _anchors(_anchor(row, path.name), row.values["labels"], rubric)
         except DataError as error:
             findings.append(f"{path}: {row.place}: {error}")
     refuse(findings)
     if not anchors:
-        raise DataError(f"{path}: contains no anchors; remove `anchors` from campaign.yaml to work without")
+        raise DataError(
+            f"{path}: contains no anchors; add rows like {_example(rubric)}, or remove `anchors` from campaign.yaml"
+        )
     texts = dict.fromkeys(("id", "prompt_id", "messages", "completion", "finish_reason", "fields"), pl.String)
     labels = pl.Struct(dict.fromkeys(rubric.names, pl.Int64))
     return pl.DataFrame(anchors, schema={**texts, "labels": labels, "source": pl.String, "by": pl.String})
+
+
+def _example(rubric: Rubric) -> str:
+    """A row as it should be."""
+    labels = json.dumps({name: place % 2 for place, name in enumerate(rubric.names[:2], start=1)})
+    return f'{{"prompt": "…", "completion": "…", "labels": {labels}}} (1: good, 0: bad)'
+
+
+def _check_keys(row: Row, rubric: Rubric) -> None:
+    if absent := [key for key in ("prompt", "completion", "labels") if row.values.get(key) is None]:
+        raise DataError(f"has no {' and no '.join(absent)}; write it like {_example(rubric)}")
 
 
 def _anchors(anchor: dict[str, Any], labels: Any, rubric: Rubric) -> Iterator[dict[str, Any]]:
@@ -88,12 +105,12 @@ def _labels(value: Any, rubric: Rubric) -> dict[str, Any]:
     checklists = [each.name for each in rubric.criteria if isinstance(each.judge, ChecklistJudge)]
     criteria = rubric.names
     if not isinstance(value, dict):
-        raise DataError(f"labels: must map criteria to 0, 1 or null, is {shown(value)}")
+        raise DataError(f"labels: must map criteria to labels, like {_example(rubric)}, is {shown(value)}")
     for name, label in value.items():
         if name not in criteria:
             raise DataError(f"labels.{name}: the rubric has no such criterion; it has: {', '.join(criteria)}")
         every = label if isinstance(label, list) and name in checklists else [label]
         if any(each is not None and (type(each) is not int or each not in (0, 1)) for each in every):
             items = ", or a list with one of these an item" if name in checklists else ""
-            raise DataError(f"labels.{name}: must be 0, 1 or null{items}, is {shown(label)}")
+            raise DataError(f"labels.{name}: must be 1 (good), 0 (bad) or null (undecided){items}, is {shown(label)}")
     return {name: value.get(name) for name in criteria}

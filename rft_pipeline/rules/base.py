@@ -18,6 +18,8 @@ SECONDS = 2.0
 
 
 def _compiles(pattern: str) -> str:
+    if "\b" in pattern:
+        raise ValueError(r'"\b" in double quotes is a backspace in YAML; write the pattern in single quotes')
     try:
         regex.compile(pattern)
     except regex.error as error:
@@ -126,6 +128,10 @@ class Column(NamedTuple):
 
 class Checked(Strict):
     """Settings of a rule or a judge, as `rft check` sees them."""
+
+    ELSEWHERE = dict.fromkeys(
+        ("gate", "weight", "description"), "it belongs to the criterion, so write it above `judge`"
+    )
 
     def columns(self) -> tuple[Column, ...]:
         """The columns of the prompts that are read. Without a value the score is None, never a number."""

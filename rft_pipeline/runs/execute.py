@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rft_pipeline.errors import RftError, RunInterruptedError
 from rft_pipeline.runs import code_location
 from rft_pipeline.runs.dead_runs import process_tags
-from rft_pipeline.runs.state import LAUNCH, RunState
+from rft_pipeline.runs.state import LAUNCH, RunState, key_of_step
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, ExecuteJobResult
@@ -89,7 +89,7 @@ def failures(events: Sequence["DagsterEvent"]) -> list[str]:
         if not event.is_step_failure:
             continue
         assert event.step_key is not None
-        key = event.step_key.replace("__", "/")
+        key = key_of_step(event.step_key)
         error = event.step_failure_data.error
         while error is not None and error.cause is not None and error.cls_name == "DagsterExecutionStepExecutionError":
             error = error.cause

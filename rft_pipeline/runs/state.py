@@ -13,7 +13,7 @@ from rft_pipeline.store import Home
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-CACHED = "cached"
+CACHED, FAILED = "cached", "failed"
 LAUNCH = ".dagster/rft_launch"
 """The tag by which a process finds the run that it executes."""
 
@@ -38,10 +38,10 @@ class RunState:
         self.run_id: str | None = None
         self.cancelled = False
         self.finished: dict[str, str] = {}
-        """Asset key → `cached` or `made in 4 s`."""
+        """Asset key → `cached`, `made in 4 s` or `failed`."""
 
     def update(self) -> None:
-        """Read which keys were materialized.
+        """Read which keys were materialized, and which failed.
 
         Dagster's launcher cannot end a run that it did not start: it only sets the run's status. So when the run is
         being cancelled, e.g. in the UI, this interrupts the process, as Ctrl-C does.
@@ -58,9 +58,12 @@ class RunState:
         if run is not None and run.status in ending and not self.cancelled:
             self.cancelled = True
             os.kill(os.getpid(), signal.SIGINT)
-        for entry in self.instance.all_logs(self.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.STEP_FAILURE}
+        for entry in self.instance.all_logs(self.run_id, of_type=kinds):
             event = entry.dagster_event
-            if event is None or event.asset_key is None:
+            if event is not None and event.is_step_failure and event.step_key is not None:
+                self.finished[key_of_step(event.step_key)] = FAILED
+            if event is None or event.is_step_failure or event.asset_key is None:
                 continue
             key = "/".join(event.asset_key.path)
             if key not in self.finished:
@@ -81,6 +84,11 @@ class RunState:
         waits = {key: AtWork(words, words) for key, words in queued(self.instance, self.run_id).items()}
         reports = read_progress(self.home.progress, self.run_id)
         return waits | {f"{self.campaign}/{each.stage}": AtWork(phase_of(each), in_words(each)) for each in reports}
+
+
+def key_of_step(step_key: str) -> str:
+    """The asset key of Dagster's name of a step."""
+    return step_key.replace("__", "/")
 
 
 def phase_of(report: Report) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import rft_pipeline
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.prompts import OURS
 from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.prompts.formats import recognise
@@ -153,8 +152,14 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
     rows = file_rows(wanted.prompts, named.file_type, []) if named.file_type in FILE_TYPES else []
     if not columns and rows and recognise(rows, str(wanted.prompts), named.row_format) is None:
         likely = next((each for each in (*ASKED, "instruction", "user") if each in rows[0].values), None)
-        columns = {} if likely is None else {"prompt": likely}
-        notes += [f"{wanted.prompts.name}: the column {likely!r} is read as the prompt"] if likely else []
+        if likely is None:
+            names = list(rows[0].values)
+            raise ConfigError(
+                f"{wanted.prompts}: which column is the prompt? It has: {', '.join(names)}; name it with e.g. "
+                f"--columns prompt={names[0]} (and a good reply, if a column has one, with reference=…)"
+            )
+        columns = {"prompt": likely}
+        notes.append(f"{wanted.prompts.name}: the column {likely!r} is read as the prompt")
     source = _source(wanted.prompts, wanted.format, columns)
     read = read_rows(source, Path())
     if wanted.eval is not None:
@@ -224,11 +229,11 @@ def _unused(template: Campaign, own: _Own, off: set[str], wanted: Wanted) -> lis
     unused = sorted(own.columns - set(read))
     if not unused:
         return []
-    first, free = unused[0], [name for name in OURS if name not in (*wanted.columns, "prompt", "messages")]
+    mapped = ",".join([*(f"{ours}={theirs}" for ours, theirs in wanted.columns.items()), "reference=COLUMN"])
     return [
-        f"nothing uses the columns {', '.join(unused)}. A judge shows one as {{{first}}} in its question, a rule reads "
-        f"one that its settings name. If one is our {' or '.join(free)}, remove the folder and add e.g. "
-        f"--columns {free[0]}={first}"
+        f"nothing uses the columns {', '.join(unused)}. A judge shows one as {{{unused[0]}}} in its question, a rule "
+        f"reads one that its settings name. If one holds good replies (or ids, id=COLUMN), remove the folder and begin "
+        f"again with --columns {mapped}"
     ]
 
 
@@ -245,6 +250,7 @@ def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: l
         count = max(count // template.generations.prompts, 1) * template.generations.prompts
     if template.rollouts.prompts_per_round > count:
         text = yaml_text.set_value(text, ("rollouts", "prompts_per_round"), str(count))
+        text = yaml_text.comment_after(text, ("rollouts", "prompts_per_round"), "train prompts of a round")
         notes.append(f"rollouts.prompts_per_round: {count}, since there are few train prompts")
     start = template.training.warm_start
     fields = [json.loads(each).get(start.references) if start else None for each in own.train.rows["fields"]]

@@ -93,7 +93,10 @@ class Checkpoints(Stage):
         if batch is None:
             replayed = count_replayed(counting.campaign, counting.prompts("train"))
             most = (how.prompts_per_round, how.group_size) if replayed is None else (replayed, 1)
-            counting.work.add("steps", training.how.most_steps(training, *most))
+            steps = training.how.most_steps(training, *most)
+            counting.work.add("steps", steps)
+            if training.how.needs_differences and steps > 1:
+                counting.work.fewer["steps"] = steps - 1  # groups without variance are left out
             return
         stored = pl.scan_parquet(batch.path("reward_batches.parquet"), glob=False)
         people = [PREFERRED] if PREFERRED in stored.collect_schema() else []

@@ -1,6 +1,7 @@
 """Counting the work of a stage for the plan: rollouts, judgements of each criterion, optimiser steps."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from rft_pipeline.campaign.addresses import (
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import RftError
 from rft_pipeline.judges.checklist import items_of, judges_items
-from rft_pipeline.progress import judgements_of
+from rft_pipeline.progress import judgements_of, kind_of
 from rft_pipeline.prompts.reading import merge_duplicates, read_source, source_name
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.base import Node
@@ -31,6 +32,8 @@ SCORES = "scores-{}.parquet"
 """The judgements of a generation, in the folder where its round keeps its state."""
 SAMPLING = "sampling-{}.json"
 """In the same folder: the policy and the prompts of a generation that is being sampled."""
+FURTHER = "in place of groups without variance"
+"""Why a round in generations may sample further prompts."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,12 @@ class Work:
     """Rows to make, by the names under which progress counts them."""
     have: int = 0
     """Rows that exist."""
-    later: list[str] = field(default_factory=list)
-    """What may be added, depending on what the run finds, in words."""
+    later: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The most that may be added, depending on what the run finds, by kind and reason."""
+    more: dict[str, int] = field(default_factory=dict)
+    """The most that may be added, by the same names as `make`."""
+    fewer: dict[str, int] = field(default_factory=dict)
+    """The most by which a count of `make` may turn out lower."""
     refusal: str = ""
     """Why the stage will fail, if that is already known."""
 
@@ -58,6 +65,24 @@ class Work:
         if make:
             self.make[what] = self.make.get(what, 0) + make
         self.have += have
+
+    def may_add(self, what: str, most: int, why: str) -> None:
+        """Note that the run may make up to `most` more."""
+        if most:
+            self.more[what] = self.more.get(what, 0) + most
+            self.later[kind_of(what), why] += most
+
+    @property
+    def later_in_words(self) -> list[str]:
+        return [f"up to {most:,} more {kind}, {why}" for (kind, why), most in self.later.items()]
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The least and the most that the run makes, of what is not certain."""
+        counts = {what: self.make.get(what, 0) for what in (*self.more, *self.fewer)}
+        return {
+            what: (count - self.fewer.get(what, 0), count + self.more.get(what, 0)) for what, count in counts.items()
+        }
 
     @property
     def rows(self) -> Rows:
@@ -126,6 +151,11 @@ class Counting:
         judged, waiting = min(judged, total), sum(map(self._waiting, kept.glob(SAMPLING.format("*"))))
         training = self.campaign.training.from_folder(self.campaign.folder)
         return RoundCounts(total, judged, min(waiting, total - judged), steps, min(steps_done(kept, training), steps))
+
+    def refilled(self) -> int:
+        """The most rollouts that a round in generations adds, in place of groups without variance."""
+        shared, how = self.campaign.generations, self.campaign.rollouts
+        return 0 if shared is None else shared.count * how.refill * how.group_size
 
     def _waiting(self, sampled: Path) -> int:
         """The rollouts of a generation in this file of the round's state; 0 if they are judged."""

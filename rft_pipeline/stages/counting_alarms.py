@@ -11,6 +11,7 @@ from rft_pipeline.campaign.addresses import judges_for_alarms, kl_draw
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.judges.checklist import items_of
+from rft_pipeline.progress import judgements_of
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.stages.base import checkpoint_roles
 from rft_pipeline.stages.counting import Counting
@@ -47,7 +48,7 @@ def count_anchors(counting: Counting, alarms: Alarms) -> None:
         if criterion.weight and not compares(criterion):
             bad = anchors.filter(label == 0)
             tried += 2 * min(bad.height, TRIED_ANCHORS) * alarms.phrases * _questions(criterion, bad)
-    counting.work.later += [f"up to {tried} more judgements, of phrases that raise the reward"] * bool(tried)
+    counting.work.may_add(judgements_of("phrases"), tried, "of phrases that raise the reward")
     for criterion in alarms.held_out:
         if criterion.judged:
             counting.audited(anchors, criterion, judges)

@@ -11,7 +11,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.progress import judgements_of
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, start_node, what_judges_see
-from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.counting import FURTHER, Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.replaying import count_replayed
 from rft_pipeline.stages.rollouts import drawn_prompts, in_order_of_generations, taken_rollouts
@@ -63,6 +63,8 @@ class JudgeScores(Stage):
                 every = counting.judgements_of(criterion, round_.rollouts, prompts)
                 made = counting.judgements_of(criterion, round_.rollouts_judged, done)
                 counting.work.add(judgements_of(criterion.name), every - made, made)
+                more = counting.judgements_of(criterion, counting.refilled(), prompts)
+                counting.work.may_add(judgements_of(criterion.name), more, FURTHER)
             count_taken(counting)
         elif rollouts is None:
             rows, missing = _stored_rollouts(counting, prompts)

@@ -26,7 +26,7 @@ from rft_pipeline.stages.base import (
     what_judges_see,
 )
 from rft_pipeline.stages.columns import columns_of, narrowed, trained_on
-from rft_pipeline.stages.counting import Counting
+from rft_pipeline.stages.counting import FURTHER, Counting
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.replaying import REPLAY, TRACES, count_replayed, replay_rollouts
 from rft_pipeline.stages.round_made import REFILLED, token_lengths
@@ -88,10 +88,7 @@ class Rollouts(Stage):
         if round_ is not None:
             made = round_.rollouts_judged + round_.rollouts_waiting
             counting.work.add("rollouts", round_.rollouts - made, made)
-            shared = counting.campaign.generations
-            if shared is not None and how.refill:
-                most = shared.count * how.refill * how.group_size
-                counting.work.later.append(f"up to {most} more rollouts, in place of groups without variance")
+            counting.work.may_add("rollouts", counting.refilled(), FURTHER)
             return
         prompts = counting.prompts("train")
         if how.replay is not None:

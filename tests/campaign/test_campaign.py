@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rft_pipeline.campaign import Campaign, PromptSource, Rollouts, Sampling, Training, load_campaign
+from rft_pipeline.campaign import Campaign, PromptSource, Rollouts, Sampling, Training, load_campaign, read_yaml
 from rft_pipeline.errors import ConfigError
 
 
@@ -122,8 +122,37 @@ def test_a_missing_rubric_is_named(tiny_campaign: Path) -> None:
 
 def test_a_file_that_is_not_yaml_is_named(tiny_campaign: Path) -> None:
     (tiny_campaign / "campaign.yaml").write_text("rounds: [1", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"campaign\.yaml: not YAML: line \d+, column \d+: "):
+    with pytest.raises(
+        ConfigError, match=r"campaign\.yaml: not YAML: line \d+, column \d+: .* opened in line 1 is not"
+    ):
         load_campaign(tiny_campaign)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rollouts:\n\tgroup_size: 8\n", "line 2, column 1: a tab; indent with spaces"),
+        (
+            "policy:\n  system: Answer: be kind\n",
+            "line 2, column 17: a second colon in one line: put the whole text in",
+        ),
+        ("policy:\n  model: a\n   system: x\n", "line 3, column 10: wrong indentation"),
+        ("policy:\n  model: a\n system: x\n", "line 3, column 2: wrong indentation"),
+        ("criteria:\n  - name: a\n   weight: 2\n", "line 3, column 4: wrong indentation"),
+        ("description: 'it's good'\n", "line 1, column 18: text after a closing quote"),
+        ('description: "open\nname: b\n', "the quote that was opened in line 1 is not closed"),
+        ("rounds:2\nname: b\n", "line 1 has no key: write `key: value`, with a space after the colon"),
+        ("name: @x\n", "line 1, column 7: a value cannot begin with @: put the whole text in quotes"),
+        ("workflow: 1\nworkflow: 2\n", "line 2, column 1: the key 'workflow' is written twice, first in line 1"),
+    ],
+)
+def test_an_error_of_yaml_says_what_to_change(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_without_settings_is_refused(tiny_campaign: Path) -> None:

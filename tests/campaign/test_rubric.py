@@ -204,3 +204,27 @@ def test_a_cloze_template_that_begins_with_the_reply_is_refused(tmp_path: Path, 
 def test_a_judge_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         criterion().weight = 2.0
+
+
+@pytest.mark.parametrize(
+    ("criterion", "said"),
+    [
+        (
+            "{name: polite, judge: {protocol: rule, gate: 0.5, rule: {name: finishes}}}",
+            "judge: 'gate' is no key here: it belongs to the criterion, so write it above `judge`",
+        ),
+        (
+            "{name: polite, judge: {protocol: rule, rule: {name: finishes, weight: 2}}}",
+            "judge.rule: 'weight' is no key here: it belongs to the criterion, so write it above `judge`",
+        ),
+        (
+            "{name: polite, protocol: rule, judge: {protocol: rule, rule: {name: finishes}}}",
+            "'protocol' is no key here: it belongs to the judge: `judge: {protocol: …}`",
+        ),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_where_it_belongs(tmp_path: Path, criterion: str, said: str) -> None:
+    (tmp_path / "rubric.yaml").write_text(f"criteria: [{criterion}]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_rubric(tmp_path / "rubric.yaml")
+    assert str(caught.value) == f'{tmp_path / "rubric.yaml"}: criterion "polite": {said}'

@@ -41,9 +41,15 @@ def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: P
 
 
 def plan_rows(said: Said) -> dict[str, str]:
-    """Stage → the rest of its row, without the estimate."""
-    rows = [line.split(maxsplit=1) for line in said.out.splitlines() if " run " in line or " skip " in line]
-    return {stage: re.sub(r" (\d+ (min|s) )+", " ", " ".join(rest.split()) + " ").strip() for stage, rest in rows}
+    """Stage → the rest of its row, without the estimate, and the reasons below it."""
+    rows: dict[str, str] = {}
+    for each in said.out.splitlines():
+        if each.startswith("    ") and rows:
+            rows[list(rows)[-1]] += f" {each.strip()}"
+        elif re.search(" (run|skip) ", each) and not each.startswith("about"):
+            stage, rest = each.split(maxsplit=1)
+            rows[stage] = re.sub(r" (\d+ (min|s) ?)+$", "", " ".join(rest.split()))
+    return rows
 
 
 def test_plan_says_what_would_run_and_why(rft: Rft, finished_copy: Path) -> None:
@@ -61,7 +67,7 @@ def test_plan_from_the_first_round_keeps_none(rft: Rft, finished_copy: Path) -> 
     rows = plan_rows(rft("plan", "tiny", "--from", "round_1"))
     assert rows["round_1/rollouts"] == "skip 0 16"
     assert rows["round_1/judge_scores"] == 'run 16 judgements 48 criterion "polite": text changed'
-    assert rows["round_2/rollouts"] == "run 16 rollouts 0 round_1/checkpoints will be made"
+    assert rows["round_2/rollouts"] == "run 16 rollouts 0 an earlier stage runs: round_1/checkpoints"
 
 
 def test_before_the_first_run_the_plan_has_units_and_no_time(
@@ -69,14 +75,16 @@ def test_before_the_first_run_the_plan_has_units_and_no_time(
 ) -> None:
     said = rft("plan", "tiny")
     rows = plan_rows(said)
-    assert rows["prompts"].startswith("run 1 record 0 ")
-    assert "run 16 rollouts 0 ?" in rows["round_1/rollouts"]
-    assert "run 64 judgements 0 ?" in rows["round_1/judge_scores"]
-    assert "run 2 steps 0 ?" in rows["round_1/checkpoints"]
+    assert rows["prompts"] == "run 1 record 0 never made"
+    assert rows["round_1/rollouts"] == "run 16 rollouts 0 earlier stages run"
+    assert rows["round_1/judge_scores"] == "run 64 judgements 0 earlier stages run"
+    assert rows["round_1/checkpoints"] == "run 1 to 2 steps 0 earlier stages run"
+    assert "?" not in said.out
     assert said.out.rstrip().endswith("time: unknown until the first run")
     monkeypatch.setattr(console.out, "width", 80)
     narrow = rft("plan", "tiny").out
-    assert all(f" {stage} " in narrow for stage in rows)
+    assert all(f"{stage} " in narrow for stage in rows)
+    assert max(map(len, narrow.splitlines())) <= 80
 
 
 def test_plan_with_another_rubric_answers_before_anything_is_edited(rft: Rft, finished_copy: Path) -> None:
@@ -115,6 +123,7 @@ def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None
         "reasons": [],
         "rows": {"make": 0, "have": 16},
         "work": {},
+        "ranges": {},
         "cause": None,
         "seconds": 0.0,
     }

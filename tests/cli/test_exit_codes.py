@@ -11,6 +11,7 @@ from rft_pipeline import __version__
 from rft_pipeline.cli import show
 from rft_pipeline.errors import Exit
 from tests.cli.small import ROOT, Rft
+from tests.runs import edit
 
 
 def test_the_documentation_lists_every_exit_code() -> None:
@@ -72,7 +73,13 @@ def test_the_documented_keys_are_those_that_the_commands_print(rft: Rft, finishe
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "verify", "trace tiny/round_2/eval_reports", "trace tiny:polite", "trace train-01"]
+    "command",
+    [
+        *("check", "status", "plan tiny", "report tiny", "report tiny --samples 1", "verify", "gc", "labels show tiny"),
+        *("trace tiny/round_2/eval_reports", "trace tiny:polite", "trace train-01"),
+        "diff tiny/round_1/judge_scores tiny/round_2/judge_scores",
+        "diff tiny/round_1/checkpoints tiny/round_2/checkpoints",
+    ],
 )
 def test_what_is_printed_fits_the_schema_of_the_command(rft: Rft, finished_home: Path, command: str) -> None:
     schema = json.loads(rft("schema", command.split()[0]).out)
@@ -80,6 +87,15 @@ def test_what_is_printed_fits_the_schema_of_the_command(rft: Rft, finished_home:
     jsonschema.validate(printed, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**printed, "other": 1}, schema)
+
+
+def test_the_schema_of_a_plan_fits_what_an_edit_prints_and_that_of_check_a_bad_campaign(
+    rft: Rft, finished_copy: Path
+) -> None:
+    edit(finished_copy / "rubric.yaml", "criteria.0.weight", 3)
+    jsonschema.validate(json.loads(rft("plan", "tiny", "--json").out), json.loads(rft("schema", "plan").out))
+    (finished_copy / "rubric.yaml").unlink()
+    jsonschema.validate(json.loads(rft("check", "tiny", "--json").out), json.loads(rft("schema", "check").out))
 
 
 def test_check_as_json_has_the_errors_of_one_campaign_and_the_facts_of_another(rft: Rft, finished_copy: Path) -> None:

@@ -52,11 +52,19 @@ def test_a_table_of_ones_own_becomes_a_campaign_that_checks(rft: Rft, tmp_path: 
     assert "asks_order_number" not in campaign.rubric.names
     text = (folder / "rubric.yaml").read_text(encoding="utf-8")
     assert "nothing uses the columns ticket." in said.err
-    assert "--columns id=ticket" in said.err
+    assert "--columns reference=COLUMN" in said.err
     assert said.err.splitlines()[-1].endswith("`rft check desk`, `rft plan desk`, `rft run desk --rounds 1`")
     assert "# asks_order_number needs the column needs_order_number" in text
     assert text.startswith("# yaml-language-server: $schema=../.schema/rubric.json\n")
     assert (folder.parent / ".schema" / "rubric.json").is_file()
+
+
+def test_a_table_without_a_column_that_is_likely_the_prompt_asks_for_it(rft: Rft, tmp_path: Path) -> None:
+    file = table(tmp_path / "t.csv")
+    file.write_text(file.read_text(encoding="utf-8").replace("question", "review"), encoding="utf-8")
+    said = rft("new", "desk", "--like", "support_reply", "--prompts", str(file))
+    assert_one_message(said, f"{file}: which column is the prompt? It has: ticket, review; name it with e.g. --columns")
+    assert not (tmp_path / "data" / "desk").exists()
 
 
 def test_the_split_and_all_else_is_the_same_when_done_again_and_nothing_is_overwritten(

@@ -59,6 +59,10 @@ def test_an_audit_makes_only_what_it_reads(on_policy: Path) -> None:
     assert rft_process("audit", "tiny").code == 0
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
+    said = rft_process("audit", "tiny", "--suggest")
+    assert said.code == 0
+    assert re.search(r"^polite: now squash: \{offset: 0\.000, scale: .*\}$", said.out, re.MULTILINE), said.out
+    assert "has_an_e" not in said.out
 
 
 NASTY = "\x1b[31m[red]a|b[/] <b>**x**</b>\n| c |"

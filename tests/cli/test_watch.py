@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rft_pipeline.cli.watch import Lines, watching
-from rft_pipeline.runs.state import CACHED, AtWork, RunState
+from rft_pipeline.cli.watch import Lines, _table, watching
+from rft_pipeline.runs.state import CACHED, FAILED, AtWork, RunState
 from rft_pipeline.store import Home
 
 
@@ -63,9 +63,44 @@ def test_a_look_at_a_busy_database_ends_no_display_and_loses_no_stage(tmp_path: 
         while run.busy >= 0:
             time.sleep(0.01)
     assert isinstance(screen.file, io.StringIO)
-    assert "tiny/prompts" in screen.file.getvalue()
+    assert ("1 of 1 stages done" if terminal else "tiny/prompts") in screen.file.getvalue()
 
     run = BusyRun(Home(tmp_path, tmp_path), busy=1)
     with watching(run, screen):  # the only look is the one at the end
         pass
     assert run.finished == {"tiny/prompts": CACHED}
+
+
+class FailedRun(RunState):
+    """A run of five stages, of which one failed."""
+
+    def __init__(self) -> None:
+        self.keys = [f"tiny/{name}" for name in ("prompts", "policy", "rollouts", "judge_scores", "promotion")]
+        self.finished = {"tiny/prompts": CACHED, "tiny/policy": "made in 1 s", "tiny/rollouts": FAILED}
+
+    def update(self) -> None:
+        pass
+
+    def at_work(self) -> dict[str, AtWork]:
+        return {"tiny/judge_scores": AtWork("x", "3/9 judgements of clear")}
+
+
+def test_a_table_shows_what_runs_and_counts_the_rest() -> None:
+    screen = Console(file=io.StringIO(), width=80)
+    screen.print(_table(FailedRun()))
+    assert isinstance(screen.file, io.StringIO)
+    assert [" ".join(line.split()) for line in screen.file.getvalue().splitlines() if line.strip()] == [
+        "stage state",
+        "tiny/policy made in 1 s",
+        "tiny/rollouts failed",
+        "tiny/judge_scores 3/9 judgements of clear",
+        "all 2 of 5 stages done, 1 of them cached, 1 failed",
+    ]
+
+
+def test_a_stage_that_failed_has_a_line_in_a_log() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=False)
+    with watching(FailedRun(), screen):
+        pass
+    assert isinstance(screen.file, io.StringIO)
+    assert "tiny/rollouts: failed" in screen.file.getvalue().splitlines()

@@ -177,7 +177,7 @@ def test_without_a_stop_a_round_is_the_one_it_was_before_there_were_alarms(watch
 
 def test_a_plan_waits_for_the_report_that_chooses(watched: Path) -> None:
     steps = {step.key: step for step in planning.plan(load_campaign(watched), Home.find()).steps}
-    assert steps["tiny/round_2/rollouts"].reasons == ["round_1/eval_reports will be made"]
+    assert steps["tiny/round_2/rollouts"].reasons == ["an earlier stage runs: round_1/eval_reports"]
     assert steps["tiny/round_1/eval_reports"].work["judgements of kind"] > 0
 
 

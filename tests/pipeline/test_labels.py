@@ -94,7 +94,7 @@ def test_labels_of_earlier_rounds_keep_their_checkpoints_and_make_the_last_again
     runs = {step.key.removeprefix("tiny/"): step.reasons for step in planned.steps if step.action == "run"}
     remade = ("round_2/reward_batches", "round_2/checkpoints", "round_2/eval_reports", "promotion")
     assert list(runs) == ["labels", *remade]
-    assert runs["round_2/reward_batches"] == ["labels will be made"]
+    assert runs["round_2/reward_batches"] == ["an earlier stage runs: labels"]
     edit(labelled / "campaign.yaml", "on_rubric_change", "redo")
     assert planning.plan(load_campaign(labelled), Home.find()).first_round == 1
 

@@ -11,6 +11,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.check import check_campaign
 from rft_pipeline.cli.show import report_summary
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.rewards.batch import NO_VARIANCE
 from rft_pipeline.stages.generations import _Loop
 from rft_pipeline.stages.refilling import Refill
@@ -129,3 +130,14 @@ def test_check_says_when_there_are_no_further_prompts(on_policy: Path) -> None:
     assert "rollouts.refill" not in warnings(folder)
     edit(folder / "campaign.yaml", "rollouts.prompts_per_round", 12)
     assert "rollouts.refill: 2, but each round draws all 12 train prompts" in warnings(folder)
+
+
+def test_the_plan_names_the_least_and_the_most(on_policy: Path) -> None:
+    campaign = load_campaign(refilled(on_policy))
+    assert campaign.generations is not None
+    steps = {step.key: step for step in plan(campaign, Home.find()).steps}
+    rollouts, further = steps["tiny/round_1/rollouts"], campaign.generations.count * 2 * campaign.rollouts.group_size
+    most = rollouts.work["rollouts"] + further
+    assert rollouts.reasons[-1] == f"up to {further} more rollouts, in place of groups without variance"
+    assert rollouts.ranges == {"rollouts": (rollouts.work["rollouts"], most)}
+    assert {high for _, high in steps["tiny/round_1/judge_scores"].ranges.values()} == {most}

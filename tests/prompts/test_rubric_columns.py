@@ -105,7 +105,11 @@ def test_labelled_items_become_an_anchor_each_and_a_label_of_the_whole_reply_sta
     ("labels", "rubric", "fault"),
     [
         ([1], [ITEM, ITEM], "labels.case: has 1 labels for the 2 items of `rubric`"),
-        ([2], [ITEM], "labels.case: must be 0, 1 or null, or a list with one of these an item, is [2]"),
+        (
+            [2],
+            [ITEM],
+            "labels.case: must be 1 (good), 0 (bad) or null (undecided), or a list with one of these an item, is [2]",
+        ),
         ([1], None, "rubric: is missing; a checklist needs a list of items with `criterion` and `points`"),
     ],
 )

@@ -92,6 +92,11 @@ def test_a_length_without_a_limit_of_sentences_is_addressed_by_its_words_alone()
     assert Length(max_sentences=2).identity["max_sentences"] == 2
 
 
+def test_a_word_boundary_that_yaml_took_for_a_backspace_is_refused() -> None:
+    with pytest.raises(ValidationError, match="write the pattern in single quotes"):
+        Regex(pattern="\border")
+
+
 def test_length_that_nothing_can_meet_is_refused() -> None:
     with pytest.raises(ValidationError, match="min_words 9 is above max_words 8"):
         Length(min_words=9, max_words=8)

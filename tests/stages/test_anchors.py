@@ -55,16 +55,20 @@ def test_an_anchor_carries_a_label_or_null_for_each_criterion(tmp_path: Path) ->
     assert second["prompt_id"] == fingerprint([{"role": "user", "content": "Why?"}])
 
 
+EXAMPLE = '{"prompt": "…", "completion": "…", "labels": {"finishes": 1, "short": 0}} (1: good, 0: bad)'
+
+
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
         ({"labels": {"kind": 1}}, "labels.kind: the rubric has no such criterion; it has: finishes, short"),
-        ({"labels": {"short": 2}}, "labels.short: must be 0, 1 or null, is 2"),
-        ({"labels": {"short": True}}, "labels.short: must be 0, 1 or null, is true"),
-        ({"labels": {"short": 1.0}}, "labels.short: must be 0, 1 or null, is 1.0"),
-        ({"labels": None}, "labels: must map criteria to 0, 1 or null, is null"),
+        ({"labels": {"short": 2}}, "labels.short: must be 1 (good), 0 (bad) or null (undecided), is 2"),
+        ({"labels": {"short": True}}, "labels.short: must be 1 (good), 0 (bad) or null (undecided), is true"),
+        ({"labels": {"short": 1.0}}, "labels.short: must be 1 (good), 0 (bad) or null (undecided), is 1.0"),
+        ({"labels": None}, f"has no labels; write it like {EXAMPLE}"),
+        ({"labels": 1}, f"labels: must map criteria to labels, like {EXAMPLE}, is 1"),
         ({"finish_reason": "eos"}, 'finish_reason: must be stop or length, is "eos"'),
-        ({"completion": None}, "completion: must be a text, is null"),
+        ({"completion": None}, f"has no completion; write it like {EXAMPLE}"),
         ({"prompt": ""}, "prompt: is empty"),
         ({"source": 3}, "source: must be a text, is 3"),
         ({"by": 3}, "by: must be a text, is 3"),
@@ -80,5 +84,15 @@ def test_an_anchor_that_cannot_be_used_is_refused(tmp_path: Path, change: dict[s
 
 def test_an_empty_anchors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "anchors.jsonl").write_text("\n")
-    with pytest.raises(DataError, match=r"contains no anchors; remove `anchors` from campaign\.yaml to work without"):
+    with pytest.raises(
+        DataError, match=r"contains no anchors; add rows like .*, or remove `anchors` from campaign\.yaml"
+    ):
         read_anchors(tmp_path / "anchors.jsonl", RUBRIC)
+
+
+def test_a_table_of_anchors_is_refused_with_a_row_as_it_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "anchors.csv"
+    path.write_text("prompt,completion,short\nWhere?,There.,1\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_anchors(path, RUBRIC)
+    assert str(caught.value) == f"{path}: anchors are JSON Lines (.jsonl), with a row like {EXAMPLE}"

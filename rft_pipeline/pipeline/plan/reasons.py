@@ -87,7 +87,7 @@ class Waits:
     node: str
 
     def in_words(self) -> str:
-        return f"{self.node} will be made"
+        return f"an earlier stage runs: {self.node}"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ class Step:
     rows: Rows
     work: dict[str, int]
     """Rows to make, by kind: `rollouts`, `judgements of polite`, `steps`."""
+    ranges: dict[str, tuple[int, int]]
+    """The kinds whose count depends on what the run finds: the least and the most."""
     cause: Cause | None
     seconds: float | None
     """Estimated; null when the work holds something that was never timed."""
@@ -74,7 +76,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
             steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
-        steps.append(Step(here.node.key, "skip", kept, [], _rows_kept(here), {}, None, 0.0))
+        steps.append(Step(here.node.key, "skip", kept, [], _rows_kept(here), {}, {}, None, 0.0))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
@@ -116,10 +118,11 @@ def _running(
     return Step(
         key=plan.node.key,
         action="run",
-        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *work.later, *refusal],
+        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *work.later_in_words, *refusal],
         waits_for=[reason.node for reason in plan.reasons if isinstance(reason, Waits)],
         rows=work.rows,
         work=work.make,
+        ranges=work.ranges,
         cause=plan.cause,
         seconds=None if seconds is None else round(seconds, 1),
     )

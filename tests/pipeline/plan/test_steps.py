@@ -20,6 +20,8 @@ from rft_pipeline.store import Home, Record, RecordStore, rollouts_table
 from rft_pipeline.trainers.kept import prepare
 from tests.runs import edit, run
 
+EARLIER = "an earlier stage runs: "
+
 
 def planned(folder: Path) -> dict[str, Step]:
     steps = plan(load_campaign(folder), Home.find(), start=1).steps
@@ -35,12 +37,19 @@ def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> N
     assert running(steps) == list(steps)
     assert len(steps) == 5 + 2 * 5
     assert steps["prompts"].reasons == ["never made"]
-    assert steps["round_1/rollouts"].reasons == ["prompts will be made", "policy will be made"]
-    assert steps["round_2/rollouts"].reasons == ["prompts will be made", "round_1/checkpoints will be made"]
-    assert steps["round_1/checkpoints"].reasons == ["policy will be made", "round_1/reward_batches will be made"]
+    assert steps["round_1/rollouts"].reasons == [f"{EARLIER}prompts", f"{EARLIER}policy"]
+    assert steps["round_2/rollouts"].reasons == [
+        f"{EARLIER}prompts",
+        f"{EARLIER}round_1/checkpoints",
+    ]
+    assert steps["round_1/checkpoints"].reasons == [
+        f"{EARLIER}policy",
+        f"{EARLIER}round_1/reward_batches",
+    ]
     assert steps["round_1/rollouts"].rows == Rows(make=16, have=0)
     assert steps["round_1/judge_scores"].rows == Rows(make=64, have=0)
     assert steps["round_1/checkpoints"].rows == Rows(make=2, have=0)
+    assert steps["round_1/checkpoints"].ranges == {"steps": (1, 2)}
 
 
 def test_after_a_run_everything_would_be_skipped(finished_home: Path) -> None:
@@ -65,8 +74,8 @@ def test_another_persona_judges_one_criterion_again_and_samples_nothing(finished
     assert steps["round_1/rollouts"].action == "skip"
     assert steps["round_1/judge_scores"].reasons == ['criterion "polite": text changed']
     assert steps["round_1/judge_scores"].rows == Rows(make=16, have=48)
-    assert steps["round_1/reward_batches"].reasons == ["round_1/judge_scores will be made"]
-    assert steps["round_2/rollouts"].reasons == ["round_1/checkpoints will be made"]
+    assert steps["round_1/reward_batches"].reasons == [f"{EARLIER}round_1/judge_scores"]
+    assert steps["round_2/rollouts"].reasons == [f"{EARLIER}round_1/checkpoints"]
     assert steps["round_2/judge_scores"].rows == Rows(make=64, have=0)
 
 
@@ -145,6 +154,7 @@ def test_as_json_a_plan_is_a_list_of_stages(finished_copy: Path) -> None:
         "reasons": [],
         "rows": {"make": 0, "have": 1},
         "work": {},
+        "ranges": {},
         "cause": None,
         "seconds": 0.0,
     }
@@ -156,6 +166,7 @@ def test_as_json_a_plan_is_a_list_of_stages(finished_copy: Path) -> None:
         "reasons": ["clip: 3 → 2"],
         "rows": {"make": 1, "have": 0},
         "work": {"reward_batches": 1},
+        "ranges": {},
         "cause": "edit",
     }
 
