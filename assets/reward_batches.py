@@ -14,7 +14,7 @@ from .tables import bar, frame, last_turn, markdown, shown
 def _metadata(record: Record) -> dict[str, Any]:
     rows = frame(record)
     reason = pl.col("excluded").fill_null("(not excluded)").alias("reason")
-    excluded = rows.group_by(reason).len().sort("len", descending=True)
+    excluded = rows.group_by(reason).agg(pl.len().alias("rollouts")).sort("rollouts", descending=True)
     best = rows.sort("advantage", descending=True)
     sample = pl.concat([best.head(4), best.tail(4)]).select("advantage", "reward", last_turn, "completion")
     return {"dagster/row_count": rows.height, "excluded": markdown(excluded), "best and worst": markdown(sample)}

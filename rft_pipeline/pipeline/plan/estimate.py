@@ -20,7 +20,8 @@ class Rates:
 
     def seconds(self, stage: str, work: Work) -> float | None:
         """None when the work holds something that was never timed."""
-        units = {what: count for what, count in work.make.items() if what != stage}
+        # a stage that makes one record counts it by its own name, and `rollouts` also counts rows by that name
+        units = {what: count for what, count in work.make.items() if what != stage or stage == "rollouts"}
         if stage not in self.overhead or not units.keys() <= self.per_unit.keys():
             return None
         return self.overhead[stage] + sum(count * self.per_unit[what] for what, count in units.items())
