@@ -28,6 +28,17 @@ def kind_of(what: str) -> str:
     return what.partition(" of ")[0]
 
 
+def duration(seconds: float | None) -> str:
+    """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when there is no estimate."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 class Report(NamedTuple):
     """A stage's progress at one moment."""
 

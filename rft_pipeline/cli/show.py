@@ -23,7 +23,7 @@ from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan, Step, Waits
-from rft_pipeline.progress import kind_of
+from rft_pipeline.progress import duration, kind_of
 from rft_pipeline.promotion.decide import STOP
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
@@ -113,7 +113,7 @@ def planned(plan: Plan) -> None:
 
 def _planned_row(step: Step) -> tuple[str, ...]:
     runs = step.action == "run"
-    made, seconds = (_work_in_words(step), _duration(step.seconds)) if runs else ("0", "")
+    made, seconds = (_work_in_words(step), duration(step.seconds)) if runs else ("0", "")
     return step.key.partition("/")[2], step.action, made, f"{step.rows.have:,}", seconds
 
 
@@ -153,22 +153,11 @@ def _total(plan: Plan) -> str:
     """The time of the whole run, or of the part that was timed before; then its cost."""
     if plan.seconds is not None:
         cost = f", {plan.cost:.2f} {plan.currency}" if plan.cost else ""
-        return f"about {_duration(plan.seconds)}{cost}, at the rates measured last"
+        return f"about {duration(plan.seconds)}{cost}, at the rates measured last"
     timed = [step.seconds for step in plan.steps if step.action == "run" and step.seconds is not None]
     if not timed:
         return "time: unknown until the first run"
-    return f"at least {_duration(sum(timed))}, at the rates measured last; a stage with ? was never timed"
-
-
-def _duration(seconds: float | None) -> str:
-    """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when there is no estimate."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"at least {duration(sum(timed))}, at the rates measured last; a stage with ? was never timed"
 
 
 def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:

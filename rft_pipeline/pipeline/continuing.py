@@ -36,7 +36,7 @@ from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.progress import kind_of
+from rft_pipeline.progress import duration, kind_of
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.stages.columns import columns_of, trained_on
@@ -163,7 +163,7 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     start = _in_words(edit.continuation.start, found.campaign, home)
     train = f"{_counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
-    time = "" if seconds is None else f"; about {seconds:.0f} s"
+    time = "" if seconds is None else f"; about {duration(seconds)}"
     return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew or 'nothing stored is judged anew'}; {train}{time}"
 
 

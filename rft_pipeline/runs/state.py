@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rft_pipeline.progress import Report, read_progress
+from rft_pipeline.progress import Report, duration, read_progress
 from rft_pipeline.runs.queue import queued
 from rft_pipeline.store import Home
 
@@ -104,4 +104,4 @@ def in_words(report: Report) -> str:
     if report.within:
         return f"{report.within}, {counted}"
     left = report.seconds_left
-    return counted if left is None else f"{counted}, {report.rate:.1f}/s, {left:.0f} s left"
+    return counted if left is None else f"{counted}, {report.rate:.1f}/s, {duration(left)} left"

@@ -18,6 +18,7 @@ import polars as pl
 
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.files import replace_text
+from rft_pipeline.progress import duration
 from rft_pipeline.stages.counting import SCORES
 from rft_pipeline.stages.generation_parts import (
     OLD_LOGPROBS,
@@ -295,5 +296,5 @@ class _Loop:
         parts = [f"generation {number} of {count}"]
         if rewards:
             seconds = (time.monotonic() - self.began) / (number - 1) * (count - number + 1)
-            parts += [f"reward {rewards[-1]:.2f}", f"about {math.ceil(seconds / 10) * 10} s left"]
+            parts += [f"reward {rewards[-1]:.2f}", f"about {duration(math.ceil(seconds / 10) * 10)} left"]
         return ", ".join(parts)
