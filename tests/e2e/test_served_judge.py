@@ -49,7 +49,8 @@ def served(folder: Path, url: str) -> OneEngine:
 
 @pytest.fixture(scope="module")
 def in_process(folder: Path) -> OneEngine:
-    return OneEngine(TransformersEngine(folder, EngineRuntime(device="cpu")))
+    runtime = EngineRuntime(device="cpu", dtype="bfloat16")  # what the server computes in, on any CPU
+    return OneEngine(TransformersEngine(folder, runtime))
 
 
 def judged(engines: OneEngine, **settings: Any) -> list[Judgement]:
@@ -65,7 +66,9 @@ def test_words_are_the_ones_the_model_says_in_process(served: OneEngine, in_proc
         assert over_http.status in ("scored", "unscored")
         assert over_http.tokens > 50
         assert 1 <= over_http.tokens_out <= 4
-        if over_http.score is not None and own.score is not None and abs(own.score - 0.5) > 0.05:
+        if (
+            over_http.score is not None and own.score is not None and abs(own.score - 0.5) > 0.15
+        ):  # nearer, rounding decides
             assert over_http.score == round(own.score)
     assert any(judgement.score is not None for judgement in there)
 
