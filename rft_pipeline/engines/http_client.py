@@ -26,6 +26,8 @@ ANSWER = "rft_pipeline.answer"
 """The response extension that holds the parsed answer."""
 LONGEST_PAUSE = 60.0
 """Maximum seconds that a server which failed gets no call, if there are others."""
+ELSEWHERE = (401, 403, 404)
+"""Answers of a server that lacks the model or refuses the key: another one is tried, if there is one."""
 _QUOTED = 300
 """Maximum length of a server's message in an error."""
 
@@ -66,8 +68,14 @@ class Addresses:
         )
 
     def failed(self, each: int) -> None:
-        """Pause a server: 1 s after its first failure, twice as long after each further one, at most 60 s."""
-        self._paused_until[each] = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** self._failures[each])
+        """Pause a server: 1 s after its first failure, twice as long after each further one, at most 60 s.
+
+        During its pause nothing is counted: the calls under way when it failed fail with it.
+        """
+        now = time.monotonic()
+        if now < self._paused_until[each]:
+            return
+        self._paused_until[each] = now + min(LONGEST_PAUSE, 2.0 ** self._failures[each])
         self._failures[each] += 1
 
     def answered(self, each: int) -> None:
@@ -117,7 +125,9 @@ class _Client(DefaultAioHttpClient):
             raise
         finally:
             servers.running[each] -= 1
-        if response.status_code == 429 or response.status_code >= 500:
+        if len(servers.urls) > 1 and response.status_code in ELSEWHERE:
+            response.headers["x-should-retry"] = "true"  # what the `openai` package goes by
+        if response.status_code in ELSEWHERE or response.status_code == 429 or response.status_code >= 500:
             servers.failed(each)
         else:
             servers.answered(each)

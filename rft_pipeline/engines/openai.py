@@ -283,11 +283,11 @@ class OpenAIEngine:
         why = in_words(error, self.server, self.key)
         status = error.status_code if isinstance(error, APIStatusError) else None
         self.failed_in_a_row += is_server_failure(error)
-        if status == 401:
+        if status == 401 and self.addresses.all_fail:
             named = self.server.api_key_env
             key = f"the key in {named} is refused" if named else "it needs a key; set server.api_key_env"
             self.broken = f"{self.server.named} answers HTTP 401: {key}."
-        elif not self.answered and status in (403, 404):
+        elif not self.answered and status in (403, 404) and self.addresses.all_fail:
             self.broken = f"{self.server.named} answers {why}. Check server.url and the model's name, {self.model!r}."
         elif not self.answered and is_unreachable(error) and self.addresses.all_fail:
             self.broken = f"nothing answers at {self.server.named} ({why}). Check server.url and that the server runs."

@@ -78,6 +78,26 @@ def test_one_that_was_never_there_does_not_stop_the_others(two: tuple[Serving, S
     assert sum(not each.error for each in found) >= 30
 
 
+def test_a_server_without_the_model_loses_no_question(two: tuple[Serving, Serving]) -> None:
+    without, well = two
+    without.plan(key="another")  # answers 401
+    well.plan(delay=0.05)
+    assert_all_answered(engine_of(without, well), 60)
+    assert calls_of(well) == 60
+
+
+def test_calls_that_fail_together_are_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(http_client.time, "monotonic", lambda: now[0])
+    servers = Addresses(["http://a/v1", "http://b/v1"])
+    for _ in range(8):
+        servers.failed(0)
+    servers.running = [0, 5]
+    assert servers.pick() == 1
+    now[0] = 1.01
+    assert servers.pick() == 0
+
+
 def test_a_pause_doubles_up_to_a_minute_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(http_client.time, "monotonic", lambda: now[0])
