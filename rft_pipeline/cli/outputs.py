@@ -11,8 +11,7 @@ from rft_pipeline.lineage.diff.scores import ScoreDiff
 from rft_pipeline.lineage.trace_criterion import CriterionTrace
 from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace
-from rft_pipeline.pipeline.plan.node_plans import Cause
-from rft_pipeline.stages.counting import Rows
+from rft_pipeline.pipeline.plan.steps import PlannedStage
 from rft_pipeline.upkeep.gc import GarbageLine
 from rft_pipeline.upkeep.verify import Verified
 
@@ -62,22 +61,6 @@ class Check:
     """`rft check --json`."""
 
     campaigns: list[GoodCampaign | BadCampaign]
-
-
-@dataclass(frozen=True)
-class PlannedStage:
-    key: str
-    action: str
-    """`run` or `skip`."""
-    reasons: list[str]
-    rows: Rows
-    work: dict[str, int]
-    """Rows to make, by kind."""
-    ranges: dict[str, tuple[int, int]]
-    """The least and the most, of kinds whose count depends on what the run finds."""
-    cause: Cause | None
-    seconds: float | None
-    """Estimated; null for work that was never timed."""
 
 
 @dataclass(frozen=True)

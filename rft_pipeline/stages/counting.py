@@ -36,6 +36,11 @@ FURTHER = "in place of groups without variance"
 """Why a round in generations may sample further prompts."""
 
 
+def is_record(what: str, stage: str) -> bool:
+    """Whether a stage counts its one record by this name: its own. `rollouts` counts rows by its name."""
+    return what == stage != "rollouts"
+
+
 @dataclass(frozen=True)
 class Rows:
     """How many rows a stage would make, and how many it already has."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.progress import judgements_of
-from rft_pipeline.stages.counting import Work
+from rft_pipeline.stages.counting import Work, is_record
 from rft_pipeline.store import Record
 
 
@@ -20,8 +20,7 @@ class Rates:
 
     def seconds(self, stage: str, work: Work) -> float | None:
         """None when the work holds something that was never timed."""
-        # a stage that makes one record counts it by its own name, and `rollouts` also counts rows by that name
-        units = {what: count for what, count in work.make.items() if what != stage or stage == "rollouts"}
+        units = {what: count for what, count in work.make.items() if not is_record(what, stage)}
         if stage not in self.overhead or not units.keys() <= self.per_unit.keys():
             return None
         return self.overhead[stage] + sum(count * self.per_unit[what] for what, count in units.items())

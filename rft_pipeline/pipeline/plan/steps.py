@@ -21,15 +21,13 @@ SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a run would do with one stage."""
+class PlannedStage:
+    """What a run would do with one stage, as `rft plan --json` prints it."""
 
     key: str
     action: str
     """`run` or `skip`."""
     reasons: list[str]
-    waits_for: list[str]
-    """The stages whose run is one of the reasons."""
     rows: Rows
     work: dict[str, int]
     """Rows to make, by kind: `rollouts`, `judgements of polite`, `steps`."""
@@ -38,6 +36,13 @@ class Step:
     cause: Cause | None
     seconds: float | None
     """Estimated; null when the work holds something that was never timed."""
+
+
+@dataclass(frozen=True)
+class Step(PlannedStage):
+    """The same, with the stages whose run is one of the reasons."""
+
+    waits_for: list[str]
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
             steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
-        steps.append(Step(here.node.key, "skip", kept, [], _rows_kept(here), {}, {}, None, 0.0))
+        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, {}, None, 0.0, []))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
