@@ -28,6 +28,11 @@ def kind_of(what: str) -> str:
     return what.partition(" of ")[0]
 
 
+def counted(count: int, one: str) -> str:
+    """`1 round`, `2 rounds`."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
 def duration(seconds: float | None) -> str:
     """`4 s`, `3 min 20 s`, `2 h 5 min`; `?` when there is no estimate."""
     if seconds is None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
-from rft_pipeline.cli.words import change, counted, gate, plain, preference_line, score
+from rft_pipeline.cli.words import change, gate, plain, preference_line, score
 from rft_pipeline.errors import Exit, StoreError
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.labels.policies import newest_report
@@ -23,8 +23,9 @@ from rft_pipeline.pipeline.continuing import EditPlan
 from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan, Step, Waits
-from rft_pipeline.progress import duration, kind_of
+from rft_pipeline.progress import counted, duration, kind_of
 from rft_pipeline.promotion.decide import STOP
+from rft_pipeline.stages.counting import is_record
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
 from rft_pipeline.store import Home, Record, RecordStore
@@ -136,7 +137,7 @@ def _work_in_words(step: Step) -> str:
     least: Counter[str] = Counter()
     most: Counter[str] = Counter()
     for what in {**step.work, **step.ranges}:
-        kind = "records" if what == stage and what != "rollouts" else kind_of(what)
+        kind = "records" if is_record(what, stage) else kind_of(what)
         count = step.work.get(what, 0)
         low, high = step.ranges.get(what, (count, count))
         least[kind] += low

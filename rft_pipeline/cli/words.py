@@ -1,11 +1,6 @@
 """Numbers and untrusted texts, as the terminal shows them."""
 
 
-def counted(count: int, one: str) -> str:
-    """`1 round`, `2 rounds`."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
-
-
 def score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 

@@ -36,7 +36,7 @@ from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.progress import duration, kind_of
+from rft_pipeline.progress import counted, duration, kind_of
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.stages.columns import columns_of, trained_on
@@ -158,10 +158,10 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     count_taken(counting)
     works = {"held-out replies": [step.work for step in reports.steps], "rollouts": [counting.work.make]}
     counts = {what: sum(_judgements(work) for work in works[what]) for what in works}
-    anew = " and ".join(f"{_counted(count, 'judgement')} of stored {what}" for what, count in counts.items() if count)
+    anew = " and ".join(f"{counted(count, 'judgement')} of stored {what}" for what, count in counts.items() if count)
     size = how.generations.prompts * how.rollouts.group_size
     start = _in_words(edit.continuation.start, found.campaign, home)
-    train = f"{_counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
+    train = f"{counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {duration(seconds)}"
     return f"{'; '.join(edit.reasons)} \N{RIGHTWARDS ARROW} {anew or 'nothing stored is judged anew'}; {train}{time}"
@@ -169,10 +169,6 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
 
 def _judgements(work: Mapping[str, int]) -> int:
     return sum(count for what, count in work.items() if kind_of(what) == "judgements")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _in_words(start: Pinned, campaign: Campaign, home: Home) -> str:
