@@ -44,7 +44,7 @@ from rft_pipeline.stages.judging import judging
 from rft_pipeline.stats import Interval, Resamples
 from rft_pipeline.store import judgements_table
 from rft_pipeline.suggest.candidates import Candidate, read_candidates
-from rft_pipeline.suggest.measuring import JudgeRows, Tried, try_judge
+from rft_pipeline.suggest.measuring import JudgeRows, Tried, by_auc, try_judge
 
 CANDIDATES = Path(__file__).with_name("judge_candidates.yaml")
 CHANCE = 0.5
@@ -136,7 +136,7 @@ def candidate_table(compared: Mapping[str, Sequence[Tried]]) -> Table:
     for name, tried in compared.items():
         if len(tried) == 1 and isinstance(tried[0].candidate.judge, RuleJudge):
             continue
-        for each in sorted(tried, key=lambda each: -1.0 if np.isnan(each.auc) else each.auc, reverse=True):
+        for each in sorted(tried, key=by_auc, reverse=True):
             judge, number = each.candidate.judge, "–" if np.isnan(each.auc) else f"{each.auc:.3f}"
             style = "bold" if each is tried[0] else ""
             table.add_row(name, number, judge.protocol, escape(each.note or judge.wording), style=style)

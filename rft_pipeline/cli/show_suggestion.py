@@ -10,7 +10,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, table, warn
 from rft_pipeline.stats import Interval, null_if_nan, plain
 from rft_pipeline.suggest.halves import Half
-from rft_pipeline.suggest.measuring import Comparison, Measured, Tried
+from rft_pipeline.suggest.measuring import Comparison, Measured, Tried, by_auc
 from rft_pipeline.suggest.suggestion import Suggestion
 from rft_pipeline.suggest.writing import suggested_path
 
@@ -44,7 +44,7 @@ def _candidates(tried: tuple[Tried, ...]) -> None:
     shown = table("", numbers=("AUC",))
     shown.add_column("judge")
     shown.add_column("wording", overflow="fold")
-    ranked = sorted(tried, key=lambda each: -1.0 if np.isnan(each.auc) else each.auc, reverse=True)
+    ranked = sorted(tried, key=by_auc, reverse=True)
     for each in ranked:
         if each is not tried[0] and each not in ranked[:SHOWN]:
             continue

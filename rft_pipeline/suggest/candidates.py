@@ -22,7 +22,7 @@ _BY_CRITERION: TypeAdapter[dict[str, tuple[AnyJudge, ...]]] = TypeAdapter(dict[s
 _SYSTEMS = ("You are a helpful assistant.", "You are a helpful support agent.", "Reply to the user.")
 _PERSONAS = (
     ("You are a careful, friendly and helpful assistant.", "You are a careless, unfriendly and useless assistant."),
-    ("You are an expert whom people trust.", "You are a beginner who guesses."),
+    ("You are a trusted expert.", "You are a beginner who guesses."),
 )
 _INSTRUCTIONS = (
     "Write the message that this text answers or summarises:",
@@ -91,10 +91,10 @@ def made_candidates(criterion: Criterion, present: Raw, system: str | None, fold
     protocol = present["protocol"]
     if not isinstance(criterion.judge, LikelihoodSettings):
         return []
-    said = as_literal(criterion.description or criterion.judge.asks).strip()
+    text = as_literal(criterion.description or criterion.judge.asks).strip()
     kept = {name: present[name] for name in ("by", "show", "squash") if name in present}
     own = [{"protocol": protocol, **kept, **each} for each in _own(present, system)]
-    others = [{**each, **{name: kept[name] for name in ("by", "show") if name in kept}} for each in _said(said)]
+    others = [{**each, **{name: kept[name] for name in ("by", "show") if name in kept}} for each in _described(text)]
     every = [each for each in [*own, *others] if each != dict(present)]
     return [candidate(each, folder) for place, each in enumerate(every) if each not in every[:place]]
 
@@ -131,16 +131,22 @@ def _parts(present: Raw) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         yield positive, [each for each in negative if each != word]
 
 
-def _said(said: str) -> Iterator[dict[str, Any]]:
-    """Judges that are told what people are asked."""
-    if not said:
+def _described(text: str) -> Iterator[dict[str, Any]]:
+    """Judges whose texts contain the description of the criterion."""
+    if not text:
         return
     for positive, negative in (
-        (f"Your replies fit this description: {said}", f"Your replies do not fit this description: {said}"),
-        (f"Reply to the user. Make sure of this: {said}", f"Reply to the user. Do the opposite of this: {said}"),
+        (
+            f"Your replies fit this description: {text}",
+            f"Your replies do not fit this description: {text}",
+        ),
+        (
+            f"Reply to the user. Make sure of this: {text}",
+            f"Reply to the user. Do the opposite of this: {text}",
+        ),
     ):
         yield {"protocol": "contrast", "positive": positive, "negative": negative}
-    question = f"Does the reply fit this description? {said}\nAnswer Yes or No:"
+    question = f"Does the reply fit this description? {text}\nAnswer Yes or No:"
     yield {
         "protocol": "cloze",
         "templates": [f"A user wrote:\n{{prompt}}\nThe reply was:\n{{reply}}\n{question}"],

@@ -110,8 +110,13 @@ def _measured(found: Labelled, drawn: Resamples) -> Measured:
     return Measured(agreement(found, drawn), drawn.take(~found.unscored_N).mean(same_N.astype(float)))
 
 
+def by_auc(tried: Tried) -> float:
+    """The key that sorts by AUC; an unknown one is below all others."""
+    return -1.0 if np.isnan(tried.auc) else tried.auc
+
+
 def best(tried: Sequence[Tried], most_unscored: float) -> Tried:
     """The first of those with the highest AUC; judges that leave more than this share unscored are left out, except the
     first one."""
     able = [each for each in tried[1:] if each.unscored <= most_unscored]
-    return max([tried[0], *able], key=lambda each: -1.0 if np.isnan(each.auc) else each.auc)
+    return max([tried[0], *able], key=by_auc)
