@@ -115,8 +115,9 @@ class _Client(DefaultAioHttpClient):
         """Send to one of the servers; the `openai` package calls this for each try."""
         servers = self.addresses
         each = servers.pick()
-        request.url = servers.of(each, request.url)
-        request.headers["Host"] = request.url.netloc.decode("ascii")
+        if each > 0:
+            request.url = servers.of(each, request.url)
+            request.headers["Host"] = request.url.netloc.decode("ascii")
         servers.running[each] += 1
         try:
             response = await self._send(request, **how)

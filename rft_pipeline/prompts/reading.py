@@ -120,13 +120,8 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
 
 def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> str:
     """`conversations of messages (OpenAI, TRL), recognised: 3 rows, 2 with a reply (column reference)`."""
-    how = (
-        "format named"
-        if source.row_format
-        else "columns mapped"
-        if source.columns.keys() & {"prompt", "messages"}
-        else "recognised"
-    )
+    mapped = "columns mapped" if source.columns.keys() & {"prompt", "messages"} else "recognised"
+    how = "format named" if source.row_format else mapped
     replies = sum(each.fields.get(converted.reply_column) is not None for each in converted.rows)
     parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {len(converted.rows)} rows"]
     parts += [f"{replies} with a reply (column {converted.reply_column})"] if replies else []

@@ -61,12 +61,11 @@ class RunState:
         kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.STEP_FAILURE}
         for entry in self.instance.all_logs(self.run_id, of_type=kinds):
             event = entry.dagster_event
-            if event is not None and event.is_step_failure and event.step_key is not None:
-                self.finished[key_of_step(event.step_key)] = FAILED
-            if event is None or event.is_step_failure or event.asset_key is None:
+            if event is None:
                 continue
-            key = "/".join(event.asset_key.path)
-            if key not in self.finished:
+            if event.is_step_failure and event.step_key is not None:
+                self.finished[key_of_step(event.step_key)] = FAILED
+            elif event.asset_key is not None and (key := "/".join(event.asset_key.path)) not in self.finished:
                 metadata = event.step_materialization_data.materialization.metadata
                 seconds = metadata["seconds"].value
                 self.finished[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
