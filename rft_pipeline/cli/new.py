@@ -20,6 +20,15 @@ def new(
     eval_: Annotated[
         Path | None, typer.Option("--eval", help="A file with eval prompts. Default: drawn from --prompts.")
     ] = None,
+    eval_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Draw so many eval prompts from --prompts. Default: a fifth, and if possible as many as a promotion "
+            "needs.",
+        ),
+    ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="The format of your files. Default: recognised.")
     ] = None,
@@ -30,15 +39,18 @@ def new(
     """Begin a campaign: copy another one's settings and rubric, put your prompts in, and check it."""
     from pydantic import ValidationError
 
+    from rft_pipeline.campaign import load_campaign
     from rft_pipeline.scaffold.create import Wanted, create
     from rft_pipeline.strict import explain
 
     if eval_ is not None and prompts is None:
         raise ConfigError("--eval: needs --prompts, the file to train on")
+    if eval_rows is not None and (eval_ is not None or prompts is None):
+        raise ConfigError("--eval-rows: draws from --prompts; leave it out with --eval or without --prompts")
     mapped = dict(pair.partition("=")[::2] for pair in columns.split(",") if pair)
     home = Home.find()
     try:
-        folder, notes = create(home, Wanted(name, like, prompts, eval_, format_, mapped))
+        folder, notes = create(home, Wanted(name, like, prompts, eval_, eval_rows, format_, mapped))
     except ValidationError as error:
         raise ConfigError(explain(prompts or Path(like), error)) from error
     console.line(f"[bold]{folder}[/]")
@@ -46,9 +58,10 @@ def new(
         console.note(f"  {note}")
     check(name)
     rows = "" if prompts else "put your rows into prompts/, "
+    first = " --rounds 1" if load_campaign(folder).rounds > 1 else ""
     console.note(
         f"next, in {folder}: {rows}say in campaign.yaml what the model is to do (policy.system) and in the rubric what "
-        f"a good reply is; then `rft check {name}`, `rft plan {name}`, `rft run {name} --rounds 1`"
+        f"a good reply is; then `rft check {name}`, `rft plan {name}`, `rft run {name}{first}`"
     )
 
 

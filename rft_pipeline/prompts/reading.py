@@ -4,6 +4,7 @@ A prompt's id is the fingerprint of its messages: a reworded prompt is another p
 in the file only names the row for people.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from rft_pipeline.judges.checklist import RUBRIC, rubric_faults
 from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
-from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, refuse, shown
+from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, longest_column, refuse, shown
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.strict import did_you_mean
 
@@ -94,10 +95,10 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
     columns = list({name: None for row in rows for name in row.values})
     for ours, theirs in source.columns.items():
         if rows and theirs.partition(".")[0] not in columns and theirs not in columns:
-            raise DataError(f"{where}: {_no_column(theirs, ours, columns)}")
+            raise DataError(f"{where}: {_no_column(theirs, ours, rows)}")
     name = recognise(rows, where, source.row_format, source.columns)
     if rows and name is None:
-        raise DataError(f"{where}: {_no_column('prompt', 'prompt', columns)}")
+        raise DataError(f"{where}: {_no_column('prompt', 'prompt', rows)}")
     converted = convert(rows, name or "prompts", source.columns)
     file = Path(source.source).name if source.file_type != "hub" else source.source
     prompts, numbers, unusable = [], [], list[str]()
@@ -130,12 +131,18 @@ def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> s
     return ", ".join(parts)
 
 
-def _no_column(theirs: str, ours: str, columns: list[str]) -> str:
-    likely = next((each for each in (*ASKED, "instruction") if each in columns), columns[0] if columns else "text")
+def _no_column(theirs: str, ours: str, rows: Sequence[Row]) -> str:
+    columns = list({name: None for row in rows for name in row.values})
+    likely = next((each for each in (*ASKED, "instruction") if each in columns), None)
+    likely = likely or (longest_column(rows) if rows[0].values else "text")
     return (
         f"no column {theirs!r}{did_you_mean(theirs, columns)} for our {ours!r}; "
-        f"it has: {', '.join(columns) or 'none'} (map names under `columns`, e.g. `columns: {{{ours}: {likely}}}`)"
+        f"it has: {', '.join(columns) or 'none'} (map names, e.g. {_mapped(ours, likely)})"
     )
+
+
+def _mapped(ours: str, theirs: str) -> str:
+    return f"`columns: {{{ours}: {theirs}}}`, or `--columns {ours}={theirs}` of rft new"
 
 
 def content_hash(frame: pl.DataFrame) -> str:
@@ -190,7 +197,7 @@ def messages_of(value: Any, key: str) -> list[dict[str, str]]:
         inside = f"{key}.{next(iter(value), 'text')}"
         raise DataError(
             f"{key}: an object with {', '.join(value) or 'no keys'}; name the prompt in it, e.g. "
-            f"`columns: {{prompt: {inside}}}`"
+            f"{_mapped('prompt', inside)}"
         )
     else:
         raise DataError(f"{key}: must be a text or a list of messages, is {shown(value)}")

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +44,11 @@ class Row(NamedTuple):
     @property
     def place(self) -> str:
         return f"{self.unit} {self.number}"
+
+
+def longest_column(rows: Sequence[Row]) -> str:
+    """The column of the first row whose values are the longest texts; there must be one."""
+    return max(rows[0].values, key=lambda name: sum(len(str(row.values.get(name) or "")) for row in rows))
 
 
 def refuse(findings: list[str]) -> None:

@@ -16,11 +16,13 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.prompts.formats import recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.reading import SourceRows, read_rows
-from rft_pipeline.prompts.rows import Row, file_rows, jsonl_rows
+from rft_pipeline.prompts.rows import file_rows, longest_column
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.slots import slots_in
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.scaffold import yaml_text
+from rft_pipeline.scaffold.example_anchors import example_anchors, write_rows
+from rft_pipeline.scaffold.marks import mark_budgets, mark_texts
 from rft_pipeline.scaffold.schema import first_line, write_schemas
 from rft_pipeline.scaffold.split import split
 from rft_pipeline.store import Home
@@ -28,8 +30,6 @@ from rft_pipeline.store.home import checkout
 
 EXAMPLES = 8
 """Example rows of each file, where no prompts are given."""
-ANCHORS = 4
-"""Example anchors."""
 SHIPPED = Path(rft_pipeline.__file__).parent / "example_campaigns"
 """Where a wheel holds the campaigns of `data`."""
 _DATA = (".jsonl", ".json", ".csv", ".parquet", ".gz")
@@ -43,6 +43,8 @@ class Wanted:
     like: str
     prompts: Path | None = None
     eval: Path | None = None
+    eval_rows: int | None = None
+    """How many prompts are drawn for evaluation; default: `split.eval_share`."""
     format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,7 +116,9 @@ def _write(folder: Path, template: Campaign, wanted: Wanted) -> list[str]:
     (folder / "campaign.yaml").write_text(text, encoding="utf-8")
     if wanted.prompts is not None:
         notes += _unused(template, own, off, wanted)
-    _example_anchors(template, folder, off)
+    if template.anchors_path is not None:
+        notes.append(example_anchors(template, template.anchors_path, folder, off))
+    notes.append(f"texts for another task are marked `Written for {template.name}` in campaign.yaml and {rubric}")
     return notes
 
 
@@ -137,7 +141,7 @@ def _examples(template: Campaign, folder: Path, notes: list[str]) -> _Own:
         if source.file_type == "hub":
             raise ConfigError(f"{template.name} has its prompts from the hub; name a file of yours with --prompts")
         rows = file_rows(template.folder / source.source, source.file_type, [])[:EXAMPLES]
-        _write_rows(folder / "prompts" / f"{name}.jsonl", [{"comment": comment, **row.values} for row in rows])
+        write_rows(folder / "prompts" / f"{name}.jsonl", [{"comment": comment, **row.values} for row in rows])
     notes.append(
         f"prompts/train.jsonl and prompts/eval.jsonl: {EXAMPLES} example rows each; replace them with your own"
     )
@@ -153,10 +157,9 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
     if not columns and rows and recognise(rows, str(wanted.prompts), named.row_format) is None:
         likely = next((each for each in (*ASKED, "instruction", "user") if each in rows[0].values), None)
         if likely is None:
-            names = list(rows[0].values)
             raise ConfigError(
-                f"{wanted.prompts}: which column is the prompt? It has: {', '.join(names)}; name it with e.g. "
-                f"--columns prompt={names[0]} (and a good reply, if a column has one, with reference=…)"
+                f"{wanted.prompts}: which column is the prompt? It has: {', '.join(rows[0].values)}; name it with e.g. "
+                f"--columns prompt={longest_column(rows)} (and a good reply, if a column has one, with reference=…)"
             )
         columns = {"prompt": likely}
         notes.append(f"{wanted.prompts.name}: the column {likely!r} is read as the prompt")
@@ -169,13 +172,18 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
             sources[name] = f"prompts/{name}{''.join(path.suffixes[-2:]) if path.suffix == '.gz' else path.suffix}"
             shutil.copyfile(path, folder / sources[name])
     else:
-        parts = split(rows, read, template.seed, str(wanted.prompts))
+        least = template.promotion.min_prompts
+        parts = split(rows, read, template.seed, str(wanted.prompts), least, wanted.eval_rows)
         sources = {"train": "prompts/train.jsonl", "eval": "prompts/eval.jsonl"}
-        _write_rows(folder / sources["train"], parts.train)
-        _write_rows(folder / sources["eval"], parts.eval)
+        write_rows(folder / sources["train"], parts.train)
+        write_rows(folder / sources["eval"], parts.eval)
         left_out = f"; {parts.near} left out, too similar to eval prompts" if parts.near else ""
         drawn = f"{len(parts.train)} rows to train on and {len(parts.eval)} to evaluate with"
-        notes.append(f"{wanted.prompts.name}: {drawn}, drawn with seed {template.seed}{left_out}")
+        few = "" if len(parts.eval) >= least else f"; a round is promoted from {least} on (promotion.min_prompts)"
+        notes.append(
+            f"{wanted.prompts.name}: {drawn}, drawn with seed {template.seed}{few}; --eval-rows N draws another "
+            f"number{left_out}"
+        )
     return _own(sources, source, folder, notes)
 
 
@@ -210,6 +218,7 @@ def _rubric(template: Campaign, text: str, own: _Own, notes: list[str]) -> tuple
             off[place] = criterion.name, ", ".join(lacking)
     if len(off) == len(template.rubric.criteria):
         off = {}  # a rubric needs a criterion; `rft check` says what it lacks
+    text = mark_texts(text, ("criteria",), template.rubric.criteria, template.name)
     for place, (name, lacking_columns) in sorted(off.items(), reverse=True):
         why = f"{name} needs the column {lacking_columns}, which your prompts do not have; add it and remove the #"
         text = yaml_text.comment_out(text, ("criteria", place), why)
@@ -231,9 +240,9 @@ def _unused(template: Campaign, own: _Own, off: set[str], wanted: Wanted) -> lis
         return []
     mapped = ",".join([*(f"{ours}={theirs}" for ours, theirs in wanted.columns.items()), "reference=COLUMN"])
     return [
-        f"nothing uses the columns {', '.join(unused)}. A judge shows one as {{{unused[0]}}} in its question, a rule "
-        f"reads one that its settings name. If one holds good replies (or ids, id=COLUMN), remove the folder and begin "
-        f"again with --columns {mapped}"
+        f"nothing uses the column{'s' * (len(unused) > 1)} {', '.join(unused)}. A judge shows one as "
+        f"{{{unused[0]}}} in its question, a rule reads one that its settings name. If one holds good replies (or "
+        f"ids, id=COLUMN), remove the folder and begin again with --columns {mapped}"
     ]
 
 
@@ -262,30 +271,13 @@ def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: l
         text = yaml_text.set_value(text, ("anchors",), "anchors.jsonl")
         for key in ("audit", "anchors"):
             text = yaml_text.comment_out(text, (key,), "needs replies that you labelled; anchors.jsonl shows how")
-        notes.append("anchors and audit are switched off until you label replies; anchors.jsonl has examples")
     text = yaml_text.put_above(text, ("policy", "system"), f"Written for {template.name}: change it.")
+    text = mark_texts(text, ("alarms", "held_out"), template.held_out, template.name)
+    text = mark_budgets(text, template.name)
     missing = [each for each in slots_in(template.policy.system or "") if each not in own.columns]
     notes += [f"policy.system shows {{{each}}}, a column that your prompts do not have: change it" for each in missing]
     head = f"# Begun with `rft new {wanted.name} --like {template.name}`. A key that does not exist is an error.\n"
     return first_line("campaign") + head + text
-
-
-def _example_anchors(template: Campaign, folder: Path, off: set[str]) -> None:
-    """A few labelled replies of the copied campaign, each with a comment."""
-    if template.anchors_path is None:
-        return
-    rows: list[Row] = jsonl_rows(template.anchors_path, [])[:ANCHORS]
-    comment = f"an example from {template.name}: label some 40 replies to your own prompts like this"
-    examples = []
-    for row in rows:
-        labels = row.values.get("labels")
-        kept = {name: label for name, label in (labels or {}).items() if name not in off}
-        examples.append({"comment": comment, **row.values, "labels": kept})
-    _write_rows(folder / "anchors.jsonl", examples)
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _flow(value: Any) -> str:

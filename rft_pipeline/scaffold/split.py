@@ -25,15 +25,26 @@ class Split:
     """Prompts left out, because they are nearly the same as an eval prompt."""
 
 
-def split(rows: list[Row], read: SourceRows, seed: int, where: str) -> Split:
-    """Draw a fifth of the different prompts for evaluation (at least `ENOUGH`, if that leaves two thirds; at most
-    `MOST`), by the seed and the prompt's text. Rows with the same prompt go together.
+def eval_share(prompts: int, least: int) -> int:
+    """How many of so many different prompts are drawn for evaluation: a fifth, at most `MOST`.
+
+    At least `ENOUGH` if that leaves two thirds to train on, and at least `least` if that leaves a third.
+    """
+    few = max(min(ENOUGH, prompts // 3), least if 3 * (prompts - least) >= prompts else 0)
+    return min(MOST, max(prompts // 5, few))
+
+
+def split(rows: list[Row], read: SourceRows, seed: int, where: str, least: int, count: int | None = None) -> Split:
+    """Draw `count` of the different prompts for evaluation (default: `eval_share`), by the seed and the prompt's text.
+    Rows with the same prompt go together.
 
     Raises `DataError` if there are too few prompts.
     """
     unique = merge_duplicates(read.rows).rows
     ranked = sorted(unique["prompt_id"], key=lambda prompt_id: seed_of(seed, "eval split", prompt_id))
-    count = min(MOST, max(len(ranked) // 5, min(ENOUGH, len(ranked) // 3)))
+    if count is not None and count >= len(ranked):
+        raise DataError(f"{where}: --eval-rows {count} leaves none of the {len(ranked)} different prompts to train on")
+    count = eval_share(len(ranked), least) if count is None else count
     held_out = set(ranked[:count])
     train = unique.filter(~unique["prompt_id"].is_in(held_out))
     pairs = overlaps(unique.filter(unique["prompt_id"].is_in(held_out)), train)

@@ -30,6 +30,11 @@ def set_value(text: str, path: Path, value: str) -> str:
     return f"{text.rstrip()}\n\n{indented} {value}\n"
 
 
+def has(text: str, path: Path) -> bool:
+    """Whether there is a value at `path`."""
+    return _find(text, path) is not None
+
+
 def comment_out(text: str, path: Path, why: str) -> str:
     """Put `# ` in front of each line of the setting at `path`, and a line that says why above it. A setting that is
     missing, or shares its lines with others, stays."""

@@ -11,6 +11,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.prompts.reading import read_source
 from rft_pipeline.scaffold import yaml_text
 from rft_pipeline.scaffold.schema import schema
+from rft_pipeline.scaffold.split import eval_share
 from tests.cli.small import ROOT, Rft, assert_one_message
 
 TOPICS = ("refund", "delivery", "warranty", "invoice", "password", "colour", "assembly", "return", "gift", "stock")
@@ -48,10 +49,10 @@ def test_a_table_of_ones_own_becomes_a_campaign_that_checks(rft: Rft, tmp_path: 
     campaign = load_campaign(folder)
     parts = [set(read_source(each, folder)["id"]) for each in (campaign.prompts.train, campaign.prompts.eval)]
     assert parts[0].isdisjoint(parts[1])
-    assert (len(parts[0]), len(parts[1])) == (20, 10)
+    assert (len(parts[0]), len(parts[1])) == (10, 20)
     assert "asks_order_number" not in campaign.rubric.names
     text = (folder / "rubric.yaml").read_text(encoding="utf-8")
-    assert "nothing uses the columns ticket." in said.err
+    assert "nothing uses the column ticket." in said.err
     assert "--columns reference=COLUMN" in said.err
     assert said.err.splitlines()[-1].endswith("`rft check desk`, `rft plan desk`, `rft run desk --rounds 1`")
     assert "# asks_order_number needs the column needs_order_number" in text
@@ -63,8 +64,41 @@ def test_a_table_without_a_column_that_is_likely_the_prompt_asks_for_it(rft: Rft
     file = table(tmp_path / "t.csv")
     file.write_text(file.read_text(encoding="utf-8").replace("question", "review"), encoding="utf-8")
     said = rft("new", "desk", "--like", "support_reply", "--prompts", str(file))
-    assert_one_message(said, f"{file}: which column is the prompt? It has: ticket, review; name it with e.g. --columns")
+    assert_one_message(
+        said, f"{file}: which column is the prompt? It has: ticket, review; name it with e.g. --columns prompt=review"
+    )
+    said = rft("new", "desk", "--like", "support_reply", "--prompts", str(file), "--columns", "prompt=text")
+    assert "or `--columns prompt=review` of rft new" in said.err
     assert not (tmp_path / "data" / "desk").exists()
+
+
+def test_a_promotion_gets_its_eval_prompts_where_a_third_is_left_to_train_on() -> None:
+    assert [eval_share(prompts, 20) for prompts in (6, 29, 30, 60, 90, 300, 900)] == [2, 9, 20, 20, 30, 60, 100]
+
+
+def test_the_number_of_eval_prompts_can_be_chosen(rft: Rft, tmp_path: Path) -> None:
+    file = str(table(tmp_path / "t.csv"))
+    said = rft("new", "desk", "--like", "support_reply", "--prompts", file, "--eval-rows", "6")
+    assert "t.csv: 24 rows to train on and 6 to evaluate with" in said.err
+    assert "a round is promoted from 20 on (promotion.min_prompts)" in said.err
+    folder = tmp_path / "data" / "desk"
+    assert read_source(load_campaign(folder).prompts.eval, folder).height == 6
+    said = rft("new", "two", "--like", "support_reply", "--prompts", file, "--eval-rows", "30")
+    assert_one_message(said, "--eval-rows 30 leaves none of the 30 different prompts to train on")
+    said = rft("new", "two", "--like", "support_reply", "--eval-rows", "9")
+    assert_one_message(said, "--eval-rows: draws from --prompts")
+
+
+def test_texts_and_budgets_of_the_copied_task_are_marked(rft: Rft, tmp_path: Path) -> None:
+    said = rft("new", "mine", "--like", "ticket_subject")
+    folder, mark = tmp_path / "data" / "mine", "# Written for ticket_subject: change it."
+    campaign, rubric = ((folder / f"{name}.yaml").read_text(encoding="utf-8") for name in ("campaign", "rubric"))
+    for text, setting in ((campaign, "system: >-"), (campaign, "system: You write"), (rubric, "system: You write")):
+        lines = [line.strip() for line in text.splitlines()]
+        assert lines[next(place for place, line in enumerate(lines) if line.startswith(setting)) - 1] == mark
+    assert campaign.count("# max_new_tokens: chosen for ticket_subject; set it to your longest reply") == 2
+    assert "anchors.jsonl: 4 of the 120 anchors of ticket_subject, as examples" in said.err
+    assert said.err.splitlines()[-1].endswith("`rft run mine`")  # one round: no need to say --rounds 1
 
 
 def test_the_split_and_all_else_is_the_same_when_done_again_and_nothing_is_overwritten(

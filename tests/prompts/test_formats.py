@@ -62,7 +62,7 @@ def test_rows_that_fit_two_formats_are_refused_with_the_lines_to_write(tmp_path:
     row = {"prompt": "Hi", "messages": ASKED}
     message = (
         "p.jsonl: this looks like rows with a prompt and like conversations of messages (OpenAI, TRL): "
-        "add `format: prompts` or `format: messages`"
+        "add `format: prompts` or `format: messages` (`--format` of rft new)"
     )
     assert refused(tmp_path, row) == message
     assert read(tmp_path, row, format="messages") == [(ASKED, {"prompt": "Hi"})]
@@ -75,9 +75,9 @@ def test_rows_that_fit_two_formats_are_refused_with_the_lines_to_write(tmp_path:
 def test_a_format_that_is_named_wrongly_is_refused_with_the_right_one(tmp_path: Path) -> None:
     assert refused(tmp_path, json.loads(EXAMPLES["sharegpt"]), format="messages") == (
         "p.jsonl: `format: messages` needs `messages`: a list of {role, content}; line 1 has: conversations. "
-        "This looks like ShareGPT: write `format: sharegpt`"
+        "This looks like ShareGPT: write `format: sharegpt` (`--format` of rft new)"
     )
-    assert refused(tmp_path, {"instruction": "Hi", "n": 1}).endswith("`columns: {prompt: instruction}`)")
+    assert refused(tmp_path, {"instruction": "Hi", "n": 1}).endswith("or `--columns prompt=instruction` of rft new)")
 
 
 def test_columns_map_messages_and_keys_inside_objects(tmp_path: Path) -> None:

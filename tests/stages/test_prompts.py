@@ -136,8 +136,8 @@ def test_an_unknown_mapped_column_is_refused_with_those_there_are(tmp_path: Path
     jsonl(tmp_path / "p.jsonl", {"id": "a", "text": "Why?"})
     source = PromptSource(source="p.jsonl", columns={"prompt": "question"})
     message = (
-        "p.jsonl: no column 'question' for our 'prompt'; it has: id, text (map names under `columns`, e.g. "
-        "`columns: {prompt: text}`)"
+        "p.jsonl: no column 'question' for our 'prompt'; it has: id, text (map names, e.g. "
+        "`columns: {prompt: text}`, or `--columns prompt=text` of rft new)"
     )
     assert refused(source, tmp_path) == message
 

@@ -9,6 +9,7 @@ from rft_pipeline.prompts.rows import Row
 
 FIRST = 20
 """Rows that are looked at."""
+NEW = "`--format` of rft new"
 
 
 def recognise(
@@ -46,7 +47,7 @@ def recognise(
 
 
 def _wrongly_named(named: RowFormat, first: Row, possible: Sequence[RowFormat]) -> str:
-    looks = "".join(f". This looks like {LAYOUTS[name].title}: write `format: {name}`" for name in possible[:1])
+    looks = "".join(f". This looks like {LAYOUTS[name].title}: write `format: {name}` ({NEW})" for name in possible[:1])
     return (
         f"`format: {named}` needs {LAYOUTS[named].needs}; {first.place} has: {', '.join(first.values) or 'nothing'}"
         f"{looks}"
@@ -57,6 +58,6 @@ def _ambiguous(possible: Sequence[RowFormat], first: Mapping[RowFormat, Row]) ->
     """`first` is the first row that looks like each format."""
     if possible:
         looks = " and like ".join(LAYOUTS[name].title for name in possible)
-        return f"this looks like {looks}: add {' or '.join(f'`format: {name}`' for name in possible)}"
+        return f"this looks like {looks}: add {' or '.join(f'`format: {name}`' for name in possible)} ({NEW})"
     looks = ", ".join(f"{row.place} like {LAYOUTS[name].title}" for name, row in first.items())
-    return f"rows look different: {looks}; add `format: {next(iter(first))}`, or split the file"
+    return f"rows look different: {looks}; add `format: {next(iter(first))}` ({NEW}), or split the file"
