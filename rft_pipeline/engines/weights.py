@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
 from rft_pipeline.models.merging import ADAPTER, is_adapter, load_adapter, load_causal, write_model
+from rft_pipeline.models.rounding import rounded
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +57,19 @@ def load_weights(folder: Path, dtype: str, device: str) -> Any:
 
     wanted = getattr(torch, dtype)
     if is_adapter(folder):
-        model = load_adapter(folder, device).merge_and_unload().to(wanted)
+        model = load_adapter(folder, device).merge_and_unload()
+        if wanted == torch.bfloat16:
+            with torch.no_grad():
+                for name, weight in model.named_parameters():
+                    weight.copy_(rounded(name, weight, seed=0))
+        model = model.to(wanted)
     else:
         model = load_causal(folder, wanted)
     return model.to(device).eval()
 
 
 def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
-    """Copy `weights` into the model in place, cast to its device and format, as if it were loaded from a checkpoint.
+    """Copy `weights` into the model in place. A model in bfloat16 gets float32 weights rounded (see `rounding`).
 
     Raises `ModelError`, before anything is copied, for names or shapes that are not the model's.
     """
@@ -73,7 +79,8 @@ def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -
     mine = _checked(model, given)
     with torch.no_grad():
         for name, tensor in given.items():
-            mine[name].copy_(tensor)
+            narrow = tensor.dtype == torch.float32 and mine[name].dtype == torch.bfloat16
+            mine[name].copy_(rounded(name, tensor, seed=0) if narrow else tensor)
 
 
 def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import ModelError
+from rft_pipeline.models.rounding import all_rounded
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +110,13 @@ def write_whole(checkpoint: Path, target: Path) -> None:
     copy_tokenizer(checkpoint, target)
 
 
-def write_model(model: Any, start: Path, target: Path, weights: dict[str, Any] | None = None) -> None:
+def write_model(
+    model: Any, start: Path, target: Path, weights: Mapping[str, Any] | None = None, seed: int = 0
+) -> None:
     """Write the weights of `model`, or `weights`, with the configuration of `start`, the checkpoint it was loaded from.
+    If that is in bfloat16, the weights are rounded to it by `seed`, so that all who load them have the same policy.
     Settings of `generation_config.json` that cannot be saved are left out with a warning."""
+    import torch
     from transformers import GenerationConfig
 
     whole = base_of(start) if is_adapter(start) else start
@@ -119,7 +124,13 @@ def write_model(model: Any, start: Path, target: Path, weights: dict[str, Any] |
         log.warning(f"{whole / GENERATION}: {in_words(left_out)} cannot be saved and is left out of {target}")
     model.config = type(model.config).from_pretrained(whole)
     model.generation_config = generation_config(whole) or GenerationConfig.from_model_config(model.config)
-    model.save_pretrained(target, state_dict=weights)
+    if model.config.dtype != torch.bfloat16:
+        model.save_pretrained(target, state_dict=weights)
+        return
+    model.save_pretrained(target, state_dict=all_rounded(model.state_dict() if weights is None else weights, seed))
+    config = target / CONFIG  # it names the format of the model in memory
+    settings = json.loads(config.read_text(encoding="utf-8")) | {"dtype": "bfloat16"}
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def copy_tokenizer(start: Path, target: Path) -> None:

@@ -32,7 +32,7 @@ class Checkpoints(Stage):
 
     name = "checkpoints"
     description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
-    version = 4
+    version = 5
     loads_models = True
     in_generations = True
     counted = "steps"

@@ -27,7 +27,7 @@ class WarmStart(Stage):
 
     name = WARM_START
     description = "The policy after it imitated the references of train prompts; round 1 starts from it."
-    version = 1
+    version = 2
     scope = "campaign"
     loads_models = True
     counted = "steps"

@@ -1,14 +1,15 @@
 """Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, AdamW.
 
-It imports only torch and accelerate. Weights are fp32, since an update of 1e-5 is below the resolution of bf16; passes
-run under bf16 autocast where the device computes in bf16.
+It imports only torch and accelerate. The optimiser updates fp32 weights, since an update of 1e-5 is below the
+resolution of bf16. Where the device computes in bf16, passes run under bf16 autocast on these weights rounded at random
+(see `rounding`): autocast alone would round to the nearest and hide most of what a short training has learnt.
 
 Axes: N reply tokens of a pass.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rft_pipeline.errors import ModelError
+from rft_pipeline.models.rounding import rounded
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes
@@ -62,8 +64,8 @@ class Generation:
 
 
 class Learner:
-    """A model with its optimiser; its passes compute in `dtype`. Raises `ModelError` for a model without a
-    language-model head."""
+    """A model with its optimiser; its passes compute in `dtype`, in bf16 on weights rounded by `seed`. Raises
+    `ModelError` for a model without a language-model head."""
 
     def __init__(
         self,
@@ -73,10 +75,11 @@ class Learner:
         temperature: float,
         max_new_tokens: int,
         dtype: torch.dtype,
+        seed: int = 0,
     ) -> None:
         self.training, self.accelerator = training, accelerator
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
-        self.dtype = dtype
+        self.dtype, self.seed = dtype, seed
         self.imitates = training.method != "grpo"
         causal = model.get_base_model() if hasattr(model, "peft_config") else model
         self.head = causal.get_output_embeddings()
@@ -94,6 +97,34 @@ class Learner:
         optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=0.0, fused=True)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.model.train()
+        rounds = dtype == torch.bfloat16 and training.weights == "full"
+        self._exact = {name: local(weight).clone() for name, weight in self.trained()} if rounds else {}
+        """The fp32 weights where the model's own are rounded."""
+        self._round()
+
+    def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights that are trained, by name."""
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """The model with the fp32 weights that the optimiser updates."""
+        with torch.no_grad():
+            for name, weight in self.trained():
+                if name in self._exact:
+                    local(weight).copy_(self._exact[name])
+        yield
+        with torch.no_grad():
+            for name, weight in self.trained():
+                if name in self._exact:
+                    self._exact[name].copy_(local(weight))
+        self._round()
+
+    def _round(self) -> None:
+        with torch.no_grad():
+            for name, weight in self.trained():
+                if name in self._exact:
+                    local(weight).copy_(rounded(name, self._exact[name], self.seed))
 
     def step(self, generation: Generation, step: Sequence[int], steps: int, learning_rate: float) -> dict[str, float]:
         """Take one optimiser step on the rows `step`; its metrics. `steps` is that of one epoch of the generation."""
@@ -102,7 +133,8 @@ class Learner:
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.optimizer.step()
+        with self.exact():
+            self.optimizer.step()
         self.optimizer.zero_grad()
         tokens = sum(generation.rows[i].length for i in step)
         return {
@@ -226,6 +258,12 @@ class Learner:
         if self.accelerator.num_processes == 1:
             return found
         return dict(gather_object(list(found.items())))
+
+
+def local(weight: Any) -> torch.Tensor:
+    """This process's part of a weight."""
+    found: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
+    return found
 
 
 def _by_row(part: Pass, scored: Scored) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:

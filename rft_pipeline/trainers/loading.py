@@ -7,6 +7,7 @@ import torch
 
 from rft_pipeline.engines.weights import load_weights, name_base
 from rft_pipeline.fingerprint import seed_of
+from rft_pipeline.models.installed import content_hash
 from rft_pipeline.models.merging import copy_tokenizer, is_adapter, load_adapter, write_model
 
 if TYPE_CHECKING:
@@ -39,8 +40,14 @@ def write_checkpoint(model: Any, job: "TrainJob", scratch: Path, weights: dict[s
         model.save_pretrained(target, state_dict=weights, selected_adapters=["default"])
         name_base(target, job.base)
     else:
-        write_model(model, job.start, target, weights)
+        write_model(model, job.start, target, weights, rounding_seed(job))
     copy_tokenizer(job.start, target)
+
+
+def rounding_seed(job: "TrainJob") -> int:
+    """The seed by which trained weights are rounded: another one in each round, so that a weight that moves little in
+    each of them moves at last."""
+    return seed_of(job.seed, "rounding", content_hash(job.start))
 
 
 def _load(job: "TrainJob", device: str) -> Any:

@@ -23,7 +23,7 @@ from rft_pipeline.trainers.kept import (
     steps_of,
 )
 from rft_pipeline.trainers.learner import Generation, Learner
-from rft_pipeline.trainers.loading import load_policy, write_checkpoint
+from rft_pipeline.trainers.loading import load_policy, rounding_seed, write_checkpoint
 from rft_pipeline.trainers.reference import reference_of
 from rft_pipeline.trainers.rows import Row, Trained, plan_steps
 from rft_pipeline.trainers.states import is_sharded, load_log_probs, load_state, save_state
@@ -54,7 +54,8 @@ class Session:
         model = load_policy(job, str(accelerator.device))
         dtype = getattr(torch, pick_dtype(training.runtime.dtype, accelerator.device.type))
         longest = training.longest(job.sampling)
-        self.learner = Learner(model, accelerator, training, job.sampling.temperature, longest, dtype)
+        seed = rounding_seed(job)
+        self.learner = Learner(model, accelerator, training, job.sampling.temperature, longest, dtype, seed)
         self.reference = reference_of(self.learner, job.base)
         state = last_state(kept)
         check_room(model, training, kept, steps)

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 
-from rft_pipeline.trainers.learner import Generation, Learner
+from rft_pipeline.trainers.learner import Generation, Learner, local
 
 COUNTERS = "trainer_state.json"
 """Written last: a state without it is incomplete."""
@@ -28,7 +28,8 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
         writing.mkdir(parents=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process or is_sharded(accelerator):
-        save_file(_tensors(learner), writing / _file(accelerator))
+        with learner.exact():
+            save_file(_tensors(learner), writing / _file(accelerator))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if generation is not None:
@@ -44,14 +45,14 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
 def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
     stored = load_file(folder / _file(learner.accelerator))
-    with torch.no_grad():
-        for name, weight in _trained(learner):
-            _local(weight).copy_(stored[f"weight.{name}"])
+    with learner.exact(), torch.no_grad():
+        for name, weight in learner.trained():
+            local(weight).copy_(stored[f"weight.{name}"])
             if f"step.{name}" in stored:
                 moments = {moment: stored[f"{moment}.{name}"] for moment in _MOMENTS}
                 state = {moment: torch.zeros_like(weight) for moment in _MOMENTS[1:]}
                 for moment, value in state.items():
-                    _local(value).copy_(moments[moment])
+                    local(value).copy_(moments[moment])
                 learner.optimizer.state[weight] = {"step": moments["step"].to(weight.device), **state}
     counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
     return counters
@@ -73,23 +74,13 @@ def _file(accelerator: Accelerator) -> str:
     return f"training-{accelerator.process_index if is_sharded(accelerator) else 0}.safetensors"
 
 
-def _trained(learner: Learner) -> list[tuple[str, torch.Tensor]]:
-    return [(name, weight) for name, weight in learner.model.named_parameters() if weight.requires_grad]
-
-
-def _local(weight: Any) -> torch.Tensor:
-    """This process's part of a weight."""
-    local: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
-    return local
-
-
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
     found = {}
-    for name, weight in _trained(learner):
-        found[f"weight.{name}"] = _local(weight.detach()).contiguous()
+    for name, weight in learner.trained():
+        found[f"weight.{name}"] = local(weight.detach()).contiguous()
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
         for moment, value in learner.optimizer.state.get(weight, {}).items():
-            found[f"{moment}.{name}"] = _local(value).contiguous()
+            found[f"{moment}.{name}"] = local(value).contiguous()
     return found
 
 
