@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
 from rft_pipeline.models.merging import ADAPTER, is_adapter, load_adapter, load_causal, write_model
-from rft_pipeline.models.rounding import rounded
+from rft_pipeline.rounding import rounded
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import ModelError
-from rft_pipeline.models.rounding import all_rounded
+from rft_pipeline.rounding import all_rounded
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,7 @@ def write_whole(checkpoint: Path, target: Path) -> None:
     copy_tokenizer(checkpoint, target)
 
 
-def write_model(
-    model: Any, start: Path, target: Path, weights: Mapping[str, Any] | None = None, seed: int = 0
-) -> None:
+def write_model(model: Any, start: Path, target: Path, weights: Mapping[str, Any] | None = None, seed: int = 0) -> None:
     """Write the weights of `model`, or `weights`, with the configuration of `start`, the checkpoint it was loaded from.
     If that is in bfloat16, the weights are rounded to it by `seed`, so that all who load them have the same policy.
     Settings of `generation_config.json` that cannot be saved are left out with a warning."""

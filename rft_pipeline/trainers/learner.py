@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rft_pipeline.errors import ModelError
-from rft_pipeline.models.rounding import rounded
+from rft_pipeline.rounding import rounded
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes

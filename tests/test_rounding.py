@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rft_pipeline.models.rounding import all_rounded, rounded
+from rft_pipeline.rounding import all_rounded, rounded
 
 SOME = torch.randn(200_000, generator=torch.Generator().manual_seed(0)).bfloat16().float()
 
