@@ -60,16 +60,3 @@ class StageRunner(dg.ConfigurableResource[None]):
         home = Home.find()
         cycle = cycle_of(load_campaign(home.campaign_folder(campaign)), home)
         return {"rft/campaign": campaign, **({} if cycle is None else cycle.tags)}
-
-    def picture(self, record: Record, file: str) -> str:
-        """The address of a picture that the record's MLflow run keeps."""
-        from rft_pipeline.pipeline.links import artifact_url
-
-        return artifact_url(Home.find(), record.mlflow_run_id or "", file)
-
-    def mlflow_page(self, record: Record, file: str | None = None) -> str:
-        """The address of the record's MLflow run, or of a file that it keeps."""
-        from rft_pipeline.pipeline.links import artifact_page, run_url
-
-        home, run = Home.find(), record.mlflow_run_id or ""
-        return run_url(home, run) if file is None else artifact_page(home, run, file)

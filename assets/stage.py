@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.pipeline.links import asset_url
+from rft_pipeline.pipeline.links import REPORTS, file_in_dagster, run_in_dagster
 from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.report.published import INDEX
 from rft_pipeline.runs import dead_runs
 from rft_pipeline.runs.state import LAUNCH
 from rft_pipeline.stages import STAGES, Node
@@ -121,9 +122,9 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
                 data_version=dg.DataVersion(record.content_hash),
                 metadata={
                     "summary": dg.MetadataValue.md(short(binding.summary(record))),
-                    **_links(record, stages),
+                    **_links(record),
                     **binding.metadata(record),
-                    **_pictures(record, stages),
+                    **_pictures(record),
                     **_numbers(record),
                     "provenance": dg.MetadataValue.json(_provenance(record)),
                 },
@@ -158,10 +159,12 @@ def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckRes
     return result._replace(asset_key=key)
 
 
-def _pictures(record: Record, stages: StageRunner) -> dict[str, Any]:
-    """The record's plots, from MLflow: Dagster folds a text that is as long as a picture."""
+def _pictures(record: Record) -> dict[str, Any]:
+    """The record's plots, by address: Dagster folds a text that is as long as a picture."""
     return {
-        path.stem.replace("_", " "): dg.MetadataValue.md(f"![{path.stem}]({stages.picture(record, path.name)})")
+        path.stem.replace("_", " "): dg.MetadataValue.md(
+            f"![{path.stem}]({file_in_dagster(record.address, path.name)})"
+        )
         for path in sorted(record.folder.glob("*.png"))
     }
 
@@ -172,15 +175,18 @@ def _numbers(record: Record) -> dict[str, Any]:
     return {f"number of {name.replace('_', ' ')}": count for name, count in record.rows.items()} | metrics
 
 
-def _links(record: Record, stages: StageRunner) -> dict[str, Any]:
+def _links(record: Record) -> dict[str, Any]:
     """The record's pages and its MLflow run, as links that open, whether it was cached, and how long it took."""
     pages = [file for file in STAGES[record.payload["stage"]].pages if file.endswith(".html")]
     links = {
-        "page" if place == 0 else Path(file).stem: dg.MetadataValue.url(stages.mlflow_page(record, file))
+        "page" if place == 0 else Path(file).stem: file_in_dagster(record.address, file)
         for place, file in enumerate(pages)
     }
-    run = dg.MetadataValue.url(stages.mlflow_page(record))
-    return {**links, "MLflow run": run, "cached": record.cached, "seconds": record.seconds}
+    if pages:
+        links["all pages"] = f"{REPORTS}/{INDEX}"
+    links["MLflow run"] = run_in_dagster(record.mlflow_run_id or "")
+    shown = {name: dg.MetadataValue.url(address) for name, address in links.items()}
+    return {**shown, "cached": record.cached, "seconds": record.seconds}
 
 
 def _provenance(record: Record) -> dict[str, Any]:
@@ -188,10 +194,7 @@ def _provenance(record: Record) -> dict[str, Any]:
     return {
         "record": record.address,
         "folder": str(record.folder),
-        "upstream": {
-            role: {"record": address, "asset": asset_url(address.rpartition("/")[0])}
-            for role, address in record.upstream.items()
-        },
+        "upstream": dict(record.upstream),
         "made from": record.payload,
         "MLflow run": record.mlflow_run_id,
         "Dagster run": record.dagster_run_id,

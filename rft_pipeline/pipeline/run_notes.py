@@ -1,9 +1,10 @@
 """The description of an MLflow run: what was decided, links to its pages, and the records that it shows."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rft_pipeline.pipeline.links import artifact_page, asset_url
+from rft_pipeline.pipeline.links import artifact_page, asset_path, dagster_run_path, in_mlflow
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.stages import STAGES
 from rft_pipeline.store import Home, RecordStore
@@ -15,11 +16,12 @@ RECORDS = "rft.records"
 """A run's tag with the addresses of its records, separated by spaces."""
 DECISION = "rft.decision"
 """A parent run's tag with the decision of its promotion in words."""
-DAGSTER_RUN = "dagster.run_url"
-"""A run's tag with the page of the Dagster run that logged last."""
+DAGSTER_RUN = "dagster.run_id"
+"""A run's tag with the id of the Dagster run that logged last."""
 ROUND = "rft.round"
 """The tag with the number of a round's run."""
-_PAGES = {"eval_reports": "Report", "promotion": "Promotion", "judge_audit": "Judge audit"}
+PAGES = {"eval_reports": "Report", "promotion": "Promotion", "judge_audit": "Judge audit"}
+"""Stage with pages → the title of its main page."""
 
 
 def run_note(home: Home, run: "Run", rounds: Sequence["Run"] = ()) -> str:
@@ -29,10 +31,10 @@ def run_note(home: Home, run: "Run", rounds: Sequence["Run"] = ()) -> str:
     """
     tags = run.data.tags
     numbered = {_number(each): each for each in rounds}
-    reports = [link for number in sorted(numbered) for link in _pages(home, numbered[number], f" of round {number}")]
-    links = [*_pages(home, run), *reports]
+    reports = [link for number in sorted(numbered) for link in _pages(numbered[number], f" of round {number}")]
+    links = [*_pages(run), *reports]
     if DAGSTER_RUN in tags:
-        links.append(f"[Dagster run]({tags[DAGSTER_RUN]})")
+        links.append(f"[Dagster run]({in_mlflow(home, dagster_run_path(tags[DAGSTER_RUN]))})")
     lines = [*([f"**{plain(tags[DECISION])}**", ""] if DECISION in tags else []), " · ".join(links), ""]
     return "\n".join([*lines, *_records(home, records_in(tags))])
 
@@ -47,12 +49,13 @@ def _number(run: "Run") -> int:
     return int(run.data.tags[ROUND])
 
 
-def _pages(home: Home, run: "Run", of: str = "") -> list[str]:
+def _pages(run: "Run", of: str = "") -> list[str]:
     """Links to the main page of each stage that has pages."""
+    page = partial(artifact_page, run.info.experiment_id, run.info.run_id)
     return [
-        f"[{_PAGES[stage]}{of}]({artifact_page(home, run.info.run_id, next(iter(STAGES[stage].pages)))})"
+        f"[{PAGES[stage]}{of}]({page(next(iter(STAGES[stage].pages)))})"
         for stage in records_in(run.data.tags)
-        if stage in _PAGES
+        if stage in PAGES
     ]
 
 
@@ -63,5 +66,6 @@ def _records(home: Home, shown: Mapping[str, str]) -> list[str]:
     for stage, address in shown.items():
         record = records.at(address)
         made_from = "<br>".join(f"`{above}`" for above in ({} if record is None else record.upstream).values())
-        lines.append(f"| [{stage}]({asset_url(address.rpartition('/')[0])}) | `{address}` | {made_from} |")
+        asset = in_mlflow(home, asset_path(address.rpartition("/")[0]))
+        lines.append(f"| [{stage}]({asset}) | `{address}` | {made_from} |")
     return lines

@@ -17,8 +17,8 @@ from filelock import FileLock
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.links import dagster_run_url, dagster_url
-from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, RECORDS, ROUND, records_in, run_note
+from rft_pipeline.pipeline.links import in_mlflow
+from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, PAGES, RECORDS, ROUND, records_in, run_note
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.stages import STAGES, Node
@@ -114,7 +114,7 @@ class Tracker:
         """Log which record a run shows and the Dagster run. A round's run can also be found by the records that its own
         were made from."""
         made_in = record.dagster_run_id or self.dagster_run_id
-        tags = {} if made_in is None else {DAGSTER_RUN: dagster_run_url(made_in)}
+        tags = {} if made_in is None else {DAGSTER_RUN: made_in}
         if self.run_id != self._parent:
             tags |= {f"rft.upstream.{self.node.stage}.{role}": address for role, address in record.upstream.items()}
         with self._alone():
@@ -122,13 +122,15 @@ class Tracker:
             self._log_tags({**tags, RECORDS: " ".join(shown.values())})
 
     def _log_tags(self, tags: Mapping[str, str]) -> None:
-        """Log tags, and the descriptions made from the tags of the run and, in the parent run, of its rounds."""
+        """Log tags, and the descriptions made from them: that of the run, and that of the parent run, which links the
+        pages of its rounds."""
         from mlflow.entities import RunTag
 
         client, parent = self._client, self._parent
         client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        rounds = client.search_runs([self._experiment], filter_string=f"tags.`{PARENT}` = '{parent}'")
-        client.set_tag(parent, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(parent), rounds))
+        if self.run_id == parent or self.node.stage in PAGES:
+            rounds = client.search_runs([self._experiment], filter_string=f"tags.`{PARENT}` = '{parent}'")
+            client.set_tag(parent, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(parent), rounds))
         if self.run_id != parent:
             client.set_tag(self.run_id, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(self.run_id)))
 
@@ -250,7 +252,7 @@ class Tracker:
         return (
             f"{plain(self.campaign.description)}\n\nA parent run is one configuration: its curves have the round as "
             "step. Its child runs are the rounds: training curves step by step, and `report.html` among the artifacts. "
-            f"[Stages in Dagster]({dagster_url()}/locations/rft_pipeline/jobs/{name})"
+            f"[Stages in Dagster]({in_mlflow(self.home, f'locations/rft_pipeline/jobs/{name}')})"
         )
 
     def _find_or_create(self, name: str, tags: dict[str, str], params: Mapping[str, str] | None = None) -> str:

@@ -51,8 +51,8 @@ def to_svg(chart: alt.LayerChart | alt.FacetChart) -> str:
 
 
 def to_png(chart: alt.LayerChart | alt.FacetChart) -> bytes:
-    """At twice the size, for sharp screens."""
-    return bytes(vl_convert.svg_to_png(to_svg(chart), scale=2))
+    """As large as on a page: Dagster shows a pixel as a pixel, and cuts what is wider than its column."""
+    return bytes(vl_convert.svg_to_png(to_svg(chart)))
 
 
 @lru_cache(maxsize=64)

@@ -61,8 +61,9 @@ def _needed(bound: Mapping[str, Any]) -> str:
     return f"at least {bound['needed']:.0f}" if bound["name"] == PROMPTS else f"above {signed(bound['needed'])}"
 
 
-def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
-    """Each round minus the champion with its interval, one panel per bound; None if no difference is known.
+def forest(decided: Mapping[str, Any], width: int = WIDTH) -> alt.FacetChart | None:
+    """Each round minus the champion with its interval, one panel per bound, `width` pixels wide; None if no difference
+    is known.
 
     A round passes a bound if its lower end is to the right of the dashed line.
     """
@@ -112,4 +113,4 @@ def forest(decided: Mapping[str, Any]) -> alt.FacetChart | None:
     )
     layers = alt.layer(zero, needed, interval, point, data=alt.InlineData(values=rows))
     config = themed(view=alt.ViewConfig(stroke=GRID), axisY=alt.AxisConfig(grid=False))
-    return layers.properties(width=WIDTH, height=alt.Step(22)).facet(row=row, spacing=14).properties(config=config)
+    return layers.properties(width=width, height=alt.Step(22)).facet(row=row, spacing=14).properties(config=config)

@@ -35,5 +35,14 @@ def origin(job: str) -> "RemoteJobOrigin":
 def workspace(home: Home) -> str:
     """The content of a workspace file with this code location."""
     module, folder = find(home)
-    target = {"module_name": module, "working_directory": str(folder), "location_name": LOCATION}
-    return yaml.safe_dump({"load_from": [{"python_module": target}]}, sort_keys=False)
+    return _workspace(python_module={"module_name": module, "working_directory": str(folder)})
+
+
+def served_workspace(socket: Path) -> str:
+    """The content of a workspace file with this code location, which a code server serves at a socket."""
+    return _workspace(grpc_server={"socket": str(socket)})
+
+
+def _workspace(**location: dict[str, str]) -> str:
+    named = {kind: {**target, "location_name": LOCATION} for kind, target in location.items()}
+    return yaml.safe_dump({"load_from": [named]}, sort_keys=False)

@@ -61,16 +61,14 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
             summary = metadata["summary"].value
             assert str(summary).startswith("**")
             assert len(str(summary)) < 1000
-            assert metadata["MLflow run"].value == f"http://127.0.0.1:5000/#/runs/{made.mlflow_run_id}"
+            assert metadata["MLflow run"].value == f"/rft/mlflow/#/runs/{made.mlflow_run_id}"
             assert metadata["cached"].value is False
             assert (provenance := metadata["provenance"].value)
             assert isinstance(provenance, dict)
             assert Path(provenance["folder"]) == made.folder
             assert provenance["made from"] == made.payload
             assert provenance["record"] == made.address
-            for role, address in made.upstream.items():
-                page = f"http://127.0.0.1:3000/assets/{address.rpartition('/')[0]}"
-                assert provenance["upstream"][role] == {"record": address, "asset": page}
+            assert provenance["upstream"] == made.upstream
             for row, count in made.rows.items():
                 assert metadata[f"number of {row.replace('_', ' ')}"].value == count
             for metric, number in made.metrics.items():
@@ -85,23 +83,21 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
 
 
 @pytest.mark.parametrize(("name", "page"), [("round_2/eval_reports", "report.html"), ("promotion", "promotion.html")])
-def test_a_page_and_its_plots_are_links_to_files_that_mlflow_keeps(finished_home: Path, name: str, page: str) -> None:
+def test_a_page_and_its_plots_are_links_to_files_of_the_record(finished_home: Path, name: str, page: str) -> None:
     made = record(name)
     assert made is not None
     with instance() as running:
         metadata = materialization(running, name).metadata
-    run = made.mlflow_run_id
-    client = Home.find().mlflow_client()
-    experiment = client.get_run(str(run)).info.experiment_id
-    address = f"http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}/artifacts/{page}"
-    assert metadata["page"].value == f"{address}?workflowType=machine_learning"
+    address = f"/rft/records/{made.address}"
+    assert metadata["page"].value == f"{address}/{page}"
+    assert metadata["all pages"].value == "/rft/reports/index.html"
     plots = [path.name for path in made.folder.glob("*.png")]
-    kept = {each.path for each in client.list_artifacts(str(run))}
     assert plots
-    assert kept >= {page, *plots}
     for plot in plots:
-        address = f"http://127.0.0.1:5000/get-artifact?path={plot}&run_uuid={run}"
-        assert metadata[plot.removesuffix(".png").replace("_", " ")].value == f"![{plot[:-4]}]({address})"
+        shown = f"![{plot[:-4]}]({address}/{plot})"
+        assert metadata[plot.removesuffix(".png").replace("_", " ")].value == shown
+    kept = {each.path for each in Home.find().mlflow_client().list_artifacts(str(made.mlflow_run_id))}
+    assert kept >= {page, *plots}
 
 
 def test_checks_pass_except_for_one_that_only_warns(finished_home: Path) -> None:

@@ -171,14 +171,14 @@ def test_the_checkpoint_is_a_logged_model_that_points_to_the_store_and_holds_no_
 def test_the_parent_run_has_a_handful_of_tags(client: MlflowClient) -> None:
     (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
     tags = {name for name in parent.data.tags if not name.startswith("mlflow.")}
-    assert tags == {"rft.campaign", "rft.config", "rft.records", "rft.promoted", "rft.decision", "dagster.run_url"}
+    assert tags == {"rft.campaign", "rft.config", "rft.records", "rft.promoted", "rft.decision", "dagster.run_id"}
     shown = [record(name).address for name in ("prompts", "rubric", "policy", "labels", "promotion")]
     assert parent.data.tags["rft.records"].split() == shown
 
 
 def test_descriptions_begin_with_what_was_decided_and_link_the_pages(client: MlflowClient) -> None:
     (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
-    pages = f"http://127.0.0.1:5000/#/experiments/{experiment(client)}/runs"
+    pages = f"#/experiments/{experiment(client)}/runs"
 
     def page(run_: Run, file: str) -> str:
         return f"({pages}/{run_.info.run_id}/artifacts/{file}?workflowType=machine_learning)"
@@ -188,11 +188,11 @@ def test_descriptions_begin_with_what_was_decided_and_link_the_pages(client: Mlf
     assert links.split(" · ") == [
         f"[Promotion]{page(parent, 'promotion.html')}",
         *(f"[Report of round {round_}]{page(round_run(client, round_), 'report.html')}" for round_ in (1, 2)),
-        f"[Dagster run]({parent.data.tags['dagster.run_url']})",
+        f"[Dagster run](/rft/dagster/runs/{parent.data.tags['dagster.run_id']})",
     ]
     promotion = record("promotion")
     made_from = "<br>".join(f"`{address}`" for address in promotion.upstream.values())
-    row = f"| [promotion](http://127.0.0.1:3000/assets/tiny/promotion) | `{promotion.address}` | {made_from} |"
+    row = f"| [promotion](/rft/dagster/assets/tiny/promotion) | `{promotion.address}` | {made_from} |"
     assert table[-1] == row
     own = round_run(client, 1)
     assert own.data.tags["mlflow.note.content"].startswith(f"[Report]{page(own, 'report.html')} · [Dagster run](")
@@ -204,7 +204,7 @@ def test_tags_lead_to_the_dagster_run_and_the_records_of_a_round_and_what_they_w
     tags = round_run(client, 2).data.tags
     made = record("round_2/checkpoints")
     assert made.address in tags["rft.records"].split()
-    assert tags["dagster.run_url"] == f"http://127.0.0.1:3000/runs/{made.dagster_run_id}"
+    assert tags["dagster.run_id"] == made.dagster_run_id
     assert made.mlflow_run_id == round_run(client, 2).info.run_id
     assert tags["rft.upstream.checkpoints.policy"] == record("round_1/checkpoints").address
     assert tags["rft.upstream.checkpoints.reward_batches"] == record("round_2/reward_batches").address
@@ -240,7 +240,7 @@ def test_another_configuration_is_another_run_which_shows_what_it_shares(finishe
         name: old.data.metrics[name] for name in STEP_METRICS
     }
     assert new.data.params == old.data.params
-    assert new.data.tags["dagster.run_url"] == old.data.tags["dagster.run_url"]
+    assert new.data.tags["dagster.run_id"] == old.data.tags["dagster.run_id"]
 
 
 def test_other_prompts_are_another_run(finished_copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""The servers of `rft ui`: they end with it, with all that they started, and are started again when they die."""
+"""Supervised servers: they end with `rft ui`, with all that they started, and are started again when they die."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline.cli import ui
 from rft_pipeline.errors import RftError
+from rft_pipeline.servers import supervised
 
 SERVES = """
 import os, pathlib, subprocess, sys, time
@@ -47,11 +47,11 @@ def all_ended(processes: list[int]) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
+    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     started = pids(tmp_path)
     assert all(map(is_alive, started))
     assert (tmp_path / "pages.log").read_text(encoding="utf-8") == "serving\n"
-    ui.stop([server])
+    supervised.stop([server])
     assert all_ended(started)
 
 
@@ -59,17 +59,17 @@ def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
 def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ui.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
+    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     first = pids(tmp_path)
     (tmp_path / "pids").unlink()
     os.kill(first[0], signal.SIGKILL)
     assert all_ended(first[:1])
     with pytest.raises(RftError, match=r"Pages ended with exit code -9; is its port in use\?[^\n]*pages.log:\nserving"):
         server.keep_running()
-    monkeypatch.setattr(ui, "SOON", 0.0)
-    server.keep_running()
+    monkeypatch.setattr(supervised, "SOON", 0.0)
+    assert server.keep_running() == "Pages ended with exit code -9; started again"
     second = pids(tmp_path)
     assert second != first
     assert all_ended(first)
-    ui.stop([server])
+    supervised.stop([server])
     assert all_ended(second)
