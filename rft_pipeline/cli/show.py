@@ -50,9 +50,10 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     out.print(criteria)
     if logs is not None:
         line(f"logs: {escape(logs.summary)}")
-    for warning in (*result.warnings, *(() if logs is None else logs.warnings)):
+    warnings = (*result.warnings, *(() if logs is None else logs.warnings))
+    for warning in warnings:
         warn(warning)
-    line("[green]ok[/]")
+    line(f"[green]ok[/], {counted(len(warnings), 'warning')}" if warnings else "[green]ok[/]")
 
 
 def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> dict[str, Any]:
@@ -105,8 +106,8 @@ def planned(plan: Plan) -> None:
         shown = Text(_in_columns(row, widths))
         shown.stylize(style, widths[0] + 2, widths[0] + 2 + len(step.action))
         out.print(shown, soft_wrap=True)
-        if step.reasons:
-            why = fill("; ".join(_inputs_as_one(step)), out.width, initial_indent="    ", subsequent_indent="    ")
+        if said := [*_inputs_as_one(step), *step.made_up_of]:
+            why = fill("; ".join(said), out.width, initial_indent="    ", subsequent_indent="    ")
             out.print(Text(why, style="dim"), soft_wrap=True)
     if any(step.action == "run" for step in plan.steps):
         line(_total(plan))

@@ -65,6 +65,8 @@ class Work:
     """The most by which a count of `make` may turn out lower."""
     refusal: str = ""
     """Why the stage will fail, if that is already known."""
+    made_up_of: list[str] = field(default_factory=list)
+    """What the counts are products and sums of, in words: `4 prompts × 8 replies`."""
 
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:

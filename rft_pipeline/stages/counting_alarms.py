@@ -11,7 +11,7 @@ from rft_pipeline.campaign.addresses import judges_for_alarms, kl_draw
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.judges.checklist import items_of
-from rft_pipeline.progress import judgements_of
+from rft_pipeline.progress import counted, judgements_of
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.stages.base import checkpoint_roles
 from rft_pipeline.stages.counting import Counting
@@ -26,6 +26,9 @@ def count_kl(counting: Counting, alarms: Alarms, prompts: pl.DataFrame | None, e
     if how.sampling == how.kl_sampling:
         return  # the evaluation's own replies serve
     chosen, count, sampling = (None, 1, how.kl_sampling) if prompts is None else kl_draw(counting.campaign, prompts)
+    drawn = min(expected, alarms.kl_prompts) if chosen is None else chosen.height
+    if drawn:
+        counting.work.made_up_of.append(f"{drawn} more for the KL of each round")
     for role in checkpoint_roles(counting.node.round):
         policy = counting.content(role)
         if policy is None or policy != base:
@@ -42,6 +45,8 @@ def count_anchors(counting: Counting, alarms: Alarms) -> None:
     if campaign.anchors_path is None:
         return
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    said = f"{counted(anchors.height, 'anchor')}, each by the judges of its labels"
+    counting.work.made_up_of.append(f"{said}, twice" if round_ == 1 else said)
     for criterion in campaign.rubric.judged:
         label = pl.col("labels").struct.field(criterion.name)
         counting.audited(anchors.filter(label.is_not_null()), criterion, judges)

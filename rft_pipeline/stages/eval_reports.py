@@ -17,6 +17,7 @@ from rft_pipeline.evaluation.kl import KL_FILE
 from rft_pipeline.evaluation.themes import themes
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.estimates import estimated
+from rft_pipeline.progress import counted
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
     OTHER,
@@ -151,13 +152,14 @@ class EvalReports(Stage):
     def count(self, counting: Counting) -> None:
         how, prompts = counting.campaign.evaluation, counting.prompts("eval")
         expected = counting.eval_prompts()
-        counted = [
+        sampled = [
             counting.sampled(prompts, expected, counting.content(role), how.samples_per_prompt, how.sampling)
             for role in (*compared_roles(counting.campaign), *checkpoint_roles(counting.node.round))
         ]
-        found = [rows for rows, _ in counted if rows is not None]
+        counting.work.made_up_of.append(_sampled_in_words(counting, expected if prompts is None else prompts.height))
+        found = [rows for rows, _ in sampled if rows is not None]
         rows = None if prompts is None or not found else with_prompts(pl.concat(found).unique("rollout_id"), prompts)
-        counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in counted), prompts)
+        counting.judged(counting.campaign.single_criteria, rows, sum(missing for _, missing in sampled), prompts)
         if counting.campaign.alarms is not None:
             count_kl(counting, counting.campaign.alarms, prompts, expected)
             count_anchors(counting, counting.campaign.alarms)
@@ -179,6 +181,18 @@ class EvalReports(Stage):
         run.artifacts(record, PAGE, ROUNDS, NUMBERS)
         run.evaluated(record)
         run.finish()
+
+
+def _sampled_in_words(counting: Counting, prompts: int) -> str:
+    """`20 held-out prompts × 2 policies (base, round 1)`."""
+    nodes = (*compared_roles(counting.campaign).values(), *checkpoint_roles(counting.node.round).values())
+    names = [_POLICY_NAMES.get(each, each.partition("/")[0].replace("_", " ")) for each in nodes]
+    each = counting.campaign.evaluation.samples_per_prompt
+    more = f" × {each} replies" if each > 1 else ""
+    return f"{counted(prompts, 'held-out prompt')} × {len(names)} policies ({', '.join(names)}){more}"
+
+
+_POLICY_NAMES = {"policy": "base", WARM_START: "warm start"}
 
 
 def _alarms(campaign: Campaign) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from rft_pipeline.audit.criterion import audit_criterion, refused
 from rft_pipeline.audit.numbers import as_numbers, as_plain, noises, people_numbers
-from rft_pipeline.audit.rows import audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
+from rft_pipeline.audit.rows import WHOLE, audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import (
     REPLY,
@@ -119,6 +119,7 @@ class JudgeAudit(Stage):
         campaign, store = counting.campaign, counting.home.store
         rows, _ = _rows(campaign, store, labels_of(campaign, store))
         retest = {name: retest_judge_id(judge) for name, judge in counting.sources.items()}
+        counting.work.made_up_of.append(_judged_in_words(rows))
         for criterion in campaign.rubric.judged:
             once = rows_to_judge(rows, criterion)
             counting.audited(once, criterion, [counting.sources])
@@ -141,6 +142,14 @@ class JudgeAudit(Stage):
         for kind in replies["kind"].unique():
             for criterion in judged_criteria_in(record.payload):
                 yield JudgedRows(criterion.key, subjects_shown(_distinct(replies.filter(kind=kind)), criterion))
+
+
+def _judged_in_words(rows: pl.DataFrame) -> str:
+    """`6 labelled replies, 12 edits of each of 4, and these 4 again; each by the judges of its labels`."""
+    whole, edited = rows.filter(probe=WHOLE).height, rows.filter(pl.col("probe") != WHOLE)
+    probed, probes = edited["id"].n_unique(), edited["probe"].n_unique()
+    again = f", {probes} edits of each of {probed}, and these {probed} again" if probed else ""
+    return f"{whole} labelled replies{again}; each by the judges of its labels"
 
 
 def _rows(campaign: Campaign, store: Path, labels: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:

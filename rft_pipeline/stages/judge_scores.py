@@ -8,6 +8,7 @@ import polars as pl
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import judge_inputs, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.judges.checklist import judges_items
 from rft_pipeline.progress import judgements_of
 from rft_pipeline.prompts.reading import content_hash
 from rft_pipeline.stages.base import Node, Output, Sources, Stage, Upstream, start_node, what_judges_see
@@ -57,6 +58,11 @@ class JudgeScores(Stage):
         how, rollouts = counting.campaign.rollouts, counting.known.get("rollouts")
         criteria, round_ = counting.campaign.rubric.single_criteria, counting.generations()
         prompts = _drawn_prompts(counting) if rollouts is None else None
+        if how.replay is None and not any(judges_items(each.payload) for each in criteria):
+            sampled = f"{how.prompts_per_round * how.group_size} rollouts"
+            counting.work.made_up_of.append(
+                f"{sampled} × {len(criteria)} {'criterion' if len(criteria) == 1 else 'criteria'}"
+            )
         if rollouts is None and round_ is not None:
             done = None if prompts is None else prompts.head(round_.rollouts_judged // how.group_size)
             for criterion in criteria:

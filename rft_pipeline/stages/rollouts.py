@@ -85,6 +85,8 @@ class Rollouts(Stage):
 
     def count(self, counting: Counting) -> None:
         how, round_ = counting.campaign.rollouts, counting.generations()
+        if how.replay is None:
+            counting.work.made_up_of.append(f"{how.prompts_per_round} prompts × {how.group_size} replies")
         if round_ is not None:
             made = round_.rollouts_judged + round_.rollouts_waiting
             counting.work.add("rollouts", round_.rollouts - made, made)

@@ -36,7 +36,7 @@ def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: P
     assert said.code == 0
     assert "tiny: 12 train and 6 eval prompts, 0 anchors, 2 rounds" in said.out
     assert "rule: length" in said.out
-    assert said.out.rstrip().endswith("ok")
+    assert said.out.rstrip().endswith(f"ok, {said.err.count('warning ')} warnings")
     assert "warning" in said.err
 
 
@@ -67,7 +67,10 @@ def test_plan_from_the_first_round_keeps_none(rft: Rft, finished_copy: Path) -> 
     rows = plan_rows(rft("plan", "tiny", "--from", "round_1"))
     assert rows["round_1/rollouts"] == "skip 0 16"
     assert rows["round_1/judge_scores"] == 'run 16 judgements 48 criterion "polite": text changed'
-    assert rows["round_2/rollouts"] == "run 16 rollouts 0 an earlier stage runs: round_1/checkpoints"
+    assert (
+        rows["round_2/rollouts"]
+        == "run 16 rollouts 0 an earlier stage runs: round_1/checkpoints; 4 prompts × 4 replies"
+    )
 
 
 def test_before_the_first_run_the_plan_has_units_and_no_time(
@@ -76,8 +79,9 @@ def test_before_the_first_run_the_plan_has_units_and_no_time(
     said = rft("plan", "tiny")
     rows = plan_rows(said)
     assert rows["prompts"] == "run 1 record 0 never made"
-    assert rows["round_1/rollouts"] == "run 16 rollouts 0 earlier stages run"
-    assert rows["round_1/judge_scores"] == "run 64 judgements 0 earlier stages run"
+    assert rows["round_1/rollouts"] == "run 16 rollouts 0 earlier stages run; 4 prompts × 4 replies"
+    assert rows["round_1/judge_scores"] == "run 64 judgements 0 earlier stages run; 16 rollouts × 4 criteria"
+    assert rows["round_2/eval_reports"].endswith("; 6 held-out prompts × 3 policies (base, round 1, round 2)")
     assert rows["round_1/checkpoints"] == "run 1 to 2 steps 0 earlier stages run"
     assert "?" not in said.out
     assert said.out.rstrip().endswith("time: unknown until the first run")
@@ -123,6 +127,7 @@ def test_plan_as_json_is_a_list_of_stages(rft: Rft, finished_home: Path) -> None
         "reasons": [],
         "rows": {"make": 0, "have": 16},
         "work": {},
+        "made_up_of": [],
         "ranges": {},
         "cause": None,
         "seconds": 0.0,

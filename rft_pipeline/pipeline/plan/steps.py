@@ -33,6 +33,8 @@ class PlannedStage:
     """Rows to make, by kind: `rollouts`, `judgements of polite`, `steps`."""
     ranges: dict[str, tuple[int, int]]
     """The kinds whose count depends on what the run finds: the least and the most."""
+    made_up_of: list[str]
+    """What the counts are products and sums of, in words; empty where a part of them is already there."""
     cause: Cause | None
     seconds: float | None
     """Estimated; null when the work holds something that was never timed."""
@@ -81,7 +83,7 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
             steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
-        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, {}, None, 0.0, []))
+        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, {}, [], None, 0.0, []))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
     cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
@@ -128,6 +130,7 @@ def _running(
         rows=work.rows,
         work=work.make,
         ranges=work.ranges,
+        made_up_of=[] if work.rows.have else work.made_up_of,
         cause=plan.cause,
         seconds=None if seconds is None else round(seconds, 1),
     )

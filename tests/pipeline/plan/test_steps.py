@@ -155,6 +155,7 @@ def test_as_json_a_plan_is_a_list_of_stages(finished_copy: Path) -> None:
         "rows": {"make": 0, "have": 1},
         "work": {},
         "ranges": {},
+        "made_up_of": [],
         "cause": None,
         "seconds": 0.0,
     }
@@ -167,6 +168,7 @@ def test_as_json_a_plan_is_a_list_of_stages(finished_copy: Path) -> None:
         "rows": {"make": 1, "have": 0},
         "work": {"reward_batches": 1},
         "ranges": {},
+        "made_up_of": [],
         "cause": "edit",
     }
 
