@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
@@ -69,6 +69,16 @@ class Campaign(Strict):
     """The folder of campaign.yaml; relative paths start here."""
     continuation: Continuation | None = Field(default=None, exclude=True)
     """What an edit cycle continues; set by `cycles.in_cycle`, never in campaign.yaml."""
+
+    @field_validator("judges", mode="before")
+    @classmethod
+    def _judges_have_names(cls, judges: Any) -> Any:
+        if isinstance(judges, dict) and (keys := [each for each in judges if each in JudgeModel.model_fields]):
+            raise ValueError(
+                f"has judges by name, and {', '.join(keys)} is a key of one judge (did you mean 'judge'?): write "
+                "`judge: {model: …}`, or a name of your choice above the keys"
+            )
+        return judges
 
     @model_validator(mode="after")
     def _audit_has_anchors(self) -> Self:

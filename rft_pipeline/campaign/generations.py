@@ -1,5 +1,6 @@
 """Generations: how a round's prompts are shared out among its samplings."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -23,27 +24,32 @@ def share_out(prompts: int, group_size: int, batch_size: int, steps: int) -> Gen
     if _fits(prompts, group_size, batch_size, steps):
         each = steps * batch_size // group_size
         return Generations(prompts // each, each, steps)
-    near = sorted(
-        (each for each in range(1, prompts * group_size // batch_size + 1)),
-        key=lambda each: (abs(each - steps), each),
-    )
-    fitting = sorted([each for each in near if _fits(prompts, group_size, batch_size, each)][:2])
-    rollouts = steps * batch_size
+    rollouts, each = steps * batch_size, steps * batch_size // group_size
     if rollouts % group_size:
         why = f"{rollouts} rollouts are not whole groups of {group_size} (rollouts.group_size)"
     else:
-        each = rollouts // group_size
-        below = prompts - prompts % each
-        others = [value for value in (below, below + each) if value]
-        why = (
-            f"{each} prompts a generation do not divide rollouts.prompts_per_round of {prompts} "
-            f"({' and '.join(map(str, others))} would)"
-        )
-    values = " or ".join(map(str, fitting)) if fitting else "null, the whole round at once"
+        why = f"{each} prompts a generation do not divide rollouts.prompts_per_round of {prompts}"
+    whole = prompts * group_size
+    fitting = {
+        "rollouts.prompts_per_round": [] if rollouts % group_size else _nearest(prompts, range(each, 2 * whole, each)),
+        "training.batch_size": _nearest(
+            batch_size, (size for size in range(1, whole + 1) if _fits(prompts, group_size, size, steps))
+        ),
+        "training.steps_per_generation": _nearest(
+            steps, (many for many in range(1, whole // batch_size + 1) if _fits(prompts, group_size, batch_size, many))
+        ),
+    }
+    change = "; or ".join(f"{key}: {' or '.join(map(str, values))}" for key, values in fitting.items() if values)
     raise ValueError(
-        f"training.steps_per_generation: {steps} steps of {batch_size} rollouts (training.batch_size): {why}; the "
-        f"nearest steps_per_generation that fit: {values}"
+        f"training.steps_per_generation: {steps} {'step' if steps == 1 else 'steps'} of {batch_size} rollouts "
+        f"(training.batch_size): {why}; "
+        + (f"the nearest that fit: {change}" if change else "set it to null, which samples the whole round at once")
     )
+
+
+def _nearest(wanted: int, fitting: Iterable[int]) -> list[int]:
+    """The nearest two of some numbers, in order."""
+    return sorted(sorted(fitting, key=lambda each: (abs(each - wanted), each))[:2])
 
 
 def _fits(prompts: int, group_size: int, batch_size: int, steps: int) -> bool:

@@ -79,6 +79,11 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest_known_one(tiny_ca
     assert "allowed: prompts_per_round, group_size, " in message
 
 
+def test_one_judge_under_judges_is_refused_with_the_key_that_was_meant(tiny_campaign: Path) -> None:
+    message = refusal(tiny_campaign, judges={"model": "embedded"})
+    assert "judges: has judges by name, and model is a key of one judge (did you mean 'judge'?)" in message
+
+
 def test_an_unknown_key_at_the_top_is_named_with_those_a_user_may_set(tiny_campaign: Path) -> None:
     message = refusal(tiny_campaign, round=4)
     assert "unknown key 'round' (did you mean 'rounds'?)" in message

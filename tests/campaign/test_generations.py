@@ -16,15 +16,20 @@ def test_a_generation_has_the_rollouts_of_its_steps() -> None:
     ("prompts", "group_size", "batch_size", "steps", "why", "nearest"),
     [
         (
-            33,
-            8,
-            16,
-            1,
-            "2 prompts a generation do not divide rollouts.prompts_per_round of 33 (32 and 34 would)",
-            "null",
+            *(33, 8, 16, 1),
+            "2 prompts a generation do not divide rollouts.prompts_per_round of 33",
+            "rollouts.prompts_per_round: 32 or 34; or training.batch_size: 8 or 24",
         ),
-        (32, 8, 4, 3, "12 rollouts are not whole groups of 8", "2 or 4"),
-        (24, 8, 16, 5, "10 prompts a generation do not divide rollouts.prompts_per_round of 24 (20 and 30", "4 or 6"),
+        (
+            *(32, 8, 4, 3),
+            "12 rollouts are not whole groups of 8",
+            "training.steps_per_generation: 2 or 4",
+        ),
+        (
+            *(24, 8, 16, 5),
+            "10 prompts a generation do not divide rollouts.prompts_per_round of 24",
+            "rollouts.prompts_per_round: 20 or 30; or training.steps_per_generation: 4 or 6",
+        ),
     ],
 )
 def test_what_does_not_divide_is_refused_with_the_nearest_values_that_do(
@@ -33,7 +38,12 @@ def test_what_does_not_divide_is_refused_with_the_nearest_values_that_do(
     with pytest.raises(ValueError, match=r"training.steps_per_generation: ") as refused:
         share_out(prompts, group_size, batch_size, steps)
     assert why in str(refused.value)
-    assert f"the nearest steps_per_generation that fit: {nearest}" in str(refused.value)
+    assert str(refused.value).endswith(f"the nearest that fit: {nearest}")
+
+
+def test_the_round_at_once_is_named_only_where_no_value_near_fits() -> None:
+    with pytest.raises(ValueError, match="set it to null, which samples the whole round at once"):
+        share_out(prompts=5, group_size=8, batch_size=6, steps=3)
 
 
 def test_grpo_works_in_generations_of_one_step_unless_told_otherwise() -> None:
