@@ -147,7 +147,8 @@ def import_(
         raise typer.BadParameter("give a filled-in export, --from mlflow or --from logs")
     loaded = load_campaign(home.campaign_folder(campaign))
     if source == "logs":
-        show_labels.imported_feedback(loaded, import_feedback(loaded, home), as_json=as_json)
+        kept = import_feedback(loaded, home, skip_wrong=skip_wrong)
+        show_labels.imported_feedback(loaded, kept, as_json=as_json)
         return
     if file is not None and has_pairs(file):
         done = import_pairs(loaded, home.store, file, skip_wrong=skip_wrong)

@@ -1,6 +1,7 @@
 """What `rft labels` prints."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,11 @@ def plain_imported_pairs(done: Imported, found: Preferences) -> dict[str, Any]:
 
 
 def imported_feedback(campaign: Campaign, found: Stored, *, as_json: bool) -> None:
-    """How much feedback was imported, and what to do with it."""
+    """How much feedback was imported, which rows were left out as wrong, and what to do with it."""
     if as_json:
-        print_json(found.counts)
+        print_json({**found.counts, "rejected": list(found.rejected)})
         return
+    _left_out(found.rejected)
     feedback(found)
     line(f"Compare the judges with it: rft audit {campaign.name}")
     line(f"Have people look at some: rft labels export {campaign.name} --from-feedback 40")
@@ -157,13 +159,18 @@ def _plain(found: dict[str, Estimates], left_out: list[str]) -> dict[str, Any]:
 
 def _counts(done: Imported, what: str, one: str) -> None:
     """How many rows were new, changed, unchanged, empty or wrong."""
-    for rejected in done.rejected[:SHOWN]:
-        note(f"left out: {printable(rejected)}")
-    if len(done.rejected) > SHOWN:
-        note(f"… and {len(done.rejected) - SHOWN} more")
+    _left_out(done.rejected)
     who = f" by {', '.join(done.annotators)}" if done.annotators else ""
     counts = f"{done.new} new {what}, {done.changed} changed, {done.unchanged} unchanged{escape(printable(who))}"
     line(f"{counts}; {done.empty_rows} rows without {one}, {len(done.rejected)} left out")
+
+
+def _left_out(rejected: Sequence[str]) -> None:
+    """Place and reason of each row that was left out."""
+    for each in rejected[:SHOWN]:
+        note(f"left out: {printable(each)}")
+    if len(rejected) > SHOWN:
+        note(f"… and {len(rejected) - SHOWN} more")
 
 
 def held_out(campaign: Campaign, prompts: int) -> None:

@@ -46,11 +46,13 @@ class Stored:
     counts: dict[str, Any]
     """Of the logs: rows, opted_out, without_reply, replies (with feedback), liked, disliked, different, kept; and
     redacted, by kind."""
+    rejected: tuple[str, ...] = ()
+    """After an import: place and reason of each row that was left out as wrong."""
 
 
-def import_feedback(campaign: Campaign, home: Home) -> Stored:
+def import_feedback(campaign: Campaign, home: Home, *, skip_wrong: bool = False) -> Stored:
     """Read the logs that `feedback` in campaign.yaml names, and keep a sample drawn by the seed; it replaces an earlier
-    one.
+    one. With `skip_wrong`, rows whose feedback cannot be read are left out.
 
     Raises `ConfigError` without these settings, and as `read_feedback` does.
     """
@@ -60,7 +62,7 @@ def import_feedback(campaign: Campaign, home: Home) -> Stored:
             f"{campaign.folder / 'campaign.yaml'}: feedback: is missing; to read feedback from logs, write "
             "`feedback: {logs: logs, columns: {feedback: thumbs}}`"
         )
-    read = read_feedback(settings, campaign.folder)
+    read = read_feedback(settings, campaign.folder, skip_wrong=skip_wrong)
     redactor, redacted = Redactor.of(settings, "feedback"), Counter[str]()
     by_reply: dict[str, list[Reply]] = defaultdict(list)
     for each in read.found:
@@ -81,7 +83,8 @@ def import_feedback(campaign: Campaign, home: Home) -> Stored:
         "kept": rows.height,
         "redacted": {kind: count for kind, count in sorted(redacted.items()) if count},
     }
-    return _written(Stored(fingerprint([rows.rows(), counts]), rows, counts), home.store / campaign.name / FOLDER)
+    stored = Stored(fingerprint([rows.rows(), counts]), rows, counts, tuple(read.wrong))
+    return _written(stored, home.store / campaign.name / FOLDER)
 
 
 def stored_feedback(campaign: str, store: Path) -> Stored | None:

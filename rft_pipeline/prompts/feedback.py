@@ -69,13 +69,15 @@ class Replies:
     opted_out: int
     without_reply: int
     """Rows with feedback and no reply or no usable prompt; they are left out."""
+    wrong: list[str]
+    """Place and reason for each row whose feedback or time cannot be read; with `skip_wrong`, they are left out."""
 
 
-def read_feedback(settings: Feedback, folder: Path) -> Replies:
+def read_feedback(settings: Feedback, folder: Path, *, skip_wrong: bool = False) -> Replies:
     """All replies with feedback in a campaign's logs, in order; rows that opted out are left out.
 
     Raises `ConfigError` without log files, or if no row has the mapped column; `DataError` as `read_logs` does, and
-    with a line (file, row, key) for each feedback or time that cannot be read.
+    with a line (file, row, key) for each feedback or time that cannot be read (unless `skip_wrong`).
     """
     files = log_files(folder, settings.logs, "feedback")
     if not files:
@@ -87,9 +89,9 @@ def read_feedback(settings: Feedback, folder: Path) -> Replies:
         columns[REFERENCE] = settings.columns["reply"]
     logs = read_logs(files, settings.opt_out, settings.format, columns, "feedback")
     rows = [each for each in logs.rows if not each.opted_out and each.row is not None]
-    findings: list[str] = []
-    told = [(each, *_told(each, settings, findings)) for each in rows]
-    refuse([*findings, *_ambiguous(told, settings)])
+    wrong: list[str] = []
+    told = [(each, *_told(each, settings, wrong)) for each in rows]
+    refuse([*([] if skip_wrong else wrong), *_ambiguous(told, settings)])
     given = [(each, value, week) for each, value, week in told if value is not None]
     if rows and not given:
         raise ConfigError(
@@ -101,7 +103,9 @@ def read_feedback(settings: Feedback, folder: Path) -> Replies:
         for each, value, week in given
         if isinstance(reply := each.fields.get(LOGGED_REPLY), str) and reply.strip()
     ]
-    return Replies(found, len(logs.rows) + len(logs.unusable), len(logs.rows) - len(rows), len(given) - len(found))
+    return Replies(
+        found, len(logs.rows) + len(logs.unusable), len(logs.rows) - len(rows), len(given) - len(found), wrong
+    )
 
 
 def value_of(value: Any, scale: tuple[float, float] | None = None) -> float | None:

@@ -204,3 +204,9 @@ def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, finished_
     assert said.out.splitlines() == [counts]
     assert rft("labels", "show", "tiny").out.startswith("9 replies with feedback in 9 logged rows")
     assert json.loads(rft("labels", "show", "tiny", "--json").out)["feedback"]["liked"] == 6
+    (finished_copy / "logs.jsonl").write_text("".join(json.dumps(row | {"thumbs": "so so"}) + "\n" for row in rows[:1]))
+    with (finished_copy / "logs.jsonl").open("a") as file:
+        file.write(json.dumps(rows[1]) + "\n")
+    assert_one_message(rft("labels", "import", "tiny", "--from", "logs"), "line 1: thumbs: must be up or down")
+    said = rft("labels", "import", "tiny", "--from", "logs", "--skip-wrong", "--json")
+    assert (json.loads(said.out)["replies"], len(json.loads(said.out)["rejected"])) == (1, 1)

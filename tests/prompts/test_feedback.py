@@ -82,6 +82,8 @@ def test_all_bad_values_are_named_by_file_row_and_key_and_no_text_is_quoted(tmp_
     )
     assert second.startswith(f"{path}: line 3: thumbs: ")
     assert "so so" not in str(error.value)
+    found = read_feedback(settings(), path.parent, skip_wrong=True)
+    assert ([each.value for each in found.found], found.wrong) == ([1.0], [first, second])
 
 
 def test_minus_one_and_zero_together_need_a_scale(tmp_path: Path) -> None:
