@@ -16,6 +16,7 @@ from rft_pipeline.lineage.rows import BatchFacts, EvaluationFacts, RolloutFacts
 from rft_pipeline.lineage.trace_criterion import CriterionTrace, CriterionVersion, Influence
 from rft_pipeline.lineage.trace_record import ChainLink, CriterionUse, JudgeWeights, RecordFacts, RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptFacts, PromptRound, PromptTrace, RolloutTrace
+from rft_pipeline.progress import duration
 from rft_pipeline.stages.replaying import TRACES
 
 SHORT = 300
@@ -41,7 +42,7 @@ def _record(found: RecordTrace) -> None:
     line(f"[bold]{here.address}[/] {_state(here.is_current)}")
     _facts(
         {
-            "made": f"{here.created}, in {here.seconds:.1f} s",
+            "made": f"{here.created}, in {duration(here.seconds)}",
             "content": here.content_hash,
             "same content": ", ".join(here.equal),
             "code version": here.code_version,

@@ -68,7 +68,8 @@ class RunState:
             elif event.asset_key is not None and (key := "/".join(event.asset_key.path)) not in self.finished:
                 metadata = event.step_materialization_data.materialization.metadata
                 seconds = metadata["seconds"].value
-                self.finished[key] = CACHED if metadata["cached"].value else f"made in {seconds:.0f} s"
+                assert isinstance(seconds, int | float)
+                self.finished[key] = CACHED if metadata["cached"].value else f"made in {duration(seconds)}"
 
     def mark_cancelled(self, run_id: str) -> None:
         """Show a run that Ctrl-C ended as cancelled and not as failed."""
