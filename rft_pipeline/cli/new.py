@@ -81,8 +81,13 @@ def schema(
             "gc",
             "labels",
             "models",
+            "audit",
+            "suggest",
         ],
-        typer.Argument(help="Which file; the page; or the command whose --json it is (labels: `rft labels show`)."),
+        typer.Argument(
+            help="Which file; the page; or the command whose --json it is (labels: `rft labels show`; suggest: "
+            "`rft rubric suggest`)."
+        ),
     ],
 ) -> None:
     """Print a JSON Schema: of campaign.yaml or rubric.yaml, for an editor, or of what a command prints with --json.

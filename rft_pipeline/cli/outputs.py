@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rft_pipeline.check.result import LabelCounts
+from rft_pipeline.cli import outputs_audit as of_audit
 from rft_pipeline.cli.campaign_status import CampaignStatus
 from rft_pipeline.lineage.diff.scores import ScoreDiff
 from rft_pipeline.lineage.trace_criterion import CriterionTrace
@@ -220,6 +221,8 @@ OUTPUTS: dict[str, Any] = {
     "gc": Freed,
     "labels": Labels,
     "models": Model,
+    "audit": of_audit.Audited | of_audit.Squashes,
+    "suggest": of_audit.Suggested,
 }
 
 

@@ -21,7 +21,7 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
     record, found = _audit_of(home, campaign)
     people: dict[str, Any] = json.loads(record.path("people.json").read_text(encoding="utf-8"))
     if as_json:
-        print_json({"criteria": found, **people})
+        print_json({"criteria": [{"noise": None, **each} for each in found], **people})
         return
     out.print(_verdicts(found))
     if any(each["from_people"] for each in found):

@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import polars as pl
 import pytest
 
+from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.stages import round_alarms
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, rft_process
@@ -59,6 +61,9 @@ def test_an_audit_makes_only_what_it_reads(on_policy: Path) -> None:
     assert rft_process("audit", "tiny").code == 0
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
+    for more in ((), ("--suggest",)):
+        printed = json.loads(rft_process("audit", "tiny", "--json", *more).out)
+        jsonschema.validate(printed, output_schema("audit"))
     said = rft_process("audit", "tiny", "--suggest")
     assert said.code == 0
     assert re.search(r"^polite: now squash: \{offset: 0\.000, scale: .*\}$", said.out, re.MULTILINE), said.out

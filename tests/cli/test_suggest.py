@@ -5,9 +5,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.errors import Exit
 from rft_pipeline.store import Home
 from rft_pipeline.suggest import looks
@@ -24,6 +26,7 @@ def suggested(rft: Rft, *more: str) -> Any:
     """What the command says as JSON, with its exit code."""
     said = rft("rubric", "suggest", "tiny", "--criterion", "polite", "--json", *more)
     assert said.out, said.err
+    jsonschema.validate(json.loads(said.out), output_schema("suggest"))
     return {**json.loads(said.out), "code": said.code}
 
 

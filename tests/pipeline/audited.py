@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
+from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.store import Record
 from tests.runs import edit
 
@@ -48,5 +50,8 @@ def write_audited(folder: Path) -> None:
 
 
 def verdicts(record: Record) -> dict[str, dict[str, Any]]:
+    """By criterion; what `rft audit --json` prints of them fits its schema."""
     found = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    printed = {"criteria": [{"noise": None, **each} for each in found], "pairs": None, "feedback": None}
+    jsonschema.validate(printed, output_schema("audit"))
     return {each["criterion"]: each for each in found}
