@@ -1,12 +1,15 @@
-"""Store: what do planning, looking for missing rows, reading and appending cost when the row tables are large?
+"""Store: what do planning, looking for missing rows, reading, tracing, gc and appending cost when the row tables are
+large?
 
-Stores of a hundredth, a tenth and all of the wanted size are made without a model (see `benchmarks.synthetic`), one
-after the other, in a temporary folder. Every call runs in fresh processes, several times; the least time counts, and
-the largest peak of memory.
+Stores of some sizes are made without a model (see `benchmarks.synthetic`), one after the other, in a temporary folder,
+or once in a given one. Every call runs in fresh processes, several times; the least time counts, and the largest peak
+of memory. What a call changes, it changes in a copy of links.
 """
 
 import itertools
 import math
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -27,8 +30,11 @@ MEMORY_GOAL = 2000.0
 """Most megabytes that any process holds."""
 GROWTH_GOAL = 10.0
 """Most that a call's time may grow when the store grows tenfold."""
-ONCE = ("tidy",)
-"""Calls that change the store, so that a second time would find another."""
+CHANGE = ("append", "tidy")
+"""Calls that change the store."""
+ONCE = ("tidy", "gc")
+"""Calls that take long, or that a second time would find nothing to do."""
+SIZES = ["10k", "100k", "1M"]
 
 
 class Found(NamedTuple):
@@ -46,30 +52,52 @@ CALLS = {
     "missing_judgements": f"which of {6 * ROUND:,} judgements are missing (6 criteria)",
     "read_round": f"read a round of {ROUND:,} rollouts",
     "read_one": "read one rollout by its id alone",
+    "trace": "`rft trace` of a rollout, without starting Python",
+    "gc": "what `rft gc` finds, without starting Python",
     "append": f"append {COMMIT} rollouts",
     "tidy": "merge what a stage's commits left, both tables",
 }
 
 
+def count_of(text: str) -> int:
+    """A number of rows, e.g. 20000, 20k or 1M."""
+    digits, factor = text[:-1], {"k": 1_000, "M": 1_000_000}.get(text[-1:])
+    count = int(digits) * factor if factor else int(text)
+    if count < ROUND:
+        raise typer.BadParameter(f"must be at least {ROUND:,}")
+    return count
+
+
 def store(
-    rollouts: Annotated[int, typer.Option(min=ROUND, help="Rollouts of the largest store.")] = 1_000_000,
+    rows: Annotated[
+        list[str], typer.Option(help="Rollouts of a store, e.g. 10M; repeat it to see how the time grows.")
+    ] = SIZES,
     times: Annotated[int, typer.Option(min=1, help="How often each call is timed.")] = 3,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder for the stores; those that are there are not made again.")
+    ] = None,
 ) -> None:
-    """Seconds and memory of the store's calls at three sizes."""
-    sizes = sorted({max(ROUND, rollouts // part) for part in (100, 10, 1)})
+    """Seconds and memory of the store's calls at some sizes."""
+    sizes = sorted(count_of(each) for each in rows)
     found: dict[str, dict[int, Found]] = {name: {} for name in CALLS}
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            made = fresh("-m", "benchmarks.synthetic", folder, str(size), env={}).output
-            say(f"{made['rollouts']:,} rollouts, {made['judgements']:,} judgements made in {made['seconds']:.0f} s")
+        with tempfile.TemporaryDirectory(dir=keep) as scratch:
+            folder = (keep or Path(scratch)) / str(size)
+            if not folder.exists():
+                made = fresh("-m", "benchmarks.synthetic", f"{scratch}/made", str(size), env={}).output
+                say(f"{made['rollouts']:,} rollouts, {made['judgements']:,} judgements made in {made['seconds']:.0f} s")
+                Path(scratch, "made").rename(folder)
             for name in CALLS:
-                found[name][size] = timed(name, Path(folder), 1 if name in ONCE else times)
+                found[name][size] = timed(name, folder, Path(scratch), 1 if name in ONCE else times)
+                say(f"{size:,} {name}: {found[name][size].seconds:.2f} s, {found[name][size].megabytes:.0f} MB")
     console.out.print(as_table(found, sizes))
     conclude(goals(found, sizes))
 
 
-def timed(name: str, root: Path, times: int) -> Found:
+def timed(name: str, root: Path, scratch: Path, times: int) -> Found:
     """The least seconds and the largest peak of some fresh processes."""
+    if name in CHANGE:
+        root = shutil.copytree(root, scratch / name, copy_function=os.link)
     ended = [call(name, root) for _ in range(times)]
     seconds = [each.seconds if name == "rft plan" else each.output["seconds"] for each in ended]
     return Found(min(seconds), max(each.megabytes for each in ended))

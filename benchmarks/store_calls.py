@@ -14,10 +14,13 @@ import polars as pl
 from benchmarks.synthetic import COMMIT, COMMITS, NAME, ROUND, hexes
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.addresses import judge_of
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.tables import judged_by
+from rft_pipeline.upkeep.gc import garbage
 
 APPENDS = 5
 
@@ -92,6 +95,28 @@ def read_one(home: Home) -> float:
     return seconds
 
 
+def trace_rollout(home: Home) -> float:
+    """One rollout, by its id, with its judgements and what was trained on it."""
+    wanted = finished(home)["rollout_id"][0]
+    began = time.perf_counter()
+    found = trace(home, wanted)
+    seconds = time.perf_counter() - began
+    assert isinstance(found, RolloutTrace)
+    expect(len(found.rollout.judgements), 6)
+    return seconds
+
+
+def gc(home: Home) -> float:
+    """What `rft gc` finds, without removing it."""
+    campaign = load_campaign(home.data / NAME)
+    began = time.perf_counter()
+    with garbage(home, [campaign], None, free=False) as found:
+        seconds = time.perf_counter() - began
+        rollouts, judgements = (each.unneeded.height for each in found.tables)
+        expect(judgements, 6 * rollouts + COMMIT * COMMITS)
+        return seconds
+
+
 def append(home: Home) -> float:
     """Mean of a few commits."""
     table = rollouts_table(home.store)
@@ -141,6 +166,8 @@ CALLS: dict[str, Callable[[Home], float]] = {
     "missing_judgements": missing_judgements,
     "read_round": read_round,
     "read_one": read_one,
+    "trace": trace_rollout,
+    "gc": gc,
     "append": append,
     "tidy": tidy,
 }

@@ -1,14 +1,16 @@
-"""A store of any size without a model: one campaign with a finished and a begun round, among the rows of others.
+"""A store of any size without a model: one campaign with a finished and a begun round, among the rounds of others.
 
 The campaign `scale` and all its addresses are real, so `rft plan` and the stages find their rows; tokens, texts and
-scores are random. The rounds of other campaigns are rows only. Merged files hold everything but the last commits,
-which are as small as a working stage makes them.
+scores are random. The other campaigns have the records of rollouts and of judge scores that gc and trace read, with
+real subjects, and random keys of their rows. Merged files hold everything but the last commits, which are as small as a
+working stage makes them.
 """
 
 import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from safetensors.numpy import save_file
 
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.addresses import (
+    REPLY,
     as_rollout,
     choose_prompts,
     judge_of,
@@ -27,12 +30,13 @@ from rft_pipeline.campaign.addresses import (
     rollout_addresses,
     sampling_fingerprint,
 )
+from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages import STAGES
-from rft_pipeline.stages.base import Output
-from rft_pipeline.stages.graph import nodes, payload
+from rft_pipeline.stages.base import Output, Payload, Upstream
+from rft_pipeline.stages.graph import node, nodes, payload
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
@@ -41,8 +45,10 @@ NAME = "scale"
 PROMPTS, GROUP = 1250, 8
 ROUND = PROMPTS * GROUP
 """Rollouts of a round."""
-CAMPAIGNS = 5
-"""Who the rows belong to; each has its own criteria."""
+OTHERS = 5
+"""Campaigns that share the other rounds; each has its own criteria, so the rows of a criterion grow with the store."""
+GARBAGE = 10
+"""One of so many of the other rounds has no records, so gc removes its rows."""
 COMMIT, COMMITS = 64, 64
 """Rows of a stage's commit, and commits of the round that was begun."""
 TEXT = (
@@ -58,53 +64,53 @@ def make_store(root: Path, rollouts: int) -> dict[str, Any]:
     began = time.perf_counter()
     home = Home(root / "home", root / "data")
     campaign = write_campaign(home.data / NAME)
+    others = [write_campaign(root / "others" / f"other_{number}", number) for number in range(1, OTHERS + 1)]
     rows = random_rollouts(ROUND)
-    others = rollouts // ROUND - 1
-    for number in range(others // 2):
-        append_round(home, campaign, rows, number)
-    checkpoint = finish_round(home, campaign, rows)
-    for number in range(others // 2, others):
-        append_round(home, campaign, rows, number)
+    made = finish_round(home, campaign, rows)
+    for number in range(rollouts // ROUND - 1):
+        append_round(home, others[number % OTHERS], rows, number, made)
     tables = rollouts_table(home.store), judgements_table(home.store)
     for table in tables:
         table.tidy()
-    begin_round(home, campaign, checkpoint, rows)
+    begin_round(home, campaign, made["round_1/checkpoints"], rows)
     counts = [table.rows().select(pl.len()).collect().item() for table in tables]
     return {"rollouts": counts[0], "judgements": counts[1], "seconds": time.perf_counter() - began}
 
 
-def write_campaign(folder: Path) -> Campaign:
-    """Two rounds of `PROMPTS` prompts × `GROUP`, three rules and three judged criteria; the model is two numbers."""
+def write_campaign(folder: Path, number: int = 0) -> Campaign:
+    """Two rounds of `PROMPTS` prompts × `GROUP`, sampled at once, three rules and three judged criteria; the model is
+    two numbers. Every `number` has its own criteria."""
     (folder / "model").mkdir(parents=True)
     save_file({"weight": np.zeros(2, dtype=np.float32)}, folder / "model" / "model.safetensors")
     for split, count in (("train", 2 * PROMPTS), ("eval", 100)):
         lines = [json.dumps({"id": f"{split}-{n}", "prompt": f"Order {n} ({split}) is late."}) for n in range(count)]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    contrast = {"protocol": "contrast", "negative": "You are rude."}
+    contrast = {"protocol": "contrast", "negative": f"You are rude in {number} ways."}
     judges: dict[str, dict[str, Any]] = {
         "polite": {**contrast, "positive": "You are polite."},
         "warm": {**contrast, "positive": "You are warm."},
         "brief": {**contrast, "positive": "You are brief."},
-        "long_enough": {"protocol": "rule", "rule": {"name": "length", "min_words": 6}},
-        "has_an_e": {"protocol": "rule", "rule": {"name": "regex", "pattern": "e"}},
-        "has_an_a": {"protocol": "rule", "rule": {"name": "regex", "pattern": "a"}},
+        "long_enough": {"protocol": "rule", "rule": {"name": "length", "min_words": 6 + number}},
+        "has_an_e": {"protocol": "rule", "rule": {"name": "regex", "pattern": f"e{{{number}}}"}},
+        "has_an_a": {"protocol": "rule", "rule": {"name": "regex", "pattern": f"a{{{number}}}"}},
     }
     rubric = {"criteria": [{"name": name, "judge": judge} for name, judge in judges.items()]}
     settings = {
-        "name": NAME,
+        "name": folder.name,
         "rounds": 2,
         "policy": {"model": "model"},
         "judge": {"model": "model"},
         "prompts": {"train": "train.jsonl", "eval": "eval.jsonl"},
         "rollouts": {"prompts_per_round": PROMPTS, "group_size": GROUP},
+        "training": {"steps_per_generation": None},
     }
     for name, content in (("campaign", settings), ("rubric", rubric)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return load_campaign(folder)
 
 
-def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
-    """Make the records up to the first report as the pipeline would, all rows being there; returns the checkpoint."""
+def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> dict[str, Record]:
+    """Make the records up to the first report as the pipeline would, all rows being there; by node."""
     records = RecordStore(home.store)
     sources = source_hashes(campaign, home, fetch=False)
     made: dict[str, Record] = {}
@@ -124,20 +130,13 @@ def finish_round(home: Home, campaign: Campaign, rows: pl.DataFrame) -> Record:
                 rollouts_table(home.store).append(pl.concat([rows, addressed], how="horizontal"))
             if here.stage == "judge_scores":
                 judgements_table(home.store).append(judgements_of(job))
+            if here.stage == "eval_reports":
+                empty = {name: pl.String() for name in ("rollout_id", *REPLY)}
+                pl.DataFrame(schema=empty).write_parquet(workdir / "eval_reports.parquet")
             trains = here.stage in ("checkpoints", "eval_reports")
             output = Output(fingerprint(here.key)) if trains else STAGES[here.stage].run(job)
-            record = Record(
-                key=here.key,
-                fingerprint=fingerprint(made_from),
-                payload=made_from,
-                content_hash=output.content_hash,
-                upstream={role: above.address for role, above in upstream.items()},
-                parts=output.parts,
-                rows=output.rows,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            made[here.name] = records.commit(record, workdir)
-    return made["round_1/checkpoints"]
+            made[here.name] = commit(records, here.key, made_from, upstream, output, workdir)
+    return made
 
 
 def begin_round(home: Home, campaign: Campaign, checkpoint: Record, rows: pl.DataFrame) -> None:
@@ -146,25 +145,70 @@ def begin_round(home: Home, campaign: Campaign, checkpoint: Record, rows: pl.Dat
     assert prompts is not None
     addressed = addresses(campaign, {"prompts": prompts, "policy": checkpoint}, 2)
     begun = pl.concat([rows, addressed], how="horizontal")
-    judged = random_judgements(criteria_of(campaign, 1)[:1], COMMIT * COMMITS)
+    judged = random_judgements([fingerprint("a criterion")], COMMIT * COMMITS)
     for start in range(0, COMMIT * COMMITS, COMMIT):
         rollouts_table(home.store).append(begun.slice(start, COMMIT))
         judgements_table(home.store).append(judged.slice(start, COMMIT))
 
 
-def append_round(home: Home, campaign: Campaign, rows: pl.DataFrame, number: int) -> None:
-    """The rows of a round of some campaign, two commits."""
-    fixed = {"policy": hexes(1)[0], "sampling": fingerprint("sampling")}
-    rollouts_table(home.store).append(
-        rows.with_columns(
-            rollout_id=pl.Series(hexes(ROUND)),
-            prompt_id=pl.Series(np.repeat(hexes(PROMPTS), GROUP)),
-            **{name: pl.lit(value) for name, value in fixed.items()},
-            sample_index=pl.int_range(pl.len()) % GROUP,
-        )
+def append_round(home: Home, campaign: Campaign, rows: pl.DataFrame, number: int, ours: Mapping[str, Record]) -> None:
+    """The rows of a round of another campaign, two commits, and its records of rollouts and of judge scores, which a
+    part of the rounds lacks. Its policy has random weights."""
+    records = RecordStore(home.store)
+    sources = source_hashes(campaign, home, fetch=False)
+    policy = replace(ours["policy"], content_hash=hexes(1)[0])
+    how = {
+        "policy": policy.content_hash,
+        "sampling": sampling_fingerprint(campaign.rollouts.sampling, None, campaign.seed),
+    }
+    turns = [json.dumps([{"role": "user", "content": f"Order {n} of round {number}"}]) for n in range(PROMPTS)]
+    replies = rows.with_columns(
+        rollout_id=pl.Series(hexes(ROUND)),
+        prompt_id=pl.Series(np.repeat(hexes(PROMPTS), GROUP)),
+        **{name: pl.lit(value) for name, value in how.items()},
+        sample_index=pl.int_range(pl.len()) % GROUP,
+        messages=pl.Series(np.repeat(turns, GROUP)),
+        fields=pl.lit("{}"),
     )
-    judged = random_judgements(criteria_of(campaign, number % CAMPAIGNS), ROUND)
-    judgements_table(home.store).append(judged)
+    views = [as_rollout(row) for row in replies.select(REPLY).iter_rows(named=True)]
+    seen = {each.judged: each.payload for each in campaign.rubric.criteria}  # judges see the same, and so do rules
+    subjects = {judged: pl.Series(subjects_of(views, payload)) for judged, payload in seen.items()}
+    judged = [
+        random_judgements([each.fingerprint], ROUND).with_columns(
+            judge=pl.lit(judge_of(each, sources)), subject=subjects[each.judged]
+        )
+        for each in campaign.rubric.criteria
+    ]
+    rollouts_table(home.store).append(replies)
+    judgements_table(home.store).append(pl.concat(judged))
+    if number % GARBAGE == 0:
+        return
+    made = {**ours, "policy": policy}
+    for stage in ("rollouts", "judge_scores"):
+        here = node(campaign, f"round_1/{stage}")
+        upstream = {role: made[name] for role, name in here.upstream.items()}
+        made_from = payload(campaign, here, upstream, sources)
+        key = f"{campaign.name}/round_{number}/{stage}"
+        with records.workdir(key) as workdir:
+            if stage == "rollouts":
+                replies.select("rollout_id", *REPLY).write_parquet(workdir / "rollouts.parquet")
+            made[here.name] = commit(records, key, made_from, upstream, Output(fingerprint(key)), workdir)
+
+
+def commit(
+    records: RecordStore, key: str, made_from: Payload, upstream: Upstream, output: Output, workdir: Path
+) -> Record:
+    record = Record(
+        key=key,
+        fingerprint=fingerprint(made_from),
+        payload=made_from,
+        content_hash=output.content_hash,
+        upstream={role: above.address for role, above in upstream.items()},
+        parts=output.parts,
+        rows=output.rows,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return records.commit(record, workdir)
 
 
 def addresses(campaign: Campaign, upstream: Mapping[str, Record], round_: int) -> pl.DataFrame:
@@ -175,12 +219,6 @@ def addresses(campaign: Campaign, upstream: Mapping[str, Record], round_: int) -
     policy = upstream["policy"].content_hash
     found = rollout_addresses(chosen, policy, sampling, GROUP)
     return found.with_columns(policy=pl.lit(policy), sampling=pl.lit(sampling))
-
-
-def criteria_of(campaign: Campaign, number: int) -> list[str]:
-    """Fingerprints of the criteria of campaign `number`; 0 is ours."""
-    ours = [criterion.fingerprint for criterion in campaign.rubric.criteria]
-    return ours if number == 0 else [fingerprint([number, each]) for each in ours]
 
 
 def judgements_of(job: Job) -> pl.DataFrame:

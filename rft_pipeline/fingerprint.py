@@ -15,12 +15,15 @@ SHORT = 16
 """Hex digits of a fingerprint (64 bits)."""
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical_json(value: Any) -> str:
     """The canonical JSON of `value`: sorted keys, no white space, UTF-8.
 
     Raises `TypeError` for other types, `ValueError` for NaN and infinities.
     """
-    return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(_plain(value, "$"))
 
 
 def fingerprint(value: Any) -> str:
@@ -41,7 +44,7 @@ def seed_of(seed: int, *name: str | int) -> int:
 
 
 def _plain(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | str | int):
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -50,7 +53,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"{where}: keys of a fingerprinted mapping must be strings")
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: item if type(item) is str else _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [item if type(item) is str else _plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     raise TypeError(f"{where}: {type(value).__name__} has no canonical JSON; pass plain data")

@@ -5,6 +5,7 @@ Identical completions of one prompt are one subject. It is judged once per crite
 campaigns.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -230,14 +231,22 @@ def judged_criteria_in(payload: Mapping[str, Any]) -> list[JudgedCriterion]:
 def as_rollout(row: dict[str, Any]) -> Rollout:
     """What a judge sees of a row with the columns completion, finish_reason, messages and fields (JSON)."""
     return Rollout(
-        prompt=transcript(row["messages"]),
         completion=row["completion"],
         finish_reason=row["finish_reason"],
         fields=json.loads(row["fields"]),
-        system=own_system(row["messages"]),
-        filled_system=filled_system(row["messages"]),
-        last_turn=last_turn(row["messages"]),
+        **_prompt_shown(row["messages"]),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _prompt_shown(messages: str) -> dict[str, str]:
+    """What a judge sees of a prompt. The rollouts of a prompt mostly follow one another."""
+    return {
+        "prompt": transcript(messages),
+        "system": own_system(messages),
+        "filled_system": filled_system(messages),
+        "last_turn": last_turn(messages),
+    }
 
 
 def transcript(messages: str) -> str:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.judges import PROTOCOLS
@@ -37,37 +37,64 @@ def _singles(judges: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
-    """The hash of what a criterion's judge sees of each rollout, or of each rollout with each item of its rubric.
+class Shown(NamedTuple):
+    """What a criterion's judge sees of a rollout: criteria that are shown the same have the same subjects."""
 
-    Every judge sees the reply, of the prompt what it is set to show (a panel: what any member may show), and those
-    columns that its texts or its rule name. A protocol that sees all also sees how the reply ended, the last turn
-    apart, and `policy.system` if it was filled for the prompt. A protocol that compares also sees all different replies
-    to the same prompt among `views`. A checklist's score depends on all items and points.
-    """
-    views = [view for _, view in judged_views(views, payload)]
+    show: Show
+    items: bool
+    """Each item of its rubric by itself."""
+    rubric: bool
+    """All items with their points."""
+    ending: bool
+    """How the reply ended, the last turn apart, and `policy.system` if it was filled for the prompt."""
+    columns: tuple[str, ...] | None
+    """Of the prompt; None for all."""
+    group: bool
+    """All different replies to the same prompt."""
+
+
+def shown_to(payload: Mapping[str, Any]) -> Shown:
+    """What a criterion's judge sees: the reply, of the prompt what it is set to show (a panel: what any member may
+    show), and those columns that its texts or its rule name. A checklist's score depends on all items and points."""
     judges = _singles([payload["judge"]])
     protocols = [PROTOCOLS[judge["protocol"]] for judge in judges]
     columns = columns_read(judges)
-    if judges_items(payload) or sums_items(payload):  # of the rubric, only items and points count
+    items, rubric = judges_items(payload), sums_items(payload)
+    if items or rubric:  # of the rubric, only items and points count
         columns = sorted({name for judge in judges for name in PROTOCOLS[judge["protocol"]].shown_in(judge)})
-    show: Show = judges[0].get("show", "system") if len(judges) == 1 else "system"
+    return Shown(
+        show=judges[0].get("show", "system") if len(judges) == 1 else "system",
+        items=items,
+        rubric=rubric,
+        ending=any(protocol.SEES_ALL for protocol in protocols),
+        columns=None if columns is None else tuple(columns),
+        group=any(protocol.COMPARES_GROUP for protocol in protocols),
+    )
+
+
+def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
+    """The hash of what a criterion's judge sees of each rollout, or of each rollout with each item of its rubric.
+
+    A protocol that compares also sees all different replies to the same prompt among `views`.
+    """
+    shown, views = shown_to(payload), [view for _, view in judged_views(views, payload)]
     parts: list[list[Any]] = [
         [seen.prompt, seen.completion, *({name: text} for name in ("system", "item") if (text := getattr(seen, name)))]
-        for seen in (view.showing(show) for view in views)
+        for seen in (view.showing(shown.show) for view in views)
     ]
-    if sums_items(payload):
+    if shown.rubric:
         for part, view in zip(parts, views, strict=True):
             part.append({RUBRIC: [[item.criterion, item.points] for item in items_of(view.fields)]})
-    if any(protocol.SEES_ALL for protocol in protocols):
+    if shown.ending:
         for part, view in zip(parts, views, strict=True):
             apart = {"last_turn": view.last_turn, "filled_system": view.filled_system}
             part += [view.finish_reason, {name: text for name, text in apart.items() if text}]
-    if columns is None or columns:
+    if shown.columns is None or shown.columns:
         for part, view in zip(parts, views, strict=True):
-            part.append(dict(view.fields) if columns is None else {name: view.fields.get(name) for name in columns})
-    if any(protocol.COMPARES_GROUP for protocol in protocols):
-        keys = [view.group(columns or ()) for view in views]
+            fields = view.fields
+            part.append(dict(fields) if shown.columns is None else {name: fields.get(name) for name in shown.columns})
+    if shown.group:
+        keys = [view.group(shown.columns or ()) for view in views]
         replies: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for key, view in zip(keys, views, strict=True):
             replies[key].add(view.completion)

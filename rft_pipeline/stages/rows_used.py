@@ -14,7 +14,7 @@ from rft_pipeline.campaign.addresses import (
     as_rollout,
     judged_criteria_in,
 )
-from rft_pipeline.campaign.subjects import subjects_of
+from rft_pipeline.campaign.subjects import Shown, shown_to, subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record
@@ -41,8 +41,12 @@ def read_columns(path: Path, columns: list[str]) -> pl.DataFrame:
 
 def judged_replies(record: Record, replies: Path | None) -> Iterator[JudgedRows]:
     """The judgements of the replies in a table by every criterion in a record's settings."""
+    found: dict[Shown, pl.DataFrame] = {}
     for criterion in judged_criteria_in(record.payload):
-        yield JudgedRows(criterion.key, None if replies is None else subjects_shown(_views(replies), criterion))
+        shown = shown_to(criterion.payload)
+        if replies is not None and shown not in found:
+            found[shown] = subjects_shown(_views(replies), criterion)
+        yield JudgedRows(criterion.key, found.get(shown))
 
 
 def subjects_shown(views: list[Rollout], criterion: JudgedCriterion) -> pl.DataFrame:
@@ -53,4 +57,5 @@ def subjects_shown(views: list[Rollout], criterion: JudgedCriterion) -> pl.DataF
 @functools.lru_cache(maxsize=2)
 def _views(replies: Path) -> list[Rollout]:
     """The distinct replies in a table."""
-    return [as_rollout(row) for row in read_columns(replies, list(REPLY)).unique().iter_rows(named=True)]
+    rows = read_columns(replies, list(REPLY)).unique(maintain_order=True)
+    return [as_rollout(row) for row in rows.iter_rows(named=True)]

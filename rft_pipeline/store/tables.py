@@ -163,9 +163,14 @@ class Table:
         return self.scan(*where).unique(self.key, keep="any")
 
     def doubled(self) -> pl.DataFrame:
-        """The keys that occur more than once: columns key and len."""
-        keys = self.scan().group_by(self.key).len()
-        return keys.filter(pl.col("len") > 1).collect(engine="streaming")
+        """The keys that occur more than once: columns key and len. Equal keys are in one partition, and only one
+        partition's keys are in memory."""
+        found = [pl.DataFrame(schema={self.key: pl.String, "len": pl.UInt32})]
+        rows, columns = self.scan(), self.partition_by or []
+        for part in rows.select(columns).unique().collect().iter_rows(named=True) if columns else [{}]:
+            keys = rows.filter(**part).group_by(self.key).len()
+            found.append(keys.filter(pl.col("len") > 1).collect(engine="streaming"))
+        return pl.concat(found)
 
     def missing(self, wanted: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
         """The rows of `wanted` whose key is not in the table, in order; `where` narrows the search."""

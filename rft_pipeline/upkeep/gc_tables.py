@@ -4,6 +4,7 @@ A judgement is needed while a kept record was made with its criterion and judge 
 one too many would only cost a judge call, since records contain their own scores.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,33 +81,40 @@ def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -
         ]
     ).unique()
     reusable = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
-    rows = table.scan().select(table.key, "policy", "sampling").unique(table.key)
-    others = rows.join(in_records.lazy(), on=table.key, how="anti")
-    return others.join(reusable.lazy(), on=["policy", "sampling"], how="anti").select(table.key).collect()
+    rows = table.scan().select(table.key, "policy", "sampling")
+    others = rows.join(reusable.lazy(), on=["policy", "sampling"], how="anti")
+    return _keys(table, others.join(in_records.lazy(), on=table.key, how="anti"))
 
 
 def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
-    needed = _subjects(store, staying)
+    needed, unknown = _subjects(store, staying)
     rows = table.scan()
     found = [pl.DataFrame(schema={table.key: pl.String})]
-    there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect()
+    there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect(engine="streaming")
     for asked in (JudgementKey(*each) for each in there.iter_rows()):
-        subjects = needed.get(asked, pl.DataFrame(schema={"subject": pl.String}))
-        if asked in reused.judgements or subjects is None:
-            continue
-        here = rows.filter(criterion=asked.criterion, judge=asked.judge).select(table.key, "subject").unique(table.key)
-        found.append(here.join(subjects.lazy(), on="subject", how="anti").select(table.key).collect())
+        if asked not in reused.judgements and asked not in unknown:
+            subjects = pl.concat([pl.DataFrame(schema={"subject": pl.String}), *needed[asked]])
+            here = rows.filter(criterion=asked.criterion, judge=asked.judge)
+            found.append(_keys(table, here.join(subjects.lazy(), on="subject", how="anti")))
     return pl.concat(found)
 
 
-def _subjects(store: Path, staying: list[Record]) -> dict[JudgementKey, pl.DataFrame | None]:
-    """The judged subjects of each criterion and judge; None if a record's replies are gone, so they are unknown."""
-    needed: dict[JudgementKey, pl.DataFrame | None] = {}
+def _keys(table: Table, rows: pl.LazyFrame) -> pl.DataFrame:
+    return rows.select(table.key).unique().collect(engine="streaming")
+
+
+def _subjects(store: Path, staying: list[Record]) -> tuple[dict[JudgementKey, list[pl.DataFrame]], set[JudgementKey]]:
+    """The judged subjects of each criterion and judge, one table per record; and those whose subjects are unknown,
+    because a record's replies are gone."""
+    needed: dict[JudgementKey, list[pl.DataFrame]] = defaultdict(list)
+    unknown = set()
     for record in staying:
         for asked, subjects in stage_of(record).judgements_in(record, RecordStore(store).at):
-            known = needed.get(asked, subjects)
-            needed[asked] = None if subjects is None or known is None else pl.concat([known, subjects]).unique()
-    return needed
+            if subjects is None:
+                unknown.add(asked)
+            else:
+                needed[asked].append(subjects)
+    return needed, unknown
 
 
 def _expired(table: Table) -> list[Path]:
