@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rft_pipeline.engines.base import (
     ChatReply,
@@ -14,8 +14,10 @@ from rft_pipeline.engines.base import (
     ScoreResult,
 )
 from rft_pipeline.engines.chat_tokens import chat_tokens, control_tokens, opening_tokens, reply_tokens, text_tokens
-from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.engines.thoughts import Following, switch
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.settings import Sampling
 
 
 class LocalAsker(ABC):
@@ -38,7 +40,7 @@ class LocalAsker(ABC):
         """The tokens before a completion."""
         return chat_tokens(self.tokenizer, request.messages, thinking=switch(request.thinking))
 
-    def following(self, request: GenerateRequest, prompt: Sequence[int], sampling: Sampling) -> Following:
+    def following(self, request: GenerateRequest, prompt: Sequence[int], sampling: "Sampling") -> Following:
         """The reply to a request before its first token."""
         return Following(self.tokenizer, prompt, self.ends, sampling, request.thinking)
 
@@ -75,10 +77,12 @@ class LocalAsker(ABC):
             yield self.score(part)
 
     @abstractmethod
-    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]: ...
+    def generate(self, requests: Sequence[GenerateRequest], sampling: "Sampling") -> Iterator[list[Completion]]: ...
 
     def ask(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
         """Words of one token each are answered by their log-probs, everything else by greedy sampling."""
+        from rft_pipeline.engines.settings import Sampling
+
         tokens = {word: self.reply_tokens(word) for word in {word for request in requests for word in request.words}}
         scored: list[tuple[ChatRequest, tuple[int, ...]]] = []
         sampled: list[ChatRequest] = []

@@ -4,10 +4,12 @@ Axes: B rows, V vocabulary, N blocks of the vocabulary, W tokens of a block, T s
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from rft_pipeline.engines.settings import Sampling
+if TYPE_CHECKING:
+    from rft_pipeline.engines.settings import Sampling
 
 _BLOCK = 256
 """Tokens of a block: the sum runs over blocks first and then over the tokens of one block."""
@@ -24,7 +26,7 @@ class SeededDraw:
     and nothing depends on how a sort orders them.
     """
 
-    def __init__(self, seeds_B: Sequence[int], sampling: Sampling, device: str) -> None:
+    def __init__(self, seeds_B: Sequence[int], sampling: "Sampling", device: str) -> None:
         self.sampling = sampling
         streams = (torch.Generator().manual_seed(seed) for seed in seeds_B)
         numbers = [torch.rand(sampling.budget, generator=stream, dtype=torch.float64) for stream in streams]
@@ -56,7 +58,7 @@ class SeededDraw:
         return token_B1.squeeze(1), (logits_BV.gather(1, token_B1) - norm_B1).squeeze(1)
 
 
-def weights(logits_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+def weights(logits_BV: torch.Tensor, sampling: "Sampling") -> torch.Tensor:
     """Weights of the tokens (B × V, largest 1), proportional to their probability; those cut off have weight 0.
 
     Temperature first, then `top_k`, then `top_p` of what is left, as in transformers and vLLM.

@@ -6,9 +6,10 @@ however it ended: its reply has no answer.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rft_pipeline.engines.settings import Sampling, Thinking
+if TYPE_CHECKING:
+    from rft_pipeline.engines.settings import Sampling, Thinking
 
 TAGS = {"<think>": "</think>", "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>"}
 """What opens a thought, and what closes it. A tag may be one token or several."""
@@ -41,8 +42,8 @@ class Following:
         tokenizer: Any,
         prompt: Sequence[int],
         ends: Sequence[int],
-        sampling: Sampling,
-        thinking: Thinking | None = None,
+        sampling: "Sampling",
+        thinking: "Thinking | None" = None,
     ) -> None:
         """`prompt` are the tokens before the reply, `ends` those that end a turn. Without `thinking`, all of the reply
         is the answer."""
@@ -130,7 +131,7 @@ def whole_reply(thought: str, answer: str, tag: str = "<think>", closed: bool = 
     return f"{tag}{thought}{TAGS[tag] if closed else ''}{answer}"
 
 
-def switch(thinking: Thinking | None) -> bool | None:
+def switch(thinking: "Thinking | None") -> bool | None:
     """The value of the chat template's own switch; None leaves it alone."""
     return {"off": False, "strip": True, "keep": True}.get(thinking or "auto")
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
@@ -23,7 +23,6 @@ from rft_pipeline.engines.drawing import SeededDraw
 from rft_pipeline.engines.end_tokens import end_tokens
 from rft_pipeline.engines.grouped_attention import grouped_attention
 from rft_pipeline.engines.own_head import Hidden
-from rft_pipeline.engines.settings import ProcessRuntime, Sampling
 from rft_pipeline.engines.thoughts import Following
 from rft_pipeline.engines.weights import (
     context_of,
@@ -34,6 +33,9 @@ from rft_pipeline.engines.weights import (
     replace_weights,
 )
 from rft_pipeline.errors import EngineError
+
+if TYPE_CHECKING:
+    from rft_pipeline.engines.settings import ProcessRuntime, Sampling
 
 _PROJECTED = 512
 """Positions that are projected onto the vocabulary at once."""
@@ -48,7 +50,7 @@ _CACHED = 16
 class TransformersEngine(LocalAsker):
     """A causal language model that generates and scores."""
 
-    def __init__(self, folder: Path, runtime: ProcessRuntime) -> None:
+    def __init__(self, folder: Path, runtime: "ProcessRuntime") -> None:
         self.device = pick_device(runtime.device)
         self.batch_size = runtime.batch_size
         self.tokenizer = load_tokenizer(folder)
@@ -72,7 +74,7 @@ class TransformersEngine(LocalAsker):
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> Iterator[list[Completion]]:
+    def generate(self, requests: Sequence[GenerateRequest], sampling: "Sampling") -> Iterator[list[Completion]]:
         rows = [(tuple(self.prompt_tokens(request)), request) for request in requests]
         rows.sort(key=lambda row: (len(row[0]), row[0]))
         alike = groupby(rows, lambda row: 0 if self.shares_prefixes else len(row[0]))
@@ -81,7 +83,7 @@ class TransformersEngine(LocalAsker):
                 yield self._generate_batch(group[start : start + self.batch_size], sampling)
 
     def _generate_batch(
-        self, rows: list[tuple[tuple[int, ...], GenerateRequest]], sampling: Sampling
+        self, rows: list[tuple[tuple[int, ...], GenerateRequest]], sampling: "Sampling"
     ) -> list[Completion]:
         prompts_B = [prompt for prompt, _ in rows]
         draw = SeededDraw([request.seed for _, request in rows], sampling, self.device)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rft_pipeline.errors import ModelError
 from rft_pipeline.fingerprint import fingerprint
@@ -9,7 +10,10 @@ from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, fetch_embedd
 from rft_pipeline.models.hub import fetch_from_hub
 from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install, refuse_other_files
 from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
-from rft_pipeline.store import Record, RecordStore, champions
+
+if TYPE_CHECKING:
+    from rft_pipeline.store import Record
+    from rft_pipeline.store.champions import Champion
 
 CHECKPOINT = "checkpoint:"
 """Prefix of the name of a checkpoint, followed by the address of its record."""
@@ -65,6 +69,8 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     """The identity of a model without fetching it; None for a model that is not on this machine."""
     if served := _served(name):
         return served
+    from rft_pipeline.store import champions
+
     if name.startswith(champions.PREFIX):
         champion = champions.named(models.parent, name)
         return champion.content_hash if champion else None
@@ -75,8 +81,10 @@ def known(name: str, models: Path, campaign_folder: Path) -> str | None:
     return found.content_hash if found else None
 
 
-def champion_of(name: str, models: Path) -> champions.Champion:
+def champion_of(name: str, models: Path) -> "Champion":
     """The champion that `champion:CAMPAIGN` names; `models` is in the home. Raises `ModelError` if there is none."""
+    from rft_pipeline.store import champions
+
     campaign = champions.campaign_of(name)
     found = champions.named(models.parent, name)
     if found is None and "@" in name:
@@ -97,6 +105,8 @@ def champion_of(name: str, models: Path) -> champions.Champion:
 def trained(name: str, models: Path) -> tuple[str, str] | None:
     """The address and the content hash of the checkpoint that `champion:…` or `checkpoint:…` names; None for any other
     model. Raises `ModelError` if there is no such checkpoint."""
+    from rft_pipeline.store import champions
+
     if name.startswith(champions.PREFIX):
         champion = champion_of(name, models)
         return champion.record, champion.content_hash
@@ -108,7 +118,9 @@ def trained(name: str, models: Path) -> tuple[str, str] | None:
     return record.address, record.content_hash
 
 
-def _checkpoint(name: str, models: Path) -> Record | None:
+def _checkpoint(name: str, models: Path) -> "Record | None":
+    from rft_pipeline.store import RecordStore
+
     return RecordStore(models.parent / "store").at(name.removeprefix(CHECKPOINT))
 
 

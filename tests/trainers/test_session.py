@@ -1,7 +1,5 @@
 """A session trains generation by generation, hands its weights over after each, and continues after a kill."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,16 +197,6 @@ def test_the_learning_rate_warms_up_over_generations(rows: list[Row], tiny_model
     logged: Logged = {}
     train(opened(tiny_model, tmp_path, logged.__setitem__, warmup_steps=4), rows)
     assert [logged[step]["learning_rate"] for step in range(1, 6)] == [0, 0.0025, 0.005, 0.0075, 0.01]
-
-
-def test_what_computes_the_loss_needs_only_torch_transformers_and_accelerate() -> None:
-    program = """
-import sys
-for name in ("polars", "pydantic", "trl", "peft", "datasets", "dagster", "mlflow", "deltalake"):
-    sys.modules[name] = None
-import rft_pipeline.trainers.learner
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_raft_imitates_the_best_of_each_generation(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
