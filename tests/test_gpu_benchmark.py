@@ -2,14 +2,15 @@
 
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from benchmarks.gpu import workload
+from benchmarks.gpu import memory, workload
 from benchmarks.gpu.__main__ import SMALL, Result, measure
 from benchmarks.gpu.agreement import PLAIN, Distance
 from benchmarks.gpu.models import config_of
@@ -107,3 +108,48 @@ def test_its_settings_are_those_of_a_campaign() -> None:
     for each in fields(workload.Sampling(8)):
         expected = getattr(SamplingSettings(max_new_tokens=8), each.name)
         assert getattr(workload.Sampling(8), each.name) == expected, each.name
+
+
+def kept_for_backward(shape: Shape, tokens: int) -> int:
+    """Bytes that autograd keeps of a pass under autocast, without the weights themselves."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config_of(shape))
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    ids = torch.arange(tokens)[None] % shape.vocab
+    with torch.autocast("cpu", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(input_ids=ids, use_cache=False)
+    assert output.logits.shape[1] == tokens
+    return sum(each.untyped_storage().nbytes() for place, each in kept.items() if place not in weights)
+
+
+def test_a_layer_keeps_what_the_derivation_says() -> None:
+    one = Shape("one", layers=1, hidden=256, intermediate=1024, heads=8, kv_heads=2, vocab=64, tied=True)
+    three, tokens = replace(one, layers=3), 1024
+    measured = (kept_for_backward(three, tokens) - kept_for_backward(one, tokens)) / 2
+    derived = tokens * memory.activations(one) + 2 * one.layer_weights
+    assert 0.7 * derived < measured <= 1.05 * derived
+
+
+def test_larger_gpus_take_more() -> None:
+    for shape in memory.SHAPES:
+        fits = [memory.settings(shape, gibibytes) is not None for gibibytes in memory.GPUS]
+        assert fits == sorted(fits)
+    for shape in memory.SHAPES:
+        for gibibytes in memory.GPUS:
+            found = memory.settings(shape, gibibytes)
+            if found is None:
+                assert memory.trainer_bytes(shape, "lora", 1) > memory.USABLE * gibibytes * 2**30
+                continue
+            assert found.memory_share * gibibytes * 2**30 >= memory.engine_bytes(shape)
+            assert found.trainer + memory.engine_bytes(shape) <= memory.USABLE * gibibytes * 2**30
+
+
+def test_the_settings_in_the_documentation_are_those_that_the_command_prints() -> None:
+    page = Path(__file__).parents[1] / "docs" / "scaling.md"
+    assert "\n".join(memory.table()) in page.read_text(encoding="utf-8")

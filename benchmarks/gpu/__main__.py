@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gpu.agreement import PLAIN, Distance, distances
+from benchmarks.gpu.memory import table
 from benchmarks.gpu.models import write_model
 from benchmarks.gpu.roofline import Roofline, roofline
 from benchmarks.gpu.shapes import HALF, ONE_AND_A_HALF, TINY
@@ -135,8 +136,12 @@ def main() -> int:
     """The exit code: 1 when a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--small", action="store_true", help="a tiny model, in seconds on a CPU; speed has no goal")
+    parser.add_argument("--memory", action="store_true", help="settings by model and GPU, derived; runs no model")
     parser.add_argument("--repeats", type=int, default=3, help="how often each side is timed; the median counts")
     chosen = parser.parse_args()
+    if chosen.memory:
+        print(*table(), sep="\n")
+        return 0
     out, device = Console(highlight=False), pick_device("auto")
     dtype = pick_dtype("auto", device)
     limits = roofline(device, getattr(torch, dtype), 256 if chosen.small else 8192)
