@@ -42,6 +42,7 @@ class DpoMethod(Method):
     parts = ("choices",)
     reads_pairs = True
     unit = "pairs"
+    takes_deepspeed = True
 
     def train(self, job: "TrainJob") -> dict[str, float]:
         from datasets import Dataset

@@ -34,6 +34,9 @@ class Method:
     """Whether it needs groups with different rewards."""
     step_fits_round: ClassVar[bool] = False
     """Whether a step cannot be larger than a round."""
+    takes_deepspeed: ClassVar[bool] = False
+    """Whether it can train under DeepSpeed. `session.Session` cannot: DeepSpeed takes the step within backward, and
+    keeps gradients and moments where a state could not find them."""
     why_not_in_generations: ClassVar[str] = ""
     """Why it cannot train a round generation by generation, on its `rows`; empty if it can."""
 

@@ -43,7 +43,8 @@ class TrainRuntime(Strict):
     """Number of processes, one per GPU. More than 1 are started with `accelerate launch`; `batch_size` must be a
     multiple of it."""
     accelerate_config: str | None = None
-    """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder."""
+    """A file of `accelerate config` for several processes, e.g. for FSDP; the path starts at the campaign's folder.
+    DeepSpeed only with `dpo`."""
 
 
 class WarmStart(Strict):

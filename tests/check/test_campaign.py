@@ -231,6 +231,37 @@ def test_a_file_to_launch_processes_with_must_be_there(tmp_path: Path) -> None:
     assert "fsdp.yaml does not exist" in found
 
 
+def launched(tmp_path: Path, kind: str, **training: Any) -> Path:
+    """A campaign that trains in two processes of this kind."""
+    runtime = {"processes": 2, "accelerate_config": "launch.yaml"}
+    folder = campaign(tmp_path, settings={"training": {"batch_size": 4, "runtime": runtime, **training}})
+    (folder / "launch.yaml").write_text(f"distributed_type: {kind}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("training", "refused"),
+    [
+        ({}, "grpo"),
+        ({"method": "dpo", "warm_start": {}}, "sft"),
+        ({"method": "raft", "warm_start": {}}, "raft and sft"),
+    ],
+)
+def test_deepspeed_is_refused_for_methods_that_cannot_train_with_it(
+    tmp_path: Path, training: dict[str, Any], refused: str
+) -> None:
+    found = errors(launched(tmp_path, "DEEPSPEED", **training))
+    assert [each.partition(" cannot train with, because")[0] for each in found if "DeepSpeed" in each] == [
+        f"campaign.yaml: training.runtime.accelerate_config: launch.yaml asks for DeepSpeed, which {refused}"
+    ]
+
+
+def test_fsdp_passes_and_deepspeed_passes_for_dpo(tmp_path: Path) -> None:
+    for name, kind, method in (("one", "FSDP", "grpo"), ("two", "DEEPSPEED", "dpo")):
+        (tmp_path / name).mkdir()
+        assert check(launched(tmp_path / name, kind, method=method)).campaign.training.method == method
+
+
 def test_a_file_to_launch_processes_with_is_refused_where_none_are_launched(tmp_path: Path) -> None:
     settings = {"training": {"batch_size": 8, "runtime": {"accelerate_config": "fsdp.yaml"}}}
     (found,) = errors(campaign(tmp_path, settings=settings))
