@@ -73,8 +73,8 @@ def _champion(campaign: Campaign) -> str | None:
     return found.content_hash if found else None
 
 
-def definitions(home: Home) -> dg.Definitions:
-    """Assets, a job, a sensor and the schedules of every campaign of a home.
+def definitions(home: Home, executor: dg.ExecutorDefinition = dg.multi_or_in_process_executor) -> dg.Definitions:
+    """Assets, a job, a sensor and the schedules of every campaign of a home. `executor` runs the steps of its jobs.
 
     Campaigns are loaded as written, without the newest cycle, so code versions are the same for all cycles: a server
     that was started in an earlier cycle agrees with a run's process. A cycle's prompts and policy show in the data
@@ -92,11 +92,11 @@ def definitions(home: Home) -> dg.Definitions:
             assets.append(unreadable(name, error))
     return dg.Definitions(
         assets=assets,
-        jobs=[campaign_job(campaign) for campaign in campaigns],
+        jobs=[campaign_job(campaign, executor) for campaign in campaigns],
         sensors=[changes_sensor(campaign) for campaign in campaigns],
         schedules=[schedule for campaign in campaigns for schedule in campaign_schedules(campaign)],
         resources={"stages": StageRunner()},
-        executor=dg.multi_or_in_process_executor,
+        executor=executor,
     )
 
 

@@ -8,13 +8,13 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.runs.execute import EACH_STEP_A_PROCESS
 
 
-def campaign_job(campaign: Campaign) -> Any:
+def campaign_job(campaign: Campaign, executor: dg.ExecutorDefinition) -> Any:
     """Materializes all assets of a campaign. (Dagster does not export the type of an unresolved asset job.)"""
     return dg.define_asset_job(
         name=campaign.name,
         selection=dg.AssetSelection.key_prefixes(campaign.name),
         description=campaign.description,
-        executor_def=dg.multi_or_in_process_executor,
-        config=EACH_STEP_A_PROCESS,
+        executor_def=executor,
+        config=EACH_STEP_A_PROCESS if executor is dg.multi_or_in_process_executor else None,
         tags={"rft/campaign": campaign.name},
     )

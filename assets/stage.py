@@ -16,6 +16,7 @@ from rft_pipeline.runs.state import LAUNCH
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 
+from .gpus import gpu_tags
 from .resources import StageRunner
 
 REASON = "rft/reason"
@@ -103,6 +104,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
             for each in found
         ],
         pool=ACCELERATOR if any(STAGES[here.stage].loads_models for here in together) else None,
+        op_tags=gpu_tags(campaign, together),
         can_subset=several,
     )
     def _assets(context: dg.AssetExecutionContext, stages: StageRunner) -> Iterator[Any]:
