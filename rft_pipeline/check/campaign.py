@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rft_pipeline.audit.rows import MEASURE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
@@ -20,7 +21,7 @@ from rft_pipeline.check.templates import check_templates
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.judges import ChecklistJudge
-from rft_pipeline.labels.table import why_left_out
+from rft_pipeline.labels.table import labels_of, why_left_out
 from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
@@ -71,8 +72,10 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_slots(campaign, prompts, anchors, rubric, settings)
-    check_labels(campaign, anchors, store, settings)
-    check_noise(campaign, anchors, store, settings)
+    people = labels_of(campaign, store).filter(split=MEASURE)
+    if anchors is not None:
+        check_labels(campaign, anchors, people, settings)
+    check_noise(campaign, anchors, people, settings)
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
     settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]

@@ -1,22 +1,15 @@
 """Checks that there are enough labels for a verdict on each judge."""
 
-from pathlib import Path
-
 import polars as pl
 
-from rft_pipeline.audit.rows import MEASURE
 from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.check.result import Findings
-from rft_pipeline.labels.table import labels_of
 
 
-def check_labels(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, settings: Findings) -> None:
-    """A warning for each judged criterion that an audit could say nothing about. `store` has people's labels, which
-    count with the anchors."""
-    if anchors is None:
-        return
+def check_labels(campaign: Campaign, anchors: pl.DataFrame, people: pl.DataFrame, settings: Findings) -> None:
+    """A warning for each judged criterion that an audit could say nothing about. `people` are the labels of people that
+    measure the judges; they count with the anchors."""
     needs = campaign.audit or Audit()
-    people = labels_of(campaign, store).filter(split=MEASURE)
     means = people.group_by("rollout_id", "prompt_id", "criterion").agg(pl.col("value").mean())
     for criterion in campaign.rubric.judged:
         label = pl.col("labels").struct.field(criterion.name).cast(pl.Float64).alias("value")

@@ -1,21 +1,18 @@
 """Checks that `audit.by_group` can measure and use the judges' noise."""
 
-from pathlib import Path
-
 import polars as pl
 
-from rft_pipeline.audit.rows import MEASURE, compares
+from rft_pipeline.audit.rows import compares
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check.result import Findings
 from rft_pipeline.judges import Scores
-from rft_pipeline.labels.table import labels_of
 
 OF_FLIPS = " (one, where the judge says 0 or 1)"
 
 
-def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, settings: Findings) -> None:
-    """An error if the setting would have no effect; a warning for criteria without enough labels. `store` has people's
-    labels."""
+def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, people: pl.DataFrame, settings: Findings) -> None:
+    """An error if the setting would have no effect; a warning for criteria without enough labels. `people` are the
+    labels of people that measure the judges."""
     if campaign.audit is None or not campaign.audit.by_group:
         return
     where, least = f"{campaign.folder / 'campaign.yaml'}: audit.by_group", campaign.audit.min_prompts
@@ -32,7 +29,7 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, s
         )
     if anchors is None or not single:
         return
-    replies = _labelled(campaign, anchors, store)
+    replies = _labelled(anchors, people)
     served = campaign.served_judges
     flips = {each.name: each.judge.scores(served) is Scores.ENDS for each in campaign.rubric.judged}
     prompts = {name: _prompts(replies, name, 1 if flips[name] else 2) for name in single}
@@ -53,7 +50,7 @@ def check_noise(campaign: Campaign, anchors: pl.DataFrame | None, store: Path, s
             )
 
 
-def _labelled(campaign: Campaign, anchors: pl.DataFrame, store: Path) -> pl.DataFrame:
+def _labelled(anchors: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
     """prompt_id and criterion of each labelled reply of the audit: anchors and rollouts."""
     names = [field.name for field in anchors.schema["labels"].fields]  # type: ignore[attr-defined]
     by_anchor = [
@@ -62,8 +59,8 @@ def _labelled(campaign: Campaign, anchors: pl.DataFrame, store: Path) -> pl.Data
         )
         for name in names
     ]
-    people = labels_of(campaign, store).filter(split=MEASURE).unique(["rollout_id", "criterion"])
-    return pl.concat([*by_anchor, people.select("prompt_id", "criterion")])
+    by_person = people.unique(["rollout_id", "criterion"]).select("prompt_id", "criterion")
+    return pl.concat([*by_anchor, by_person])
 
 
 def _prompts(replies: pl.DataFrame, criterion: str, least: int) -> int:

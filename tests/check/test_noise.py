@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rft_pipeline.check import noise
+from rft_pipeline.check import campaign as checked
 from tests.check.small import BAD, GOOD, POLITE, campaign, check, errors, warnings
 
 BY_GROUP = {"audit": {"by_group": True}}
@@ -76,12 +76,13 @@ def test_what_people_labelled_counts_beside_the_anchors(tmp_path: Path, monkeypa
         "rollout_id": [f"r{i}" for i in range(10)],
         "prompt_id": [f"p{i // 2}" for i in range(10)],  # two replies to each of five prompts
         "criterion": ["polite"] * 10,
+        "value": [1.0] * 10,
         "split": ["audit"] * 10,
     }
     twice = pl.concat([pl.DataFrame(labels)] * 2)  # two people labelled each
-    monkeypatch.setattr(noise, "labels_of", lambda campaign, store: twice)
+    monkeypatch.setattr(checked, "labels_of", lambda campaign, store: twice)
     folder = campaign(tmp_path, anchors=PAIRS[:10], settings=BY_GROUP)
     assert not any("by_group" in each for each in check(folder).warnings)
     fitted = twice.with_columns(split=pl.lit("calibration"))
-    monkeypatch.setattr(noise, "labels_of", lambda campaign, store: fitted)
+    monkeypatch.setattr(checked, "labels_of", lambda campaign, store: fitted)
     assert "polite has the most, 5" in errors(folder)[0]
