@@ -25,7 +25,7 @@ from rft_pipeline.stages.generations import make_round
 from rft_pipeline.stages.graph import made_together, node, payload, resolve
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
+from rft_pipeline.store import Home, Record, RecordStore
 
 
 class Pipeline:
@@ -124,7 +124,7 @@ class Pipeline:
                 made[each.stage] = self._commit(work, job, output, time.monotonic() - began)
             shutil.rmtree(first.kept, ignore_errors=True)
         if any(STAGES[each.stage].appends for each in work.nodes):
-            for table in (rollouts_table(self.home.store), judgements_table(self.home.store)):
+            for table in (first.rollouts, first.judgements):
                 table.tidy()
         return made
 

@@ -225,9 +225,7 @@ class Tracker:
     def _client(self) -> "MlflowClient":
         self.home.root.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            client = self.home.mlflow_client()
-            client.search_experiments(max_results=1)
-        return client
+            return self.home.mlflow_client()
 
     def _alone(self) -> FileLock:
         """Held while a database, experiment or run may have to be created: two steps of one run start together."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.judging import judging
 from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
-from rft_pipeline.store.tables import LABELS
+from rft_pipeline.store.tables import LABELS, Table
 from rft_pipeline.trainers import LogStep
 
 
@@ -50,6 +51,16 @@ class Job:
     log_step: LogStep
     engines: JudgeEngines
     """The engines of the campaign's judges."""
+
+    @cached_property
+    def rollouts(self) -> Table:
+        """The store's rollouts."""
+        return rollouts_table(self.home.store)
+
+    @cached_property
+    def judgements(self) -> Table:
+        """The store's judgements."""
+        return judgements_table(self.home.store)
 
     def frame(self, role: str) -> pl.DataFrame:
         """The table of an upstream record."""
@@ -168,7 +179,7 @@ class Job:
             sampling=sampling,
             system=self.campaign.policy.system,
             seed=self.campaign.seed,
-            table=rollouts_table(self.home.store),
+            table=self.rollouts,
             engine=engine,
             progress=self.progress,
             system_in=self.campaign.policy.system_in,
@@ -201,7 +212,7 @@ class Job:
             rollouts=rollouts,
             criteria=sorted(criteria, key=lambda criterion: criterion.name),
             judges={name: retest_judge_id(judge) if retest else judge for name, judge in self.sources.items()},
-            table=judgements_table(self.home.store),
+            table=self.judgements,
             engines=self.engines,
             progress=self.progress,
             make=make_retest_judge if retest else make_judge,

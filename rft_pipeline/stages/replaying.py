@@ -17,7 +17,6 @@ from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.prompts.traces import Tokens, Trace, read_traces
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.sampling import conversation
-from rft_pipeline.store import rollouts_table
 from rft_pipeline.store.tables import ENVIRONMENT
 
 REPLAY = "replay"
@@ -94,7 +93,7 @@ def replay_rollouts(job: Job) -> tuple[pl.DataFrame, dict[str, int]]:
             "(a train client of verifiers)"
         )
     frame = with_prompts(pl.DataFrame(rows, schema_overrides=LISTS, infer_schema_length=None), train)
-    table = rollouts_table(job.home.store)
+    table = job.rollouts
     table.append(frame.join(table.missing(frame.select("rollout_id")), on="rollout_id", how="semi"))
     fields = [
         canonical_json({**json.loads(of_prompt), **json.loads(of_trace)})

@@ -6,6 +6,7 @@ addresses: campaigns share equal rows.
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from urllib.parse import unquote
 
 import polars as pl
@@ -131,13 +132,15 @@ def judged_by(criterion: str, judge: str) -> tuple[pl.Expr, pl.Expr]:
 
 
 class Table:
-    """One Delta table with a key column."""
+    """One Delta table with a key column. It may be used from several threads."""
 
     def __init__(self, path: Path | str, schema: pl.Schema, key: str, partition_by: list[str] | None = None) -> None:
         self.path = str(path)
         self.schema = schema
         self.key = key
         self.partition_by = partition_by
+        self._opened: DeltaTable | None = None
+        self._opening = Lock()
 
     def append(self, rows: pl.DataFrame) -> None:
         """Append rows in one commit, also while others append. Raises polars schema errors for other columns."""
@@ -156,7 +159,8 @@ class Table:
                 self._write(shaped)
             elif shaped.height:
                 keys = ", ".join(f"'{key}'" for key in shaped[self.key])
-                write_deltalake(self.path, shaped, mode="overwrite", predicate=f"{self.key} IN ({keys})")
+                with self._opening:
+                    write_deltalake(self._newest(), shaped, mode="overwrite", predicate=f"{self.key} IN ({keys})")
 
     def rows(self, *where: pl.Expr) -> pl.LazyFrame:
         """The rows that satisfy all of `where`; each key once."""
@@ -200,8 +204,8 @@ class Table:
         if not self._exists():
             return 0
         try:
-            with self._lock(blocking=False):
-                return self._merge(DeltaTable(self.path))
+            with self._lock(blocking=False), self._opening:
+                return self._merge(self._newest())
         except Timeout:
             return 0
 
@@ -229,10 +233,25 @@ class Table:
     def _exists(self) -> bool:
         return bool(DeltaTable.is_deltatable(self.path))
 
+    def _newest(self) -> DeltaTable:
+        """The newest version, opened once: that reads all commits, while an update reads those that came since. Hold
+        `_opening` while the result is used: an update by another thread must not come in between."""
+        if self._opened is None:
+            self._opened = DeltaTable(self.path)
+        else:
+            self._opened.update_incremental()
+        return self._opened
+
     def _write(self, rows: pl.DataFrame) -> None:
-        write_deltalake(
-            self.path, rows, mode="append", schema_mode="merge", partition_by=self.partition_by, configuration=LOG
-        )
+        with self._opening:
+            write_deltalake(
+                self._newest() if self._exists() else self.path,
+                rows,
+                mode="append",
+                schema_mode="merge",
+                partition_by=self.partition_by,
+                configuration=LOG,
+            )
 
     def scan(self, *where: pl.Expr) -> pl.LazyFrame:
         """Rows as appended: a key may occur twice."""
@@ -240,7 +259,8 @@ class Table:
 
     def files(self) -> list[Path]:
         """The table's files. `DeltaTable.file_uris` and `pl.scan_delta` percent-encode the folder of the table."""
-        added = pl.DataFrame(DeltaTable(self.path).get_add_actions())["path"]
+        with self._opening:
+            added = pl.DataFrame(self._newest().get_add_actions())["path"]
         return [Path(self.path) / unquote(path) for path in added]
 
     def _scan_files(self, files: Sequence[Path | str]) -> pl.LazyFrame:
