@@ -134,7 +134,7 @@ def tiny_campaign(tiny_model: Path, empty_mlflow: Path, tmp_path: Path, monkeypa
 
     The home has an empty MLflow database and nothing else.
     """
-    _live_in(tmp_path, monkeypatch)
+    live_in(tmp_path, monkeypatch)
     write_home(tmp_path / "home", empty_mlflow)
     return write_campaign(tmp_path, tiny_model)
 
@@ -153,7 +153,7 @@ def on_policy_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytes
     root = tmp_path_factory.mktemp("on_policy_once")
     write_home(root / "home", empty_mlflow)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _live_in(root, monkeypatch)
+        live_in(root, monkeypatch)
         yield write_on_policy(root, tiny_model)
 
 
@@ -168,7 +168,7 @@ def finished(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.Temp
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch, replies_planted(tiny_model):
-            _live_in(folder / "read", monkeypatch)
+            live_in(folder / "read", monkeypatch)
             write_home(folder / "read" / "home", empty_mlflow)
             assert materialize(write_campaign(folder / "read", tiny_model)).success
         shutil.copytree(folder / "read", folder / "copied")
@@ -181,10 +181,17 @@ def copy_finished(finished: Path, to: Path) -> None:
     shutil.copytree(finished.with_name("copied"), to, dirs_exist_ok=True)
 
 
+def copy_root(made: Path, folder: Path) -> None:
+    """Replace the data and the home of a campaign's folder by copies of those below `made`."""
+    for name in ("data", "home"):
+        shutil.rmtree(folder.parents[1] / name)
+        shutil.copytree(made / name, folder.parents[1] / name)
+
+
 @pytest.fixture
 def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the finished campaign with RFT_HOME and RFT_DATA set; only to be read."""
-    _live_in(finished, monkeypatch)
+    live_in(finished, monkeypatch)
     return finished / "data" / "tiny"
 
 
@@ -192,7 +199,7 @@ def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a copy of the finished campaign, with RFT_HOME and RFT_DATA set, to be edited and run again."""
     copy_finished(finished, tmp_path)
-    _live_in(tmp_path, monkeypatch)
+    live_in(tmp_path, monkeypatch)
     return tmp_path / "data" / "tiny"
 
 
@@ -212,7 +219,8 @@ def server(faulty_process: "Serving") -> "Serving":
     return faulty_process
 
 
-def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set RFT_HOME and RFT_DATA to the folders `home` and `data` of a folder."""
     monkeypatch.setenv("RFT_HOME", str(folder / "home"))
     monkeypatch.setenv("RFT_DATA", str(folder / "data"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -54,6 +54,7 @@ def test_it_ends_leaves_nothing_and_the_next_goes_on_from_its_rows(tiny_campaign
     kept = f"{sampled()} of {2 * ROLLOUTS} rollouts are kept; `rft run tiny` goes on"
     assert said.err.splitlines()[-1] == f"run {cancelled.run_id} was cancelled; {kept}"
     made = ROLLOUTS - sampled()
+    edit(tiny_campaign / "campaign.yaml", "rollouts.runtime.batch_size", 64)
     assert run(tiny_campaign, ["round_1/rollouts"])["round_1/rollouts"].rows["made"] == made
 
 

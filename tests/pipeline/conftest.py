@@ -1,13 +1,12 @@
 """Fixtures of campaigns with an audit, and of one that was made in generations."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.stages.judge_engines import JudgeEngines
-from tests.conftest import made_once
+from tests.conftest import copy_root, made_once
 from tests.judges.engines import Told
 from tests.pipeline.audited import honest, write_audited
 from tests.pipeline.continued import run_all
@@ -44,8 +43,5 @@ def trained_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.
 @pytest.fixture
 def trained(trained_once: Path, tiny_campaign: Path) -> Path:
     """The tiny campaign in generations with one round, all of it made; its round 1 is the champion."""
-    root = tiny_campaign.parents[1]
-    for name in ("data", "home"):
-        shutil.rmtree(root / name)
-        shutil.copytree(trained_once / name, root / name)
+    copy_root(trained_once, tiny_campaign)
     return tiny_campaign

@@ -20,6 +20,7 @@ from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
 from rft_pipeline.upkeep.verify import verify
+from tests.conftest import copy_root
 from tests.labels.pairs import answered, exported, taken, written
 from tests.runs import edit, made, run
 
@@ -27,18 +28,32 @@ REFERENCES = 6
 """Train prompts with a reference, of twelve."""
 
 
-@pytest.fixture
-def warm(on_policy: Path) -> Path:
-    """The tiny campaign in generations, of one round, with a warm start."""
-    path = on_policy / "prompts" / "train.jsonl"
+def start_warm(folder: Path) -> Path:
+    """Cut the tiny campaign in generations to one round, with a warm start."""
+    path = folder / "prompts" / "train.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for row in rows[:REFERENCES]:
         row["reference"] = "We are very sorry."
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     warm_start = {"learning_rate": 0.01, "epochs": 2, "batch_size": 4}
     for key, value in {"rounds": 1, "training.warm_start": warm_start}.items():
-        edit(on_policy / "campaign.yaml", key, value)
-    return on_policy
+        edit(folder / "campaign.yaml", key, value)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made_warm(on_policy_once: Path) -> Path:
+    """The folder with `data` and `home` of a campaign with a warm start, all of it made; only to be copied."""
+    folder = start_warm(on_policy_once)
+    run(folder, names(folder))
+    return folder.parents[1]
+
+
+@pytest.fixture
+def warm(made_warm: Path, tiny_campaign: Path) -> Path:
+    """A campaign with a warm start, all of it made."""
+    copy_root(made_warm, tiny_campaign)
+    return tiny_campaign
 
 
 def names(folder: Path) -> list[str]:
@@ -47,12 +62,12 @@ def names(folder: Path) -> list[str]:
 
 def test_round_1_starts_from_the_policy_that_imitated_the_references(warm: Path) -> None:
     records = run(warm, names(warm))
+    assert made(records) == []
     start = records["warm_start"]
     assert start.rows == {"steps": 3, "references": REFERENCES}
     assert start.content_hash != records["policy"].content_hash
     assert records["round_1/rollouts"].parts["policy.1"] == start.content_hash
     assert records["round_1/checkpoints"].upstream["policy"] == start.address
-    assert made(run(warm, names(warm))) == []
 
 
 def test_a_campaign_without_one_has_no_such_stage(on_policy: Path) -> None:
@@ -76,7 +91,6 @@ def test_the_report_shows_base_the_warm_start_and_the_round(warm: Path, baseline
 
 
 def test_the_rounds_of_an_edit_cycle_have_no_warm_start(warm: Path) -> None:
-    run(warm, names(warm))
     edit(warm / "rubric.yaml", "criteria.0.weight", 3.0)
     home = Home.find()
     load_and_begin(home, "tiny")
@@ -86,7 +100,6 @@ def test_the_rounds_of_an_edit_cycle_have_no_warm_start(warm: Path) -> None:
 
 
 def test_other_references_make_another_warm_start_and_other_rounds(warm: Path) -> None:
-    run(warm, names(warm))
     path = warm / "prompts" / "train.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("very sorry", "sorry"), encoding="utf-8")
     assert {"warm_start", "round_1/rollouts"} <= set(made(run(warm, names(warm))))
@@ -128,7 +141,8 @@ def test_the_held_out_judge_scores_base_too_so_that_nothing_is_missing(warm: Pat
     assert verify(Home.find().store, None, lambda folders, _: folders).findings == []
 
 
-def test_a_plan_finds_the_file_for_several_processes_in_the_campaigns_folder(warm: Path) -> None:
+def test_a_plan_finds_the_file_for_several_processes_in_the_campaigns_folder(on_policy: Path) -> None:
+    warm = start_warm(on_policy)
     runtime = {"processes": 2, "accelerate_config": "two.yaml"}
     (warm / "two.yaml").write_text("distributed_type: MULTI_CPU\n", encoding="utf-8")
     run(warm, ["prompts", "rubric", "policy"])
@@ -138,7 +152,6 @@ def test_a_plan_finds_the_file_for_several_processes_in_the_campaigns_folder(war
 
 
 def test_replies_to_train_prompts_that_people_prefer_are_references(warm: Path, tmp_path: Path) -> None:
-    run(warm, names(warm))
     home = Home.find()
     edit(warm / "campaign.yaml", "training.warm_start.references", "preferred")
     message = r"training.warm_start.references: preferred: people preferred no reply .*rft labels export tiny --pairs"

@@ -58,7 +58,7 @@ def test_a_file_of_looks_that_cannot_be_read_is_named_and_its_loss_explained(tmp
 
 def test_a_year_of_rounds_without_any_gain_promotes_none_within_the_error() -> None:
     """52 cycles of two rounds on the same 88 prompts, each round as good as base: at 2.5 % a round nearly all such
-    years end with a false promotion. Of 40 years, more than 6 false ones have a chance of under 1 % where 5 % are
+    years end with a false promotion. Of 20 years, more than 4 false ones have a chance of under 1 % where 5 % are
     allowed."""
     prompts = [f"p{place:02d}" for place in range(88)]
     random = np.random.default_rng(5)
@@ -70,9 +70,9 @@ def test_a_year_of_rounds_without_any_gain_promotes_none_within_the_error() -> N
         return pl.DataFrame({"prompt_id": prompts, "reward": reward_K, "scores": [{"polite": 0.5}] * 88})
 
     false = 0
-    for _ in range(40):
+    for _ in range(20):
         false += any(
             decide_promotion([replies(1), replies(2)], replies(0), [], Promotion(), look).promoted is not None
             for look in range(1, 53)
         )
-    assert false <= 6
+    assert false <= 4
