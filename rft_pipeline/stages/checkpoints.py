@@ -56,23 +56,14 @@ class Checkpoints(Stage):
         batch = job.upstream["reward_batches"]
         if refusal := too_few_groups(batch.rows, job.campaign):
             raise GateError(f"{batch.key}: {refusal}")
-        metrics = train_checkpoint(
-            start=start,
-            base=base,
-            batch=job.frame("reward_batches"),
-            weights=job.campaign.rubric.weights(),
-            training=job.campaign.training.from_folder(job.campaign.folder),
-            sampling=job.campaign.rollouts.sampling,
-            seed=job.campaign.seed,
-            workdir=job.workdir,
-            kept=job.kept,
-            log_step=job.log_step,
-            progress=job.progress,
-        )
-        return Output(
-            content_hash=models.content_hash(job.workdir / "checkpoint"),
-            rows={"steps": int(metrics.pop("steps")), "rollouts": batch.rows["rollouts"]},
-            metrics=metrics,
+        return make_checkpoint(
+            job,
+            start,
+            base,
+            job.frame("reward_batches"),
+            job.campaign.rubric.weights(),
+            job.campaign.training,
+            {"rollouts": batch.rows["rollouts"]},
         )
 
     def of_generations(self, job: Job, made: "RoundMade") -> Output:
@@ -119,6 +110,36 @@ def steps_made(stage: Stage, counting: Counting, training: Training) -> int:
         return 0
     made_from = stage.made_from(counting.campaign, counting.node, counting.known, counting.sources)
     return steps_done(RecordStore(counting.home.store).kept(counting.node.key, fingerprint(made_from)), training)
+
+
+def make_checkpoint(
+    job: Job,
+    start: Path,
+    base: Path,
+    batch: pl.DataFrame,
+    weights: Mapping[str, float],
+    training: Training,
+    rows: Mapping[str, int],
+) -> Output:
+    """Train from `start` and write the checkpoint; `rows` are the record's numbers besides its steps."""
+    metrics = train_checkpoint(
+        start=start,
+        base=base,
+        batch=batch,
+        weights=weights,
+        training=training.from_folder(job.campaign.folder),
+        sampling=job.campaign.rollouts.sampling,
+        seed=job.campaign.seed,
+        workdir=job.workdir,
+        kept=job.kept,
+        log_step=job.log_step,
+        progress=job.progress,
+    )
+    return Output(
+        content_hash=models.content_hash(job.workdir / "checkpoint"),
+        rows={"steps": int(metrics.pop("steps")), **rows},
+        metrics=metrics,
+    )
 
 
 def train_checkpoint(

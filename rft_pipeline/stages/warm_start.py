@@ -6,14 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from rft_pipeline import models
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import DataError
 from rft_pipeline.labels.preferred import PREFERRED, preferred_replies
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.stages.base import WARM_START, MlflowRun, Node, Output, Sources, Stage, Upstream
-from rft_pipeline.stages.checkpoints import steps_made, train_checkpoint
+from rft_pipeline.stages.checkpoints import make_checkpoint, steps_made
 from rft_pipeline.stages.columns import columns_of
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
@@ -62,24 +61,9 @@ class WarmStart(Stage):
         found = references_of(job.frame("prompts"), campaign, job.home.store)
         if found.is_empty():
             raise DataError(no_references(campaign))
-        metrics = train_checkpoint(
-            start=start,
-            base=start,
-            batch=_to_imitate(job, found),
-            weights={},
-            training=campaign.training.of_warm_start.from_folder(campaign.folder),
-            sampling=campaign.rollouts.sampling,
-            seed=campaign.seed,
-            workdir=job.workdir,
-            kept=job.kept,
-            log_step=job.log_step,
-            progress=job.progress,
-        )
-        return Output(
-            content_hash=models.content_hash(job.workdir / "checkpoint"),
-            rows={"steps": int(metrics.pop("steps")), "references": found.height},
-            metrics=metrics,
-        )
+        imitated = _to_imitate(job, found)
+        training = campaign.training.of_warm_start
+        return make_checkpoint(job, start, start, imitated, {}, training, {"references": found.height})
 
     def count(self, counting: Counting) -> None:
         campaign, prompts = counting.campaign, counting.prompts("train")

@@ -17,6 +17,7 @@ from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.store.tables import ENVIRONMENT
 from rft_pipeline.trainers.method import steps_for
+from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
@@ -57,6 +58,20 @@ class Example(NamedTuple):
     """How many of the first tokens do not count in the loss."""
     environment: Sequence[int] = ()
     """Positions of tokens that an environment wrote, which do not count either."""
+
+    def row(self, group: str, tokens: list[int]) -> Row:
+        """The row of a training session that imitates it."""
+        return Row(
+            group=group,
+            prompt_tokens=self.prompt_tokens,
+            tokens=tokens,
+            logprobs=[],
+            advantage=1.0,
+            live=True,
+            rollout_id=self.rollout_id,
+            masked=self.masked,
+            environment=self.environment,
+        )
 
 
 class PreferencePair(NamedTuple):

@@ -32,20 +32,7 @@ class RaftMethod(Method):
 
     def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
         """The best rollouts, group by group in a seeded order."""
-        rows = [
-            Row(
-                group=best.name.rpartition("/")[0],
-                prompt_tokens=best.prompt_tokens,
-                tokens=best.tokens or [],
-                logprobs=[],
-                advantage=1.0,
-                live=True,
-                rollout_id=best.rollout_id,
-                masked=best.masked,
-                environment=best.environment,
-            )
-            for best in best_of_groups(batch, training)
-        ]
+        rows = [best.row(best.name.rpartition("/")[0], best.tokens or []) for best in best_of_groups(batch, training)]
         return sorted(rows, key=lambda row: seed_of(seed, "training order", row.group))
 
     def train(self, job: "TrainJob") -> dict[str, float]:

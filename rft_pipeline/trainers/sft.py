@@ -10,7 +10,6 @@ from rft_pipeline.engines.settings import Sampling
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.trainers.examples import Example, good_answers, in_steps
 from rft_pipeline.trainers.method import Method, steps_for
-from rft_pipeline.trainers.rows import Row
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -35,17 +34,7 @@ class SftMethod(Method):
         tokenizer = load_tokenizer(job.start)
         examples = good_answers(job.batch, job.training, job.weights)
         rows = [
-            Row(
-                group=example.name,
-                prompt_tokens=example.prompt_tokens,
-                tokens=to_imitate(example, tokenizer),
-                logprobs=[],
-                advantage=1.0,
-                live=True,
-                rollout_id=example.rollout_id,
-                masked=example.masked,
-                environment=example.environment,
-            )
+            example.row(example.name, to_imitate(example, tokenizer))
             for example in in_steps(examples, job.training, job.seed)
         ]
         return train_at_once(replace(job, training=job.training.model_copy(update={"epochs": 1})), rows).metrics
