@@ -19,6 +19,7 @@ import platform
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def tiny_campaign(tiny_model: Path, empty_mlflow: Path, tmp_path: Path, monkeypa
 
     The home has an empty MLflow database and nothing else.
     """
-    live_in(tmp_path, monkeypatch)
+    _live_in(tmp_path, monkeypatch)
     write_home(tmp_path / "home", empty_mlflow)
     return write_campaign(tmp_path, tiny_model)
 
@@ -151,9 +152,7 @@ def on_policy_once(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytes
     """The folder of the tiny campaign in generations with RFT_HOME and RFT_DATA set, one for all tests of a file: to
     make something once that they read or copy."""
     root = tmp_path_factory.mktemp("on_policy_once")
-    write_home(root / "home", empty_mlflow)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        live_in(root, monkeypatch)
+    with new_home(root, empty_mlflow):
         yield write_on_policy(root, tiny_model)
 
 
@@ -167,9 +166,7 @@ def finished(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.Temp
     from tests.planted import replies_planted
 
     def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as monkeypatch, replies_planted(tiny_model):
-            live_in(folder / "read", monkeypatch)
-            write_home(folder / "read" / "home", empty_mlflow)
+        with new_home(folder / "read", empty_mlflow), replies_planted(tiny_model):
             assert materialize(write_campaign(folder / "read", tiny_model)).success
         shutil.copytree(folder / "read", folder / "copied")
 
@@ -191,7 +188,7 @@ def copy_root(made: Path, folder: Path) -> None:
 @pytest.fixture
 def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the finished campaign with RFT_HOME and RFT_DATA set; only to be read."""
-    live_in(finished, monkeypatch)
+    _live_in(finished, monkeypatch)
     return finished / "data" / "tiny"
 
 
@@ -199,7 +196,7 @@ def finished_home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finished_copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a copy of the finished campaign, with RFT_HOME and RFT_DATA set, to be edited and run again."""
     copy_finished(finished, tmp_path)
-    live_in(tmp_path, monkeypatch)
+    _live_in(tmp_path, monkeypatch)
     return tmp_path / "data" / "tiny"
 
 
@@ -219,8 +216,16 @@ def server(faulty_process: "Serving") -> "Serving":
     return faulty_process
 
 
-def live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set RFT_HOME and RFT_DATA to the folders `home` and `data` of a folder."""
+@contextmanager
+def new_home(folder: Path, empty_mlflow: Path) -> "Iterator[pytest.MonkeyPatch]":
+    """Live in a folder with an empty home, for what is made once and then read or copied."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _live_in(folder, monkeypatch)
+        write_home(folder / "home", empty_mlflow)
+        yield monkeypatch
+
+
+def _live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RFT_HOME", str(folder / "home"))
     monkeypatch.setenv("RFT_DATA", str(folder / "data"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -80,7 +80,7 @@ def wait_for(seen: Callable[[], bool]) -> None:
     while not seen():
         log = Home.find().dagster / "daemon.log"
         assert time.monotonic() - began < PATIENCE, log.read_text(encoding="utf-8")[-3000:]
-        time.sleep(0.5)
+        time.sleep(2)  # each look opens the instance anew
 
 
 def finished(**tags: str) -> Callable[[], bool]:

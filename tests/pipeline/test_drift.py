@@ -16,12 +16,12 @@ from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.store import Home, Record
-from tests.conftest import copy_root, live_in
+from tests.conftest import copy_root, new_home
 from tests.judges.engines import Told
 from tests.pipeline.test_alarms import alarms_of
 from tests.prompts.test_cycle import begun, log, set_up
 from tests.runs import edit, run
-from tests.tiny_campaign import write_campaign, write_home
+from tests.tiny_campaign import write_campaign
 from tests.upkeep.small import verified
 
 FIRST, EVALUATED = "tiny/round_1/eval_reports", "tiny/round_2/eval_reports"
@@ -62,9 +62,7 @@ def made_served(tiny_model: Path, empty_mlflow: Path, tmp_path_factory: pytest.T
     root = tmp_path_factory.mktemp("served")
     folder = write_campaign(root, tiny_model)
     write_served(folder)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        live_in(root, monkeypatch)
-        write_home(root / "home", empty_mlflow)
+    with new_home(root, empty_mlflow) as monkeypatch:
         monkeypatch.setattr(JudgeEngines, "asker", lambda self, by: Told(Judge()))
         run(folder, rounds=1)
     return root

@@ -42,29 +42,28 @@ def test_a_judge_that_agrees_trains_and_a_coin_only_watches(audited: Path) -> No
     assert "chance: separates good from bad no better than chance" in page
 
 
-def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited: Path) -> None:
-    records = run(audited)
+def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited_made: Path) -> None:
+    records = run(audited_made)
     batch = pl.read_parquet(records["round_1/reward_batches"].path("reward_batches.parquet"))
     scores = batch["scores"].struct.unnest()
     expected = (scores["kind"] + scores["has_an_e"]) / 2
     assert batch["reward"].to_list() == pytest.approx(expected.to_list())
     assert scores["loved"].null_count() == 0
-    assert made(run(audited)) == []
+    assert made(run(audited_made)) == []
     assert verified().findings == []
     assert sum(counts(collected(yes=False)).values()) == 0
-    assert {node.name for node in nodes(load_campaign(audited)) if "judge_audit" in node.upstream} == {
+    assert {node.name for node in nodes(load_campaign(audited_made)) if "judge_audit" in node.upstream} == {
         "round_1/reward_batches",
         "round_1/eval_reports",
         "promotion",
     }
 
 
-def test_labels_that_change_no_verdict_make_nothing_downstream_again(audited: Path) -> None:
-    run(audited)
-    path = audited / "anchors.jsonl"
+def test_labels_that_change_no_verdict_make_nothing_downstream_again(audited_made: Path) -> None:
+    path = audited_made / "anchors.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([*lines[1:], lines[0]]) + "\n", encoding="utf-8")
-    assert made(run(audited)) == ["judge_audit"]
+    assert made(run(audited_made)) == ["judge_audit"]
 
 
 def relabelled(folder: Path) -> None:
@@ -96,11 +95,10 @@ def test_the_plan_counts_what_the_audit_asks(audited: Path) -> None:
     assert run(audited, AUDIT)["judge_audit"].rows["made"] == 0
 
 
-def test_the_sensor_notices_a_changed_label_once(audited: Path) -> None:
-    run(audited)
+def test_the_sensor_notices_a_changed_label_once(audited_made: Path) -> None:
     before = look(None)
     assert before.skip_message == "rubric, prompts, labels, anchors did not change"
-    relabelled(audited)
+    relabelled(audited_made)
     tick = look(before.cursor)
     assert [reason for reason, _ in launched(tick)] == ["anchors changed"]
     assert launched(look(tick.cursor)) == []
@@ -116,8 +114,7 @@ def test_nothing_trains_when_no_judge_has_earned_it(audited: Path) -> None:
 
 
 def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
-    """Every other of a round's 16 rollouts is kind by all; Ben differs on the first of them."""
-    run(folder, rounds=1)
+    """Every other of round 1's 16 rollouts is kind by all; Ben differs on the first of them."""
     home = Home.find()
     drawn = draw_export(load_campaign(folder), home, 16)
     path = write_export(drawn, home.store, tmp_path, "jsonl")
@@ -133,6 +130,7 @@ def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
 def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited: Path, tmp_path: Path) -> None:
     edit(audited / "campaign.yaml", "description", "Answers mail about parcels.")
     edit(audited / "campaign.yaml", "promotion.margin", 0.9)  # which no round passes
+    run(audited)
     labelled_by_people(audited, tmp_path, "Anna")
     records = run(audited)
     campaign, home = load_campaign(audited), Home.find()
@@ -161,9 +159,9 @@ def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited:
     assert "None" not in card
 
 
-def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tmp_path: Path) -> None:
-    labelled_by_people(audited, tmp_path, "Anna", "Ben")
-    record = run(audited, AUDIT)["judge_audit"]
+def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited_made: Path, tmp_path: Path) -> None:
+    labelled_by_people(audited_made, tmp_path, "Anna", "Ben")
+    record = run(audited_made, AUDIT)["judge_audit"]
     found = verdicts(record)
     people = found["kind"]["from_people"]
     assert people["measured"] + people["fitted"] == 16
@@ -174,7 +172,7 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
     (pair,) = people["people"]["pairs"]
     assert (pair["annotators"], pair["rollouts"], pair["agreement"]["mean"]) == (["Anna", "Ben"], 16, 15 / 16)
     assert found["loved"]["from_people"] is None
-    assert made(run(audited, AUDIT)) == []
+    assert made(run(audited_made, AUDIT)) == []
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
     assert "Effect of people's labels of rollouts" in page
     assert wrong_labels(page) == []
@@ -182,10 +180,10 @@ def test_peoples_labels_join_the_anchors_and_stand_beside_them(audited: Path, tm
 
 
 def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
-    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    audited_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelled_by_people(audited, tmp_path, "Anna", "Ben")
-    people = verdicts(run(audited, AUDIT)["judge_audit"])["kind"]["from_people"]
+    labelled_by_people(audited_made, tmp_path, "Anna", "Ben")
+    people = verdicts(run(audited_made, AUDIT)["judge_audit"])["kind"]["from_people"]
     monkeypatch.setattr(show_audit.out, "width", 200)
     show_audit.audited(Home.find(), "tiny", as_json=False)
     said = " ".join(capsys.readouterr().out.split())

@@ -40,17 +40,17 @@ def is_loved(reply: str) -> int:
 
 
 def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no_verdict(
-    audited: Path, tmp_path: Path
+    audited_made: Path, tmp_path: Path
 ) -> None:
-    home, before = Home.find(), run(audited)
-    export = draw_pairs(load_campaign(audited), home, 40)
+    home, before = Home.find(), run(audited_made)
+    export = draw_pairs(load_campaign(audited_made), home, 40)
     path = write_pairs(export, home.store, tmp_path, "csv")
     answered(path, export, {number: ("tuned", "start", "tie")[number % 3] for number in range(export.drawn)})
     taken(path)
     assert decided_source("tiny", home.store, held_out=False) is None  # nothing held-out may train
-    planned = planning.plan(load_campaign(audited), home)
+    planned = planning.plan(load_campaign(audited_made), home)
     assert [step.key for step in planned.steps if step.cause] == ["tiny/judge_audit", "tiny/promotion"]
-    records = run(audited)
+    records = run(audited_made)
     assert made(records) == ["judge_audit", "promotion"]
     found = said(records["judge_audit"])["pairs"]
 
@@ -80,10 +80,9 @@ def test_decided_pairs_are_compared_with_each_judge_and_the_reward_and_change_no
     assert counts(collected(yes=False)) == {"unneeded records": 1}  # the earlier promotion
 
 
-def test_the_majority_decides_a_pair_and_a_tie_or_a_draw_does_not(audited: Path, tmp_path: Path) -> None:
+def test_the_majority_decides_a_pair_and_a_tie_or_a_draw_does_not(audited_made: Path, tmp_path: Path) -> None:
     home = Home.find()
-    run(audited)
-    export = draw_train_pairs(load_campaign(audited), home, 3)
+    export = draw_train_pairs(load_campaign(audited_made), home, 3)
     for annotator, answers in (("Ann", "left left tie"), ("Ben", "left right tie"), ("Cy", "right tie left")):
         path = write_pairs(export, home.store, tmp_path / annotator, "csv")
         answered(path, export, dict(enumerate(answers.split())), annotator)

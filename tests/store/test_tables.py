@@ -24,9 +24,13 @@ def keys(*ids: str) -> pl.DataFrame:
     return pl.DataFrame({"id": list(ids), "place": range(len(ids))}, schema={"id": pl.String, "place": pl.Int64})
 
 
+def scores_at(path: Path | str) -> Table:
+    return Table(path, SCHEMA, key="id", partition_by=["kind"])
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return Table(tmp_path / "tables" / "scores", SCHEMA, key="id", partition_by=["kind"])
+    return scores_at(tmp_path / "tables" / "scores")
 
 
 def test_an_empty_table_lacks_everything_and_has_no_rows(table: Table) -> None:
@@ -170,6 +174,10 @@ def append_one_by_one(table: Table, name: str, count: int) -> None:
         table.append(rows(f"{name}{number}", kind="ab"[number % 2]))
 
 
+def append_in_another_process(path: str, name: str) -> None:
+    append_one_by_one(scores_at(path), name, 20)
+
+
 def files(table: Table) -> list[str]:
     return list(DeltaTable(table.path).file_uris())
 
@@ -241,7 +249,7 @@ def test_those_who_make_a_table_at_the_same_moment_all_get_their_rows_in(tmp_pat
 
     with ThreadPoolExecutor(8) as pool:
         for attempt in range(20):
-            table = Table(tmp_path / str(attempt), SCHEMA, key="id", partition_by=["kind"])
+            table = scores_at(tmp_path / str(attempt))
             for done in [pool.submit(append, table, name) for name in "abcdefgh"]:
                 done.result()
             assert table.missing(keys(*"abcdefgh")).height == 0
@@ -250,7 +258,7 @@ def test_those_who_make_a_table_at_the_same_moment_all_get_their_rows_in(tmp_pat
 @pytest.mark.usefixtures("_few_are_many")
 def test_two_processes_append_while_a_third_tidies(table: Table) -> None:
     spawn = multiprocessing.get_context("spawn")
-    others = [spawn.Process(target=append_one_by_one, args=(table, name, 20)) for name in "xy"]
+    others = [spawn.Process(target=append_in_another_process, args=(table.path, name)) for name in "xy"]
     for other in others:
         other.start()
     merged = 0
