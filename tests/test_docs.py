@@ -11,6 +11,7 @@ import yaml
 from typer.core import TyperGroup
 
 from rft_pipeline.campaign import Campaign, load_rubric
+from rft_pipeline.campaign.generations import Generations
 from rft_pipeline.cli.app import app
 from rft_pipeline.judges import PROTOCOLS, make_judge
 from rft_pipeline.rules import AnyRule, Rollout
@@ -158,6 +159,21 @@ def test_the_complete_campaign_in_the_readme_is_accepted_and_runs(tiny_campaign:
     assert records["round_1/rollouts"].rows["made"] == 4 * 8
 
 
+def test_the_readme_is_short() -> None:
+    assert len(page("README.md").splitlines()) <= 180
+
+
+def test_the_smallest_campaign_in_the_documentation_is_one_generation_of_one_step(tmp_path: Path) -> None:
+    smallest = yaml.safe_load(blocks(page("docs/your-campaign.md"), "yaml", "The smallest campaign")[0])
+    (tmp_path / "rubric.yaml").write_text(blocks(page("README.md"), "yaml", "**rubric.yaml**")[0], "utf-8")
+    prompts = {"train": "train.jsonl", "eval": "eval.jsonl"}
+    rubric = load_rubric(tmp_path / "rubric.yaml")
+    campaign = Campaign.model_validate(
+        {**smallest, "name": "small", "prompts": prompts, "rubric": rubric, "folder": tmp_path}
+    )
+    assert campaign.generations == Generations(count=1, prompts=4, steps=1)
+
+
 def test_the_judge_of_ones_own_in_the_documentation_judges(tmp_path: Path) -> None:
     text = page("docs/rubrics-and-judges.md")
     code, criterion = (blocks(text, language, "## A judge of your own")[0] for language in ("python", "yaml"))
@@ -225,3 +241,4 @@ def test_the_documentation_names_every_protocol() -> None:
 def test_the_reference_of_campaigns_is_the_one_that_the_command_prints() -> None:
     assert page("docs/campaign-reference.md") == reference()
     assert "Largest share of judgements that may fail" in page("docs/campaign-reference.md")
+    assert page("docs/campaign-reference.md").count("- `by` (text") == 1  # keys that all protocols have stand once

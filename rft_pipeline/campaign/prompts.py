@@ -29,8 +29,8 @@ class PromptSource(Strict):
     format: FileType | RowFormat | None = None
     """Default: the file type is the file's ending, and the format of its rows is recognised. `hub` must be named."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name → the source's name, or the place inside a logged object (`input.question`), for `OURS`. Other columns
-    keep their names."""
+    """Our name → the source's name, or the place inside a logged object (`input.question`), for id, prompt,
+    messages, reference and rubric. Other columns keep their names."""
     split: str | None = None
     """The split of a data set of the hub; default: train. With a split, `format` may name the format of its rows."""
 
@@ -109,6 +109,8 @@ class Evaluation(Strict):
     """Checkpoints are compared on held-out prompts, with the sampling that a user would deploy."""
 
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.95)
+    """Without this block temperature 0.7 and top_p 0.95; a key that a block leaves out has the default of
+    `rollouts.sampling`. No value is taken over from there: set `max_new_tokens` in both."""
     samples_per_prompt: int = Field(default=1, ge=1)
     """Replies to each held-out prompt; they count as one prompt in every interval."""
     resamples: int = Field(default=2000, ge=100)

@@ -141,8 +141,8 @@ class Answering(Strict):
     """How a served judge answers; part of the identity of its judgements."""
 
     max_tokens: int | None = Field(default=None, ge=1)
-    """Token budget of every answer, including reasoning. Default: the criterion's budget, plus `REASONING_TOKENS` for a
-    model that reasons first."""
+    """Token budget of every answer, including reasoning. Default: the criterion's budget, and 2048 more for a model
+    that reasons first."""
     reasoning_effort: Effort | None = None
     """Sent unchanged; default: the server's. A server that does not know the value refuses every call."""
 

@@ -45,7 +45,7 @@ class AskingSettings(PromptJudge):
 
     question: str = Field(min_length=1)
     template: str = Field(default="", validate_default=True)
-    """In the rubric the name of a file next to it or in `TEMPLATES`; here that file's content."""
+    """A file next to the rubric, or one that comes with the package; once loaded, its content."""
     reference: bool = False
     """Whether the judge is shown the prompt's column `reference`, a good answer; without one there is no score."""
     answer: Literal["word", "json"] = "word"

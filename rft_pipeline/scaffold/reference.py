@@ -1,42 +1,64 @@
 """Every key of campaign.yaml and rubric.yaml as Markdown, from the schemas."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from rft_pipeline.scaffold.schema import schema
 
 HEAD = """# Campaign reference
 
-Every key of `campaign.yaml` and `rubric.yaml`: type, default, meaning. Made by `rft schema reference`; do not
-edit. Rules are in [Rules](rules.md).
+Every key of `campaign.yaml` and `rubric.yaml`: type, default, meaning. A key that may be null is null where no other
+default is shown. Made by `rft schema reference`; do not edit. Rules are in [Rules](rules.md).
 
 """
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 RULES = "RuleJudge"
+JUDGE = "criteria.judge "
+"""How the sections of protocols begin."""
+SHARED = 3
+"""So many keys that an earlier section has too are named and not shown again; of a protocol, each."""
 
 
 def reference() -> str:
     """The page."""
     campaign, rubric = schema("campaign"), schema("rubric")
     judges = set(_models(rubric["$defs"]["Criterion"]["properties"]["judge"]))
-    parts = ["## campaign.yaml\n", *_section("", campaign, campaign["$defs"], judges)]
-    parts += ["## rubric.yaml\n", *_section("", rubric, rubric["$defs"], set())]
+    parts = ["## campaign.yaml\n", *_section("", campaign, _Page(campaign["$defs"], judges))]
+    parts += ["## rubric.yaml\n", *_section("", rubric, _Page(rubric["$defs"]))]
     return HEAD + "\n".join(parts)
 
 
-def _section(path: str, model: dict[str, Any], defs: dict[str, Any], seen: set[str]) -> Iterator[str]:
-    """A table of a model's keys, and a section for each model below it that was not shown yet."""
+@dataclass
+class _Page:
+    """What the sections of one file share."""
+
+    defs: dict[str, Any]
+    seen: set[str] = field(default_factory=set)
+    """The models that have a section."""
+    lines: dict[str, str] = field(default_factory=dict)
+    """The lines of keys → the first section that has it."""
+
+
+def _section(path: str, model: dict[str, Any], page: _Page) -> Iterator[str]:
+    """A list of a model's keys, without those that an earlier section has, and a section for each model below it that
+    was not shown yet."""
+    defs, seen = page.defs, page.seen
     if path:
         yield f"### {path}\n"
         if about := model.get("description", ""):
             yield " ".join(about.split()) + "\n"
-    required = model.get("required", [])
-    yield "| key | type | default | meaning |\n|---|---|---|---|"
-    for key, value in model["properties"].items():
-        default = "**required**" if key in required else _default(value)
-        meaning = value.get("description", "").replace("|", "\\|").replace("<", "&lt;")
-        yield f"| `{key}` | {_type(value, defs)} | {default} | {meaning} |"
-    yield ""
+    lines = {key: (line, page.lines.setdefault(line, path)) for key, line in _lines(model, defs)}
+    least = 1 if path.startswith(JUDGE) else SHARED
+    same = {first: [key for key, (_, shown) in lines.items() if shown == first] for _, first in lines.values()}
+    same = {first: keys for first, keys in same.items() if first != path and first and len(keys) >= least}
+    own = [line for line, first in lines.values() if first not in same]
+    if own:
+        yield "\n".join([*own, ""])
+    for first, keys in same.items():
+        anchor = re.sub(r"[^\w\- ]", "", first.lower()).replace(" ", "-")
+        yield f"{'Also, as' if own else 'As'} under [{first}](#{anchor}): {', '.join(f'`{key}`' for key in keys)}.\n"
     for key, value in model["properties"].items():
         below = [name for name in _models(value) if name not in seen]
         seen.update(below)
@@ -44,7 +66,18 @@ def _section(path: str, model: dict[str, Any], defs: dict[str, Any], seen: set[s
             kind = defs[name]["properties"].get("protocol", {}).get("const")
             entry = ".".join(filter(None, (path.partition(" (")[0], key)))
             if name != RULES:
-                yield from _section(f"{entry} ({kind})" if kind else entry, defs[name], defs, seen)
+                yield from _section(f"{entry} ({kind})" if kind else entry, defs[name], page)
+
+
+def _lines(model: dict[str, Any], defs: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The keys of a model, each with its line. The protocol of a judge is in the heading."""
+    required = model.get("required", [])
+    for key, value in model["properties"].items():
+        if key == "protocol" and "const" in value:
+            continue
+        default = "**required**" if key in required else _default(value)
+        meaning = value.get("description", "").replace("<", "&lt;")
+        yield key, f"- `{key}` ({_type(value, defs)}{default and ', '}{default}){meaning and ': '}{meaning}"
 
 
 def _models(value: dict[str, Any]) -> list[str]:
@@ -78,6 +111,8 @@ def _default(value: dict[str, Any]) -> str:
     found = value.get("default")
     if isinstance(found, dict) or "default" not in value:
         return ""
-    if found is None or isinstance(found, bool):
-        return {None: "null", True: "true", False: "false"}[found]
-    return f"`{found}`" if found not in ("", []) else ""
+    if found is None:
+        return ""  # the head of the page says so
+    if isinstance(found, bool):
+        return f"default {str(found).lower()}"
+    return f"default `{found}`" if found not in ("", []) else ""
