@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.pipeline.links import in_mlflow
+from rft_pipeline.pipeline.links import REPORTS, in_mlflow
 from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, PAGES, RECORDS, ROUND, records_in, run_note
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
@@ -247,10 +248,12 @@ class Tracker:
     def _about(self) -> str:
         """The experiment's description."""
         name = self.campaign.name
+        report = in_mlflow(self.home, f"{REPORTS.removeprefix('/')}/{quote(name)}.html")
+        stages = in_mlflow(self.home, f"locations/rft_pipeline/jobs/{name}")
         return (
-            f"{plain(self.campaign.description)}\n\nA parent run is one configuration: its curves have the round as "
-            "step. Its child runs are the rounds: training curves step by step, and `report.html` among the artifacts. "
-            f"[Stages in Dagster]({in_mlflow(self.home, f'locations/rft_pipeline/jobs/{name}')})"
+            f"{plain(self.campaign.description)}\n\n[Newest report]({report}) · [Stages in Dagster]({stages})\n\n"
+            "A parent run is one configuration: its curves have the round as step. Its child runs are the rounds: "
+            "training curves step by step, and `report.html` among the artifacts."
         )
 
     def _find_or_create(self, name: str, tags: dict[str, str], params: Mapping[str, str] | None = None) -> str:
