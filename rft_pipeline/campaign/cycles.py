@@ -26,9 +26,9 @@ from typing import Any
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
 from rft_pipeline.campaign.continuation import Continuation, Pinned
 from rft_pipeline.errors import RftError, StoreError
-from rft_pipeline.files import replace_text
 from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.store import Home, RecordStore, champions
+from rft_pipeline.store.shared import write_through
 
 FOLDER = "cycles"
 CYCLE = "cycle.json"
@@ -136,12 +136,12 @@ def _lines(path: Path) -> list[str]:
 
 def finish(cycle: Cycle, outcome: Mapping[str, str]) -> None:
     """Write the outcome of a cycle; a later decision replaces it."""
-    replace_text(cycle.folder / OUTCOME, json.dumps(outcome, indent=2) + "\n")
+    write_through(cycle.folder / OUTCOME, json.dumps(outcome, indent=2) + "\n")
 
 
 def withdraw(cycle: Cycle) -> None:
     """Withdraw a cycle permanently; its number is not used again."""
-    (cycle.folder / WITHDRAWN).touch()
+    write_through(cycle.folder / WITHDRAWN, "")
 
 
 def cycles_folder(home: Home, campaign: str) -> Path:

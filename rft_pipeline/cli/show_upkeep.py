@@ -39,7 +39,7 @@ def verified(found: Verified, *, as_json: bool) -> None:
         return
     for finding in found.findings:
         level = "[bold red]error[/]" if finding.level == "error" else "[yellow]warning[/]"
-        where = escape(str(Path(finding.folder) / finding.file))
+        where = escape(f"{finding.folder}/{finding.file}".rstrip("/"))
         line(f"{level} {where}: {escape(finding.what)}")
         line(f"    {escape(finding.do)}")
     errors = sum(finding.level == "error" for finding in found.findings)

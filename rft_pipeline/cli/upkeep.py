@@ -9,6 +9,7 @@ from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, MaybeName, load
 from rft_pipeline.errors import Exit
 from rft_pipeline.store import Home
+from rft_pipeline.store.shared import refuse_shared
 
 
 def verify(campaign: MaybeName = None, as_json: AsJson = False) -> None:
@@ -36,6 +37,7 @@ def gc(
     from rft_pipeline.upkeep import gc as collecting
 
     home = Home.find()
+    refuse_shared(home.root, "rft gc", "copy it to a folder with `rft store copy`, and run `rft gc` there")
     campaigns = [load(home, name) for name in home.campaigns()]
     with console.err.status("gc"), collecting.garbage(home, campaigns, campaign, free=yes) as found:
         if yes:

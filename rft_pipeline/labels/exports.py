@@ -23,6 +23,7 @@ from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.draw import drawn, with_inclusion
 from rft_pipeline.labels.population import population
 from rft_pipeline.store import Home, labels_table
+from rft_pipeline.store.shared import publish
 
 FOLDER = "label_exports"
 FIXED = ("rollout_id", "prompt", "reply", "annotator", "note", "export")
@@ -129,8 +130,10 @@ def kept(
     export = Export(id_, campaign, number, asked, rows.height, of_people.height, prompts, created, held_out, logged)
     folder = store / campaign / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(folder / f"{id_}.parquet")
-    replace_text(folder / f"{id_}.json", json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n")
+    path = folder / f"{id_}.json"
+    rows.write_parquet(path.with_suffix(".parquet"))
+    replace_text(path, json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n")
+    publish(path.with_suffix(".parquet"), path)
     return export
 
 

@@ -26,6 +26,7 @@ from rft_pipeline.prompts.overlap import Known
 from rft_pipeline.prompts.reading import read_source
 from rft_pipeline.prompts.redaction import Redactor
 from rft_pipeline.store import Home
+from rft_pipeline.store.shared import publish, remove
 
 FEEDBACK = "labels.feedback"
 """Name of the source with users' feedback."""
@@ -190,7 +191,8 @@ def _written(found: Stored, folder: Path) -> Stored:
     found.rows.write_parquet(folder / f"{found.id}.parquet")
     described = {"id": found.id, "created": datetime.now(UTC).isoformat(timespec="seconds"), "counts": found.counts}
     replace_text(folder / CURRENT, json.dumps(described, indent=2) + "\n")
+    publish(folder / f"{found.id}.parquet", folder / CURRENT)
     for old in folder.glob("*.parquet"):
         if old.stem != found.id:
-            old.unlink()
+            remove(old)
     return found

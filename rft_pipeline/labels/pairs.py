@@ -23,6 +23,7 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.policies import policies, sides
 from rft_pipeline.store import Home, RecordStore, preferences_table
+from rft_pipeline.store.shared import publish
 from rft_pipeline.store.tables import pair_id
 
 FOLDER = "pair_exports"
@@ -184,4 +185,5 @@ def _kept(export: PairExport, rows: pl.DataFrame, store: Path) -> PairExport:
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path.with_suffix(".parquet"))
     replace_text(path, json.dumps(asdict(export), indent=2, ensure_ascii=False) + "\n")
+    publish(path.with_suffix(".parquet"), path)
     return export

@@ -32,6 +32,7 @@ from rft_pipeline.labels.page import (
 )
 from rft_pipeline.labels.pairs import PairExport, pair_rows
 from rft_pipeline.store import Home
+from rft_pipeline.store.shared import publish
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,6 +106,7 @@ def open_queue(
     queue = LabelQueue(id_, campaign, export, pairs, annotator, experiment_id, queue_id, asked, traces)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, json.dumps(asdict(queue), indent=2, ensure_ascii=False) + "\n")
+    publish(path)
     return queue
 
 

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from filelock import FileLock
-
 from rft_pipeline.alarms.history import newest_report
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.campaign.continuation import Continuation, Pinned
@@ -44,6 +42,8 @@ from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.graph import node
 from rft_pipeline.stages.judge_scores import count_taken
 from rft_pipeline.store import Home, Record, RecordStore, champions
+from rft_pipeline.store.lock import alone
+from rft_pipeline.store.shared import publish_folder
 
 SHARE_OF_ROUND = 4
 """An edit cycle has this part (1/4) of a round's generations, unless `training.generations_after_edit` says more."""
@@ -118,8 +118,7 @@ def begin(written: Campaign, home: Home) -> Campaign:
     if found.is_begun:
         return found.campaign
     folder = cycles_folder(home, written.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with alone(folder / ".begin"):
         found = standing(written, home)
         for cycle in found.taken_back:
             withdraw(cycle)
@@ -262,6 +261,7 @@ def _write(cycle: Cycle, here: Campaign, home: Home) -> None:
         },
     }
     (temporary / CYCLE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    publish_folder(temporary, cycle.folder, last=CYCLE)
     temporary.rename(cycle.folder)
 
 

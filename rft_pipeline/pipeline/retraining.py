@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from rft_pipeline.alarms.history import ANCHORS_FILE, drift_processes, newest_report
 from rft_pipeline.campaign import Campaign, Retrain
 from rft_pipeline.campaign.continuation import Pinned
@@ -34,6 +32,8 @@ from rft_pipeline.prompts.logs import Logged, log_files, read_logs
 from rft_pipeline.prompts.reading import read_source
 from rft_pipeline.prompts.redaction import Redactor
 from rft_pipeline.store import Home, Record, RecordStore
+from rft_pipeline.store.lock import alone
+from rft_pipeline.store.shared import publish_folder
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,7 @@ def begin(campaign: Campaign, home: Home) -> NextCycle:
     Call while no run of the campaign is in progress: its remaining stages would read other prompts.
     """
     folder = cycles_folder(home, campaign.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with alone(folder / ".begin"):
         found = next_cycle(campaign, home)
         if found.withdrawn:
             withdraw(cycles(home, campaign.name)[-1])
@@ -187,6 +186,7 @@ def _write(found: NextCycle, folder: Path, retrain: Retrain, report: Record | No
     }
     del described["refusal"]
     (temporary / CYCLE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    publish_folder(temporary, folder, last=CYCLE)
     temporary.rename(folder)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import StoreError
-from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.store.shared import write_through
 
 FOLDER = "looks"
 LOOK = "look"
@@ -69,7 +69,7 @@ def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
     made.append(decision)
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(looks, indent=2) + "\n")
+    write_through(path, json.dumps(looks, indent=2) + "\n")
 
 
 def spent(error: float, look: int) -> float:

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-
 from rft_pipeline.errors import StoreError
-from rft_pipeline.files import replace_text
+from rft_pipeline.store.lock import alone
+from rft_pipeline.store.shared import write_through
 
 PREFIX = "champion:"
 """Prefix of the names of champions as models: `champion:CAMPAIGN` is the current one, `champion:CAMPAIGN@RECORD` a
@@ -179,15 +178,14 @@ def rollback(known: History, why: str) -> History:
 def write(root: Path, campaign: str, changed: History) -> None:
     """Replace the file; call while `locked`."""
     plain = {"champion": changed[-1].record, "history": [asdict(each) for each in changed]}
-    replace_text(path_of(root, campaign), json.dumps(plain, indent=2) + "\n")
+    write_through(path_of(root, campaign), json.dumps(plain, indent=2) + "\n")
 
 
 @contextmanager
 def locked(root: Path, campaign: str) -> Iterator[History]:
     """Lock a campaign's champions for a change; yields the history."""
     path = path_of(root, campaign)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{campaign}.lock")):
+    with alone(path.with_name(f".{campaign}")):
         yield read(path)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import postgres
+from rft_pipeline.store.shared import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,13 +30,16 @@ class Home:
     def find(cls) -> "Home":
         """From RFT_HOME and RFT_DATA; else the working directory, or, when it has no `data`, the checkout (if any).
 
+        With RFT_STORE, the state folder is a copy of that bucket, and what is new there is fetched.
+
         Raises `ConfigError` for an address, and for a state folder that cannot hold tables or databases.
         """
         here = Path.cwd()
         project = here if (here / "data").is_dir() else checkout() or here
         if "://" in (given := os.environ.get("RFT_HOME", "")):
             raise ConfigError(
-                f"RFT_HOME={given}: must be a folder; `rft store copy` copies a state folder to a bucket and back"
+                f"RFT_HOME={given}: must be a folder; RFT_STORE may name a bucket, and `rft store copy` copies a "
+                "state folder to a bucket and back"
             )
         root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
         if found := _REFUSED.search(str(root.resolve())):
@@ -43,6 +47,7 @@ class Home:
                 f"{root}: Delta Lake and SQLite cannot use a path that contains {found.group()!r}; "
                 "set RFT_HOME to a folder without ? [ ] \\, control characters, and % before two hex digits"
             )
+        connect(root)
         return cls(root=root, data=Path(os.environ.get("RFT_DATA", project / "data")).absolute())
 
     @property

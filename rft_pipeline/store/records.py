@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.errors import StoreError
-from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.store.lock import held, held_if_idle
+from rft_pipeline.store.shared import publish_folder, write_through
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,9 @@ class RecordStore:
     def make_current(self, record: Record) -> None:
         pointer = self.root / record.key / CURRENT
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(pointer, record.fingerprint + "\n")
+        if pointer.is_file() and pointer.read_text(encoding="utf-8").strip() == record.fingerprint:
+            return
+        write_through(pointer, record.fingerprint + "\n")
 
     def holding(
         self, key: str, run: str | None = None, wait_for: Callable[[str], None] = log.warning
@@ -170,6 +172,7 @@ class RecordStore:
         del stored["folder"], stored["cached"]
         (workdir / RECORD).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         folder = self.root / record.key / record.fingerprint
+        publish_folder(workdir, folder, last=RECORD)
         if folder.exists():
             shutil.rmtree(folder)
         workdir.rename(folder)

@@ -11,9 +11,12 @@ from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.store.lease import require_leases
+from rft_pipeline.store.lock import alone
+from rft_pipeline.store.shared import shared_by
 
 ROLLOUTS = pl.Schema(
     [
@@ -136,6 +139,9 @@ class Table:
 
     def __init__(self, path: Path | str, schema: pl.Schema, key: str, partition_by: list[str] | None = None) -> None:
         self.path = str(path)
+        self._shared = shared_by(Path(path))
+        self.address = self.path if self._shared is None else f"{self._shared.url}/{self._shared.name(Path(path))}"
+        """Where its rows and its log are: `path`, or an address in the bucket that `path` copies."""
         self.schema = schema
         self.key = key
         self.partition_by = partition_by
@@ -145,19 +151,20 @@ class Table:
     def append(self, rows: pl.DataFrame) -> None:
         """Append rows in one commit, also while others append. Raises polars schema errors for other columns."""
         shaped = rows.select(self.schema.names()).cast(self.schema)
-        if self._exists():
+        if self.exists():
             self._write(shaped)
             return
-        with self._lock():  # Delta refuses an append concurrent with the commit that creates the table
+        with alone(Path(self.path)):  # Delta refuses an append concurrent with the commit that creates the table
             self._write(shaped)
 
     def upsert(self, rows: pl.DataFrame) -> None:
         """Add rows in one commit, and replace rows with the same keys. Of new rows with equal keys, the last counts."""
         shaped = rows.select(self.schema.names()).cast(self.schema).unique(self.key, keep="last", maintain_order=True)
-        with self._lock():  # only one process may compare and change the table
-            if not self._exists():
+        with alone(Path(self.path)):  # only one process may compare and change the table
+            if not self.exists():
                 self._write(shaped)
             elif shaped.height:
+                require_leases()
                 keys = ", ".join(f"'{key}'" for key in shaped[self.key])
                 with self._opening:
                     write_deltalake(self._newest(), shaped, mode="overwrite", predicate=f"{self.key} IN ({keys})")
@@ -186,7 +193,7 @@ class Table:
 
         List columns are decoded for all rows of a file or for none, so the keys are read first to find the files.
         """
-        if not self._exists():
+        if not self.exists():
             return wanted.select(self.key).join(pl.DataFrame(schema=self.schema), on=self.key)
         narrowed = (*where, self._is_wanted(wanted))
         keys = self._scan_files(self.files()).filter(*narrowed)
@@ -201,10 +208,10 @@ class Table:
         Rows do not change, and other processes may append and read at the same time, since merged files are kept for an
         hour. Does nothing while another process merges.
         """
-        if not self._exists():
+        if not self.exists():
             return 0
         try:
-            with self._lock(blocking=False), self._opening:
+            with alone(Path(self.path), wait=False), self._opening:
                 return self._merge(self._newest())
         except Timeout:
             return 0
@@ -227,25 +234,28 @@ class Table:
             table.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
         return merged
 
-    def _lock(self, *, blocking: bool = True) -> FileLock:
-        return FileLock(f"{self.path}.lock", blocking=blocking)
+    def exists(self) -> bool:
+        """Whether rows were ever appended."""
+        return bool(DeltaTable.is_deltatable(self.address))
 
-    def _exists(self) -> bool:
-        return bool(DeltaTable.is_deltatable(self.path))
+    def delta(self) -> DeltaTable:
+        """The table's log as it is now."""
+        return DeltaTable(self.address)
 
     def _newest(self) -> DeltaTable:
         """The newest version, opened once: that reads all commits, while an update reads those that came since. Hold
         `_opening` while the result is used: an update by another thread must not come in between."""
         if self._opened is None:
-            self._opened = DeltaTable(self.path)
+            self._opened = self.delta()
         else:
             self._opened.update_incremental()
         return self._opened
 
     def _write(self, rows: pl.DataFrame) -> None:
+        require_leases()
         with self._opening:
             write_deltalake(
-                self._newest() if self._exists() else self.path,
+                self._newest() if self.exists() else self.address,
                 rows,
                 mode="append",
                 schema_mode="merge",
@@ -255,13 +265,17 @@ class Table:
 
     def scan(self, *where: pl.Expr) -> pl.LazyFrame:
         """Rows as appended: a key may occur twice."""
-        return self._scan_files(self.files() if self._exists() else []).drop("file").filter(*where)
+        return self._scan_files(self.files() if self.exists() else []).drop("file").filter(*where)
 
     def files(self) -> list[Path]:
-        """The table's files. `DeltaTable.file_uris` and `pl.scan_delta` percent-encode the folder of the table."""
+        """The table's files; those in a bucket are fetched once. `DeltaTable.file_uris` and `pl.scan_delta`
+        percent-encode the folder of the table."""
         with self._opening:
             added = pl.DataFrame(self._newest().get_add_actions())["path"]
-        return [Path(self.path) / unquote(path) for path in added]
+        files = [Path(self.path) / unquote(path) for path in added]
+        if self._shared is not None:
+            self._shared.fetch_missing(files)
+        return files
 
     def _scan_files(self, files: Sequence[Path | str]) -> pl.LazyFrame:
         """The rows of some files of the table, with the `file` of each row."""

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 from rft_pipeline.errors import StoreError
-from rft_pipeline.files import replace_text
 from rft_pipeline.promotion.looks import FOLDER
+from rft_pipeline.store.shared import write_through
 
 Looks = dict[str, list[list[str]]]
 """By criterion, the held-out prompts of each suggestion."""
@@ -40,5 +40,5 @@ def count(root: Path, campaign: str, criterion: str, prompts: tuple[str, ...]) -
     made.append(list(prompts))
     path = path_of(root, campaign)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(looks, indent=2) + "\n")
+    write_through(path, json.dumps(looks, indent=2) + "\n")
     return earlier

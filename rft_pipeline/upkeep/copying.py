@@ -20,9 +20,10 @@ from rft_pipeline.promotion.looks import FOLDER as LOOKS
 from rft_pipeline.store import RecordStore
 from rft_pipeline.store.champions import FOLDER as CHAMPIONS
 from rft_pipeline.store.lock import HOLDER
+from rft_pipeline.store.places import PARTIAL, Folder, Place, place_of
 from rft_pipeline.store.records import CURRENT, MAKING, RECORD
+from rft_pipeline.store.shared import refuse_shared
 from rft_pipeline.upkeep.layout import TABLES, key_of, layout
-from rft_pipeline.upkeep.places import PARTIAL, Folder, Place, place_of
 
 STORE = "store"
 FOLDERS = (STORE, CHAMPIONS, CYCLES, LOOKS)
@@ -62,6 +63,9 @@ def copy(source: str, target: str, track: Track) -> Copied:
     whose files are missing or altered, a file that reads back differently, and errors of the server.
     """
     here, there = place_of(source), place_of(target)
+    for place in (here, there):
+        if isinstance(place, Folder):
+            refuse_shared(place.root, f"rft store copy: {place}", "name the bucket")
     with ExitStack() as stack:
         for place in (here, there):
             stack.enter_context(_idle(place))

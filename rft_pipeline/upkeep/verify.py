@@ -29,6 +29,7 @@ from rft_pipeline.upkeep.layout import (
     pointed_to,
     size_of,
 )
+from rft_pipeline.upkeep.verify_bucket import bucket_findings
 from rft_pipeline.upkeep.verify_cycles import cycle_findings
 from rft_pipeline.upkeep.verify_labels import label_findings
 from rft_pipeline.upkeep.verify_pairs import pair_findings
@@ -75,6 +76,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
         findings += lacking_rows(store, sound, track)
         findings += label_findings(store, campaign)
         findings += pair_findings(store, campaign)
+        findings += bucket_findings(store, sound, track)
     return Verified(
         findings=findings,
         records=len(there.records),

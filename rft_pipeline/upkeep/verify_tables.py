@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from rft_pipeline.stages import stage_of
@@ -27,13 +26,18 @@ def table_findings(store: Path, track: Track) -> tuple[list[StoreFinding], bool]
     """What is wrong with the tables, and whether all of their rows can be read."""
     broken: list[StoreFinding] = []
     doubled: list[StoreFinding] = []
-    for table in (rollouts_table(store), judgements_table(store), labels_table(store), preferences_table(store)):
-        if not Path(table.path).is_dir():
+    for table in tables_of(store):
+        if not Path(table.path).is_dir() and not table.exists():
             continue
         wrong = _unreadable(table, track)
         broken += wrong
         doubled += [] if wrong else _doubled(table)
     return broken + doubled, not broken
+
+
+def tables_of(store: Path) -> list[Table]:
+    """All tables of a store, whether they exist or not."""
+    return [rollouts_table(store), judgements_table(store), labels_table(store), preferences_table(store)]
 
 
 def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[StoreFinding]:
@@ -51,7 +55,8 @@ def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[StoreFi
 def _unreadable(table: Table, track: Track) -> list[StoreFinding]:
     folder = Path(table.path)
     try:
-        added = pl.DataFrame(DeltaTable(table.path).get_add_actions(flatten=True))
+        added = pl.DataFrame(table.delta().get_add_actions(flatten=True))
+        table.files()  # fetches them from a bucket
     except (DeltaError, OSError) as unreadable:
         return [error(folder, "_delta_log", f"cannot be read: {unreadable}", _fix(table))]
     sizes = {folder / unquote(path): size for path, size in added.select("path", "size_bytes").iter_rows()}

@@ -31,7 +31,7 @@ class StageProcess:
     def __init__(self, names: Sequence[str], rest: float) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        where = {name: os.environ[name] for name in ("RFT_HOME", "RFT_DATA")}
+        where = {name: value for name, value in os.environ.items() if name.startswith(("RFT_", "AWS_"))}
         self.theirs, ours = context.Pipe(duplex=False)
         self.process = context.Process(target=_main, args=(list(names), rest, where, ours))
         self.process.start()

@@ -1,12 +1,15 @@
 """The home's addresses."""
 
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import Home
+from rft_pipeline.store.shared import COPY_OF
 
 
 def test_mlflow_is_given_an_address_without_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,5 +24,34 @@ def test_mlflow_is_given_an_address_without_the_login(tmp_path: Path, monkeypatc
 
 def test_an_address_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RFT_HOME", "s3://key:s3cret@bucket/rft")
-    with pytest.raises(ConfigError, match=r"RFT_HOME=s3://…@bucket/rft: must be a folder; `rft store copy` copies"):
+    with pytest.raises(ConfigError, match=r"RFT_HOME=s3://…@bucket/rft: must be a folder; RFT_STORE may name"):
+        Home.find()
+
+
+@pytest.mark.parametrize("address", ["/mnt/store", "ftp://host/rft", "s3://", "s3://bucket/a home", "s3://bucket/ö"])
+def test_another_address_is_no_shared_store(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RFT_STORE", address)
+    with pytest.raises(ConfigError, match=re.escape(address)):
+        Home.find()
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_with_a_store_of_its_own_copies_no_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home" / "store").mkdir(parents=True)
+    monkeypatch.setenv("RFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RFT_STORE", "s3://bucket/rft")
+    with pytest.raises(ConfigError, match="holds a store of its own; copy it with `rft store copy"):
+        Home.find()
+
+
+@pytest.mark.parametrize("address", ["", "s3://bucket/other"])
+def test_a_copy_of_a_bucket_is_used_with_that_bucket_alone(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"url": "s3://bucket/rft", "machine": "a"}
+    (tmp_path / COPY_OF).write_text(json.dumps(about), encoding="utf-8")
+    monkeypatch.setenv("RFT_HOME", str(tmp_path))
+    monkeypatch.setenv("RFT_STORE", address)
+    with pytest.raises(ConfigError, match="holds a copy of s3://bucket/rft; set RFT_STORE=s3://bucket/rft, or"):
         Home.find()

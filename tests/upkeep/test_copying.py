@@ -13,8 +13,8 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.store import Home, RecordStore, rollouts_table
+from rft_pipeline.store.places import BLOCK, Bucket, Folder, without_credentials
 from rft_pipeline.upkeep.copying import FOLDERS, Copied, copy
-from rft_pipeline.upkeep.places import BLOCK, Bucket, Folder, without_credentials
 from tests.buckets import SECRET, s3_server
 from tests.cli.small import Rft, ended, started
 from tests.upkeep.small import quietly, said, stored

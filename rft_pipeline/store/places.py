@@ -3,17 +3,18 @@
 Credentials of an object store are read from the environment by `obstore`, and never appear in an error.
 """
 
+import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import from_url
 
 from rft_pipeline.errors import ConfigError, StoreError
@@ -27,6 +28,14 @@ BLOCK = 8 * 2**20
 _SECRET = re.compile(r"(AWS|GOOGLE|AZURE)_\w*(KEY|SECRET|TOKEN|CREDENTIAL|ACCOUNT|PASSWORD|SAS)")
 _SHOWN = 300
 """Characters of a server's answer in an error."""
+
+
+class File(NamedTuple):
+    """A small file of an object store, as it was read."""
+
+    content: bytes
+    version: dict[str, str]
+    """Names this content for `Bucket.replace`."""
 
 
 class Place(Protocol):
@@ -115,10 +124,54 @@ class Bucket:
             for block in obstore.get(self._store, name).stream(min_chunk_size=BLOCK):
                 yield bytes(block)
 
+    def sha256(self, name: str) -> str:
+        """The sha256 of a file's content."""
+        found = hashlib.sha256()
+        for block in self.read(name):
+            found.update(block)
+        return found.hexdigest()
+
     def write(self, name: str, blocks: Iterator[bytes], size: int) -> None:
         with self._errors():
             content = b"".join(blocks) if size <= BLOCK else blocks
             obstore.put(self._store, name, content, chunk_size=BLOCK, max_concurrency=4)
+
+    def tags(self, folder: str) -> dict[str, str]:
+        """The entity tag of each file below a folder: another content has another one."""
+        with self._errors():
+            return {found["path"]: found["e_tag"] or "" for each in obstore.list(self._store, folder) for found in each}
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders directly in a folder."""
+        with self._errors():
+            prefixes = obstore.list_with_delimiter(self._store, folder or None)["common_prefixes"]
+            return [prefix.rstrip("/").rpartition("/")[2] for prefix in prefixes]
+
+    def get(self, name: str) -> File | None:
+        """A small file, if it exists."""
+        with self._errors():
+            try:
+                found = obstore.get(self._store, name)
+                return File(bytes(found.bytes()), _version(found.meta))
+            except FileNotFoundError:
+                return None
+
+    def replace(self, name: str, content: bytes, old: File | None) -> File | None:
+        """Write a small file if it is still `old`, or still absent; None if somebody else wrote it meanwhile."""
+        mode = "create" if old is None else old.version
+        with self._errors():
+            try:
+                return File(content, _version(obstore.put(self._store, name, content, mode=mode)))  # type: ignore[arg-type]
+            except (AlreadyExistsError, PreconditionError):
+                pass
+        # The answer to a first attempt may have been lost, and a second one was refused because of it.
+        now = self.get(name)
+        return now if now is not None and now.content == content else None
+
+    def delete(self, name: str) -> None:
+        """Remove a file if it exists."""
+        with self._errors():
+            obstore.delete(self._store, name)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -132,6 +185,10 @@ class Bucket:
                 "credentials and the endpoint, e.g. AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL (AWS_ALLOW_HTTP=true for "
                 "an endpoint without TLS)"
             ) from None
+
+
+def _version(meta: Mapping[str, Any]) -> dict[str, str]:
+    return {name: meta[name] for name in ("e_tag", "version") if meta.get(name) is not None}
 
 
 def without_credentials(text: str) -> str:
