@@ -15,7 +15,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
-from rft_pipeline.store.tables import ENVIRONMENT
+from rft_pipeline.store.rows import ENVIRONMENT
 from rft_pipeline.trainers.method import steps_for
 from rft_pipeline.trainers.rows import Row
 

@@ -98,8 +98,8 @@ class Learner:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.model.train()
         rounds = dtype == torch.bfloat16 and training.weights == "full"
-        self._exact = {name: local(weight).clone() for name, weight in self.trained()} if rounds else {}
-        """The fp32 weights where the model's own are rounded."""
+        self._exact = [(name, local(weight).clone()) for name, weight in self.trained()] if rounds else []
+        """The fp32 weights where the model's own are rounded, by name."""
         self._round()
 
     def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -109,22 +109,25 @@ class Learner:
     @contextmanager
     def exact(self) -> Iterator[None]:
         """The model with the fp32 weights that the optimiser updates."""
-        with torch.no_grad():
-            for name, weight in self.trained():
-                if name in self._exact:
-                    local(weight).copy_(self._exact[name])
+        for weight, (_, exact) in self._with_exact():
+            weight.copy_(exact)
         yield
-        with torch.no_grad():
-            for name, weight in self.trained():
-                if name in self._exact:
-                    self._exact[name].copy_(local(weight))
+        for weight, (_, exact) in self._with_exact():
+            exact.copy_(weight)
         self._round()
 
+    def stored(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """This process's part of the fp32 weights, by name."""
+        return iter(self._exact or [(name, local(weight.detach())) for name, weight in self.trained()])
+
     def _round(self) -> None:
-        with torch.no_grad():
-            for name, weight in self.trained():
-                if name in self._exact:
-                    local(weight).copy_(rounded(name, self._exact[name], self.seed))
+        for weight, (name, exact) in self._with_exact():
+            weight.copy_(rounded(name, exact, self.seed))
+
+    def _with_exact(self) -> Iterator[tuple[torch.Tensor, tuple[str, torch.Tensor]]]:
+        """The model's weights that are rounded, with their names and fp32 weights."""
+        mine = (local(weight.detach()) for _, weight in self.trained())
+        return zip(mine, self._exact, strict=True) if self._exact else iter(())
 
     def step(self, generation: Generation, step: Sequence[int], steps: int, learning_rate: float) -> dict[str, float]:
         """Take one optimiser step on the rows `step`; its metrics. `steps` is that of one epoch of the generation."""

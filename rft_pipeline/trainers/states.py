@@ -28,8 +28,7 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
         writing.mkdir(parents=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process or is_sharded(accelerator):
-        with learner.exact():
-            save_file(_tensors(learner), writing / _file(accelerator))
+        save_file(_tensors(learner), writing / _file(accelerator))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if generation is not None:
@@ -75,9 +74,8 @@ def _file(accelerator: Accelerator) -> str:
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    found = {}
+    found = {f"weight.{name}": weight.contiguous() for name, weight in learner.stored()}
     for name, weight in learner.trained():
-        found[f"weight.{name}"] = local(weight.detach()).contiguous()
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
         for moment, value in learner.optimizer.state.get(weight, {}).items():
             found[f"{moment}.{name}"] = local(value).contiguous()
