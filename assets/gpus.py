@@ -9,10 +9,6 @@ from rft_pipeline.stages import STAGES, Node
 
 GPU = "nvidia.com/gpu"
 """The resource of Kubernetes."""
-_TRAIN = frozenset({"warm_start", "checkpoints"})
-_JUDGE = frozenset({"judge_audit", "judge_scores", "eval_reports", "promotion"})
-_SAMPLE = {"rollouts": "rollouts", "eval_reports": "evaluation", "promotion": "evaluation"}
-"""Stage → the key in campaign.yaml with the runtime of its engine."""
 
 
 def gpu_tags(campaign: Campaign, together: Sequence[Node]) -> dict[str, Any]:
@@ -29,15 +25,12 @@ def gpu_tags(campaign: Campaign, together: Sequence[Node]) -> dict[str, Any]:
 def _gpus(campaign: Campaign, stage: str) -> int:
     """One, and for training one for each process; none for what runs on a CPU, behind a server, or in Ray's workers,
     which reserve their own."""
-    if not STAGES[stage].loads_models:
-        return 0
-    runtime = campaign.training.runtime
-    if stage in _TRAIN and runtime.device != "cpu":
-        return runtime.processes
-    engines = []
-    if stage in _SAMPLE and not campaign.policy.is_served:
-        engines.append(getattr(campaign, _SAMPLE[stage]).runtime)
-    if stage in _JUDGE:
+    loads, training = STAGES[stage].loads, campaign.training.runtime
+    if "training" in loads and training.device != "cpu":
+        return training.processes
+    sampling = {"rollouts": campaign.rollouts.runtime, "evaluation": campaign.evaluation.runtime}
+    engines = [runtime for name, runtime in sampling.items() if name in loads and not campaign.policy.is_served]
+    if "judges" in loads:
         engines += [judge.runtime for judge in campaign.used_judges.values() if not judge.is_served]
     return int(any(map(_is_on_gpu, engines)))
 

@@ -103,7 +103,7 @@ def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[
             for key, found in checks.items()
             for each in found
         ],
-        pool=ACCELERATOR if any(STAGES[here.stage].loads_models for here in together) else None,
+        pool=ACCELERATOR if any(STAGES[here.stage].loads for here in together) else None,
         op_tags=gpu_tags(campaign, together),
         can_subset=several,
     )

@@ -69,6 +69,10 @@ class Output:
     """Only in eval reports with alarms: the round whose checkpoint the next round starts from, 0 for base."""
 
 
+Loads = Literal["training", "judges", "rollouts", "evaluation"]
+"""Training, judging, or sampling with the engine of that block in campaign.yaml."""
+
+
 class MlflowRun(Protocol):
     """The MLflow run of a stage: what `Stage.track` can log."""
 
@@ -96,8 +100,8 @@ class Stage:
     """Part of every fingerprint. Raise it when the stage's result for the same inputs changes."""
     scope: ClassVar[Literal["campaign", "round", "end"]] = "round"
     """`campaign`: once, before the rounds. `round`: once a round. `end`: once, after the last round."""
-    loads_models: ClassVar[bool] = False
-    """Whether it loads a model: one such stage at a time runs on a machine."""
+    loads: ClassVar[frozenset[Loads]] = frozenset()
+    """What it loads models for: one stage at a time that loads a model runs on a machine."""
     appends: ClassVar[bool] = False
     """Whether it appends rows to the tables of rollouts and judgements."""
     pages: ClassVar[Mapping[str, str]] = {}

@@ -33,7 +33,7 @@ class Checkpoints(Stage):
     name = "checkpoints"
     description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
     version = 5
-    loads_models = True
+    loads = frozenset({"training"})
     in_generations = True
     counted = "steps"
 

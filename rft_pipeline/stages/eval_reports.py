@@ -59,7 +59,7 @@ class EvalReports(Stage):
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
     version = 14
-    loads_models = True
+    loads = frozenset({"evaluation", "judges"})
     appends = True
     pages: ClassVar = {PAGE: ".html", ROUNDS: ".rounds.html", NUMBERS: ".json"}
     counted = "rollouts"

@@ -42,7 +42,7 @@ class JudgeAudit(Stage):
     name = "judge_audit"
     description = "Each judge compared with people's labels, and tested with replies edited to mislead it."
     version = 6
-    loads_models = True
+    loads = frozenset({"judges"})
     scope = "campaign"
     pages: ClassVar = {PAGE: ".audit.html"}
     counted = "judgements"

@@ -29,7 +29,7 @@ class JudgeScores(Stage):
     name = "judge_scores"
     description = "One judgement a rollout and criterion; what failed is unscored, never a number."
     version = 3
-    loads_models = True
+    loads = frozenset({"judges"})
     appends = True
     in_generations = True
     counted = "judgements"

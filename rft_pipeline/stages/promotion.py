@@ -55,7 +55,7 @@ class Promotion(Stage):
     name = "promotion"
     description = "Compares every round with the champion on held-out prompts; of those that pass, promotes the best."
     version = 5
-    loads_models = True
+    loads = frozenset({"evaluation", "judges"})
     scope = "end"
     decides = True
     pages: ClassVar = {PAGE: ".promotion.html"}

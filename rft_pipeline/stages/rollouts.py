@@ -32,7 +32,7 @@ from rft_pipeline.stages.replaying import REPLAY, TRACES, count_replayed, replay
 from rft_pipeline.stages.round_made import REFILLED, token_lengths
 from rft_pipeline.stages.rows_used import read_columns
 from rft_pipeline.store import Record, RecordStore
-from rft_pipeline.store.tables import ENVIRONMENT
+from rft_pipeline.store.rows import ENVIRONMENT
 
 if TYPE_CHECKING:
     from rft_pipeline.stages.round_made import RoundMade
@@ -44,7 +44,7 @@ class Rollouts(Stage):
     name = "rollouts"
     description = "A group of completions for each prompt of the round, with tokens and log-probs."
     version = 3
-    loads_models = True
+    loads = frozenset({"rollouts"})
     appends = True
     in_generations = True
     counted = "rollouts"

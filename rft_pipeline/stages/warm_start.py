@@ -28,7 +28,7 @@ class WarmStart(Stage):
     description = "The policy after it imitated the references of train prompts; round 1 starts from it."
     version = 2
     scope = "campaign"
-    loads_models = True
+    loads = frozenset({"training"})
     counted = "steps"
 
     def exists(self, campaign: Campaign) -> bool:
