@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -40,37 +41,36 @@ WAYS: dict[str, Callable[[str, torch.Tensor], torch.Tensor]] = {
 
 def rounding(campaign: CampaignName = "ticket_subject") -> None:
     """Log-likelihood of the references after a warm start, by the rounding of its weights."""
-    found = find_campaign(campaign)
-    if found.training.warm_start is None:
+    chosen = find_campaign(campaign)
+    if chosen.training.warm_start is None:
         raise DataError(f"{campaign} has no training.warm_start")
     with tempfile.TemporaryDirectory() as scratch:
-        subject = Subject(found, Path(scratch), None)
-        base = models.resolve(found.policy.model, subject.home.models, found.folder).folder
+        subject = Subject(chosen, Path(scratch), None)
+        base = models.resolve(chosen.policy.model, subject.home.models, chosen.folder).folder
         start, stored = Path(scratch) / "start", load_weights(base, "float32", "cpu")
         stored.save_pretrained(start)
         copy_tokenizer(base, start)
-        subject.edit("campaign.yaml", lambda settings: settings["policy"].update(model=str(start)))
-        subject.edit(
-            "campaign.yaml", lambda settings: settings["training"].setdefault("runtime", {}).update(dtype="float32")
-        )
+        subject.edit("campaign.yaml", lambda settings: _in_float32(settings, start))
         loaded, pipeline = load_campaign(subject.folder), Pipeline(subject.home)
         for name in ("prompts", "policy"):
             pipeline.run(loaded, name)
         record = pipeline.run(loaded, "warm_start")
         before: Weights = dict(stored.state_dict())
         exact: Weights = dict(load_weights(record.path("checkpoint"), "float32", "cpu").state_dict())
-        nats = _nats(loaded, subject, start, {name: _all(exact, how) for name, how in WAYS.items()})
+        found = {way: {name: how(name, weight) for name, weight in exact.items()} for way, how in WAYS.items()}
+        nats = _nats(loaded, subject, start, found)
         table = Table("weights", "moved, % of weights", "nats per token")
         table.add_row("base", "–", f"{nats['base']:.3f}")
-        for name, how in WAYS.items():
-            table.add_row(name, f"{100 * _moved(_all(exact, how), before):.0f}", f"{nats[name]:.3f}")
+        for way, weights in found.items():
+            table.add_row(way, f"{100 * _moved(weights, before):.0f}", f"{nats[way]:.3f}")
     console.out.print(table)
     kept = (nats["rounded at random"] - nats["base"]) / (nats["exact"] - nats["base"])
     conclude([Goal("kept of what was learnt, rounded at random", f"{kept:.2f}", "≥ 0.97", kept >= 0.97)])
 
 
-def _all(weights: Weights, how: Callable[[str, torch.Tensor], torch.Tensor]) -> Weights:
-    return {name: how(name, weight) for name, weight in weights.items()}
+def _in_float32(settings: dict[str, Any], start: Path) -> None:
+    settings["policy"].update(model=str(start))
+    settings["training"].setdefault("runtime", {}).update(dtype="float32")
 
 
 def _moved(weights: Weights, before: Weights) -> float:
