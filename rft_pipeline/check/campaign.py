@@ -1,6 +1,5 @@
 """Reads everything a campaign names and runs all checks."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rft_pipeline.check.saving import check_saving
 from rft_pipeline.check.served import check_served
 from rft_pipeline.check.slots import check_slots
 from rft_pipeline.check.templates import check_templates
+from rft_pipeline.check.training import check_training
 from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.judges import ChecklistJudge
@@ -28,12 +28,8 @@ from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
 from rft_pipeline.prompts.rows import SHOWN, jsonl_rows
 from rft_pipeline.prompts.slots import with_system
-from rft_pipeline.rules.base import REFERENCE
-from rft_pipeline.rules.values import text_of
 from rft_pipeline.stages.replaying import replayable
-from rft_pipeline.stages.warm_start import no_references, references_of
 from rft_pipeline.store.champions import PREFIX
-from rft_pipeline.trainers.methods import METHODS
 
 FEW_TRAIN = 32
 """With fewer train prompts, rounds soon repeat."""
@@ -65,7 +61,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     _check_promotion(campaign, held_out, settings)
     _check_engines(campaign, settings)
     check_served(campaign, settings)
-    _check_training(campaign, train, store, settings)
+    check_training(campaign, train, store, settings)
     check_adapter(campaign, models, settings)
     check_saving(campaign, models, settings)
     _check_champion(campaign, models, settings)
@@ -250,46 +246,6 @@ def _check_engines(campaign: Campaign, settings: Findings) -> None:
     for key, runtime in runtimes.items():
         if missing := load.not_installed(runtime):
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")
-
-
-def _check_training(campaign: Campaign, train: pl.DataFrame | None, store: Path, settings: Findings) -> None:
-    where, training = campaign.folder / "campaign.yaml", campaign.training
-    if wrong := _launch_error(campaign):
-        settings.errors.append(f"{where}: training.runtime.accelerate_config: {wrong}")
-    if training.warm_start is not None and campaign.policy.is_served:
-        settings.errors.append(f"{where}: training.warm_start: a served policy has no weights here to train; remove it")
-    if training.warm_start is not None and train is not None and references_of(train, campaign, store).is_empty():
-        settings.errors.append(f"{where}: {no_references(campaign)}")
-    has_references = train is None or _has_references(train)
-    for key, why in training.how.warnings(training, campaign.rollouts.sampling, has_references):
-        settings.warnings.append(f"{where}: {key}: {why}")
-
-
-def _launch_error(campaign: Campaign) -> str | None:
-    """What is wrong with the file that says how processes are launched; None if nothing is, or there is none.
-
-    Raises `ConfigError` if it cannot be read.
-    """
-    training = campaign.training
-    config = training.from_folder(campaign.folder).runtime.accelerate_config
-    if config is None:
-        return None
-    if not Path(config).is_file():
-        return f"{config} does not exist; write it with `accelerate config --config_file {config}`"
-    if read_yaml(Path(config)).get("distributed_type") != "DEEPSPEED":
-        return None
-    methods = [training.method, *([training.warm_start.method] if training.warm_start else [])]
-    if refused := [method for method in methods if not METHODS[method].takes_deepspeed]:
-        return (
-            f"{config} asks for DeepSpeed, which {' and '.join(refused)} cannot train with, because its gradients and "
-            "moments cannot be saved within a round; use distributed_type: FSDP, which shards the same "
-            "(docs/scaling.md)"
-        )
-    return None
-
-
-def _has_references(train: pl.DataFrame) -> bool:
-    return any(text_of(json.loads(fields).get(REFERENCE)) for fields in train["fields"])
 
 
 def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> None:
