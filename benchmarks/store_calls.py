@@ -19,7 +19,7 @@ from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import judged_by
+from rft_pipeline.store.rows import judged_by
 from rft_pipeline.upkeep.gc import garbage
 
 APPENDS = 5

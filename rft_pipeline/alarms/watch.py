@@ -23,7 +23,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import reward_of
 from rft_pipeline.stats import Interval, Resamples, clustered_mean, plain, ratio
 from rft_pipeline.store import Record
-from rft_pipeline.store.tables import ANSWER_TOKENS
+from rft_pipeline.store.rows import ANSWER_TOKENS
 
 WITH_PHRASE, WITH_CONTROL = "with the phrase", "with other words"
 TRIED_ANCHORS = 16

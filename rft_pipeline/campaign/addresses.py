@@ -19,7 +19,7 @@ from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.judges.checklist import sums_items
 from rft_pipeline.rules import Rollout
-from rft_pipeline.store.tables import judgement_id, rollout_id
+from rft_pipeline.store.rows import judgement_id, rollout_id
 
 BY_RULE = "rule"
 """The judge id of a criterion that a rule scores."""

@@ -24,7 +24,7 @@ from rft_pipeline.stats import (
     plain,
     repetition,
 )
-from rft_pipeline.store.tables import ANSWER_TOKENS
+from rft_pipeline.store.rows import ANSWER_TOKENS
 
 EXAMPLES = 5
 """Number of examples of each kind."""

@@ -30,7 +30,7 @@ from rft_pipeline.labels.queue_answers import answers_in_mlflow
 from rft_pipeline.labels.reading import PlacedRow, is_csv, is_empty, read_rows, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.store import Home, labels_table
-from rft_pipeline.store.tables import LABELS, label_id
+from rft_pipeline.store.rows import LABELS, label_id
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rft_pipeline.labels.queue_answers import answers_in_mlflow
 from rft_pipeline.labels.reading import PlacedRow, columns_of, is_empty, read_rows, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.store import Home, preferences_table
-from rft_pipeline.store.tables import PREFERENCES, preference_id
+from rft_pipeline.store.rows import PREFERENCES, preference_id
 
 _ANSWERS = (LEFT, RIGHT, TIE)
 

@@ -23,8 +23,8 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.labels.policies import policies, sides
 from rft_pipeline.store import Home, RecordStore, preferences_table
+from rft_pipeline.store.rows import pair_id
 from rft_pipeline.store.shared import publish
-from rft_pipeline.store.tables import pair_id
 
 FOLDER = "pair_exports"
 LEFT, RIGHT, TIE = "left", "right", "tie"

@@ -14,7 +14,7 @@ from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.errors import StoreError
 from rft_pipeline.judges.checklist import judges_items
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
-from rft_pipeline.store.tables import judgement_id
+from rft_pipeline.store.rows import judgement_id
 
 
 def population(campaign: Campaign, home: Home) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.exports import exports_of, label_question
 from rft_pipeline.store import labels_table
-from rft_pipeline.store.tables import LABELS
+from rft_pipeline.store.rows import LABELS
 
 HELD_OUT_LABELS = "labels.held_out"
 """Name of the source with people's labels of replies to held-out prompts."""

@@ -10,7 +10,7 @@ from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.judges.checklist import items_of
 from rft_pipeline.lineage.index import Index
 from rft_pipeline.store import judgements_table
-from rft_pipeline.store.tables import judged_by, judgement_id
+from rft_pipeline.store.rows import judged_by, judgement_id
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.lineage.judgements import JudgementFacts
 from rft_pipeline.lineage.preferred import PreferenceFacts, preference_facts
 from rft_pipeline.store import Record, judgements_table, rollouts_table
-from rft_pipeline.store.tables import judgement_id
+from rft_pipeline.store.rows import judgement_id
 
 TEXTS = ("rollout_id", "policy", "prompt_id", "sampling", "sample_index", "completion", "thought", "finish_reason")
 """Columns without lists: a scan would decode the lists of every row."""

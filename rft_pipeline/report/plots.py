@@ -14,7 +14,7 @@ import polars as pl
 import vl_convert
 
 from rft_pipeline.evaluation.compare import in_order
-from rft_pipeline.store.tables import ANSWER_TOKENS
+from rft_pipeline.store.rows import ANSWER_TOKENS
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"

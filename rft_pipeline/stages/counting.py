@@ -25,7 +25,7 @@ from rft_pipeline.prompts.reading import merge_duplicates, read_source, source_n
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.base import Node
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import judged_by
+from rft_pipeline.store.rows import judged_by
 from rft_pipeline.trainers.kept import steps_done
 
 SCORES = "scores-{}.parquet"

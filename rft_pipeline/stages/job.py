@@ -29,7 +29,8 @@ from rft_pipeline.stages.judge_engines import JudgeEngines
 from rft_pipeline.stages.judging import judging
 from rft_pipeline.stages.sampling import sample_rollouts
 from rft_pipeline.store import Home, Record, judgements_table, rollouts_table
-from rft_pipeline.store.tables import LABELS, Table
+from rft_pipeline.store.rows import LABELS
+from rft_pipeline.store.tables import Table
 from rft_pipeline.trainers import LogStep
 
 

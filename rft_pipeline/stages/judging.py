@@ -18,7 +18,8 @@ from rft_pipeline.progress import Progress, judgements_of
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.together import Together
 from rft_pipeline.stages.waiting import Row, Waiting
-from rft_pipeline.store.tables import Table, judged_by
+from rft_pipeline.store.rows import judged_by
+from rft_pipeline.store.tables import Table
 
 MakeJudge = Callable[[JudgeSettings, Engines], Judge]
 _COLUMNS = ("score", "status", "raw", "reason", "tokens", "tokens_out", "cost", "details")

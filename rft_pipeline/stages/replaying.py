@@ -17,7 +17,7 @@ from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.prompts.traces import Tokens, Trace, read_traces
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.sampling import conversation
-from rft_pipeline.store.tables import ENVIRONMENT
+from rft_pipeline.store.rows import ENVIRONMENT
 
 REPLAY = "replay"
 """The name of the file of traces among the sources."""

@@ -12,7 +12,7 @@ import polars as pl
 from rft_pipeline.stages.reward_batches import used_share
 from rft_pipeline.store import Record
 from rft_pipeline.store.records import STEPS
-from rft_pipeline.store.tables import ANSWER_TOKENS, ENVIRONMENT
+from rft_pipeline.store.rows import ANSWER_TOKENS, ENVIRONMENT
 from rft_pipeline.trainers.rows import LOGPROBS
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rft_pipeline.files import replace_text
+from rft_pipeline.store.bucket_copy import LOCKS, BucketCopy
 from rft_pipeline.store.lease import LeaseTakenError, holder_of, lease
-from rft_pipeline.store.shared import LOCKS, Shared, shared_by
+from rft_pipeline.store.shared import shared_by
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def _leased(path: Path, holder: str, wait_for: Callable[[str], None] | None) -> 
         raise Timeout(str(path)) from error
 
 
-def _lease_name(shared: Shared, path: Path) -> str:
+def _lease_name(shared: BucketCopy, path: Path) -> str:
     return f"{LOCKS}/{shared.name(path)}.json"
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rft_pipeline.fingerprint import file_sha256
 from rft_pipeline.store import Record
+from rft_pipeline.store.bucket_copy import BucketCopy
 from rft_pipeline.store.records import RECORD
-from rft_pipeline.store.shared import Shared, shared_by
+from rft_pipeline.store.shared import shared_by
 from rft_pipeline.upkeep.findings import StoreFinding
 from rft_pipeline.upkeep.verify_tables import Track, tables_of
 
@@ -28,7 +29,7 @@ def bucket_findings(store: Path, sound: list[Record], track: Track) -> list[Stor
     return findings
 
 
-def _difference(shared: Shared, path: Path, sizes: dict[str, int]) -> str | None:
+def _difference(shared: BucketCopy, path: Path, sizes: dict[str, int]) -> str | None:
     name = shared.name(path)
     if name not in sizes:
         return "is missing"

@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from rft_pipeline.stages import stage_of
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, preferences_table, rollouts_table
-from rft_pipeline.store.tables import judged_by
+from rft_pipeline.store.rows import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, StoreFinding, error, warning
 
 OF_PEOPLE = ("label_id", "preference_id")

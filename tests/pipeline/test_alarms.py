@@ -19,7 +19,7 @@ from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.stages import round_alarms as watching
 from rft_pipeline.stages.graph import node, nodes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
-from rft_pipeline.store.tables import judgement_id
+from rft_pipeline.store.rows import judgement_id
 from tests.runs import edit, made, run
 from tests.upkeep.small import collected, counts, verified
 

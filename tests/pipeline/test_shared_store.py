@@ -16,7 +16,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.labels.exports import came_back, draw_export, exports_of, rows_of
 from rft_pipeline.store import Home, Record, Table, judgements_table, labels_table, rollouts_table
 from rft_pipeline.store.records import RECORD
-from rft_pipeline.store.tables import LABELS, label_id
+from rft_pipeline.store.rows import LABELS, label_id
 from tests.buckets import s3_server
 from tests.cli.small import Rft
 from tests.pipeline.stage_process import StageProcess

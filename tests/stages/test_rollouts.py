@@ -13,7 +13,7 @@ from rft_pipeline.errors import EngineError
 from rft_pipeline.progress import Progress
 from rft_pipeline.stages.sampling import conversation, sample_rollouts
 from rft_pipeline.store import Table, rollouts_table
-from rft_pipeline.store.tables import ROLLOUTS
+from rft_pipeline.store.rows import ROLLOUTS
 
 SAMPLING = Sampling(max_new_tokens=6)
 SYSTEM = "You are a support agent."

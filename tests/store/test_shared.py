@@ -13,10 +13,11 @@ from obstore.store import from_url
 
 from rft_pipeline.errors import StoreError
 from rft_pipeline.store import Home, Record, RecordStore, Table, champions
+from rft_pipeline.store.bucket_copy import BucketCopy
 from rft_pipeline.store.champions import NoChampion
 from rft_pipeline.store.lock import alone
 from rft_pipeline.store.places import Bucket
-from rft_pipeline.store.shared import Shared, publish_folder, shared_by, write_through
+from rft_pipeline.store.shared import publish_folder, shared_by, write_through
 from tests.buckets import s3_server
 
 URL = "s3://rft/shared"
@@ -47,7 +48,7 @@ def enter(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     return enter
 
 
-def shared(root: Path) -> Shared:
+def shared(root: Path) -> BucketCopy:
     found = shared_by(root)
     assert found is not None
     return found

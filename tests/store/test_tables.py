@@ -11,7 +11,8 @@ from deltalake import DeltaTable, write_deltalake
 from filelock import FileLock
 
 from rft_pipeline.store import judgements_table, rollouts_table, tables
-from rft_pipeline.store.tables import JUDGEMENTS, ROLLOUTS, Table, judgement_id, rollout_id
+from rft_pipeline.store.rows import JUDGEMENTS, ROLLOUTS, judgement_id, rollout_id
+from rft_pipeline.store.tables import Table
 
 SCHEMA = pl.Schema({"id": pl.String, "kind": pl.String, "score": pl.Float64})
 
