@@ -14,39 +14,31 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class Measured:
+    """How a judge agrees with labels."""
+
+    youden_j: Bounds
+    true_positives: Bounds
+    false_positives: Bounds
+    good: int
+    bad: int
+    auc: Bounds
+    cohen_kappa: Bounds
+    within_prompt: Bounds
+
+
+@dataclass(frozen=True)
+class Weighed(Measured):
     """A verdict, and the numbers that it follows from."""
 
     power: Literal["trains", "noise", "monitor", "unaudited"]
     weight: float
     """Share of the rubric's weight that counts in training, in [0, 1]."""
-    youden_j: Bounds
-    true_positives: Bounds
-    false_positives: Bounds
-    good: int
-    bad: int
-    auc: Bounds
-    cohen_kappa: Bounds
-    within_prompt: Bounds
 
 
 @dataclass(frozen=True)
 class WeighedWithReason(Weighed):
     reason: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How the judge agrees with people on rollouts."""
-
-    youden_j: Bounds
-    true_positives: Bounds
-    false_positives: Bounds
-    good: int
-    bad: int
-    auc: Bounds
-    cohen_kappa: Bounds
-    within_prompt: Bounds
 
 
 @dataclass(frozen=True)
