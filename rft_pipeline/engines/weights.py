@@ -77,10 +77,12 @@ def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -
 
     given = dict(weights)
     mine = _checked(model, given)
+    first = {id(mine[name]): name for name in reversed(given)}  # of tied weights one is enough
     with torch.no_grad():
-        for name, tensor in given.items():
-            narrow = tensor.dtype == torch.float32 and mine[name].dtype == torch.bfloat16
-            mine[name].copy_(rounded(name, tensor, seed=0) if narrow else tensor)
+        for name in first.values():
+            tensor, own = given[name], mine[name]
+            narrow = tensor.dtype == torch.float32 and own.dtype == torch.bfloat16
+            own.copy_(rounded(name, tensor, seed=0) if narrow else tensor)
 
 
 def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], target: Path) -> None:

@@ -1,5 +1,6 @@
 """The bare model, for comparison: one unpadded pass without a cache."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rft_pipeline.engines.transformers import TransformersEngine
+from rft_pipeline.rounding import all_rounded
 
 
 def plain_logprobs(engine: TransformersEngine, prefix: Sequence[int], tokens: Sequence[int]) -> torch.Tensor:
@@ -21,13 +23,17 @@ def picked(logprobs_TV: torch.Tensor, tokens: Sequence[int]) -> list[float]:
     return [float(logprobs_TV[t, token]) for t, token in enumerate(tokens)]
 
 
-def other_weights(folder: Path, to: Path) -> dict[str, torch.Tensor]:
-    """Other weights for the model in `folder`, in fp32; the model with them is written to `to`."""
+def other_weights(folder: Path, to: Path, dtype: str = "float32") -> dict[str, torch.Tensor]:
+    """Other weights for the model in `folder`, in fp32; the model with them, as an engine of `dtype` rounds them, is
+    written to `to`."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     stream = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=stream)
-    model.save_pretrained(to)
+    written = copy.deepcopy(model)
+    if dtype == "bfloat16":
+        written.load_state_dict(all_rounded(model.state_dict(), seed=0))
+    written.save_pretrained(to)
     for path in folder.iterdir():
         if not (to / path.name).exists():
             (to / path.name).write_bytes(path.read_bytes())

@@ -38,7 +38,7 @@ def test_an_engine_with_new_weights_answers_as_one_loaded_from_them(
 ) -> None:
     engine = loaded(tiny_model, dtype)
     before = answers(engine)
-    engine.take_weights(other_weights(tiny_model, tmp_path).items())
+    engine.take_weights(other_weights(tiny_model, tmp_path, dtype).items())
     after = answers(engine)
     assert after == answers(loaded(tmp_path, dtype))
     assert after != before
