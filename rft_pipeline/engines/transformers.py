@@ -1,15 +1,16 @@
 """The transformers engine: generation and scoring in this process, on CPU or one GPU.
 
-Axes: B rows of a batch, P distinct prompts or prefixes in it, L prefix tokens, T continuation tokens, V vocabulary.
-Generation and scoring compute a shared prefix once and copy its KV cache to the rows that need it. A model with a
-recurrent state instead (Mamba, LFM2) shares nothing: it scores whole rows, and generates for prompts of one length at a
-time.
+Axes: B rows of a batch, P distinct prompts or prefixes in it, H tokens that all begin with, L prefix tokens, T
+continuation tokens, V vocabulary.
+Generation and scoring compute a shared prefix, and the tokens that all prefixes of a batch begin with, once and copy
+the KV cache to the rows that need it. A model with a recurrent state instead (Mamba, LFM2) shares nothing: it scores
+whole rows, and generates for prompts of one length at a time.
 """
 
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ _PROJECTED = 512
 _RUNNING = 0.75
 """Rows that have ended leave the batch when at most this share of it goes on: each time the KV cache is copied."""
 
+_SHARED = 8
+"""Tokens that all prefixes of a batch begin with are computed once if they are so many."""
+
 _CACHED = 16
 """Rows per log-sum-exp: they fit into a core's cache, which is four times faster than all rows at once."""
 
@@ -62,6 +66,7 @@ class TransformersEngine(LocalAsker):
         takes = inspect.signature(self.model.forward).parameters
         self.takes_positions = "position_ids" in takes
         self.shares_prefixes = "past_key_values" in takes and _keeps_keys_and_values(self.model)
+        self.shares_beginnings = self.shares_prefixes and self.takes_positions and _attends_by_position(self.model)
 
     def take_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Copy new weights into the model in place. Raises `ModelError`."""
@@ -198,25 +203,51 @@ class TransformersEngine(LocalAsker):
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
     def _prefill(self, prefixes_B: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
-        """Left-padded tokens and mask (B × L), and the KV cache of all but the last token, computed once per prefix."""
+        """The last tokens, left-padded, with the mask of all (B × L), and the KV cache of all but the last token.
+
+        Each distinct prefix is computed once, and so are the tokens that all begin with.
+        """
         distinct_P = list(dict.fromkeys(prefixes_B))
-        ids_PL, mask_PL = self._padded(distinct_P, left=True)
         place = {prefix: p for p, prefix in enumerate(distinct_P)}
         index_B = torch.tensor([place[prefix] for prefix in prefixes_B], device=self.device)
+        beginning = self._beginning(distinct_P)
+        ids_PL, mask_PL = self._padded([prefix[len(beginning) :] for prefix in distinct_P], left=True)
         if not self.shares_prefixes:
             return ids_PL[index_B], mask_PL[index_B], None
         cache = DynamicCache(config=self.model.config)
+        if beginning:
+            ids_1H, mask_1H = self._padded([beginning])
+            Hidden(self.model, **self._inputs(ids_1H, mask_1H), past_key_values=cache, use_cache=True)
+            cache.batch_select_indices(torch.zeros(len(distinct_P), dtype=torch.long, device=self.device))
+            mask_PL = torch.cat([mask_1H.expand(len(distinct_P), -1), mask_PL], dim=1)
         if ids_PL.shape[1] > 1:
             inputs = self._inputs(ids_PL[:, :-1], mask_PL[:, :-1])
             Hidden(self.model, **inputs, past_key_values=cache, use_cache=True)
         cache.batch_select_indices(index_B)
         return ids_PL[index_B], mask_PL[index_B], cache
 
+    def _beginning(self, distinct_P: list[tuple[int, ...]]) -> tuple[int, ...]:
+        """The tokens that all prefixes begin with; none where sharing them is not worth a pass of its own."""
+        if not self.shares_beginnings or len(distinct_P) == 1:
+            return ()
+        columns = zip(*(prefix[:-1] for prefix in distinct_P), strict=False)
+        shared = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+        return shared if len(shared) >= _SHARED else ()
+
 
 def _keeps_keys_and_values(model: Any) -> bool:
     """Whether every layer's cache has one entry per token, which can be copied between rows."""
     kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
     return model._supports_default_dynamic_cache() and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def _attends_by_position(model: Any) -> bool:
+    """Whether attention goes by position ids alone, so that there may be padding between two tokens.
+
+    A window, in contrast, is counted over the cache, padding included.
+    """
+    layers = DynamicCache(config=model.config).layers
+    return all(type(layer) is DynamicLayer for layer in layers) and not hasattr(model.config, "window_size")
 
 
 def _logprobs(hidden: Hidden, wants: list[tuple[int, int, tuple[int, ...]]], exact: bool = False) -> list[list[float]]:

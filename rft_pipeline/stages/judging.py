@@ -119,7 +119,7 @@ class _Judging:
             compares, columns = criterion.judge.COMPARES_GROUP, criterion.judge.shown_columns
             shown = self._whole_groups(once, missing, columns) if compares else missing
             views = [view for _, view in judged_views(self.views, criterion.payload)]
-            failures = self._judge(judge, views, shown, missing, question, criterion.name)
+            failures = self._judge(judge, views, _by_prompt(shown, views), missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
     def of_panel(self, how: PanelJudge, members: Sequence[pl.DataFrame]) -> list[Judgement]:
@@ -182,6 +182,13 @@ class _Judging:
         return wanted.join(
             scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
         )
+
+
+def _by_prompt(shown: pl.DataFrame, views: Sequence[Rollout]) -> pl.DataFrame:
+    """Replies to one prompt one after the other: engines compute the prompt of a batch once."""
+    keys = [views[place].group_key for place in shown["place"]]
+    first = {key: n for n, key in reversed(list(enumerate(keys)))}
+    return shown[sorted(range(len(keys)), key=lambda n: first[keys[n]])]
 
 
 def _row(address: Row, judgement: Judgement, question: tuple[str, str]) -> Row:

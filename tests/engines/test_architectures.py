@@ -30,9 +30,11 @@ def test_the_logprobs_of_a_completion_are_those_of_the_plain_model(engine: Trans
         assert done.logprobs_T == pytest.approx(picked(logprobs_TV, done.tokens_T), abs=1e-4)
 
 
-def test_scores_are_those_of_the_plain_model(engine: TransformersEngine) -> None:
+@pytest.mark.parametrize("beginning", ["", "A customer wrote this, and an agent answers it: "])
+def test_scores_are_those_of_the_plain_model(engine: TransformersEngine, beginning: str) -> None:
+    """Without a beginning that all prefixes share, and with one."""
     text = tuple(engine.text_tokens("Please help with the lamp and the desk."))
-    prefixes = [text[:1], text[:7], text]
+    prefixes = [(*engine.text_tokens(beginning), *part) for part in (text[:1], text[:7], text)]
     continuations = [tuple(engine.text_tokens(text)) for text in ("", "Yes.", "No, the lamp is not good and bad.")]
     requests = [
         ScoreRequest(prefix, continuation, candidates, want_tokens)

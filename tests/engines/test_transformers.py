@@ -206,6 +206,20 @@ def test_scores_equal_an_unshared_pass_over_the_whole_sequence(tiny_engine: Tran
         assert result.candidate_logprobs == pytest.approx(logprobs_TV[-1][[3, 200, 5]].tolist(), abs=1e-4)
 
 
+def test_what_all_prefixes_of_a_batch_begin_with_is_computed_once(tiny_engine: TransformersEngine) -> None:
+    beginning = tuple(tiny_engine.text_tokens("A customer wrote this, and an agent answers it: "))
+    requests = [ScoreRequest((*beginning, token, 9), (7, 8)) for token in range(20, 24)]
+    read: list[torch.Size] = []
+    watch = tiny_engine.model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, args: read.append(args[0].shape)
+    )
+    try:
+        tiny_engine.score(requests)
+    finally:
+        watch.remove()
+    assert read[:3] == [(1, len(beginning)), (4, 1), (4, 3)]
+
+
 def test_an_empty_continuation_scores_what_comes_right_after_the_prefix(tiny_engine: TransformersEngine) -> None:
     prefix = tuple(tiny_engine.text_tokens("The tone of this message is"))
     every = tuple(range(len(tiny_engine.tokenizer)))
