@@ -26,7 +26,7 @@ from rft_pipeline.models import champion_of
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
-from rft_pipeline.prompts.rows import SHOWN, jsonl_rows
+from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.replaying import replayable
 from rft_pipeline.store.champions import PREFIX
@@ -159,13 +159,10 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
             )
         return None
     try:
-        anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+        return read_anchors(campaign.anchors_path, campaign.rubric)
     except RftError as error:
         data.errors.append(str(error))
         return None
-    ids = ((str(row.values["id"]), row.number) for row in jsonl_rows(campaign.anchors_path, []) if "id" in row.values)
-    _check_ids(ids, str(campaign.anchors_path), data)
-    return anchors
 
 
 def _check_ids(rows: Iterable[tuple[str, int]], where: str, data: Findings) -> None:

@@ -139,8 +139,9 @@ def import_(
     from rft_pipeline.cli import show_labels
     from rft_pipeline.labels.feedback import import_feedback
     from rft_pipeline.labels.importing import import_label_queues, import_labels
-    from rft_pipeline.labels.pair_importing import has_pairs, import_pair_queues, import_pairs
+    from rft_pipeline.labels.pair_importing import import_pair_queues, import_pairs
     from rft_pipeline.labels.queues import queues_of
+    from rft_pipeline.labels.reading import read_filled
 
     home = Home.find()
     if (file is None) == (source is None):
@@ -150,12 +151,14 @@ def import_(
         kept = import_feedback(loaded, home, skip_wrong=skip_wrong)
         show_labels.imported_feedback(loaded, kept, as_json=as_json)
         return
-    if file is not None and has_pairs(file):
-        done = import_pairs(loaded, home.store, file, skip_wrong=skip_wrong)
-        said = {"pairs": _said_of_pairs(campaign, home, done, as_json)}
-    elif file is not None:
-        done = import_labels(loaded, home.store, file, skip_wrong=skip_wrong)
-        said = {"labels": _said_of_labels(loaded, home, done, as_json)}
+    if file is not None:
+        filled = read_filled(file)
+        if filled.has_pairs:
+            done = import_pairs(loaded, home.store, filled, skip_wrong=skip_wrong)
+            said = {"pairs": _said_of_pairs(campaign, home, done, as_json)}
+        else:
+            done = import_labels(loaded, home.store, filled, skip_wrong=skip_wrong)
+            said = {"labels": _said_of_labels(loaded, home, done, as_json)}
     else:
         kinds = {queue.pairs for queue in queues_of(campaign, home.store)} or {False}
         read = {False: import_label_queues, True: import_pair_queues}

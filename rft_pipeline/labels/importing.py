@@ -27,7 +27,7 @@ from rft_pipeline.labels.exports import (
     label_questions,
 )
 from rft_pipeline.labels.queue_answers import answers_in_mlflow
-from rft_pipeline.labels.reading import PlacedRow, is_csv, is_empty, read_rows, refuse_import, text_of
+from rft_pipeline.labels.reading import FilledFile, PlacedRow, is_empty, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.store import Home, labels_table
 from rft_pipeline.store.rows import LABELS, label_id
@@ -54,17 +54,17 @@ def split_of(prompt_id: str) -> Literal["calibration", "audit"]:
     return "calibration" if int(fingerprint(["label split", prompt_id]), 16) % 2 else "audit"
 
 
-def import_labels(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
+def import_labels(campaign: Campaign, store: Path, file: FilledFile, *, skip_wrong: bool) -> Imported:
     """Read a filled-in export of this campaign into the labels table.
 
-    Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for an unreadable file; then nothing
-    is written. Raises `ConfigError` if nothing was exported.
+    Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for wrong columns; then nothing is
+    written. Raises `ConfigError` if nothing was exported.
     """
     exports = _exports_to_import(campaign, store)
-    wrong: list[str] = []
-    given = read_rows(path, wrong, needed=("rollout_id", "annotator", "export"))
-    reader = _Reader(str(path), exports, store, wrong)
-    rows = reader.labels(given if is_csv(path) else _with_labels(path, given, wrong))
+    file.check_columns(("rollout_id", "annotator", "export"))
+    wrong = list(file.wrong)
+    reader = _Reader(str(file.path), exports, store, wrong)
+    rows = reader.labels(file.rows if file.is_csv else _with_labels(file.path, file.rows, wrong))
     if not skip_wrong:
         refuse_import(wrong)
     return _written(rows, reader, store, campaign)
@@ -131,7 +131,7 @@ class _Reader:
                 self.drawn[export.id, row["rollout_id"]] = {**row, "batch": export.id}
         self.now = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def labels(self, rows: list[PlacedRow]) -> pl.DataFrame:
+    def labels(self, rows: Sequence[PlacedRow]) -> pl.DataFrame:
         """A row per label; `rows` have a place and cells by heading."""
         found: list[dict[str, Any]] = []
         first: dict[str, str] = {}
@@ -181,7 +181,7 @@ class _Reader:
         ]
 
 
-def _with_labels(path: Path, rows: list[PlacedRow], wrong: list[str]) -> list[PlacedRow]:
+def _with_labels(path: Path, rows: Sequence[PlacedRow], wrong: list[str]) -> list[PlacedRow]:
     """Rows of JSON Lines with a cell for each of their `labels`."""
     found = []
     for place, values in rows:

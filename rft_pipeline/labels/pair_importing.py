@@ -17,7 +17,7 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pairs import LEFT, RIGHT, TIE, pair_exports_of, pair_rows
 from rft_pipeline.labels.queue_answers import answers_in_mlflow
-from rft_pipeline.labels.reading import PlacedRow, columns_of, is_empty, read_rows, refuse_import, text_of
+from rft_pipeline.labels.reading import FilledFile, PlacedRow, is_empty, refuse_import, text_of
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.store import Home, preferences_table
 from rft_pipeline.store.rows import PREFERENCES, preference_id
@@ -25,21 +25,16 @@ from rft_pipeline.store.rows import PREFERENCES, preference_id
 _ANSWERS = (LEFT, RIGHT, TIE)
 
 
-def has_pairs(path: Path) -> bool:
-    """Whether a file is an export of pairs, by its columns. Raises `DataError` for a file that cannot be read."""
-    return bool(columns_of(path) & {"pair_id", "preferred"})
-
-
-def import_pairs(campaign: Campaign, store: Path, path: Path, *, skip_wrong: bool) -> Imported:
+def import_pairs(campaign: Campaign, store: Path, file: FilledFile, *, skip_wrong: bool) -> Imported:
     """Read a filled-in export of this campaign's pairs into the preferences table.
 
-    Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for an unreadable file; then nothing
-    is written. Raises `ConfigError` if no pairs were exported.
+    Raises `DataError` with each wrong row and the reason (unless `skip_wrong`), or for wrong columns; then nothing is
+    written. Raises `ConfigError` if no pairs were exported.
     """
     known = _known_pairs(campaign, store)
-    wrong: list[str] = []
-    given = read_rows(path, wrong, needed=("pair_id", "preferred", "annotator", "export"))
-    rows, empty = _answers(str(path), given, known, campaign.name, wrong)
+    file.check_columns(("pair_id", "preferred", "annotator", "export"))
+    wrong = list(file.wrong)
+    rows, empty = _answers(str(file.path), file.rows, known, campaign.name, wrong)
     if not skip_wrong:
         refuse_import(wrong)
     return _written(rows, empty, wrong, store)

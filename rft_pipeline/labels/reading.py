@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +19,50 @@ PlacedRow = tuple[str, dict[str, Any]]
 """A row's place in the file, and its cells by column."""
 
 
-def is_csv(path: Path) -> bool:
-    """Whether a file is CSV; otherwise it is JSON Lines. Raises `DataError` for other file types."""
+@dataclass(frozen=True)
+class FilledFile:
+    """A CSV or JSON Lines file that people filled in."""
+
+    path: Path
+    is_csv: bool
+    columns: tuple[str, ...]
+    """Of the first row, without explanations; empty for a column without a heading."""
+    rows: tuple[PlacedRow, ...]
+    wrong: tuple[str, ...]
+    """Rows that cannot be read, with the reason."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether it is an export of pairs, by its columns."""
+        return bool({"pair_id", "preferred"} & set(self.columns))
+
+    def check_columns(self, needed: Sequence[str]) -> None:
+        """Raise `DataError` for a CSV without rows, without one of the columns `needed`, or with a column twice."""
+        if not self.is_csv:
+            return
+        if self.rows:
+            _check_columns(self.path, [name for name in self.columns if name], needed)
+        elif not self.wrong:
+            raise DataError(f"{self.path}: no rows after the first; import the exported file after filling it in")
+
+
+def read_filled(path: Path) -> FilledFile:
+    """Read a file, by its suffix. Raises `DataError` for another file type, or a file that cannot be read."""
     suffix = path.suffix.lower()
     if suffix not in (*_CSV, *_JSONL):
         raise DataError(f"{path}: allowed file types: {', '.join((*_CSV, *_JSONL))}; save a spreadsheet as CSV UTF-8")
-    return suffix in _CSV
-
-
-def read_rows(path: Path, wrong: list[str], needed: Sequence[str]) -> list[PlacedRow]:
-    """The rows of a CSV or JSON Lines file; problems of rows are appended to `wrong`.
-
-    A CSV must have the columns `needed`. Raises `DataError` for a file that cannot be read.
-    """
-    if not is_csv(path):
-        return [(row.place, row.values) for row in jsonl_rows(path, wrong)]
-    rows = csv_rows(path, wrong, _OWN_COLUMNS)
-    headings = {heading: _heading(heading) for heading in (rows[0].values if rows else {})}
-    if rows:
-        _check_columns(path, [name for name in headings.values() if name], needed)
-    elif not wrong:
-        raise DataError(f"{path}: no rows after the first; import the exported file after filling it in")
-    return [
+    wrong: list[str] = []
+    if suffix in _JSONL:
+        rows = [(row.place, row.values) for row in jsonl_rows(path, wrong)]
+        columns = tuple(rows[0][1]) if rows else ()
+        return FilledFile(path, False, columns, tuple(rows), tuple(wrong))
+    found = csv_rows(path, wrong, _OWN_COLUMNS)
+    headings = {heading: _heading(heading) for heading in (found[0].values if found else {})}
+    rows = [
         (f"row {row.sheet_row}", {headings[key]: cell for key, cell in row.values.items() if headings[key]})
-        for row in rows
+        for row in found
     ]
-
-
-def columns_of(path: Path) -> set[str]:
-    """The columns of a file's first row. Raises `DataError` for a file that cannot be read."""
-    if not is_csv(path):
-        return {name for row in jsonl_rows(path, [])[:1] for name in row.values}
-    return {_heading(heading) for row in csv_rows(path, [], _OWN_COLUMNS)[:1] for heading in row.values}
+    return FilledFile(path, True, tuple(headings.values()), tuple(rows), tuple(wrong))
 
 
 def refuse_import(wrong: list[str], what: str = "the file") -> None:

@@ -28,16 +28,20 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
     the rubric: 0, 1, or null for no label. `by` is the model that wrote the reply, or null. A completion may be empty.
     `fields` holds the row's other keys.
 
-    Raises `DataError` with a line for each row that cannot be used.
+    Raises `DataError` with a line for each row that cannot be used or has the id of an earlier one.
     """
     if path.suffix not in (".jsonl", ".ndjson"):
         raise DataError(f"{path}: anchors are JSON Lines (.jsonl), with a row like {_example(rubric)}")
     findings: list[str] = []
     anchors: list[dict[str, Any]] = []
+    first: dict[str, str] = {}
     for row in jsonl_rows(path, findings):
         try:
             _check_keys(row, rubric)
-            anchors += _anchors(_anchor(row, path.name), row.values["labels"], rubric)
+            anchor = _anchor(row, path.name)
+            if (place := first.setdefault(anchor["id"], row.place)) != row.place:
+                raise DataError(f"id: {anchor['id']} is the id of {place} too; each row needs its own id")
+            anchors += _anchors(anchor, row.values["labels"], rubric)
         except DataError as error:
             findings.append(f"{path}: {row.place}: {error}")
     refuse(findings)

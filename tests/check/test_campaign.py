@@ -143,6 +143,13 @@ def test_ids_given_twice_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_the_id_of_an_earlier_anchor_is_named(tmp_path: Path) -> None:
+    folder = campaign(tmp_path, anchors=[{**GOOD, "id": 1}, BAD, {**BAD, "id": "1"}])
+    assert errors(folder, DataError) == [
+        "anchors.jsonl: line 3: id: 1 is the id of line 1 too; each row needs its own id"
+    ]
+
+
 def test_rows_that_repeat_a_prompt_are_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, train=[*TRAIN, {**TRAIN[2], "id": "again"}])
     assert warnings(folder) == ["train.jsonl: 1 rows repeat an earlier prompt (e.g. t2, again); each counts once"]

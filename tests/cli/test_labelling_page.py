@@ -1,5 +1,6 @@
-"""A labelling session in MLflow's page, from the export to the import."""
+"""A labelling session in MLflow's page, from the export to the audit."""
 
+import json
 import re
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from rft_pipeline.labels.table import labels_of
 from rft_pipeline.store import Home
 from tests.browser import browser, needs_chromium, until
 from tests.cli.small import Rft
+from tests.pipeline.test_alarms import ANCHORS
+from tests.runs import edit
 
 QUESTIONS = ["polite", "relevant", "says_enough", "has_an_e"]
 SHOWN = "document.querySelectorAll('input[type=radio]').length == 8 && location.hash.includes('selectedItemId')"
@@ -56,7 +59,9 @@ def mlflow(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.waits
 @needs_chromium
 @pytest.mark.usefixtures("mlflow")
-def test_what_a_person_answers_on_the_page_is_imported(tmp_path: Path, rft: Rft) -> None:
+def test_what_a_person_answers_on_the_page_is_imported_and_audited(
+    tmp_path: Path, finished_copy: Path, rft: Rft
+) -> None:
     exported = rft("labels", "export", "tiny", "--n", "2", "--to", "mlflow", "--annotator", "Ines")
     (link,) = re.findall(r"Ines: (http\S+)", exported.out)
     with browser(tmp_path / "profile") as page:
@@ -80,3 +85,11 @@ def test_what_a_person_answers_on_the_page_is_imported(tmp_path: Path, rft: Rft)
         ("polite", 1.0, "Ines"),
         ("relevant", 0.0, "Ines"),
     }
+
+    lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
+    (finished_copy / "anchors.jsonl").write_text(lines, encoding="utf-8")
+    edit(finished_copy / "campaign.yaml", "anchors", "anchors.jsonl")
+    audited = json.loads(rft("audit", "tiny", "--json").out)["criteria"]
+    of_people = {each["criterion"]: each["from_people"] for each in audited}
+    counted = {name: found["measured"] + found["fitted"] for name, found in of_people.items()}
+    assert counted == {"polite": 2, "relevant": 2}

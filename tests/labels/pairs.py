@@ -8,6 +8,7 @@ from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pair_files import write_pairs
 from rft_pipeline.labels.pair_importing import import_pairs
 from rft_pipeline.labels.pairs import PairExport, draw_pairs, pair_rows
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.store import Home
 from tests.labels.sheets import save, table
 
@@ -40,4 +41,6 @@ def answered(
 
 def taken(path: Path, *, skip_wrong: bool = False) -> Imported:
     home = Home.find()
-    return import_pairs(load_campaign(home.campaign_folder("tiny")), home.store, path, skip_wrong=skip_wrong)
+    return import_pairs(
+        load_campaign(home.campaign_folder("tiny")), home.store, read_filled(path), skip_wrong=skip_wrong
+    )

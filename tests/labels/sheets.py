@@ -8,6 +8,7 @@ import polars as pl
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.labels.importing import Imported, import_labels
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.store import Home
 
@@ -36,7 +37,9 @@ def save(path: Path, rows: list[list[str]], separator: str = ",") -> None:
 
 def imported(path: Path, *, skip_wrong: bool = False) -> Imported:
     home = Home.find()
-    return import_labels(load_campaign(home.campaign_folder("tiny")), home.store, path, skip_wrong=skip_wrong)
+    return import_labels(
+        load_campaign(home.campaign_folder("tiny")), home.store, read_filled(path), skip_wrong=skip_wrong
+    )
 
 
 def stored() -> pl.DataFrame:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import ConfigError, DataError, StoreError
 from rft_pipeline.labels.pair_files import write_pairs
-from rft_pipeline.labels.pair_importing import has_pairs
 from rft_pipeline.labels.pairs import LEFT, PairExport, pair_exports_of, pair_rows, with_sides
 from rft_pipeline.labels.preferences import current_preferences, preference, preferences_source, votes_of
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.store import Home, RecordStore, preferences_table
 from tests.labels.pairs import answered, exported, taken, written
 from tests.labels.sheets import save, table
@@ -168,7 +168,7 @@ def test_nasty_replies_are_no_formulas(finished_copy: Path, tmp_path: Path) -> N
 def test_answers_are_counted_by_policy(export: PairExport, tmp_path: Path) -> None:
     path = written(export, tmp_path)
     answered(path, export, {0: "tuned", 1: "tuned", 2: "tuned", 3: " Tie ", 4: "start"})
-    assert has_pairs(path)
+    assert read_filled(path).has_pairs
     done = taken(path)
     assert (done.new, done.empty_rows, done.annotators) == (5, 1, ("Anna",))
     assert counts() == [("round 1", "base", 3, 1, 1)]
@@ -284,7 +284,7 @@ def test_wrong_rows_are_named_and_nothing_is_written(export: PairExport, tmp_pat
 
 def test_json_lines_come_back_too(export: PairExport, tmp_path: Path) -> None:
     path = write_pairs(export, Home.find().store, tmp_path, "jsonl")
-    assert has_pairs(path)
+    assert read_filled(path).has_pairs
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     text = "".join(json.dumps({**row, "preferred": "tie", "annotator": "Ben"}) + "\n" for row in rows)
     path.write_text(text, encoding="utf-8")
@@ -295,5 +295,7 @@ def test_json_lines_come_back_too(export: PairExport, tmp_path: Path) -> None:
 def test_before_a_report_or_an_export_there_is_one_message(tiny_campaign: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="tiny has no eval report yet; run it first: rft run tiny"):
         exported()
+    path = tmp_path / "pairs.csv"
+    path.write_text("pair_id,preferred,annotator,export\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="rft labels export tiny --pairs 40"):
-        taken(tmp_path / "pairs.csv")
+        taken(path)

@@ -14,7 +14,7 @@ from rft_pipeline.labels.estimates import estimates
 from rft_pipeline.labels.exports import Export, draw_export, drawn_rows, exports_of, inclusions, rows_of
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import split_of
-from rft_pipeline.labels.reading import read_rows
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.store import Home, RecordStore, labels_table
 from tests.labels.sheets import filled, imported, save, stored, table
 from tests.runs import edit
@@ -205,8 +205,10 @@ def test_files_that_are_no_export_are_refused(export: Export, tmp_path: Path) ->
 def test_before_a_round_or_an_export_there_is_one_message(tiny_campaign: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="tiny has no judged round; run it first: rft run tiny"):
         draw_export(load_campaign(tiny_campaign), Home.find(), 8)
+    path = tmp_path / "labels.csv"
+    path.write_text("rollout_id,annotator,export\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="rft labels export tiny"):
-        imported(tmp_path / "labels.csv")
+        imported(path)
 
 
 def test_a_criterion_called_like_a_column_is_refused(finished_copy: Path) -> None:
@@ -240,9 +242,9 @@ def test_commas_in_a_question_do_not_hide_the_semicolons_between_cells(tmp_path:
     path.write_text(
         "rollout_id;grade (1, none, 2, some, 3, most, 4, all);annotator;export\nr1;3;Ines;e1\n", encoding="utf-8"
     )
-    assert read_rows(path, [], ["rollout_id", "annotator", "export"]) == [
-        ("row 2", {"rollout_id": "r1", "grade": "3", "annotator": "Ines", "export": "e1"})
-    ]
+    assert read_filled(path).rows == (
+        ("row 2", {"rollout_id": "r1", "grade": "3", "annotator": "Ines", "export": "e1"}),
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,8 +261,8 @@ def test_commas_in_a_question_do_not_hide_the_semicolons_between_cells(tmp_path:
 def test_what_spreadsheets_make_of_a_file_is_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(text.encode())
-    wrong: list[str] = []
-    rows = [cells for _, cells in read_rows(path, wrong, needed=("rollout_id", "annotator", "export"))]
-    assert wrong == []
+    filled = read_filled(path)
+    rows = [cells for _, cells in filled.rows]
+    assert filled.wrong == ()
     assert rows[0] == {"rollout_id": "r1", "polite": "yes", "annotator": "Anna", "export": "e1"}
     assert all(not any(cells.values()) for cells in rows[1:])

@@ -17,6 +17,7 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.pipeline.champion import roll_back
 from rft_pipeline.pipeline.continuing import (
     Standing,
@@ -54,7 +55,7 @@ def label(folder: Path) -> None:
     home = Home.find()
     path = write_export(draw_export(load_campaign(folder), home, 16), home.store, folder.parents[1], "csv")
     filled(path)
-    import_labels(load_campaign(folder), home.store, path, skip_wrong=False)
+    import_labels(load_campaign(folder), home.store, read_filled(path), skip_wrong=False)
 
 
 def reword(folder: Path, split: str) -> None:

@@ -14,6 +14,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.champion import promote
@@ -124,7 +125,7 @@ def labelled_by_people(folder: Path, tmp_path: Path, *annotators: str) -> None:
             kind = (number % 2) if (name, number) != ("Ben", 0) else 1
             row |= {"annotator": name, "labels": {"kind": kind}}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        import_labels(load_campaign(folder), home.store, path, skip_wrong=False)
+        import_labels(load_campaign(folder), home.store, read_filled(path), skip_wrong=False)
 
 
 def test_the_model_card_tells_what_the_audit_found_and_what_people_said(audited: Path, tmp_path: Path) -> None:

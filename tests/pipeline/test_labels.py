@@ -10,6 +10,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.labels.exports import Export, draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.pipeline import plan as planning
@@ -32,7 +33,7 @@ def into_the_table(campaign: Path, where: Path, annotator: str = "Anna") -> Expo
     export = draw_export(load_campaign(campaign), home, 32)
     path = write_export(export, home.store, where, "csv")
     filled(path, annotator)
-    import_labels(load_campaign(campaign), home.store, path, skip_wrong=False)
+    import_labels(load_campaign(campaign), home.store, read_filled(path), skip_wrong=False)
     return export
 
 
@@ -78,7 +79,7 @@ def test_labels_that_only_confirm_the_judge_still_count_for_methods_that_ask_who
     for row in rows:
         row[place["polite"]] = f"{judged[row[0].removeprefix(chr(39))]:.25f}"
     save(path, [head, *rows])
-    import_labels(load_campaign(finished_copy), home.store, path, skip_wrong=False)
+    import_labels(load_campaign(finished_copy), home.store, read_filled(path), skip_wrong=False)
     after = run_last(finished_copy)["round_2/reward_batches"]
     assert after.content_hash == before.content_hash
     assert after.parts["choices"] != before.parts["choices"]

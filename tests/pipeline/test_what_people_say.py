@@ -15,6 +15,7 @@ from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.pair_files import write_pairs
 from rft_pipeline.labels.pairs import draw_pairs, draw_train_pairs, pair_rows
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.store import Home, Record
 from rft_pipeline.trainers.examples import best_and_worst
@@ -200,7 +201,7 @@ def test_a_logged_reply_counts_as_an_anchor_once_a_person_labelled_it(audited: P
     for row in rows[1:]:
         row[3], row[-3] = "yes", "Anna"
     save(path, rows)
-    assert import_labels(campaign, home.store, path, skip_wrong=False).new == 4
+    assert import_labels(campaign, home.store, read_filled(path), skip_wrong=False).new == 4
     record = run(audited, AUDIT)["judge_audit"]
     people = verdicts(record)["kind"]["from_people"]
     assert people["measured"] + people["fitted"] == 4

@@ -13,6 +13,7 @@ from rft_pipeline.labels.exports import Export, drawn_rows
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.held_out import draw_held_out, prompts_labelled
 from rft_pipeline.labels.importing import import_labels
+from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.stages.promotion import decision_of
@@ -55,7 +56,7 @@ def labelled(export: Export, where: Path, base: tuple[float, float], rounds: flo
         row[place["polite"]] = row[place["relevant"]] = str(value)
         row[place["annotator"]] = "Anna"
     save(path, rows)
-    import_labels(tiny(), Home.find().store, path, skip_wrong=False)
+    import_labels(tiny(), Home.find().store, read_filled(path), skip_wrong=False)
     return path
 
 
