@@ -1,5 +1,5 @@
-"""Store: what do planning, looking for missing rows, reading, tracing, gc and appending cost when the row tables are
-large?
+"""Store: what do planning, looking for missing rows, reading, tracing, gc, verifying and appending cost when the row
+tables are large?
 
 Stores of some sizes are made without a model (see `benchmarks.synthetic`), one after the other, in a temporary folder,
 or once in a given one. Every call runs in fresh processes, several times; the least time counts, and the largest peak
@@ -32,7 +32,7 @@ GROWTH_GOAL = 10.0
 """Most that a call's time may grow when the store grows tenfold."""
 CHANGE = ("append", "tidy")
 """Calls that change the store."""
-ONCE = ("tidy", "gc")
+ONCE = ("tidy", "gc", "verify")
 """Calls that take long, or that a second time would find nothing to do."""
 SIZES = ["10k", "100k", "1M"]
 
@@ -54,6 +54,7 @@ CALLS = {
     "read_one": "read one rollout by its id alone",
     "trace": "`rft trace` of a rollout, without starting Python",
     "gc": "what `rft gc` finds, without starting Python",
+    "verify": "which rows of its records `rft verify` misses, without starting Python",
     "append": f"append {COMMIT} rollouts",
     "tidy": "merge what a stage's commits left, both tables",
 }

@@ -21,6 +21,9 @@ from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table, rollouts_table
 from rft_pipeline.store.rows import judged_by
 from rft_pipeline.upkeep.gc import garbage
+from rft_pipeline.upkeep.layout import layout
+from rft_pipeline.upkeep.reach import readable
+from rft_pipeline.upkeep.verify_tables import lacking_rows
 
 APPENDS = 5
 
@@ -117,6 +120,16 @@ def gc(home: Home) -> float:
         return seconds
 
 
+def verify(home: Home) -> float:
+    """Of all records, whether the tables have their rows."""
+    began = time.perf_counter()
+    records = readable(RecordStore(home.store), layout(home.store).records)
+    found = lacking_rows(home.store, records, lambda paths, _: paths)
+    seconds = time.perf_counter() - began
+    expect(len(found), 0)
+    return seconds
+
+
 def append(home: Home) -> float:
     """Mean of a few commits."""
     table = rollouts_table(home.store)
@@ -168,6 +181,7 @@ CALLS: dict[str, Callable[[Home], float]] = {
     "read_one": read_one,
     "trace": trace_rollout,
     "gc": gc,
+    "verify": verify,
     "append": append,
     "tidy": tidy,
 }

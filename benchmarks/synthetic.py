@@ -30,7 +30,7 @@ from rft_pipeline.campaign.addresses import (
     rollout_addresses,
     sampling_fingerprint,
 )
-from rft_pipeline.campaign.subjects import subjects_of
+from rft_pipeline.campaign.subjects import Subjects, subjects_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import Progress
@@ -224,11 +224,11 @@ def addresses(campaign: Campaign, upstream: Mapping[str, Record], round_: int) -
 def judgements_of(job: Job) -> pl.DataFrame:
     """The judgements that a round's rollouts need, at their addresses."""
     rollouts = job.frame("rollouts")
-    views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
+    seen = Subjects([as_rollout(row) for row in rollouts.iter_rows(named=True)])
     found = []
     for criterion in job.campaign.rubric.criteria:
-        addressed = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, job.sources)
-        judged = random_judgements([criterion.fingerprint], len(views))
+        addressed = judgement_addresses(rollouts["rollout_id"].to_list(), seen, criterion, job.sources)
+        judged = random_judgements([criterion.fingerprint], rollouts.height)
         found.append(
             judged.with_columns(
                 addressed["judgement_id"], addressed["subject"], judge=pl.lit(judge_of(criterion, job.sources))

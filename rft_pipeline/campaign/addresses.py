@@ -14,7 +14,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign, Sampling, SystemIn, Thinking
 from rft_pipeline.campaign.rubric import ITEMS, Criterion
-from rft_pipeline.campaign.subjects import judged_views, subjects_of
+from rft_pipeline.campaign.subjects import Subjects, judged_views
 from rft_pipeline.fingerprint import fingerprint, seed_of
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.judges.checklist import sums_items
@@ -106,7 +106,7 @@ def with_prompts(rollouts: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
 
 
 def judgement_addresses(
-    rollout_ids: Sequence[str], views: Sequence[Rollout], criterion: Criterion, judges: Mapping[str, str]
+    rollout_ids: Sequence[str], rollouts: Subjects, criterion: Criterion, judges: Mapping[str, str]
 ) -> pl.DataFrame:
     """One row per rollout, or per rollout and item of a checklist: rollout_id, subject, judgement_id, and `place`, its
     index in `judged_views`.
@@ -114,10 +114,10 @@ def judgement_addresses(
     `judges` holds the content hash of each judge's model, with the names of `sources.source_hashes`.
     """
     judge, name = judge_of(criterion, judges), criterion.fingerprint
-    subjects = subjects_of(views, criterion.payload)
+    subjects = rollouts.of(criterion.payload)
     return pl.DataFrame(
         {
-            "rollout_id": [rollout_ids[place] for place, _ in judged_views(views, criterion.payload)],
+            "rollout_id": [rollout_ids[place] for place, _ in judged_views(rollouts.views, criterion.payload)],
             "subject": subjects,
             "judgement_id": [judgement_id(name, judge, subject) for subject in subjects],
             "place": range(len(subjects)),

@@ -72,6 +72,21 @@ def shown_to(payload: Mapping[str, Any]) -> Shown:
     )
 
 
+class Subjects:
+    """The subjects of some rollouts. Criteria that are shown the same have the same, which are hashed once."""
+
+    def __init__(self, views: Sequence[Rollout]) -> None:
+        self.views = views
+        self._found: dict[Shown, list[str]] = {}
+
+    def of(self, payload: Mapping[str, Any]) -> list[str]:
+        """As `subjects_of`."""
+        shown = shown_to(payload)
+        if shown not in self._found:
+            self._found[shown] = subjects_of(self.views, payload)
+        return self._found[shown]
+
+
 def subjects_of(views: Sequence[Rollout], payload: Mapping[str, Any]) -> list[str]:
     """The hash of what a criterion's judge sees of each rollout, or of each rollout with each item of its rubric.
 

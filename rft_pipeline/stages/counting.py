@@ -18,6 +18,7 @@ from rft_pipeline.campaign.addresses import (
     sampling_fingerprint,
 )
 from rft_pipeline.campaign.rubric import Criterion
+from rft_pipeline.campaign.subjects import Subjects
 from rft_pipeline.errors import RftError
 from rft_pipeline.judges.checklist import items_of, judges_items
 from rft_pipeline.progress import judgements_of, kind_of
@@ -183,10 +184,10 @@ class Counting:
 
     def audited(self, replies: pl.DataFrame, criterion: Criterion, judge_sets: Sequence[Mapping[str, str]]) -> None:
         """Count the judgements of replies with an `id` by one criterion, once for each set of judges."""
-        views = [as_rollout(row) for row in replies.iter_rows(named=True)]
+        seen = Subjects([as_rollout(row) for row in replies.iter_rows(named=True)])
         for each in criterion.singles:
             for judges in {judge_of(each, judges): judges for judges in judge_sets}.values():
-                wanted = judgement_addresses(replies["id"].to_list(), views, each, judges)
+                wanted = judgement_addresses(replies["id"].to_list(), seen, each, judges)
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
@@ -219,8 +220,8 @@ class Counting:
         how = self.campaign.policy
         sampled = sampling_fingerprint(sampling, how.system, self.campaign.seed, how.system_in, how.thinking)
         wanted = rollout_addresses(prompts, policy, sampled, count)
-        table, narrow = rollouts_table(self.home.store), pl.col("policy") == policy
-        return table.read(wanted, narrow), table.missing(wanted, narrow).height
+        rows = rollouts_table(self.home.store).read(wanted, pl.col("policy") == policy)
+        return rows, wanted.height - rows.height
 
     def judged(
         self,
@@ -230,13 +231,13 @@ class Counting:
         prompts: pl.DataFrame | None = None,
     ) -> None:
         """Count the judgements of rollouts that exist, and of `unknown` more to `prompts` that do not."""
-        views = None if rollouts is None else [as_rollout(row) for row in rollouts.iter_rows(named=True)]
+        seen = None if rollouts is None else Subjects([as_rollout(row) for row in rollouts.iter_rows(named=True)])
         for criterion in criteria:
             what = judgements_of(criterion.name)
             self.work.add(what, self.judgements_of(criterion, unknown, prompts))
-            if rollouts is None or views is None:
+            if rollouts is None or seen is None:
                 continue
-            wanted = judgement_addresses(rollouts["rollout_id"].to_list(), views, criterion, self.sources)
+            wanted = judgement_addresses(rollouts["rollout_id"].to_list(), seen, criterion, self.sources)
             wanted = wanted.unique("judgement_id", maintain_order=True)
             if unknown and criterion.judge.COMPARES_GROUP:
                 self.work.add(what, wanted.height)  # the new rollouts change the groups

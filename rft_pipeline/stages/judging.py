@@ -10,7 +10,7 @@ import polars as pl
 
 from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.campaign.subjects import judged_views
+from rft_pipeline.campaign.subjects import Subjects, judged_views
 from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, ModelJudge, PanelJudge, Status, make_judge
 from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
 from rft_pipeline.judges.panel import combined
@@ -49,7 +49,7 @@ def judging(
     wait when the process is interrupted.
     """
     views = [as_rollout(row) for row in rollouts.iter_rows(named=True)]
-    work = _Judging(rollouts["rollout_id"].to_list(), views, judges, table, engines, progress, make)
+    work = _Judging(rollouts["rollout_id"].to_list(), Subjects(views), judges, table, engines, progress, make)
     together = Together(
         {single.name: partial(work.single, single) for single in same}
         for same in _served_by_question(criteria, judges, served)
@@ -78,7 +78,7 @@ class _Judging:
     """The rollouts to judge, and the number of judgements made so far."""
 
     ids: list[str]
-    views: list[Rollout]
+    seen: Subjects
     judges: Mapping[str, str]
     table: Table
     engines: Engines
@@ -108,7 +108,7 @@ class _Judging:
 
     def single(self, criterion: Criterion) -> pl.DataFrame:
         """A row a rollout, or a row a rollout and item of its rubric, from the table or judged now."""
-        wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
+        wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         missing = self.table.missing(once, *judged_by(*question))
@@ -118,7 +118,7 @@ class _Judging:
             judge = self.make(criterion.judge, self.engines)
             compares, columns = criterion.judge.COMPARES_GROUP, criterion.judge.shown_columns
             shown = self._whole_groups(once, missing, columns) if compares else missing
-            views = [view for _, view in judged_views(self.views, criterion.payload)]
+            views = [view for _, view in judged_views(self.seen.views, criterion.payload)]
             failures = self._judge(judge, views, _by_prompt(shown, views), missing, question, criterion.name)
         return self._rows(wanted, question, failures)
 
@@ -128,12 +128,12 @@ class _Judging:
 
     def of_items(self, judged: pl.DataFrame) -> list[Judgement]:
         rows = judged.select(ItemOpinion._fields).iter_rows()
-        rubrics = [items_of(view.fields) for view in self.views]
+        rubrics = [items_of(view.fields) for view in self.seen.views]
         return [points(items, [ItemOpinion(*next(rows)) for _ in items]) for items in rubrics]
 
     def computed(self, criterion: Criterion, judgements: Sequence[Judgement]) -> pl.DataFrame:
         """The rows of judgements that were computed from those of members or items, which are stored too."""
-        wanted = judgement_addresses(self.ids, self.views, criterion, self.judges)
+        wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
         question = criterion.fingerprint, judge_of(criterion, self.judges)
         found = wanted.with_columns(pl.Series("judgement", judgements, pl.Object))
         missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
@@ -143,9 +143,9 @@ class _Judging:
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """All distinct replies to the prompts that have a reply without a judgement."""
-        prompts = {self.views[place].group(columns) for place in missing["place"]}
+        prompts = {self.seen.views[place].group(columns) for place in missing["place"]}
         return once.filter(
-            pl.Series([self.views[place].group(columns) in prompts for place in once["place"]], dtype=pl.Boolean)
+            pl.Series([self.seen.views[place].group(columns) in prompts for place in once["place"]], dtype=pl.Boolean)
         )
 
     def _judge(

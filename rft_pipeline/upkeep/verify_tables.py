@@ -3,6 +3,7 @@
 A table's files have no hash: a readable file counts as correct.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import unquote
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 import polars as pl
 from deltalake.exceptions import DeltaError
 
+from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.stages import stage_of
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, preferences_table, rollouts_table
 from rft_pipeline.store.rows import judged_by
@@ -41,15 +43,32 @@ def tables_of(store: Path) -> list[Table]:
 
 
 def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[StoreFinding]:
-    """Records whose rollouts or judgements are missing in the tables. Only for readable tables."""
-    by_folder = {record.folder: record for record in sound}
+    """Records whose rollouts or judgements are missing in the tables, each of which is read once for all records. Only
+    for readable tables."""
+    records = list({record.folder: record for record in sound}.values())
     by_address = {record.address: record for record in sound}
-    findings = []
-    for folder in track(list(by_folder), "rows of records"):
-        for what, count in _lacking(store, by_folder[folder], by_address).items():
-            do = "nothing: the record is valid; a stage that needs these rows makes them again"
-            findings.append(warning(folder, "", f"{count} of its {what} are not in the table", do))
-    return findings
+    rollouts: list[pl.DataFrame] = []
+    subjects: dict[JudgementKey, list[pl.DataFrame]] = defaultdict(list)
+    for number, _ in enumerate(track([record.folder for record in records], "rows of records")):
+        record, whose = records[number], pl.lit(number, pl.UInt32).alias("record")
+        rollouts.append(stage_of(record).rollouts_in(record).with_columns(whose))
+        for key, seen in stage_of(record).judgements_in(record, by_address.get):
+            if seen is not None:
+                subjects[key].append(seen.with_columns(whose))
+    stored = judgements_table(store)
+    absent = {
+        "rollouts": _absent(rollouts, rollouts_table(store).scan()),
+        "judgements": sum(
+            (_absent(wanted, stored.scan(*judged_by(*key))) for key, wanted in subjects.items()), Counter[int]()
+        ),
+    }
+    do = "nothing: the record is valid; a stage that needs these rows makes them again"
+    return [
+        warning(record.folder, "", f"{counts[number]} of its {what} are not in the table", do)
+        for number, record in enumerate(records)
+        for what, counts in absent.items()
+        if counts[number]
+    ]
 
 
 def _unreadable(table: Table, track: Track) -> list[StoreFinding]:
@@ -97,16 +116,10 @@ def _doubled(table: Table) -> list[StoreFinding]:
     return [error(Path(table.path), table.key, what, do)]
 
 
-def _lacking(store: Path, record: Record, sound: dict[str, Record]) -> dict[str, int]:
-    found = {}
-    rollouts = stage_of(record).rollouts_in(record)
-    if rollouts.height and (count := rollouts_table(store).missing(rollouts).height):
-        found["rollouts"] = count
-    table, lacking = judgements_table(store), 0
-    for key, subjects in stage_of(record).judgements_in(record, sound.get):
-        if subjects is not None:
-            stored = table.rows(*judged_by(*key)).select("subject").collect()
-            lacking += subjects.join(stored, on="subject", how="anti").height
-    if lacking:
-        found["judgements"] = lacking
-    return found
+def _absent(wanted: list[pl.DataFrame], rows: pl.LazyFrame) -> Counter[int]:
+    """How many rows of `wanted` (a key, and the number of its record) are not among `rows`, by record."""
+    if not wanted:
+        return Counter()
+    key = wanted[0].columns[0]
+    found = pl.concat(wanted).lazy().join(rows.select(key), on=key, how="anti").group_by("record").len()
+    return Counter(dict(found.collect(engine="streaming").iter_rows()))

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from rft_pipeline.campaign.addresses import as_rollout
-from rft_pipeline.campaign.subjects import subjects_of
+from rft_pipeline.campaign.subjects import Subjects, subjects_of
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.judges import AnyJudge, JudgeSettings, make_judge
 from rft_pipeline.rules import Rollout
@@ -76,6 +76,17 @@ def test_only_what_is_shown_is_part_of_the_subject(show: str, different: list[st
     others = {LAST: reply(last="Why?"), FIRST: reply(first="A bed?"), SYSTEM: reply(system="Returns take 9 days.")}
     [subject] = subjects_of([reply()], payload)
     assert [part for part, other in others.items() if subjects_of([other], payload) != [subject]] == different
+
+
+def test_criteria_that_are_shown_the_same_have_their_subjects_hashed_once() -> None:
+    seen = Subjects([reply()])
+    binary, contrast = (
+        settings(protocol="binary", question="Right?").payload,
+        settings(protocol="contrast", **RUDE).payload,
+    )
+    assert seen.of(contrast) is seen.of(binary)
+    last = settings(protocol="binary", question="Right?", show="last_turn").payload
+    assert seen.of(last) == subjects_of([reply()], last) != seen.of(binary)
 
 
 def test_replies_to_different_prompts_are_never_compared_even_if_what_is_shown_is_the_same() -> None:
