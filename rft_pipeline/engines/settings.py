@@ -51,6 +51,9 @@ class ProcessRuntime(Strict):
     memory_share: float | None = Field(default=None, gt=0, le=1)
     """Only for `vllm`: the share of memory for weights and KV cache. Default: half of a GPU's, a fifth of a CPU
     machine's."""
+    sleeps: bool = False
+    """Only for `vllm` on a GPU: whether it leaves its share of the GPU to the trainer while nothing is sampled (sleep
+    mode). Meanwhile its weights are in the machine's memory."""
 
 
 class WorkerRuntime(ProcessRuntime):

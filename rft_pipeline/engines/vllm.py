@@ -52,6 +52,7 @@ class VllmEngine(LocalAsker):
         with tempfile.TemporaryDirectory() as scratch:
             self.llm = _start(_merged(folder, Path(scratch)), runtime)
         self.engine = self.llm.llm_engine
+        self.sleeps, self.asleep = runtime.sleeps, False
         self.batch_size = runtime.batch_size
         self.context = int(self.llm.llm_engine.model_config.max_model_len)
 
@@ -61,6 +62,7 @@ class VllmEngine(LocalAsker):
         Raises `ModelError` for weights of another model, and `EngineError` if vLLM cannot load them.
         """
         given = dict(weights)
+        self._wake_up()
         with tempfile.TemporaryDirectory(prefix="rft-weights-", dir=_room_for(given.values())) as target:
             write_weights(self.folder, given.items(), Path(target))
             try:
@@ -121,8 +123,9 @@ class VllmEngine(LocalAsker):
 
     def _run(self, requests: Iterable[tuple[Sequence[int], SamplingParams]]) -> Iterator[tuple[int, Any]]:
         """The index and output of each request, as they finish. If the caller stops early, the remaining requests are
-        aborted, so the engine is idle for the next call."""
+        aborted, so the engine is idle for the next call. Then it sleeps, if it is to."""
         waiting: set[str] = set()
+        self._wake_up()
         try:
             for place, (tokens, params) in enumerate(requests):
                 self.engine.add_request(str(place), {"prompt_token_ids": list(tokens)}, params)
@@ -137,12 +140,22 @@ class VllmEngine(LocalAsker):
         finally:
             if waiting:
                 self.engine.abort_request(list(waiting))
+            if self.sleeps:
+                self.llm.sleep(level=1)  # keeps the weights: the next call may come without new ones
+                self.asleep = True
+
+    def _wake_up(self) -> None:
+        if self.asleep:
+            self.llm.wake_up()
+            self.asleep = False
 
 
 def _start(folder: Path, runtime: ProcessRuntime) -> LLM:
     """Raises `EngineError` with vLLM's message."""
     device = current_platform.device_type
     share = runtime.memory_share or (0.2 if device == "cpu" else 0.5)
+    if runtime.sleeps and device == "cpu":
+        raise EngineError("runtime.sleeps: vLLM sleeps only on a GPU; the one installed here runs on cpu")
     if runtime.device not in ("auto", device):
         raise EngineError(f"runtime.device: {runtime.device}, but the vLLM installed here runs on {device}; use auto")
     try:
@@ -154,6 +167,7 @@ def _start(folder: Path, runtime: ProcessRuntime) -> LLM:
             hf_overrides={"head_dtype": "float32"},  # a bf16 logit near 20 is rounded to 1/16 nat
             max_num_seqs=runtime.batch_size,
             gpu_memory_utilization=share,
+            enable_sleep_mode=runtime.sleeps,
             max_model_len=-1,
             logprobs_mode="raw_logprobs",
             enable_prefix_caching=True,

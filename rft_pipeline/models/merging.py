@@ -83,7 +83,7 @@ def load_adapter(folder: Path, device: str = "cpu", *, trainable: bool = False) 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, Any]]:
     """The weights of a LoRA model with the adapter added, named as in its base model, one after the other. The model is
-    not changed."""
+    not changed, and sums are moved to the CPU: on a GPU, all of them together would take as much as the model."""
     import torch
 
     plain = model.get_base_model()
@@ -94,7 +94,7 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Any]]:
                 continue
             owner, _, leaf = name.partition(".base_layer.")
             if leaf == "weight" and owner in layers:
-                value = value + layers[owner].get_delta_weight("default").to(value.dtype)
+                value = (value + layers[owner].get_delta_weight("default").to(value.dtype)).cpu()
             yield f"{owner}.{leaf}" if leaf else name, value
 
 

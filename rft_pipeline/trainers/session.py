@@ -101,6 +101,7 @@ class Session:
                 self._save(data, generation, done)
         self.generations_done += 1
         extra = {} if stopped is None else {"stopped_at_step": float(stopped)}
+        torch.cuda.empty_cache()  # an engine on the same GPU needs it next
         old = [data.start[i].tolist() if i in data.start else [] for i in range(len(rows))]
         return Trained({**metrics, **_gap(data), **extra}, done, old)
 
