@@ -47,7 +47,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         name=f"{campaign.name}_changes",
         job_name=campaign.name,
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
-        description="Runs what an edit of the rubric, the prompts or the labels makes stale; one run an edit.",
+        description="Runs what an edit of the rubric, the prompts or the labels makes stale, in one run for each edit.",
     )
     def _changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         dead_runs.mark_failed(context.instance)

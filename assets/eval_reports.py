@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store import Record
 
 from .checks import replies_finish, rounds_gain_is_real
@@ -19,16 +20,17 @@ def _summary(record: Record) -> str:
         f"**Held-out reward of {rounds[-1]['name']}: {shown(rounds[-1]['reward'])}**\n\n"
         f"{interval(change)} compared with {rounds[0]['name']}, on {record.rows['prompts']} prompts"
     )
-    return f"{said}\n\n{lines(rows, ('policy', 'reward'))}\n\n{_alarms(report)}"
+    return f"{said}\n\n{lines(rows, ('policy', 'reward'))}\n\n{alarms_in_a_sentence(report)}"
 
 
-def _alarms(report: dict[str, Any]) -> str:
+def alarms_in_a_sentence(report: dict[str, Any]) -> str:
+    """What the alarms of an eval report say of its newest round."""
     if "alarms" not in report:
         return "Alarms: not watched (no `alarms` block in campaign.yaml)"
-    newest = report["alarms"]["verdicts"][-1]
-    if newest["level"] == "ok":
+    alarm = last_alarm(report["alarms"]["verdicts"])
+    if alarm is None:
         return "Alarms: ok"
-    return f"Alarms: **{newest['level']}** ({', '.join(newest['causes'])}); read the replies on the page"
+    return f"Alarms: **{alarm.level}** ({', '.join(alarm.causes)}); read the replies on the page"
 
 
 BINDING = Binding(

@@ -1,13 +1,15 @@
 """Which round becomes the champion."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.report.markdown import plain
-from rft_pipeline.store import Home, Record
+from rft_pipeline.report.timeline import last_alarm
+from rft_pipeline.store import Home, Record, RecordStore
 
 from .checks import a_round_is_promoted
 from .stage import Binding, Check
@@ -46,13 +48,24 @@ def _summary(record: Record) -> str:
         else f"`rft promote {campaign} --round N --force --why …` overrides it."
     )
     decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
-    chosen = decided["promoted"]
+    chosen, causes = decided["promoted"], _causes(record)
     head = f"{'no round' if chosen is None else f'round {chosen}'} is promoted over {decided['champion']}"
     paragraphs = [f"**{plain(head)}**", todo, *([plain(found.stays)] if found.stays else [])]
     for each in decided["rounds"]:
         said = [bound["said"] for bound in each["bounds"] if each["round"] == chosen or not bound["passed"]]
+        said += [f"alarm: {cause}" for cause in causes.get(each["round"], ())]
         paragraphs += [plain(f"Round {each['round']}: {text}") for text in said]
     return "\n\n".join(paragraphs)  # Dagster does not wrap long lines
+
+
+def _causes(record: Record) -> dict[int, Sequence[str]]:
+    """The titles of the alarms that fired, by round, in the eval report that was decided on."""
+    report = RecordStore(Home.find().store).at(record.upstream["eval_reports"])
+    if report is None:
+        return {}
+    alarms = json.loads(report.path("report.json").read_text(encoding="utf-8")).get("alarms", {})
+    fired = {each["round"]: last_alarm([each]) for each in alarms.get("verdicts", [])}
+    return {round_: alarm.causes for round_, alarm in fired.items() if alarm is not None}
 
 
 BINDING = Binding(

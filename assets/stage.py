@@ -24,6 +24,17 @@ REASON = "rft/reason"
 ACCELERATOR = "accelerator"
 """The Dagster pool of stages that load a model: one at a time on a machine."""
 
+_WORDS = {
+    "auc": "AUC",
+    "delta": "change",
+    "kappa": "κ",
+    "kl": "KL",
+    "lower95": "lower bound (95 %)",
+    "made": "rows not cached:",
+    "upper95": "upper bound (95 %)",
+}
+"""Words of a record's numbers that a person would put differently."""
+
 LONGEST, REST = 1000, "\n\n… and more, below"
 """Letters from which on Dagster folds a text, and what ends a summary that is cut."""
 
@@ -46,6 +57,11 @@ def short(summary: str) -> str:
         return summary
     start = summary[: LONGEST - len(REST) - 1]
     return (start.rpartition("\n")[0] or start.rpartition(" ")[0] or start).rstrip() + REST
+
+
+def in_words(name: str) -> str:
+    """The name of a record's number as a person reads it."""
+    return " ".join(_WORDS.get(word, word) for word in name.split("_")).rstrip(":")
 
 
 def _counts(record: Record) -> str:
@@ -173,22 +189,22 @@ def _pictures(record: Record) -> dict[str, Any]:
 
 def _numbers(record: Record) -> dict[str, Any]:
     """Row counts and metrics, plotted over time by Dagster."""
-    metrics = {name.replace("_", " "): round(value, 4) for name, value in record.metrics.items()}
-    return {f"number of {name.replace('_', ' ')}": count for name, count in record.rows.items()} | metrics
+    metrics = {in_words(name): round(value, 4) for name, value in record.metrics.items()}
+    return {f"number of {in_words(name)}": count for name, count in record.rows.items()} | metrics
 
 
 def _links(record: Record) -> dict[str, Any]:
-    """The record's pages and its MLflow run, as links that open, whether it was cached, and how long it took."""
+    """The record's pages and its MLflow run, as links that open, whether it was cached, and how long it took.
+
+    The links are texts in one row: Dagster does not wrap an address, and a long one widens the table beyond the page.
+    """
     pages = [file for file in STAGES[record.payload["stage"]].pages if file.endswith(".html")]
-    links = {
-        "page" if place == 0 else Path(file).stem: file_in_dagster(record.address, file)
-        for place, file in enumerate(pages)
-    }
+    links = {Path(file).stem.replace("_", " "): file_in_dagster(record.address, file) for file in pages}
     if pages:
-        links["all pages"] = f"{REPORTS}/{INDEX}"
+        links["all campaigns"] = f"{REPORTS}/{INDEX}"
     links["MLflow run"] = run_in_dagster(record.mlflow_run_id or "")
-    shown = {name: dg.MetadataValue.url(address) for name, address in links.items()}
-    return {**shown, "cached": record.cached, "seconds": record.seconds}
+    shown = " · ".join(f"[{name}]({address})" for name, address in links.items())
+    return {"open": dg.MetadataValue.md(shown), "cached": record.cached, "seconds": record.seconds}
 
 
 def _provenance(record: Record) -> dict[str, Any]:

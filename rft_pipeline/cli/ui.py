@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,8 @@ def _supervise(home: Home, commands: dict[str, list[str]], environment: dict[str
                     out.print(said)
             time.sleep(0.5)
     except KeyboardInterrupt:
-        out.print("stopping")
+        with suppress(OSError):  # the terminal may be closed
+            out.print("stopping")
     finally:
         for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a second one must not leave a server behind
             signal.signal(again, signal.SIG_IGN)

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.stage import in_words
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
@@ -61,7 +62,7 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
             summary = metadata["summary"].value
             assert str(summary).startswith("**")
             assert len(str(summary)) < 1000
-            assert metadata["MLflow run"].value == f"/rft/mlflow/#/runs/{made.mlflow_run_id}"
+            assert str(metadata["open"].value).endswith(f"[MLflow run](/rft/mlflow/#/runs/{made.mlflow_run_id})")
             assert metadata["cached"].value is False
             assert (provenance := metadata["provenance"].value)
             assert isinstance(provenance, dict)
@@ -70,9 +71,9 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
             assert provenance["record"] == made.address
             assert provenance["upstream"] == made.upstream
             for row, count in made.rows.items():
-                assert metadata[f"number of {row.replace('_', ' ')}"].value == count
+                assert metadata[f"number of {in_words(row)}"].value == count
             for metric, number in made.metrics.items():
-                assert metadata[metric.replace("_", " ")].value == pytest.approx(number, abs=5e-5)
+                assert metadata[in_words(metric)].value == pytest.approx(number, abs=5e-5)
             if stage in counts:
                 assert metadata["dagster/row_count"].value == counts[stage]
             for table in tables.get(stage, set()):
@@ -89,8 +90,8 @@ def test_a_page_and_its_plots_are_links_to_files_of_the_record(finished_home: Pa
     with instance() as running:
         metadata = materialization(running, name).metadata
     address = f"/rft/records/{made.address}"
-    assert metadata["page"].value == f"{address}/{page}"
-    assert metadata["all pages"].value == "/rft/reports/index.html"
+    assert str(metadata["open"].value).startswith(f"[{page[:-5]}]({address}/{page}) · ")
+    assert " · [all campaigns](/rft/reports/index.html) · " in str(metadata["open"].value)
     plots = [path.name for path in made.folder.glob("*.png")]
     assert plots
     for plot in plots:

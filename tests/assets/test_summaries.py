@@ -1,8 +1,11 @@
-"""Summaries are as long as Dagster shows without folding."""
+"""Summaries are as long as Dagster shows without folding, and numbers have names for people."""
+
+from typing import Any
 
 import pytest
 
-from assets.stage import LONGEST, short
+from assets.eval_reports import alarms_in_a_sentence
+from assets.stage import LONGEST, in_words, short
 from assets.tables import MOST_ROWS, bar, lines
 
 ROWS = [(f"a_criterion_with_a_name_{number}", f"{bar(number / 30)} {number / 30:.3f}") for number in range(30)]
@@ -28,3 +31,33 @@ def test_a_long_summary_ends_with_a_whole_line_or_word(text: str) -> None:
 
 def test_a_short_summary_stays() -> None:
     assert short("**3 criteria.**") == "**3 criteria.**"
+
+
+def test_numbers_have_names_for_people() -> None:
+    names = ("eval_delta_lower95", "made", "made_polite", "groups_used_share", "kl_to_start")
+    assert [in_words(each) for each in names] == [
+        "eval change lower bound (95 %)",
+        "rows not cached",
+        "rows not cached: polite",
+        "groups used share",
+        "KL to start",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({}, "Alarms: not watched (no `alarms` block in campaign.yaml)"),
+        ({"alarms": {"verdicts": [{"level": "ok", "findings": []}]}}, "Alarms: ok"),
+        (
+            {
+                "alarms": {
+                    "verdicts": [{"level": "warn", "findings": [{"cause": "kl", "level": "warn", "sentence": ""}]}]
+                }
+            },
+            "Alarms: **warn** (KL to the baseline); read the replies on the page",
+        ),
+    ],
+)
+def test_alarms_that_fired_are_named_and_missing_ones_are_not_watched(report: dict[str, Any], said: str) -> None:
+    assert alarms_in_a_sentence(report) == said

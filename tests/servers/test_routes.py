@@ -36,8 +36,7 @@ def addresses() -> list[str]:
     assert event is not None
     assert event.asset_materialization is not None
     metadata = event.asset_materialization.metadata.values()
-    links = [str(each.value) for each in metadata if isinstance(each, dg.UrlMetadataValue)]
-    return links + [found for each in metadata for found in re.findall(r"!\[.*?\]\((.*?)\)", str(each.value))]
+    return [found for each in metadata for found in re.findall(r"\[.*?\]\((.*?)\)", str(each.value))]
 
 
 def test_every_address_in_the_metadata_opens(dagster: TestClient) -> None:
