@@ -234,7 +234,8 @@ def _connect(runtime: WorkerRuntime) -> bool:
         try:
             ray.init(address=address or "local", **plain, **({} if address else local))
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise EngineError(f"Ray does not start (RAY_ADDRESS {address or 'is not set'}): {error}") from error
+            token = "; if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
+            raise EngineError(f"Ray does not start (RAY_ADDRESS {address or 'is not set'}): {error}{token}") from error
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)  # Ray sets its own

@@ -68,18 +68,6 @@ def test_log_probs_of_the_engine_follow_the_trained_policy(on_policy: Path) -> N
     assert gap.item() < 0.05
 
 
-def test_two_processes_train_what_this_one_samples(on_policy: Path) -> None:
-    edit(on_policy / "campaign.yaml", "training.runtime.processes", 2)
-    edit(on_policy / "campaign.yaml", "training.learning_rate", 0.01)
-    records = run(on_policy, SOURCES + ROUND)
-    checkpoint = records["round_1/checkpoints"]
-    assert any(json.loads(line)["steps"] for line in checkpoint.path("generations.jsonl").open())
-    rows = table_of(records["round_1/rollouts"]).filter(generation=GENERATIONS).select("rollout_id", "logprobs")
-    both = rows.join(pl.read_parquet(checkpoint.path("logprobs.parquet")), on="rollout_id")
-    gap = both.explode("logprobs", "old_logprobs").select((pl.col("logprobs") - pl.col("old_logprobs")).abs().mean())
-    assert gap.item() < 0.05
-
-
 def test_a_second_run_finds_all_four_records(made_round: Path) -> None:
     assert all(record.cached for record in run(made_round, ROUND).values())
 
