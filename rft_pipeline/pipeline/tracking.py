@@ -39,6 +39,11 @@ TRAIN, EVAL = "train/", "eval/"
 PARENT = "mlflow.parentRunId"
 EXPERIMENT_KIND = "mlflow.experimentKind"
 """The tag by which MLflow opens an experiment on its training runs."""
+EXPLANATION = (
+    "A parent run is one configuration: its curves have the round as step. Its child runs are the rounds: training "
+    "curves step by step, and `report.html` among the artifacts."
+)
+"""The end of the experiment's description."""
 LONGEST_PARAMETER = 200
 """Letters of a setting that becomes a parameter."""
 
@@ -110,6 +115,9 @@ class Tracker:
             self._log_tags({PROMOTED: promoted, DECISION: summary})
             state = "nothing promoted" if promoted == "none" else f"{promoted} promoted"
             self._client.update_run(self.run_id, name=self._parent_name(state))
+            note = self._client.get_experiment(self._experiment).tags.get(MLFLOW_RUN_NOTE, "")
+            if note.endswith(EXPLANATION):  # a person may have written another one
+                self._client.set_experiment_tag(self._experiment, MLFLOW_RUN_NOTE, self._about(summary))
 
     def _log_links(self, record: Record) -> None:
         """Log which record a run shows and the Dagster run. A round's run can also be found by the records that its own
@@ -245,16 +253,14 @@ class Tracker:
                 tags={EXPERIMENT_KIND: "custom_model_development", MLFLOW_RUN_NOTE: self._about()},
             )
 
-    def _about(self) -> str:
-        """The experiment's description."""
+    def _about(self, decision: str = "") -> str:
+        """The experiment's description, of which MLflow shows the first line: what was decided last."""
         name = self.campaign.name
         report = in_mlflow(self.home, f"{REPORTS.removeprefix('/')}/{quote(name)}.html")
         stages = in_mlflow(self.home, f"locations/rft_pipeline/jobs/{name}")
-        return (
-            f"{plain(self.campaign.description)}\n\n[Newest report]({report}) · [Stages in Dagster]({stages})\n\n"
-            "A parent run is one configuration: its curves have the round as step. Its child runs are the rounds: "
-            "training curves step by step, and `report.html` among the artifacts."
-        )
+        links = f"[Newest report]({report}) · [Stages in Dagster]({stages})"
+        headline = [f"**{plain(decision)}**"] if decision else []
+        return "\n\n".join([*headline, plain(self.campaign.description), links, EXPLANATION])
 
     def _find_or_create(self, name: str, tags: dict[str, str], params: Mapping[str, str] | None = None) -> str:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())

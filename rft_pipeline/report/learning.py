@@ -18,7 +18,7 @@ TITLES = {
     "clip_ratio": "share of clipped tokens",
     "kl_to_start": "KL to the start, nats a token",
     "loss": "loss",
-    "logprob_gap_mean": "gap of log-probs, engine and trainer, nats",
+    "logprob_gap_mean": "gap of log-probs, nats a token",
 }
 """The numbers that have a panel of their own."""
 CRITERIA = "score_"

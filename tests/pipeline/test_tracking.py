@@ -133,7 +133,8 @@ def test_the_parent_run_has_a_curve_over_rounds_for_the_reward_and_each_criterio
 def test_the_experiment_opens_on_training_runs_and_says_what_they_are(client: MlflowClient) -> None:
     tags = client.get_experiment(experiment(client)).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    links = tags["mlflow.note.content"].splitlines()[2]
+    decided, _, _, _, links, *_ = tags["mlflow.note.content"].splitlines()
+    assert decided.startswith("**round 1 is promoted over base: reward ")
     report, stages = "/rft/dagster/rft/reports/tiny.html", "/rft/dagster/locations/rft_pipeline/jobs/tiny"
     assert links == f"[Newest report]({report}) · [Stages in Dagster]({stages})"
 
