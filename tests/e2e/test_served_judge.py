@@ -37,7 +37,15 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--device", "cpu"]
+    command = [
+        str(Path(sys.executable).parent / "transformers"),
+        "serve",
+        str(folder),
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
     with running(command, tmp_path_factory.mktemp("serve") / "log") as found:
         yield found
 
@@ -49,8 +57,7 @@ def served(folder: Path, url: str) -> OneEngine:
 
 @pytest.fixture(scope="module")
 def in_process(folder: Path) -> OneEngine:
-    runtime = EngineRuntime(device="cpu", dtype="bfloat16")  # what the server computes in, on any CPU
-    return OneEngine(TransformersEngine(folder, runtime))
+    return OneEngine(TransformersEngine(folder, EngineRuntime(device="cpu", dtype="float32")))
 
 
 def judged(engines: OneEngine, **settings: Any) -> list[Judgement]:

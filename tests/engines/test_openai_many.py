@@ -1,4 +1,4 @@
-"""Ten thousand judgements over HTTP while one call in twenty fails in every way the faulty server knows."""
+"""Three thousand judgements over HTTP while one call in twenty fails in every way the faulty server knows."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.engines.faulty_server import FAILING, ODD, fault_of, verdict_of
 from tests.engines.serving import Serving, serving
 from tests.stages.judged import judge_rollouts
 
-COUNT = 10_000
+COUNT = 3_000
 SEED = 3
 CRITERION = Criterion.model_validate(
     {"name": "good", "judge": {"protocol": "binary", "question": "Is it good?", "answer": "json"}}
@@ -67,7 +67,7 @@ def judged(server: Serving, folder: Path, rows: pl.DataFrame) -> tuple[pl.DataFr
     return judge_rollouts(rows, [CRITERION], judges, judgements_table(folder), Served(engine), Progress("judge_scores"))
 
 
-def test_of_ten_thousand_judgements_none_is_lost_doubled_or_made_up(server: Serving, tmp_path: Path) -> None:
+def test_of_three_thousand_judgements_none_is_lost_doubled_or_made_up(server: Serving, tmp_path: Path) -> None:
     plan = server.plan(seed=SEED, share=0.05)
     planned = {n: fault_of(plan, n) for n in range(COUNT)}
     assert {kind for kind, _ in planned.values()} == {"", *FAILING, *ODD}

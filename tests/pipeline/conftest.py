@@ -9,6 +9,7 @@ from rft_pipeline.stages.judge_engines import JudgeEngines
 from tests.conftest import copy_root, made_once, new_home
 from tests.judges.engines import Told
 from tests.pipeline.audited import honest, write_audited
+from tests.pipeline.bare import bare as bare
 from tests.pipeline.continued import run_all
 from tests.planted import replies_planted
 from tests.runs import edit, run

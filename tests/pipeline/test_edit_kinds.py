@@ -228,6 +228,7 @@ def test_verify_reads_edit_cycles_and_gc_keeps_what_an_unfinished_one_continues(
     assert ("error", "cycles/tiny/1/cycle.json", f"start {kept[0]} is missing or incomplete") in said("tiny")
 
 
+@pytest.mark.shown
 def test_mlflow_names_the_edit_cycle(trained: Path) -> None:
     from mlflow import MlflowClient
 

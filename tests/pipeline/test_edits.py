@@ -264,7 +264,7 @@ def test_any_edits_with_kills_in_between_cost_what_the_table_says_and_end_as_fro
     run_state_machine_as_test(
         lambda: Edits(lab),
         settings=settings(
-            max_examples=4,
+            max_examples=3,
             stateful_step_count=6,
             deadline=None,
             derandomize=True,

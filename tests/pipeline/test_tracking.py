@@ -17,6 +17,8 @@ from rft_pipeline.stages.graph import node
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.runs import edit, run
 
+pytestmark = pytest.mark.shown
+
 STEP_METRICS = {
     "train/loss",
     "train/grad_norm",

@@ -27,6 +27,7 @@ from rft_pipeline.stages import eval_reports, job, promotion, waiting
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.stages.job import Job
 from rft_pipeline.store import Home, Record, RecordStore, Table
+from tests.pipeline.bare import NoTracker
 from tests.pipeline.stage_process import PRELOADED
 
 CHUNK = 3
@@ -133,22 +134,6 @@ class _Judge:
             yield together
 
 
-class _NoTracker:
-    """Stands for MLflow."""
-
-    dagster_run_id = None
-    run_id = None
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def log_step(self, step: int, metrics: dict[str, float]) -> None:
-        pass
-
-    def log_record(self, record: Record) -> None:
-        pass
-
-
 def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) -> tuple[dict[str, Record], str]:
     """All stages, in the home in force, up to one that refuses; the records by name, and why it refuses.
 
@@ -234,7 +219,7 @@ def _watch(patch: pytest.MonkeyPatch, say: Say, point: Callable[[], None]) -> No
     patch.setattr(Progress, "advance", advance_and_point)
     patch.setattr(eval_reports, "_write_report", write_report)
     patch.setattr(promotion, "_write_page", lambda job, decided: (job.workdir / promotion.PAGE).touch())
-    patch.setattr(runner, "Tracker", _NoTracker)
+    patch.setattr(runner, "Tracker", NoTracker)
 
 
 def run_and_be_killed(folder: Path, versions: dict[str, int], seen: Path, kill_at: int) -> bool:
