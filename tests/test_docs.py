@@ -201,6 +201,21 @@ def test_the_served_judge_in_the_documentation_is_a_valid_campaign(tmp_path: Pat
     assert Campaign.model_validate(campaign).used_judges["strong"].is_served
 
 
+@pytest.mark.parametrize("heading", ["## vLLM on a GPU", "## Several workers with Ray", "## Several GPUs"])
+def test_the_runtime_settings_in_the_documentation_are_valid(heading: str, tmp_path: Path) -> None:
+    (tmp_path / "rubric.yaml").write_text(blocks(page("README.md"), "yaml", "**rubric.yaml**")[0], "utf-8")
+    campaign: dict[str, Any] = {
+        **yaml.safe_load(blocks(page("docs/scaling.md"), "yaml", heading)[0]),
+        "name": "shown",
+        "policy": {"model": "model"},
+        "judge": {"model": "model"},
+        "prompts": {"train": "train.jsonl", "eval": "eval.jsonl"},
+        "rubric": load_rubric(tmp_path / "rubric.yaml"),
+        "folder": tmp_path,
+    }
+    assert Campaign.model_validate(campaign).rollouts.runtime.engine in ("vllm", "ray")
+
+
 def test_the_examples_of_protocols_load_and_show_those_that_other_sections_do_not(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "rubrics-and-judges.md").read_text(encoding="utf-8")
     (tmp_path / "rubric.yaml").write_text(f"criteria:\n{blocks(text, 'yaml', '## An example of each')[0]}", "utf-8")
