@@ -1,7 +1,9 @@
 """What the README and the pages of docs/ show a user to write does what they say there."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,8 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(path: Path) -> None:
 
 def commands(text: str) -> list[list[str]]:
     """The words of each `rft` command in a page's console blocks and inline code."""
-    shown = [line[2:] for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    consoles = "".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL)).replace("\\\n", "")
+    shown = [line[2:] for line in consoles.splitlines()]
     inline = re.findall(r"`(rft [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " "))
     found = [part.strip() for line in [*shown, *inline] for part in re.split(r"&&|;", line.partition("#")[0])]
     return [re.findall(r'"[^"]*"|\S+', line)[1:] for line in found if line.startswith("rft ")]
@@ -105,6 +108,48 @@ def assert_arguments(command: Any, words: list[str]) -> None:
     assert arguments == 0 or least <= arguments <= sum(each.nargs for each in places), (command.name, words)
     needed = {each.opts[0] for each in options.values() if each.required} if arguments else set()
     assert needed <= {word.partition("=")[0] for word in words}, (command.name, words)
+
+
+def parts(words: list[str]) -> tuple[tuple[str, ...], set[str]]:
+    """A command's name, and the options that it is given."""
+    command: Any = typer.main.get_command(app)
+    name: list[str] = []
+    for word in words:
+        if not isinstance(command, TyperGroup) or word not in command.commands:
+            break
+        command = command.commands[word]
+        name.append(word)
+    return tuple(name), {word.partition("=")[0] for word in words if word.startswith("--")}
+
+
+def called() -> Iterator[list[str]]:
+    """The words of the commands that tests run: those of a call, with all options that its function names, and those of
+    a text like "plan tiny"."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            texts = [each.value for each in ast.walk(function) if isinstance(each, ast.Constant)]
+            texts = [each for each in texts if isinstance(each, str)]
+            yield from (each.split() for each in texts if re.match(r"\w+( \w+)? (tiny|--)", each))
+            options = [each for each in texts if each.startswith("--")]
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("rft", "rft_process", "started"):
+                    words = [each.value for each in call.args if isinstance(each, ast.Constant)]
+                    yield [*map(str, words), *options]
+
+
+BENCHMARKED = {("ui",): "benchmarks/ui.py"}
+"""Commands that a benchmark runs."""
+
+
+def test_every_command_of_the_documents_is_run_by_a_test_with_its_options() -> None:
+    run_by_tests = [parts(words) for words in called()]
+    for path in PAGES:
+        for name, options in map(parts, commands(path.read_text(encoding="utf-8"))):
+            runs = (options <= given | {"--help"} for ran, given in run_by_tests if ran == name)
+            assert name in BENCHMARKED or any(runs), (path.name, name, options)
+    assert all(page(each) for each in BENCHMARKED.values())
 
 
 def shown(text: str, pattern: str) -> list[str]:
@@ -161,6 +206,23 @@ def test_the_complete_campaign_in_the_readme_is_accepted_and_runs(tiny_campaign:
 
 def test_the_readme_is_short() -> None:
     assert len(page("README.md").splitlines()) <= 180
+
+
+def test_each_number_that_sets_it_apart_is_on_the_page_that_is_linked() -> None:
+    points = re.findall(r"^\d\. \*\*.*?(?=^\d\. |^## )", page("README.md"), re.MULTILINE | re.DOTALL)
+    assert len(points) == 6
+    for point in points:
+        (linked,) = re.findall(r"\]\((docs/[\w-]+\.md)", point)
+        for number in re.findall(r"\d[\d.]*(?: %| s\b)?", point[2:].partition("](")[0]):
+            assert number in page(linked), (point, number)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_and_prose_fit_a_terminal_of_80_columns(path: Path) -> None:
+    """Rows of JSON Lines and of tables take a line each."""
+    text = re.sub(r"```json.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    wide = [line for line in text.splitlines() if len(line) > 80 and not line.startswith("|")]
+    assert path.name == "campaign-reference.md" or not wide
 
 
 def test_the_smallest_campaign_in_the_documentation_is_one_generation_of_one_step(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
@@ -54,7 +54,7 @@ class Campaign(Strict):
     """Checks every round for a gamed judge; `alarms: {}` enables the checks that need no held-out judge."""
     reward: Reward = Reward()
     training: Training = Training()
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation = Field(default=Evaluation(), validate_default=True)
     promotion: Promotion = Promotion()
     checks: Checks = Checks()
     on_rubric_change: Literal["continue", "redo", "off"] = "continue"
@@ -69,6 +69,12 @@ class Campaign(Strict):
     """The folder of campaign.yaml; relative paths start here."""
     continuation: Continuation | None = Field(default=None, exclude=True)
     """What an edit cycle continues; set by `cycles.in_cycle`, never in campaign.yaml."""
+
+    @field_validator("evaluation")
+    @classmethod
+    def _evaluation_samples_as_rollouts(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+        rollouts = info.data.get("rollouts")  # missing if it is wrong itself
+        return evaluation if rollouts is None else evaluation.completed(rollouts.sampling)
 
     @field_validator("judges", mode="before")
     @classmethod

@@ -19,6 +19,8 @@ RowFormat = Literal[
 """How its rows are written; `rft_pipeline.prompts.formats` reads each."""
 FILE_TYPES: tuple[str, ...] = typing.get_args(FileType)
 ROW_FORMATS: tuple[str, ...] = typing.get_args(RowFormat)
+DEPLOYED = 0.7
+"""The temperature of evaluation, where none is given."""
 OURS = ("id", "prompt", "messages", REFERENCE, RUBRIC)
 
 
@@ -108,9 +110,8 @@ class Rollouts(Strict):
 class Evaluation(Strict):
     """Checkpoints are compared on held-out prompts, with the sampling that a user would deploy."""
 
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.95)
-    """Without this block temperature 0.7 and top_p 0.95; a key that a block leaves out has the default of
-    `rollouts.sampling`. No value is taken over from there: set `max_new_tokens` in both."""
+    sampling: Sampling = Sampling(temperature=DEPLOYED)
+    """A key that is left out is as in `rollouts.sampling`; `temperature` is 0.7 then."""
     samples_per_prompt: int = Field(default=1, ge=1)
     """Replies to each held-out prompt; they count as one prompt in every interval."""
     resamples: int = Field(default=2000, ge=100)
@@ -118,6 +119,12 @@ class Evaluation(Strict):
     baseline: Literal["warm_start", "base"] = "warm_start"
     """The policy that rounds are compared with, in reports, alarms and promotions; base if there is no warm start."""
     runtime: EngineRuntime = EngineRuntime()
+
+    def completed(self, rollouts: Sampling) -> Self:
+        """With the keys of `sampling` that are not given taken from `rollouts.sampling`, except the temperature."""
+        rest = rollouts.model_dump() | {"temperature": DEPLOYED}
+        sampling = Sampling(**rest | self.sampling.model_dump(exclude_unset=True))
+        return self.model_copy(update={"sampling": sampling})
 
     @property
     def kl_sampling(self) -> Sampling:

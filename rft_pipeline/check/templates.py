@@ -100,6 +100,7 @@ def _check_thinking(campaign: Campaign, template: "_Template", messages: Message
                     f"it answers: thought and answer share {sampling.max_new_tokens} tokens (max_new_tokens); set it, "
                     "or policy.thinking: off"
                 )
+                break  # evaluation takes it from rollouts
 
 
 def _refused(template: "_Template", asked: Conversation) -> str | None:

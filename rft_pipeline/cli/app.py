@@ -1,7 +1,9 @@
 """The command `rft`: the list of its commands, and how an error becomes a message and an exit code."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,7 @@ from rft_pipeline.cli import (
     upkeep,
 )
 from rft_pipeline.errors import RftError, RunInterruptedError
+from rft_pipeline.store.home import project
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +46,8 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    if "RFT_DATA" not in os.environ and (above := project()) != Path.cwd():
+        console.note(f"campaigns in {above / 'data'}")
 
 
 COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (

@@ -147,23 +147,24 @@ def import_(
     if (file is None) == (source is None):
         raise typer.BadParameter("give a filled-in export, --from mlflow or --from logs")
     loaded = load_campaign(home.campaign_folder(campaign))
+    said: dict[str, Any] = {"labels": None, "pairs": None, "feedback": None}
     if source == "logs":
         kept = import_feedback(loaded, home, skip_wrong=skip_wrong)
-        show_labels.imported_feedback(loaded, kept, as_json=as_json)
-        return
-    if file is not None:
+        said["feedback"] = show_labels.plain_imported_feedback(kept)
+        if not as_json:
+            show_labels.imported_feedback(loaded, kept)
+    elif file is not None:
         filled = read_filled(file)
         if filled.has_pairs:
             done = import_pairs(loaded, home.store, filled, skip_wrong=skip_wrong)
-            said = {"pairs": _said_of_pairs(campaign, home, done, as_json)}
+            said["pairs"] = _said_of_pairs(campaign, home, done, as_json)
         else:
             done = import_labels(loaded, home.store, filled, skip_wrong=skip_wrong)
-            said = {"labels": _said_of_labels(loaded, home, done, as_json)}
+            said["labels"] = _said_of_labels(loaded, home, done, as_json)
     else:
         kinds = {queue.pairs for queue in queues_of(campaign, home.store)} or {False}
         read = {False: import_label_queues, True: import_pair_queues}
         writes = {pairs: read[pairs](loaded, home, skip_wrong=skip_wrong) for pairs in sorted(kinds)}
-        said = {}
         if False in writes:
             said["labels"] = _said_of_labels(loaded, home, writes[False](), as_json)
         if True in writes:

@@ -79,15 +79,16 @@ def schema(
             "diff",
             "verify",
             "gc",
-            "labels",
+            "labels_export",
+            "labels_import",
+            "labels_show",
             "models",
             "audit",
-            "suggest",
+            "retrain",
+            "rubric_suggest",
+            "store_copy",
         ],
-        typer.Argument(
-            help="Which file; the page; or the command whose --json it is (labels: `rft labels show`; suggest: "
-            "`rft rubric suggest`)."
-        ),
+        typer.Argument(help="Which file; the page; or the command whose --json it is."),
     ],
 ) -> None:
     """Print a JSON Schema: of campaign.yaml or rubric.yaml, for an editor, or of what a command prints with --json.

@@ -7,12 +7,14 @@ from pydantic import TypeAdapter
 
 from rft_pipeline.check.result import LabelCounts
 from rft_pipeline.cli import outputs_audit as of_audit
+from rft_pipeline.cli import outputs_labels as of_labels
 from rft_pipeline.cli.campaign_status import CampaignStatus
 from rft_pipeline.lineage.diff.scores import ScoreDiff
 from rft_pipeline.lineage.trace_criterion import CriterionTrace
 from rft_pipeline.lineage.trace_record import RecordTrace
 from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace
 from rft_pipeline.pipeline.plan.steps import PlannedStage
+from rft_pipeline.upkeep.copying import Copied
 from rft_pipeline.upkeep.gc import GarbageLine
 from rft_pipeline.upkeep.verify import Verified
 
@@ -191,13 +193,28 @@ class Freed:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """`rft labels show --json`."""
+class DrawnCycle:
+    """`rft retrain --json`."""
 
-    left_out: list[str]
-    estimates: dict[str, dict[str, Any]]
-    preferences: list[dict[str, Any]]
-    feedback: dict[str, Any] | None
+    number: int
+    prompts: int
+    """Drawn prompts, `new` and `old` ones."""
+    new: int
+    old: int
+    logged: int
+    """Rows in the logs."""
+    opted_out: int
+    like_held_out: int
+    redacted: dict[str, int]
+    unusable: int
+    withdrawn: int
+    """Rows of the interrupted cycle that opted out since."""
+    policy: dict[str, Any] | None
+    """The champion that the cycle starts from."""
+    refusal: str | None
+    """Why no cycle begins."""
+    folder: str | None
+    """Of the current cycle; null with `--plan`."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +236,14 @@ OUTPUTS: dict[str, Any] = {
     "diff": ComparedRecords | ComparedRubrics,
     "verify": Verified,
     "gc": Freed,
-    "labels": Labels,
+    "labels_export": of_labels.ExportedFile | of_labels.ExportedPages | of_labels.PairsFile | of_labels.PairsPages,
+    "labels_import": of_labels.ImportedAll,
+    "labels_show": of_labels.Labels,
     "models": Model,
+    "retrain": DrawnCycle,
     "audit": of_audit.Audited | of_audit.Squashes,
-    "suggest": of_audit.Suggested,
+    "rubric_suggest": of_audit.Suggested,
+    "store_copy": Copied,
 }
 
 

@@ -63,7 +63,7 @@ def _refuse_while_running(home: Home, campaign: str) -> None:
 
 def _show(found: "NextCycle", cycle: "Cycle | None", *, as_json: bool) -> None:
     if as_json:
-        console.print_json(found.as_json() | ({} if cycle is None else {"folder": str(cycle.folder)}))
+        console.print_json(found.as_json() | {"folder": None if cycle is None else str(cycle.folder)})
         return
     drawn = found.drawn
     start = "the policy in campaign.yaml (there is no champion)" if found.policy is None else found.policy.address

@@ -7,7 +7,7 @@ import typer
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, require_round, round_number
-from rft_pipeline.errors import Exit, RftError
+from rft_pipeline.errors import ConfigError, Exit, RftError
 from rft_pipeline.store import Home
 
 
@@ -23,7 +23,10 @@ def check(campaign: MaybeName = None, as_json: AsJson = False) -> None:
     if campaign is not None:
         _check(home, campaign)
         return
-    valid = [_is_valid(home, name) for name in home.campaigns()]
+    names = home.campaigns()
+    if not names:
+        raise ConfigError(home.no_campaign)
+    valid = [_is_valid(home, name) for name in names]
     if not all(valid):
         raise typer.Exit(Exit.BAD_INPUT)
 

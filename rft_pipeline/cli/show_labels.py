@@ -77,11 +77,13 @@ def plain_imported_pairs(done: Imported, found: Preferences) -> dict[str, Any]:
     return {**asdict(done), "preferences": [each.plain for each in found.found]}
 
 
-def imported_feedback(campaign: Campaign, found: Stored, *, as_json: bool) -> None:
+def plain_imported_feedback(found: Stored) -> dict[str, Any]:
+    """What `imported_feedback` says, for JSON."""
+    return {**found.counts, "rejected": list(found.rejected)}
+
+
+def imported_feedback(campaign: Campaign, found: Stored) -> None:
     """How much feedback was imported, which rows were left out as wrong, and what to do with it."""
-    if as_json:
-        print_json({**found.counts, "rejected": list(found.rejected)})
-        return
     _left_out(found.rejected)
     feedback(found)
     line(f"Compare the judges with it: rft audit {campaign.name}")

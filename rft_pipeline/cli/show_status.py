@@ -10,16 +10,16 @@ from rft_pipeline.cli.campaign_status import CampaignStatus, Decided
 from rft_pipeline.cli.console import line, out
 from rft_pipeline.cli.words import plain, score
 from rft_pipeline.runs.last import LastRun
+from rft_pipeline.store import Home
 
 LONGEST = 240
 """Characters of a reason or an error."""
 VERDICTS = {"finished": "green", "running": "yellow", "queued": "yellow"}
 
 
-def show(found: Sequence[CampaignStatus]) -> None:
-    """A few lines a campaign; one line for a campaign that never ran."""
-    if not found:
-        line("no campaign yet: `rft new NAME --like CAMPAIGN --prompts FILE` begins one")
+def show(home: Home, found: Sequence[CampaignStatus]) -> None:
+    """The folders; then a few lines a campaign, or one line for a campaign that never ran."""
+    line(escape(f"campaigns in {home.data}, results in {home.root}" if found else home.no_campaign))
     for each in found:
         if never_ran(each):
             line(f"[bold]{escape(each.campaign)}[/]  never run: `rft run {escape(each.campaign)}`")

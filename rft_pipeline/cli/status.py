@@ -28,7 +28,7 @@ def status(campaign: MaybeName = None, as_json: AsJson = False) -> None:
     if as_json:
         console.print_json({"campaigns": [asdict(each) for each in found]})
     else:
-        show_status.show(found)
+        show_status.show(home, found)
     if any(each.errors for each in found):
         raise typer.Exit(Exit.BAD_INPUT)
 

@@ -24,31 +24,30 @@ class Home:
 
     root: Path
     data: Path
-    """The folder of campaigns: RFT_DATA, or `data` below the working directory."""
+    """The folder of campaigns: RFT_DATA, or `data` below the project's folder."""
 
     @classmethod
     def find(cls) -> "Home":
-        """From RFT_HOME and RFT_DATA; else the working directory, or, when it has no `data`, the checkout (if any).
+        """From RFT_HOME and RFT_DATA; else from the project's folder.
 
         With RFT_STORE, the state folder is a copy of that bucket, and what is new there is fetched.
 
         Raises `ConfigError` for an address, and for a state folder that cannot hold tables or databases.
         """
-        here = Path.cwd()
-        project = here if (here / "data").is_dir() else checkout() or here
         if "://" in (given := os.environ.get("RFT_HOME", "")):
             raise ConfigError(
                 f"RFT_HOME={given}: must be a folder; RFT_STORE may name a bucket, and `rft store copy` copies a "
                 "state folder to a bucket and back"
             )
-        root = Path(os.environ.get("RFT_HOME", project / ".rft")).absolute()
+        data = Path(os.environ.get("RFT_DATA") or project() / "data").absolute()
+        root = Path(os.environ.get("RFT_HOME", data.parent / ".rft")).absolute()
         if found := _REFUSED.search(str(root.resolve())):
             raise ConfigError(
                 f"{root}: Delta Lake and SQLite cannot use a path that contains {found.group()!r}; "
                 "set RFT_HOME to a folder without ? [ ] \\, control characters, and % before two hex digits"
             )
         connect(root)
-        return cls(root=root, data=Path(os.environ.get("RFT_DATA", project / "data")).absolute())
+        return cls(root=root, data=data)
 
     @property
     def store(self) -> Path:
@@ -106,9 +105,25 @@ class Home:
         """The folder of a campaign. Raises `ConfigError` with the existing names."""
         folder = self.data / name
         if not _may_hold_campaign(folder):
-            names = ", ".join(self.campaigns()) or "none"
-            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; there are: {names}")
+            names = f"there are: {', '.join(found)}" if (found := self.campaigns()) else self.no_campaign
+            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; {names}")
         return folder
+
+    @property
+    def no_campaign(self) -> str:
+        """What to say and do where there is none."""
+        return (
+            f"no campaign in {self.data}: run rft in a folder whose data/ has one, or set RFT_DATA; "
+            "`rft new NAME --like CAMPAIGN --prompts FILE` begins one"
+        )
+
+
+def project() -> Path:
+    """The working directory, if it has `data`; else the nearest folder above it with a campaign in `data`, if any."""
+    here = Path.cwd()
+    if (here / "data").is_dir():
+        return here
+    return next((each for each in here.parents if any((each / "data").glob("*/campaign.yaml"))), here)
 
 
 def checkout() -> Path | None:

@@ -72,6 +72,14 @@ def test_settings_that_change_a_result_are_identity(before: Any, after: Any) -> 
     assert before.identity != after.identity
 
 
+def test_evaluation_samples_as_rollouts_at_a_temperature_of_its_own(tiny_campaign: Path) -> None:
+    rollouts = {"top_k": 40, "max_new_tokens": 9, "max_thinking_tokens": 5}
+    file = changed(tiny_campaign, rollouts__sampling=rollouts, evaluation__sampling={"max_thinking_tokens": None})
+    assert load_campaign(file).evaluation.sampling == Sampling(temperature=0.7, top_k=40, max_new_tokens=9)
+    file = changed(tiny_campaign, rollouts__sampling=rollouts, evaluation__sampling={"temperature": 1, "top_k": 0})
+    assert load_campaign(file).evaluation.sampling == Sampling(max_new_tokens=9, max_thinking_tokens=5)
+
+
 def test_an_unknown_key_is_named_with_its_file_and_the_nearest_known_one(tiny_campaign: Path) -> None:
     message = refusal(tiny_campaign, rollouts__groupsize=4)
     assert str(tiny_campaign / "campaign.yaml") in message

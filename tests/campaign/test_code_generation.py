@@ -85,8 +85,7 @@ def small_home(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
     settings["training"] |= {"batch_size": 8, "steps_per_generation": None, "runtime": {"device": "cpu"}}
     settings["training"]["warm_start"] |= {"batch_size": 2}
     settings["evaluation"] |= {"samples_per_prompt": 1, "resamples": 100, "runtime": runtime}
-    for block in ("rollouts", "evaluation"):
-        settings[block]["sampling"]["max_new_tokens"] = 8
+    settings["rollouts"]["sampling"]["max_new_tokens"] = 8
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     edit(folder / "rubric.yaml", "criteria.1.judge.rule.pattern", "e")
     edit(folder / "rubric.yaml", "criteria.2.judge.rule.min_words", 6)

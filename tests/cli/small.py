@@ -1,13 +1,16 @@
 """The command line as a user meets it: exit code, stdout and stderr."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jsonschema
 import pytest
 
 from rft_pipeline.cli.app import main
+from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.errors import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +38,14 @@ def ended(process: "subprocess.Popen[str]") -> Said:
 def rft_process(*arguments: str) -> Said:
     """Run `rft` in a process of its own."""
     return ended(started(*arguments))
+
+
+def printed(schema: str, said: Said) -> Any:
+    """What a command printed with `--json`; it must fit the schema that `rft schema` prints for the command."""
+    assert said.out, said.err
+    found = json.loads(said.out)
+    jsonschema.validate(found, output_schema(schema))
+    return found
 
 
 class Rft:

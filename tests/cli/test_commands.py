@@ -188,6 +188,20 @@ def test_a_campaign_that_is_not_there_is_answered_with_those_that_are(rft: Rft, 
         assert_one_message(rft(command, "tinny"), "no campaign 'tinny'", "there are: tiny")
 
 
+def test_the_folder_is_said_where_it_is_not_the_current_one(
+    rft: Rft, tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RFT_DATA")
+    monkeypatch.chdir(tiny_campaign / "prompts")
+    said = rft("check", "tiny")
+    assert (said.code, said.err.splitlines()[0]) == (0, f"campaigns in {tiny_campaign.parent}")
+    monkeypatch.chdir(tiny_campaign.parents[1])
+    assert "campaigns in" not in rft("check", "tiny").err
+    shutil.rmtree(tiny_campaign)
+    for command in (("check",), ("check", "tiny")):
+        assert_one_message(rft(*command), f"no campaign in {tiny_campaign.parent}: run rft in a folder whose data/")
+
+
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
 def test_a_wrong_key_in_the_rubric_is_named_with_what_is_allowed(rft: Rft, tiny_campaign: Path, command: str) -> None:
     edit(tiny_campaign / "rubric.yaml", "criteria.0.wieght", 2)

@@ -1,14 +1,20 @@
-"""Exit codes and the keys of `--json`, as docs/operations.md lists them."""
+"""Exit codes, as docs/operations.md lists them, and the schemas of `--json`."""
 
+import inspect
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import jsonschema
 import pytest
+import typer.main
 
 from rft_pipeline import __version__
-from rft_pipeline.cli import show
+from rft_pipeline.cli import new, show
+from rft_pipeline.cli.app import app
+from rft_pipeline.cli.outputs import OUTPUTS
 from rft_pipeline.errors import Exit
 from tests.cli.small import ROOT, Rft
 from tests.runs import edit
@@ -53,6 +59,13 @@ def test_the_version_is_shown(rft: Rft) -> None:
     assert rft("--version").out == f"rft {__version__}\n"
 
 
+def test_completion_is_installed_for_a_shell(rft: Rft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert rft("--install-completion", "bash").code == 0
+    assert any("_RFT_COMPLETE" in each.read_text(encoding="utf-8") for each in tmp_path.rglob("*") if each.is_file())
+
+
 def test_a_shell_completes_the_names_of_campaigns(
     rft: Rft, tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,15 +74,18 @@ def test_a_shell_completes_the_names_of_campaigns(
     assert rft().out.split() == ["tiny"]
 
 
-def test_the_documented_keys_are_those_that_the_commands_print(rft: Rft, finished_home: Path) -> None:
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `rft ([^`]+--json)` \| ([^|]+) \|$", text, re.MULTILINE)
-    assert len(rows) == 12
-    for command, keys in rows:
-        if command.startswith(("models", "audit", "rubric")):
-            continue  # they need the embedded model or labels; test_report and test_suggest have the latter
-        documented = re.findall(r"`(\w+)`", keys.partition(";")[0])
-        assert list(json.loads(rft(*command.split()).out)) == documented, command
+def with_json(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The commands that have `--json`, as `rft schema` names them."""
+    for name, each in getattr(command, "commands", {}).items():
+        yield from with_json(each, (*path, name))
+    if any("--json" in each.opts for each in command.params):
+        yield "_".join(path)
+
+
+def test_the_json_of_every_command_has_a_schema() -> None:
+    assert sorted(with_json(typer.main.get_command(app))) == sorted(OUTPUTS)
+    (which,) = inspect.signature(new.schema).parameters.values()
+    assert set(get_args(get_args(which.annotation)[0])) == {"campaign", "rubric", "reference", *OUTPUTS}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +98,7 @@ def test_the_documented_keys_are_those_that_the_commands_print(rft: Rft, finishe
     ],
 )
 def test_what_is_printed_fits_the_schema_of_the_command(rft: Rft, finished_home: Path, command: str) -> None:
-    schema = json.loads(rft("schema", command.split()[0]).out)
+    schema = json.loads(rft("schema", "_".join(command.split()[: 2 if command.startswith("labels") else 1])).out)
     printed = json.loads(rft(*command.split(), "--json").out)
     jsonschema.validate(printed, schema)
     with pytest.raises(jsonschema.ValidationError):

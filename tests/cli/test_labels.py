@@ -9,7 +9,7 @@ import pytest
 
 from rft_pipeline.labels.queues import queues_of
 from rft_pipeline.store import Home, labels_table, preferences_table
-from tests.cli.small import Rft, assert_one_message
+from tests.cli.small import Rft, assert_one_message, printed
 from tests.labels import pages
 from tests.runs import edit
 
@@ -39,7 +39,7 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     assert counts == "24 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert heading.split("  ")[0].strip() == "mean"
     assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
-    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)["labels"]
+    again = printed("labels_import", rft("labels", "import", "tiny", str(path), "--json"))["labels"]
     assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
     assert again["estimates"]["relevant"]["human"] == {"mean": pytest.approx(0.5), "lower95": None, "upper95": None}
 
@@ -68,7 +68,7 @@ def test_held_out_replies_go_out_and_what_their_labels_are_worth_is_said(
 
 
 def test_wrong_rows_are_one_message_and_can_be_left_out(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
-    drawn = json.loads(rft("labels", "export", "tiny", "--n", "4", "--out", str(tmp_path), "--json").out)
+    drawn = printed("labels_export", rft("labels", "export", "tiny", "--n", "4", "--out", str(tmp_path), "--json"))
     fill(Path(drawn["file"]), "[red]perhaps")
     assert_one_message(
         rft("labels", "import", "tiny", drawn["file"]),
@@ -111,21 +111,28 @@ def test_pairs_go_out_and_whom_people_prefer_is_said(rft: Rft, finished_copy: Pa
         "  from 20 decided pairs on (promotion.min_decided_pairs) this counts in the promotion: "
         "rft labels export tiny --pairs 20",
     ]
-    shown = json.loads(rft("labels", "show", "tiny", "--json").out)
+    shown = printed("labels_show", rft("labels", "show", "tiny", "--json"))
     (found,) = shown["preferences"]
     assert (found["policy"], found["over"], found["ties"], found["share"]["mean"]) == ("round 1", "base", 5, None)
     assert rft("labels", "show", "tiny").out.startswith("People preferred neither round 1 nor base: 5 ties")
-    again = json.loads(rft("labels", "import", "tiny", str(path), "--json").out)["pairs"]
+    again = printed("labels_import", rft("labels", "import", "tiny", str(path), "--json"))["pairs"]
     assert (again["new"], again["unchanged"], again["preferences"]) == (0, 5, shown["preferences"])
 
 
 def test_the_report_says_whom_people_prefer(rft: Rft, finished_copy: Path, tmp_path: Path) -> None:
-    exported = json.loads(rft("labels", "export", "tiny", "--pairs", "3", "--out", str(tmp_path), "--json").out)
+    exported = printed(
+        "labels_export", rft("labels", "export", "tiny", "--pairs", "3", "--out", str(tmp_path), "--json")
+    )
     path = Path(exported["file"])
     prefer(path, ["tie"] * 3)
     rft("labels", "import", "tiny", str(path))
     assert "\nPeople preferred neither round 1 nor base: 3 ties, sign test p = 1\n" in rft("report", "tiny").out
     (found,) = json.loads(rft("report", "tiny", "--json").out)["preferences"]
+    drawn = printed(
+        "labels_export",
+        rft("labels", "export", "tiny", "--pairs", "2", "--train", "--out", str(tmp_path), "--json"),
+    )
+    assert (drawn["drawn"], drawn["held_out"]) == (2, False)
     assert (found["wins"], found["ties"], found["said"]) == (0, 3, "people preferred neither round 1 nor base: 3 ties")
 
 
@@ -149,8 +156,8 @@ def test_labels_and_pairs_through_pages_of_mlflow(rft: Rft, finished_copy: Path)
     pages.answer(labels_page, 0, polite=True, relevant=False)
     pages.answer(pairs_page, 0, preferred="left")
     pages.answer(pairs_page, 1, preferred="tie", note="both are fine")
-    done = json.loads(rft("labels", "import", "tiny", "--from", "mlflow", "--json").out)
-    assert {kind: (each["new"], each["empty_rows"]) for kind, each in done.items()} == {
+    done = printed("labels_import", rft("labels", "import", "tiny", "--from", "mlflow", "--json"))
+    assert {kind: (each["new"], each["empty_rows"]) for kind, each in done.items() if each} == {
         "labels": (2, 3),
         "pairs": (2, 1),
     }
@@ -203,10 +210,11 @@ def test_feedback_is_imported_from_logs_and_drawn_for_people(rft: Rft, finished_
     counts = "12 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert said.out.splitlines() == [counts]
     assert rft("labels", "show", "tiny").out.startswith("9 replies with feedback in 9 logged rows")
-    assert json.loads(rft("labels", "show", "tiny", "--json").out)["feedback"]["liked"] == 6
+    assert printed("labels_show", rft("labels", "show", "tiny", "--json"))["feedback"]["liked"] == 6
     (finished_copy / "logs.jsonl").write_text("".join(json.dumps(row | {"thumbs": "so so"}) + "\n" for row in rows[:1]))
     with (finished_copy / "logs.jsonl").open("a") as file:
         file.write(json.dumps(rows[1]) + "\n")
     assert_one_message(rft("labels", "import", "tiny", "--from", "logs"), "line 1: thumbs: must be up or down")
     said = rft("labels", "import", "tiny", "--from", "logs", "--skip-wrong", "--json")
-    assert (json.loads(said.out)["replies"], len(json.loads(said.out)["rejected"])) == (1, 1)
+    feedback = printed("labels_import", said)["feedback"]
+    assert (feedback["replies"], len(feedback["rejected"])) == (1, 1)

@@ -96,7 +96,7 @@ def test_texts_and_budgets_of_the_copied_task_are_marked(rft: Rft, tmp_path: Pat
     for text, setting in ((campaign, "system: >-"), (campaign, "system: You write"), (rubric, "system: You write")):
         lines = [line.strip() for line in text.splitlines()]
         assert lines[next(place for place, line in enumerate(lines) if line.startswith(setting)) - 1] == mark
-    assert campaign.count("# max_new_tokens: chosen for ticket_subject; set it to your longest reply") == 2
+    assert campaign.count("# max_new_tokens: chosen for ticket_subject; set it to your longest reply") == 1
     assert "anchors.jsonl: 4 of the 120 anchors of ticket_subject, as examples" in said.err
     assert said.err.splitlines()[-1].endswith("`rft run mine`")  # one round: no need to say --rounds 1
 

@@ -1,6 +1,5 @@
 """`rft retrain`: a cycle by hand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import newest
 from rft_pipeline.store import Home
 from tests.assets.small import instance
-from tests.cli.small import Rft, assert_one_message
+from tests.cli.small import Rft, assert_one_message, printed
 from tests.promoted import write_champion
 from tests.prompts.test_cycle import log, set_up
 
@@ -27,7 +26,7 @@ def test_the_plan_tells_what_would_be_drawn_and_writes_nothing(finished_copy: Pa
     said = rft("retrain", "tiny", "--plan")
     assert said.code == 0
     assert "8 new, 0 old" in said.out
-    plain = json.loads(rft("retrain", "tiny", "--plan", "--json").out)
+    plain = printed("retrain", rft("retrain", "tiny", "--plan", "--json"))
     assert (plain["number"], plain["prompts"], plain["logged"], plain["refusal"]) == (1, 8, 12, None)
     assert newest(Home.find(), "tiny") is None
 

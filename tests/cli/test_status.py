@@ -40,8 +40,8 @@ def test_a_finished_campaign_shows_its_champion_decision_and_pages(rft: Rft, fin
     said = rft("status", "tiny")
     assert said.code == 0
     lines = said.out.splitlines()
-    assert lines[0] == "tiny"
-    assert re.fullmatch(r"  champion  round 1, reward 0\.\d{3} \(.*\), since \d{4}-\d\d-\d\d \d\d:\d\d", lines[1])
+    assert lines[:2] == [f"campaigns in {finished_home.parent}, results in {Home.find().root}", "tiny"]
+    assert re.fullmatch(r"  champion  round 1, reward 0\.\d{3} \(.*\), since \d{4}-\d\d-\d\d \d\d:\d\d", lines[2])
     assert "  stale     nothing" in lines
 
 

@@ -1,19 +1,16 @@
 """`rft rubric suggest`: wordings are chosen on half of the labels, and the other half decides."""
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
 from rft_pipeline.campaign import load_campaign
-from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.errors import Exit
 from rft_pipeline.store import Home
 from rft_pipeline.suggest import looks
-from tests.cli.small import Rft, assert_one_message
+from tests.cli.small import Rft, assert_one_message, printed
 from tests.engines.serving import Serving
 from tests.runs import edit
 from tests.suggest.labelled import POLITE, PROMPTS, RUDE, nats, replies, rubric_of, write_anchors, write_served
@@ -25,9 +22,7 @@ GOOD = "Does the reply come in time?"
 def suggested(rft: Rft, *more: str) -> Any:
     """What the command says as JSON, with its exit code."""
     said = rft("rubric", "suggest", "tiny", "--criterion", "polite", "--json", *more)
-    assert said.out, said.err
-    jsonschema.validate(json.loads(said.out), output_schema("suggest"))
-    return {**json.loads(said.out), "code": said.code}
+    return {**printed("rubric_suggest", said), "code": said.code}
 
 
 def candidates(folder: Path, *personas: tuple[str, str]) -> str:

@@ -55,3 +55,23 @@ def test_a_copy_of_a_bucket_is_used_with_that_bucket_alone(
     monkeypatch.setenv("RFT_STORE", address)
     with pytest.raises(ConfigError, match="holds a copy of s3://bucket/rft; set RFT_STORE=s3://bucket/rft, or"):
         Home.find()
+
+
+def test_campaigns_are_those_of_the_current_folder_or_of_the_nearest_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RFT_HOME", raising=False)
+    monkeypatch.delenv("RFT_DATA", raising=False)
+    campaign = tmp_path / "desk" / "data" / "tickets"
+    (campaign / "prompts").mkdir(parents=True)
+    (tmp_path / "data").mkdir()  # of something else
+    monkeypatch.chdir(campaign)
+    assert Home.find() == Home(campaign / ".rft", campaign / "data")
+    (campaign / "campaign.yaml").touch()
+    for here in (campaign / "prompts", campaign, tmp_path / "desk"):
+        monkeypatch.chdir(here)
+        assert Home.find() == Home(tmp_path / "desk" / ".rft", tmp_path / "desk" / "data")
+    monkeypatch.chdir(tmp_path)
+    assert Home.find() == Home(tmp_path / ".rft", tmp_path / "data")
+    monkeypatch.setenv("RFT_DATA", str(campaign.parent))
+    assert Home.find() == Home(tmp_path / "desk" / ".rft", tmp_path / "desk" / "data")

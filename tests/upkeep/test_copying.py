@@ -16,7 +16,7 @@ from rft_pipeline.store import Home, RecordStore, rollouts_table
 from rft_pipeline.store.places import BLOCK, Bucket, Folder, without_credentials
 from rft_pipeline.upkeep.copying import FOLDERS, Copied, copy
 from tests.buckets import SECRET, s3_server
-from tests.cli.small import Rft, ended, started
+from tests.cli.small import Rft, ended, printed, started
 from tests.upkeep.small import quietly, said, stored
 
 BUCKET = "s3://rft/home"
@@ -91,7 +91,7 @@ def test_a_copy_that_was_killed_shows_no_half_record_and_goes_on(s3: str, finish
 
     answer = ended(started("store", "copy", str(home.root), BUCKET, "--json"))
     assert answer.code == 0, answer.err
-    done = json.loads(answer.out)
+    done = printed("store_copy", answer)
     assert done["present"] >= 20
     assert done["files"] + done["present"] == len(contents(home.root))
     moved(BUCKET, str(tmp_path / "another"))
