@@ -23,7 +23,7 @@ test: model ## lint, types, layers, and all tests
 	$(BIN)/pytest $(PARALLEL)
 
 test-avx2: model ## the engines, judges and trainers, and campaigns of every method and protocol up to promotion, with a tiny model: on kernels without AVX-512 and AMX, and with other random weights
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest $(PARALLEL) -m model $(KERNELS)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 RFT_TEST_MODEL_SEED=1 $(BIN)/pytest $(PARALLEL) -m "model and not waits" $(KERNELS)
 
 test-vllm: $(VLLM)/.ready ## the vLLM engine and a tiny campaign on it, on a CPU with AVX-512
 	@$(VLLM)/bin/rft models

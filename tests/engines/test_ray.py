@@ -24,6 +24,8 @@ from tests.pipeline.lab import assert_same_records
 from tests.runs import edit, run
 from tests.tiny_campaign import TOPICS
 
+pytestmark = pytest.mark.waits
+
 SAMPLING = Sampling(max_new_tokens=12)
 REQUESTS = [
     GenerateRequest(f"{topic}/{k}", (("user", f"Please help with the {topic}."),), 100 * k + i)
