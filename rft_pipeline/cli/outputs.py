@@ -159,6 +159,8 @@ class Report:
     alarms: dict[str, Any] | None
     audit: dict[str, str] | None
     """Criterion → verdict."""
+    kept: dict[str, float] | None
+    """Criterion → the part of its weight that the audit lets train, from 0 to 1."""
     generations: list[dict[str, Any]] | None
     preferences: list[dict[str, Any]]
     promotion: ReportedPromotion | None

@@ -123,7 +123,8 @@ def run(
 def audit(
     campaign: Name,
     suggest: Annotated[
-        bool, typer.Option("--suggest", help="Print only the `squash` of each criterion as the labels fit it.")
+        bool,
+        typer.Option("--suggest", help="After the audit, print only each criterion's `squash` as the labels fit it."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -179,6 +179,10 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
         f"held-out reward, last round minus {summary['baseline']}: [bold]{change(delta['mean'])}[/] "
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
+    reduced = {name: share for name, share in (summary["kept"] or {}).items() if share < 1}
+    if reduced:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in reduced.items())
+        line(f"audit: judges that trained with a part of their weight: {shares}; `rft audit {campaign.name}` says why")
     for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
     for each in summary["generations"] or ():
@@ -220,6 +224,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
     """
     record, records = _last_report(home, campaign), RecordStore(home.store)
     stored = json.loads(record.path("report.json").read_text(encoding="utf-8"))
+    audit = _audit(record, records)
     keep = ("round", "name", "reward", "lower95", "upper95")
     found = [
         {key: each[key] for key in keep} | {"criteria": {name: c["mean"] for name, c in each["criteria"].items()}}
@@ -230,7 +235,8 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "baseline": stored["rounds"][0]["name"],
         "delta": stored["delta"],
         "alarms": _alarms(stored["alarms"]["verdicts"]) if "alarms" in stored else None,
-        "audit": _audit(record, records),
+        "audit": None if audit is None else {name: each["power"] for name, each in audit.items()},
+        "kept": None if audit is None else {name: each["weight"] for name, each in audit.items()},
         "generations": _generations(record, records),
         "preferences": [each.plain for each in current_preferences(campaign, home).found],
         "promotion": _promotion(home, campaign, record),
@@ -249,13 +255,13 @@ def _alarms(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _audit(report: Record, records: RecordStore) -> dict[str, str] | None:
-    """Criterion → verdict of the audit that the report's weights come from."""
+def _audit(report: Record, records: RecordStore) -> dict[str, dict[str, Any]] | None:
+    """Criterion → what the audit says that the report's weights come from."""
     audit = records.at(report.upstream["judge_audit"]) if "judge_audit" in report.upstream else None
     if audit is None:
         return None
     audited = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
-    return {each["criterion"]: each["power"] for each in audited}
+    return {each["criterion"]: each for each in audited}
 
 
 def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] | None:

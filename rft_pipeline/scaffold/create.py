@@ -235,7 +235,7 @@ def _unused(template: Campaign, own: _Own, off: set[str], wanted: Wanted) -> lis
         return []
     start = template.training.warm_start
     read = [*read, *slots_in(template.policy.system or ""), REFERENCE, *([start.references] if start else [])]
-    unused = sorted(own.columns - set(read))
+    unused = sorted(own.columns - set(read) - set(wanted.columns.values()))
     if not unused:
         return []
     mapped = ",".join([*(f"{ours}={theirs}" for ours, theirs in wanted.columns.items()), "reference=COLUMN"])

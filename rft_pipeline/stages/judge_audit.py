@@ -145,10 +145,10 @@ class JudgeAudit(Stage):
 
 
 def _judged_in_words(rows: pl.DataFrame) -> str:
-    """`6 labelled replies, 12 edits of each of 4, and these 4 again; each by the judges of its labels`."""
+    """`6 labelled replies, up to 12 edits of each of 4, and these 4 again; each by the judges of its labels`."""
     whole, edited = rows.filter(probe=WHOLE).height, rows.filter(pl.col("probe") != WHOLE)
     probed, probes = edited["id"].n_unique(), edited["probe"].n_unique()
-    again = f", {probes} edits of each of {probed}, and these {probed} again" if probed else ""
+    again = f", up to {probes} edits of each of {probed}, and these {probed} again" if probed else ""
     return f"{whole} labelled replies{again}; each by the judges of its labels"
 
 

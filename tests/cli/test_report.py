@@ -40,6 +40,7 @@ def test_report_as_json_holds_alarms_verdicts_and_generations(
 
     audited = json.loads(records["judge_audit"].path("judge_audit.json").read_text())
     assert report["audit"] == {each["criterion"]: each["power"] for each in audited}
+    assert report["kept"] == {each["criterion"]: each["weight"] for each in audited}
     assert set(report["audit"]) == {"polite", "relevant"}
 
     (generations,) = report["generations"]
