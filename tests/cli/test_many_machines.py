@@ -85,7 +85,7 @@ def kill_when_sampled(home: Home, more_than: int) -> None:
     while table.rows().select(pl.len()).collect().item() <= more_than:
         assert process.poll() is None, ended(process).err
         assert time.monotonic() - began < 600
-        time.sleep(0.2)
+        time.sleep(1)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
