@@ -54,6 +54,10 @@ def test_a_table_of_ones_own_becomes_a_campaign_that_checks(rft: Rft, tmp_path: 
     text = (folder / "rubric.yaml").read_text(encoding="utf-8")
     assert "nothing uses the column ticket." in said.err
     assert "--columns reference=COLUMN" in said.err
+    mapped = rft(
+        "new", "shop", "--like", "support_reply", "--prompts", str(tmp_path / "t.csv"), "--columns", "id=ticket"
+    )
+    assert "nothing uses the column" not in mapped.err
     assert said.err.splitlines()[-1].endswith("`rft check desk`, `rft plan desk`, `rft run desk --rounds 1`")
     assert "# asks_order_number needs the column needs_order_number" in text
     assert text.startswith("# yaml-language-server: $schema=../.schema/rubric.json\n")

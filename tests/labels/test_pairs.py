@@ -295,7 +295,6 @@ def test_json_lines_come_back_too(export: PairExport, tmp_path: Path) -> None:
 def test_before_a_report_or_an_export_there_is_one_message(tiny_campaign: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="tiny has no eval report yet; run it first: rft run tiny"):
         exported()
-    path = tmp_path / "pairs.csv"
-    path.write_text("pair_id,preferred,annotator,export\n", encoding="utf-8")
+    (tmp_path / "pairs.csv").write_text("pair_id,preferred,annotator,export\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="rft labels export tiny --pairs 40"):
-        taken(path)
+        taken(tmp_path / "pairs.csv")
