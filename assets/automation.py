@@ -57,7 +57,7 @@ def changes_sensor(campaign: Campaign) -> dg.SensorDefinition:
         changed = [name for name in content if content[name] != seen.content.get(name)]
         if seen.continues and not dead_runs.is_running(context.instance, campaign.name):
             return _continue(state, _Seen(content, seen.changes + 1))
-        if not changed or content == last_run:
+        if not changed or (content == last_run and not state.is_stale()):  # an audit alone makes no round
             first = "" if last_run else "; the first run is started by hand"
             said = {**OF_PROMOTION, **OF_AUDIT, PREFERRED: TRAIN_PAIRS}  # `labels` stands for them
             watched = ", ".join(name for name in content if name not in said)

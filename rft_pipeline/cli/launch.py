@@ -93,7 +93,7 @@ def _launch(
         if node.round <= last and node.key in planned.keys and (not only or node.stage in only)
     ]
     for step in planned.steps:
-        if step.key not in keys and step.reasons:
+        if not only and step.key not in planned.keys and step.reasons:
             note(f"{step.key}: {'; '.join(step.reasons)}")
     _run(home, instance, campaign, keys, planned, tags)
     return campaign

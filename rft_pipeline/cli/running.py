@@ -136,16 +136,16 @@ def audit(
     from rft_pipeline.cli import show_audit
     from rft_pipeline.cli.launch import launch
     from rft_pipeline.pipeline import Pipeline
+    from rft_pipeline.stages.base import OF_AUDIT
 
     home = Home.find()
     loaded = check_and_load(home, campaign)
     show_audit.require_anchors(campaign, loaded.anchors)
-    stages = ("rubric", "labels", "judge_audit")
     if loaded.audit is not None:
-        launch(home, loaded, only=stages)
+        launch(home, loaded, only=OF_AUDIT)
     else:  # the campaign's graph has no audit: run the stage alone; nothing reads its record
         audited = loaded.model_copy(update={"audit": Audit()})
-        for stage in stages:
+        for stage in OF_AUDIT:
             Pipeline(home).run(audited, stage)
     if suggest:
         show_audit.suggested(home, loaded, as_json=as_json)

@@ -9,7 +9,6 @@ from rich.text import Text
 from rft_pipeline.cli.campaign_status import CampaignStatus, Decided
 from rft_pipeline.cli.console import line, out
 from rft_pipeline.cli.words import plain, score
-from rft_pipeline.runs.last import LastRun
 from rft_pipeline.store import Home
 
 LONGEST = 240
@@ -43,7 +42,9 @@ def _lines(each: CampaignStatus) -> Iterator[tuple[str, str]]:
         yield "champion", f"round {now.round}, reward {score(now.reward)}{bounds}, since {_time(now.since)}{forced}"
     else:
         yield "champion", "none: base is used"
-    yield "last run", _run(each.last_run, each.decided)
+    yield "last run", _run(each)
+    if each.decided is not None:
+        yield "decided", escape(_promotion(each.decided))
     if each.stages:
         yield "stale", escape(_stale(each))
     for tick in each.next:
@@ -55,17 +56,15 @@ def _lines(each: CampaignStatus) -> Iterator[tuple[str, str]]:
         yield "page", f"{title}: {escape(address)}"
 
 
-def _run(run: LastRun | None, decided: Decided | None) -> str:
-    became = "" if decided is None else "; " + escape(_promotion(decided))
+def _run(each: CampaignStatus) -> str:
+    run = each.last_run
     if run is None:
-        return f"unknown to Dagster{became}"
-    verdict = f"[{VERDICTS.get(run.verdict, 'red')}]{run.verdict}[/]"
+        return "none" if each.decided is None else "unknown to Dagster"
+    verdict = f"{'audit ' if run.what == 'audit' else ''}[{VERDICTS.get(run.verdict, 'red')}]{run.verdict}[/]"
     when = _time(run.ended or run.began)
     if run.verdict in ("queued", "running"):
         doing = "; ".join(f"{key.partition('/')[2]}: {text}" for key, text in run.doing.items())
         return f"{verdict} since {_time(run.began)}{': ' + escape(plain(doing, LONGEST)) if doing else ''}"
-    if run.verdict == "finished":
-        return f"{verdict} {when}{became}"
     return f"{verdict} {when}{': ' + escape(plain(run.why, LONGEST)) if run.why else ''}"
 
 
@@ -81,9 +80,10 @@ def _stale(each: CampaignStatus) -> str:
         return "nothing"
     if each.edit is not None:
         return plain(each.edit, LONGEST)
+    run = f"; `rft run {each.campaign}` makes them"
     first = each.stale[0]
     why = f"{first.key.partition('/')[2]}: {'; '.join(first.reasons)}"
-    return plain(f"{len(each.stale)} of {each.stages} stages; {why}", LONGEST)
+    return plain(f"{len(each.stale)} of {each.stages} stages; {why}", LONGEST - len(run)) + run
 
 
 def _time(iso: str | None) -> str:

@@ -10,6 +10,7 @@ from rft_pipeline.runs.dead_runs import is_dead
 from rft_pipeline.runs.execute import failures
 from rft_pipeline.runs.queue import queued
 from rft_pipeline.runs.state import in_words
+from rft_pipeline.stages.base import OF_AUDIT
 from rft_pipeline.store import Home
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class LastRun:
 
     run_id: str
     """Of Dagster."""
+    what: Literal["run", "audit"]
+    """`audit`: the run of `rft audit`, which makes no round."""
     verdict: Literal["queued", "running", "finished", "failed", "interrupted", "killed"]
     began: str | None
     """ISO 8601, UTC."""
@@ -48,7 +51,11 @@ def last_run(instance: "DagsterInstance", home: Home, campaign: str) -> LastRun 
         doing = queued(instance, run.run_id) | {f"{campaign}/{report.stage}": in_words(report) for report in reports}
     if verdict == "failed":
         why = "\n".join(_why(instance, run.run_id))
-    return LastRun(run.run_id, verdict, _iso(record.start_time), _iso(record.end_time), doing, why)
+    return LastRun(run.run_id, _what(run), verdict, _iso(record.start_time), _iso(record.end_time), doing, why)
+
+
+def _what(run: "DagsterRun") -> Literal["run", "audit"]:
+    return "audit" if {key.path[-1] for key in run.asset_selection or ()} == {*OF_AUDIT} else "run"
 
 
 def _verdict(run: "DagsterRun") -> Literal["queued", "running", "finished", "failed", "interrupted", "killed"]:

@@ -32,6 +32,8 @@ STARTS = {"policy": "base", WARM_START: "warm start"}
 """The nodes of policies that are no rounds, with the names that people read."""
 OTHER = "other"
 """The role of the policy in a report that is neither a round nor the baseline: base, or the warm start."""
+OF_AUDIT = ("rubric", "labels", "judge_audit")
+"""The stages of `rft audit`, upstream first."""
 ORDER_ONLY = frozenset({"rubric"})
 """Roles that only order the graph. Their content is read from the campaign, so they enter no payload."""
 

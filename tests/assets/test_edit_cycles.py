@@ -6,6 +6,7 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
+from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.pipeline.continuing import plan_edit, standing
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
@@ -50,10 +51,17 @@ def test_the_sensor_runs_the_reports_first_and_then_the_edit_cycle(trained: Path
     assert contexts(load_campaign(trained), Home.find()) == []
     assert materialize(trained, sorted(REPORTS)).success
     second = look(first.cursor)
-    assert launched(second) == [("edit cycle 1: weights changed", CYCLE)]
+    assert launched(second) == [('edit cycle 1: criterion "polite": weight 1 → 3', CYCLE)]
     planned = [node.key for node in nodes(load_current(Home.find(), "tiny"))]
     assert set(planned) == CYCLE
     assert launched(look(second.cursor)) == []
+
+
+def test_an_audit_alone_hides_no_edit_from_the_sensor(trained: Path) -> None:
+    before = look(None)
+    edit(trained / "rubric.yaml", "criteria.0.weight", 3.0)
+    Pipeline(Home.find()).run(load_campaign(trained), "rubric")  # `rft audit` makes it too
+    assert launched(look(before.cursor)) == [("rubric changed", REPORTS)]
 
 
 def test_reports_that_could_not_be_made_begin_no_cycle(trained: Path) -> None:

@@ -52,12 +52,16 @@ def test_report_as_json_holds_alarms_verdicts_and_generations(
     assert "alarms, round 1: warn: " in said
 
 
-def test_an_audit_makes_only_what_it_reads(on_policy: Path) -> None:
+def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
     lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
     (on_policy / "anchors.jsonl").write_text(lines, encoding="utf-8")
     edit(on_policy / "campaign.yaml", "anchors", "anchors.jsonl")
     edit(on_policy / "campaign.yaml", "audit", {"probed_anchors": 2, "resamples": 200})
-    assert rft_process("audit", "tiny").code == 0
+    said = rft_process("audit", "tiny")
+    assert said.code == 0
+    assert "round_1" not in said.err
+    assert re.search(r"^  last run  audit finished \d", rft("status").out, re.MULTILINE)
+    assert "  stale     13 of 16 stages; prompts: never made; `rft run tiny` makes them" in rft("status").out
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
     for more in ((), ("--suggest",)):

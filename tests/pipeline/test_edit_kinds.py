@@ -18,6 +18,7 @@ from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.reading import read_filled
+from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.pipeline.champion import roll_back
 from rft_pipeline.pipeline.continuing import (
     Standing,
@@ -70,11 +71,11 @@ STEERING: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "weight": (
         edit_weight,
-        'criterion "polite": weight 1 → 3 → nothing stored is judged anew; 1 generation of 8 rollouts from',
+        'criterion "polite": weight 1 → 3. Nothing stored is judged anew; then 1 generation of 8 rollouts from',
     ),
     "gate": (lambda folder: edit(folder / "rubric.yaml", "criteria.2.gate", 0.1), 'criterion "says_enough": gate'),
     "reward": (lambda folder: edit(folder / "campaign.yaml", "reward.clip", 2), "reward.clip: 3 → 2"),
-    "labels": (label, "input labels changed"),
+    "labels": (label, "people's labels changed"),
 }
 
 
@@ -85,6 +86,11 @@ def test_what_steers_begins_an_edit_cycle_and_a_second_run_makes_nothing(trained
     planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
     assert words in planned.summary
+    for stage in ("rubric", "labels"):  # `rft audit` makes them too
+        Pipeline(Home.find()).run(load_campaign(trained), stage)
+    later = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
+    assert later is not None
+    assert later.summary.partition("; about")[0] == planned.summary.partition("; about")[0]
     assert not {f"tiny/{name}" for name in TRAINING} & set(planned.reports.keys)
     made = run_again(trained)
     (cycle,) = contexts(load_campaign(trained), Home.find())

@@ -80,7 +80,7 @@ def test_a_changed_label_begins_where_a_changed_rubric_would(audited: Path) -> N
     planned = planning.plan(campaign, Home.find())
     assert planned.first_round == 2
     (step,) = (step for step in planned.steps if step.key == "tiny/judge_audit")
-    assert step.reasons == ["input anchors changed"]
+    assert step.reasons == ["the anchors changed"]
 
 
 def test_the_plan_counts_what_the_audit_asks(audited: Path) -> None:

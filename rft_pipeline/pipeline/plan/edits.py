@@ -58,7 +58,5 @@ def _opinions(plan: NodePlan) -> Iterator[str]:
 def _steering(plan: NodePlan, of_rubric: bool) -> Iterator[str]:
     """The reasons of rollouts, without those of the rubric if its own stage gives them."""
     for change in (reason for reason in plan.reasons if isinstance(reason, Change)):
-        if change.path[1] == "weights":
-            yield from () if of_rubric else ("weights changed",)
-        elif not of_rubric or change.path[1] not in RUBRIC:
+        if not of_rubric or change.path[1] not in RUBRIC:
             yield change.in_words()

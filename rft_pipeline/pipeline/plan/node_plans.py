@@ -6,6 +6,7 @@ from typing import Literal
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.fingerprint import fingerprint
+from rft_pipeline.pipeline.plan.as_written import as_written
 from rft_pipeline.pipeline.plan.reasons import Absent, Change, Reason, Waits, changes
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.stages.base import Payload
@@ -80,7 +81,9 @@ def _plan(
     current = records.current(here.key)
     if current is None:
         return NodePlan(here, known, None, "absent", waits or (Absent(records.was_made(here.key)),), whole)
-    changed = changes({key: current.payload[key] for key in made_from}, made_from)
+    changed = as_written(
+        changes({key: current.payload[key] for key in made_from}, made_from), current, campaign, records
+    )
     edited = not STAGES[here.stage].of_people and any(not change.of_rubric for change in changed)
     cause: Cause = "edit" if edited else "rubric" if changed else "upstream"
     keeps_content = not waits and all(informs(here, change) for change in changed)

@@ -6,10 +6,21 @@ from typing import Any, Literal
 
 from rft_pipeline.labels.decided import TRAIN_PAIRS
 
-RUBRIC = ("criteria", "weights", "criterion_weights", "gates")
+REWARDED = ("weights", "criterion_weights", "gates")
+"""Settings that hold each criterion's share of the reward, and its gate."""
+RUBRIC = ("criteria", *REWARDED)
 """Settings that come from the rubric, by criterion."""
 OPINIONS = ("judge_audit", "noise", "labels", TRAIN_PAIRS)
 """Inputs that come from the rubric or from people's labels."""
+INPUTS = {
+    "train": "the train prompts changed",
+    "eval": "the held-out prompts changed",
+    "anchors": "the anchors changed",
+    "judge_audit": "the audit's verdict changed",
+    "labels": "people's labels changed",
+    "weights": "the policy's weights changed",
+}
+"""Inputs by their names in a payload, in words."""
 LONGEST = 40
 """Characters of a value in a reason."""
 
@@ -54,8 +65,12 @@ class Change:
                 return "another edit cycle" if self.before and self.after else "an edit cycle"
             case ("inputs", name) if name.startswith("column."):
                 return f"{name.replace('.', ' ', 1)} of the prompts: {self.kind}"
+            case ("inputs", name) if name in INPUTS:
+                return INPUTS[name]
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
+            case ("settings", ("weights" | "criterion_weights"), _):
+                return "weights changed"
             case ("settings", "criteria", name, *setting):
                 return f'criterion "{name}": {self._of_criterion(setting)}'
             case (_, *rest):
@@ -104,6 +119,11 @@ class Absent:
 Reason = Change | Waits | Absent
 
 
+def is_of_rewards(change: Change) -> bool:
+    """Whether it is one criterion's share in the reward, or its gate."""
+    return len(change.path) > 2 and change.path[0] == "settings" and change.path[1] in REWARDED
+
+
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[Change]:
     """The keys in which two payloads differ; lists of named entries are compared by name."""
     found: list[Change] = []
@@ -135,5 +155,5 @@ def _by_name(value: Any) -> dict[str, Any]:
 
 
 def _short(value: Any, longest: int) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}…"

@@ -64,7 +64,7 @@ def test_another_weight_and_gate_ask_nobody_and_move_the_reward(new: Path) -> No
     assert (loaded, found.made) == ([], 0)
     assert found.differences == [
         'criterion "has_an_e": weight 0.5 → 1',
-        'criterion "says_enough": gate None → 0.9',
+        'criterion "says_enough": gate none → 0.9',
     ]
     assert found.scores.criteria["has_an_e"].rank_correlation == pytest.approx(1)
     assert all(mover.gate for move in found.scores.moved for mover in move.movers if move.reward_b == 0)
