@@ -9,6 +9,7 @@ import polars as pl
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
+from rft_pipeline.report.timeline import CAUSES, cause_in_words
 from rft_pipeline.stages.base import STARTS, start_node
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.reward_batches import too_few_groups
@@ -66,7 +67,7 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
 def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """A round passed every bound and is the champion; a warning, because a run without a promotion is no error."""
     found = outcome(Home.find(), record)
-    metadata = {"compared with": decision_of(record)["champion"], "round": found.promoted or 0}
+    metadata = {"compared with": decision_of(record)["champion"], "promoted": found.round_name}
     return _result("promoted", found.promoted is not None, metadata, found.summary)
 
 
@@ -77,9 +78,9 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
     severity = dg.AssetCheckSeverity.ERROR if newest["level"] == "stop" else dg.AssetCheckSeverity.WARN
     metadata = {
         "verdict": newest["level"],
-        "causes": ", ".join(newest["causes"]) or "none",
+        "alarms": ", ".join(CAUSES[cause] for cause in newest["causes"]) or "none",
         "reason": newest["reason"],
-        "reward moved by": newest["moved_by"],
+        "cause of the change of the reward": cause_in_words(newest["moved_by"]),
         "the next round starts from": f"round {start}" if start else STARTS[start_node(campaign)],
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)

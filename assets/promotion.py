@@ -26,7 +26,6 @@ def _metadata(record: Record) -> dict[str, Any]:
                 "found": bound["found"],
                 "needed": bound["needed"],
                 "passed": "yes" if bound["passed"] else "no",
-                "in words": bound["said"],
             }
             for each in decided["rounds"]
             for bound in each["bounds"]

@@ -28,9 +28,9 @@ _WORDS = {
     "auc": "AUC",
     "delta": "change",
     "kappa": "κ",
+    "frontier": "gain by KL",
     "kl": "KL",
     "lower95": "lower bound (95 %)",
-    "made": "rows not cached:",
     "upper95": "upper bound (95 %)",
 }
 """Words of a record's numbers that a person would put differently."""
@@ -60,8 +60,11 @@ def short(summary: str) -> str:
 
 
 def in_words(name: str) -> str:
-    """The name of a record's number as a person reads it."""
-    return " ".join(_WORDS.get(word, word) for word in name.split("_")).rstrip(":")
+    """The name of a record's number as a person reads it; `made` counts the rows that the store's tables lacked."""
+    first, _, rest = name.partition("_")
+    if first == "made":
+        return f"new rows of {in_words(rest)}" if rest else "new rows"
+    return " ".join(_WORDS.get(word, word) for word in name.split("_"))
 
 
 def _counts(record: Record) -> str:
@@ -180,7 +183,7 @@ def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckRes
 def _pictures(record: Record) -> dict[str, Any]:
     """The record's plots, by address: Dagster folds a text that is as long as a picture."""
     return {
-        path.stem.replace("_", " "): dg.MetadataValue.md(
+        f"plot of {in_words(path.stem)}": dg.MetadataValue.md(
             f"![{path.stem}]({file_in_dagster(record.address, path.name)})"
         )
         for path in sorted(record.folder.glob("*.png"))

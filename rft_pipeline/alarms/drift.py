@@ -140,8 +140,8 @@ def _finding(each: Drift, limit: float, trains: bool) -> Finding:
             "rounds again, e.g. with another seed."
         )
     sentence = (
-        f"Judge of {each.criterion}: {who}the scores of the same anchors moved by {each.shift.mean:+.3f} on average "
-        f"(evidence {each.evidence:.3g}{looks}, alarm at {limit:.3g}).{consequence}"
+        f"Judge of {each.criterion}: {who}the scores of the same anchors moved by {each.shift.mean:+.3f} on average. "
+        f"Evidence of a change{looks}: {each.evidence:.3g}; 1 is none, the alarm is at {limit:.3g}.{consequence}"
     )
     return Finding("judge_drift", level, Interval(each.evidence), limit, sentence)
 

@@ -92,6 +92,7 @@ def plan(
             )
         else:
             show.planned_edit(edit)
+            show.kept(campaign, show.kept_so_far(home, campaign))
         return
     current = without_edit_cycles(written, home, first or 1) if found is None else found.campaign
     planned = planning.plan(current, home, first)
@@ -99,6 +100,7 @@ def plan(
         console.print_json(planning.as_json(planned))
     else:
         show.planned(planned)
+        show.kept(campaign, show.kept_so_far(home, campaign))
 
 
 def run(

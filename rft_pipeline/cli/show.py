@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from textwrap import fill
 from typing import Any
@@ -25,6 +25,7 @@ from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Plan, Step, Waits
 from rft_pipeline.progress import counted, duration, kind_of
 from rft_pipeline.promotion.decide import STOP
+from rft_pipeline.report.published import PROMOTION, REPORT, page
 from rft_pipeline.stages.counting import is_record
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
@@ -179,10 +180,7 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
         f"held-out reward, last round minus {summary['baseline']}: [bold]{change(delta['mean'])}[/] "
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
-    reduced = {name: share for name, share in (summary["kept"] or {}).items() if share < 1}
-    if reduced:
-        shares = ", ".join(f"{name} {share:.2f}" for name, share in reduced.items())
-        line(f"audit: judges that trained with a part of their weight: {shares}; `rft audit {campaign.name}` says why")
+    kept(campaign.name, summary["kept"] or {})
     for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
     for each in summary["generations"] or ():
@@ -191,12 +189,33 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
     for each in summary["preferences"]:
         line(escape(preference_line(each["said"], each["p"])))
     if promotion := summary["promotion"]:
-        line(f"promotion: {escape(promotion['said'])}")
+        line(f"promotion: {escape(_decision(promotion))}")
         if promotion["stays"]:
             line(escape(promotion["stays"]))
         line(f"promotion page: {promotion['page']}")
     line(f"report: {summary['report']}")
     return summary
+
+
+def _decision(promotion: Mapping[str, Any]) -> str:
+    """A refusal with its reasons; of a promotion, which passed every bound, not its own interval of the reward: that of
+    the report is shown above, and two that differ slightly confuse."""
+    if promotion["promoted"] is None:
+        return str(promotion["said"])
+    return f"round {promotion['promoted']} is promoted over {promotion['champion']}: it passes every bound"
+
+
+def kept(campaign: str, weights: Mapping[str, float]) -> None:
+    """The judges that the audit lets train with a part of their weight, if there are any."""
+    reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share < 1)
+    if reduced:
+        line(f"audit: judges that train with a part of their weight: {reduced}; `rft audit {campaign}` says why")
+
+
+def kept_so_far(home: Home, campaign: str) -> dict[str, float]:
+    """The part of its weight with which the newest audit lets each judge train."""
+    record = RecordStore(home.store).current(f"{campaign}/judge_audit")
+    return {} if record is None else {name: each["weight"] for name, each in _audited(record).items()}
 
 
 def exit_if_stopped(summary: dict[str, Any]) -> None:
@@ -213,7 +232,7 @@ def _promotion(home: Home, campaign: Campaign, report: Record) -> dict[str, Any]
         return None
     decided, became = decision_of(record), outcome(home, record)
     found = {name: decided[name] for name in ("promoted", "champion", "said")}
-    return found | {"stays": became.stays, "page": str(record.path("promotion.html"))}
+    return found | {"stays": became.stays, "page": str(page(home, campaign.name, PROMOTION))}
 
 
 def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
@@ -240,7 +259,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "generations": _generations(record, records),
         "preferences": [each.plain for each in current_preferences(campaign, home).found],
         "promotion": _promotion(home, campaign, record),
-        "report": str(record.path("report.html")),
+        "report": str(page(home, campaign.name, REPORT)),
     }
 
 
@@ -258,10 +277,12 @@ def _alarms(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
 def _audit(report: Record, records: RecordStore) -> dict[str, dict[str, Any]] | None:
     """Criterion → what the audit says that the report's weights come from."""
     audit = records.at(report.upstream["judge_audit"]) if "judge_audit" in report.upstream else None
-    if audit is None:
-        return None
-    audited = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
-    return {each["criterion"]: each for each in audited}
+    return None if audit is None else _audited(audit)
+
+
+def _audited(audit: Record) -> dict[str, dict[str, Any]]:
+    found = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
+    return {each["criterion"]: each for each in found}
 
 
 def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.report.published import AUDIT, page
 from rft_pipeline.store import Home, Record, RecordStore
 
 NUMBERS = ("kept", "good/bad", "Youden J", "AUC")
@@ -31,7 +32,7 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
         for text in _measurements(each):
             line(f"  {escape(text)}")
     _said(people)
-    note(f"page: {record.path('judge_audit.html')}")
+    note(f"page: {page(home, campaign, AUDIT)}")
 
 
 def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ def why_worse(campaign: Campaign, home: Home, decided: Record, now: Champion, ro
         return "fewer than two prompts have scores of both, so nothing compares them"
     if reward.upper95 < 0:
         return (
-            f"its held-out reward is lower: {reward.mean:+.4f} (95 % from {reward.lower95:+.4f} to "
+            f"its held-out reward is lower: {reward.mean:+.4f} (95 % interval {reward.lower95:+.4f} to "
             f"{reward.upper95:+.4f})"
         )
     names = [f"round {round_}", f"round {now.round}"]

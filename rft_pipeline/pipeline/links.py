@@ -21,6 +21,8 @@ RECORDS, REPORTS, MLFLOW = "/rft/records", "/rft/reports", "/rft/mlflow"
 """Paths on Dagster's server: files of records, the newest pages of all campaigns, and the way to MLflow."""
 DAGSTER = "/rft/dagster"
 """The path on MLflow's server that leads to Dagster."""
+MODE = "machine_learning"
+"""MLflow's mode for training, in its addresses."""
 
 
 def dagster_url() -> str:
@@ -79,12 +81,16 @@ def dagster_run_path(run_id: str) -> str:
 
 def run_url(home: Home, run_id: str) -> str:
     """The page of an MLflow run; the address needs no experiment."""
-    return f"{mlflow_url(home)}/#/runs/{run_id}"
+    return f"{mlflow_url(home)}/#/{_run_path(run_id)}"
 
 
 def run_in_dagster(run_id: str) -> str:
     """The page of an MLflow run, in Dagster's metadata."""
-    return f"{MLFLOW}/#/runs/{run_id}"
+    return f"{MLFLOW}/#/{_run_path(run_id)}"
+
+
+def _run_path(run_id: str) -> str:
+    return f"runs/{run_id}?workflowType={MODE}"
 
 
 def file_in_dagster(address: str, file: str) -> str:
@@ -99,7 +105,7 @@ def in_mlflow(home: Home, path: str) -> str:
 
 def artifact_page(experiment: str, run_id: str, file: str) -> str:
     """The page on which MLflow shows a file of a run, in its mode for training; in a description that MLflow keeps."""
-    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(file)}?workflowType=machine_learning"
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(file)}?workflowType={MODE}"
 
 
 def review_url(home: Home, experiment: str, queue: str) -> str:

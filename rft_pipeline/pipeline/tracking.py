@@ -22,6 +22,7 @@ from rft_pipeline.pipeline.links import REPORTS, in_mlflow
 from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, PAGES, RECORDS, ROUND, records_in, run_note
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
+from rft_pipeline.report.published import PROMOTION
 from rft_pipeline.stages import STAGES, Node
 from rft_pipeline.store import Home, Record
 from rft_pipeline.store.records import STEPS
@@ -40,8 +41,8 @@ PARENT = "mlflow.parentRunId"
 EXPERIMENT_KIND = "mlflow.experimentKind"
 """The tag by which MLflow opens an experiment on its training runs."""
 EXPLANATION = (
-    "A parent run is one configuration: its curves have the round as step. Its child runs are the rounds: training "
-    "curves step by step, and `report.html` among the artifacts."
+    "A parent run is one configuration: its curves have the round as step, and the baseline is step 0. Its child runs "
+    "are the rounds: training curves step by step, and `report.html` among the artifacts."
 )
 """The end of the experiment's description."""
 LONGEST_PARAMETER = 200
@@ -120,12 +121,9 @@ class Tracker:
                 self._client.set_experiment_tag(self._experiment, MLFLOW_RUN_NOTE, self._about(summary))
 
     def _log_links(self, record: Record) -> None:
-        """Log which record a run shows and the Dagster run. A round's run can also be found by the records that its own
-        were made from."""
+        """Log which record a run shows and the Dagster run. The description names what each record was made from."""
         made_in = record.dagster_run_id or self.dagster_run_id
         tags = {} if made_in is None else {DAGSTER_RUN: made_in}
-        if self.run_id != self._parent:
-            tags |= {f"rft.upstream.{self.node.stage}.{role}": address for role, address in record.upstream.items()}
         with self._alone():
             shown = {**records_in(self._client.get_run(self.run_id).data.tags), self.node.stage: record.address}
             self._log_tags({**tags, RECORDS: " ".join(shown.values())})
@@ -143,13 +141,18 @@ class Tracker:
         if self.run_id != parent:
             client.set_tag(self.run_id, MLFLOW_RUN_NOTE, run_note(self.home, client.get_run(self.run_id)))
 
-    def evaluated(self, record: Record) -> None:
-        """Log the numbers of an eval report into the parent run, with the round as step: one curve a criterion. Until
-        a promotion is decided, the run is named by the round."""
-        numbers = {EVAL + name.removeprefix("eval_"): number for name, number in record.metrics.items()}
-        self._log_numbers(numbers, self.node.round, self._parent)
+    def evaluated(self, record: Record, baseline: Mapping[str, float]) -> None:
+        """Log the numbers of an eval report into the parent run, with the round as step, and those of the baseline as
+        step 0: one curve a criterion. Until a promotion is decided, the run is named by the round."""
+        if self.node.round == 1:
+            self._log_eval(baseline, 0)
+        self._log_eval(record.metrics, self.node.round)
         if PROMOTED not in self._client.get_run(self._parent).data.tags:
             self._client.update_run(self._parent, name=self._parent_name(f"round {self.node.round} evaluated"))
+
+    def _log_eval(self, metrics: Mapping[str, float], round_: int) -> None:
+        numbers = {EVAL + name.removeprefix("eval_"): number for name, number in metrics.items()}
+        self._log_numbers(numbers, round_, self._parent)
 
     def _log_numbers(self, numbers: Mapping[str, float], step: int, run_id: str | None = None) -> None:
         """Log metrics together: each call is a write to the disk, or a request to the server."""
@@ -254,13 +257,14 @@ class Tracker:
             )
 
     def _about(self, decision: str = "") -> str:
-        """The experiment's description, of which MLflow shows the first line: what was decided last."""
+        """The experiment's description, of which MLflow shows the first line: what was decided last and why, as a link
+        to the page of the promotion."""
         name = self.campaign.name
-        report = in_mlflow(self.home, f"{REPORTS.removeprefix('/')}/{quote(name)}.html")
+        pages = in_mlflow(self.home, f"{REPORTS.removeprefix('/')}/{quote(name)}")
         stages = in_mlflow(self.home, f"locations/rft_pipeline/jobs/{name}")
-        links = f"[Newest report]({report}) · [Stages in Dagster]({stages})"
-        headline = [f"**{plain(decision)}**"] if decision else []
-        return "\n\n".join([*headline, plain(self.campaign.description), links, EXPLANATION])
+        links = f"[Newest report]({pages}.html) · [Replies]({pages}.rounds.html) · [Stages in Dagster]({stages})"
+        headline = [f"[{plain(decision)}]({pages}{PROMOTION})"] if decision else []
+        return "\n\n".join([*headline, links, plain(self.campaign.description), EXPLANATION])
 
     def _find_or_create(self, name: str, tags: dict[str, str], params: Mapping[str, str] | None = None) -> str:
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())

@@ -29,9 +29,11 @@ from rft_pipeline.promotion.looks import confidence, left, spent
 from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bounds
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
-STOP, NOT_WATCHED = "stop", "not watched"
+WARN, STOP, NOT_WATCHED = "warn", "stop", "not watched"
 REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
 PEOPLE = "people's preference"
+GATE = "gate "
+"""The beginning of the name of a gated criterion's bound."""
 HELD, HUMAN, HUMAN_SCORES = "held_out", "human", "human_scores"
 """Optional columns of replies."""
 
@@ -148,6 +150,8 @@ def why_not(compared: RoundComparison) -> str:
 
 def _promoted(best: RoundComparison, champion: Side) -> str:
     said = [best.bounds[0].said, *(bound.said for bound in best.bounds if bound.name == PEOPLE)]
+    if best.alarm == WARN:
+        said.append(f"{ALARMS}: {WARN}, read its replies")
     return f"round {best.round} is promoted over {champion.name}: {'; '.join(said)}"
 
 
@@ -209,7 +213,7 @@ def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promoti
     for name in gates:
         scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))
         gate, how = corrected(*scores, even_is_fine=True)
-        bounds.append(_bound(f"gate {name}", gate, -needs.gate_margin, level, how))
+        bounds.append(_bound(f"{GATE}{name}", gate, -needs.gate_margin, level, how))
     if all(asked):
         bounds.append(_bound(HELD_OUT, differ(pl.col(HELD)), -needs.held_out_margin, level))
     elif any(asked):
@@ -239,10 +243,13 @@ def _bound(name: str, difference: Interval, above: float, level: float, how: str
     if found is None:
         said = f"{name}: unknown, since fewer than two prompts have scores on both sides"
         return Bound(name, None, above, passed=False, said=said)
-    said = f"{name} {difference.mean:+.4f} ({confidence(level)} from {found:+.4f} to {difference.upper95:+.4f}{how})"
-    passed = found > above
-    short = f": the lower bound must be above {above:+.4f}; it is short by {above - found:.4f}"
-    said += f", above {above:+.4f}" if passed else short
+    what = f"score of {name}" if name.startswith(GATE) else name
+    said = (
+        f"{what} {difference.mean:+.4f} ({confidence(level)} interval {found:+.4f} to {difference.upper95:+.4f}{how})"
+    )
+    passed, needed = found > above, f"{above:+g}" if above else "0"
+    short = f": the lower bound must be above {needed} and is {above - found:.4f} too low"
+    said += f", above {needed}" if passed else short
     return Bound(name, found, above, passed, said, difference.mean, difference.upper95)
 
 

@@ -25,6 +25,8 @@ CRITERIA = "score_"
 HEIGHT = 150
 CURVE = {"reward": 2.5}
 """Line widths; others are thin."""
+SHORT_LABEL = "datum.value != 0 && abs(datum.value) < 0.001 ? format(datum.value, '.1e') : datum.label"
+"""Vega's expression for labels that leave room for the axis title."""
 
 
 def learning_curves(
@@ -59,7 +61,8 @@ def _curves(generations: Sequence[Mapping[str, Any]], names: Sequence[str], titl
     ]
     shown = list(dict.fromkeys(point["name"] for point in points))
     x = alt.X("generation:Q", title="generation", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False))
-    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=8))
+    axis = alt.Axis(labelExpr=SHORT_LABEL)
+    y = alt.Y("value:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=True, padding=8))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)
     if len(names) == 1:
         chart = chart.encode(color=alt.value(hex_of(LAST)))

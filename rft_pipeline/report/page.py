@@ -32,9 +32,11 @@ def render_page(
     title: str,
     description: str,
     generations: Sequence[Mapping[str, Any]] = (),
+    kept: Mapping[str, float] | None = None,
 ) -> str:
     """The page. `report` is what `compare_rounds` returns, `rows_by_round` the rows it was made from, `generations` the
-    numbers of the newest round's generations, if it was made in generations."""
+    numbers of the newest round's generations, if it was made in generations, `kept` the part of its weight with which
+    the audit lets each judge train, if there is an audit."""
     plots = charts(report, rows_by_round)
     alarms = report.get("alarms")
     drawn = {} if alarms is None else alarm_charts(alarms)
@@ -55,6 +57,7 @@ def render_page(
             for name, chart in learning_curves(generations, only_moving=True).items()
         ],
         generations=len(generations),
+        kept=kept,
         alarms=alarms,
         alarm_plots=[
             (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()

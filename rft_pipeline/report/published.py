@@ -14,18 +14,24 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.promotion.decide import NOT_WATCHED
 from rft_pipeline.report.templates import rendered
 from rft_pipeline.report.timeline import last_alarm
+from rft_pipeline.store import Home
 from rft_pipeline.store.champions import Champion, History
 
-PAGES = {".html": "Report", ".rounds.html": "Rounds", ".promotion.html": "Promotion", ".audit.html": "Judge audit"}
+REPORT, PROMOTION, AUDIT = ".html", ".promotion.html", ".audit.html"
+PAGES = {REPORT: "Report", ".rounds.html": "Rounds", PROMOTION: "Promotion", AUDIT: "Judge audit"}
 """Suffix of a page's file → its title in links."""
 NUMBERS = ".json"
 """Suffix of the numbers of a campaign's newest eval report."""
 INDEX = "index.html"
-PROMOTION = ".promotion.html"
 SHOWN = 20
 """Entries of a history of champions on a page."""
 _CHAMPIONS = re.compile(r"<!-- champions -->.*?<!-- /champions -->", re.DOTALL)
 _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
+
+
+def page(home: Home, campaign: str, suffix: str) -> Path:
+    """The newest page of a campaign; its path stays the same for all rounds."""
+    return home.reports / f"{campaign}{suffix}"
 
 
 def publish(folder: Path, campaign: str, texts: Mapping[str, str]) -> None:

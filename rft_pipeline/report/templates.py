@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rft_pipeline.report.markdown import plain
+from rft_pipeline.report.timeline import cause_in_words
 
 NOTHING = "\N{EN DASH}"
 
@@ -32,7 +33,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    found.filters |= {"plain": plain, "sentence": sentence, "marked": marked}
+    found.filters |= {"plain": plain, "sentence": sentence, "marked": marked, "code": code, "cause": cause_in_words}
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return found
 
@@ -80,6 +81,11 @@ def marked(text: str, words: str) -> Markup:
     between = r"[\W_]*"
     parts = re.split(f"(?i)({between.join(map(re.escape, words.split()))})", text)
     return Markup("").join(Markup("<mark>{}</mark>").format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def code(text: str) -> Markup:
+    """The escaped text with `<code>` in place of backticks."""
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(text))))
 
 
 def words(name: str) -> str:

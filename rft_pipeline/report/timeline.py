@@ -23,6 +23,8 @@ CAUSES = {
 }
 """Titles, in the order shown: is the gain real, what raises the reward, are replies diverse and not copied, is the
 judge the same."""
+MOVED_BY = {"policy": "the policy", "judge": "a judge that changed", "none": "no clear change"}
+"""What moved the reward → in words."""
 LEVELS = ("ok", "warn", "stop")
 
 
@@ -62,6 +64,11 @@ def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
     if level == LEVELS[0]:
         return None
     return Alarm(level, tuple(row.name for row in timeline(verdicts[-1:]) if row.cells[0].level == level))
+
+
+def cause_in_words(moved_by: str) -> str:
+    """What moved a round's reward, for readers."""
+    return MOVED_BY[moved_by]
 
 
 def _cell(verdict: Mapping[str, Any], cause: str) -> Cell:

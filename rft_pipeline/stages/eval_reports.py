@@ -179,7 +179,8 @@ class EvalReports(Stage):
 
     def track(self, record: Record, run: MlflowRun) -> None:
         run.artifacts(record, PAGE, ROUNDS, NUMBERS)
-        run.evaluated(record)
+        report = json.loads(record.path(NUMBERS).read_text(encoding="utf-8"))
+        run.evaluated(record, _of_policy(report["rounds"][0], report))
         run.finish()
 
 
@@ -239,22 +240,33 @@ def _people(job: Job) -> dict[str, Any]:
 def _metrics(report: Mapping[str, Any], of_alarms: Mapping[str, float | None]) -> dict[str, float]:
     """The numbers of the newest round, without unknown ones, e.g. the bounds of a mean over one prompt."""
     newest = report["rounds"][-1]
-    numbers: dict[str, float | None] = {
-        "eval_reward": newest["reward"],
-        "eval_reward_lower95": newest["lower95"],
-        "eval_reward_upper95": newest["upper95"],
+    change = {
         "eval_delta": newest["delta"]["mean"],
         "eval_delta_lower95": newest["delta"]["lower95"],
         "eval_delta_upper95": newest["delta"]["upper95"],
-        "eval_length_mean": newest["length"]["mean"],
-        "eval_thought_length_mean": newest["thought_length"]["mean"] or None,
-        "eval_truncated_share": newest["truncated"],
-        "eval_distinct2": newest["distinct2"],
-        "eval_repetition": newest["repetition"],
-        **{f"eval_{name}": values["mean"] for name, values in newest["criteria"].items()},
-        **{f"eval_{name}_f1": of[newest["name"]]["f1"] for name, of in report.get("classes", {}).items()},
-        **of_alarms,
     }
+    return _of_policy(newest, report) | _known({**change, **of_alarms})
+
+
+def _of_policy(policy: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one policy of a report, without unknown ones."""
+    return _known(
+        {
+            "eval_reward": policy["reward"],
+            "eval_reward_lower95": policy["lower95"],
+            "eval_reward_upper95": policy["upper95"],
+            "eval_length_mean": policy["length"]["mean"],
+            "eval_thought_length_mean": policy["thought_length"]["mean"] or None,
+            "eval_truncated_share": policy["truncated"],
+            "eval_distinct2": policy["distinct2"],
+            "eval_repetition": policy["repetition"],
+            **{f"eval_{name}": values["mean"] for name, values in policy["criteria"].items()},
+            **{f"eval_{name}_f1": of[policy["name"]]["f1"] for name, of in report.get("classes", {}).items()},
+        }
+    )
+
+
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
@@ -266,7 +278,8 @@ def _write_report(job: Job, report: dict[str, Any], rows_by_round: dict[int, pl.
 
     (job.workdir / NUMBERS).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     generations = generations_of(job.upstream[f"checkpoints_{job.node.round}"])
-    page = render_page(report, rows_by_round, job.title, job.campaign.description, generations)
+    kept = job.kept_weights()
+    page = render_page(report, rows_by_round, job.title, job.campaign.description, generations, kept)
     (job.workdir / PAGE).write_text(page, encoding="utf-8")
     drawn = charts(report, rows_by_round) | (alarm_charts(report["alarms"]) if "alarms" in report else {})
     for name, chart in drawn.items():

@@ -74,16 +74,22 @@ class Job:
 
     def weights(self) -> dict[str, float]:
         """The rubric's weights, reduced to what the audit allows. Raises `GateError` when all are 0."""
-        weights = self.campaign.rubric.weights()
-        if "judge_audit" not in self.upstream:
+        weights, kept = self.campaign.rubric.weights(), self.kept_weights()
+        if kept is None:
             return weights
-        earned = training_weights(weights, {each["criterion"]: each["weight"] for each in self._audited()})
+        earned = training_weights(weights, kept)
         if not any(earned.values()):
             raise GateError(
                 f"{self.node.key}: the audit lets no criterion train; `rft audit {self.campaign.name}` shows why. "
                 "Fix the judges, label more anchors, or lower the thresholds under `audit`."
             )
         return earned
+
+    def kept_weights(self) -> dict[str, float] | None:
+        """The part of its weight with which the audit lets each judge train, from 0 to 1; None without an audit."""
+        if "judge_audit" not in self.upstream:
+            return None
+        return {each["criterion"]: each["weight"] for each in self._audited()}
 
     def noise(self) -> dict[str, JudgeNoise] | None:
         """The noise of the judges that train, by criterion; None without `audit.by_group`."""

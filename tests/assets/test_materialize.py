@@ -62,7 +62,8 @@ def test_metadata_holds_the_numbers_the_links_and_tables(finished_home: Path) ->
             summary = metadata["summary"].value
             assert str(summary).startswith("**")
             assert len(str(summary)) < 1000
-            assert str(metadata["open"].value).endswith(f"[MLflow run](/rft/mlflow/#/runs/{made.mlflow_run_id})")
+            run_page = f"/rft/mlflow/#/runs/{made.mlflow_run_id}?workflowType=machine_learning"
+            assert str(metadata["open"].value).endswith(f"[MLflow run]({run_page})")
             assert metadata["cached"].value is False
             assert (provenance := metadata["provenance"].value)
             assert isinstance(provenance, dict)

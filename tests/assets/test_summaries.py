@@ -37,8 +37,8 @@ def test_numbers_have_names_for_people() -> None:
     names = ("eval_delta_lower95", "made", "made_polite", "groups_used_share", "kl_to_start")
     assert [in_words(each) for each in names] == [
         "eval change lower bound (95 %)",
-        "rows not cached",
-        "rows not cached: polite",
+        "new rows",
+        "new rows of polite",
         "groups used share",
         "KL to start",
     ]

@@ -67,7 +67,8 @@ def test_a_record_shows_its_runs_settings_and_software(finished_home: Path) -> N
     assert facts.code_version == str(STAGES["checkpoints"].version)
     assert facts.dagster_asset_url == "http://127.0.0.1:3000/assets/tiny/round_1/checkpoints"
     assert facts.dagster_run_url == f"http://127.0.0.1:3000/runs/{made.dagster_run_id}"
-    assert facts.mlflow_run_url == f"http://127.0.0.1:5000/#/runs/{made.mlflow_run_id}"
+    page = f"/#/runs/{made.mlflow_run_id}?workflowType=machine_learning"
+    assert facts.mlflow_run_url == f"http://127.0.0.1:5000{page}"
 
 
 def test_everything_follows_from_the_policy_and_only_the_promotion_from_the_last_report(finished_home: Path) -> None:

@@ -98,7 +98,7 @@ def test_until_a_promotion_the_run_is_named_by_the_round_that_was_evaluated(
         if step == "promotion":
             tracker.log_outcome("round 1", "round 1 is better")
         else:
-            tracker.evaluated(report)
+            tracker.evaluated(report, {"eval_reward": 0.25})
         (parent,) = [each for each in runs(home.mlflow_client()) if "mlflow.parentRunId" not in each.data.tags]
         return str(parent.info.run_name)
 
@@ -124,21 +124,26 @@ def test_every_step_is_logged_once_under_our_names_and_none_is_called_reward(cli
         assert len(client.get_metric_history(run_.info.run_id, name)) == 2
 
 
-def test_the_parent_run_has_a_curve_over_rounds_for_the_reward_and_each_criterion(client: MlflowClient) -> None:
+def test_the_parent_run_has_a_curve_from_the_baseline_over_the_rounds_for_the_reward_and_each_criterion(
+    client: MlflowClient,
+) -> None:
     (parent,) = [each for each in runs(client) if "mlflow.parentRunId" not in each.data.tags]
     made = {round_: record(f"round_{round_}/eval_reports").metrics for round_ in (1, 2)}
+    base = json.loads(record("round_1/eval_reports").path("report.json").read_text(encoding="utf-8"))["rounds"][0]
     for name in ("reward", "polite", "relevant", "says_enough", "has_an_e"):
         history = {each.step: each.value for each in client.get_metric_history(parent.info.run_id, f"eval/{name}")}
-        assert history == {round_: metrics[f"eval_{name}"] for round_, metrics in made.items()}
+        baseline = base["reward"] if name == "reward" else base["criteria"][name]["mean"]
+        assert history == {0: baseline, **{round_: metrics[f"eval_{name}"] for round_, metrics in made.items()}}
 
 
 def test_the_experiment_opens_on_training_runs_and_says_what_they_are(client: MlflowClient) -> None:
     tags = client.get_experiment(experiment(client)).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    decided, _, _, _, links, *_ = tags["mlflow.note.content"].splitlines()
-    assert decided.startswith("**round 1 is promoted over base: reward ")
-    report, stages = "/rft/dagster/rft/reports/tiny.html", "/rft/dagster/locations/rft_pipeline/jobs/tiny"
-    assert links == f"[Newest report]({report}) · [Stages in Dagster]({stages})"
+    decided, _, links, *_ = tags["mlflow.note.content"].splitlines()
+    pages, stages = "/rft/dagster/rft/reports/tiny", "/rft/dagster/locations/rft_pipeline/jobs/tiny"
+    assert decided.startswith("[round 1 is promoted over base: reward ")
+    assert decided.endswith(f"]({pages}.promotion.html)")
+    assert links == f"[Newest report]({pages}.html) · [Replies]({pages}.rounds.html) · [Stages in Dagster]({stages})"
 
 
 def test_the_reward_batch_is_the_dataset_that_a_round_trained_on(client: MlflowClient) -> None:
@@ -206,11 +211,9 @@ def test_tags_lead_to_the_dagster_run_and_the_records_of_a_round_and_what_they_w
     assert made.address in tags["rft.records"].split()
     assert tags["dagster.run_id"] == made.dagster_run_id
     assert made.mlflow_run_id == round_run(client, 2).info.run_id
-    assert tags["rft.upstream.checkpoints.policy"] == record("round_1/checkpoints").address
-    assert tags["rft.upstream.checkpoints.reward_batches"] == record("round_2/reward_batches").address
-    followed = f"tags.`rft.upstream.checkpoints.policy` = '{record('round_1/checkpoints').address}'"
-    (found,) = client.search_runs([experiment(client)], filter_string=followed)
-    assert found.info.run_id == round_run(client, 2).info.run_id
+    made_from = [record(name).address for name in ("round_1/checkpoints", "round_2/reward_batches")]
+    assert all(f"`{address}`" in tags["mlflow.note.content"] for address in made_from)
+    assert not any(name.startswith("rft.upstream") for name in tags)
 
 
 def test_the_report_is_an_artifact_of_its_round(client: MlflowClient) -> None:
@@ -271,7 +274,7 @@ def test_tracking_leaves_the_environment_as_it_was(finished: Path) -> None:
 
 def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     home, run_id = Home.find(), round_run(client, 1).info.run_id
-    page = f"/#/runs/{run_id}"
+    page = f"/#/runs/{run_id}?workflowType=machine_learning"
     assert run_url(home, run_id) == f"http://127.0.0.1:5000{page}"
     monkeypatch.setenv("RFT_MLFLOW_URL", "http://127.0.0.1:5001")
     monkeypatch.setenv("RFT_DAGSTER_URL", "https://dagster.example")
@@ -284,7 +287,7 @@ def test_links_lead_where_the_environment_says(client: MlflowClient, monkeypatch
     assert mlflow_url(home) == "https://mlflow.example:8080/base"
 
 
-def test_a_record_with_more_upstream_records_than_mlflow_takes_tags_in_one_call_is_logged(finished_copy: Path) -> None:
+def test_a_record_with_many_upstream_records_is_logged(finished_copy: Path) -> None:
     home, campaign = Home.find(), load_campaign(finished_copy)
     here = node(campaign, "round_2/eval_reports")
     record = RecordStore(home.store).current(here.key)
@@ -293,4 +296,4 @@ def test_a_record_with_more_upstream_records_than_mlflow_takes_tags_in_one_call_
     tracker = Tracker(home, campaign, here, source_hashes(campaign, home, fetch=False), None)
     run_id = tracker.log_record(replace(record, fingerprint="other", upstream=many))
     tags = MlflowClient(tracking_uri=home.mlflow_uri).get_run(run_id).data.tags
-    assert sum(name.startswith("rft.upstream.eval_reports.judge_scores_") for name in tags) == 150
+    assert f"{record.address.rpartition('/')[0]}/other" in tags["rft.records"].split()

@@ -61,9 +61,7 @@ def test_the_best_lower_bound_is_promoted_not_the_last_round() -> None:
     found = decided(replies(1, 0.5), replies(2, 0.6), replies(3, 0.55))
     assert found.promoted == 2
     assert [each.lower for each in found.rounds] == pytest.approx([0.1, 0.2, 0.15])
-    assert found.said == (
-        "round 2 is promoted over base: reward +0.2000 (98.3 % from +0.2000 to +0.2000), above +0.0000"
-    )
+    assert found.said == ("round 2 is promoted over base: reward +0.2000 (98.3 % interval +0.2000 to +0.2000), above 0")
 
 
 def test_of_two_rounds_with_the_same_bound_the_earlier_is_promoted() -> None:
@@ -83,7 +81,7 @@ def test_a_bound_is_students_at_the_level_of_its_decision() -> None:
     shared = decided(round_, replace(round_, round=2, policy="weights 2"), champion=champion)
     assert shared.level == pytest.approx(0.0125)
     assert shared.rounds[0].lower == pytest.approx(0.1 - 2.4334 * 0.1 / 19**0.5, abs=1e-4)
-    assert "(97.5 % from" in shared.said
+    assert "(97.5 % interval" in shared.said
     assert (shared.look, shared.error, shared.left) == (1, 0.05, 0.025)
 
 
@@ -101,8 +99,8 @@ def test_a_reward_within_the_margin_is_refused_with_its_shortfall() -> None:
     found = decided(replies(1, 0.43), margin=0.05)
     assert found.promoted is None
     assert found.said == (
-        "no round is promoted over base. Round 1: reward +0.0300 (95 % from +0.0300 to +0.0300): "
-        "the lower bound must be above +0.0500; it is short by 0.0200"
+        "no round is promoted over base. Round 1: reward +0.0300 (95 % interval +0.0300 to +0.0300): "
+        "the lower bound must be above +0.05 and is 0.0200 too low"
     )
 
 
@@ -116,7 +114,7 @@ def test_a_gate_criterion_that_got_worse_refuses_whatever_the_reward() -> None:
     (failed,) = [bound for bound in found.rounds[0].bounds if not bound.passed]
     assert (failed.name, failed.needed) == ("gate polite", -0.02)
     assert failed.found == pytest.approx(-0.05)
-    assert why_not(found.rounds[0]).endswith("must be above -0.0200; it is short by 0.0300")
+    assert why_not(found.rounds[0]).endswith("must be above -0.02 and is 0.0300 too low")
 
 
 def test_a_gate_criterion_may_be_worse_by_less_than_its_margin() -> None:
@@ -174,7 +172,7 @@ def test_peoples_labels_of_a_gate_refuse_what_its_judge_lets_pass() -> None:
     sides = by_people(replies(1, 0.6), "polite", 0.3, 0.4), by_people(replies(0, 0.4), "polite", 0.5, 0.5)
     found = decided(sides[0], champion=sides[1])
     assert found.promoted is None
-    assert why_not(found.rounds[0]).startswith("gate polite -0.1500")
+    assert why_not(found.rounds[0]).startswith("score of gate polite -0.1500")
     assert "corrected by people's labels on 10 prompts" in why_not(found.rounds[0])
 
 
@@ -211,7 +209,7 @@ def test_people_who_all_find_a_gate_worse_refuse_the_round() -> None:
     sides = [by_people(replies(round_, 0.4 + 0.2 * round_), "polite", 1 - round_, 1 - round_) for round_ in (0, 1)]
     found = decided(sides[1], champion=sides[0])
     assert found.promoted is None
-    assert why_not(found.rounds[0]).startswith("gate polite -1.0000 (95 % from -1.0000 to -0.3830")
+    assert why_not(found.rounds[0]).startswith("score of gate polite -1.0000 (95 % interval -1.0000 to -0.3830")
 
 
 def test_too_few_labels_leave_the_judges_word_and_say_so() -> None:

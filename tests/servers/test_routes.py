@@ -87,3 +87,6 @@ def test_mlflow_leads_to_dagster(finished_home: Path, monkeypatch: pytest.Monkey
         "http://localhost:3999/assets/tiny/promotion"
     )
     assert client.get("/version").status_code == 200
+    opened = client.get("/")
+    assert opened.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'localStorage.setItem("mlflow.workflowType_v1", \'"machine_learning"\')' in opened.text
