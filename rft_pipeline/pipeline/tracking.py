@@ -41,8 +41,8 @@ PARENT = "mlflow.parentRunId"
 EXPERIMENT_KIND = "mlflow.experimentKind"
 """The tag by which MLflow opens an experiment on its training runs."""
 EXPLANATION = (
-    "A parent run is one configuration: its curves have the round as step, and the baseline is step 0. Its child runs "
-    "are the rounds: training curves step by step, and `report.html` among the artifacts."
+    "A parent run is one configuration: its curves have the round as step. Its child runs are the rounds: training "
+    "curves step by step, and `report.html` among the artifacts."
 )
 """The end of the experiment's description."""
 LONGEST_PARAMETER = 200

@@ -97,7 +97,7 @@ def test_a_page_and_its_plots_are_links_to_files_of_the_record(finished_home: Pa
     assert plots
     for plot in plots:
         shown = f"![{plot[:-4]}]({address}/{plot})"
-        assert metadata[plot.removesuffix(".png").replace("_", " ")].value == shown
+        assert metadata[f"plot of {in_words(plot.removesuffix('.png'))}"].value == shown
     kept = {each.path for each in Home.find().mlflow_client().list_artifacts(str(made.mlflow_run_id))}
     assert kept >= {page, *plots}
 
