@@ -80,7 +80,7 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
         "verdict": newest["level"],
         "alarms": ", ".join(CAUSES[cause] for cause in newest["causes"]) or "none",
         "reason": newest["reason"],
-        "cause of the change of the reward": cause_in_words(newest["moved_by"]),
+        "what changed the reward": cause_in_words(newest["moved_by"]),
         "the next round starts from": f"round {start}" if start else STARTS[start_node(campaign)],
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)

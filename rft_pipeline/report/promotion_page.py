@@ -13,7 +13,8 @@ from rft_pipeline.report.plots import GRID, INK, themed, to_svg
 from rft_pipeline.report.templates import NOTHING, rendered, signed
 
 PASSED, FAILED = "#0f7a5a", "#b4372f"
-WIDTH = 740
+WIDTH, PICTURE = 740, 370
+"""Pixels of the plot without its labels, on the page and as a picture that fits into a column of Dagster's."""
 
 
 def render_promotion(decided: Mapping[str, Any], title: str, description: str, report: str) -> str:

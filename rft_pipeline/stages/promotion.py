@@ -205,12 +205,12 @@ def alarm_level(report: Mapping[str, Any], round_: int) -> str:
 
 def _write_page(job: Job, decided: dict[str, Any]) -> None:
     """Write the page, and its plot as a picture."""
-    from rft_pipeline.report.plots import WIDTH, to_png
-    from rft_pipeline.report.promotion_page import forest, render_promotion
+    from rft_pipeline.report.plots import to_png
+    from rft_pipeline.report.promotion_page import PICTURE, forest, render_promotion
 
     page = render_promotion(decided, job.title, job.campaign.description, job.upstream["eval_reports"].address)
     (job.workdir / PAGE).write_text(page, encoding="utf-8")
-    if (chart := forest(decided, WIDTH)) is not None:
+    if (chart := forest(decided, PICTURE)) is not None:
         (job.workdir / "differences.png").write_bytes(to_png(chart))
 
 
