@@ -150,9 +150,8 @@ def why_not(compared: RoundComparison) -> str:
 
 def _promoted(best: RoundComparison, champion: Side) -> str:
     said = [best.bounds[0].said, *(bound.said for bound in best.bounds if bound.name == PEOPLE)]
-    if best.alarm == WARN:
-        said.append(f"{ALARMS}: {WARN}, read its replies")
-    return f"round {best.round} is promoted over {champion.name}: {'; '.join(said)}"
+    although = ", although the alarms warn" if best.alarm == WARN else ""
+    return f"round {best.round} is promoted over {champion.name}{although}: {'; '.join(said)}"
 
 
 def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:

@@ -90,6 +90,8 @@ def test_stages_have_their_checks_and_some_checks_stop_downstream_stages(tiny_ca
 def test_a_campaign_has_one_job_over_all_its_assets(tiny_campaign: Path) -> None:
     defs = definitions(Home.find())
     job = defs.resolve_job_def("tiny")
+    assert "[Promotion](/rft/reports/tiny.promotion.html)" in str(job.description)
+    assert "audit" not in str(job.description)
     assert len(list(job.asset_layer.executable_asset_keys)) == 15
     for config in (EACH_STEP_A_PROCESS, ALL_IN_ONE_PROCESS):
         assert dg.validate_run_config(job, config)

@@ -136,7 +136,9 @@ def test_a_champion_that_the_held_out_judge_never_saw_cannot_be_beaten() -> None
 
 
 def test_a_stopped_round_is_not_promoted_and_a_warned_one_is() -> None:
-    assert decided(replies(1, 0.9, alarm="stop"), replies(2, 0.5, alarm="warn")).promoted == 2
+    warned = decided(replies(1, 0.9, alarm="stop"), replies(2, 0.5, alarm="warn"))
+    assert warned.promoted == 2
+    assert warned.said.startswith("round 2 is promoted over base, although the alarms warn: reward +0.1000 ")
     assert "a stopped round cannot be promoted" in decided(replies(1, 0.9, alarm="stop")).said
 
 
