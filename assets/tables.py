@@ -65,5 +65,5 @@ last_turn = pl.col("messages").str.json_path_match("$[-1].content").alias("promp
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    text = str(value)
+    text = "" if value is None else str(value)
     return plain(text if len(text) <= 160 else f"{text[:157]}…")
