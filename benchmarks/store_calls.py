@@ -67,7 +67,7 @@ def missing_judgements(home: Home) -> float:
     table = judgements_table(home.store)
     asked = []
     for criterion in campaign.rubric.criteria:
-        where = judged_by(criterion.fingerprint, judge_of(criterion, judges))
+        where = judged_by(criterion.question, judge_of(criterion, judges))
         there = table.rows(*where).select("judgement_id").collect()["judgement_id"]
         asked.append((half_known(there.head(ROUND)).rename({"key": "judgement_id"}), where))
     began = time.perf_counter()

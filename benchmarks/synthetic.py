@@ -174,7 +174,7 @@ def append_round(home: Home, campaign: Campaign, rows: pl.DataFrame, number: int
     seen = {each.judged: each.payload for each in campaign.rubric.criteria}  # judges see the same, and so do rules
     subjects = {judged: pl.Series(subjects_of(views, payload)) for judged, payload in seen.items()}
     judged = [
-        random_judgements([each.fingerprint], ROUND).with_columns(
+        random_judgements([each.question], ROUND).with_columns(
             judge=pl.lit(judge_of(each, sources)), subject=subjects[each.judged]
         )
         for each in campaign.rubric.criteria
@@ -228,7 +228,7 @@ def judgements_of(job: Job) -> pl.DataFrame:
     found = []
     for criterion in job.campaign.rubric.criteria:
         addressed = judgement_addresses(rollouts["rollout_id"].to_list(), seen, criterion, job.sources)
-        judged = random_judgements([criterion.fingerprint], rollouts.height)
+        judged = random_judgements([criterion.question], rollouts.height)
         found.append(
             judged.with_columns(
                 addressed["judgement_id"], addressed["subject"], judge=pl.lit(judge_of(criterion, job.sources))
@@ -245,6 +245,7 @@ def random_judgements(criteria: list[str], each: int) -> pl.DataFrame:
             "criterion": np.repeat(criteria, each),
             "subject": hexes(count),
             "score": rng.random(count),
+            "measured": pl.Series([None] * count, dtype=pl.Float64),
             "tokens": rng.integers(40, 160, count),
         }
     ).with_columns(

@@ -40,7 +40,7 @@ def drift_processes(payload: Mapping[str, Any]) -> dict[str, DriftProcess]:
         settings["seed"],
     ]
     return {
-        each.name: DriftProcess(fingerprint([each.key.criterion, *shared]), each.judge)
+        each.name: DriftProcess(fingerprint([each.fingerprint, *shared]), each.judge)
         for each in judged_criteria_in(payload)
     }
 

@@ -92,7 +92,7 @@ def judges_changed(
 ) -> list[Finding]:
     """A warning for each question whose judge changed since the previous report. Criteria in `bridged` have anchors
     that both judges scored: there `judge_drift` measures the difference."""
-    then = {each.name: each.key for each in before}
+    then = {each.name: each for each in before}
     return [
         Finding(
             "judge_changed",
@@ -105,7 +105,7 @@ def judges_changed(
         for each in now
         if each.name not in bridged
         and each.name in then
-        and then[each.name].criterion == each.key.criterion
+        and then[each.name].fingerprint == each.fingerprint
         and then[each.name].judge != each.judge
     ]
 

@@ -16,7 +16,7 @@ from rft_pipeline.campaign import Campaign, Sampling, SystemIn, Thinking
 from rft_pipeline.campaign.rubric import ITEMS, Criterion
 from rft_pipeline.campaign.subjects import Subjects, judged_views
 from rft_pipeline.fingerprint import fingerprint, seed_of
-from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
+from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge, question_in
 from rft_pipeline.judges.checklist import sums_items
 from rft_pipeline.rules import Rollout
 from rft_pipeline.store.rows import judgement_id, rollout_id
@@ -113,7 +113,7 @@ def judgement_addresses(
 
     `judges` holds the content hash of each judge's model, with the names of `sources.source_hashes`.
     """
-    judge, name = judge_of(criterion, judges), criterion.fingerprint
+    judge, name = judge_of(criterion, judges), criterion.question
     subjects = rollouts.of(criterion.payload)
     return pl.DataFrame(
         {
@@ -203,7 +203,11 @@ class JudgedCriterion(NamedTuple):
 
     @property
     def key(self) -> JudgementKey:
-        return JudgementKey(fingerprint(self.payload), self.judge)
+        return JudgementKey(fingerprint(question_in(self.payload)), self.judge)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.payload)
 
 
 def judged_criteria(criteria: Sequence[Criterion], judges: Mapping[str, str]) -> list[JudgedCriterion]:

@@ -1,7 +1,7 @@
 """A rubric: named criteria, each with a weight, a judge, and optionally a gate.
 
-A criterion's fingerprint holds the protocol with its version and settings, but not name, weight and gate. So changing
-a weight costs no judge call.
+A criterion's fingerprint holds the protocol with its version and settings, but not name, weight and gate. What its
+judge is asked (`question`) does not hold the squash either. So changing one of them costs no judge call.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from rft_pipeline.fingerprint import fingerprint
-from rft_pipeline.judges import AnyJudge, ChecklistJudge, PanelJudge
+from rft_pipeline.judges import AnyJudge, ChecklistJudge, PanelJudge, question_in
 from rft_pipeline.judges.checklist import ItemJudge
 from rft_pipeline.strict import Strict
 
@@ -67,6 +67,11 @@ class Criterion(Strict):
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.payload)
+
+    @property
+    def question(self) -> str:
+        """The fingerprint of what the judge is asked, under which its judgements are stored."""
+        return fingerprint(question_in(self.payload))
 
 
 def check_criteria(criteria: Sequence[Criterion], where: str = "") -> None:

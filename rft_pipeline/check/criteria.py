@@ -40,11 +40,11 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
     """A held-out criterion must have another question or another judge than every training criterion."""
     where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
     judges = with_answer_settings(campaign, judge_models(campaign))
-    training = [(each, (each.fingerprint, judge_of(each, judges))) for each in campaign.rubric.single_criteria]
+    training = [(each, (each.question, judge_of(each, judges))) for each in campaign.rubric.single_criteria]
     for criterion in campaign.held_out:
         for each in criterion.singles:
             _check_judge(f"{where}: {each.name}", each, rows, settings)
-            key = each.fingerprint, judge_of(each, judges)
+            key = each.question, judge_of(each, judges)
             if same := [other.name for other, theirs in training if theirs == key]:
                 settings.errors.append(
                     f"{where}: {each.name} has the same question and judge as {same[0]} of the rubric, so it would "

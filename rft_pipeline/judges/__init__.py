@@ -21,7 +21,8 @@ from rft_pipeline.judges.recall import RecallJudge as RecallJudge
 from rft_pipeline.judges.relevance import RelevanceJudge as RelevanceJudge
 from rft_pipeline.judges.reward_model import RewardModelJudge as RewardModelJudge
 from rft_pipeline.judges.rule import RuleJudge as RuleJudge
-from rft_pipeline.judges.settings import DEFAULT_JUDGE, Engines, JudgeSettings, ModelJudge, Scores, Squash
+from rft_pipeline.judges.settings import DEFAULT_JUDGE, Engines, JudgeSettings, ModelJudge, Scores
+from rft_pipeline.judges.squash import Squash, question_in, squashed
 from rft_pipeline.judges.untrusted import fenced
 from rft_pipeline.judges.word_order import WordOrderJudge as WordOrderJudge
 from rft_pipeline.strict import tagged_union
@@ -43,6 +44,8 @@ __all__ = [
     "make_judge",
     "own_object",
     "own_word",
+    "question_in",
+    "squashed",
 ]
 
 PROTOCOLS: dict[str, type[JudgeSettings]] = {

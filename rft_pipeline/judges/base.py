@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from rft_pipeline.judges.squash import Squash
 from rft_pipeline.rules import Rollout
 
 
@@ -35,6 +36,8 @@ class Judgement:
     """Money, in the currency of the campaign's prices."""
     details: Mapping[str, int] = field(default_factory=dict)
     """Numbers for the audit, by name: e.g. the place at which the reply was shown."""
+    measured: float | None = None
+    """The number that the criterion's squash turned into the score; it is stored in place of the score."""
 
 
 Judged = list[tuple[int, Judgement]]
@@ -58,6 +61,13 @@ def scored(score: float, raw: str, reason: str, tokens: int = 0, details: Mappin
     if not math.isfinite(score) or not 0 <= score <= 1:
         return unscored(raw, f"score {score} is not in [0, 1]", tokens)
     return Judgement(score, Status.SCORED, raw, reason, tokens, details=details or {})
+
+
+def measured(number: float, squash: Squash, raw: str, reason: str, tokens: int = 0) -> Judgement:
+    """A judgement with the squashed number as its score, or unscored when it is not finite."""
+    if not math.isfinite(number):
+        return unscored(raw, f"the judge measured {number}", tokens)
+    return Judgement(squash.score(number), Status.SCORED, raw, reason, tokens, measured=number)
 
 
 def unscored(raw: str, reason: str, tokens: int = 0) -> Judgement:

@@ -8,7 +8,8 @@ from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.answers import UnreadableError, as_text, own_object, own_word
 from rft_pipeline.judges.asking import AskingSettings, SingleAsking, schema_of, shown_to
 from rft_pipeline.judges.base import Judge, Judgement, scored
-from rft_pipeline.judges.settings import Engines, Scores, Squash
+from rft_pipeline.judges.settings import Engines, Scores
+from rft_pipeline.judges.squash import Squash
 from rft_pipeline.rules import Rollout
 
 YES, NO = "Yes", "No"

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from rft_pipeline.engines import Scorer, ScoreRequest, ScoreResult
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored, unscored
-from rft_pipeline.judges.settings import Engines, PromptJudge, Scores, Squash
+from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, measured, unscored
+from rft_pipeline.judges.settings import Engines, PromptJudge, Scores
+from rft_pipeline.judges.squash import Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
@@ -84,7 +85,7 @@ class LikelihoodJudge:
             longest = max(map(_length, wanted))
             return unscored("", f"{longest} tokens; the judge reads at most {self.engine.context}")
         nats, reason = self.measure(rollout, [results[request] for request in wanted])
-        return scored(self.squash.score(nats), f"{nats:.4f} nats", reason, sum(map(_length, wanted)))
+        return measured(nats, self.squash, f"{nats:.4f} nats", reason, sum(map(_length, wanted)))
 
 
 class DifferenceSettings(LikelihoodSettings):

@@ -5,8 +5,9 @@ from typing import Literal
 
 from rft_pipeline.engines import Rewarder
 from rft_pipeline.engines.base import Messages
-from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, scored
-from rft_pipeline.judges.settings import Engines, PromptJudge, Scores, Squash
+from rft_pipeline.judges.base import Judge, Judged, Judgement, empty_reply, is_empty, measured
+from rft_pipeline.judges.settings import Engines, PromptJudge, Scores
+from rft_pipeline.judges.squash import Squash
 from rft_pipeline.rules import Rollout
 
 CHUNK = 64
@@ -48,4 +49,4 @@ class RewardModel:
             yield list(enumerate(judgements, start=start))
 
     def _judge(self, reward: float) -> Judgement:
-        return scored(self.config.squash.score(reward), f"reward {reward:.4f}", "")
+        return measured(reward, self.config.squash, f"reward {reward:.4f}", "")

@@ -4,13 +4,10 @@ The fields of a judge's settings are what the judge sees, and so what makes a cr
 judge of campaign.yaml) is kept apart: a judgement's address names the criterion and the judge.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
-
-from pydantic import Field
 
 from rft_pipeline.engines import Asker, Rewarder, Scorer
 from rft_pipeline.engines.base import Messages
@@ -18,7 +15,6 @@ from rft_pipeline.judges.base import Judge
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.base import Checked, Show
 from rft_pipeline.rules.slots import column_texts, fill, slots_in
-from rft_pipeline.strict import Strict
 
 DEFAULT_JUDGE = "judge"
 """The judge that answers when a criterion names none: `judge` in campaign.yaml."""
@@ -166,18 +162,3 @@ class PromptJudge(ModelJudge):
 def texts_of(setting: Any) -> tuple[str, ...]:
     """The texts of a setting: it is one, or a list of them, or has none."""
     return (setting,) if isinstance(setting, str) else tuple(setting or ())
-
-
-class Squash(Strict):
-    """Turns a measured number (nats, a reward) into a score: sigmoid((number − offset) / scale)."""
-
-    offset: float = 0.0
-    """The measured number that scores 0.5."""
-    scale: float = Field(default=0.5, gt=0)
-    """How far from it the score is 0.73 (or 0.27)."""
-
-    def score(self, number: float) -> float:
-        """In (0, 1); far out it is rounded to 0 or 1. NaN stays NaN."""
-        if math.isnan(number):
-            return number  # min and max would turn it into a number
-        return 1 / (1 + math.exp(-max(-700.0, min(700.0, (number - self.offset) / self.scale))))

@@ -12,6 +12,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import REPLY, as_rollout, judged_criteria_in
 from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.errors import StoreError
+from rft_pipeline.judges import squashed
 from rft_pipeline.judges.checklist import judges_items
 from rft_pipeline.store import Home, Record, RecordStore, judgements_table
 from rft_pipeline.store.rows import judgement_id
@@ -69,7 +70,9 @@ def _panels(rows: pl.DataFrame, scores: Record, home: Home) -> list[np.ndarray]:
         if dot and not judges_items(asked.payload):
             subjects = subjects_of(views, asked.payload)
             keys = pl.DataFrame({"judgement_id": [judgement_id(*asked.key, subject) for subject in subjects]})
-            kept = judgements_table(home.store).read(keys.unique()).select("judgement_id", "score")
-            known = keys.join(kept, on="judgement_id", how="left", maintain_order="left")["score"]
+            kept = squashed(judgements_table(home.store).read(keys.unique()), asked.payload)
+            known = keys.join(
+                kept.select("judgement_id", "score"), on="judgement_id", how="left", maintain_order="left"
+            )["score"]
             opinions[panel].append(known.fill_null(0.5).to_numpy())
     return [np.std(members, axis=0) for members in opinions.values()]

@@ -22,9 +22,11 @@ from rft_pipeline.campaign.addresses import (
 )
 from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.evaluation.kl import KL_FILE
+from rft_pipeline.judges import squashed
 from rft_pipeline.lineage.index import Index, campaign_of
 from rft_pipeline.lineage.judgements import JudgementFacts
 from rft_pipeline.lineage.preferred import PreferenceFacts, preference_facts
+from rft_pipeline.rules import Rollout
 from rft_pipeline.store import Record, judgements_table, rollouts_table
 from rft_pipeline.store.rows import judgement_id
 
@@ -240,26 +242,34 @@ def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[st
     """The judgements of a report's rows, looked up by what each judge saw."""
     names = report.payload["settings"]["criteria"]
     criteria = [each for each in judged_criteria_in(report.payload) if each.name in names]
-    wanted: dict[str, list[tuple[str, JudgedCriterion]]] = defaultdict(list)
     among = pl.scan_parquet(report.path("eval_reports.parquet"), glob=False).select("rollout_id", *REPLY)
     groups = among.filter(pl.col("messages").is_in(rows["messages"].unique().implode())).collect()
     views = [as_rollout(row) for row in groups.iter_rows(named=True)]
-    for each in criteria:
-        for rollout_id, subject in zip(groups["rollout_id"], subjects_of(views, each.payload), strict=True):
-            if rollout_id in found:
-                wanted[judgement_id(*each.key, subject)].append((rollout_id, each))
-    table = judgements_table(index.home.store).rows(
+    wanted = [
+        groups.select("rollout_id", judgement_id=pl.Series(_keys(each, views), dtype=pl.String)).filter(
+            pl.col("rollout_id").is_in(list(found))
+        )
+        for each in criteria
+    ]
+    stored = judgements_table(index.home.store).rows(
         pl.col("criterion").is_in([each.key.criterion for each in criteria]),
-        pl.col("judgement_id").is_in(list(wanted)),
+        pl.col("judgement_id").is_in(pl.concat(wanted)["judgement_id"].implode()),
     )
-    for values in table.select("judgement_id", *_JUDGED).collect().iter_rows(named=True):
-        for rollout_id, criterion in wanted[values.pop("judgement_id")]:
+    judgements = stored.select("judgement_id", *_JUDGED, "measured").collect()
+    for criterion, rows in zip(criteria, wanted, strict=True):
+        for values in squashed(rows.join(judgements, on="judgement_id"), criterion.payload).iter_rows(named=True):
+            rollout_id = values.pop("rollout_id")
+            del values["judgement_id"]
             _add_judgement(found[rollout_id], report, criterion, values)
+
+
+def _keys(criterion: JudgedCriterion, views: Sequence[Rollout]) -> list[str]:
+    return [judgement_id(*criterion.key, subject) for subject in subjects_of(views, criterion.payload)]
 
 
 def _add_judgement(rollout: _Found, record: Record, criterion: JudgedCriterion, values: Mapping[str, Any]) -> None:
     """One entry per criterion, wording and judge, with all the records that contain it."""
-    key = (criterion.name, *criterion.key)
+    key = (criterion.name, criterion.fingerprint, criterion.judge)
     protocol = criterion.payload["judge"]["protocol"]
     judgement = rollout.judgements.setdefault(key, {**values, "protocol": protocol, "records": []})
     judgement["records"].append(record.address)

@@ -191,7 +191,7 @@ class Counting:
                 self._missing(each, wanted.unique("judgement_id", maintain_order=True), judges)
 
     def _missing(self, criterion: Criterion, wanted: pl.DataFrame, judges: Mapping[str, str]) -> None:
-        narrow = judged_by(criterion.fingerprint, judge_of(criterion, judges))
+        narrow = judged_by(criterion.question, judge_of(criterion, judges))
         missing = judgements_table(self.home.store).missing(wanted, *narrow).height
         self.work.add(judgements_of(criterion.name), missing, wanted.height - missing)
 

@@ -11,7 +11,17 @@ import polars as pl
 from rft_pipeline.campaign.addresses import as_rollout, judge_of, judgement_addresses
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.campaign.subjects import Subjects, judged_views
-from rft_pipeline.judges import Engines, Judge, Judgement, JudgeSettings, ModelJudge, PanelJudge, Status, make_judge
+from rft_pipeline.judges import (
+    Engines,
+    Judge,
+    Judgement,
+    JudgeSettings,
+    ModelJudge,
+    PanelJudge,
+    Status,
+    make_judge,
+    squashed,
+)
 from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
 from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress, judgements_of
@@ -69,7 +79,7 @@ def _served_by_question(
     found: dict[tuple[str, str], list[Criterion]] = {}
     for single in (single for criterion in criteria for single in criterion.singles):
         if isinstance(single.judge, ModelJudge) and single.judge.by in served:
-            found.setdefault((single.fingerprint, judge_of(single, judges)), []).append(single)
+            found.setdefault((single.question, judge_of(single, judges)), []).append(single)
     return list(found.values())
 
 
@@ -110,7 +120,7 @@ class _Judging:
         """A row a rollout, or a row a rollout and item of its rubric, from the table or judged now."""
         wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
-        question = criterion.fingerprint, judge_of(criterion, self.judges)
+        question = criterion.question, judge_of(criterion, self.judges)
         missing = self.table.missing(once, *judged_by(*question))
         self.made[criterion.name] = missing.height
         failures: list[Row] = []
@@ -120,7 +130,7 @@ class _Judging:
             shown = self._whole_groups(once, missing, columns) if compares else missing
             views = [view for _, view in judged_views(self.seen.views, criterion.payload)]
             failures = self._judge(judge, views, _by_prompt(shown, views), missing, question, criterion.name)
-        return self._rows(wanted, question, failures)
+        return self._rows(wanted, criterion, question, failures)
 
     def of_panel(self, how: PanelJudge, members: Sequence[pl.DataFrame]) -> list[Judgement]:
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
@@ -134,12 +144,12 @@ class _Judging:
     def computed(self, criterion: Criterion, judgements: Sequence[Judgement]) -> pl.DataFrame:
         """The rows of judgements that were computed from those of members or items, which are stored too."""
         wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
-        question = criterion.fingerprint, judge_of(criterion, self.judges)
+        question = criterion.question, judge_of(criterion, self.judges)
         found = wanted.with_columns(pl.Series("judgement", judgements, pl.Object))
         missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
         rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]
         self._keep([row for row in rows if row["status"] != Status.FAILED])
-        return self._rows(wanted, question, [row for row in rows if row["status"] == Status.FAILED])
+        return self._rows(wanted, criterion, question, [row for row in rows if row["status"] == Status.FAILED])
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """All distinct replies to the prompts that have a reply without a judgement."""
@@ -175,12 +185,17 @@ class _Judging:
         if rows:
             self.table.append(pl.DataFrame(rows, schema=self.table.schema))
 
-    def _rows(self, wanted: pl.DataFrame, question: tuple[str, str], failures: list[Row]) -> pl.DataFrame:
+    def _rows(
+        self, wanted: pl.DataFrame, criterion: Criterion, question: tuple[str, str], failures: list[Row]
+    ) -> pl.DataFrame:
         kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *judged_by(*question))
         failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
         scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made it
         return wanted.join(
-            scores.drop("subject", "criterion", "judge"), on="judgement_id", how="left", maintain_order="left"
+            squashed(scores, criterion.payload).drop("subject", "criterion", "judge"),
+            on="judgement_id",
+            how="left",
+            maintain_order="left",
         )
 
 
@@ -196,4 +211,6 @@ def _row(address: Row, judgement: Judgement, question: tuple[str, str]) -> Row:
     named = {"judgement_id": address["judgement_id"], "subject": address["subject"]}
     details = json.dumps(dict(judgement.details)) if judgement.details else None
     plain = {**asdict(judgement), "status": judgement.status.value, "details": details}
+    if judgement.measured is not None:
+        plain["score"] = None
     return {**named, "criterion": criterion, "judge": judge, **plain}

@@ -33,6 +33,7 @@ JUDGEMENTS = pl.Schema(
         ("judge", pl.String()),
         ("subject", pl.String()),
         ("score", pl.Float64()),
+        ("measured", pl.Float64()),
         ("status", pl.String()),
         ("raw", pl.String()),
         ("reason", pl.String()),
@@ -42,7 +43,8 @@ JUDGEMENTS = pl.Schema(
         ("details", pl.String()),
     ]
 )
-"""`details` is a JSON object with the numbers that a judge that compares found; null where there are none."""
+"""`measured` is the number (nats, a reward) that the criterion's squash turns into the score; then `score` is null.
+`details` is a JSON object with the numbers that a judge that compares found; null where there are none."""
 LABELS = pl.Schema(
     [
         ("label_id", pl.String()),

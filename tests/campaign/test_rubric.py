@@ -54,6 +54,13 @@ def test_what_the_judge_sees_changes_the_fingerprint(judge: dict[str, Any]) -> N
     assert criterion(judge).fingerprint != criterion().fingerprint
 
 
+def test_a_squash_changes_the_fingerprint_and_not_the_question() -> None:
+    squash = criterion({**CONTRAST, "squash": {"offset": 0.1}})
+    assert (squash.fingerprint, squash.question) != (criterion().fingerprint, criterion().question)
+    assert squash.question == criterion().question
+    assert criterion({**CONTRAST, "positive": "You are very kind."}).question != criterion().question
+
+
 def test_a_default_written_out_is_the_same_criterion() -> None:
     assert criterion({**CONTRAST, "squash": {"offset": 0, "scale": 0.5}}).fingerprint == criterion().fingerprint
 

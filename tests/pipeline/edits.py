@@ -17,9 +17,9 @@ EVAL_PROMPTS = ("Is the desk good?", "Where is the order?")
 NEW_TOKENS = 5
 
 
-def _contrast(positive: str) -> dict[str, Any]:
+def _contrast(positive: str, scale: float = 0.05) -> dict[str, Any]:
     negative = "You are a rude and cold person."
-    return {"protocol": "contrast", "positive": positive, "negative": negative, "squash": {"scale": 0.05}}
+    return {"protocol": "contrast", "positive": positive, "negative": negative, "squash": {"scale": scale}}
 
 
 def _rule(name: str, **settings: Any) -> dict[str, Any]:
@@ -27,7 +27,11 @@ def _rule(name: str, **settings: Any) -> dict[str, Any]:
 
 
 TEXTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "polite": (_contrast("You are a polite and helpful support agent."), _contrast("You are a warm and kind agent.")),
+    "polite": (
+        _contrast("You are a polite and helpful support agent."),
+        _contrast("You are a warm and kind agent."),
+        _contrast("You are a polite and helpful support agent.", scale=0.1),
+    ),
     "relevant": (
         {"protocol": "relevance", "system": "You are a support agent."},
         {"protocol": "relevance", "system": "You are a helpful person."},
@@ -36,6 +40,9 @@ TEXTS: dict[str, tuple[dict[str, Any], ...]] = {
     "has_an_e": (_rule("regex", pattern="e"), _rule("regex", pattern="a")),
 }
 """Criterion → the texts it may have."""
+
+SQUASHED_OTHERWISE = 2
+"""The text of `polite` that asks what its first asks, with another squash."""
 
 SAME_VERDICTS = _rule("regex", pattern="(e)")
 """Another text of `has_an_e` that gives the scores of its first."""

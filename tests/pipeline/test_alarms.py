@@ -199,7 +199,7 @@ def test_gc_keeps_what_the_alarms_read(watched: Path) -> None:
 def test_gc_keeps_what_the_judges_said_of_anchors_and_of_phrases_in_them(watched: Path) -> None:
     report = run(watched)["round_2/eval_reports"]
     asked = pl.read_parquet(report.path("asked.parquet"))
-    assert asked.filter(criterion=load_campaign(watched).rubric.criteria[0].fingerprint).height >= len(ANCHORS)
+    assert asked.filter(criterion=load_campaign(watched).rubric.criteria[0].question).height >= len(ANCHORS)
     wanted = pl.DataFrame({"judgement_id": [judgement_id(*row) for row in asked.iter_rows()]})
     table = judgements_table(Home.find().store)
     assert table.missing(wanted).is_empty()

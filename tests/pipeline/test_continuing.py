@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -29,6 +30,10 @@ def edit_text(folder: Path) -> None:
 
 def edit_weight(folder: Path) -> None:
     edit(folder / "rubric.yaml", "criteria.0.weight", 3.0)
+
+
+def edit_squash(folder: Path) -> None:
+    edit(folder / "rubric.yaml", "criteria.0.judge.squash", {"offset": 0.01, "scale": 0.1})
 
 
 def test_nothing_edited_asks_for_nothing(trained: Path) -> None:
@@ -76,8 +81,11 @@ def test_the_report_of_what_stands_is_judged_on_the_edited_criterion_alone(train
     assert standing(load_campaign(trained), Home.find()).reports_are_made
 
 
-def test_a_weight_costs_no_judgement_of_what_is_stored(trained: Path) -> None:
-    edit_weight(trained)
+@pytest.mark.parametrize("change", [edit_weight, edit_squash])
+def test_a_weight_or_a_squash_costs_no_judgement_of_what_is_stored(
+    trained: Path, change: Callable[[Path], None]
+) -> None:
+    change(trained)
     before = heights()
     run_reports(trained)
     assert heights() == before

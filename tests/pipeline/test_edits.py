@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.judges import PROTOCOLS
 from rft_pipeline.store import Record
-from tests.pipeline.edits import ADDABLE_PROMPTS, NEW_TOKENS, SYSTEM, TEXTS, Content, Criterion
+from tests.pipeline.edits import ADDABLE_PROMPTS, NEW_TOKENS, SQUASHED_OTHERWISE, SYSTEM, TEXTS, Content, Criterion
 from tests.pipeline.lab import Lab, assert_same_records
 from tests.pipeline.watched import (
     CHUNK,
@@ -73,6 +73,12 @@ class Edits(RuleBasedStateMachine):
         made = self.edited(self._with(replace(old, text=-1 - old.text)), kill, FROM_SCORES, {"has_an_e"})
         judging = {f"round_{n}/{stage}" for n in (1, 2) for stage in ("judge_scores", "eval_reports")}
         assert made <= {"rubric", *judging}
+
+    @precondition(lambda self: "polite" in self.content.names and self.content.of("polite").text != 1)
+    @rule(kill=KILLS)
+    def another_squash(self, kill: int | None) -> None:
+        old = self.content.of("polite")
+        self.edited(self._with(replace(old, text=SQUASHED_OTHERWISE - old.text)), kill, FROM_SCORES, set())
 
     @rule(which=st.integers(0, 3), kill=KILLS)
     def another_weight(self, which: int, kill: int | None) -> None:

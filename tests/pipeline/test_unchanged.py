@@ -116,7 +116,7 @@ def test_a_judge_that_is_another_one_once_it_is_loaded_leaves_no_judgement(
         run(tiny_campaign, ["round_1/judge_scores"])
     stored = judgements_table(Home.find().store).rows().collect()
     rules = load_campaign(tiny_campaign).rubric.criteria[2:]
-    assert set(stored["criterion"]) <= {criterion.fingerprint for criterion in rules}
+    assert set(stored["criterion"]) <= {criterion.question for criterion in rules}
 
 
 def test_a_source_that_a_stage_is_not_made_from_may_change_meanwhile(

@@ -80,7 +80,9 @@ def completion_key(weights: str, messages: Sequence[Sequence[str]], sampling: di
 
 
 def judgement_key(judge: dict[str, Any], version: int, model: str, shown: Sequence[Any]) -> str:
-    """A judgement by what it follows from; `shown` is the prompt and the completion, for a rule also how it ended."""
+    """A judgement by what it follows from; `shown` is the prompt and the completion, for a rule also how it ended. It
+    is the number before the squash."""
+    judge = {name: value for name, value in judge.items() if name != "squash"}
     return json.dumps(["judgement", judge["protocol"], judge, version, model, *shown], sort_keys=True)
 
 
