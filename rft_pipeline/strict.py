@@ -140,7 +140,8 @@ def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
             continue  # pydantic counts invalid items as missing
         value = item["input"]
         shown = "nothing" if value is None else repr(value)
-        got = "" if isinstance(value, dict | BaseModel) or item["type"] == "missing" else f" (got {shown})"
+        said = item["type"] == "missing" or (item["type"] == "value_error" and (value == "" or shown in item["msg"]))
+        got = "" if said or isinstance(value, dict | BaseModel) else f" (got {shown})"
         loc = item["loc"][:-1] if item["type"] == UNKNOWN else item["loc"]
         lines.append(": ".join([str(path), *filter(None, [_where(loc, raw)]), f"{_in_words(item)}{got}"]))
     return "\n".join(lines)

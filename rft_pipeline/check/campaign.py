@@ -23,6 +23,7 @@ from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.labels.table import labels_of, why_left_out
 from rft_pipeline.models import champion_of
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
@@ -127,7 +128,7 @@ def _prompts(
         else (FEW_EVAL, "intervals are too wide to detect an improvement")
     )
     if unique.height < few:
-        data.warnings.append(f"{where}: only {unique.height} {split} prompts; below {few}, {why}")
+        data.warnings.append(f"{where}: only {counted(unique.height, f'{split} prompt')}; below {few}, {why}")
     return unique
 
 

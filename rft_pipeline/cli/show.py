@@ -37,8 +37,9 @@ LONGEST_REASON = 1000
 def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     """The campaign's prompts and criteria, what its next retraining cycle would draw, and warnings."""
     line(
-        f"{result.campaign.name}: {result.train_prompts} train and {result.eval_prompts} eval prompts, "
-        f"{result.anchors} anchors, {counted(result.campaign.rounds, 'round')}"
+        f"{result.campaign.name}: {counted(result.train_prompts, 'train prompt')}, "
+        f"{counted(result.eval_prompts, 'eval prompt')}, {counted(result.anchors, 'anchor')}, "
+        f"{counted(result.campaign.rounds, 'round')}"
     )
     for split, found in result.formats.items():
         line(f"{split}: {escape(found)}")

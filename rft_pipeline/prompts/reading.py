@@ -14,6 +14,7 @@ from rft_pipeline.campaign import FILE_TYPES, ROW_FORMATS, Campaign, PromptSourc
 from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.fingerprint import canonical_json, fingerprint
 from rft_pipeline.judges.checklist import RUBRIC, rubric_faults
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
@@ -124,10 +125,12 @@ def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> s
     mapped = "columns mapped" if source.columns.keys() & {"prompt", "messages"} else "recognised"
     how = "format named" if source.row_format else mapped
     replies = sum(each.fields.get(converted.reply_column) is not None for each in converted.rows)
-    parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {len(converted.rows)} rows"]
+    parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {counted(len(converted.rows), 'row')}"]
     parts += [f"{replies} with a reply (column {converted.reply_column})"] if replies else []
-    parts += [f"{len(converted.skipped)} rows that are no model call skipped"] if converted.skipped else []
-    parts += [f"{len(unusable)} rows without a usable prompt left out (e.g. {unusable[0]})"] if unusable else []
+    parts += [f"{counted(len(converted.skipped), 'row')} of no model call skipped"] if converted.skipped else []
+    parts += (
+        [f"{counted(len(unusable), 'row')} without a usable prompt left out (e.g. {unusable[0]})"] if unusable else []
+    )
     return ", ".join(parts)
 
 

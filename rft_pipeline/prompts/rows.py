@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from rft_pipeline.errors import DataError
+from rft_pipeline.progress import counted
 
 SHOWN = 20
 """Maximum number of findings in one error; the others are counted."""
 
 _BOM = b"\xef\xbb\xbf"
-_SEPARATORS = ",;\t"
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _EXCEL_LINE = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
 _LONGEST_CELL = 2**31 - 1
 """In characters: the largest limit that the csv module accepts on every platform."""
@@ -154,6 +155,7 @@ def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *,
     header = _without_empty_end(cells[0][2])
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
+    _refuse_other_separator(path, lines, separator, [row for _, _, row in cells])
     rows = []
     for number, sheet_row, row in cells[1:]:
         if len(row) > len(header):
@@ -162,8 +164,26 @@ def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *,
             values = {name: cell or None for name, cell in zip(header, row, strict=True)}
             rows.append(Row("line", number, values, sheet_row))
         else:
-            findings.append(f"{path}: line {number}: {len(row)} cells; the header has {len(header)}")
+            findings.append(f"{path}: line {number}: {counted(len(row), 'cell')}; the header has {len(header)}")
     return rows
+
+
+def _refuse_other_separator(path: Path, lines: io.StringIO, separator: str, cells: Sequence[list[str]]) -> None:
+    """Raise `DataError` if the header is separated by `separator`, and all rows by another character."""
+    header, rows = _without_empty_end(cells[0]), cells[1:]
+    for other in _SEPARATORS:
+        if len(header) < 2 or not rows or not all(other in row[0] for row in rows):
+            continue
+        lines.seek(0)
+        try:
+            found = [_without_empty_end(row) for row in csv.reader(lines, strict=True, delimiter=other) if any(row)]
+        except csv.Error:
+            continue  # a quoted cell: it holds the character
+        if all(len(row) == len(header) for row in found[1:]):
+            raise DataError(
+                f"{path}: the header has {_SEPARATORS[separator]} between its columns, the rows have "
+                f"{_SEPARATORS[other]} (from line 2 on); use the same character, or put cells that hold it in quotes"
+            )
 
 
 def _without_empty_end(row: list[str]) -> list[str]:

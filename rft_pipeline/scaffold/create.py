@@ -23,7 +23,7 @@ from rft_pipeline.rules.values import text_of
 from rft_pipeline.scaffold import yaml_text
 from rft_pipeline.scaffold.example_anchors import example_anchors, write_rows
 from rft_pipeline.scaffold.marks import mark_budgets, mark_texts
-from rft_pipeline.scaffold.schema import first_line, write_schemas
+from rft_pipeline.scaffold.schema import FOLDER, first_line, write_schemas
 from rft_pipeline.scaffold.split import split
 from rft_pipeline.store import Home
 from rft_pipeline.store.home import checkout
@@ -95,6 +95,8 @@ def create(home: Home, wanted: Wanted) -> tuple[Path, list[str]]:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         notes = _write(temporary, template, wanted)
+        if not (home.data / FOLDER).exists():
+            notes.append(f"{home.data / FOLDER}: editors read it to complete and check both YAML files; commit it too")
         write_schemas(home.data)
         temporary.rename(folder)
     finally:

@@ -34,7 +34,7 @@ def test_without_a_command_the_commands_are_listed(rft: Rft) -> None:
 def test_check_lists_the_criteria_and_warns_on_stderr(rft: Rft, tiny_campaign: Path) -> None:
     said = rft("check", "tiny")
     assert said.code == 0
-    assert "tiny: 12 train and 6 eval prompts, 0 anchors, 2 rounds" in said.out
+    assert "tiny: 12 train prompts, 6 eval prompts, 0 anchors, 2 rounds" in said.out
     assert "rule: length" in said.out
     assert said.out.rstrip().endswith(f"ok, {said.err.count('warning ')} warnings")
     assert "warning" in said.err

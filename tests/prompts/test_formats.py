@@ -38,7 +38,7 @@ def refused(folder: Path, *rows: dict[str, Any], **source: Any) -> str:
 def test_the_example_of_each_format_is_recognised_and_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text(EXAMPLES[name], encoding="utf-8")
     found = read_rows(PromptSource(source="p.jsonl"), tmp_path)
-    assert found.found.startswith(f"{LAYOUTS[name].title}, recognised: 1 rows")  # type: ignore[index]
+    assert found.found.startswith(f"{LAYOUTS[name].title}, recognised: 1 row")  # type: ignore[index]
     (row,) = found.rows.to_dicts()
     assert json.loads(row["messages"]) == ASKED
     replies = {"reference", "logged_reply"} & set(json.loads(row["fields"]))
@@ -114,8 +114,7 @@ def test_only_model_calls_of_an_export_are_read_and_the_rest_is_counted(tmp_path
     found = read_rows(PromptSource(source="p.jsonl"), tmp_path)
     assert found.rows["id"].to_list() == ["g1"]
     assert found.found == (
-        "a Langfuse export, recognised: 1 rows, 1 with a reply (column logged_reply), "
-        "1 rows that are no model call skipped"
+        "a Langfuse export, recognised: 1 row, 1 with a reply (column logged_reply), 1 row of no model call skipped"
     )
     assert json.loads(found.rows["fields"][0])["shop"] == "north"
 

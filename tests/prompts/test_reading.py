@@ -198,3 +198,12 @@ def test_a_table_may_be_separated_by_commas_semicolons_or_tabs(tmp_path: Path, s
         {"id": "1", "prompt": "Where, please; is it?"},
         {"id": "2", "prompt": "Lost"},
     ]
+
+
+def test_rows_with_another_separator_than_the_header_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("id,prompt\nt1;Where is it, please?\nt2;A refund, now.\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"the header has commas between its columns, the rows have semicolons"):
+        csv_rows(path, [])
+    path.write_text('prompt,id\n"One; two",t1\n"Three; four",t2\n', encoding="utf-8")
+    assert [row.values["prompt"] for row in csv_rows(path, [])] == ["One; two", "Three; four"]
