@@ -4,8 +4,9 @@ import ast
 import inspect
 import itertools
 import json
-import textwrap
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,9 @@ def _described(model: type[Strict]) -> dict[str, Any]:
     found = model.model_json_schema()
     shown = {**found.get("$defs", {}), model.__name__: found}
     for each in _below(Strict):
-        properties = shown.get(each.__name__, {}).get("properties", {})
+        if each.__name__ not in shown:
+            continue
+        properties = shown[each.__name__].get("properties", {})
         for key, text in _texts(each).items():
             if key in properties:
                 properties[key]["description"] = text
@@ -58,14 +61,19 @@ def _texts(model: type[Strict]) -> dict[str, str]:
     for each in reversed(model.__mro__):
         if not issubclass(each, Strict):
             continue
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        assert isinstance(body, ast.ClassDef)
-        for field, below in itertools.pairwise(body.body):
+        for field, below in itertools.pairwise(_classes(each.__module__)[each.__name__].body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
                 value = below.value
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     found[field.target.id] = " ".join(value.value.split())
     return found
+
+
+@cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module's source. (`inspect.getsource` of a class parses its whole module each time.)"""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
 
 
 def write_schemas(folder: Path) -> None:
