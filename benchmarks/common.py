@@ -22,6 +22,7 @@ from rft_pipeline import models
 from rft_pipeline.campaign import Campaign, EngineRuntime, load_campaign
 from rft_pipeline.cli import console
 from rft_pipeline.engines import GenerateRequest
+from rft_pipeline.engines.weights import pick_device, pick_dtype
 from rft_pipeline.errors import RftError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.prompts.reading import read_prompts
@@ -31,13 +32,13 @@ from rft_pipeline.store import Home
 if TYPE_CHECKING:
     from rft_pipeline.engines.transformers import TransformersEngine
 
-Dtype = Literal["bfloat16", "float32"]
+Dtype = Literal["auto", "bfloat16", "float32"]
 
 CampaignName = Annotated[str, typer.Option("--campaign", help="A folder below data/ that holds campaign.yaml.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="`embedded`, a hub id (org/name or org/name@revision), or a folder.")
 ]
-DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Number format of the weights that are timed.")]
+DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Number format of the weights, as in campaign.yaml.")]
 GroupSize = Annotated[int | None, typer.Option(min=1, help="Rollouts a prompt.", show_default="the campaign's")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows of a batch.", show_default="the campaign's")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Tokens a rollout.", show_default="the campaign's")]
@@ -122,9 +123,10 @@ def model_folder(model: str) -> Path:
 
 
 def runtime_of(campaign: Campaign, batch_size: int | None, dtype: Dtype) -> EngineRuntime:
-    """The runtime of the campaign's rollouts, with what the command line says put over it."""
-    changed = {"dtype": dtype} if batch_size is None else {"dtype": dtype, "batch_size": batch_size}
-    return campaign.rollouts.runtime.model_copy(update=changed)
+    """The runtime of the campaign's rollouts with the values of the command line; its dtype is not `auto`."""
+    runtime = campaign.rollouts.runtime
+    changed: dict[str, Any] = {"dtype": pick_dtype(dtype, pick_device(runtime.device))}
+    return runtime.model_copy(update=changed if batch_size is None else {**changed, "batch_size": batch_size})
 
 
 def train_prompts(campaign: Campaign, count: int) -> pl.DataFrame:

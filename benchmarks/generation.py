@@ -55,12 +55,13 @@ def generation(
     max_new_tokens: MaxNewTokens = None,
     temperature: Annotated[float, typer.Option(min=0.01)] = 0.8,
     top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     pairs: PairCount = 3,
 ) -> None:
     """Tokens a second of the engine against a bare model.generate loop."""
     campaign = find_campaign(campaign_name)
-    engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
+    runtime = runtime_of(campaign, batch_size, dtype)
+    engine = load_engine(model, runtime)
     group_size = group_size or campaign.rollouts.group_size
     budget = max_new_tokens or campaign.rollouts.sampling.max_new_tokens
     sampling = Sampling(max_new_tokens=budget, temperature=temperature, top_p=top_p)
@@ -71,7 +72,7 @@ def generation(
         rows = count * group_size
         caption = (
             f"{campaign.name}: {count} prompts × {group_size} rollouts × at most {budget} tokens, temperature "
-            f"{temperature}, top-p {top_p}, {model}, {dtype}, batches of {min(rows, engine.batch_size)}; "
+            f"{temperature}, top-p {top_p}, {model}, {runtime.dtype}, batches of {min(rows, engine.batch_size)}; "
             f"{machine(engine)}"
         )
         sides = ("TransformersEngine.generate", "bare model.generate")

@@ -63,7 +63,7 @@ def judges(
     model: ModelName = "embedded",
     candidates: Annotated[Path, typer.Option(help="Judges to compare the rubric's with, by criterion.")] = CANDIDATES,
     batch_size: BatchSize = None,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of prompts.")] = 1000,
 ) -> None:
     """Audit a campaign's criteria on its anchors, and list what other judges would reach."""
@@ -74,7 +74,8 @@ def judges(
         )
     alternatives = read_candidates(candidates, campaign)
     anchors = read_anchors(campaign.anchors_path, campaign.rubric)
-    engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
+    runtime = runtime_of(campaign, batch_size, dtype)
+    engine = load_engine(model, runtime)
     labelled = audit_rows(anchors, 0, campaign.seed)
     audits, compared = [], {}
     with tempfile.TemporaryDirectory() as store:
@@ -86,7 +87,7 @@ def judges(
             rivals = alternatives.get(criterion.name, [])
             audits.append(audit(criterion, own, resamples, campaign.seed))
             compared[criterion.name] = [own, *(try_judge(criterion.name, each, rows, judge_rows) for each in rivals)]
-    source = f"{campaign.name}: {anchors.height} anchors, {model}, {dtype}; {machine(engine)}"
+    source = f"{campaign.name}: {anchors.height} anchors, {model}, {runtime.dtype}; {machine(engine)}"
     console.out.print(audit_table(audits, source))
     console.out.print(candidate_table(compared))
     conclude([goal_of(found) for found in audits if found.criterion.judged])

@@ -50,14 +50,15 @@ def ray(
     group_size: GroupSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch; a worker takes one at a time.")] = 16,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens a rollout.")] = 24,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     pairs: PairCount = 3,
 ) -> None:
     """Rollouts a second of Ray workers against one engine, one thread each."""
     torch.set_num_threads(1)
     campaign = find_campaign(campaign_name)
     group_size = group_size or campaign.rollouts.group_size
-    one = load_engine(model, runtime_of(campaign, batch_size, dtype).model_copy(update={"device": "cpu"}))
+    runtime = runtime_of(campaign, batch_size, dtype).model_copy(update={"device": "cpu"})
+    one = load_engine(model, runtime)
     chosen = train_prompts(campaign, prompts)
     sampling = Sampling(max_new_tokens=max_new_tokens, top_p=0.95)
 
@@ -70,14 +71,14 @@ def ray(
 
     def compare(workers: int) -> tuple[float, bool]:
         """The ratio of the workers' speed to the engine's, and whether their rows are equal."""
-        spread = load_spread(model_folder(model), spread_runtime(workers, batch_size, dtype))
+        spread = load_spread(model_folder(model), spread_runtime(workers, batch_size, runtime.dtype))
         say(f"workers: {workers}; each side once to warm up")
         same = tokens_of(spread, pairs) == tokens_of(one, pairs)
         timed = alternate(lambda turn: count(spread, turn), lambda turn: count(one, turn), pairs)
         spread.close()
         caption = (
             f"{campaign.name}: {prompts} prompts × {group_size} rollouts × at most {max_new_tokens} tokens, {model}, "
-            f"{dtype}, batches of {batch_size}; {machine(one)}"
+            f"{runtime.dtype}, batches of {batch_size}; {machine(one)}"
         )
         console.out.print(speed_table(f"Ray, workers: {workers}", caption, ("Ray workers", "one engine"), timed))
         return median_ratio(timed), same

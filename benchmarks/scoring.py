@@ -117,12 +117,13 @@ def scoring(
     group_size: GroupSize = None,
     batch_size: BatchSize = None,
     max_new_tokens: MaxNewTokens = None,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     pairs: PairCount = 3,
 ) -> None:
     """Speed and scores of the likelihood judges with a shared prefix against padded whole sequences."""
     campaign = find_campaign(campaign_name)
-    engine = load_engine(model, runtime_of(campaign, batch_size, dtype))
+    runtime = runtime_of(campaign, batch_size, dtype)
+    engine = load_engine(model, runtime)
     chosen = train_prompts(campaign, prompts)
     say("sampling the rollouts")
     rollouts = sample(engine, campaign, chosen, group_size or campaign.rollouts.group_size, max_new_tokens)
@@ -131,12 +132,12 @@ def scoring(
     differences = {}
     for other in DTYPES:
         say(f"comparing the scores in {other}")
-        judge = engine if other == dtype else load_engine(model, runtime_of(campaign, batch_size, other))
+        judge = engine if other == runtime.dtype else load_engine(model, runtime_of(campaign, batch_size, other))
         differences[other] = largest_differences(judge, calls)
     caption = (
         f"{campaign.name}: {len(rollouts)} rollouts of {chosen.height} prompts, "
         f"{sum(len(call.requests) for call in calls)} requests in {len(calls)} calls, "
-        f"{model}, {dtype}, batches of {engine.batch_size}; {machine(engine)}"
+        f"{model}, {runtime.dtype}, batches of {engine.batch_size}; {machine(engine)}"
     )
     console.out.print(speed_table("Scoring", caption, ("shared prefix", "padded whole sequences"), timed))
     console.out.print(difference_table(differences))

@@ -51,7 +51,7 @@ def vllm(
     group_size: GroupSize = None,
     batch_size: BatchSize = None,
     max_new_tokens: MaxNewTokens = None,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     pairs: PairCount = 3,
 ) -> None:
     """Tokens a second of the vLLM engine against a bare LLM.generate, and its distance to the trainer."""
@@ -89,7 +89,7 @@ def vllm(
     engine.close()
     caption = (
         f"{campaign.name}: {chosen.height} prompts × {group_size} rollouts × at most {sampling.max_new_tokens} tokens, "
-        f"{model}, {dtype}, {runtime.batch_size} rows at once"
+        f"{model}, {runtime.dtype}, {runtime.batch_size} rows at once"
     )
     console.out.print(speed_table("vLLM rollouts", caption, ("VllmEngine.generate", "bare LLM.generate"), timed))
     say("the trainer's forward pass over what was drawn last")

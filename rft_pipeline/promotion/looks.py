@@ -9,13 +9,16 @@ levels sum to the error over any number of looks (α spending by the union bound
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.store.shared import write_through
+
+Item = TypeVar("Item")
 
 FOLDER = "looks"
 LOOK = "look"
@@ -35,17 +38,25 @@ def path_of(root: Path, campaign: str) -> Path:
 
 def read(root: Path, campaign: str) -> Looks:
     """All looks of a campaign; empty before the first decision. Raises `StoreError` for a file it cannot read."""
-    path = path_of(root, campaign)
+    advice = "restore it from a backup. Without this file the error budget of promotions starts again"
+    return read_lists(path_of(root, campaign), str, advice)
+
+
+def read_lists(path: Path, item: Callable[[Any], Item], advice: str) -> dict[str, list[Item]]:
+    """The lists of a file of looks, by name; empty if there is none. Raises `StoreError` that ends with `advice`."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return {str(prompts): [str(each) for each in decisions] for prompts, decisions in stored.items()}
+        return {str(name): [item(each) for each in listed] for name, listed in stored.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{path}: cannot be read: {error}; restore it from a backup. Without this file the error budget of "
-            "promotions starts again"
-        ) from error
+        raise StoreError(f"{path}: cannot be read: {error}; {advice}") from error
+
+
+def write_lists(path: Path, lists: Mapping[str, Sequence[Any]]) -> None:
+    """Write a file of looks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_through(path, json.dumps(lists, indent=2) + "\n")
 
 
 def look_number(looks: Looks, prompts: str, decision: str) -> int:
@@ -67,9 +78,7 @@ def count(root: Path, campaign: str, payload: dict[str, Any]) -> None:
     if decision in made:
         return
     made.append(decision)
-    path = path_of(root, campaign)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_through(path, json.dumps(looks, indent=2) + "\n")
+    write_lists(path_of(root, campaign), looks)
 
 
 def spent(error: float, look: int) -> float:

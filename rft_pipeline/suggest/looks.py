@@ -4,12 +4,9 @@
 half. Whoever looks often enough at the same labels finds a wording that is better on them by chance.
 """
 
-import json
 from pathlib import Path
 
-from rft_pipeline.errors import StoreError
-from rft_pipeline.promotion.looks import FOLDER
-from rft_pipeline.store.shared import write_through
+from rft_pipeline.promotion.looks import FOLDER, read_lists, write_lists
 
 Looks = dict[str, list[list[str]]]
 """By criterion, the held-out prompts of each suggestion."""
@@ -22,14 +19,9 @@ def path_of(root: Path, campaign: str) -> Path:
 
 def read(root: Path, campaign: str) -> Looks:
     """All looks of a campaign. Raises `StoreError` for a file that cannot be read."""
-    path = path_of(root, campaign)
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): [[str(each) for each in look] for look in made] for name, made in stored.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}; restore it from a backup, or remove it") from error
+    return read_lists(
+        path_of(root, campaign), lambda look: [str(each) for each in look], "restore it from a backup, or remove it"
+    )
 
 
 def count(root: Path, campaign: str, criterion: str, prompts: tuple[str, ...]) -> int:
@@ -38,7 +30,5 @@ def count(root: Path, campaign: str, criterion: str, prompts: tuple[str, ...]) -
     made = looks.setdefault(criterion, [])
     earlier = sum(2 * len(set(prompts) & set(look)) >= len(prompts) for look in made)
     made.append(list(prompts))
-    path = path_of(root, campaign)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_through(path, json.dumps(looks, indent=2) + "\n")
+    write_lists(path_of(root, campaign), looks)
     return earlier
