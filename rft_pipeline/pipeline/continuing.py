@@ -163,7 +163,7 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     train = f"{counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {duration(seconds)}"
-    return f"edited: {'; '.join(edit.reasons)}. {(anew or 'Nothing stored is judged anew')}; then {train}{time}"
+    return f"edited: {'; '.join(edit.reasons)}. {anew or 'Nothing stored is judged anew'}; then {train}{time}"
 
 
 def _judgements(work: Mapping[str, int]) -> int:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rft_pipeline.labels.decided import TRAIN_PAIRS
+from rft_pipeline.labels.decided import DECIDED, TRAIN_PAIRS
+from rft_pipeline.labels.feedback import FEEDBACK
+from rft_pipeline.labels.preferences import PREFERENCES
+from rft_pipeline.labels.table import HELD_OUT_LABELS
+from rft_pipeline.stages import people
 
 REWARDED = ("weights", "criterion_weights", "gates")
 """Settings that hold each criterion's share of the reward, and its gate."""
@@ -18,6 +22,12 @@ INPUTS = {
     "anchors": "the anchors changed",
     "judge_audit": "the audit's verdict changed",
     "labels": "people's labels changed",
+    HELD_OUT_LABELS: "people's labels of held-out replies changed",
+    DECIDED: "people's answers to blind pairs changed",
+    PREFERENCES: "people's answers to blind pairs changed",
+    TRAIN_PAIRS: "people's answers to pairs of train prompts changed",
+    FEEDBACK: "the feedback of users changed",
+    people.REWARDED: "the reward that people's answers are compared with changed",
     "weights": "the policy's weights changed",
 }
 """Inputs by their names in a payload, in words."""
