@@ -7,6 +7,7 @@ import polars as pl
 
 from rft_pipeline.audit.rows import MEASURE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.campaign.copied import marked_lines
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
@@ -76,6 +77,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
     settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
+    settings.warnings += _of_another_task((campaign_folder / "campaign.yaml", rubric))
     if campaign.feedback is not None and campaign.anchors is None:
         settings.warnings.append(
             f"{campaign_folder / 'campaign.yaml'}: feedback: only an audit compares it with the judges, and that needs "
@@ -94,6 +96,13 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
         labels={} if anchors is None else {name: label_counts(anchors, name) for name in campaign.rubric.names},
         warnings=tuple(settings.warnings + data.warnings),
     )
+
+
+def _of_another_task(files: Iterable[Path]) -> Iterable[str]:
+    for path in files:
+        for task, lines in marked_lines(path).items():
+            places = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+            yield f"{path}: {places}: the text below was written for {task}; change it, then remove the comment"
 
 
 def label_counts(anchors: pl.DataFrame, criterion: str) -> LabelCounts:
@@ -121,7 +130,8 @@ def _prompts(
     if merged and source.source != campaign.rollouts.replay:  # the traces of a prompt are its group
         first = rows.filter(pl.col("prompt_id").is_duplicated())["prompt_id"][0]
         alike = ", ".join(rows.filter(prompt_id=first)["id"].head(3))
-        data.warnings.append(f"{where}: {merged} rows repeat an earlier prompt (e.g. {alike}); each counts once")
+        repeated = counted(merged, "repeated prompt")
+        data.warnings.append(f"{where}: {repeated} (e.g. that of the ids {alike}); each counts once")
     few, why = (
         (FEW_TRAIN, "rounds soon repeat")
         if split == "train"

@@ -25,6 +25,6 @@ def check_labels(campaign: Campaign, anchors: pl.DataFrame, people: pl.DataFrame
             settings.warnings.append(
                 f"{campaign.anchors_path}: labels.{criterion.name}: {good} good and {bad} bad replies to {prompts} "
                 f"prompts are labelled; the audit gives no verdict on its judge below {needs.min_per_side} of each "
-                f"and {needs.min_prompts} prompts (audit.min_per_side, audit.min_prompts), and until then it trains "
-                "with its full weight"
+                f"and {needs.min_prompts} prompts (audit.min_per_side, audit.min_prompts); until then, and as long "
+                "as campaign.yaml has no `audit` block, it trains with its full weight"
             )

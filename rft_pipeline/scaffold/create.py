@@ -11,6 +11,7 @@ from typing import Any
 
 import rft_pipeline
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
+from rft_pipeline.campaign.copied import mark
 from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.prompts.formats import recognise
@@ -273,7 +274,7 @@ def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: l
         text = yaml_text.set_value(text, ("anchors",), "anchors.jsonl")
         for key in ("audit", "anchors"):
             text = yaml_text.comment_out(text, (key,), "needs replies that you labelled; anchors.jsonl shows how")
-    text = yaml_text.put_above(text, ("policy", "system"), f"Written for {template.name}: change it.")
+    text = yaml_text.put_above(text, ("policy", "system"), mark(template.name))
     text = mark_texts(text, ("alarms", "held_out"), template.held_out, template.name)
     text = mark_budgets(text, template.name)
     missing = [each for each in slots_in(template.policy.system or "") if each not in own.columns]

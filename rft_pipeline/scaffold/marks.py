@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rft_pipeline.campaign.copied import mark
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.scaffold import yaml_text
 
@@ -13,7 +14,6 @@ BUDGETS = ("rollouts", "evaluation")
 
 def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], task: str) -> str:
     """Put a comment above the texts of each criterion's judge; `above` is the path of the list of criteria."""
-    comment = f"Written for {task}: change it."
     for place, criterion in enumerate(criteria):
         path: list[str | int] = [*above, place]
         written = [name for name in TEXTS if name in criterion.payload["judge"]]
@@ -21,7 +21,7 @@ def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], 
         if not found:
             continue
         places = [[*path, "judge", found[0]], [*path, "judge"], path]
-        text = next((new for each in places if (new := yaml_text.put_above(text, each, comment)) != text), text)
+        text = next((new for each in places if (new := yaml_text.put_above(text, each, mark(task))) != text), text)
     return text
 
 

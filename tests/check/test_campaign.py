@@ -152,7 +152,7 @@ def test_the_id_of_an_earlier_anchor_is_named(tmp_path: Path) -> None:
 
 def test_rows_that_repeat_a_prompt_are_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, train=[*TRAIN, {**TRAIN[2], "id": "again"}])
-    assert warnings(folder) == ["train.jsonl: 1 rows repeat an earlier prompt (e.g. t2, again); each counts once"]
+    assert warnings(folder) == ["train.jsonl: 1 repeated prompt (e.g. that of the ids t2, again); each counts once"]
     assert check(folder).train_prompts == 8
 
 
@@ -178,8 +178,8 @@ def test_too_few_labels_for_a_verdict_are_a_warning(tmp_path: Path) -> None:
     [warning] = warnings(folder)
     assert warning == (
         "anchors.jsonl: labels.polite: 5 good and 2 bad replies to 1 prompts are labelled; the audit gives no verdict "
-        "on its judge below 4 of each and 10 prompts (audit.min_per_side, audit.min_prompts), and until then it trains "
-        "with its full weight"
+        "on its judge below 4 of each and 10 prompts (audit.min_per_side, audit.min_prompts); until then, and as "
+        "long as campaign.yaml has no `audit` block, it trains with its full weight"
     )
     assert check(folder).labels == {"polite": LabelCounts(bad=2, good=5, unlabelled=1)}
 

@@ -102,6 +102,9 @@ def test_texts_and_budgets_of_the_copied_task_are_marked(rft: Rft, tmp_path: Pat
         assert lines[next(place for place, line in enumerate(lines) if line.startswith(setting)) - 1] == mark
     assert campaign.count("# max_new_tokens: chosen for ticket_subject; set it to your longest reply") == 1
     assert "anchors.jsonl: 4 of the 120 anchors of ticket_subject, as examples" in said.err
+    numbers = [number for number, line in enumerate(rubric.splitlines(), 1) if mark in line]
+    warned = f"line {numbers[0]}: the text below was written for ticket_subject; change it, then remove the comment"
+    assert (len(numbers), warned in said.err.replace("\n", " ")) == (1, True)
     assert said.err.splitlines()[-1].endswith("`rft run mine`")  # one round: no need to say --rounds 1
 
 

@@ -169,7 +169,7 @@ def test_check_says_what_is_replayed_and_what_is_left_out(replayed: Path, tmp_pa
     found[2]["traces"].append({**found[2]["traces"][0], "id": "asked by a tool", "nodes": with_tool})
     write_logs(replayed / "traces.jsonl", found)
     checked = check_campaign(replayed, Home.find().models, Home.find().store)
-    assert not any("repeat an earlier prompt" in warning for warning in checked.warnings)
+    assert not any("repeated prompt" in warning for warning in checked.warnings)
     assert checked.formats["replay"] == (
         "4 rollouts of 2 train prompts, 4 with token ids, 1 of agents that are not trained left out, "
         "1 failed left out, 1 whose prompt cannot be used left out"
