@@ -13,10 +13,10 @@ from tests.runs import edit
 ROUND = [f"tiny/round_1/{stage}" for stage in ("rollouts", "judge_scores", "reward_batches", "checkpoints")]
 SOURCES = ["tiny/prompts", "tiny/rubric", "tiny/policy"]
 CURVES = {
-    "rollouts": {"learning length mean", "learning truncated share"},
-    "judge_scores": {"learning scores"},
-    "reward_batches": {"learning scores", "learning groups used share"},
-    "checkpoints": {"learning loss", "learning clip ratio", "learning effective share"},
+    "rollouts": {"plot of learning length mean", "plot of learning truncated share"},
+    "judge_scores": {"plot of learning scores"},
+    "reward_batches": {"plot of learning scores", "plot of learning groups used share"},
+    "checkpoints": {"plot of learning loss", "plot of learning clip ratio", "plot of learning effective share"},
 }
 
 

@@ -167,10 +167,10 @@ def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Pa
     edit_text(trained)
     planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
-    judged = planned.summary.removeprefix('criterion "polite": text changed → ').partition("; about")[0]
+    judged = planned.summary.removeprefix('edited: criterion "polite": text changed. ').partition("; about")[0]
     assert re.sub(r"\d+ judgements?", "N judgements", judged) == (
-        "N judgements of stored held-out replies and N judgements of stored rollouts; 1 generation of 8 rollouts from "
-        "the champion (tiny/round_1/checkpoints)"
+        "N judgements of stored held-out replies and N judgements of stored rollouts; then 1 generation of 8 rollouts "
+        "from the champion (tiny/round_1/checkpoints)"
     )
     reports = {step.key: step.action for step in planned.reports.steps}
     assert reports["tiny/round_1/eval_reports"] == "run"
