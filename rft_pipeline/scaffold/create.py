@@ -28,6 +28,7 @@ from rft_pipeline.scaffold.schema import FOLDER, first_line, write_schemas
 from rft_pipeline.scaffold.split import split
 from rft_pipeline.store import Home
 from rft_pipeline.store.home import checkout
+from rft_pipeline.strict import did_you_mean
 
 EXAMPLES = 8
 """Example rows of each file, where no prompts are given."""
@@ -74,7 +75,9 @@ def template_folder(home: Home, like: str) -> Path:
             return folder / like
     there = sorted({path.parent.name for folder in folders for path in folder.glob("*/campaign.yaml")})
     searched = ", ".join(map(str, folders))
-    raise ConfigError(f"no campaign {like!r} to copy; searched {searched}; there are: {', '.join(there) or 'none'}")
+    near = did_you_mean(like, there)
+    names = ", ".join(there) or "none"
+    raise ConfigError(f"no campaign {like!r}{near} to copy; searched {searched}; there are: {names}")
 
 
 def create(home: Home, wanted: Wanted) -> tuple[Path, list[str]]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import postgres
 from rft_pipeline.store.shared import connect
+from rft_pipeline.strict import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,7 +107,8 @@ class Home:
         folder = self.data / name
         if not _may_hold_campaign(folder):
             names = f"there are: {', '.join(found)}" if (found := self.campaigns()) else self.no_campaign
-            raise ConfigError(f"no campaign {name!r}: {folder / 'campaign.yaml'} does not exist; {names}")
+            near = did_you_mean(name, found)
+            raise ConfigError(f"no campaign {name!r}{near}: {folder / 'campaign.yaml'} does not exist; {names}")
         return folder
 
     @property

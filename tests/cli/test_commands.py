@@ -185,7 +185,7 @@ def test_models_says_where_a_model_lies(rft: Rft, tiny_model: Path, tiny_campaig
 
 def test_a_campaign_that_is_not_there_is_answered_with_those_that_are(rft: Rft, tiny_campaign: Path) -> None:
     for command in ("check", "plan", "run", "report"):
-        assert_one_message(rft(command, "tinny"), "no campaign 'tinny'", "there are: tiny")
+        assert_one_message(rft(command, "tinny"), "no campaign 'tinny' (did you mean 'tiny'?)", "there are: tiny")
 
 
 def test_the_folder_is_said_where_it_is_not_the_current_one(

@@ -118,6 +118,7 @@ def test_the_split_and_all_else_is_the_same_when_done_again_and_nothing_is_overw
     assert one.read_bytes() == two.read_bytes()
     assert_one_message(rft("new", "one", "--like", "ticket_subject"), "exists already")
     assert_one_message(rft("new", "three", "--like", "nothing"), "no campaign 'nothing' to copy; searched")
+    assert_one_message(rft("new", "three", "--like", "suport_reply"), "(did you mean 'support_reply'?) to copy")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".schema", "one", "two"]
 
 
