@@ -121,7 +121,8 @@ class Campaign(Strict):
             if each.judge.by not in judges:
                 raise ValueError(
                     f'criterion "{each.name}": by: {each.judge.by!r} is no judge{did_you_mean(each.judge.by, judges)}; '
-                    f"the judges of campaign.yaml are: {', '.join(judges)}"
+                    f"the judges of campaign.yaml are: {', '.join(judges)}; to add one, write there "
+                    f"judges: {{{each.judge.by}: {{model: …}}}}"
                 )
             if judges[each.judge.by].is_served and each.judge.ENGINE != "asker":
                 in_words = ", ".join(name for name, protocol in PROTOCOLS.items() if protocol.ENGINE == "asker")

@@ -186,7 +186,10 @@ def test_a_criterion_that_shows_a_reference_needs_the_column(tmp_path: Path) -> 
 def test_a_judge_nobody_defined_is_named(tmp_path: Path) -> None:
     folder = campaign(tmp_path, [{"name": "kind", "judge": {**POLITE, "by": "strong"}}])
     (finding,) = errors(folder)
-    assert finding.endswith("criterion \"kind\": by: 'strong' is no judge; the judges of campaign.yaml are: judge")
+    assert finding.endswith(
+        "criterion \"kind\": by: 'strong' is no judge; the judges of campaign.yaml are: judge; "
+        "to add one, write there judges: {strong: {model: …}}"
+    )
 
 
 @pytest.mark.parametrize(
