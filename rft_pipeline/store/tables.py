@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from filelock import Timeout
 
 from rft_pipeline.store.lease import require_leases
@@ -103,14 +104,14 @@ class Table:
         """Merge small files if there are many; returns how many were merged.
 
         Rows do not change, and other processes may append and read at the same time, since merged files are kept for an
-        hour. Does nothing while another process merges.
+        hour. Does nothing while another process merges, or if others append so fast that its commit never comes first.
         """
         if not self.exists():
             return 0
         try:
             with alone(Path(self.path), wait=False), self._opening:
                 return self._merge(self._newest())
-        except Timeout:
+        except (Timeout, CommitFailedError):
             return 0
 
     def _merge(self, table: DeltaTable) -> int:

@@ -8,6 +8,7 @@ from threading import Barrier
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from filelock import FileLock
 
 from rft_pipeline.store import judgements_table, rollouts_table, tables
@@ -269,6 +270,21 @@ def test_two_processes_append_while_a_third_tidies(table: Table) -> None:
     assert [other.exitcode for other in others] == [0, 0]
     assert merged + table.tidy() > 0
     assert table.missing(keys(*(f"{name}{number}" for name in "xy" for number in range(20)))).height == 0
+
+
+@pytest.mark.usefixtures("_few_are_many")
+def test_a_merge_that_never_commits_first_is_left_for_the_next(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_one_by_one(table, "x", 10)
+    before = table.rows().sort("id").collect()
+
+    def overtaken(self: Table, delta: object) -> int:
+        raise CommitFailedError("Failed to commit transaction: 15")
+
+    with monkeypatch.context() as others_append:
+        others_append.setattr(Table, "_merge", overtaken)
+        assert table.tidy() == 0
+    assert table.tidy() == 10
+    assert table.rows().sort("id").collect().equals(before)
 
 
 def test_an_address_changes_with_each_of_its_parts() -> None:
