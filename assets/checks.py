@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
@@ -55,7 +56,7 @@ def judges_answer(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
 
 def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
     """Every criterion that a model judges keeps some weight."""
-    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    audited = audited_in(record)
     refused = [each for each in audited if each["power"] == "monitor"]
     advice = "; ".join(f"{each['criterion']} does not train: {each['reason']}" for each in refused)
     blocking = campaign.audit is not None and campaign.audit.blocking

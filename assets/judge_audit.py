@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.store import Record
 
 from .checks import judges_earn_their_weight
@@ -13,7 +14,7 @@ from .tables import bar, lines, markdown, shown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    audited = audited_in(record)
     table = pl.DataFrame(
         [
             {
@@ -48,7 +49,7 @@ def _said(people: dict[str, Any], criteria: list[str]) -> dict[str, Any]:
 
 
 def _summary(record: Record) -> str:
-    audited = json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    audited = audited_in(record)
     trains = sum(each["power"] != "monitor" for each in audited)
     rows = [
         (each["criterion"], each["power"], f"{bar(each['youden_j']['mean'])} {shown(each['youden_j']['mean'])}")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from cronsim import CronSim
 
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import RftError
 from rft_pipeline.labels.exports import came_back, exports_of
@@ -187,8 +188,7 @@ def _labels_wanted(home: Home, name: str) -> Iterator[str]:
         yield f"{pairs[-1].drawn} pairs were exported on {pairs[-1].created[:10]} and have no answers yet"
     audit = RecordStore(home.store).current(f"{name}/judge_audit")
     if audit is not None:
-        audited = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
-        for each in audited:
+        for each in audited_in(audit):
             if each["power"] == "unaudited":
                 yield f"audit of {each['criterion']}: {each['reason']}"
 

@@ -71,7 +71,7 @@ def plan(
 ) -> None:
     """Show what `rft run` would make and skip, why, and how long it would take. Nothing is run."""
     from rft_pipeline.campaign import load_campaign, with_rubric
-    from rft_pipeline.cli import show
+    from rft_pipeline.cli import show, show_audit
     from rft_pipeline.pipeline import plan as planning
     from rft_pipeline.pipeline.continuing import plan_edit, standing, without_edit_cycles
 
@@ -92,7 +92,7 @@ def plan(
             )
         else:
             show.planned_edit(edit)
-            show.kept(campaign, show.kept_so_far(home, campaign))
+            show_audit.kept_so_far(home, written)
         return
     current = without_edit_cycles(written, home, first or 1) if found is None else found.campaign
     planned = planning.plan(current, home, first)
@@ -100,7 +100,7 @@ def plan(
         console.print_json(planning.as_json(planned))
     else:
         show.planned(planned)
-        show.kept(campaign, show.kept_so_far(home, campaign))
+        show_audit.kept_so_far(home, written)
 
 
 def run(

@@ -11,9 +11,11 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
+from rft_pipeline.cli.show_audit import kept
 from rft_pipeline.cli.words import change, gate, plain, preference_line, score
 from rft_pipeline.errors import Exit, StoreError
 from rft_pipeline.evaluation.compare import in_order
@@ -206,19 +208,6 @@ def _decision(promotion: Mapping[str, Any]) -> str:
     return f"round {promotion['promoted']} is promoted over {promotion['champion']}: it passes every bound"
 
 
-def kept(campaign: str, weights: Mapping[str, float]) -> None:
-    """The judges that the audit lets train with a part of their weight, if there are any."""
-    reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share < 1)
-    if reduced:
-        line(f"audit: judges that train with a part of their weight: {reduced}; `rft audit {campaign}` says why")
-
-
-def kept_so_far(home: Home, campaign: str) -> dict[str, float]:
-    """The part of its weight with which the newest audit lets each judge train."""
-    record = RecordStore(home.store).current(f"{campaign}/judge_audit")
-    return {} if record is None else {name: each["weight"] for name, each in _audited(record).items()}
-
-
 def exit_if_stopped(summary: dict[str, Any]) -> None:
     """End with `Exit.REFUSED` if the alarms stopped the last round of a `report_summary`."""
     alarms = summary["alarms"]
@@ -278,12 +267,7 @@ def _alarms(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
 def _audit(report: Record, records: RecordStore) -> dict[str, dict[str, Any]] | None:
     """Criterion → what the audit says that the report's weights come from."""
     audit = records.at(report.upstream["judge_audit"]) if "judge_audit" in report.upstream else None
-    return None if audit is None else _audited(audit)
-
-
-def _audited(audit: Record) -> dict[str, dict[str, Any]]:
-    found = json.loads(audit.path("judge_audit.json").read_text(encoding="utf-8"))
-    return {each["criterion"]: each for each in found}
+    return None if audit is None else {each["criterion"]: each for each in audited_in(audit)}
 
 
 def _generations(report: Record, records: RecordStore) -> list[dict[str, Any]] | None:

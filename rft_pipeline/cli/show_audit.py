@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
@@ -50,6 +51,20 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
         line("no criterion has a likelihood protocol, so there is no squash to fit")
 
 
+def kept(campaign: str, weights: Mapping[str, float]) -> None:
+    """The judges that the audit lets train with a part of their weight, if there are any."""
+    reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share < 1)
+    if reduced:
+        line(f"audit: judges that train with a part of their weight: {reduced}; `rft audit {campaign}` says why")
+
+
+def kept_so_far(home: Home, campaign: Campaign) -> None:
+    """The same for the newest audit of a campaign that has an audit."""
+    record = None if campaign.audit is None else RecordStore(home.store).current(f"{campaign.name}/judge_audit")
+    if record is not None:
+        kept(campaign.name, {each["criterion"]: each["weight"] for each in audited_in(record)})
+
+
 _NOT_FITTED = "not fitted: it needs good and bad labels, and scores that are higher for the good"
 
 
@@ -62,7 +77,7 @@ def _audit_of(home: Home, campaign: str) -> tuple[Record, list[dict[str, Any]]]:
     record = RecordStore(home.store).current(f"{campaign}/judge_audit")
     if record is None:
         raise StoreError(f"{campaign}/judge_audit: no record; run `rft audit {campaign}`")
-    return record, json.loads(record.path("judge_audit.json").read_text(encoding="utf-8"))
+    return record, audited_in(record)
 
 
 def _verdicts(found: list[dict[str, Any]]) -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline import models
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.report.card import Facts
 from rft_pipeline.stages.promotion import decision_of
@@ -48,7 +49,7 @@ def card_facts(
         trained=[_round(each, above) for each in by_stage["checkpoints"]],
         rubric=[] if rubric is None else _rubric(rubric),
         judges={name: value for name, value in inputs.items() if name.split(".")[0] == "judge"},
-        audit=[] if audit is None else list(_json(audit, "judge_audit.json")),
+        audit=[] if audit is None else audited_in(audit),
         people=numbers.get("people", {}),
         before=rounds.get(0),
         after=rounds.get(round_),

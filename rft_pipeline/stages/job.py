@@ -1,12 +1,10 @@
 """One run of a stage: its inputs, and the sampling and judging that stages share."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -14,6 +12,7 @@ from rft_pipeline import models
 from rft_pipeline.audit.comparing import family
 from rft_pipeline.audit.criterion import training_weights
 from rft_pipeline.audit.numbers import noises
+from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.campaign.addresses import retest_judge_id, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
@@ -89,20 +88,14 @@ class Job:
         """The part of its weight with which the audit lets each judge train, from 0 to 1; None without an audit."""
         if "judge_audit" not in self.upstream:
             return None
-        return {each["criterion"]: each["weight"] for each in self._audited()}
+        return {each["criterion"]: each["weight"] for each in audited_in(self.upstream["judge_audit"])}
 
     def noise(self) -> dict[str, JudgeNoise] | None:
         """The noise of the judges that train, by criterion; None without `audit.by_group`."""
         if self.campaign.audit is None or not self.campaign.audit.by_group:
             return None
         weights = self.weights()
-        return {name: each for name, each in noises(self._audited()).items() if weights[name]}
-
-    def _audited(self) -> list[dict[str, Any]]:
-        """The audit's entries, one a criterion."""
-        path = self.upstream["judge_audit"].path("judge_audit.json")
-        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        return {name: each for name, each in noises(audited_in(self.upstream["judge_audit"])).items() if weights[name]}
 
     @property
     def reply_column(self) -> str:

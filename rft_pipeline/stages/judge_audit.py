@@ -10,6 +10,7 @@ import polars as pl
 from rft_pipeline.audit.criterion import audit_criterion, refused
 from rft_pipeline.audit.numbers import as_numbers, as_plain, noises, people_numbers
 from rft_pipeline.audit.rows import WHOLE, audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
+from rft_pipeline.audit.stored import AUDIT_FILE
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import (
     REPLY,
@@ -91,7 +92,7 @@ class JudgeAudit(Stage):
             )
         job.write(pl.concat([each.judged for each in audited]))
         plain = [as_plain(each) for each in audited]
-        (job.workdir / "judge_audit.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        (job.workdir / AUDIT_FILE).write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
         people, replies, more_made = compare_with_people(job)
         replies.write_parquet(job.workdir / PEOPLE_REPLIES)
         (job.workdir / PEOPLE).write_text(json.dumps(people, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rft_pipeline.audit.stored import AUDIT_FILE, audited_in
 from rft_pipeline.stages import round_alarms
 from rft_pipeline.store import Home, RecordStore
 from tests.cli.small import Rft, printed, rft_process
@@ -70,6 +71,13 @@ def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
     assert said.code == 0
     assert re.search(r"^polite: now squash: \{offset: 0\.000, scale: .*\}$", said.out, re.MULTILINE), said.out
     assert "has_an_e" not in said.out
+
+    [record] = RecordStore(Home.find().store).all("tiny/judge_audit")
+    audited = [{**each, "weight": 0.25} for each in audited_in(record)]
+    record.path(AUDIT_FILE).write_text(json.dumps(audited), encoding="utf-8")
+    assert "judges that train with a part of their weight: polite 25%" in rft("plan", "tiny").out
+    edit(on_policy / "campaign.yaml", "audit", None)
+    assert "part of their weight" not in rft("plan", "tiny").out
 
 
 NASTY = "\x1b[31m[red]a|b[/] <b>**x**</b>\n| c |"
