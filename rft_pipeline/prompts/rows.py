@@ -20,6 +20,7 @@ import polars as pl
 
 from rft_pipeline.errors import DataError
 from rft_pipeline.progress import counted
+from rft_pipeline.prompts.strict_json import parse_json
 
 SHOWN = 20
 """Maximum number of findings in one error; the others are counted."""
@@ -101,7 +102,7 @@ def json_rows(path: Path, findings: list[str]) -> list[Row]:
     Lines."""
     text = _read(path).removeprefix(_BOM)
     try:
-        value = _json(text) if text.strip() else []
+        value = parse_json(text) if text.strip() else []
     except DataError as error:
         if "Extra data" in str(error):
             return jsonl_rows(path, findings)
@@ -171,9 +172,9 @@ def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *,
 def _refuse_other_separator(path: Path, lines: io.StringIO, separator: str, cells: Sequence[list[str]]) -> None:
     """Raise `DataError` if the header is separated by `separator`, and all rows by another character."""
     header, rows = _without_empty_end(cells[0]), cells[1:]
-    for other in _SEPARATORS:
-        if len(header) < 2 or not rows or not all(other in row[0] for row in rows):
-            continue
+    if len(header) < 2 or not rows:
+        return
+    for other in (each for each in _SEPARATORS if all(each in row[0] for row in rows)):
         lines.seek(0)
         try:
             found = [_without_empty_end(row) for row in csv.reader(lines, strict=True, delimiter=other) if any(row)]
@@ -248,37 +249,10 @@ def _read(path: Path) -> bytes:
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
-    value = _json(line, "; each line must be one object")
+    value = parse_json(line, "; each line must be one object")
     if not isinstance(value, dict):
         raise DataError(f'must be an object like {{"prompt": "..."}}, is {shown(value)}')
     return value
-
-
-def _json(line: bytes, hint: str = "") -> Any:
-    try:
-        value = json.loads(line.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
-        if b"\\u" in line:
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise DataError("contains half of a surrogate pair (\\ud800 to \\udfff), which is not a character") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8: byte 0x{line[error.start]:02x}; save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at character {error.pos + 1}{hint}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"JSON that cannot be read: {error}") from error
-    return value
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise DataError(f"key {next(name for name in names if names.count(name) > 1)!r} appears twice")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> Any:
-    raise DataError(f"{name} is not a JSON value; use a number or null")
 
 
 def _text_of(value: bytes) -> str | bytes:
