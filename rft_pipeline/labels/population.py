@@ -71,8 +71,6 @@ def _panels(rows: pl.DataFrame, scores: Record, home: Home) -> list[np.ndarray]:
             subjects = subjects_of(views, asked.payload)
             keys = pl.DataFrame({"judgement_id": [judgement_id(*asked.key, subject) for subject in subjects]})
             kept = squashed(judgements_table(home.store).read(keys.unique()), asked.payload)
-            known = keys.join(
-                kept.select("judgement_id", "score"), on="judgement_id", how="left", maintain_order="left"
-            )["score"]
+            known = keys.join(kept, on="judgement_id", how="left", maintain_order="left")["score"]
             opinions[panel].append(known.fill_null(0.5).to_numpy())
     return [np.std(members, axis=0) for members in opinions.values()]

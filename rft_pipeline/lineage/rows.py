@@ -256,8 +256,8 @@ def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[st
         pl.col("judgement_id").is_in(pl.concat(wanted)["judgement_id"].implode()),
     )
     judgements = stored.select("judgement_id", *_JUDGED, "measured").collect()
-    for criterion, rows in zip(criteria, wanted, strict=True):
-        for values in squashed(rows.join(judgements, on="judgement_id"), criterion.payload).iter_rows(named=True):
+    for criterion, keys in zip(criteria, wanted, strict=True):
+        for values in squashed(keys.join(judgements, on="judgement_id"), criterion.payload).iter_rows(named=True):
             rollout_id = values.pop("rollout_id")
             del values["judgement_id"]
             _add_judgement(found[rollout_id], report, criterion, values)

@@ -120,7 +120,7 @@ class _Judging:
         """A row a rollout, or a row a rollout and item of its rubric, from the table or judged now."""
         wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
         once = wanted.unique("judgement_id", maintain_order=True)
-        question = criterion.question, judge_of(criterion, self.judges)
+        question = self._question(criterion)
         missing = self.table.missing(once, *judged_by(*question))
         self.made[criterion.name] = missing.height
         failures: list[Row] = []
@@ -130,7 +130,7 @@ class _Judging:
             shown = self._whole_groups(once, missing, columns) if compares else missing
             views = [view for _, view in judged_views(self.seen.views, criterion.payload)]
             failures = self._judge(judge, views, _by_prompt(shown, views), missing, question, criterion.name)
-        return self._rows(wanted, criterion, question, failures)
+        return self._rows(wanted, criterion, failures)
 
     def of_panel(self, how: PanelJudge, members: Sequence[pl.DataFrame]) -> list[Judgement]:
         opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
@@ -144,12 +144,12 @@ class _Judging:
     def computed(self, criterion: Criterion, judgements: Sequence[Judgement]) -> pl.DataFrame:
         """The rows of judgements that were computed from those of members or items, which are stored too."""
         wanted = judgement_addresses(self.ids, self.seen, criterion, self.judges)
-        question = criterion.question, judge_of(criterion, self.judges)
+        question = self._question(criterion)
         found = wanted.with_columns(pl.Series("judgement", judgements, pl.Object))
         missing = self.table.missing(found.unique("judgement_id", maintain_order=True), *judged_by(*question))
         rows = [_row(row, row["judgement"], question) for row in missing.iter_rows(named=True)]
         self._keep([row for row in rows if row["status"] != Status.FAILED])
-        return self._rows(wanted, criterion, question, [row for row in rows if row["status"] == Status.FAILED])
+        return self._rows(wanted, criterion, [row for row in rows if row["status"] == Status.FAILED])
 
     def _whole_groups(self, once: pl.DataFrame, missing: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """All distinct replies to the prompts that have a reply without a judgement."""
@@ -185,10 +185,12 @@ class _Judging:
         if rows:
             self.table.append(pl.DataFrame(rows, schema=self.table.schema))
 
-    def _rows(
-        self, wanted: pl.DataFrame, criterion: Criterion, question: tuple[str, str], failures: list[Row]
-    ) -> pl.DataFrame:
-        kept = self.table.read(wanted.unique("judgement_id", maintain_order=True), *judged_by(*question))
+    def _question(self, criterion: Criterion) -> tuple[str, str]:
+        return criterion.question, judge_of(criterion, self.judges)
+
+    def _rows(self, wanted: pl.DataFrame, criterion: Criterion, failures: list[Row]) -> pl.DataFrame:
+        once = wanted.unique("judgement_id", maintain_order=True)
+        kept = self.table.read(once, *judged_by(*self._question(criterion)))
         failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
         scores = pl.concat([kept.select(self.table.schema.names()), failed])  # another run may have made it
         return wanted.join(
