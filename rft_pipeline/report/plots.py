@@ -39,7 +39,7 @@ def charts(report: Mapping[str, Any], rows_by_round: Mapping[int, pl.DataFrame])
     lengths = {name: rows.select(ANSWER_TOKENS).to_series().to_numpy() for name, rows in ends.items()}
     rewards = {name: rows["reward"].drop_nulls().to_numpy() for name, rows in ends.items()}
     return {
-        "reward": _reward_by_round(in_order(report)),
+        "reward": _reward_by_round(in_order(report), rounds[0]["name"]),
         "criteria": _criteria_by_round(in_order(report)),
         "lengths": _distribution(lengths, length_edges(lengths), "tokens in a reply"),
         "rewards": _distribution(rewards, np.linspace(0, 1, 21), "reward of a reply"),
@@ -68,7 +68,8 @@ def length_edges(lengths: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.arange(0, longest + width + 1, width)
 
 
-def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+def _reward_by_round(rounds: Sequence[Mapping[str, Any]], baseline: str) -> alt.LayerChart:
+    """The reward of each policy, with a dashed line at that of the baseline."""
     points = [
         {"round": row["name"], "reward": row["reward"], "lower": row["lower95"], "upper": row["upper95"]}
         for row in rounds
@@ -77,7 +78,8 @@ def _reward_by_round(rounds: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     x = alt.X("round:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
     y = alt.Y("reward:Q", title="held-out reward", scale=alt.Scale(zero=False, nice=True, padding=12))
     chart = alt.Chart(alt.InlineData(values=points)).encode(x=x)
-    start = alt.Chart(alt.InlineData(values=points[:1])).mark_rule(color=BASE, strokeDash=[3, 4]).encode(y=y)
+    compared_with = [point for point in points if point["round"] == baseline]
+    start = alt.Chart(alt.InlineData(values=compared_with)).mark_rule(color=BASE, strokeDash=[3, 4]).encode(y=y)
     line = chart.mark_line(color=hex_of(LAST), strokeWidth=1.5, opacity=0.45).encode(y=y)
     interval = (
         chart.transform_filter(HAS_INTERVAL)

@@ -156,6 +156,17 @@ def test_a_mean_without_an_interval_is_drawn_without_one(rows_by_round: RowsByRo
     assert "Too few scored prompts for an interval." in page_of(one_prompt)
 
 
+@pytest.mark.parametrize("baseline", ["base", "warm start"])
+def test_the_dashed_line_is_at_the_reward_of_the_baseline(baseline: str) -> None:
+    (other,) = {"base", "warm start"} - {baseline}
+    rounds = [RoundRows(0, "policy-0", round_rows(0), baseline), RoundRows(1, "policy-1", round_rows(1))]
+    compared = RoundRows(0, "policy-2", round_rows(2), other)
+    report = compare_rounds(rounds, ["polite"], resamples=200, seed=0, other=compared)
+    drawn = charts(report, {each.round: each.rows for each in rounds})["reward"].to_dict(validate=False)
+    (line,) = [each for each in drawn["layer"] if "strokeDash" in each["mark"]]
+    assert [point["round"] for point in drawn["datasets"][line["data"]["name"]]] == [baseline]
+
+
 def test_plots_are_svg_and_png(rows_by_round: RowsByRound) -> None:
     for chart in charts(report_of(rows_by_round), rows_by_round).values():
         chart.to_dict()  # validates it
