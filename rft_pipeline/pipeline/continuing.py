@@ -155,15 +155,30 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     assert how.generations is not None
     counting = Counting(how, node(how, "round_1/judge_scores"), {}, source_hashes(how, home, fetch=False), home)
     count_taken(counting)
-    works = {"held-out replies": [step.work for step in reports.steps], "rollouts": [counting.work.make]}
-    counts = {what: sum(_judgements(work) for work in works[what]) for what in works}
-    anew = " and ".join(f"{counted(count, 'judgement')} of stored {what}" for what, count in counts.items() if count)
+    anew = _judged_in_words(
+        {
+            "for the audit": [step.work for step in reports.steps if step.key == f"{how.name}/judge_audit"],
+            "for the reports": [step.work for step in reports.steps if step.key != f"{how.name}/judge_audit"],
+            "of stored rollouts": [counting.work.make],
+        }
+    )
     size = how.generations.prompts * how.rollouts.group_size
     start = _in_words(edit.continuation.start, found.campaign, home)
     train = f"{counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {duration(seconds)}"
     return f"edited: {'; '.join(edit.reasons)}. {anew or 'Nothing stored is judged anew'}; then {train}{time}"
+
+
+def _judged_in_words(works: Mapping[str, Sequence[Mapping[str, int]]]) -> str:
+    """`96 judgements for the audit, 352 for the reports and 64 of stored rollouts`; empty if there are none."""
+    counts = {purpose: sum(map(_judgements, work)) for purpose, work in works.items()}
+    parts = [f"{count:,} {purpose}" for purpose, count in counts.items() if count]
+    if not parts:
+        return ""
+    count, _, purpose = parts[0].partition(" ")
+    first = f"{count} {'judgement' if count == '1' else 'judgements'} {purpose}"
+    return first if len(parts) == 1 else f"{', '.join([first, *parts[1:-1]])} and {parts[-1]}"
 
 
 def _judgements(work: Mapping[str, int]) -> int:

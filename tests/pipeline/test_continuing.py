@@ -168,15 +168,26 @@ def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Pa
     planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
     judged = planned.summary.removeprefix('edited: criterion "polite": text changed. ').partition("; about")[0]
-    assert re.sub(r"\d+ judgements?", "N judgements", judged) == (
-        "N judgements of stored held-out replies and N judgements of stored rollouts; then 1 generation of 8 rollouts "
-        "from the champion (tiny/round_1/checkpoints)"
+    assert re.sub(r"\d+ (judgements?|of)", r"N \1", judged) == (
+        "N judgements for the reports and N of stored rollouts; then 1 generation of 8 rollouts from the champion "
+        "(tiny/round_1/checkpoints)"
     )
     reports = {step.key: step.action for step in planned.reports.steps}
     assert reports["tiny/round_1/eval_reports"] == "run"
     assert reports["tiny/round_1/checkpoints"] == "skip"
     cycle = {step.key: step for step in planned.cycle.steps}
     assert cycle["tiny/round_1/rollouts"].rows.make == PER_GENERATION
+
+
+def test_the_plan_tells_the_judgements_of_an_audit_from_those_of_the_reports(trained: Path) -> None:
+    anchor = {"id": "a1", "prompt_id": "p0", "prompt": "Where is parcel 0?", "completion": "Gladly."}
+    line = json.dumps({**anchor, "labels": {"polite": 1}})
+    (trained / "anchors.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    edit(trained / "campaign.yaml", "anchors", "anchors.jsonl")
+    edit(trained / "campaign.yaml", "audit", {"probed_anchors": 0, "resamples": 200})
+    planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
+    assert planned is not None
+    assert planned.summary.startswith("edited: judge_audit is new. 1 judgement for the audit; then 1 generation of ")
 
 
 def test_a_continued_cycle_equals_the_same_continuation_from_a_copied_store(
