@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -50,10 +50,10 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress_lines() -> Iterator[None]:
-    """Show on stderr what this package logs, e.g. the progress of a stage that runs in this process."""
+def progress_lines(to: IO[str] | None = None) -> Iterator[None]:
+    """Show on stderr, or write to a file, what this package logs, e.g. the progress of a stage in this process."""
     log = logging.getLogger("rft_pipeline")
-    handler, level = logging.StreamHandler(), log.level
+    handler, level = logging.StreamHandler(to), log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:

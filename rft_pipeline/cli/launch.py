@@ -4,22 +4,30 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rft_pipeline.campaign import Campaign, load_campaign
+from rich.markup import escape
+
+from rft_pipeline.campaign import Audit, Campaign, load_campaign
 from rft_pipeline.campaign.cycles import load_all, load_current
-from rft_pipeline.cli.console import note, output_to, warn
+from rft_pipeline.cli.console import note, output_to, progress_lines, warn
 from rft_pipeline.cli.watch import watching
 from rft_pipeline.errors import RftError, RunInterruptedError
+from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit, standing
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.sources import source_hashes
+from rft_pipeline.progress import duration
 from rft_pipeline.runs import dagster_home, dead_runs
 from rft_pipeline.runs.execute import execute, raise_on_failure
 from rft_pipeline.runs.state import CACHED, RunState
+from rft_pipeline.stages.base import OF_AUDIT
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+LOG = "rft_run.log"
+"""The file in DAGSTER_HOME with what stages print."""
 
 
 def launch(
@@ -58,6 +66,27 @@ def _what_is_kept(home: Home, name: str, rounds: int | None, *, audit: bool) -> 
         kept, total = sum(each.have for each in rows), sum(each.have + each.make for each in rows)
         again = f"rft run {name}" if rounds is None else f"rft run {name} --rounds {rounds}"
         raise RunInterruptedError(f"{said}; {kept} of {total} rollouts are kept; `{again}` goes on") from None
+
+
+def audit_alone(home: Home, campaign: Campaign) -> None:
+    """Make the audit of a campaign without an `audit` block in this process: its Dagster job has no such stages, and
+    nothing reads their records."""
+    audited = campaign.model_copy(update={"audit": Audit()})
+    made = []
+    with (
+        _what_is_kept(home, campaign.name, None, audit=True),
+        output_to(home.dagster / LOG) as screen,
+        progress_lines(screen.file),
+    ):
+        for stage in OF_AUDIT:
+            made.append(Pipeline(home).run(audited, stage))
+            state = CACHED if made[-1].cached else f"made in {duration(made[-1].seconds)}"
+            screen.print(escape(f"{made[-1].key}: {state}"), soft_wrap=True)
+    _say_how_many(len(made), sum(each.cached for each in made))
+
+
+def _say_how_many(stages: int, cached: int) -> None:
+    note(f"{cached} of {stages} stages cached, {stages - cached} made")
 
 
 def _launch(
@@ -110,8 +139,7 @@ def _run(
     """Run these stages in one Dagster run."""
     run = RunState(home, instance, campaign.name, keys)
     all_cached = all(step.action == "skip" for step in planned.steps if step.key in keys)
-    with output_to(home.dagster / "rft_run.log") as screen, watching(run, screen):
+    with output_to(home.dagster / LOG) as screen, watching(run, screen):
         result = execute(run, tags or {}, all_cached=all_cached)
     raise_on_failure(result, run)
-    cached = sum(state == CACHED for state in run.finished.values())
-    note(f"{cached} of {len(keys)} stages cached, {len(run.finished) - cached} made")
+    _say_how_many(len(keys), sum(state == CACHED for state in run.finished.values()))

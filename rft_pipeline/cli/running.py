@@ -130,14 +130,12 @@ def audit(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge the anchors and show how far each judge can be trusted.
+    """Judge the anchors and show how far each judge can be trusted, and the part of its weight that it keeps.
 
-    If campaign.yaml has an `audit` block, also show the weight that each criterion keeps in training.
+    Training uses that part only if campaign.yaml has an `audit` block.
     """
-    from rft_pipeline.campaign import Audit
     from rft_pipeline.cli import show_audit
-    from rft_pipeline.cli.launch import launch
-    from rft_pipeline.pipeline import Pipeline
+    from rft_pipeline.cli.launch import audit_alone, launch
     from rft_pipeline.stages.base import OF_AUDIT
 
     home = Home.find()
@@ -145,11 +143,11 @@ def audit(
     show_audit.require_anchors(campaign, loaded.anchors)
     if loaded.audit is not None:
         launch(home, loaded, only=OF_AUDIT)
-    else:  # the campaign's graph has no audit: run the stage alone; nothing reads its record
-        audited = loaded.model_copy(update={"audit": Audit()})
-        for stage in OF_AUDIT:
-            Pipeline(home).run(audited, stage)
+    else:
+        audit_alone(home, loaded)
     if suggest:
         show_audit.suggested(home, loaded, as_json=as_json)
-    else:
-        show_audit.audited(home, campaign, as_json=as_json)
+        return
+    show_audit.audited(home, campaign, as_json=as_json)
+    if loaded.audit is None:
+        console.note("campaign.yaml has no `audit` block, so every judge trains with its whole weight")

@@ -32,6 +32,7 @@ from rft_pipeline.labels.page import (
 )
 from rft_pipeline.labels.pairs import PairExport, pair_rows
 from rft_pipeline.store import Home
+from rft_pipeline.store.home import quiet_mlflow
 from rft_pipeline.store.shared import publish
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def experiment_of(client: "MlflowClient", queue: LabelQueue) -> "Experiment | No
 def mlflow_errors(home: Home) -> Iterator[None]:
     """Turns an error of MLflow into a `TrackingError`."""
     home.root.mkdir(parents=True, exist_ok=True)
+    quiet_mlflow()
     from mlflow.exceptions import MlflowException
 
     try:

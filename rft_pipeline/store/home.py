@@ -78,7 +78,7 @@ class Home:
     def mlflow_client(self) -> "MlflowClient":
         """A client of `mlflow_uri`. The login of a tracking server goes into MLflow's environment variables, because
         MLflow's errors contain the address."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        quiet_mlflow()
         from mlflow import MlflowClient
 
         uri = self.mlflow_uri
@@ -118,6 +118,15 @@ class Home:
             f"no campaign in {self.data}: run rft in a folder whose data/ has one, or set RFT_DATA; "
             "`rft new NAME --like CAMPAIGN --prompts FILE` begins one"
         )
+
+
+def quiet_mlflow() -> None:
+    """Keep MLflow in this process and its children from sending usage data and from logging what went well.
+
+    MLflow reads these variables when it is imported.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 
 def project() -> Path:

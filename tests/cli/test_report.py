@@ -80,6 +80,23 @@ def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
     assert "part of their weight" not in rft("plan", "tiny").out
 
 
+def test_an_audit_prints_the_same_with_and_without_a_block_in_the_campaign(on_policy: Path) -> None:
+    lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
+    (on_policy / "anchors.jsonl").write_text(lines, encoding="utf-8")
+    edit(on_policy / "campaign.yaml", "anchors", "anchors.jsonl")
+    alone = rft_process("audit", "tiny")
+    edit(on_policy / "campaign.yaml", "audit", {})
+    of_job = rft_process("audit", "tiny")
+    assert of_job.out == alone.out
+    why = "campaign.yaml has no `audit` block, so every judge trains with its whole weight\n"
+    assert alone.err.endswith(why)
+    shown = [line.partition(": ") for line in alone.err.removesuffix(why).splitlines()]
+    keys = ["tiny/rubric", "tiny/labels", "tiny/judge_audit"]
+    assert [key for key, _, state in shown if state.startswith("made in ")] == keys
+    assert {key for key, *_ in shown} - {*keys, "page"} == {"judge_audit", "0 of 3 stages cached, 3 made"}
+    assert {line for line in of_job.err.splitlines() if line.endswith(": cached")} == {f"{key}: cached" for key in keys}
+
+
 NASTY = "\x1b[31m[red]a|b[/] <b>**x**</b>\n| c |"
 
 

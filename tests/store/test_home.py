@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,30 @@ def test_campaigns_are_those_of_the_current_folder_or_of_the_nearest_above(
     assert Home.find() == Home(tmp_path / ".rft", tmp_path / "data")
     monkeypatch.setenv("RFT_DATA", str(campaign.parent))
     assert Home.find() == Home(tmp_path / "desk" / ".rft", tmp_path / "desk" / "data")
+
+
+FIRST_USES = (
+    "Home.find().mlflow_client()",
+    "from rft_pipeline.labels.queues import mlflow_errors\nwith mlflow_errors(Home.find()): pass",
+)
+SHOW_SETTING = """
+import os, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "mlflow":
+            print(os.environ["MLFLOW_DISABLE_TELEMETRY"])
+sys.meta_path.insert(0, Finder())
+from rft_pipeline.store import Home
+"""
+"""Prints the setting with which MLflow is imported."""
+
+
+@pytest.mark.parametrize("first_use", FIRST_USES)
+def test_mlflow_says_nothing_about_a_new_database_and_sends_no_usage_data(first_use: str, tmp_path: Path) -> None:
+    quiet = ("MLFLOW_LOGGING_LEVEL", "MLFLOW_DISABLE_TELEMETRY")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet}
+    environment |= {"RFT_HOME": str(tmp_path / "home"), "RFT_DATA": str(tmp_path / "data")}
+    (tmp_path / "home").mkdir()
+    command = [sys.executable, "-c", SHOW_SETTING + first_use]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("true\n", "")
