@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rft_pipeline.judges.squash import Squash
 from rft_pipeline.rules import Rollout
@@ -38,6 +38,26 @@ class Judgement:
     """Numbers for the audit, by name: e.g. the place at which the reply was shown."""
     measured: float | None = None
     """The number that the criterion's squash turned into the score; it is stored in place of the score."""
+
+
+class Opinion(NamedTuple):
+    """A judgement from which, with others, another one is computed: that of a panel's member, or of an item."""
+
+    score: float | None
+    status: str
+    tokens: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+
+
+def with_usage_of(opinions: Sequence[Opinion], judgement: Judgement) -> Judgement:
+    """A judgement that was computed from these, with the tokens and the cost of all of them."""
+    return replace(
+        judgement,
+        tokens=sum(each.tokens for each in opinions),
+        tokens_out=sum(each.tokens_out for each in opinions),
+        cost=sum(each.cost for each in opinions),
+    )
 
 
 Judged = list[tuple[int, Judgement]]

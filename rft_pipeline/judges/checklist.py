@@ -15,7 +15,7 @@ from pydantic import Field
 
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.judges.asking import AskingSettings, filled
-from rft_pipeline.judges.base import Judge, Judgement, Status, scored, unscored
+from rft_pipeline.judges.base import Judge, Judgement, Opinion, Status, scored, unscored, with_usage_of
 from rft_pipeline.judges.binary import Binary
 from rft_pipeline.judges.settings import Engines, Scores
 from rft_pipeline.judges.untrusted import defused, fenced
@@ -33,16 +33,6 @@ class Item(NamedTuple):
     """Below 0 for something that a reply should not do."""
     tags: tuple[str, ...] = ()
     """Its themes, for the report."""
-
-
-class ItemOpinion(NamedTuple):
-    """What the judge said of one item, and what that took."""
-
-    score: float | None
-    status: str
-    tokens: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
 
 
 class ChecklistJudge(AskingSettings):
@@ -153,7 +143,7 @@ def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)[:60]
 
 
-def points(items: Sequence[Item], opinions: Sequence[ItemOpinion]) -> Judgement:
+def points(items: Sequence[Item], opinions: Sequence[Opinion]) -> Judgement:
     """Points earned over positive points, clipped to [0, 1]; `raw` is a JSON list with each item's score.
 
     An item's points are earned in the share of its score: p(yes) where the judge gives log-probs, else all or nothing.
@@ -172,12 +162,4 @@ def points(items: Sequence[Item], opinions: Sequence[ItemOpinion]) -> Judgement:
         earned = sum(item.points * (each.score or 0.0) for item, each in zip(items, opinions, strict=True))
         possible = sum(item.points for item in items if item.points > 0)
         found = scored(min(1.0, max(0.0, earned / possible)), raw, f"{earned:.4g} of {possible:.4g} points")
-    return Judgement(
-        found.score,
-        found.status,
-        raw,
-        found.reason,
-        tokens=sum(each.tokens for each in opinions),
-        tokens_out=sum(each.tokens_out for each in opinions),
-        cost=sum(each.cost for each in opinions),
-    )
+    return with_usage_of(opinions, found)

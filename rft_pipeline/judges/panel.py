@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from rft_pipeline.judges.base import Judgement, Status, scored
+from rft_pipeline.judges.base import Judgement, Opinion, Status, scored, with_usage_of
 from rft_pipeline.judges.settings import JudgeSettings, Scores
 
 if TYPE_CHECKING:
     SingleJudge = JudgeSettings
-
-Opinion = tuple[float | None, str]
-"""A member's score and status."""
 
 
 class PanelJudge(JudgeSettings):
@@ -43,12 +40,14 @@ class PanelJudge(JudgeSettings):
 
 def combined(opinions: Sequence[Opinion], penalty: float) -> Judgement:
     """mean − penalty · standard deviation, at least 0; without a score when a member has none."""
-    scores = [score for score, _ in opinions if score is not None]
-    raw = ", ".join("none" if score is None else f"{score:.4f}" for score, _ in opinions)
+    scores = [each.score for each in opinions if each.score is not None]
+    raw = ", ".join("none" if each.score is None else f"{each.score:.4f}" for each in opinions)
     if len(scores) < len(opinions):
-        without = [place for place, (score, _) in enumerate(opinions, start=1) if score is None]
-        statuses = {status for score, status in opinions if score is None}
+        without = [place for place, each in enumerate(opinions, start=1) if each.score is None]
+        statuses = {each.status for each in opinions if each.score is None}
         status = Status.FAILED if Status.FAILED in statuses else Status.UNSCORED
-        return Judgement(None, status, raw, f"no score from member {', '.join(map(str, without))}")
-    mean, std = statistics.fmean(scores), statistics.pstdev(scores)
-    return scored(max(0.0, mean - penalty * std), raw, f"mean {mean:.3f}, standard deviation {std:.3f}")
+        found = Judgement(None, status, raw, f"no score from member {', '.join(map(str, without))}")
+    else:
+        mean, std = statistics.fmean(scores), statistics.pstdev(scores)
+        found = scored(max(0.0, mean - penalty * std), raw, f"mean {mean:.3f}, standard deviation {std:.3f}")
+    return with_usage_of(opinions, found)

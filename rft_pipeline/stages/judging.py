@@ -22,7 +22,8 @@ from rft_pipeline.judges import (
     make_judge,
     squashed,
 )
-from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
+from rft_pipeline.judges.base import Opinion
+from rft_pipeline.judges.checklist import items_of, points
 from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress, judgements_of
 from rft_pipeline.rules import Rollout
@@ -133,13 +134,13 @@ class _Judging:
         return self._rows(wanted, criterion, failures)
 
     def of_panel(self, how: PanelJudge, members: Sequence[pl.DataFrame]) -> list[Judgement]:
-        opinions = zip(*(member.select("score", "status").iter_rows() for member in members), strict=True)
-        return [combined(each, how.penalty) for each in opinions]
+        opinions = zip(*(member.select(Opinion._fields).iter_rows() for member in members), strict=True)
+        return [combined([Opinion(*each) for each in of_reply], how.penalty) for of_reply in opinions]
 
     def of_items(self, judged: pl.DataFrame) -> list[Judgement]:
-        rows = judged.select(ItemOpinion._fields).iter_rows()
+        rows = judged.select(Opinion._fields).iter_rows()
         rubrics = [items_of(view.fields) for view in self.seen.views]
-        return [points(items, [ItemOpinion(*next(rows)) for _ in items]) for items in rubrics]
+        return [points(items, [Opinion(*next(rows)) for _ in items]) for items in rubrics]
 
     def computed(self, criterion: Criterion, judgements: Sequence[Judgement]) -> pl.DataFrame:
         """The rows of judgements that were computed from those of members or items, which are stored too."""

@@ -81,6 +81,19 @@ def test_a_campaign_of_comparing_judges_runs_and_is_found_again_by_plan_upkeep_a
     assert {judgement.criterion for judgement in found.rollout.judgements} == {"best", "kind"}
 
 
+def test_the_time_of_a_panel_that_was_never_judged_is_known_from_judges_like_its_members(
+    comparing: Path, askers: dict[str, Told]
+) -> None:
+    run(comparing)
+    renamed = [CRITERIA[0], {**CRITERIA[1], "name": "friendly"}]
+    (comparing / "rubric.yaml").write_text(yaml.safe_dump({"criteria": renamed}), encoding="utf-8")
+    edit(comparing / "campaign.yaml", "seed", 5)
+    planned = planning.plan(load_campaign(comparing), Home.find())
+    work = {step.key: step for step in planned.steps}["tiny/round_1/judge_scores"]
+    assert work.work["judgements of friendly.2"] > 0
+    assert planned.seconds is not None
+
+
 def test_a_served_judge_may_move_and_be_renamed_without_being_asked_again(
     comparing: Path, askers: dict[str, Told]
 ) -> None:

@@ -13,7 +13,8 @@ from rft_pipeline.campaign import PromptSource
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import DataError
 from rft_pipeline.evaluation.themes import met_by_theme
-from rft_pipeline.judges.checklist import ItemOpinion, items_of, points
+from rft_pipeline.judges.base import Opinion
+from rft_pipeline.judges.checklist import items_of, points
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.reading import read_rows
 from tests.check.small import campaign, check, errors, lines
@@ -46,7 +47,7 @@ def test_the_worked_example_of_the_documentation_is_read_and_adds_up(tmp_path: P
     assert [item.points for item in items] == [7, 3, -6]
 
     def score(*met: int) -> float | None:
-        return points(items, [ItemOpinion(float(each), "scored") for each in met]).score
+        return points(items, [Opinion(float(each), "scored") for each in met]).score
 
     assert (score(1, 0, 1), score(0, 0, 1)) == (0.1, 0.0)
     anchors = read_anchors(tmp_path / "anchors.jsonl", Rubric.model_validate(rubric))

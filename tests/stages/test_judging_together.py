@@ -109,6 +109,18 @@ def test_members_of_a_panel_are_asked_at_the_same_time(tmp_path: Path) -> None:
     assert set(scores["status"]) == {"scored"}
 
 
+def test_the_cost_of_a_panel_is_that_of_its_members(server: Serving, tmp_path: Path) -> None:
+    server.plan()
+    engine = server.engine(prices={"input_million": 2.0, "output_million": 8.0})
+    table = judgements_table(tmp_path)
+    scores, _ = judged(criteria(PANEL), table, OneEngine(engine))
+    assert engine.spent > 0
+    assert scores["cost"].sum() == pytest.approx(engine.spent)
+    of_members = table.rows().filter(pl.col("criterion") != criteria(PANEL)[0].question).collect()
+    for used in ("tokens", "tokens_out"):
+        assert scores[used].sum() == of_members[used].sum() > 0
+
+
 def test_the_results_are_those_of_one_criterion_after_the_other(server: Serving, tmp_path: Path) -> None:
     server.plan(seed=18, share=0.6, lasting=1, kinds=("500", "empty", "filtered", "two_verdicts"))
     wanted = [*criteria(PANEL), *SERVED_AND_RULE]

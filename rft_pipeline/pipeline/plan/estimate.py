@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.addresses import judged_criteria_in
 from rft_pipeline.progress import judgements_of
 from rft_pipeline.stages.counting import Work, is_record
 from rft_pipeline.store import Record
@@ -29,7 +30,8 @@ class Rates:
 def rates(campaign: Campaign, records: Sequence[Record]) -> Rates:
     """From records, oldest first: the newest rate of each unit, and the longest overhead of each stage.
 
-    A criterion that was never judged gets the rate of the slowest criterion with its protocol.
+    A criterion that was never judged gets the rate of the slowest criterion with its protocol. Members of panels and
+    items of checklists count as criteria: they are what is judged.
     """
     per_unit: dict[str, float] = {}
     overhead: dict[str, float] = {}
@@ -39,9 +41,9 @@ def rates(campaign: Campaign, records: Sequence[Record]) -> Rates:
         rest = record.seconds - sum(spent["seconds"] for spent in record.spent.values())
         overhead[stage] = max(rest, overhead.get(stage, 0.0))
         per_unit |= {what: spent["seconds"] / spent["count"] for what, spent in record.spent.items() if spent["count"]}
-        judged = record.payload["settings"].get("criteria", {}) if stage == "judge_scores" else {}
-        protocols |= {name: criterion["judge"]["protocol"] for name, criterion in judged.items()}
-    for criterion in campaign.evaluated:
+        judged = judged_criteria_in(record.payload) if stage == "judge_scores" else []
+        protocols |= {each.name: each.payload["judge"]["protocol"] for each in judged}
+    for criterion in campaign.single_criteria:
         if protocols.get(criterion.name) == criterion.judge.protocol:
             continue
         similar = [
