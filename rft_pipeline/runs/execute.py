@@ -13,23 +13,8 @@ from rft_pipeline.runs.state import LAUNCH, RunState, key_of_step
 if TYPE_CHECKING:
     from dagster import DagsterEvent, ExecuteJobResult
 
-PRELOADED = [
-    "torch",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-    "transformers.models.llama.modeling_llama",
-    "scipy.stats",
-    "dagster._core.secrets.env_file",
-    "dagster._core.storage.sqlite_storage",
-    "upath.implementations.local",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.session",
-    "rft_pipeline.pipeline.runner",
-    "rft_pipeline.report.page",
-]
-"""Modules that the server of steps imports once, those among them that libraries import at their first use. Each step
-is forked from it: it starts fast and frees its memory when it ends."""
+PRELOADED = ["rft_pipeline.runs.step_server", "dagster._core.executor.multiprocess"]
+"""Dagster puts the second in front of a list that lacks it."""
 
 EACH_STEP_A_PROCESS: dict[str, Any] = {
     "execution": {

@@ -1,28 +1,27 @@
 """`rft run`, with Dagster's executors."""
 
+import gc
 import json
-import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from rft_pipeline.runs import execute
+from rft_pipeline.runs.execute import PRELOADED
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, assert_one_message, rft_process
+from tests.cli.small import Rft, assert_one_message, execute_steps_here, rft_process
 from tests.runs import edit
 
 
 @pytest.fixture
 def in_this_process(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `rft run` execute its steps here, on the campaigns of the home in force."""
-    import assets.definitions
-
-    monkeypatch.setattr(execute, "EACH_STEP_A_PROCESS", execute.ALL_IN_ONE_PROCESS)
-    monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    execute_steps_here(monkeypatch)
 
 
-def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everything(tiny_campaign: Path) -> None:
+def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everything(
+    rft: Rft, tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = rft_process("run", "tiny", "--rounds", "1")
     assert first.code == 0, first.err
     assert "0 of 9 stages cached, 9 made" in first.err
@@ -34,7 +33,8 @@ def test_a_campaign_runs_each_stage_in_a_process_and_a_second_run_finds_everythi
         assert f"tiny/{stage}: made in" in first.err
     assert "Traceback" not in first.err
 
-    second = rft_process("run", "tiny", "--rounds", "1")
+    execute_steps_here(monkeypatch)  # as a run does where all is cached
+    second = rft("run", "tiny", "--rounds", "1")
     assert second.code == 0, second.err
     assert "9 of 9 stages cached, 0 made" in second.err
     assert second.out == first.out
@@ -104,3 +104,13 @@ def test_an_edited_rubric_may_make_only_the_reports_and_the_promotion_again(rft:
     said = rft("run", "tiny")
     assert "tiny/round_2/judge_scores: kept (on_rubric_change: off)" in said.err
     assert "3 of 7 stages cached, 4 made" in said.err
+
+
+def test_the_server_of_steps_has_imported_what_they_need_and_keeps_it_out_of_their_garbage_collection() -> None:
+    for name in PRELOADED:
+        import_module(name)
+    assert {"torch", "dagster", "mlflow", "rft_pipeline.trainers.session", "rft_pipeline.pipeline.runner"} <= set(
+        sys.modules
+    )
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 100_000

@@ -15,13 +15,7 @@ from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.progress import Progress
 from rft_pipeline.store import Home
 
-PRELOADED = [
-    "mlflow.store.tracking.sqlalchemy_store",
-    "rft_pipeline.engines.transformers",
-    "rft_pipeline.trainers.session",
-    "tests.runs",
-    "tests.pipeline.watched",
-]
+PRELOADED = ["rft_pipeline.runs.step_server", "tests.runs", "tests.pipeline.watched"]
 """For all tests that fork: the process they are forked from starts once, with the first list it is given."""
 
 
