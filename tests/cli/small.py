@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit code, stdout and stderr."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from rft_pipeline.cli.app import main
 from rft_pipeline.cli.outputs import output_schema
 from rft_pipeline.errors import Exit
+from rft_pipeline.runs import execute
+from rft_pipeline.store import Home
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +49,19 @@ def printed(schema: str, said: Said) -> Any:
     found = json.loads(said.out)
     jsonschema.validate(found, output_schema(schema))
     return found
+
+
+def execute_steps_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands execute Dagster's steps in this process, on the campaigns of the home in force."""
+    from dagster._core.definitions.reconstruct import ReconstructableJob
+
+    import assets.definitions
+
+    for cached in (ReconstructableJob.get_definition, ReconstructableJob.get_repository_definition):
+        cached.cache_clear()  # another test's campaign of the same name
+    monkeypatch.setattr(execute, "EACH_STEP_A_PROCESS", execute.ALL_IN_ONE_PROCESS)
+    monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
 class Rft:

@@ -10,7 +10,7 @@ import pytest
 from rft_pipeline.audit.stored import AUDIT_FILE, audited_in
 from rft_pipeline.stages import round_alarms
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, printed, rft_process
+from tests.cli.small import Rft, execute_steps_here, printed
 from tests.pipeline.test_alarms import ANCHORS
 from tests.runs import edit, run
 
@@ -53,21 +53,22 @@ def test_report_as_json_holds_alarms_verdicts_and_generations(
     assert "alarms, round 1: warn: " in said
 
 
-def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path) -> None:
+def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "".join(json.dumps(anchor) + "\n" for anchor in ANCHORS)
     (on_policy / "anchors.jsonl").write_text(lines, encoding="utf-8")
     edit(on_policy / "campaign.yaml", "anchors", "anchors.jsonl")
     edit(on_policy / "campaign.yaml", "audit", {"probed_anchors": 2, "resamples": 200})
-    said = rft_process("audit", "tiny")
-    assert said.code == 0
+    execute_steps_here(monkeypatch)
+    said = rft("audit", "tiny")
+    assert said.code == 0, said.err
     assert "round_1" not in said.err
     assert re.search(r"^  last run  audit finished \d", rft("status").out, re.MULTILINE)
     assert "  stale     13 of 16 stages; prompts: never made; `rft run tiny` makes them" in rft("status").out
     store = Home.find().store / "tiny"
     assert {path.name for path in store.iterdir() if path.is_dir()} == {"rubric", "labels", "judge_audit"}
     for more in ((), ("--suggest",)):
-        printed("audit", rft_process("audit", "tiny", "--json", *more))
-    said = rft_process("audit", "tiny", "--suggest")
+        printed("audit", rft("audit", "tiny", "--json", *more))
+    said = rft("audit", "tiny", "--suggest")
     assert said.code == 0
     assert re.search(r"^polite: now squash: \{offset: 0\.000, scale: .*\}$", said.out, re.MULTILINE), said.out
     assert "has_an_e" not in said.out

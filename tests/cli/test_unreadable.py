@@ -1,13 +1,11 @@
 """The commands, where another campaign of the home cannot be read."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from rft_pipeline.runs import execute
 from rft_pipeline.store import Home
-from tests.cli.small import Rft, assert_one_message
+from tests.cli.small import Rft, assert_one_message, execute_steps_here
 from tests.upkeep.small import tree
 
 
@@ -17,11 +15,7 @@ def other(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = finished_copy.with_name("other")
     folder.mkdir()
     (folder / "campaign.yaml").write_bytes(b"name: \xff")
-    import assets.definitions
-
-    monkeypatch.setattr(execute, "EACH_STEP_A_PROCESS", execute.ALL_IN_ONE_PROCESS)
-    monkeypatch.setattr(assets.definitions, "defs", assets.definitions.definitions(Home.find()))
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    execute_steps_here(monkeypatch)
     return folder
 
 
