@@ -4,6 +4,7 @@ import difflib
 import operator
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -13,11 +14,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -31,8 +34,12 @@ NUMBERS = (int, float, int | None, float | None)
 
 UNKNOWN = "unknown_key"
 """The type of the error of an unknown key."""
+SPELLED = "spelled"
+"""The type of the error of a text that does not match its pattern."""
 WORDS = {
-    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "must be a block of keys and values"),
+    **dict.fromkeys(
+        ("model_attributes_type", "model_type", "dict_type", "dataclass_type"), "must be a block of keys and values"
+    ),
     **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
     "string_type": "must be a text",
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
@@ -127,12 +134,38 @@ def key_of(table: Collection[str], what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+@dataclass(frozen=True)
+class Spelled:
+    """Requires a text to match `pattern` from end to end; `allowed` says in words what that is."""
+
+    pattern: str
+    allowed: str
+    secret: bool = False
+    """Whether what was written may be a secret, which the message must not show."""
+
+    def _check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            shown = "this text" if self.secret else repr(text)
+            raise _custom(SPELLED, f"{shown} is not allowed; write {self.allowed}")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+
+NAME = Spelled(r"[a-z][a-z0-9_]*", "small letters (a to z), digits and _, with a letter first")
+"""A name that people choose."""
+
+
 def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
     """Pydantic's errors as lines `file: where: what is wrong (got value)`, all of them.
 
     `raw` is what was validated. With it, an entry of a list is named by its `name`, e.g. `criterion "polite"`.
     """
-    lines = []
+    lines: dict[tuple[str, str, str], str] = {}
     found = error.errors(include_url=False)
     for item in found:
         within = [other for other in found if other is not item and other["loc"][: len(item["loc"])] == item["loc"]]
@@ -140,20 +173,37 @@ def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
             continue  # pydantic counts invalid items as missing
         value = item["input"]
         shown = "nothing" if value is None else repr(value)
-        said = item["type"] == "missing" or (item["type"] == "value_error" and (value == "" or shown in item["msg"]))
+        said = item["type"] in ("missing", SPELLED) or (
+            item["type"] == "value_error" and (value == "" or shown in item["msg"])
+        )
         got = "" if said or isinstance(value, dict | BaseModel) else f" (got {shown})"
         loc = item["loc"][:-1] if item["type"] == UNKNOWN else item["loc"]
-        lines.append(": ".join([str(path), *filter(None, [_where(loc, raw)]), f"{_in_words(item)}{got}"]))
-    return "\n".join(lines)
+        where, words = (
+            ": ".join([str(path), *filter(None, [_where(loc, raw, absent=item["type"] == "missing")])]),
+            _in_words(item),
+        )
+        key = where, got, "" if words.startswith(_MUST) else words
+        if key in lines and words != lines[key]:  # the key takes values of several types; each said why it is none
+            words = f"{lines[key]}; or {words.removeprefix(_MUST)}"
+        lines[key] = words
+    return "\n".join(f"{where}: {words}{got}" for (where, got, _), words in lines.items())
 
 
-def _where(loc: Sequence[int | str], raw: Any) -> str:
-    """A key as a person would name it: entries of a list by their name, without the tags of pydantic's unions."""
+_MUST = "must be "
+_TAG = re.compile(r"(literal|tuple|list|dict|function-\w+|constrained-\w+|lax-or-strict|json-or-python)\[")
+"""How pydantic names the members of a union that has no names of its own."""
+
+
+def _where(loc: Sequence[int | str], raw: Any, *, absent: bool) -> str:
+    """A key as a person would name it: entries of a list by their name, without the tags of pydantic's unions.
+    `absent`: the last key is not in the file."""
     named, keys, value, tag = "", [], raw, None
     for part in loc:
+        if isinstance(part, str) and (_TAG.match(part) or (raw is not None and not isinstance(value, dict))):
+            continue  # pydantic names the member of a union that was tried
         if isinstance(value, dict):
             tags = [] if tag is not None else [value.get("protocol"), value.get("name")]
-            if part in tags or (part not in value and part != loc[-1]):
+            if part in tags or (part not in value and not (absent and part == loc[-1])):
                 tag = part  # pydantic names the member of a union that was chosen
                 continue
             value, tag = value.get(part), None
@@ -184,9 +234,14 @@ def _in_words(item: Mapping[str, Any]) -> str:
         return f"{key}: {str(context['tag'])!r} is unknown{hint}; allowed: {', '.join(map(repr, allowed))}"
     if item["type"] in WORDS:
         return WORDS[item["type"]]
-    hint = did_you_mean(
-        str(item["input"]), re.findall(r"'([^']*)'", str(item["msg"])) if item["type"] == "literal_error" else ()
-    )
+    if item["type"] == "string_too_short":
+        return "must not be empty" if context["min_length"] == 1 else f"must have {context['min_length']} characters"
+    if item["type"] in ("too_short", "too_long"):
+        many = context.get("min_length", context.get("max_length"))
+        least = "least" if item["type"] == "too_short" else "most"
+        return f"must have at {least} {many} {'entry' if many == 1 else 'entries'}, and has {context['actual_length']}"
+    near = isinstance(item["input"], str) and item["type"] == "literal_error"
+    hint = did_you_mean(item["input"], re.findall(r"'([^']*)'", str(item["msg"]))) if near else ""
     return str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be") + hint
 
 

@@ -17,8 +17,10 @@ from rft_pipeline.campaign.running import Checks, Feedback, Prices, Schedule
 from rft_pipeline.campaign.serving import JudgeModel, Policy
 from rft_pipeline.judges import DEFAULT_JUDGE, PROTOCOLS, ModelJudge
 from rft_pipeline.rewards.settings import Reward
-from rft_pipeline.strict import Strict, did_you_mean
+from rft_pipeline.strict import NAME, Spelled, Strict, did_you_mean
 from rft_pipeline.trainers.settings import Training
+
+OWNER = Spelled(r"([^@\s]+@[^@\s]+\.[^@\s]+|team:\w+)", "an e-mail address, or team:NAME")
 
 
 class Campaign(Strict):
@@ -28,7 +30,7 @@ class Campaign(Strict):
         {"on_rubric_change", "feedback", "schedule", "prices", "checks", "owners"}
     )
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: Annotated[str, NAME]
     """The folder's name."""
     description: str = ""
     """What the campaign is for, in a sentence."""
@@ -62,7 +64,7 @@ class Campaign(Strict):
     from the champion or the last checkpoint (where a round is sampled at once: the last round again). `redo`: all
     rounds again. `off`: nothing."""
     schedule: Schedule | None = None
-    owners: tuple[Annotated[str, Field(pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+|team:\w+)$")], ...] = ()
+    owners: tuple[Annotated[str, OWNER], ...] = ()
     """Who answers for the campaign, as Dagster shows it: e-mail addresses, or `team:NAME`."""
     prices: Prices = Prices()
     folder: Path = Field(exclude=True)

@@ -31,12 +31,14 @@ def share_out(prompts: int, group_size: int, batch_size: int, steps: int) -> Gen
         why = f"{each} prompts a generation do not divide rollouts.prompts_per_round of {prompts}"
     whole = prompts * group_size
     fitting = {
-        "rollouts.prompts_per_round": [] if rollouts % group_size else _nearest(prompts, range(each, 2 * whole, each)),
+        "rollouts.prompts_per_round": []
+        if rollouts % group_size
+        else _nearest(prompts, _near(prompts, 2 * whole, each)),
         "training.batch_size": _nearest(
-            batch_size, (size for size in range(1, whole + 1) if _fits(prompts, group_size, size, steps))
+            batch_size, (size for size in _near(batch_size, whole) if _fits(prompts, group_size, size, steps))
         ),
         "training.steps_per_generation": _nearest(
-            steps, (many for many in range(1, whole // batch_size + 1) if _fits(prompts, group_size, batch_size, many))
+            steps, (many for many in _near(steps, whole // batch_size) if _fits(prompts, group_size, batch_size, many))
         ),
     }
     change = "; or ".join(f"{key}: {' or '.join(map(str, values))}" for key, values in fitting.items() if values)
@@ -45,6 +47,16 @@ def share_out(prompts: int, group_size: int, batch_size: int, steps: int) -> Gen
         f"(training.batch_size): {why}; "
         + (f"the nearest that fit: {change}" if change else "set it to null, which samples the whole round at once")
     )
+
+
+SEARCHED = 10_000
+"""How far from a value those are searched that fit."""
+
+
+def _near(wanted: int, most: int, step: int = 1) -> range:
+    """The multiples of `step` from 1 to `most`, at most `SEARCHED` of them to either side of `wanted`."""
+    lowest = max(1, wanted // step - SEARCHED)
+    return range(lowest * step, min(most, wanted + SEARCHED * step) + 1, step)
 
 
 def _nearest(wanted: int, fitting: Iterable[int]) -> list[int]:

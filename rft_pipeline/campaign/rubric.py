@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.judges import AnyJudge, ChecklistJudge, PanelJudge, question_in
 from rft_pipeline.judges.checklist import ItemJudge
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import NAME, Strict
 
 ITEMS = "items"
 """The name of a checklist's items, after the name of its criterion and a dot."""
@@ -26,7 +26,7 @@ class Criterion(Strict):
         ("protocol", "rule", "question", "by", "squash"), "it belongs to the judge: `judge: {protocol: …}`"
     )
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: Annotated[str, NAME]
     """Small letters, digits and `_`."""
     description: str = ""
     """What people read when they label."""

@@ -10,7 +10,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rft_pipeline.campaign.prompts import RowFormat
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Spelled, Strict
 from rft_pipeline.user_code import Code
 
 
@@ -76,6 +76,7 @@ def _is_glob(logs: str) -> str:
     return logs
 
 
+COUNTRY = Spelled(r"[A-Z]{2}", "two capital letters (ISO 3166), e.g. DE")
 PersonalData = Literal["email", "card", "phone"]
 FEEDBACK_COLUMNS = ("feedback", "time", "prompt", "reply")
 
@@ -93,7 +94,7 @@ class InteractionLogs(Strict):
     """Replaced by <email>, <card>, <phone> before anything is written; `[]` for none."""
     redact_with: Code | None = None
     """`module:function` in the campaign's folder, text → text, applied in addition."""
-    phone_regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ("US", "GB", "DE")
+    phone_regions: tuple[Annotated[str, COUNTRY], ...] = ("US", "GB", "DE")
     """Countries whose phone numbers are found without their prefix. Numbers with a prefix are always found."""
 
 

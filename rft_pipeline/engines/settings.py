@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from rft_pipeline.engines.load import ENGINES, IN_PROCESS, RAY
 from rft_pipeline.errors import without_secrets
-from rft_pipeline.strict import Strict, key_of
+from rft_pipeline.strict import Spelled, Strict, key_of
 
 REASONING_TOKENS = 2048
 """Default token budget for the reasoning of a model."""
@@ -99,13 +99,20 @@ def _addresses(url: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return url
 
 
+VARIABLE = Spelled(
+    r"[A-Za-z_][A-Za-z0-9_]*",
+    "the name of an environment variable (letters, digits and _), never the key itself",
+    secret=True,
+)
+
+
 class Server(Strict):
     """A server with OpenAI's HTTP protocol, and how it is called."""
 
     url: Annotated[str | tuple[str, ...], AfterValidator(_addresses)]
     """Up to `/v1`, e.g. `http://127.0.0.1:8000/v1`. A list of addresses shares the calls out among servers of the same
     model: each call goes to the one with the fewest calls at that time, and one that fails gets none for a while."""
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: Annotated[str, VARIABLE] | None = None
     """The environment variable of the key. The key itself is never stored."""
     concurrency: int = Field(default=16, ge=1)
     """Maximum number of concurrent calls, of all addresses together."""

@@ -17,8 +17,9 @@ from rft_pipeline.judges.likelihood import LikelihoodJudge, LikelihoodSettings
 from rft_pipeline.judges.settings import Engines
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.slots import column_texts, fill
+from rft_pipeline.strict import Spelled
 
-Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+Word = Annotated[str, Spelled(r"\S+", "one word, without spaces")]
 
 
 class ClozeJudge(LikelihoodSettings):

@@ -3,11 +3,10 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from rft_pipeline.rules.base import RuleScore
+from rft_pipeline.strict import Spelled
 
-FieldPath = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$")]
+FieldPath = Annotated[str, Spelled(r"[^.]+(\.[^.]+)*", "a key, or keys with a dot between each, e.g. total.amount")]
 """A key, or keys and places in lists with dots between them: `decision`, `total.amount`, `items.0.price`."""
 
 

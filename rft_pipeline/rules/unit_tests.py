@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from rft_pipeline.sandbox import (
     run_tests,
     why_unusable,
 )
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Spelled, Strict
 
 _BLOCK = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _FORMS = (
@@ -30,7 +30,7 @@ _FORMS = (
 class Program(Strict):
     """How a program in another language is run; its tests are inputs with their outputs."""
 
-    file: str = Field(pattern=r"^[\w.-]+$")
+    file: Annotated[str, Spelled(r"[\w.-]+", "the name of a file, without folders and spaces, e.g. main.js")]
     """The file that holds the code, in the working folder, e.g. `main.js`."""
     command: tuple[str, ...] = Field(min_length=1)
     """What compiles and runs it, e.g. `[node, main.js]`, or `[sh, -c, "cc main.c && ./a.out"]`."""

@@ -166,7 +166,7 @@ class Training(Strict):
     def _whole_round_by_default(cls, value: Any) -> Any:
         """Methods that cannot train in generations sample the round at once."""
         if isinstance(value, dict) and "steps_per_generation" not in value:
-            how = METHODS.get(value.get("method", "grpo"))
+            how = METHODS.get(str(value.get("method", "grpo")))
             if how is not None and how.why_not_in_generations:
                 return {**value, "steps_per_generation": None}
         return value

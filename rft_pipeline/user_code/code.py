@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import file_sha256
-from rft_pipeline.strict import Strict
+from rft_pipeline.strict import Spelled, Strict
 
 
 class Code(Strict):
@@ -25,7 +25,7 @@ class Code(Strict):
     Modules that it imports are not part of the hash.
     """
 
-    path: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    path: Annotated[str, Spelled(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "module:name, e.g. judges:Brief for a judges.py")]
     source: str = Field(default="", validate_default=True)
     """sha256 of the module's file, set automatically."""
     _folder: Path | None = PrivateAttr(default=None)
