@@ -10,7 +10,7 @@ import pytest
 from rft_pipeline.audit.stored import AUDIT_FILE, audited_in
 from rft_pipeline.stages import round_alarms
 from rft_pipeline.store import Home, RecordStore
-from tests.cli.small import Rft, execute_steps_here, printed
+from tests.cli.small import Rft, execute_steps_here, printed, rft_process
 from tests.pipeline.test_alarms import ANCHORS
 from tests.runs import edit, run
 
