@@ -15,7 +15,8 @@ class Served(Strict):
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"runtime", "server"})
 
     model: str = "embedded"
-    """`embedded`, a hub id (`org/name` or `org/name@revision`), a local folder, or `served:NAME`."""
+    """`embedded`, a hub id (`org/name` or `org/name@revision`), a folder (a relative path starts at the campaign's
+    folder), `champion:NAME` (the champion of the campaign NAME), or `served:NAME` (a model behind a `server`)."""
     server: Server | None = None
     """Only for `served:NAME`. The name identifies the model, so changing the server recomputes nothing."""
     system_in: SystemIn = "own_turn"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import ALL_LINEAR, Campaign
-from rft_pipeline.check.context import folder_of
 from rft_pipeline.check.result import Findings
+from rft_pipeline.models import folder_of
 from rft_pipeline.models.merging import CONFIG, is_adapter
 
 HEADS = {"lm_head", "embed_out"}

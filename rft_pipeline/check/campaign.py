@@ -23,7 +23,7 @@ from rft_pipeline.engines import load
 from rft_pipeline.errors import ConfigError, DataError, RftError
 from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.labels.table import labels_of, why_left_out
-from rft_pipeline.models import champion_of
+from rft_pipeline.models import trained
 from rft_pipeline.progress import counted
 from rft_pipeline.prompts.anchors import read_anchors
 from rft_pipeline.prompts.overlap import overlaps
@@ -31,7 +31,6 @@ from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_nam
 from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.replaying import replayable
-from rft_pipeline.store.champions import PREFIX
 
 FEW_TRAIN = 32
 """With fewer train prompts, rounds soon repeat."""
@@ -66,7 +65,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_training(campaign, train, store, settings)
     check_adapter(campaign, models, settings)
     check_saving(campaign, models, settings)
-    _check_champion(campaign, models, settings)
+    _check_trained(campaign, models, settings)
     prompts = {"train": train, "eval": held_out}
     check_criteria(campaign, prompts, anchors, rubric, settings)
     check_slots(campaign, prompts, anchors, rubric, settings)
@@ -256,12 +255,15 @@ def _check_engines(campaign: Campaign, settings: Findings) -> None:
             settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.{missing}")
 
 
-def _check_champion(campaign: Campaign, models: Path, settings: Findings) -> None:
-    if campaign.policy.model.startswith(PREFIX):
+def _check_trained(campaign: Campaign, models: Path, settings: Findings) -> None:
+    """An error for a champion or a checkpoint that does not exist."""
+    used = {"policy": campaign.policy.model}
+    used |= {campaign.judge_key(name): judge.model for name, judge in campaign.used_judges.items()}
+    for key, model in used.items():
         try:
-            champion_of(campaign.policy.model, models)
+            trained(model, models)
         except RftError as error:
-            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: policy.model: {error}")
+            settings.errors.append(f"{campaign.folder / 'campaign.yaml'}: {key}.model: {error}")
 
 
 def _file(source: PromptSource) -> str:

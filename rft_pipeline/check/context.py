@@ -23,7 +23,7 @@ from rft_pipeline.judges import DEFAULT_JUDGE
 from rft_pipeline.judges.asking import AskingSettings
 from rft_pipeline.judges.settings import PromptJudge
 from rft_pipeline.judges.untrusted import shortened
-from rft_pipeline.models import EMBEDDED, EMBEDDED_FOLDER, SERVED
+from rft_pipeline.models import EMBEDDED, SERVED, folder_of, no_model
 from rft_pipeline.models.merging import refusal_of
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.slots import column_texts
@@ -154,10 +154,8 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
         return Reader(name, None, None)  # only its server knows its limits
     folder = folder_of(name, models, campaign_folder)
     if folder is None:
-        if name != EMBEDDED and (name.startswith((".", "/")) or name.count("/") != 1):
-            settings.errors.append(
-                f"{where}: {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision]"
-            )
+        if why := no_model(name):
+            settings.errors.append(f"{where}: {why}")
         return Reader(name, EMBEDDED_CONTEXT if name == EMBEDDED else None, None)
     from tokenizers import Tokenizer
 
@@ -172,12 +170,3 @@ def _reader(name: str, models: Path, campaign_folder: Path, where: str, settings
         settings.errors.append(f"{where}: {folder}: {refusal}")
         return None
     return Reader(name, context_of(config), tokenizer)
-
-
-def folder_of(name: str, models: Path, campaign_folder: Path) -> Path | None:
-    """The folder of the model's files, if they are on this machine."""
-    if name == EMBEDDED:
-        places = [models / EMBEDDED_FOLDER]
-    else:
-        places = [campaign_folder / name, Path(name), models / name.replace("/", "--")]
-    return next((place for place in places if place.is_dir()), None)

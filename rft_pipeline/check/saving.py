@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import Campaign
-from rft_pipeline.check.context import folder_of
 from rft_pipeline.check.result import Findings
 from rft_pipeline.errors import ModelError
+from rft_pipeline.models import folder_of
 from rft_pipeline.models.merging import GENERATION, generation_settings, in_words, is_adapter, saveable_generation
 
 _ALWAYS_SAVED = {

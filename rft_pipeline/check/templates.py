@@ -14,14 +14,13 @@ import polars as pl
 from rft_pipeline.campaign import Campaign, SystemIn
 from rft_pipeline.campaign.addresses import last_turn, own_system, transcript
 from rft_pipeline.campaign.rubric import Criterion
-from rft_pipeline.check.context import folder_of
 from rft_pipeline.check.result import Findings
 from rft_pipeline.engines.base import Messages
 from rft_pipeline.engines.chat_tokens import dropped, render_chat
 from rft_pipeline.engines.system_turn import in_user_turn
 from rft_pipeline.engines.thoughts import open_tag, switch
 from rft_pipeline.errors import EngineError
-from rft_pipeline.models import SERVED
+from rft_pipeline.models import SERVED, folder_of
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.sampling import conversation
 

@@ -16,7 +16,7 @@ from rft_pipeline.labels.feedback import Stored
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pairs import PairExport
 from rft_pipeline.labels.preferences import Preferences
-from rft_pipeline.prompts.rows import SHOWN
+from rft_pipeline.prompts.rows import listed
 from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
 
@@ -169,10 +169,8 @@ def _counts(done: Imported, what: str, one: str) -> None:
 
 def _left_out(rejected: Sequence[str]) -> None:
     """Place and reason of each row that was left out."""
-    for each in rejected[:SHOWN]:
-        note(f"left out: {printable(each)}")
-    if len(rejected) > SHOWN:
-        note(f"… and {len(rejected) - SHOWN} more")
+    for each in listed(rejected):
+        note(printable(each) if each.startswith("…") else f"left out: {printable(each)}")
 
 
 def held_out(campaign: Campaign, prompts: int) -> None:

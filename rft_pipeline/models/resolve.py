@@ -10,6 +10,7 @@ from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, fetch_embedd
 from rft_pipeline.models.hub import fetch_from_hub
 from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install, refuse_other_files
 from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
+from rft_pipeline.strict import did_you_mean
 
 if TYPE_CHECKING:
     from rft_pipeline.store import Record
@@ -33,12 +34,42 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
         return found
     if name == EMBEDDED:
         return fetch_embedded(models)
-    if name.startswith((".", "/")) or name.count("/") != 1:
-        raise ModelError(
-            f"policy or judge model {name!r}: no such folder; allowed: embedded, a folder, org/name[@revision], "
-            "champion:CAMPAIGN, checkpoint:RECORD"
-        )
+    if why := no_model(name):
+        raise ModelError(f"policy or judge model {why}")
     return fetch_from_hub(name, models)
+
+
+def no_model(name: str) -> str | None:
+    """Why a name that is no folder cannot be that of a model; None if it may be one of the hub."""
+    from rft_pipeline.store.champions import PREFIX
+
+    if name == EMBEDDED or name.startswith((PREFIX, CHECKPOINT, SERVED)):
+        return None
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        return None
+    kinds = [each.removesuffix(":") for each in (PREFIX, SERVED)] if ":" in name else [EMBEDDED]
+    near = did_you_mean(name.partition(":")[0], kinds)
+    return (
+        f"{name!r}: no such folder{near}; allowed: {EMBEDDED}, a folder, a hub id ORG/NAME or ORG/NAME@REVISION, "
+        f"{PREFIX}CAMPAIGN, {SERVED}NAME with a `server`"
+    )
+
+
+def folder_of(name: str, models: Path, campaign_folder: Path) -> Path | None:
+    """The folder with the files of the model called `name`, if it is on this machine."""
+    try:
+        found = trained(name, models)
+    except ModelError:
+        return None
+    if found is not None:
+        record, content = found
+        checkpoint = models.parent / "store" / record / "checkpoint"
+        places = [models / f"{MERGED}{content}" if is_adapter(checkpoint) else checkpoint]
+    elif name == EMBEDDED:
+        places = [models / EMBEDDED_FOLDER]
+    else:
+        places = [campaign_folder / name, Path(name), models / name.replace("/", "--")]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def installed(name: str, models: Path, campaign_folder: Path) -> Model | None:

@@ -24,10 +24,13 @@ from rft_pipeline.prompts.strict_json import parse_json
 
 SHOWN = 20
 """Maximum number of findings in one error; the others are counted."""
+ALIKE_SHOWN = 5
+"""Maximum number of findings that differ only in their row and in the value that was found there."""
 
 _BOM = b"\xef\xbb\xbf"
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _EXCEL_LINE = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
+_ROW = re.compile(r"\b(line|row|item) \d+")
 _LONGEST_CELL = 2**31 - 1
 """In characters: the largest limit that the csv module accepts on every platform."""
 
@@ -54,10 +57,26 @@ def longest_column(rows: Sequence[Row]) -> str:
 
 
 def refuse(findings: list[str]) -> None:
-    """Raise `DataError` with one line per finding, if there are any."""
+    """Raise `DataError` with the findings in lines, if there are any."""
     if findings:
-        more = [f"… and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
-        raise DataError("\n".join(findings[:SHOWN] + more))
+        raise DataError("\n".join(listed(findings)))
+
+
+def listed(findings: Sequence[str]) -> list[str]:
+    """At most `SHOWN` findings, and of those that are alike `ALIKE_SHOWN`, with lines that count the others."""
+    alike: dict[str, list[str]] = {}
+    for each in findings:
+        alike.setdefault(_ROW.sub("", each).partition(", is ")[0], []).append(each)
+    lines: list[str] = []
+    shown = left = 0
+    for group in alike.values():
+        some = group[: min(ALIKE_SHOWN, SHOWN - shown)]
+        shown += len(some)
+        lines += some
+        if some and len(group) > len(some):
+            lines.append(f"… and {len(group) - len(some)} more like the last")
+        left += 0 if some else len(group)
+    return [*lines, *([f"… and {left} more"] if left else [])]
 
 
 def shown(value: Any) -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from rft_pipeline.check import LabelCounts, check_campaign
 from rft_pipeline.errors import DataError
-from tests.check.small import BAD, CLOZE, GOOD, POLITE, TRAIN, campaign, check, errors, warnings
+from tests.check.small import ANCHORS, BAD, CLOZE, GOOD, POLITE, TRAIN, campaign, check, errors, warnings
 
 SHIPPED = Path(__file__).parents[2] / "data" / "support_reply"
 
@@ -292,3 +292,18 @@ def test_too_few_held_out_prompts_for_a_promotion_are_a_warning(tmp_path: Path) 
     assert any(
         "promotion.min_prompts: needs 9 held-out prompts and eval.jsonl has 8" in said for said in warnings(folder)
     )
+
+
+def test_the_same_fault_in_many_rows_is_shown_five_times_and_counted(tmp_path: Path) -> None:
+    anchors = [{**each, "labels": {"polite": "yes"}} for each in ANCHORS[:12]]
+    prompts = [{"prompt": number} for number in range(9)]
+    found = errors(campaign(tmp_path, anchors=[*anchors, {"prompt": "Hi"}], train=prompts), DataError)
+    assert found[0] == "train.jsonl: line 1: prompt: must be a text or a list of messages, is 0"
+    assert found[4:6] == [
+        "train.jsonl: line 5: prompt: must be a text or a list of messages, is 4",
+        "… and 4 more like the last",
+    ]
+    assert [each.partition(":")[0] for each in found[6:11]] == ["anchors.jsonl"] * 5
+    assert found[11] == "… and 7 more like the last"
+    assert found[12].startswith("anchors.jsonl: line 13: has no completion and no labels")
+    assert len(found) == 13

@@ -55,8 +55,18 @@ def test_tokens_are_counted_where_the_model_is_there(tmp_path: Path) -> None:
 def test_a_model_that_is_no_folder_and_no_hub_id_is_refused(tmp_path: Path) -> None:
     folder = campaign(tmp_path, settings={"policy": {"model": "./weights"}})
     assert errors(folder) == [
-        "campaign.yaml: policy.model: './weights': no such folder; allowed: embedded, a folder, org/name[@revision]"
+        "campaign.yaml: policy.model: './weights': no such folder; allowed: embedded, a folder, a hub id ORG/NAME or "
+        "ORG/NAME@REVISION, champion:CAMPAIGN, served:NAME with a `server`"
     ]
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("embeded", "embedded"), ("Embedded", "embedded"), ("champoin:a", "champion")]
+)
+def test_a_mistyped_model_gets_the_nearest_name(tmp_path: Path, typo: str, meant: str) -> None:
+    folder = campaign(tmp_path, settings={"judge": {"model": typo}})
+    [error] = errors(folder)
+    assert error.startswith(f"campaign.yaml: judge.model: {typo!r}: no such folder (did you mean {meant!r}?); allowed:")
 
 
 def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,17 @@ def test_a_campaign_starts_from_the_champion_and_another_champion_makes_it_stale
     assert now["prompts"] == versions["prompts"]
 
 
+def test_the_check_reads_the_champion_that_a_campaign_starts_from(finished_copy: Path) -> None:
+    second = started_from_champion(finished_copy)
+    assert check_campaign(second, Home.find().models, Home.find().store).campaign.policy.model == "champion:tiny"
+    edit(second / "campaign.yaml", "rollouts.sampling.max_new_tokens", 100_000)
+    with pytest.raises(ConfigError, match=r"policy\.model champion:tiny has a context of"):
+        check_campaign(second, Home.find().models, Home.find().store)
+    edit(second / "campaign.yaml", "judge.model", "champion:absent")
+    with pytest.raises(ConfigError, match=r"judge\.model: model champion:absent: campaign absent has no champion yet"):
+        check_campaign(second, Home.find().models, Home.find().store)
+
+
 def test_a_campaign_that_starts_from_a_missing_champion_is_refused(finished_copy: Path) -> None:
     second = started_from_champion(finished_copy)
     champions.path_of(Home.find().root, "tiny").unlink()

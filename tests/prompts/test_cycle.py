@@ -255,7 +255,7 @@ def test_invalid_settings_are_refused(tiny_campaign: Path) -> None:
     with pytest.raises(ConfigError, match=r"schedule.retrain.redact.0: must be 'email', 'card' or 'phone'"):
         load_campaign(tiny_campaign)
     set_up(tiny_campaign, redact_with="nowhere:f")
-    with pytest.raises(ConfigError, match=r"schedule.retrain.redact_with.source: no module 'nowhere'"):
+    with pytest.raises(ConfigError, match=r"schedule.retrain.redact_with: no module 'nowhere'"):
         load_campaign(tiny_campaign)
     edit(tiny_campaign / "campaign.yaml", "schedule", {"time_zone": "UTC"})
     with pytest.raises(ConfigError, match=r"schedule: needs `cron`, `retrain` or both"):
