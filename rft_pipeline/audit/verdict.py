@@ -20,6 +20,7 @@ from rft_pipeline.audit.bias import Effect, worst
 from rft_pipeline.audit.probes import Kind
 from rft_pipeline.audit.stability import Order
 from rft_pipeline.campaign import Audit
+from rft_pipeline.progress import counted
 from rft_pipeline.stats import Interval
 
 
@@ -122,13 +123,14 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
     faults = [check for check in checks if check.beyond and not check.accepted]
     names = {check.fault for check in faults}
     enough = min(found.good, found.bad) >= settings.min_per_side and found.prompts >= settings.min_prompts
+    prompts = counted(found.prompts, "prompt")
     if enough:
         power, weight, lead = _power(j, settings)
-        opening = f"J {_shown(j)} on {found.good} good and {found.bad} bad replies to {found.prompts} prompts"
+        opening = f"J {_shown(j)} on {found.good} good and {found.bad} bad replies to {prompts}"
     else:
         power, weight, lead = Power.UNAUDITED, 1.0, ""
         opening = (
-            f"{found.good} good and {found.bad} bad scored replies to {found.prompts} prompts; a verdict needs "
+            f"{found.good} good and {found.bad} bad scored replies to {prompts}; a verdict needs "
             f"{settings.min_per_side} of each and {settings.min_prompts} prompts"
         )
     if lead or names & REFUSED or ("unscored" in names and not enough):

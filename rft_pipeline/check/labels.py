@@ -4,6 +4,7 @@ import polars as pl
 
 from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.check.result import Findings
+from rft_pipeline.progress import counted
 
 
 def check_labels(campaign: Campaign, anchors: pl.DataFrame, people: pl.DataFrame, settings: Findings) -> None:
@@ -23,8 +24,9 @@ def check_labels(campaign: Campaign, anchors: pl.DataFrame, people: pl.DataFrame
         bad, prompts = labelled.height - good, labelled["prompt_id"].n_unique()
         if min(good, bad) < needs.min_per_side or prompts < needs.min_prompts:
             settings.warnings.append(
-                f"{campaign.anchors_path}: labels.{criterion.name}: {good} good and {bad} bad replies to {prompts} "
-                f"prompts are labelled; the audit gives no verdict on its judge below {needs.min_per_side} of each "
-                f"and {needs.min_prompts} prompts (audit.min_per_side, audit.min_prompts); until then, and as long "
-                "as campaign.yaml has no `audit` block, it trains with its full weight"
+                f"{campaign.anchors_path}: labels.{criterion.name}: {good} good and {bad} bad replies to "
+                f"{counted(prompts, 'prompt')} are labelled; the audit gives no verdict on its judge below "
+                f"{needs.min_per_side} of each and {needs.min_prompts} prompts (audit.min_per_side, "
+                "audit.min_prompts); until then, and as long as campaign.yaml has no `audit` block, it trains with its "
+                "full weight"
             )

@@ -16,6 +16,7 @@ from rft_pipeline.labels.feedback import Stored
 from rft_pipeline.labels.importing import Imported
 from rft_pipeline.labels.pairs import PairExport
 from rft_pipeline.labels.preferences import Preferences
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.rows import listed
 from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
@@ -43,7 +44,7 @@ def exported_pairs(export: PairExport, place: Place, *, as_json: bool) -> None:
     drawn += f"{export.prompts} held-out prompts"
     if not export.held_out:
         drawn = f"{export.drawn} pairs of rollouts of {export.of}, of {export.prompts} train prompts"
-    same = [f"{export.identical} prompts are left out: both replies are the same"] if export.identical else []
+    same = [f"{counted(export.identical, 'prompt')} left out: both replies are the same"] if export.identical else []
     _where(drawn, same, "Write left, right or tie under preferred,", export.campaign, place)
 
 
@@ -100,9 +101,9 @@ def feedback(found: Stored) -> None:
     ]
     left_out += [f"{count} × {kind} redacted" for kind, count in counts["redacted"].items()]
     line(
-        f"{counts['replies']} replies with feedback in {counts['rows']} logged rows, {counts['liked']} liked and "
-        f"{counts['disliked']} disliked; {counts['kept']} of {counts['different']} different ones kept"
-        + "".join(f"; {each}" for each in left_out)
+        f"{counts['replies']} replies with feedback in {counted(counts['rows'], 'logged row')}, "
+        f"{counts['liked']} liked and {counts['disliked']} disliked; "
+        f"{counts['kept']} of {counts['different']} different ones kept" + "".join(f"; {each}" for each in left_out)
     )
 
 
@@ -164,7 +165,7 @@ def _counts(done: Imported, what: str, one: str) -> None:
     _left_out(done.rejected)
     who = f" by {', '.join(done.annotators)}" if done.annotators else ""
     counts = f"{done.new} new {what}, {done.changed} changed, {done.unchanged} unchanged{escape(printable(who))}"
-    line(f"{counts}; {done.empty_rows} rows without {one}, {len(done.rejected)} left out")
+    line(f"{counts}; {counted(done.empty_rows, 'row')} without {one}, {len(done.rejected)} left out")
 
 
 def _left_out(rejected: Sequence[str]) -> None:

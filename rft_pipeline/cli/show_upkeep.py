@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import track as bar
 
 from rft_pipeline.cli.console import err, line, note, out, print_json, table
+from rft_pipeline.progress import counted
 from rft_pipeline.store import Home
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.gc import Garbage
@@ -44,8 +45,8 @@ def verified(found: Verified, *, as_json: bool) -> None:
         line(f"    {escape(finding.do)}")
     errors = sum(finding.level == "error" for finding in found.findings)
     line(
-        f"{found.records} records, {found.files} files, {decimal(found.bytes)} read: "
-        f"{errors} errors, {len(found.findings) - errors} warnings"
+        f"{counted(found.records, 'record')}, {counted(found.files, 'file')}, {decimal(found.bytes)} read: "
+        f"{counted(errors, 'error')}, {counted(len(found.findings) - errors, 'warning')}"
     )
 
 

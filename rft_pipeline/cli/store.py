@@ -7,6 +7,7 @@ import typer
 
 from rft_pipeline.cli import console
 from rft_pipeline.cli.options import AsJson
+from rft_pipeline.progress import counted
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Copy the state folder to another place.")
 
@@ -39,6 +40,6 @@ def copy(
         console.print_json(asdict(done))
         return
     console.line(
-        f"{done.files} files copied, {decimal(done.bytes)}; {done.present} were there already. "
-        f"The files of {done.records} records have the sha256 of their record.json"
+        f"{counted(done.files, 'file')} copied, {decimal(done.bytes)}; {done.present} were there already. "
+        f"The files of {counted(done.records, 'record')} have the sha256 of their record.json"
     )

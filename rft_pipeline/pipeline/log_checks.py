@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.pipeline.retraining import next_cycle
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.logs import unread_files
 from rft_pipeline.store import Home
 
@@ -39,17 +40,18 @@ def check_logs(campaign: Campaign, home: Home) -> CheckedLogs | None:
         warnings.append(f"{where}: schedule.retrain: no cycle would begin now: {found.refusal}")
     elif len(found.drawn.rows) < (wanted := campaign.rollouts.prompts_per_round):
         warnings.append(
-            f"{where}: schedule.retrain: a cycle would draw {len(found.drawn.rows)} prompts, fewer than a round's "
-            f"rollouts.prompts_per_round of {wanted}; each round takes all of them"
+            f"{where}: schedule.retrain: a cycle would draw {counted(len(found.drawn.rows), 'prompt')}, fewer than a "
+            f"round's rollouts.prompts_per_round of {wanted}; each round takes all of them"
         )
     if found.unusable:
         warnings.append(
-            f"{where}: schedule.retrain.logs: {len(found.unusable)} rows have no usable prompt "
+            f"{where}: schedule.retrain.logs: {counted(len(found.unusable), 'row')} without a usable prompt "
             f"(e.g. {found.unusable[0]})"
         )
     if unread := unread_files(campaign.folder, retrain.logs):
         warnings.append(
-            f"{where}: schedule.retrain.logs: {len(unread)} files of other formats are not read (e.g. {unread[0]})"
+            f"{where}: schedule.retrain.logs: {counted(len(unread), 'file')} of another format left unread "
+            f"(e.g. {unread[0]})"
         )
     read = "; ".join(found.formats)
     summary = f"cycle {found.number} would draw {found.summary}"

@@ -27,6 +27,7 @@ from rft_pipeline.campaign.cycles import (
 )
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import canonical_json, file_sha256, fingerprint
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.drawing import Drawn, draw
 from rft_pipeline.prompts.logs import Logged, log_files, read_logs
 from rft_pipeline.prompts.reading import read_source
@@ -140,7 +141,7 @@ def _opted_out_since(logged: list[Logged], earlier: list[Cycle]) -> int:
 
 
 def _withdrawn(count: int, number: int) -> str:
-    return f"{count} prompts of cycle {number - 1}, interrupted, opted out since"
+    return f"{counted(count, 'prompt')} of cycle {number - 1}, interrupted, opted out since"
 
 
 def _seen(logged: list[Logged], earlier: list[Cycle]) -> set[str]:
@@ -156,12 +157,12 @@ def _refusal(campaign: Campaign, drawn: Drawn, retrain: Retrain, number: int, fi
         return f"nothing new: no file matches {campaign.folder / retrain.logs}"
     if drawn.new == 0:
         since = f" since cycle {number - 1}" if number > 1 else ""
-        like = f"; all {len(drawn.unseen)} new prompts are too similar to held-out ones" if drawn.unseen else ""
+        like = f"; {counted(len(drawn.unseen), 'new prompt')} too similar to a held-out one" if drawn.unseen else ""
         return f"nothing new in {campaign.folder / retrain.logs}{since}{like}"
     least = math.ceil(campaign.training.batch_size / campaign.rollouts.group_size)
     if len(drawn.rows) < least:
         return (
-            f"only {len(drawn.rows)} prompts ({drawn.new} of them new): one optimiser step needs {least} "
+            f"only {counted(len(drawn.rows), 'prompt')} ({drawn.new} of them new): one optimiser step needs {least} "
             f"(training.batch_size {campaign.training.batch_size}, rollouts.group_size {campaign.rollouts.group_size})"
         )
     return None

@@ -14,6 +14,7 @@ from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campa
 from rft_pipeline.campaign.copied import mark
 from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.formats import recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.reading import SourceRows, read_rows
@@ -184,7 +185,7 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
         write_rows(folder / sources["train"], parts.train)
         write_rows(folder / sources["eval"], parts.eval)
         left_out = f"; {parts.near} left out, too similar to eval prompts" if parts.near else ""
-        drawn = f"{len(parts.train)} rows to train on and {len(parts.eval)} to evaluate with"
+        drawn = f"{counted(len(parts.train), 'row')} to train on and {len(parts.eval)} to evaluate with"
         few = "" if len(parts.eval) >= least else f"; a round is promoted from {least} on (promotion.min_prompts)"
         notes.append(
             f"{wanted.prompts.name}: {drawn}, drawn with seed {template.seed}{few}; --eval-rows N draws another "

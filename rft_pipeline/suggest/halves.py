@@ -12,6 +12,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.labels.exports import labelled_replies
 from rft_pipeline.labels.table import labels_of
+from rft_pipeline.progress import counted
 from rft_pipeline.prompts.anchors import read_anchors
 
 
@@ -26,7 +27,7 @@ class Half(NamedTuple):
 
     @property
     def words(self) -> str:
-        return f"{self.good} good and {self.bad} bad labels of {len(self.prompts)} prompts"
+        return f"{self.good} good and {self.bad} bad labels of {counted(len(self.prompts), 'prompt')}"
 
     def has(self, audit: Audit) -> bool:
         """Whether it has the labels that a verdict of the audit needs."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from rft_pipeline.campaign.cycles import FOLDER as CYCLES
 from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.progress import counted
 from rft_pipeline.promotion.looks import FOLDER as LOOKS
 from rft_pipeline.store import RecordStore
 from rft_pipeline.store.champions import FOLDER as CHAMPIONS
@@ -132,8 +133,9 @@ def _rank(name: str) -> int:
 def _refuse_others(sizes: dict[str, int], present: dict[str, int], here: Place, there: Place) -> None:
     if others := sorted(present.keys() - sizes.keys()):
         raise ConfigError(
-            f"{there}: holds {len(others)} files that {here} lacks, e.g. {', '.join(others[:3])}; copy to an empty "
-            "place, or go on with a copy to which nothing was added and from whose source nothing was removed since"
+            f"{there}: holds {counted(len(others), 'file')} that {here} lacks, e.g. {', '.join(others[:3])}; copy to "
+            "an empty place, or go on with a copy to which nothing was added and from whose source nothing was "
+            "removed since"
         )
 
 

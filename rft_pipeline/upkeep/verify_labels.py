@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from rft_pipeline.labels.exports import FOLDER, Export, export_at, rows_of
+from rft_pipeline.progress import counted
 from rft_pipeline.store import labels_table
 from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, StoreFinding, error
 
@@ -31,7 +32,7 @@ def label_findings(store: Path, campaign: str | None) -> list[StoreFinding]:
     folder = Path(labels_table(store).path)
     for batch in sorted(set(labels["batch"]) - unread):
         for what, count in _wrong_labels(labels.filter(batch=batch), exports.get(batch), store):
-            found.append(error(folder, "", f"{count} labels of export {batch} {what}", IMPORT_AGAIN))
+            found.append(error(folder, "", f"{counted(count, 'label')} of export {batch} {what}", IMPORT_AGAIN))
     return found
 
 
@@ -60,10 +61,10 @@ def _wrong_labels(labels: pl.DataFrame, export: Export | None, store: Path) -> I
     drawn = rows_of(export, store).filter(pl.col("place") >= 0).select("rollout_id")
     unknown = sorted(set(labels["criterion"]) - set(export.criteria))
     wrong = {
-        "are for rollouts that were not drawn": labels.join(drawn, on="rollout_id", how="anti").height,
-        f"are for criteria that the export does not have: {', '.join(unknown)}": labels.filter(
+        "for rollouts that were not drawn": labels.join(drawn, on="rollout_id", how="anti").height,
+        f"for criteria that the export does not have: {', '.join(unknown)}": labels.filter(
             pl.col("criterion").is_in(unknown)
         ).height,
-        "have values outside 0 to 1": labels.filter(~pl.col("value").is_between(0, 1)).height,
+        "with values outside 0 to 1": labels.filter(~pl.col("value").is_between(0, 1)).height,
     }
     return [(what, count) for what, count in wrong.items() if count]

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from rft_pipeline.labels.pairs import FOLDER, LEFT, RIGHT, TIE, PairExport, pair_export_at, pair_rows
+from rft_pipeline.progress import counted
 from rft_pipeline.store import preferences_table
 from rft_pipeline.upkeep.findings import FROM_BACKUP, IMPORT_AGAIN, StoreFinding, error
 
@@ -31,7 +32,7 @@ def pair_findings(store: Path, campaign: str | None) -> list[StoreFinding]:
     for batch in sorted(set(answers["batch"]) - unread):
         for what, count in _wrong_answers(answers.filter(batch=batch), pairs.get(batch)).items():
             if count:
-                text = f"{count} answers of export {batch} {what}"
+                text = f"{counted(count, 'answer')} of export {batch} {what}"
                 found.append(error(Path(table.path), "", text, IMPORT_AGAIN))
     return found
 
@@ -53,7 +54,8 @@ def _rows_of(export: PairExport, path: Path, store: Path) -> tuple[list[StoreFin
     except (pl.exceptions.PolarsError, OSError) as unreadable:
         return [error(path.parent, path.name, f"cannot be read: {unreadable}", FROM_BACKUP)], None
     if rows.height != export.drawn:
-        return [error(path.parent, path.name, f"has {rows.height} pairs, not {export.drawn}", FROM_BACKUP)], None
+        what = f"has {counted(rows.height, 'pair')}, not {export.drawn}"
+        return [error(path.parent, path.name, what, FROM_BACKUP)], None
     return [], rows
 
 
@@ -63,6 +65,6 @@ def _wrong_answers(answers: pl.DataFrame, pairs: pl.DataFrame | None) -> dict[st
         return {"which does not exist": answers.height}
     shown = answers.join(pairs.select("pair_id", "left", "right"), on=["pair_id", "left", "right"], how="semi")
     return {
-        "are about pairs that it does not have": answers.height - shown.height,
-        "are not left, right or tie": answers.filter(~pl.col("preferred").is_in([LEFT, RIGHT, TIE])).height,
+        "about pairs that it does not have": answers.height - shown.height,
+        "other than left, right or tie": answers.filter(~pl.col("preferred").is_in([LEFT, RIGHT, TIE])).height,
     }

@@ -177,7 +177,7 @@ def test_too_few_labels_for_a_verdict_are_a_warning(tmp_path: Path) -> None:
     folder = campaign(tmp_path, anchors=anchors, settings={"audit": {"min_per_side": 4}})
     [warning] = warnings(folder)
     assert warning == (
-        "anchors.jsonl: labels.polite: 5 good and 2 bad replies to 1 prompts are labelled; the audit gives no verdict "
+        "anchors.jsonl: labels.polite: 5 good and 2 bad replies to 1 prompt are labelled; the audit gives no verdict "
         "on its judge below 4 of each and 10 prompts (audit.min_per_side, audit.min_prompts); until then, and as "
         "long as campaign.yaml has no `audit` block, it trains with its full weight"
     )
@@ -187,7 +187,7 @@ def test_too_few_labels_for_a_verdict_are_a_warning(tmp_path: Path) -> None:
 def test_many_labels_of_few_prompts_are_too_few(tmp_path: Path) -> None:
     folder = campaign(tmp_path, anchors=[GOOD, BAD] * 20)
     [warning] = warnings(folder)
-    assert "20 good and 20 bad replies to 1 prompts" in warning
+    assert "20 good and 20 bad replies to 1 prompt" in warning
 
 
 def test_a_label_for_a_criterion_the_rubric_lacks_is_refused(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_pairs_go_out_and_whom_people_prefer_is_said(rft: Rft, finished_copy: Pa
     prefer(path, ["tie", "tie", "tie", "tie", "TIE", ""])
     said = rft("labels", "import", "tiny", str(path))
     assert said.out.splitlines() == [
-        "5 new answers, 0 changed, 0 unchanged by [bold]Anna; 1 rows without an answer, 0 left out",
+        "5 new answers, 0 changed, 0 unchanged by [bold]Anna; 1 row without an answer, 0 left out",
         "People preferred neither round 1 nor base: 5 ties, sign test p = 1, by 1 person",
         "  from 20 decided pairs on (promotion.min_decided_pairs) this counts in the promotion: "
         "rft labels export tiny --pairs 20",

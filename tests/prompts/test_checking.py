@@ -42,14 +42,14 @@ def test_few_prompts_and_files_that_are_not_read_are_warnings(tiny_campaign: Pat
     write_logs(tiny_campaign / "logs" / "old.txt", [])
     few, unread = checked(tiny_campaign).warnings
     assert "a cycle would draw 3 prompts, fewer than a round's rollouts.prompts_per_round of 4" in few
-    assert unread.endswith(f"1 files of other formats are not read (e.g. {tiny_campaign / 'logs' / 'old.txt'})")
+    assert unread.endswith(f"1 file of another format left unread (e.g. {tiny_campaign / 'logs' / 'old.txt'})")
 
 
 def test_a_row_that_cannot_be_used_is_named(tiny_campaign: Path) -> None:
     set_up(tiny_campaign)
     rows = [{"prompt": "Hi"}, {"text": "Hi"}, {"text": "Ho"}]
     path = write_logs(tiny_campaign / "logs" / "a.jsonl", rows[:2])
-    assert f"1 rows have no usable prompt (e.g. {path}: line 2: has neither" in checked(tiny_campaign).warnings[1]
+    assert f"1 row without a usable prompt (e.g. {path}: line 2: has neither" in checked(tiny_campaign).warnings[1]
     write_logs(path, rows)
     with pytest.raises(DataError, match=f"{path}: line 2: has neither messages nor prompt"):
         checked(tiny_campaign)

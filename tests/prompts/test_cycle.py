@@ -150,7 +150,7 @@ def test_an_interrupted_cycle_is_withdrawn_even_if_too_few_prompts_are_left(tiny
     later = [{"id": row["id"], "prompt": "Do not use my words.", "no_training": True} for row in rows[:2]]
     write_logs(tiny_campaign / "logs" / "a.jsonl", [rows[2], *later])
     nothing = begun(tiny_campaign)
-    assert str(nothing.refusal).startswith("2 prompts of cycle 1, interrupted, opted out since; only 1 prompts")
+    assert str(nothing.refusal).startswith("2 prompts of cycle 1, interrupted, opted out since; only 1 prompt")
     assert in_force_number() is None
     log(tiny_campaign, "tuesday", count=2)
     assert (begun(tiny_campaign).drawn.new, in_force_number()) == (3, 2)
@@ -195,7 +195,7 @@ def test_too_few_new_prompts_begin_no_cycle(finished_copy: Path) -> None:
     set_up(finished_copy)
     log(finished_copy, "monday", count=1)
     assert begun(finished_copy).refusal == (
-        "only 1 prompts (1 of them new): one optimiser step needs 2 (training.batch_size 8, rollouts.group_size 4)"
+        "only 1 prompt (1 of them new): one optimiser step needs 2 (training.batch_size 8, rollouts.group_size 4)"
     )
     log(finished_copy, "monday", count=3)
     assert begun(finished_copy).drawn.new == 3

@@ -116,9 +116,7 @@ def test_a_place_with_other_files_and_a_running_stage_are_refused(s3: str, finis
     home, other = Home.find(), tmp_path / "other"
     (other / "champions").mkdir(parents=True)
     (other / "champions" / "mine.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(
-        ConfigError, match=r"holds 1 files that .* lacks, e\.g\. champions/mine\.json; copy to an empty"
-    ):
+    with pytest.raises(ConfigError, match=r"holds 1 file that .* lacks, e\.g\. champions/mine\.json; copy to an empty"):
         moved(str(home.root), str(other))
     with (
         RecordStore(home.store).holding("tiny/prompts"),

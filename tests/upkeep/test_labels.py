@@ -54,10 +54,10 @@ def test_labels_of_no_export_no_rollout_and_no_criterion_are_found(export: Expor
     ]
     table.append(rows.clear().extend(type(rows)(strays, schema=rows.schema)))
     assert [what for level, place, what in said() if (level, place) == ("error", "tables/labels")] == [
-        f"1 labels of export {export.id} are for rollouts that were not drawn",
-        f"1 labels of export {export.id} are for criteria that the export does not have: brief",
-        f"1 labels of export {export.id} have values outside 0 to 1",
-        "1 labels of export gone which does not exist",
+        f"1 label of export {export.id} for rollouts that were not drawn",
+        f"1 label of export {export.id} for criteria that the export does not have: brief",
+        f"1 label of export {export.id} with values outside 0 to 1",
+        "1 label of export gone which does not exist",
     ]
 
 
@@ -100,9 +100,9 @@ def test_answers_to_no_export_and_no_pair_are_found(pairs: PairExport) -> None:
     ]
     table.append(rows.clear().extend(type(rows)(strays, schema=rows.schema)))
     assert [what for level, place, what in said() if (level, place) == ("error", "tables/preferences")] == [
-        f"1 answers of export {pairs.id} are about pairs that it does not have",
-        f"1 answers of export {pairs.id} are not left, right or tie",
-        "1 answers of export gone which does not exist",
+        f"1 answer of export {pairs.id} about pairs that it does not have",
+        f"1 answer of export {pairs.id} other than left, right or tie",
+        "1 answer of export gone which does not exist",
     ]
 
 
