@@ -1,13 +1,13 @@
 """Reads everything a campaign names and runs all checks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from rft_pipeline.audit.rows import MEASURE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.copied import marked_lines
+from rft_pipeline.campaign.copied import examples_in, marked_lines, marked_squashes
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
@@ -76,7 +76,10 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     check_context(campaign, prompts, models, rubric, settings)
     check_templates(campaign, prompts, models, settings)
     settings.warnings += [f"{rubric}: {why}" for why in why_left_out(campaign, store)]
-    settings.warnings += _of_another_task((campaign_folder / "campaign.yaml", rubric))
+    settings.warnings += _of_another_task(campaign.name, (campaign_folder / "campaign.yaml", rubric))
+    files = {str(campaign.anchors_path): anchors}
+    files |= {source_name(getattr(campaign.prompts, split), campaign.folder): rows for split, rows in prompts.items()}
+    settings.warnings += _examples(files)
     if campaign.feedback is not None and campaign.anchors is None:
         settings.warnings.append(
             f"{campaign_folder / 'campaign.yaml'}: feedback: only an audit compares it with the judges, and that needs "
@@ -97,11 +100,30 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
     )
 
 
-def _of_another_task(files: Iterable[Path]) -> Iterable[str]:
+def _of_another_task(campaign: str, files: Iterable[Path]) -> Iterable[str]:
     for path in files:
         for task, lines in marked_lines(path).items():
-            places = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
-            yield f"{path}: {places}: the text below was written for {task}; change it, then remove the comment"
+            yield f"{path}: {_lines(lines)}: the text below was written for {task}; change it, then remove the comment"
+        for task, squashes in marked_squashes(path).items():
+            yield (
+                f"{path}: {_lines(squashes.values())}: the squash of {', '.join(squashes)} was fitted on the labels of "
+                f"{task}; `rft audit {campaign} --suggest` prints what fits yours; then remove the comment"
+            )
+
+
+def _lines(numbers: Iterable[int]) -> str:
+    lines = list(numbers)
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+
+
+def _examples(files: Mapping[str, pl.DataFrame | None]) -> Iterable[str]:
+    """A warning for each file with rows that `rft new` copied from another campaign."""
+    for file, rows in files.items():
+        for task, count in ({} if rows is None else examples_in(rows["fields"])).items():
+            yield (
+                f"{file}: {counted(count, 'row')} of {task}, as their column `comment` says; replace them with rows of "
+                "your own"
+            )
 
 
 def label_counts(anchors: pl.DataFrame, criterion: str) -> LabelCounts:

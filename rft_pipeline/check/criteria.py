@@ -13,6 +13,8 @@ from rft_pipeline.campaign.addresses import as_rollout, judge_models, judge_of, 
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.check.result import Findings
 from rft_pipeline.judges import RuleJudge, Scores
+from rft_pipeline.judges.asking import AskingSettings
+from rft_pipeline.models import EMBEDDED, HUB_ID
 from rft_pipeline.prompts.rows import shown
 from rft_pipeline.rules import Column
 from rft_pipeline.strict import did_you_mean
@@ -30,6 +32,7 @@ def check_criteria(
     rows = {split: rows for split, rows in {**prompts, "anchors": anchors}.items() if rows is not None}
     for each in campaign.rubric.single_criteria:
         _check_judge(f"{rubric}: {each.name}", each, rows, settings)
+        _check_can_answer(f"{rubric}: {each.name}", each, campaign, settings)
     _check_held_out(campaign, rows, settings)
     for criterion in campaign.rubric.criteria:
         if criterion.gate is not None:
@@ -44,6 +47,7 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
     for criterion in campaign.held_out:
         for each in criterion.singles:
             _check_judge(f"{where}: {each.name}", each, rows, settings)
+            _check_can_answer(f"{where}: {each.name}", each, campaign, settings)
             key = each.question, judge_of(each, judges)
             if same := [other.name for other, theirs in training if theirs == key]:
                 settings.errors.append(
@@ -69,6 +73,28 @@ def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settin
             f"{where}: none given, so a better policy cannot be distinguished from one that exploits its judge; "
             "add a criterion here with another protocol or judge"
         )
+
+
+def _check_can_answer(where: str, criterion: Criterion, campaign: Campaign, settings: Findings) -> None:
+    """A warning for a question to the embedded model."""
+    judge = criterion.judge
+    if isinstance(judge, AskingSettings) and campaign.all_judges[judge.by].model in (EMBEDDED, HUB_ID):
+        settings.warnings.append(
+            f"{where}: {judge.protocol} asks the embedded model, which is too small to answer questions about a reply "
+            "better than by chance; use contrast, relevance, recall, word_order or cloze with it, or a larger model "
+            f"({campaign.judge_key(judge.by)}.model)"
+        )
+
+
+def _check_fitted(where: str, criterion: Criterion, gate: float, campaign: str, settings: Findings) -> None:
+    """A warning for a gate on scores of a measured number that nobody fitted."""
+    for each in criterion.singles:
+        if "squash" in type(each.judge).model_fields and "squash" not in each.judge.model_fields_set:
+            settings.warnings.append(
+                f"{where}: gate {gate:g}: the {each.judge.protocol} judge has no `squash`, so its scores are fitted to "
+                f"no labels, and a threshold on them says little; label replies, then `rft audit {campaign} --suggest` "
+                "prints a squash that fits them"
+            )
 
 
 def _check_judge(where: str, criterion: Criterion, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
@@ -107,7 +133,9 @@ def _check_gate(
             f"{where}: gate 1 cannot be passed: scores of a {criterion.judge.protocol} judge are below 1; "
             "allowed: above 0 and below 1"
         )
-    elif isinstance(criterion.judge, RuleJudge) and anchors is not None:
+    elif not isinstance(criterion.judge, RuleJudge):
+        _check_fitted(where, criterion, gate, campaign.name, settings)
+    elif anchors is not None:
         verdicts: list[float | None] = []
         for _, verdict in criterion.judge.rule.decide_all([as_rollout(row) for row in anchors.iter_rows(named=True)]):
             verdicts.append(verdict.score)

@@ -11,7 +11,7 @@ from typing import Any
 
 import rft_pipeline
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.copied import mark
+from rft_pipeline.campaign.copied import COMMENT, mark, mark_of_row
 from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.progress import counted
@@ -24,7 +24,7 @@ from rft_pipeline.rules.slots import slots_in
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.scaffold import yaml_text
 from rft_pipeline.scaffold.example_anchors import example_anchors, write_rows
-from rft_pipeline.scaffold.marks import mark_budgets, mark_texts
+from rft_pipeline.scaffold.marks import mark_budgets, mark_squashes, mark_texts
 from rft_pipeline.scaffold.schema import FOLDER, first_line, write_schemas
 from rft_pipeline.scaffold.split import split
 from rft_pipeline.store import Home
@@ -125,7 +125,10 @@ def _write(folder: Path, template: Campaign, wanted: Wanted) -> list[str]:
         notes += _unused(template, own, off, wanted)
     if template.anchors_path is not None:
         notes.append(example_anchors(template, template.anchors_path, folder, off))
-    notes.append(f"texts for another task are marked `Written for {template.name}` in campaign.yaml and {rubric}")
+    notes.append(
+        f"texts for another task are marked `Written for {template.name}` in campaign.yaml and {rubric}, and each "
+        "`squash`, which its labels fitted"
+    )
     return notes
 
 
@@ -143,12 +146,12 @@ def _copy_files(template: Campaign, folder: Path, rubric: str) -> None:
 
 def _examples(template: Campaign, folder: Path, notes: list[str]) -> _Own:
     """A few rows of the copied campaign, each with a comment."""
-    comment = f"an example from {template.name}: replace it with a row of your own"
+    comment = mark_of_row(template.name, "replace it with a row of your own")
     for name, source in (("train", template.prompts.train), ("eval", template.prompts.eval)):
         if source.file_type == "hub":
             raise ConfigError(f"{template.name} has its prompts from the hub; name a file of yours with --prompts")
         rows = file_rows(template.folder / source.source, source.file_type, [])[:EXAMPLES]
-        write_rows(folder / "prompts" / f"{name}.jsonl", [{"comment": comment, **row.values} for row in rows])
+        write_rows(folder / "prompts" / f"{name}.jsonl", [{COMMENT: comment, **row.values} for row in rows])
     notes.append(
         f"prompts/train.jsonl and prompts/eval.jsonl: {EXAMPLES} example rows each; replace them with your own"
     )
@@ -226,6 +229,7 @@ def _rubric(template: Campaign, text: str, own: _Own, notes: list[str]) -> tuple
     if len(off) == len(template.rubric.criteria):
         off = {}  # a rubric needs a criterion; `rft check` says what it lacks
     text = mark_texts(text, ("criteria",), template.rubric.criteria, template.name)
+    text = mark_squashes(text, template.rubric.criteria, template.name)
     for place, (name, lacking_columns) in sorted(off.items(), reverse=True):
         why = f"{name} needs the column {lacking_columns}, which your prompts do not have; add it and remove the #"
         text = yaml_text.comment_out(text, ("criteria", place), why)

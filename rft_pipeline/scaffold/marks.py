@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rft_pipeline.campaign.copied import mark
+from rft_pipeline.campaign.copied import mark, mark_of_squash
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.scaffold import yaml_text
 
@@ -18,11 +18,23 @@ def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], 
         path: list[str | int] = [*above, place]
         written = [name for name in TEXTS if name in criterion.payload["judge"]]
         found = [name for name in written if yaml_text.has(text, [*path, "judge", name])]
-        if not found:
-            continue
-        places = [[*path, "judge", found[0]], [*path, "judge"], path]
-        text = next((new for each in places if (new := yaml_text.put_above(text, each, mark(task))) != text), text)
+        if found:
+            text = _put_above_setting(text, path, found[0], mark(task))
     return text
+
+
+def mark_squashes(text: str, criteria: Iterable[Criterion], task: str) -> str:
+    """Put a comment above the squash of each criterion of a rubric."""
+    for place, criterion in enumerate(criteria):
+        if yaml_text.has(text, ["criteria", place, "judge", "squash"]):
+            text = _put_above_setting(text, ["criteria", place], "squash", mark_of_squash(criterion.name, task))
+    return text
+
+
+def _put_above_setting(text: str, criterion: yaml_text.Path, setting: str, comment: str) -> str:
+    """Put a comment above a setting of a criterion's judge, or above the first line that holds it."""
+    places = [[*criterion, "judge", setting], [*criterion, "judge"], criterion]
+    return next((new for each in places if (new := yaml_text.put_above(text, each, comment)) != text), text)
 
 
 def mark_budgets(text: str, task: str) -> str:

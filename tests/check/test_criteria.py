@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rft_pipeline.rules.values import text_of
-from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, errors, rule, warnings
+from tests.check.small import CLOZE, EVAL, POLITE, TRAIN, campaign, check, errors, rule, warnings
 
 
 def test_the_same_judge_under_two_names_is_refused(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_gate_of_1_is_refused_where_no_score_reaches_it(tmp_path: Path, judge:
     if refused:
         assert "scores of a" in errors(folder)[0]
     else:
-        assert warnings(folder) == []
+        assert not [each for each in warnings(folder) if "gate" in each]
 
 
 def test_a_gate_that_stops_nothing_is_a_warning(tmp_path: Path) -> None:
@@ -216,3 +216,32 @@ def test_a_served_judge_cannot_be_asked_for_likelihoods(tmp_path: Path) -> None:
 def test_a_csv_reference_of_digits_is_a_text_and_a_json_number_is_its_spelling() -> None:
     assert (text_of("007"), text_of(9), text_of(1.5)) == ("007", "9", "1.5")
     assert [text_of(value) for value in (None, " ", True, [9])] == [None] * 4
+
+
+def test_a_gate_on_scores_that_were_fitted_to_nothing_is_a_warning(tmp_path: Path) -> None:
+    fitted = {**POLITE, "positive": "You are kind.", "squash": {"offset": 0.1, "scale": 0.2}}
+    criteria = [
+        {"name": "polite", "gate": 0.5, "judge": POLITE},
+        {"name": "kind", "gate": 0.5, "judge": fitted},
+        {"name": "both", "gate": 0.5, "judge": {"protocol": "panel", "members": [CLOZE, fitted]}},
+        {"name": "brief", "gate": 0.5, "judge": rule("length", max_words=9)},
+    ]
+    found = [each for each in warnings(campaign(tmp_path, criteria)) if "gate" in each]
+    assert [each.partition(" judge has no `squash`")[0] for each in found] == [
+        "rubric.yaml: polite: gate 0.5: the contrast",
+        "rubric.yaml: both: gate 0.5: the cloze",
+    ]
+    assert "`rft audit small --suggest` prints a squash that fits them" in found[0]
+
+
+def test_a_question_to_the_embedded_model_is_a_warning(tmp_path: Path) -> None:
+    large = {"model": "served:large", "server": {"url": "http://127.0.0.1:9/v1"}}
+    criteria = [
+        {"name": "polite", "judge": POLITE},
+        {"name": "helpful", "judge": BINARY},
+        {"name": "kind", "judge": {**BINARY, "question": "Is it kind?", "by": "strong"}},
+    ]
+    found = check(campaign(tmp_path, criteria, settings={"judges": {"strong": large}})).warnings
+    [asks] = [each for each in found if "asks the embedded model" in each]
+    assert "rubric.yaml: helpful: binary asks the embedded model, which is too small" in asks
+    assert asks.endswith("with it, or a larger model (judge.model)")

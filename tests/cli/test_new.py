@@ -102,6 +102,17 @@ def test_texts_and_budgets_of_the_copied_task_are_marked(rft: Rft, tmp_path: Pat
         assert lines[next(place for place, line in enumerate(lines) if line.startswith(setting)) - 1] == mark
     assert campaign.count("# max_new_tokens: chosen for ticket_subject; set it to your longest reply") == 1
     assert "anchors.jsonl: 4 of the 120 anchors of ticket_subject, as examples" in said.err
+    fitted = [number for number, line in enumerate(rubric.splitlines(), 1) if "# The squash of" in line]
+    lines = ", ".join(map(str, fitted))
+    assert (
+        f"rubric.yaml: lines {lines}: the squash of informative, fluent was fitted on the labels of ticket_subject; "
+        "`rft audit mine --suggest` prints what fits yours"
+    ) in said.err.replace("\n", " ")
+    assert "train.jsonl: 8 rows of ticket_subject, as their column `comment` says" in said.err
+    (folder / "rubric.yaml").write_text(
+        "".join(line for line in rubric.splitlines(keepends=True) if "# The squash of" not in line), encoding="utf-8"
+    )
+    assert "the squash of" not in rft("check", "mine").err
     numbers = [number for number, line in enumerate(rubric.splitlines(), 1) if mark in line]
     warned = f"line {numbers[0]}: the text below was written for ticket_subject; change it, then remove the comment"
     assert (len(numbers), warned in said.err.replace("\n", " ")) == (1, True)

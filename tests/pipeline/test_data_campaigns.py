@@ -84,6 +84,7 @@ def test_the_judged_rubric_of_rag_grounding_checks_and_shows_its_judge_the_passa
     folder = tmp_path / "rag_grounding"
     shutil.copytree(DATA / "rag_grounding", folder)
     edit(folder / "campaign.yaml", "rubric", "rubric_judged.yaml")
+    edit(folder / "campaign.yaml", "judge.model", "Qwen/Qwen2.5-7B-Instruct")
     assert check_campaign(folder, tmp_path, tmp_path).warnings == ()
     rubric = {each.name: each.judge for each in load_campaign(folder).rubric.criteria}
     row = {"context": ["Descale it every two months.", "It holds one litre."]}
