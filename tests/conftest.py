@@ -18,6 +18,7 @@ import gc
 import platform
 import re
 import shutil
+import sqlite3
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from sqlalchemy import Engine, event
 
 from tests.tiny_campaign import write_campaign, write_home, write_on_policy
 from tests.tiny_model import write_thinking_model, write_tiny_model
@@ -70,6 +72,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("model")
     first = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
     items.sort(key=lambda item: item.path not in first)
+
+
+@event.listens_for(Engine, "connect")
+def wait_for_no_disk(connection: Any, _: object) -> None:
+    """Dagster and MLflow write small transactions by the thousand. No test loses power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.hookimpl(wrapper=True)
