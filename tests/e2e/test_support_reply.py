@@ -23,7 +23,7 @@ STAGES = 4 + 5 + 1
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home with the embedded model and a one-round campaign: 3 prompts × 4 rollouts, 8 eval prompts."""
+    """A home with the embedded model and a one-round campaign: 3 prompts × 4 rollouts, 4 eval prompts."""
     root = tmp_path_factory.mktemp("home")
     fetched = models.resolve("embedded", Home.find().models, SHIPPED).folder
     (root / ".rft" / "models").mkdir(parents=True)
@@ -31,12 +31,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = root / "data" / "support_reply"
     shutil.copytree(SHIPPED, folder)
     lines = (folder / "prompts" / "eval.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (folder / "prompts" / "eval.jsonl").write_text("".join(lines[:8]), encoding="utf-8")
+    (folder / "prompts" / "eval.jsonl").write_text("".join(lines[:4]), encoding="utf-8")
     settings = yaml.safe_load((folder / "campaign.yaml").read_text(encoding="utf-8"))
     settings["rounds"] = 1
-    del settings["audit"], settings["alarms"]  # with 8 eval prompts they have nothing to say
+    del settings["audit"], settings["alarms"]  # with 4 eval prompts they have nothing to say
     settings["rollouts"] |= {"prompts_per_round": 3, "group_size": 4}
+    settings["rollouts"]["sampling"]["max_new_tokens"] = 32
     settings["training"] |= {"batch_size": 4}
+    settings["evaluation"]["samples_per_prompt"] = 1
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return Home(root=root / ".rft", data=root / "data")
 
