@@ -34,7 +34,11 @@ def export(
         int | None, typer.Option("--pairs", min=1, help="Draw so many blind pairs of held-out replies instead.")
     ] = None,
     of: Annotated[
-        str | None, typer.Option("--of", help="With --pairs: base, warm-start, round-1, … or champion; default: base.")
+        str | None,
+        typer.Option(
+            "--of",
+            help="With --pairs: base, warm-start, round-1, … or champion; default: the warm start, or else base.",
+        ),
     ] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="With --pairs: the other policy; default: champion or last round.")
