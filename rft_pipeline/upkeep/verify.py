@@ -31,8 +31,7 @@ from rft_pipeline.upkeep.layout import (
 )
 from rft_pipeline.upkeep.verify_bucket import bucket_findings
 from rft_pipeline.upkeep.verify_cycles import cycle_findings
-from rft_pipeline.upkeep.verify_labels import label_findings
-from rft_pipeline.upkeep.verify_pairs import pair_findings
+from rft_pipeline.upkeep.verify_exports import export_findings
 from rft_pipeline.upkeep.verify_tables import Track, lacking_rows, table_findings
 
 
@@ -74,8 +73,7 @@ def verify(store: Path, campaign: str | None, track: Track) -> Verified:
     findings += broken
     if readable:
         findings += lacking_rows(store, sound, track)
-        findings += label_findings(store, campaign)
-        findings += pair_findings(store, campaign)
+        findings += export_findings(store, campaign)
         findings += bucket_findings(store, sound, track)
     return Verified(
         findings=findings,
