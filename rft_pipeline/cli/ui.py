@@ -59,6 +59,7 @@ def ui(
 def _supervise(home: Home, commands: dict[str, list[str]], environment: dict[str, str]) -> None:
     """Keep these processes running until a signal comes, and then end them."""
     from rft_pipeline.runs import code_location
+    from rft_pipeline.servers.commands import CODE_SERVER
     from rft_pipeline.servers.supervised import Server, stop
 
     _, folder = code_location.find(home)
@@ -70,7 +71,8 @@ def _supervise(home: Home, commands: dict[str, list[str]], environment: dict[str
     try:
         for name, arguments in commands.items():
             log = logs / f"{name.lower().replace(' ', '_')}.log"
-            servers.append(Server(name, arguments, environment, folder, log))
+            through_child = name == CODE_SERVER
+            servers.append(Server(name, arguments, environment, folder, log, through_child=through_child))
         while True:
             for server in servers:
                 if said := server.keep_running():

@@ -6,6 +6,9 @@ from rft_pipeline.pipeline.links import LOCALHOST, is_remote
 from rft_pipeline.runs import code_location
 from rft_pipeline.store import Home
 
+CODE_SERVER = "Dagster code server"
+"""The server that loads the campaigns in a child, so that it can load them again."""
+
 
 def commands(home: Home, scratch: Path, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
     """The arguments by name; MLflow only unless a tracking server of its own is in use.
@@ -16,7 +19,7 @@ def commands(home: Home, scratch: Path, dagster_port: int, mlflow_port: int) -> 
     workspace.write_text(code_location.served_workspace(socket), encoding="utf-8")
     module, folder = code_location.find(home)
     found = {
-        "Dagster code server": [
+        CODE_SERVER: [
             *("-m", "dagster", "code-server", "start", "--socket", str(socket), "--log-level", "warning"),
             *("--location-name", code_location.LOCATION, "--module-name", module, "--working-directory", str(folder)),
             "--inject-env-vars-from-instance",

@@ -73,3 +73,25 @@ def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
     assert all_ended(first)
     supervised.stop([server])
     assert all_ended(second)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_server_that_lost_the_child_that_answers_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised, "LOOK", 0.0)
+    log = tmp_path / "pages.log"
+    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, log, through_child=True)
+    first = pids(tmp_path)
+    (tmp_path / "pids").unlink()
+    os.kill(first[1], signal.SIGKILL)
+    assert all_ended(first[1:])
+    assert [server.keep_running() for _ in range(3)] == [None] * 3  # it may not have begun to answer
+    monkeypatch.setattr(supervised, "SOON", 0.0)
+    assert server.keep_running() is None
+    assert server.keep_running() == "Pages lost the process that answers; started again"
+    second = pids(tmp_path)
+    assert all_ended(first)
+    assert [server.keep_running() for _ in range(3)] == [None] * 3
+    supervised.stop([server])
+    assert all_ended(second)
