@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import dagster as dg
-
 from rft_pipeline.store import Record
 
 from .checks import training_is_finite
@@ -12,7 +10,7 @@ from .tables import bar, lines, markdown, shown, steps
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    return {"checkpoint": dg.MetadataValue.path(str(record.path("checkpoint"))), "steps": markdown(steps(record))}
+    return {"steps": markdown(steps(record))}
 
 
 def _summary(record: Record) -> str:

@@ -66,10 +66,14 @@ def judges_earn_their_weight(record: Record, campaign: Campaign) -> dg.AssetChec
 
 
 def a_round_is_promoted(record: Record, campaign: Campaign) -> dg.AssetCheckResult:
-    """A round passed every bound and is the champion; a warning, because a run without a promotion is no error."""
+    """A round passed every bound and is the champion; a warning, because a run without a promotion is no error.
+
+    Dagster shows these values at the end of a run's log, so they say whether to deploy, and why.
+    """
     found = outcome(Home.find(), record)
-    metadata = {"compared with": decision_of(record)["champion"], "promoted": found.round_name}
-    return _result("promoted", found.promoted is not None, metadata, found.summary)
+    metadata = {"promoted": found.round_name, "compared with": decision_of(record)["champion"], "why": found.summary}
+    checked = _result("promoted", found.promoted is not None, metadata, found.summary)
+    return checked._replace(description=found.summary)
 
 
 def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResult:

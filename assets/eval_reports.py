@@ -41,7 +41,7 @@ BINDING = Binding(
         Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),
         Check(
             "alarms",
-            "The round's gain also holds for judges that do not train.",
+            "No alarm fired in this round.",
             rounds_gain_is_real,
             applies=lambda campaign: campaign.alarms is not None,
         ),

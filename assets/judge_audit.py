@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import dagster as dg
 import polars as pl
 
 from rft_pipeline.audit.stored import audited_in
+from rft_pipeline.report.markdown import plain
 from rft_pipeline.store import Record
 
 from .checks import judges_earn_their_weight
@@ -14,23 +16,25 @@ from .tables import bar, lines, markdown, shown
 
 
 def _metadata(record: Record) -> dict[str, Any]:
+    """The reasons are paragraphs of their own: Dagster wraps these, and a long cell would widen the whole table."""
     audited = audited_in(record)
     table = pl.DataFrame(
         [
             {
                 "criterion": each["criterion"],
                 "verdict": each["power"],
-                "by anchors alone": each["from_people"]["before"]["power"] if each["from_people"] else each["power"],
-                "weight kept": each["weight"],
-                "Youden J": each["youden_j"]["mean"],
+                "by anchors": each["from_people"]["before"]["power"] if each["from_people"] else each["power"],
+                "kept": each["weight"],
+                "J": each["youden_j"]["mean"],
                 "AUC": each["auc"]["mean"],
-                "why": each["reason"],
             }
             for each in audited
         ]
     )
     people = json.loads(record.path("people.json").read_text(encoding="utf-8"))
-    return {"verdicts": markdown(table), **_said(people, [each["criterion"] for each in audited])}
+    why = "\n\n".join(f"**{plain(each['criterion'])}**: {plain(each['reason'])}" for each in audited)
+    said = _said(people, [each["criterion"] for each in audited])
+    return {"verdicts": markdown(table), "why": dg.MetadataValue.md(why), **said}
 
 
 def _said(people: dict[str, Any], criteria: list[str]) -> dict[str, Any]:

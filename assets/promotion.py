@@ -48,7 +48,7 @@ def _summary(record: Record) -> str:
     )
     decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
     chosen, causes = decided["promoted"], _causes(record)
-    head = f"{'no round' if chosen is None else f'round {chosen}'} is promoted over {decided['champion']}"
+    head = f"{'No round' if chosen is None else f'Round {chosen}'} is promoted over {decided['champion']}"
     paragraphs = [f"**{plain(head)}**", todo, *([plain(found.stays)] if found.stays else [])]
     for each in decided["rounds"]:
         said = [bound["said"] for bound in each["bounds"] if each["round"] == chosen or not bound["passed"]]

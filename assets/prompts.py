@@ -31,7 +31,10 @@ BINDING = Binding(
     metadata=_metadata,
     checks=(
         Check(
-            "no_overlap", "No eval prompt is a train prompt, or nearly one.", prompts_do_not_overlap, blocking=always
+            "no_overlap",
+            "No eval prompt equals or nearly equals a train prompt.",
+            prompts_do_not_overlap,
+            blocking=always,
         ),
     ),
 )

@@ -35,6 +35,23 @@ _WORDS = {
 }
 """Words of a record's numbers that a person would put differently."""
 
+_COUNTED = {
+    "eval": "eval prompts",
+    "excluded": "excluded rollouts",
+    "failed": "failed judgements",
+    "gated": "gated rollouts",
+    "labelled": "labelled rollouts",
+    "merged": "merged duplicates",
+    "passed": "rounds that passed",
+    "refused": "refused judges",
+    "train": "train prompts",
+    "unscored": "unscored judgements",
+}
+"""What a record's counts with names of one word count."""
+
+LEARNING = "learning_"
+"""How the names of plots over a round's generations begin."""
+
 LONGEST, REST = 1000, "\n\n… and more, below"
 """Letters from which on Dagster folds a text, and what ends a summary that is cut."""
 
@@ -61,6 +78,8 @@ def short(summary: str) -> str:
 
 def in_words(name: str) -> str:
     """The name of a record's number as a person reads it; `made` counts the rows that the store's tables lacked."""
+    if name in _COUNTED:
+        return _COUNTED[name]
     first, _, rest = name.partition("_")
     if first == "made":
         return f"new rows of {in_words(rest)}" if rest else "new rows"
@@ -183,11 +202,17 @@ def _of_asset(key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckRes
 def _pictures(record: Record) -> dict[str, Any]:
     """The record's plots, by address: Dagster folds a text that is as long as a picture."""
     return {
-        f"plot of {in_words(path.stem)}": dg.MetadataValue.md(
+        f"plot of {_shown(path.stem)}": dg.MetadataValue.md(
             f"![{path.stem}]({file_in_dagster(record.address, path.name)})"
         )
         for path in sorted(record.folder.glob("*.png"))
     }
+
+
+def _shown(plot: str) -> str:
+    """What a plot shows: `clip ratio by generation`."""
+    name = plot.removeprefix(LEARNING)
+    return in_words(name) if name == plot else f"{in_words(name)} by generation"
 
 
 def _numbers(record: Record) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def ui(
     What they print is written to `logs/` in the home. If MLFLOW_TRACKING_URI names a tracking server, no MLflow UI is
     started.
     """
-    from rft_pipeline.pipeline.links import ADDRESSES, LOCALHOST, REPORTS, is_remote, mlflow_url
+    from rft_pipeline.pipeline.links import ADDRESSES, LOCALHOST, REPORTS, asset_url, is_remote, mlflow_url
+    from rft_pipeline.pipeline.outcomes import verdicts
     from rft_pipeline.report.published import INDEX
     from rft_pipeline.runs import dagster_home
     from rft_pipeline.servers.commands import commands
@@ -51,6 +52,8 @@ def ui(
     out.print(f"Dagster  {addresses['RFT_DAGSTER_URL']}")
     out.print(f"MLflow   {addresses['RFT_MLFLOW_URL']}")
     out.print(f"Reports  {addresses['RFT_DAGSTER_URL']}{REPORTS}/{INDEX}")
+    for campaign, said in verdicts(home).items():
+        out.print(f"{escape(campaign)}: {said}; why: {asset_url(f'{campaign}/promotion')}", soft_wrap=True)
     out.print(f"[dim]what they print: {escape(str(home.root / LOGS))}; Ctrl-C stops them[/]", soft_wrap=True)
     with tempfile.TemporaryDirectory() as scratch:
         _supervise(home, commands(home, Path(scratch), dagster_port, mlflow_port), environment)

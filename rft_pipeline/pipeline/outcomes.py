@@ -1,9 +1,11 @@
 """The outcome of a promotion's decision: the chosen round is the champion, or another champion stays, and why."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from rft_pipeline.errors import RftError
 from rft_pipeline.stages.promotion import FIRST_POLICY, decision_of
-from rft_pipeline.store import Home, Record, champions
+from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.store.champions import Champion, History
 
 
@@ -21,6 +23,10 @@ class Outcome:
     @property
     def round_name(self) -> str:
         return "none" if self.promoted is None else f"round {self.promoted}"
+
+    @property
+    def in_brief(self) -> str:
+        return "nothing promoted" if self.promoted is None else f"{self.round_name} promoted"
 
     @property
     def summary(self) -> str:
@@ -45,6 +51,17 @@ def may_replace(known: History, record: Record) -> bool:
 def outcome(home: Home, record: Record) -> Outcome:
     """The outcome of a promotion's decision so far."""
     return outcome_of(champions.history(home.root, record.key.partition("/")[0]), record)
+
+
+def verdicts(home: Home) -> dict[str, str]:
+    """Campaign → what its newest promotion decided, in two or three words; without campaigns that have none, or whose
+    record cannot be read."""
+    records, found = RecordStore(home.store), {}
+    for campaign in home.campaigns():
+        with suppress(RftError, OSError):
+            if (record := records.current(f"{campaign}/promotion")) is not None:
+                found[campaign] = outcome(home, record).in_brief
+    return found
 
 
 def outcome_of(known: History, record: Record) -> Outcome:

@@ -71,7 +71,7 @@ class Pipeline:
                     looks.count(self.home.root, campaign.name, decision.payload)
                     outcome = apply_decision(campaign, self.home, decision)
                     end_cycle(campaign, self.home, decision, outcome, sources["prompts.train"])
-                    tracker.log_outcome(outcome.round_name, outcome.summary)
+                    tracker.log_outcome(outcome)
             self._publish(here, found[here.stage])
             return {
                 each.name: replace(found[each.stage], mlflow_run_id=trackers[each.stage].log_record(found[each.stage]))

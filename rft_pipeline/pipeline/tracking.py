@@ -19,6 +19,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.cycles import Cycle, cycle_of
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.pipeline.links import REPORTS, in_mlflow
+from rft_pipeline.pipeline.outcomes import Outcome
 from rft_pipeline.pipeline.run_notes import DAGSTER_RUN, DECISION, PAGES, RECORDS, ROUND, records_in, run_note
 from rft_pipeline.pipeline.sources import DECIDING
 from rft_pipeline.report.markdown import plain
@@ -109,16 +110,15 @@ class Tracker:
             self._log_links(record)
         return self.run_id
 
-    def log_outcome(self, promoted: str, summary: str) -> None:
+    def log_outcome(self, outcome: Outcome) -> None:
         """Log the outcome of a promotion's decision, which a person can change without a new record."""
         tags = self._client.get_run(self.run_id).data.tags
-        if (tags.get(PROMOTED), tags.get(DECISION)) != (promoted, summary):
-            self._log_tags({PROMOTED: promoted, DECISION: summary})
-            state = "nothing promoted" if promoted == "none" else f"{promoted} promoted"
-            self._client.update_run(self.run_id, name=self._parent_name(state))
+        if (tags.get(PROMOTED), tags.get(DECISION)) != (outcome.round_name, outcome.summary):
+            self._log_tags({PROMOTED: outcome.round_name, DECISION: outcome.summary})
+            self._client.update_run(self.run_id, name=self._parent_name(outcome.in_brief))
             note = self._client.get_experiment(self._experiment).tags.get(MLFLOW_RUN_NOTE, "")
             if note.endswith(EXPLANATION):  # a person may have written another one
-                self._client.set_experiment_tag(self._experiment, MLFLOW_RUN_NOTE, self._about(summary))
+                self._client.set_experiment_tag(self._experiment, MLFLOW_RUN_NOTE, self._about(outcome.summary))
 
     def _log_links(self, record: Record) -> None:
         """Log which record a run shows and the Dagster run. The description names what each record was made from."""

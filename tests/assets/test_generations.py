@@ -13,10 +13,14 @@ from tests.runs import edit
 ROUND = [f"tiny/round_1/{stage}" for stage in ("rollouts", "judge_scores", "reward_batches", "checkpoints")]
 SOURCES = ["tiny/prompts", "tiny/rubric", "tiny/policy"]
 CURVES = {
-    "rollouts": {"plot of learning length mean", "plot of learning truncated share"},
-    "judge_scores": {"plot of learning scores"},
-    "reward_batches": {"plot of learning scores", "plot of learning groups used share"},
-    "checkpoints": {"plot of learning loss", "plot of learning clip ratio", "plot of learning effective share"},
+    "rollouts": {"plot of length mean by generation", "plot of truncated share by generation"},
+    "judge_scores": {"plot of scores by generation"},
+    "reward_batches": {"plot of scores by generation", "plot of groups used share by generation"},
+    "checkpoints": {
+        "plot of loss by generation",
+        "plot of clip ratio by generation",
+        "plot of effective share by generation",
+    },
 }
 
 

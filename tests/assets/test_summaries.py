@@ -1,12 +1,17 @@
 """Summaries are as long as Dagster shows without folding, and numbers have names for people."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from assets import judge_audit
 from assets.eval_reports import alarms_in_a_sentence
 from assets.stage import LONGEST, in_words, short
 from assets.tables import MOST_ROWS, bar, lines
+from rft_pipeline.store import Record
 
 ROWS = [(f"a_criterion_with_a_name_{number}", f"{bar(number / 30)} {number / 30:.3f}") for number in range(30)]
 
@@ -34,11 +39,12 @@ def test_a_short_summary_stays() -> None:
 
 
 def test_numbers_have_names_for_people() -> None:
-    names = ("eval_delta_lower95", "made", "made_polite", "groups_used_share", "kl_to_start")
+    names = ("eval_delta_lower95", "made", "made_polite", "train", "groups_used_share", "kl_to_start")
     assert [in_words(each) for each in names] == [
         "eval change lower bound (95 %)",
         "new rows",
         "new rows of polite",
+        "train prompts",
         "groups used share",
         "KL to start",
     ]
@@ -61,3 +67,16 @@ def test_numbers_have_names_for_people() -> None:
 )
 def test_alarms_that_fired_are_named_and_missing_ones_are_not_watched(report: dict[str, Any], said: str) -> None:
     assert alarms_in_a_sentence(report) == said
+
+
+def test_the_reasons_of_an_audit_are_paragraphs_and_its_table_is_narrow(tmp_path: Path) -> None:
+    reason = "J 0.79, 0.71 to 0.86 on 73 good and 57 bad replies; " * 4
+    number = {"mean": 0.79, "lower95": 0.71, "upper95": 0.86}
+    entry = {"criterion": "polite", "power": "trains", "from_people": None, "weight": 1.0, "reason": reason}
+    (tmp_path / "judge_audit.json").write_text(json.dumps([{**entry, "youden_j": number, "auc": number}]))
+    (tmp_path / "people.json").write_text(json.dumps({"pairs": None, "feedback": None}))
+    metadata = judge_audit.BINDING.metadata(Record("tiny/judge_audit", "f", {}, "hash", folder=tmp_path))
+    verdicts, why = metadata["verdicts"], metadata["why"]
+    assert isinstance(verdicts, dg.MarkdownMetadataValue)
+    assert verdicts.value.splitlines()[2] == "| polite | trains | trains | 1.000 | 0.790 | 0.790 |"
+    assert why.value == f"**polite**: {reason}"

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from assets.checks import a_round_is_promoted
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline import export as exporting
+from rft_pipeline.pipeline.outcomes import outcome, verdicts
 from rft_pipeline.stages import round_alarms as watching
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore, champions
@@ -161,6 +162,8 @@ def test_after_a_rollback_the_report_and_mlflow_do_not_say_that_the_round_is_pro
     assert "a person rolled back from it" in tags["rft.decision"]
     check = a_round_is_promoted(again, load_campaign(finished_copy))
     assert (check.passed, check.metadata["promoted"].value) == (False, "none")
+    assert check.description == check.metadata["why"].value == f"{changed['said']}; {outcome(home, again).stays}"
+    assert verdicts(home) == {"tiny": "nothing promoted"}
     assert in_force() == 1
 
 

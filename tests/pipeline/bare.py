@@ -7,6 +7,7 @@ import pytest
 import vl_convert
 
 from rft_pipeline.pipeline import runner
+from rft_pipeline.pipeline.outcomes import Outcome
 from rft_pipeline.report import plots
 from rft_pipeline.store import Record
 
@@ -26,7 +27,7 @@ class NoTracker:
     def log_record(self, record: Record) -> None:
         pass
 
-    def log_outcome(self, promoted: str, summary: str) -> None:
+    def log_outcome(self, outcome: Outcome) -> None:
         pass
 
 

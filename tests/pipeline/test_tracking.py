@@ -11,6 +11,7 @@ from mlflow.entities import Run
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.pipeline.links import dagster_url, mlflow_url, run_url
+from rft_pipeline.pipeline.outcomes import Outcome
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.pipeline.tracking import Tracker
 from rft_pipeline.stages.graph import node
@@ -96,7 +97,7 @@ def test_until_a_promotion_the_run_is_named_by_the_round_that_was_evaluated(
     def name_after(step: str) -> str:
         tracker = Tracker(home, found, node(found, step), {}, None)
         if step == "promotion":
-            tracker.log_outcome("round 1", "round 1 is better")
+            tracker.log_outcome(Outcome(1, "round 1 is better"))
         else:
             tracker.evaluated(report, {"eval_reward": 0.25})
         (parent,) = [each for each in runs(home.mlflow_client()) if "mlflow.parentRunId" not in each.data.tags]
