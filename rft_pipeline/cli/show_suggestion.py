@@ -58,11 +58,13 @@ def _candidates(tried: tuple[Tried, ...]) -> None:
 
 
 def _compared(found: Comparison) -> None:
-    shown = table("held-out half", numbers=("AUC", "κ", "agreement", "unscored"))
-    for name, side in (("now", found.before), ("suggested", found.after)):
-        unscored = f"{side.agreement.unscored_share.mean:.0%}"
-        shown.add_row(name, *map(_interval, _numbers(side)), unscored)
-    shown.add_row("difference", _signed(found.auc), _signed(found.cohen_kappa), "", "")
+    sides = {"now": found.before, "suggested": found.after}
+    unscored = {name: side.agreement.unscored_share.mean for name, side in sides.items()}
+    more = ["unscored"] if any(unscored.values()) else []
+    shown = table("held-out half", numbers=("AUC", "κ", "agreement", *more))
+    for name, side in sides.items():
+        shown.add_row(name, *map(_interval, _numbers(side)), *(f"{unscored[name]:.0%}" for _ in more))
+    shown.add_row("difference", _signed(found.auc), _signed(found.cohen_kappa))
     out.print(shown)
 
 

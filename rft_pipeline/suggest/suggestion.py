@@ -15,6 +15,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges.likelihood import LikelihoodSettings
+from rft_pipeline.progress import counted
 from rft_pipeline.stats import Interval
 from rft_pipeline.store import Home
 from rft_pipeline.strict import did_you_mean
@@ -151,6 +152,7 @@ class _Choosing:
             asked = self.criterion.model_copy(update={"judge": now.candidate.judge})
             seed = seed_of(self.trial.campaign.seed, "rubric suggest", step)
             part = count // STEPS + (step < count % STEPS)
+            log.info("%s writes %s", writer.name, counted(part, "wording"))
             with self.trial.writer(writer) as asker:
                 written = list(written_candidates(asked, now.candidate.raw, now.judged, asker, part, seed))
             for each in written:
