@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, table, warn
+from rft_pipeline.progress import counted
 from rft_pipeline.stats import Interval, null_if_nan, plain
 from rft_pipeline.suggest.halves import Half
 from rft_pipeline.suggest.measuring import Comparison, Measured, Tried, by_auc
@@ -24,7 +25,9 @@ def suggested(campaign: Campaign, found: Suggestion) -> None:
     line(f"[bold]{found.criterion.name}[/]: chosen by {choosing.words}; decided by {held_out.words}")
     _candidates(found.tried)
     for why in found.unusable:
-        note(f"left out: {why}")
+        note(f"a written wording is left out: {why}")
+    if found.wanted and len(found.unusable) == found.wanted:
+        warn(f"none of the {counted(found.wanted, 'wording')} that the model wrote can be used; name another --model")
     if found.comparison is None:
         line("No candidate ranks the replies better than the present wording. Nothing was compared on the other half.")
     else:

@@ -57,7 +57,7 @@ def written_candidates(
         try:
             yield {**present, **_read(reply, wordings, rows)}
         except UnreadableError as error:
-            yield f"answer {int(reply.request_id) + 1}: {error}"
+            yield str(error)
 
 
 def disagreements(judged: pl.DataFrame) -> pl.DataFrame:

@@ -42,8 +42,10 @@ class Suggestion:
     halves: Halves
     tried: tuple[Tried, ...]
     """The present judge and the candidates on the half that chooses, in the order of the trials."""
+    wanted: int
+    """How many wordings a model was to write."""
     unusable: tuple[str, ...]
-    """Why texts that a model wrote could not be used."""
+    """Why those that it wrote could not be used, one each."""
     rubric: Path
     chosen: Candidate
     """The best of them there, with its squash fitted."""
@@ -92,7 +94,8 @@ def suggest(
             choosing.write(writer, count)
         now, found = choosing.tried[0], choosing.best()
         chosen = _with_fitted_squash(found, campaign.folder)
-        said = partial(Suggestion, criterion, divided, tuple(choosing.tried), tuple(choosing.unusable), rubric)
+        written = choosing.wanted, tuple(choosing.unusable)
+        said = partial(Suggestion, criterion, divided, tuple(choosing.tried), *written, rubric)
         if chosen.judge == present.judge:
             return said(chosen, reworded=False)
         before, after = (_tried(name, each, divided.held_out, trial) for each in (present, chosen))
@@ -124,6 +127,7 @@ class _Choosing:
     half: Half
     tried: list[Tried] = field(default_factory=list)
     """The present judge first."""
+    wanted: int = 0
     unusable: list[str] = field(default_factory=list)
 
     def try_all(self, candidates: Sequence[Candidate]) -> None:
@@ -152,6 +156,7 @@ class _Choosing:
             asked = self.criterion.model_copy(update={"judge": now.candidate.judge})
             seed = seed_of(self.trial.campaign.seed, "rubric suggest", step)
             part = count // STEPS + (step < count % STEPS)
+            self.wanted += part
             log.info("%s writes %s", writer.name, counted(part, "wording"))
             with self.trial.writer(writer) as asker:
                 written = list(written_candidates(asked, now.candidate.raw, now.judged, asker, part, seed))

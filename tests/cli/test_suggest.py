@@ -164,6 +164,16 @@ def test_what_a_writer_is_shown_are_replies_of_the_half_that_chooses(
     assert sum(f" number {number}?" in prompt for number in shown for prompt, _ in replies()) == 2 * len(shown)
 
 
+def test_a_writer_of_nothing_that_can_be_used_is_said_to_be_one(tiny_campaign: Path, server: Serving, rft: Rft) -> None:
+    write_served(tiny_campaign, server, BAD)
+    server.plan(needs=GOOD, writes=("Is it {secret}?",))
+    said = rft("rubric", "suggest", "tiny", "--criterion", "polite", "--model", "strong", "--n", "2")
+    assert said.code == Exit.REFUSED
+    assert said.err.count("a written wording is left out: question shows {secret}, which the present text does") == 2
+    assert "none of the 2 wordings that the model wrote can be used; name another --model" in said.err
+    assert "No candidate ranks the replies better than the present wording." in said.out
+
+
 def test_a_question_needs_somebody_who_writes(tiny_campaign: Path, server: Serving, rft: Rft) -> None:
     write_served(tiny_campaign, server, BAD)
     said = rft("rubric", "suggest", "tiny", "--criterion", "polite")
