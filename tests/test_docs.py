@@ -10,7 +10,9 @@ import yaml
 
 from rft_pipeline.campaign import Campaign, load_rubric
 from rft_pipeline.campaign.generations import Generations
-from rft_pipeline.judges import PROTOCOLS, make_judge
+from rft_pipeline.judges import PROTOCOLS, RuleJudge, make_judge
+from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.overlap import NEAR
 from rft_pipeline.rules import AnyRule, Rollout
 from rft_pipeline.scaffold.reference import reference
 from tests.judges.engines import OneEngine, Told, judgements
@@ -95,7 +97,7 @@ def test_code_and_prose_fit_a_terminal_of_80_columns(path: Path) -> None:
     """Rows of JSON Lines and of tables take a line each."""
     text = re.sub(r"```json.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     wide = [line for line in text.splitlines() if len(line) > 80 and not line.startswith("|")]
-    assert path.name == "campaign-reference.md" or not wide
+    assert not wide
 
 
 def test_the_smallest_campaign_in_the_documentation_is_one_generation_of_one_step(tmp_path: Path) -> None:
@@ -162,6 +164,28 @@ def test_the_examples_of_protocols_load_and_show_those_that_other_sections_do_no
     assert not shown & elsewhere
 
 
+def test_the_ban_in_the_documentation_loads_and_its_rule_misses_what_the_page_says(tmp_path: Path) -> None:
+    text = page("docs/rubrics-and-judges.md")
+    ban, rows = (blocks(text, language, "## A reply must not")[0] for language in ("yaml", "json"))
+    (tmp_path / "rubric.yaml").write_text(ban, encoding="utf-8")
+    (tmp_path / "anchors.jsonl").write_text(rows, encoding="utf-8")
+    rubric = load_rubric(tmp_path / "rubric.yaml")
+    anchors = read_anchors(tmp_path / "anchors.jsonl", rubric)
+    assert anchors["labels"].to_list() == [dict.fromkeys(rubric.names, label) for label in (0, 1, 0)]
+    replies = [Rollout("My lamp is broken.", completion) for completion in anchors["completion"]]
+    rule = rubric.criteria[0].judge
+    assert isinstance(rule, RuleJudge)
+    assert [verdict.score for _, verdict in rule.rule.decide_all(replies)] == [0, 1, 1]
+
+
+def test_the_similarity_in_the_documentation_is_the_one_that_is_refused() -> None:
+    text = page("docs/your-campaign.md")
+    assert f"more than {NEAR:.0%}".replace("%", " %") in text
+    first, second = re.search(r'"(Where is my order [^"]*)" and "([^"]*)"', " ".join(text.split())).groups()  # type: ignore[union-attr]
+    triples = [{tuple(words[i : i + 3]) for i in range(len(words) - 2)} for words in (first.split(), second.split())]
+    assert len(triples[0] & triples[1]) / len(triples[0] | triples[1]) == 0.5
+
+
 def test_the_slots_in_the_documentation_show_the_columns(tmp_path: Path) -> None:
     text = page("docs/rubrics-and-judges.md")
     row, criterion, template = (blocks(text, name, "## Columns as slots")[0] for name in ("json", "yaml", "text"))
@@ -190,5 +214,6 @@ def test_the_documentation_names_every_protocol() -> None:
 
 def test_the_reference_of_campaigns_is_the_one_that_the_command_prints() -> None:
     assert page("docs/campaign-reference.md") == reference()
-    assert "Largest share of judgements that may fail" in page("docs/campaign-reference.md")
-    assert page("docs/campaign-reference.md").count("- `by` (text") == 1  # keys that all protocols have stand once
+    text = " ".join(page("docs/campaign-reference.md").split())
+    assert "Largest share of judgements that may fail" in text
+    assert text.count("- `by` (text") == 1  # keys that all protocols have stand once

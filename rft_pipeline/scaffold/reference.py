@@ -3,16 +3,19 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import Any
 
 from rft_pipeline.scaffold.schema import schema
 
 HEAD = """# Campaign reference
 
-Every key of `campaign.yaml` and `rubric.yaml`: type, default, meaning. A key that may be null is null where no other
-default is shown. Made by `rft schema reference`; do not edit. Rules are in [Rules](rules.md).
+Every key of `campaign.yaml` and `rubric.yaml`: type, default, meaning. A key
+that may be null is null where no other default is shown. Made by
+`rft schema reference`; do not edit. Rules are in [Rules](rules.md).
 
 """
+WIDTH = 80
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 RULES = "RuleJudge"
 JUDGE = "criteria.judge "
@@ -27,7 +30,13 @@ def reference() -> str:
     judges = set(_models(rubric["$defs"]["Criterion"]["properties"]["judge"]))
     parts = ["## campaign.yaml\n", *_section("", campaign, _Page(campaign["$defs"], judges))]
     parts += ["## rubric.yaml\n", *_section("", rubric, _Page(rubric["$defs"]))]
-    return HEAD + "\n".join(parts)
+    return HEAD + "\n".join("\n".join(map(_wrapped, part.split("\n"))) for part in parts)
+
+
+def _wrapped(line: str) -> str:
+    """A paragraph or an entry of a list in lines that fit a terminal."""
+    indent = "  " if line.startswith("- ") else ""
+    return fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 @dataclass
