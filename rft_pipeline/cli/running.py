@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from rft_pipeline.cli import console
-from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, require_round, round_number
+from rft_pipeline.cli.options import AsJson, MaybeName, Name, Start, check_and_load, load, require_round, round_number
 from rft_pipeline.errors import ConfigError, Exit, RftError
 from rft_pipeline.store import Home
 
@@ -115,11 +115,24 @@ def run(
     from rft_pipeline.cli import show
     from rft_pipeline.cli.launch import launch
 
-    home = Home.find()
-    loaded = check_and_load(home, campaign)
+    home, first = Home.find(), round_number(start)
+    loaded = load(home, campaign) if first is None and _is_made(home, campaign) else check_and_load(home, campaign)
     require_round(loaded, rounds, "--rounds")
-    ran = launch(home, loaded, rounds, round_number(start))
+    ran = launch(home, loaded, rounds, first)
     show.exit_if_stopped(show.rounds(home, ran))
+
+
+def _is_made(home: Home, campaign: str) -> bool:
+    """Whether every stage comes from the store: what it was made from passed the checks, which load tokenizers."""
+    from rft_pipeline.campaign import load_campaign
+    from rft_pipeline.pipeline.continuing import standing
+    from rft_pipeline.pipeline.plan import plan
+
+    try:
+        found = standing(load_campaign(home.campaign_folder(campaign)), home)
+        return found.is_begun and all(step.action == "skip" for step in plan(found.campaign, home).steps)
+    except RftError:  # the checks say more, and more than one thing
+        return False
 
 
 def audit(

@@ -52,6 +52,21 @@ def test_what_turns_out_the_same_is_counted_as_cached(rft: Rft, finished_copy: P
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_campaign_is_checked_again_only_if_something_is_to_be_made(
+    rft: Rft, finished_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    monkeypatch.setattr("rft_pipeline.check.check_campaign", lambda folder, *_: checked.append(folder))
+    assert "15 of 15 stages cached" in rft("run", "tiny").err
+    assert checked == []
+    lost = RecordStore(Home.find().store).current("tiny/round_1/judge_scores")
+    assert lost is not None
+    lost.path("judge_scores.parquet").unlink()
+    assert "14 of 15 stages cached, 1 made" in rft("run", "tiny").err
+    assert [folder.name for folder in checked] == ["tiny"]
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_stage_that_fails_is_named_with_its_message_and_what_stands_is_kept(
     rft: Rft, finished_copy: Path, tiny_model: Path
 ) -> None:
