@@ -180,7 +180,7 @@ def explain(path: Path, error: ValidationError, raw: Any = None) -> str:
         loc = item["loc"][:-1] if item["type"] == UNKNOWN else item["loc"]
         where, words = (
             ": ".join([str(path), *filter(None, [_where(loc, raw, absent=item["type"] == "missing")])]),
-            _in_words(item),
+            in_words(item),
         )
         key = where, got, "" if words.startswith(_MUST) else words
         if key in lines and words != lines[key]:  # the key takes values of several types; each said why it is none
@@ -220,8 +220,8 @@ def _where(loc: Sequence[int | str], raw: Any, *, absent: bool) -> str:
     return (named + ".".join(keys)).removesuffix(": ")
 
 
-def _in_words(item: Mapping[str, Any]) -> str:
-    """An error without pydantic's terms."""
+def in_words(item: Mapping[str, Any]) -> str:
+    """One of the errors of a `ValidationError`, without pydantic's terms."""
     context = item.get("ctx", {})
     if item["type"] == "missing":
         return "is required"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from rft_pipeline import __version__
 from rft_pipeline.cli import (
@@ -26,7 +27,25 @@ from rft_pipeline.cli import (
 from rft_pipeline.errors import RftError, RunInterruptedError
 from rft_pipeline.store.home import project
 
+
+class _Commands(TyperGroup):
+    """The commands. A value that an argument or option cannot have is refused in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from pydantic import ValidationError
+
+        from rft_pipeline.strict import in_words
+
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = in_words(error.__cause__.errors()[0])
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -3,38 +3,64 @@
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
 def line(markup: str) -> None:
-    """Print a line to stdout; it is not wrapped."""
-    out.print(markup, soft_wrap=True)
+    """Print a line to stdout."""
+    _whole(out, markup)
 
 
 def note(message: str) -> None:
     """Print a line to stderr; markup in it is printed as text."""
-    err.print(escape(message), soft_wrap=True)
+    _whole(err, escape(message))
 
 
 def warn(message: str) -> None:
     """Print a warning to stderr; markup in it is printed as text."""
-    err.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+    _whole(err, f"[yellow]warning[/] {escape(message)}")
 
 
 def fail(message: str) -> None:
     """Print an error to stderr; markup in it is printed as text."""
-    err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+    _whole(err, f"[bold red]error[/] {escape(message)}")
+
+
+def _whole(to: Console, markup: str) -> None:
+    """Print all of a line. A terminal gets it in lines of its width, which end between words, so that paths stay whole;
+    a file gets one line."""
+    if not to.is_terminal:
+        to.print(markup, soft_wrap=True)
+        return
+    for each in Text.from_markup(markup).split("\n", allow_blank=True):
+        to.print(Text("\n").join(_between_words(each, to.width)), soft_wrap=True)
+
+
+def _between_words(text: Text, width: int) -> Iterable[Text]:
+    """The text in lines of this width; a longer word has a line of its own."""
+    breaks, column = [], 0
+    for found in re.finditer(r"(\s*)(\S+)", text.plain):
+        if column and column + cell_len(found[0]) > width:
+            breaks.append(found.start(2))
+            column = 0
+        column += cell_len(found[0] if column or not breaks else found[2])
+    for part in text.divide(breaks):
+        part.rstrip()
+        yield part
 
 
 def table(*heads: str, numbers: tuple[str, ...] = ()) -> Table:

@@ -88,7 +88,9 @@ def schema(
             "rubric_suggest",
             "store_copy",
         ],
-        typer.Argument(help="Which file; the page; or the command whose --json it is."),
+        typer.Argument(
+            metavar="WHICH", help="campaign, rubric, reference, or a command that has --json, e.g. plan or labels_show."
+        ),
     ],
 ) -> None:
     """Print a JSON Schema: of campaign.yaml or rubric.yaml, for an editor, or of what a command prints with --json.

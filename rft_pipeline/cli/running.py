@@ -71,7 +71,7 @@ def plan(
 ) -> None:
     """Show what `rft run` would make and skip, why, and how long it would take. Nothing is run."""
     from rft_pipeline.campaign import load_campaign, with_rubric
-    from rft_pipeline.cli import show, show_audit
+    from rft_pipeline.cli import show_audit, show_plan
     from rft_pipeline.pipeline import plan as planning
     from rft_pipeline.pipeline.continuing import plan_edit, standing, without_edit_cycles
 
@@ -91,7 +91,7 @@ def plan(
                 }
             )
         else:
-            show.planned_edit(edit)
+            show_plan.planned_edit(edit)
             show_audit.kept_so_far(home, written)
         return
     current = without_edit_cycles(written, home, first or 1) if found is None else found.campaign
@@ -99,7 +99,7 @@ def plan(
     if as_json:
         console.print_json(planning.as_json(planned))
     else:
-        show.planned(planned)
+        show_plan.planned(planned)
         show_audit.kept_so_far(home, written)
 
 

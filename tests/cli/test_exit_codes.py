@@ -1,6 +1,7 @@
 """Exit codes, as docs/operations.md lists them, and the schemas of `--json`."""
 
 import inspect
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 import typer.main
+from rich.console import Console
 
 from rft_pipeline import __version__
-from rft_pipeline.cli import new, show
+from rft_pipeline.cli import console, new, show
 from rft_pipeline.cli.app import app
 from rft_pipeline.cli.outputs import OUTPUTS
 from rft_pipeline.errors import Exit
@@ -125,3 +127,32 @@ def test_check_as_json_has_the_errors_of_one_campaign_and_the_facts_of_another(r
     assert one["errors"] == [f"{bad / 'rubric.yaml'}: no such file"]
     assert (two["campaign"], two["errors"], two["train_prompts"], two["rounds"]) == ("tiny", [], 12, 2)
     assert two["criteria"][2]["scored_by"] == "rule: length"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("schema", "campain"), "Invalid value for 'WHICH': 'campain' is not one of 'campaign', 'rubric'"),
+        (("run", "tiny", "--rounds", "two"), "Invalid value for '--rounds': must be a whole number"),
+        (("run", "tiny", "--rounds", "0"), "Invalid value for '--rounds': must be greater than or equal to 1"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_refused_in_plain_words(
+    rft: Rft, words: tuple[str, ...], message: str
+) -> None:
+    said = rft(*words)
+    assert said.code == 2
+    assert message in " ".join(said.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_ends_between_words_on_a_terminal_and_is_whole_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    path = "/a/long/path/without/spaces/that/must/stay/whole"
+    file = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=file, width=30, force_terminal=terminal, no_color=True))
+    console.fail(f"this file cannot be read: {path}; write it again")
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", each).rstrip() for each in file.getvalue().splitlines()]
+    whole = f"error this file cannot be read: {path}; write it again"
+    assert lines == (["error this file cannot be", "read:", f"{path};", "write it again"] if terminal else [whole])
