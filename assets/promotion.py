@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from rft_pipeline.pipeline.outcomes import outcome
+from rft_pipeline.promotion.decide import although
 from rft_pipeline.report.markdown import plain
 from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store import Home, Record, RecordStore
@@ -48,7 +49,9 @@ def _summary(record: Record) -> str:
     )
     decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
     chosen, causes = decided["promoted"], _causes(record)
-    head = f"{'No round' if chosen is None else f'Round {chosen}'} is promoted over {decided['champion']}"
+    alarm = next((each["alarm"] for each in decided["rounds"] if each["round"] == chosen), None)
+    subject = "No round" if chosen is None else f"Round {chosen}"
+    head = f"{subject} is promoted over {decided['champion']}{although(alarm)}"
     paragraphs = [f"**{plain(head)}**", todo, *([plain(found.stays)] if found.stays else [])]
     for each in decided["rounds"]:
         said = [bound["said"] for bound in each["bounds"] if each["round"] == chosen or not bound["passed"]]

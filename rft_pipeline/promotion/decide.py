@@ -150,8 +150,12 @@ def why_not(compared: RoundComparison) -> str:
 
 def _promoted(best: RoundComparison, champion: Side) -> str:
     said = [best.bounds[0].said, *(bound.said for bound in best.bounds if bound.name == PEOPLE)]
-    although = ", although the alarms warn" if best.alarm == WARN else ""
-    return f"round {best.round} is promoted over {champion.name}{although}: {'; '.join(said)}"
+    return f"round {best.round} is promoted over {champion.name}{although(best.alarm)}: {'; '.join(said)}"
+
+
+def although(alarm: str | None) -> str:
+    """What follows a promotion in a sentence if the alarms of its round say otherwise."""
+    return ", although the alarms warn" if alarm == WARN else ""
 
 
 def _refused(compared: Sequence[RoundComparison], champion: Side) -> str:

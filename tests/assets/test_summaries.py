@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets import judge_audit
+from assets import judge_audit, promotion
 from assets.eval_reports import alarms_in_a_sentence
 from assets.stage import LONGEST, in_words, short
 from assets.tables import MOST_ROWS, bar, lines
-from rft_pipeline.store import Record
+from rft_pipeline.store import Home, Record, RecordStore
 
 ROWS = [(f"a_criterion_with_a_name_{number}", f"{bar(number / 30)} {number / 30:.3f}") for number in range(30)]
 
@@ -80,3 +80,16 @@ def test_the_reasons_of_an_audit_are_paragraphs_and_its_table_is_narrow(tmp_path
     assert isinstance(verdicts, dg.MarkdownMetadataValue)
     assert verdicts.value.splitlines()[2] == "| polite | trains | trains | 1.000 | 0.790 | 0.790 |"
     assert why.value == f"**polite**: {reason}"
+
+
+@pytest.mark.parametrize(("alarm", "said"), [("ok", "base"), ("warn", "base, although the alarms warn")])
+def test_a_promotion_against_the_alarms_warning_says_so_first(finished_copy: Path, alarm: str, said: str) -> None:
+    record = RecordStore(Home.find().store).current("tiny/promotion")
+    assert record is not None
+    decided = json.loads(record.path("promotion.json").read_text(encoding="utf-8"))
+    chosen = next(each for each in decided["rounds"] if each["round"] == decided["promoted"])
+    chosen["alarm"] = alarm
+    record.path("promotion.json").write_text(json.dumps(decided), encoding="utf-8")
+    assert (
+        promotion.BINDING.summary(record).splitlines()[0] == f"**Round {decided['promoted']} is promoted over {said}**"
+    )
