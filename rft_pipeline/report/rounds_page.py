@@ -23,6 +23,9 @@ UNSURE = (0.35, 0.65)
 """A reply is unsure if a judge's score is between these."""
 DISAGREE = 0.7
 """A reply's criteria disagree if two criteria with weight are at least so far apart."""
+MOST_REPLIES = 10_000
+"""Training replies on a page. Rounds before the newest are left out where they would be more, so that the page stays
+quick and the pages of many rounds do not grow with their square."""
 GATED, TRUNCATED, IS_UNSURE, CRITERIA_DISAGREE = "gated", "truncated", "unsure", "criteria disagree"
 _READ = ["who", "prompt_id", "messages", "completion", "finish_reason", "scores", "gated", "reward"]
 
@@ -48,21 +51,33 @@ def render_rounds(
     description: str,
 ) -> str:
     """The page: the held-out replies of `compared`, in this order, and the training replies of each round, the newest
-    first. `batches` has the rows of each round's reward batch."""
+    first, of as many rounds as `MOST_REPLIES` allows. `batches` has the rows of each round's reward batch."""
     views = [held_out_view(compared, baseline, criteria)]
-    views += [training_view(round_, batches[round_], criteria) for round_ in sorted(batches, reverse=True)]
+    shown = rounds_shown({round_: batch.height for round_, batch in batches.items()})
+    views += [training_view(round_, batches[round_], criteria) for round_ in shown]
     script = files("rft_pipeline.report").joinpath("rounds.js").read_text(encoding="utf-8")
     return rendered(
         "rounds.html.jinja",
         title=title,
         description=description,
         views=views,
+        left_out=sorted(batches.keys() - set(shown)),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         unsure=UNSURE,
         disagree=DISAGREE,
         marks=[IS_UNSURE, CRITERIA_DISAGREE, GATED, TRUNCATED],
     )
+
+
+def rounds_shown(replies: Mapping[int, int]) -> list[int]:
+    """The rounds whose training replies are on the page, newest first. `replies` has the number of each round's."""
+    shown: list[int] = []
+    for round_ in sorted(replies, reverse=True):
+        if shown and sum(replies[each] for each in (*shown, round_)) > MOST_REPLIES:
+            break
+        shown.append(round_)
+    return shown
 
 
 def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criteria) -> dict[str, Any]:

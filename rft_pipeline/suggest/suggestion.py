@@ -133,6 +133,7 @@ class _Choosing:
     def try_all(self, candidates: Sequence[Candidate]) -> None:
         """Try the present judge and others. Raises `ConfigError` if the present one cannot be used."""
         present, *others = candidates
+        log.info("now: %s", present.judge.wording)
         self.tried.append(_tried(self.criterion.name, present, self.half, self.trial))
         for place, each in enumerate(others, start=1):
             log.info("candidate %d of %d: %s", place, len(others), each.judge.wording)

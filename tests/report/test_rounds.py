@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.evaluation.compare import RoundRows
+from rft_pipeline.report import rounds_page
 from rft_pipeline.report.rounds_page import Criteria, held_out_view, render_rounds, training_view
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!-- it's & \u2028"
@@ -94,6 +95,22 @@ def test_a_reply_cannot_leave_the_data_and_only_our_script_may_run() -> None:
     assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in page
     assert "innerHTML" not in script
     assert "insertAdjacentHTML" not in script
+
+
+@pytest.mark.parametrize(
+    ("replies", "shown"),
+    [({}, []), ({1: 4, 2: 4, 3: 4}, [3, 2, 1]), ({1: 4, 2: 5, 3: 6}, [3, 2]), ({1: 1, 2: 13}, [2])],
+)
+def test_a_page_holds_the_newest_round_and_as_many_before_it_as_fit(
+    replies: dict[int, int], shown: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds_page, "MOST_REPLIES", 12)
+    batches = {round_: frame([row("p", "Hi.", NO_SCORE, generation=1)] * count) for round_, count in replies.items()}
+    page = render_rounds([RoundRows(0, "p", frame([row("p", "Hi.", NO_SCORE)]))], "base", batches, CRITERIA, "t", "")
+    assert [view["title"] for view in data(page)[1:]] == [f"Training, round {round_}" for round_ in shown]
+    left_out = ", ".join(str(round_) for round_ in replies if round_ not in shown)
+    named = re.findall(r"Training replies of rounds? ([\d, ]+)\s+are left out here", page)
+    assert named == ([left_out] if left_out else [])
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
