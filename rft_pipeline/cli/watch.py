@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rft_pipeline.cli import console
 from rft_pipeline.progress import LINE_EVERY
-from rft_pipeline.runs.state import CACHED, FAILED, AtWork, RunState
+from rft_pipeline.runs.state import CACHED, FAILED, INTERRUPTED, AtWork, RunState
 
 POLL_SECONDS = 0.5
 
@@ -61,11 +61,12 @@ def _table(run: RunState) -> Table:
         if state is None and key in at_work:
             table.add_row(escape(key), f"[yellow]{escape(at_work[key].words)}[/]")
         elif state is not None and state != CACHED:
-            table.add_row(escape(key), f"[{'red' if state == FAILED else 'green'}]{state}[/]")
+            table.add_row(escape(key), f"[{'red' if state in (FAILED, INTERRUPTED) else 'green'}]{state}[/]")
     states = list(run.finished.values())
-    cached, failed = states.count(CACHED), states.count(FAILED)
-    counts = [f"{len(states) - failed} of {len(run.keys)} stages done"]
-    counts += [f"{cached} of them cached"] * bool(cached) + [f"{failed} failed"] * bool(failed)
+    cached, unmade = states.count(CACHED), {state: states.count(state) for state in (FAILED, INTERRUPTED)}
+    counts = [f"{len(states) - sum(unmade.values())} of {len(run.keys)} stages done"]
+    counts += [f"{cached} of them cached"] if cached else []
+    counts += [f"{count} {state}" for state, count in unmade.items() if count]
     table.add_section()
     table.add_row("all", ", ".join(counts))
     return table

@@ -13,7 +13,7 @@ from rft_pipeline.store import Home
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-CACHED, FAILED = "cached", "failed"
+CACHED, FAILED, INTERRUPTED = "cached", "failed", "interrupted"
 LAUNCH = ".dagster/rft_launch"
 """The tag by which a process finds the run that it executes."""
 
@@ -38,7 +38,7 @@ class RunState:
         self.run_id: str | None = None
         self.cancelled = False
         self.finished: dict[str, str] = {}
-        """Asset key → `cached`, `made in 4 s` or `failed`."""
+        """Asset key → `cached`, `made in 4 s`, `failed` or `interrupted`."""
 
     def update(self) -> None:
         """Read which keys were materialized, and which failed.
@@ -47,6 +47,7 @@ class RunState:
         being cancelled, e.g. in the UI, this interrupts the process, as Ctrl-C does.
         """
         import dagster as dg
+        from dagster._core.execution.plan.objects import ErrorSource
 
         if self.run_id is None:
             runs = self.instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH: self.launch}), limit=1)
@@ -64,7 +65,8 @@ class RunState:
             if event is None:
                 continue
             if event.is_step_failure and event.step_key is not None:
-                self.finished[key_of_step(event.step_key)] = FAILED
+                interrupted = event.step_failure_data.error_source is ErrorSource.INTERRUPT
+                self.finished[key_of_step(event.step_key)] = INTERRUPTED if interrupted else FAILED
             elif event.asset_key is not None and (key := "/".join(event.asset_key.path)) not in self.finished:
                 metadata = event.step_materialization_data.materialization.metadata
                 seconds = metadata["seconds"].value

@@ -66,6 +66,8 @@ def test_ctrl_c_says_how_many_rollouts_are_kept_also_of_an_unfinished_generation
     said = ended(process)
     assert said.code == Exit.INTERRUPTED
     assert "Traceback" not in said.err
+    assert ": interrupted" in said.err
+    assert ": failed" not in said.err
     assert 0 < sampled() <= 2 * GROUP  # the first of 4 generations of 2 prompts
     assert said.err.splitlines()[-1] == (
         f"interrupted; {sampled()} of {8 * GROUP} rollouts are kept; `rft run tiny` goes on"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from rft_pipeline.cli.watch import Lines, _table, watching
-from rft_pipeline.runs.state import CACHED, FAILED, AtWork, RunState
+from rft_pipeline.runs.state import CACHED, FAILED, INTERRUPTED, AtWork, RunState
 from rft_pipeline.store import Home
 
 
@@ -96,6 +96,15 @@ def test_a_table_shows_what_runs_and_counts_the_rest() -> None:
         "tiny/judge_scores 3/9 judgements of clear",
         "all 2 of 5 stages done, 1 of them cached, 1 failed",
     ]
+
+
+def test_a_stage_that_ctrl_c_ended_is_not_called_failed() -> None:
+    screen, ended = Console(file=io.StringIO(), width=80), FailedRun()
+    ended.finished["tiny/rollouts"] = INTERRUPTED
+    screen.print(_table(ended))
+    assert isinstance(screen.file, io.StringIO)
+    assert "2 of 5 stages done, 1 of them cached, 1 interrupted" in screen.file.getvalue()
+    assert "failed" not in screen.file.getvalue()
 
 
 def test_a_stage_that_failed_has_a_line_in_a_log() -> None:
