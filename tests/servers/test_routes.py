@@ -89,4 +89,5 @@ def test_mlflow_leads_to_dagster(finished_home: Path, monkeypatch: pytest.Monkey
     assert client.get("/version").status_code == 200
     opened = client.get("/")
     assert opened.headers["content-type"] == "text/html; charset=utf-8"
-    assert 'localStorage.setItem("mlflow.workflowType_v1", \'"machine_learning"\')' in opened.text
+    assert '"mlflow.workflowType_v1": "machine_learning"' in opened.text
+    assert "localStorage.getItem(key) ?? localStorage.setItem(key, JSON.stringify(value))" in opened.text
