@@ -1,7 +1,7 @@
 """`rft new` and `rft schema`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -65,31 +65,21 @@ def new(
     )
 
 
+WHICH = (
+    *("campaign", "rubric", "reference"),
+    *("check", "status", "plan", "report", "trace", "diff", "verify", "gc"),
+    *("labels_export", "labels_import", "labels_show", "models", "audit", "retrain", "rubric_suggest", "store_copy"),
+)
+"""What `rft schema` prints; named here, since the models of the commands take long to import."""
+
+
 def schema(
     which: Annotated[
-        Literal[
-            "campaign",
-            "rubric",
-            "reference",
-            "check",
-            "status",
-            "plan",
-            "report",
-            "trace",
-            "diff",
-            "verify",
-            "gc",
-            "labels_export",
-            "labels_import",
-            "labels_show",
-            "models",
-            "audit",
-            "retrain",
-            "rubric_suggest",
-            "store_copy",
-        ],
+        str,
         typer.Argument(
-            metavar="WHICH", help="campaign, rubric, reference, or a command that has --json, e.g. plan or labels_show."
+            help="campaign, rubric, reference, or a command that has --json, e.g. plan or labels_show.",
+            autocompletion=lambda: list(WHICH),
+            show_default=False,
         ),
     ],
 ) -> None:
@@ -99,11 +89,15 @@ def schema(
     """
     from rft_pipeline.scaffold.reference import reference
     from rft_pipeline.scaffold.schema import schema as schema_of
+    from rft_pipeline.strict import did_you_mean
+
+    if which not in WHICH:
+        raise ConfigError(f"no schema {which!r}{did_you_mean(which, WHICH)}; there are: {', '.join(WHICH)}")
 
     if which == "reference":
         print(reference(), end="")
     elif which == "campaign" or which == "rubric":
-        console.print_json(schema_of(which))
+        console.print_json(schema_of("campaign" if which == "campaign" else "rubric"))
     else:
         from rft_pipeline.cli.outputs import output_schema
 

@@ -10,7 +10,6 @@ from rft_pipeline.models.embedded import EMBEDDED, EMBEDDED_FOLDER, fetch_embedd
 from rft_pipeline.models.hub import fetch_from_hub
 from rft_pipeline.models.installed import Model, alone, fetched, hash_with_base, install, refuse_other_files
 from rft_pipeline.models.merging import MANIFEST, is_adapter, write_whole
-from rft_pipeline.strict import did_you_mean
 
 if TYPE_CHECKING:
     from rft_pipeline.store import Record
@@ -42,6 +41,7 @@ def resolve(name: str, models: Path, campaign_folder: Path) -> Model:
 def no_model(name: str) -> str | None:
     """Why a name that is no folder cannot be that of a model; None if it may be one of the hub."""
     from rft_pipeline.store.champions import PREFIX
+    from rft_pipeline.strict import did_you_mean
 
     if name == EMBEDDED or name.startswith((PREFIX, CHECKPOINT, SERVED)):
         return None
