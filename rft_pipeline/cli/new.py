@@ -11,9 +11,19 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.store import Home
 
 
+def _templates() -> list[str]:
+    """For the completion of a shell."""
+    from rft_pipeline.scaffold.templates import templates
+
+    return templates(Home.find())
+
+
 def new(
     name: Annotated[str, typer.Argument(help="The new campaign's name: small letters, digits, _.", show_default=False)],
-    like: Annotated[str, typer.Option(help="The campaign to copy, e.g. ticket_subject.", show_default=False)],
+    like: Annotated[
+        str,
+        typer.Option(help="The campaign to copy, e.g. ticket_subject.", show_default=False, autocompletion=_templates),
+    ],
     prompts: Annotated[
         Path | None, typer.Option(help="A file with your prompts. Default: a few example rows.", dir_okay=False)
     ] = None,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import rft_pipeline
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.campaign.copied import COMMENT, mark, mark_of_row
 from rft_pipeline.campaign.subjects import columns_read
@@ -27,14 +26,11 @@ from rft_pipeline.scaffold.example_anchors import example_anchors, write_rows
 from rft_pipeline.scaffold.marks import mark_budgets, mark_squashes, mark_texts
 from rft_pipeline.scaffold.schema import FOLDER, first_line, write_schemas
 from rft_pipeline.scaffold.split import split
+from rft_pipeline.scaffold.templates import template_folder
 from rft_pipeline.store import Home
-from rft_pipeline.store.home import checkout
-from rft_pipeline.strict import did_you_mean
 
 EXAMPLES = 8
 """Example rows of each file, where no prompts are given."""
-SHIPPED = Path(rft_pipeline.__file__).parent / "example_campaigns"
-"""Where a wheel holds the campaigns of `data`."""
 _DATA = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
@@ -62,23 +58,6 @@ class _Own:
     columns: set[str]
     """The columns that train prompts have a value in."""
     comments: dict[str, str]
-
-
-def template_folder(home: Home, like: str) -> Path:
-    """The folder of the campaign to copy: among the user's, in the checkout, or in the installed package.
-
-    Raises `ConfigError` with the folders that were searched and the campaigns that they have.
-    """
-    top = checkout()
-    folders = list(dict.fromkeys([home.data, *([] if top is None else [top / "data"]), SHIPPED]))
-    for folder in folders:
-        if re.fullmatch(r"[a-z][a-z0-9_]*", like) and (folder / like / "campaign.yaml").is_file():
-            return folder / like
-    there = sorted({path.parent.name for folder in folders for path in folder.glob("*/campaign.yaml")})
-    searched = ", ".join(map(str, folders))
-    near = did_you_mean(like, there)
-    names = ", ".join(there) or "none"
-    raise ConfigError(f"no campaign {like!r}{near} to copy; searched {searched}; there are: {names}")
 
 
 def create(home: Home, wanted: Wanted) -> tuple[Path, list[str]]:

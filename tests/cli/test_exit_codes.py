@@ -17,7 +17,7 @@ from rft_pipeline.cli import console, new, show
 from rft_pipeline.cli.app import app
 from rft_pipeline.cli.outputs import OUTPUTS
 from rft_pipeline.errors import Exit
-from tests.cli.small import ROOT, Rft
+from tests.cli.small import ROOT, Rft, rft_process
 from tests.runs import edit
 
 
@@ -155,3 +155,22 @@ def test_a_line_ends_between_words_on_a_terminal_and_is_whole_in_a_file(
     lines = [re.sub(r"\x1b\[[\d;]*m", "", each).rstrip() for each in file.getvalue().splitlines()]
     whole = f"error this file cannot be read: {path}; write it again"
     assert lines == (["error this file cannot be", "read:", f"{path};", "write it again"] if terminal else [whole])
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("rft plan ti", ["tiny"]),
+        ("rft labels exp", ["export"]),
+        ("rft new mine --like ticket", ["ticket_subject"]),
+        ("rft schema ru", ["rubric", "rubric_suggest"]),
+    ],
+)
+def test_a_shell_completes_commands_campaigns_and_values(
+    tiny_campaign: Path, monkeypatch: pytest.MonkeyPatch, typed: str, completed: list[str]
+) -> None:
+    assert tiny_campaign.name == "tiny"
+    monkeypatch.setenv("_RFT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    assert rft_process().out.split() == completed
