@@ -1,6 +1,7 @@
 """Plots of an eval report, drawn offline: Altair charts to SVG or PNG through vl-convert, without a browser.
 
-Altair's own way to save a chart validates all of it, which takes longer than drawing it; here only the tests do.
+Altair validates each part of a chart when it is made, and all of it when it is saved, which takes longer than drawing
+it; here only the tests do.
 """
 
 import json
@@ -12,9 +13,12 @@ import altair as alt
 import numpy as np
 import polars as pl
 import vl_convert
+from altair.utils import schemapi
 
 from rft_pipeline.evaluation.compare import in_order
 from rft_pipeline.store.rows import ANSWER_TOKENS
+
+schemapi.DEBUG_MODE = False
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
