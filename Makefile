@@ -13,13 +13,13 @@ WORKERS := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30
 KERNELS := $(addprefix tests/,engines judges trainers stages promotion $(addprefix pipeline/,test_methods.py test_protocols.py test_resume.py test_stages.py) assets/test_materialize.py)
 
-.PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint clean
+.PHONY: demo test test-avx2 test-vllm bench-vllm ui model check lint compiled clean
 
 demo: model ## teach the embedded model to write subject lines (data/ticket_subject), and show the report
 	$(BIN)/rft run ticket_subject
 
 test: model ## lint, types, layers, and all tests
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory --jobs=2 lint compiled
 	$(BIN)/pytest $(PARALLEL)
 
 test-avx2: model ## the engines, judges and trainers, and campaigns of every method and protocol up to promotion, with a tiny model: on kernels without AVX-512 and AMX, and with other random weights
@@ -43,6 +43,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# all that tests import, on the core that the types leave free: else each process of the tests compiles it at once
+compiled: $(READY)
+	@$(BIN)/pytest --collect-only --quiet > /dev/null || true
 
 $(READY): pyproject.toml requirements/cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -66,12 +66,16 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a tiny model, and start with the files that take long."""
+    """Mark the tests that use a tiny model, and start with the files that take long; those without a model, which take
+    seconds, end the run on all cores."""
     for item in items:
         if {"tiny_model", "thinking_model", "architecture"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("model")
-    first = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
-    items.sort(key=lambda item: item.path not in first)
+    first, then = (
+        {item.path for item in items if any(item.get_closest_marker(mark) for mark in marks)}
+        for marks in (LONG, ("model",))
+    )
+    items.sort(key=lambda item: (item.path not in first, item.path not in then))
 
 
 @event.listens_for(Engine, "connect")
