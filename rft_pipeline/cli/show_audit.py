@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rft_pipeline.audit.stored import audited_in
+from rft_pipeline.audit.verdict import Power
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
@@ -44,9 +45,12 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
     if as_json:
         print_json({"squash": fitted})
         return
-    for name, squash in fitted.items():
-        line(f"[bold]{name}[/]: now {_squash(now[name].model_dump())}")
-        line(f"  fitted: {_squash(squash)}" if squash else f"  {_NOT_FITTED}")
+    for each in found:
+        if (name := each["criterion"]) in now:
+            line(f"[bold]{name}[/]: now {_squash(now[name].model_dump())}")
+            line(f"  fitted: {_squash(each['squash'])}" if each["squash"] else f"  {_NOT_FITTED}")
+            if each["squash"] and each["power"] == Power.UNAUDITED:
+                line(f"  do not rely on it yet: {escape(each['reason'])}")
     if not fitted:
         line("no criterion has a likelihood protocol, so there is no squash to fit")
 

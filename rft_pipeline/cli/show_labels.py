@@ -30,7 +30,7 @@ def exported(export: Export, place: Place, *, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(export), **_plain_place(place)})
         return
-    drawn = f"{export.drawn} of {export.population} {export.what}, {export.prompts} prompts"
+    drawn = f"{export.drawn} of {export.population} {export.what}, {counted(export.prompts, 'prompt')}"
     questions = [f"  {name} {escape(printable(asked.hint))}" for name, asked in export.criteria.items()]
     _where(drawn, questions, "Fill in the criteria", export.campaign, place)
 

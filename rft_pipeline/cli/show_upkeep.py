@@ -59,11 +59,18 @@ def garbage(home: Home, found: Garbage, *, deleted: bool, as_json: bool) -> None
             {"freed": deleted, "lines": lines, "bytes": found.bytes, "records": records, "being_made": found.being_made}
         )
         return
+    if not found.lines:
+        line("there is nothing to delete")
     sizes = table("what", "count", "bytes")
     for each in found.lines:
-        sizes.add_row(each.what, f"{each.count} {each.unit}", "later" if each.bytes is None else decimal(each.bytes))
+        sizes.add_row(
+            each.what,
+            counted(each.count, each.unit.removesuffix("s")),
+            "later" if each.bytes is None else decimal(each.bytes),
+        )
     sizes.add_row("[bold]total[/]", "", f"[bold]{decimal(found.bytes)}[/]")
-    out.print(sizes)
+    if found.lines:
+        out.print(sizes)
     if any(each.bytes is None for each in found.lines):
         line(
             f"later: rows leave a table at once. Its old files are kept for {KEPT_HOURS} h for processes that read "
@@ -72,5 +79,5 @@ def garbage(home: Home, found: Garbage, *, deleted: bool, as_json: bool) -> None
     if found.being_made:
         stages = ", ".join(found.being_made)
         line(f"being made now: {stages}; their campaigns and all rows are left alone")
-    if not deleted:
+    if found.lines and not deleted:
         line(f"nothing was deleted; `rft gc --yes` deletes it. List what to keep in {escape(str(home.store / KEEP))}")

@@ -67,7 +67,7 @@ def promote(campaign: Campaign, home: Home, round_: int | None, *, force: bool, 
     if record is None:
         raise StoreError(
             f"{campaign.name}: no promotion was decided yet; "
-            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides"
+            f"`rft run {campaign.name}` runs {_rounds(campaign)} and decides"
         )
     decided = decision_of(record)
     chosen = decided["promoted"] if round_ is None else round_
@@ -126,7 +126,7 @@ def _refusal(campaign: Campaign, record: Record, decided: Mapping[str, Any], cho
         rounds = ", ".join(sorted((role.removeprefix("checkpoints_") for role in roles), key=int))
         return (
             f"{campaign.name}: round {chosen} was never compared: the current decision is on rounds {rounds}; "
-            f"`rft run {campaign.name}` runs all {campaign.rounds} rounds and decides again"
+            f"`rft run {campaign.name}` runs {_rounds(campaign)} and decides again"
         )
     if compared is None:
         return (
@@ -155,6 +155,10 @@ def _not_compared(campaign: Campaign, now: Champion | None, record: Record, chos
         f"champion: {why_it_stays(now, record)}, so there is no evidence that the round is better.\n"
         f"`rft rollback {campaign.name}` goes back to the previous champion. {_anyway(campaign, chosen)}"
     )
+
+
+def _rounds(campaign: Campaign) -> str:
+    return "its round" if campaign.rounds == 1 else f"all {campaign.rounds} rounds"
 
 
 def _anyway(campaign: Campaign, round_: int) -> str:

@@ -73,11 +73,13 @@ def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path, monkeypatc
     assert said.code == 0
     assert re.search(r"^polite: now squash: \{offset: 0\.000, scale: .*\}$", said.out, re.MULTILINE), said.out
     assert "has_an_e" not in said.out
+    assert "  do not rely on it yet: 8 good and 8 bad scored replies to 8 prompts; a verdict needs 10" in said.out
 
     [record] = RecordStore(Home.find().store).all("tiny/judge_audit")
-    audited = [{**each, "weight": 0.25} for each in audited_in(record)]
+    audited = [{**each, "weight": 0.25, "power": "noise"} for each in audited_in(record)]
     record.path(AUDIT_FILE).write_text(json.dumps(audited), encoding="utf-8")
     assert "judges that train with a part of their weight: polite 25%" in rft("plan", "tiny").out
+    assert "do not rely on it yet" not in rft("audit", "tiny", "--suggest").out
     edit(on_policy / "campaign.yaml", "audit", None)
     assert "part of their weight" not in rft("plan", "tiny").out
 
