@@ -8,6 +8,7 @@ from rft_pipeline.labels.decided import DECIDED, TRAIN_PAIRS
 from rft_pipeline.labels.feedback import FEEDBACK
 from rft_pipeline.labels.preferences import PREFERENCES
 from rft_pipeline.labels.table import HELD_OUT_LABELS
+from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.stages import people
 
 REWARDED = ("weights", "criterion_weights", "gates")
@@ -79,6 +80,8 @@ class Change:
                 return INPUTS[name]
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
+            case ("settings", "model") if str(self.after).startswith(CHECKPOINT):
+                return f"starts from {str(self.after).removeprefix(CHECKPOINT).rpartition('/')[0]}"
             case ("settings", ("weights" | "criterion_weights"), _):
                 return "weights changed"
             case ("settings", "criteria", name, *setting):

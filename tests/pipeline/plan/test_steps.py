@@ -32,6 +32,14 @@ def running(steps: dict[str, Step]) -> list[str]:
     return [name for name, step in steps.items() if step.action == "run"]
 
 
+def test_a_cycle_names_the_checkpoint_that_it_starts_from() -> None:
+    (change,) = changes(
+        {"settings": {"model": "embedded"}},
+        {"settings": {"model": "checkpoint:tiny/round_1/checkpoints/0123456789abcdef"}},
+    )
+    assert change.in_words() == "starts from tiny/round_1/checkpoints"
+
+
 def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> None:
     steps = planned(tiny_campaign)
     assert running(steps) == list(steps)
