@@ -1,9 +1,9 @@
 """Killed: does a run that is killed at random moments end with what an undisturbed run ends with?
 
-A copy of one campaign is run from nothing in a temporary home by `rft run`. A second copy is run in a home of its own
-and killed (SIGKILL, with all its processes) after a random time, several times, and then left to end. Its records must
-have the same fingerprints and the same content, checkpoints included, and no row of a table may be missing or be there
-twice.
+A copy of one campaign, without its warm start, is run from nothing in a temporary home by `rft run`. A second copy is
+run in a home of its own and killed (SIGKILL, with all its processes) after a random time, several times, and then left
+to end. Its records must have the same fingerprints and the same content, checkpoints included, and no row of a table
+may be missing or be there twice.
 """
 
 import os
@@ -25,8 +25,8 @@ from benchmarks.partial import Subject
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.store import judgements_table, rollouts_table
 
-START = 8.0
-"""Seconds that a run is left alone at least; before, it has hardly begun."""
+SHARES = (0.2, 0.6)
+"""A run is killed after a time between these shares of the undisturbed run's: once it has begun, before it ends."""
 
 
 class Ended(NamedTuple):
@@ -51,11 +51,12 @@ def killed(
         plain, disturbed = (Subject(loaded, Path(folder), prompts) for folder in (first, second))
         for subject in (plain, disturbed):
             subject.edit("campaign.yaml", lambda settings: settings.update(audit=None, alarms=None))
+            subject.edit("campaign.yaml", lambda settings: settings["training"].pop("warm_start", None))
         whole = ended(plain, began=time.perf_counter())
         say(f"undisturbed: {whole.seconds:.0f} s")
         began = time.perf_counter()
         for count in range(1, kills + 1):
-            kill_after(chance.uniform(START, max(START, whole.seconds / 2)), disturbed)
+            kill_after(whole.seconds * chance.uniform(*SHARES), disturbed)
             say(f"killed {count} of {kills} times: {disturbed.heights()['rollouts']:,} rollouts are kept")
         found = ended(disturbed, began)
     conclude(goals(whole, found, kills))
