@@ -52,7 +52,10 @@ def written_candidates(
     ]
     replies = sorted(writer.ask(requests), key=lambda reply: int(reply.request_id))
     if replies and all(reply.error for reply in replies):
-        raise EngineError(f"the model that writes texts gave no answer: {replies[0].error}")
+        raise EngineError(
+            f"the model that writes texts gave no answer: {replies[0].error}; for a slow server, make it one of the "
+            "`judges` in campaign.yaml, set its server.timeout_seconds, and give its name as --model"
+        )
     for reply, rows in zip(replies, shown, strict=True):
         try:
             yield {**present, **_read(reply, wordings, rows)}

@@ -21,6 +21,9 @@ from rft_pipeline.store import Home, judgements_table
 from rft_pipeline.strict import explain
 from rft_pipeline.suggest.candidates import Candidate
 
+WRITING_SECONDS = 600.0
+"""Seconds for an answer of a server that writes texts: they are longer than judgements."""
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -39,8 +42,9 @@ def writer_of(campaign: Campaign, name: str, url: str | None, api_key_env: str |
         if url is not None or api_key_env is not None:
             raise ConfigError(f"--model {name}: is a judge of campaign.yaml, whose server is used; leave out --server")
         return Writer(name, None)
-    server = None if url is None else {"url": url, **({} if api_key_env is None else {"api_key_env": api_key_env})}
-    raw = {"model": name, **({} if server is None else {"server": server})}
+    key = {} if api_key_env is None else {"api_key_env": api_key_env}
+    server = {} if url is None else {"server": {"url": url, "timeout_seconds": WRITING_SECONDS, **key}}
+    raw = {"model": name, **server}
     try:
         return Writer(name, JudgeModel.model_validate(raw))
     except ValidationError as error:

@@ -7,9 +7,11 @@ from typing import Any
 import yaml
 
 from rft_pipeline.campaign import load_campaign
+from rft_pipeline.engines.settings import Server
 from rft_pipeline.errors import Exit
 from rft_pipeline.store import Home
 from rft_pipeline.suggest import looks
+from rft_pipeline.suggest.trial import WRITING_SECONDS, writer_of
 from tests.cli.small import Rft, assert_one_message, printed
 from tests.engines.serving import Serving
 from tests.runs import edit
@@ -172,6 +174,13 @@ def test_a_writer_of_nothing_that_can_be_used_is_said_to_be_one(tiny_campaign: P
     assert said.err.count("a written wording is left out: question shows {secret}, which the present text does") == 2
     assert "none of the 2 wordings that the model wrote can be used; name another --model" in said.err
     assert "No candidate ranks the replies better than the present wording." in said.out
+
+
+def test_a_server_that_writes_has_longer_than_one_that_judges(tiny_campaign: Path) -> None:
+    writer = writer_of(load_campaign(tiny_campaign), "served:judge", "http://127.0.0.1:9/v1", None)
+    assert writer.model is not None
+    assert writer.model.server is not None
+    assert writer.model.server.timeout_seconds == WRITING_SECONDS > Server(url="http://x/v1").timeout_seconds
 
 
 def test_a_question_needs_somebody_who_writes(tiny_campaign: Path, server: Serving, rft: Rft) -> None:
