@@ -166,7 +166,7 @@ def test_the_examples_of_protocols_load_and_show_those_that_other_sections_do_no
 
 def test_the_ban_in_the_documentation_loads_and_its_rule_misses_what_the_page_says(tmp_path: Path) -> None:
     text = page("docs/rubrics-and-judges.md")
-    ban, rows = (blocks(text, language, "## A reply must not")[0] for language in ("yaml", "json"))
+    ban, rows = (blocks(text, language, "## What a reply must not do")[0] for language in ("yaml", "json"))
     (tmp_path / "rubric.yaml").write_text(ban, encoding="utf-8")
     (tmp_path / "anchors.jsonl").write_text(rows, encoding="utf-8")
     rubric = load_rubric(tmp_path / "rubric.yaml")
