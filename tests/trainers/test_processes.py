@@ -76,13 +76,14 @@ class Both(NamedTuple):
 @pytest.fixture(scope="module")
 def both(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
     root = tmp_path_factory.mktemp("processes")
-    one = train(batch, tiny_model, root, 1)
+    exactly: dict[str, Any] = {"runtime": {"dtype": "float32"}}  # what is rounded apart in bf16 moves later steps apart
+    one = train(batch, tiny_model, root, 1, **exactly)
     (root / "watch").mkdir()
     (root / "watch" / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(root / "watch"), prepend=os.pathsep)
         patch.setenv("WRITES", str(root / "writes"))
-        two = train(batch, tiny_model, root, 2)
+        two = train(batch, tiny_model, root, 2, **exactly)
     writers: dict[str, set[int]] = {}
     for line in (root / "writes").read_text(encoding="utf-8").splitlines():
         rank, _, path = line.partition(" ")
@@ -95,7 +96,7 @@ def test_two_processes_leave_the_old_log_probs_of_one(both: Both) -> None:
     one, two = (dict(pl.read_parquet(each.workdir / LOGPROBS).iter_rows()) for each in (both.one, both.two))
     assert one.keys() == two.keys()
     for name, logprobs in one.items():
-        assert two[name] == pytest.approx(logprobs, abs=0.05)  # bf16
+        assert two[name] == pytest.approx(logprobs, abs=1e-3)
 
 
 def movement(checkpoint: Path, start: Path) -> torch.Tensor:
@@ -108,10 +109,8 @@ def test_their_training_is_that_of_one(both: Both, tiny_model: Path) -> None:
     one, two, _ = both
     assert sorted(two.logged) == sorted(one.logged) == [1, 2, 3, 4]
     for step in one.logged:
-        # in bf16 and in other passes: what is rounded apart in one step moves the next ones apart
         for name in ("loss", "kl_to_start", "effective_share", "entropy"):
-            tolerance = 1e-3 if step == 1 else 0.02
-            assert two.logged[step][name] == pytest.approx(one.logged[step][name], abs=tolerance)
+            assert two.logged[step][name] == pytest.approx(one.logged[step][name], abs=1e-3)
     assert two.metrics.keys() == one.metrics.keys()
     assert two.metrics["logprob_gap_mean"] == pytest.approx(one.metrics["logprob_gap_mean"], rel=0.1)
     moved = [movement(each.workdir / "checkpoint", tiny_model) for each in (one, two)]
@@ -142,6 +141,7 @@ def test_a_process_ends_at_its_next_step_when_the_one_that_started_it_is_gone(
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.waits
 def test_two_processes_share_the_pairs_of_dpo(batch: pl.DataFrame, tiny_model: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {"method": "dpo", "weights": "lora", "batch_size": 4, "epochs": 3}
     one, two = (train(batch, tiny_model, tmp_path, processes, **how) for processes in (1, 2))
@@ -199,6 +199,7 @@ def in_generations(
     return found
 
 
+@pytest.mark.waits
 def test_two_processes_train_generation_by_generation_as_one(in_generations: dict[int, dict[str, Any]]) -> None:
     one, two = in_generations[1], in_generations[2]
     assert two["resumed"] == one["resumed"] == (2, 2)
@@ -213,6 +214,7 @@ def test_two_processes_train_generation_by_generation_as_one(in_generations: dic
             assert row == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.waits
 def test_two_processes_hand_their_weights_over(in_generations: dict[int, dict[str, Any]], tiny_model: Path) -> None:
     two = in_generations[2]
     plain, trained = (load_weights(folder, "float32", "cpu").state_dict() for folder in (tiny_model, two["checkpoint"]))
@@ -222,6 +224,7 @@ def test_two_processes_hand_their_weights_over(in_generations: dict[int, dict[st
         assert torch.allclose(two["weights"][name], weight, atol=1e-6)
 
 
+@pytest.mark.waits
 def test_a_session_whose_processes_fail_says_what_they_said(
     batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
 ) -> None:
