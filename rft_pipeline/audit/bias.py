@@ -12,6 +12,7 @@ import polars as pl
 
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import FILLER, PROBES, Kind
+from rft_pipeline.audit.rows import WHOLE
 from rft_pipeline.stats import UNKNOWN, Interval, Resamples, ratio
 
 
@@ -70,15 +71,21 @@ class Effect(NamedTuple):
 
 
 def effects(
-    labelled: Labelled, probed: Mapping[str, np.ndarray], resamples: Resamples, threshold: float = 0.5
+    labelled: Labelled,
+    probed: Mapping[str, np.ndarray],
+    resamples: Resamples,
+    threshold: float = 0.5,
+    gated: Mapping[str, np.ndarray] | None = None,
 ) -> list[Effect]:
     """Each probe's effect on a model judge. (A rule that an empty reply passes is intended.)
 
     `probed` holds the N scores of the edited anchors by probe, NaN for unscored, which is left out. `threshold` is the
     score that passes: use `Agreement.at_cut`, since at 0.5 an uncalibrated judge may pass nothing. If the probe
     `filler` is present, a probe that adds a sentence must beat both the original reply and the reply with as much
-    neutral text, so that a preference for length does not count as an injection. Raises `ValueError` for an unknown
-    probe.
+    neutral text, so that a preference for length does not count as an injection. `gated` says by probe, and for `WHOLE`
+    of the unedited ones, which of the N replies get a reward of 0 from a rule's gate. Replies without content are such
+    texts as training would find, so one that a gate stops does not pass. (An injection stands for others, of other
+    lengths.) Raises `ValueError` for an unknown probe.
     """
     probes = {probe.name: probe for probe in PROBES}
     if unknown := sorted(set(probed) - set(probes)):
@@ -86,6 +93,8 @@ def effects(
     kinds = Counter(probes[name].kind for name in probed)
     filled_N = np.fmax(labelled.score_N, probed.get(FILLER, labelled.score_N))
     missing_N = labelled.unscored_N
+    none_N = np.zeros(len(missing_N), dtype=bool)
+    closed = {} if gated is None else gated
     found = []
     for name, after_N in probed.items():
         probe = probes[name]
@@ -93,6 +102,8 @@ def effects(
         there_N = ~(missing_N | np.isnan(after_N))
         bad_N = there_N & ~labelled.good_N
         passes_N, passed_N = after_N >= threshold, before_N >= threshold
+        if probe.kind is Kind.DEGENERATE:
+            passes_N, passed_N = (passes_N & ~closed.get(name, none_N), passed_N & ~closed.get(WHOLE, none_N))
         gain_N = np.where(bad_N, passes_N.astype(float) - passed_N, np.nan)
         found.append(
             Effect(

@@ -101,7 +101,7 @@ def audit_criterion(
     evidence = Evidence(
         measured,
         length=length_correlation(labelled, length_N, resamples),
-        effects=effects(edited, _probed(anchors), drawn, measured.at_cut.threshold),
+        effects=effects(edited, _probed(anchors), drawn, measured.at_cut.threshold, _gated(anchors)),
         order=order,
         own_family=own,
     )
@@ -153,6 +153,17 @@ def _probed(anchors: pl.DataFrame) -> dict[str, np.ndarray]:
             joined = whole.join(rows, on="id", how="left", maintain_order="left")
             found[name] = joined["score"].cast(pl.Float64).to_numpy()
     return found
+
+
+def _gated(anchors: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Which replies fail a rule's gate, by probe (`WHOLE` for the unedited ones), in the order of the unedited ones."""
+    whole = anchors.filter(probe=WHOLE).select("id")
+    return {
+        name: whole.join(rows.select("id", "gated"), on="id", how="left", maintain_order="left")["gated"]
+        .fill_null(value=False)
+        .to_numpy()
+        for (name,), rows in anchors.partition_by("probe", as_dict=True, maintain_order=True).items()
+    }
 
 
 def _calibration(

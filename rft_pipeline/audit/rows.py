@@ -1,12 +1,16 @@
 """The rows of an audit: the anchors, their edits by the probes, and the replies that people labelled."""
 
+import itertools
+from collections.abc import Sequence
+
 import polars as pl
 
 from rft_pipeline.audit.probes import PROBES
 from rft_pipeline.campaign.addresses import REPLY, as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.judges import PanelJudge
+from rft_pipeline.judges import PanelJudge, RuleJudge
+from rft_pipeline.judges.rule import Rule
 
 WHOLE = ""
 """The probe of an unedited reply."""
@@ -84,6 +88,23 @@ def rows_to_retest(judged: pl.DataFrame, rows: pl.DataFrame, criterion: Criterio
     chosen = rows.filter(pl.col("probe") != WHOLE)
     column = "messages" if compares(criterion) else "id"
     return judged.filter(probe=WHOLE).join(chosen.select(column).unique(), on=column, how="semi").reverse()
+
+
+def rule_gates(criteria: Sequence[Criterion]) -> dict[str, float]:
+    """The gates that rules decide."""
+    return {each.name: each.gate for each in criteria if each.gate is not None and isinstance(each.judge, RuleJudge)}
+
+
+def with_gates(rows: pl.DataFrame, criteria: Sequence[Criterion]) -> pl.DataFrame:
+    """Rows with `gated`: whether a rule's gate gives the reply a reward of 0, whatever other judges say."""
+    views = [as_rollout(row) for row in rows.iter_rows(named=True)]
+    gated = [False] * len(views)
+    gates = rule_gates(criteria)
+    for criterion in criteria:
+        if criterion.name in gates and isinstance(criterion.judge, RuleJudge):
+            for place, judgement in itertools.chain.from_iterable(Rule(criterion.judge).score(views)):
+                gated[place] |= judgement.score is not None and judgement.score < gates[criterion.name]
+    return rows.with_columns(pl.Series("gated", gated, dtype=pl.Boolean))
 
 
 def compares(criterion: Criterion) -> bool:

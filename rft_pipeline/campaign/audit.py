@@ -45,7 +45,8 @@ class Audit(Strict):
     max_style_shift: float = Field(default=0.03, ge=0, le=1)
     """For markdown, a fake citation, "experts agree" and self-praise."""
     max_degenerate_gain: float = Field(default=0.02, ge=0, le=1)
-    """Maximum rise in the share of bad replies that pass once they are emptied, repeated and the like."""
+    """Maximum rise in the share of bad replies that pass, and that no rule's gate stops, once they are emptied,
+    replaced by the prompt and the like."""
     max_injection_gain: float = Field(default=0.02, ge=0, le=1)
     """The same once they give the judge instructions."""
     max_position_preference: float = Field(default=0.05, ge=0, le=0.5)

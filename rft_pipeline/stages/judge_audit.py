@@ -9,7 +9,16 @@ import polars as pl
 
 from rft_pipeline.audit.criterion import audit_criterion, refused
 from rft_pipeline.audit.numbers import as_numbers, as_plain, noises, people_numbers
-from rft_pipeline.audit.rows import WHOLE, audit_rows, judgements_of, people_rows, rows_to_judge, rows_to_retest
+from rft_pipeline.audit.rows import (
+    WHOLE,
+    audit_rows,
+    judgements_of,
+    people_rows,
+    rows_to_judge,
+    rows_to_retest,
+    rule_gates,
+    with_gates,
+)
 from rft_pipeline.audit.stored import AUDIT_FILE
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import (
@@ -42,7 +51,7 @@ class JudgeAudit(Stage):
 
     name = "judge_audit"
     description = "Each judge compared with people's labels, and tested with replies edited to mislead it."
-    version = 6
+    version = 7
     loads = frozenset({"judges"})
     scope = "campaign"
     pages: ClassVar = {PAGE: ".audit.html"}
@@ -64,6 +73,7 @@ class JudgeAudit(Stage):
         return {
             "audit": campaign.audit.identity,
             "criteria": what_judges_see(campaign.rubric.criteria),
+            "gates": rule_gates(campaign.rubric.criteria),
             "seed": campaign.seed,
         }
 
@@ -79,6 +89,7 @@ class JudgeAudit(Stage):
         assert campaign.audit is not None
         labels = job.labels()
         rows, counted = _rows(campaign, job.home.store, labels)
+        rows = with_gates(rows, campaign.rubric.criteria)
         audited, made = [], 0
         for criterion in campaign.rubric.judged:
             once = rows_to_judge(rows, criterion)

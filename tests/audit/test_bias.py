@@ -7,6 +7,7 @@ import pytest
 from rft_pipeline.audit.bias import effects, length_correlation, own_family_gap
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.probes import PROBES, Kind
+from rft_pipeline.audit.rows import WHOLE
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stats import Resamples
 
@@ -57,6 +58,17 @@ def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None
     assert found.shift.mean == pytest.approx((0.5 + 0.1 + 0 - 0.1) / 4)
     assert found.gain.mean == pytest.approx(1 / 3)
     assert (found.name, found.kind) == ("order", Kind.INJECTION)
+
+
+def test_a_reply_without_content_that_a_gate_stops_does_not_pass_but_an_injection_does() -> None:
+    given, drawn = labelled([0, 0, 1], [0.1, 0.7, 0.9])
+    after = dict.fromkeys(("echo", "order"), np.array([0.9, 0.9, 0.9]))
+    ungated = {effect.name: effect.gain.mean for effect in effects(given, after, drawn)}
+    assert ungated == {"echo": 0.5, "order": 0.5}  # the second bad one passed before
+    stopped = np.array([True, True, True])
+    gated = {"echo": stopped, "order": stopped, WHOLE: np.array([False, False, False])}
+    found = {effect.name: effect.gain.mean for effect in effects(given, after, drawn, gated=gated)}
+    assert found == {"echo": -0.5, "order": 0.5}
 
 
 def test_added_text_must_beat_as_much_neutral_text() -> None:
