@@ -92,7 +92,9 @@ def calibration_error(score_N: np.ndarray, scored: Labelled) -> float:
 
 
 def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """Up to `bins` bins of about equal counts by score; equal scores are in one bin."""
+    """Up to `bins` bins of about equal counts by score; equal scores are in one bin. None without scores."""
+    if not len(score_N):
+        return []
     edges = np.unique(np.quantile(score_N, np.linspace(0, 1, bins + 1)[1:-1]))
     place_N = np.searchsorted(edges, score_N, side="left")
     groups = [place_N == place for place in np.unique(place_N)]

@@ -30,7 +30,7 @@ from rft_pipeline.campaign.cycles import (
 )
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.pipeline.plan import Plan, plan
-from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains
+from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains, waits_for_audit
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
@@ -62,6 +62,8 @@ class Standing:
     """The edit cycles whose edit was taken back."""
     reports: tuple[NodePlan, ...] = ()
     """What is made before the edit cycle begins: the plans of the stages that lead to the reports."""
+    if_audit_changes: bool = False
+    """Whether the edit cycle begins only if the audit, which runs with the reports, comes to another verdict."""
 
     @property
     def is_begun(self) -> bool:
@@ -108,7 +110,7 @@ def standing(written: Campaign, home: Home) -> Standing:
         return Standing(here, cycle)
     begins = _cycle(written, here, home, records, start, reasons)
     reports = [each for each in node_plans(here, records, sources, keep=trains) if _reports(each.node)]
-    return Standing(here, cycle, begins, reports=tuple(reports))
+    return Standing(here, cycle, begins, reports=tuple(reports), if_audit_changes=waits_for_audit(plans))
 
 
 def begin(written: Campaign, home: Home) -> Campaign:
@@ -167,7 +169,8 @@ def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
     train = f"{counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
     seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
     time = "" if seconds is None else f"; about {duration(seconds)}"
-    return f"edited: {'; '.join(edit.reasons)}. {anew or 'Nothing stored is judged anew'}; then {train}{time}"
+    then = "then, if the audit's verdict changes," if found.if_audit_changes else "then"
+    return f"edited: {'; '.join(edit.reasons)}. {anew or 'Nothing stored is judged anew'}; {then} {train}{time}"
 
 
 def _judged_in_words(works: Mapping[str, Sequence[Mapping[str, int]]]) -> str:

@@ -12,7 +12,7 @@ from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
 from rft_pipeline.pipeline.continuing import load_and_begin, plan_edit, standing
 from rft_pipeline.store import Home, RecordStore, champions, judgements_table, rollouts_table
-from tests.pipeline.continued import run_all, run_reports
+from tests.pipeline.continued import run_again, run_all, run_reports
 from tests.runs import edit
 
 PER_GENERATION = 2 * 4
@@ -179,12 +179,32 @@ def test_the_plan_says_in_one_line_what_is_edited_judged_and_trained(trained: Pa
     assert cycle["tiny/round_1/rollouts"].rows.make == PER_GENERATION
 
 
-def test_the_plan_tells_the_judgements_of_an_audit_from_those_of_the_reports(trained: Path) -> None:
+def test_an_audit_that_comes_to_the_same_verdict_trains_nothing(trained: Path) -> None:
+    write_audit(trained)
+    run_again(trained)
+    edit(trained / "campaign.yaml", "audit", {"probed_anchors": 0, "resamples": 300})
+    planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
+    assert planned is not None
+    assert planned.summary.startswith(
+        "edited: audit.resamples: 200 → 300. Nothing stored is judged anew; then, if the audit's verdict changes, "
+        "1 generation of 8 rollouts from "
+    )
+    run_again(trained)
+    assert [cycle.number for cycle in contexts(load_campaign(trained), Home.find())] == [1]
+    assert standing(load_campaign(trained), Home.find()).is_begun
+
+
+def write_audit(folder: Path) -> None:
+    """One labelled anchor, and an audit."""
     anchor = {"id": "a1", "prompt_id": "p0", "prompt": "Where is parcel 0?", "completion": "Gladly."}
     line = json.dumps({**anchor, "labels": {"polite": 1}})
-    (trained / "anchors.jsonl").write_text(f"{line}\n", encoding="utf-8")
-    edit(trained / "campaign.yaml", "anchors", "anchors.jsonl")
-    edit(trained / "campaign.yaml", "audit", {"probed_anchors": 0, "resamples": 200})
+    (folder / "anchors.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    edit(folder / "campaign.yaml", "anchors", "anchors.jsonl")
+    edit(folder / "campaign.yaml", "audit", {"probed_anchors": 0, "resamples": 200})
+
+
+def test_the_plan_tells_the_judgements_of_an_audit_from_those_of_the_reports(trained: Path) -> None:
+    write_audit(trained)
     planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
     assert planned.summary.startswith("edited: judge_audit is new. 1 judgement for the audit; then 1 generation of ")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, informs
-from rft_pipeline.pipeline.plan.reasons import RUBRIC, Absent, Change
+from rft_pipeline.pipeline.plan.reasons import RUBRIC, Absent, Change, Waits
 from rft_pipeline.stages import STAGES, Node
 
 
@@ -27,6 +27,13 @@ def steering_edits(plans: Sequence[NodePlan]) -> tuple[str, ...]:
     of_rubric = any(each.cause and each.node.stage == "rubric" for each in plans)
     found += [words for each in plans if each.node.stage == "rollouts" for words in _steering(each, of_rubric)]
     return tuple(dict.fromkeys(found))
+
+
+def waits_for_audit(plans: Sequence[NodePlan]) -> bool:
+    """Whether rounds are stale only because the audit runs again, whose verdict may stay as it is."""
+    audited = any(each.node.stage == "judge_audit" and each.cause not in (None, "absent") for each in plans)
+    reasons = [reason for each in plans if each.node.stage == "rollouts" for reason in each.reasons]
+    return audited and all(isinstance(reason, Waits) and reason.node == "judge_audit" for reason in reasons)
 
 
 def _samples_otherwise(plan: NodePlan) -> bool:

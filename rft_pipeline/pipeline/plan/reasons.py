@@ -72,6 +72,8 @@ class Change:
     def in_words(self) -> str:
         """The reason as plans print it."""
         match self.path:
+            case ("code_version",):
+                return f"another version of the stage ({self.before} → {self.after})"
             case ("settings", "continuation", *_):
                 return "another edit cycle" if self.before and self.after else "an edit cycle"
             case ("inputs", name) if name.startswith("column."):
