@@ -11,7 +11,7 @@ from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.report.timeline import CAUSES, cause_in_words
-from rft_pipeline.stages.base import STARTS, start_node
+from rft_pipeline.stages.base import policy_called, start_node
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.reward_batches import too_few_groups
 from rft_pipeline.store import Home, Record
@@ -86,7 +86,7 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
         "alarms": ", ".join(CAUSES[cause] for cause in newest["causes"]) or "none",
         "reason": newest["reason"],
         "what changed the reward": cause_in_words(newest["moved_by"]),
-        "the next round starts from": f"round {start}" if start else STARTS[start_node(campaign)],
+        "the next round starts from": f"round {start}" if start else policy_called(campaign, start_node(campaign)),
     }
     return _result("alarms", newest["level"] == "ok", metadata, newest["reason"], severity)
 

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import polars as pl
 
+from rft_pipeline.campaign.continuation import BASE
 from rft_pipeline.evaluation.compare import round_name
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.stats import Interval, Resamples, means_by_prompt, paired_difference
@@ -25,19 +26,19 @@ class Replies:
     """One policy's replies to the held-out prompts; all rounds answer the same prompts."""
 
     round: int
-    """0 is the baseline, called base here."""
+    """0 is the baseline, called base here, though in a cycle its name is `start`."""
     rows: pl.DataFrame
     """prompt_id, sample_index, completion, length, reward and held_out (null when unscored); system (the campaign's and
     the prompt's own system prompt, empty if there is none) and turns (the texts of the prompt's other turns)."""
     kl: Interval | None = None
     """KL to base in nats per reply, estimated on replies sampled at temperature 1; None if it was not estimated."""
     called: str = ""
-    """Its name, if it is no round: `base` or `warm start`."""
+    """Its name, if it is no round: `base`, `start` or `warm start`."""
 
     @property
     def name(self) -> str:
-        """As sentences call it: `base`, `the warm start`, `round 2`."""
-        return f"the {self.called}" if self.called not in ("", "base") else round_name(self.round)
+        """As sentences call it: `base`, `the start`, `the warm start`, `round 2`."""
+        return f"the {self.called}" if self.called not in ("", BASE) else round_name(self.round)
 
     @cached_property
     def means(self) -> dict[str, dict[str, float]]:

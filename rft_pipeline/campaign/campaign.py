@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rft_pipeline.campaign.alarms import Alarms
 from rft_pipeline.campaign.audit import Audit
-from rft_pipeline.campaign.continuation import Continuation
+from rft_pipeline.campaign.continuation import BASE, Continuation
 from rft_pipeline.campaign.generations import Generations, share_out
 from rft_pipeline.campaign.promotion_bounds import Promotion
 from rft_pipeline.campaign.prompts import Evaluation, Prompts, Rollouts
@@ -71,6 +71,9 @@ class Campaign(Strict):
     """The folder of campaign.yaml; relative paths start here."""
     continuation: Continuation | None = Field(default=None, exclude=True)
     """What an edit cycle continues; set by `cycles.in_cycle`, never in campaign.yaml."""
+    policy_called: str = Field(default=BASE, exclude=True)
+    """What people call the model in `policy`: `base`, or `start` in a cycle, which starts from trained weights; set by
+    `cycles.in_cycle`."""
 
     @field_validator("evaluation")
     @classmethod

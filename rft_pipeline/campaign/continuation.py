@@ -4,6 +4,10 @@ first."""
 from dataclasses import dataclass
 from typing import Any
 
+BASE, START = "base", "start"
+"""The names of a campaign's first policy: the model in campaign.yaml, and the trained weights that a cycle starts
+from."""
+
 
 @dataclass(frozen=True)
 class Pinned:

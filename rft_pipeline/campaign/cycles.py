@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign
-from rft_pipeline.campaign.continuation import Continuation, Pinned
+from rft_pipeline.campaign.continuation import START, Continuation, Pinned
 from rft_pipeline.errors import RftError, StoreError
 from rft_pipeline.models import CHECKPOINT
 from rft_pipeline.store import Home, RecordStore, champions
@@ -225,6 +225,7 @@ def in_cycle(campaign: Campaign, cycle: Cycle) -> Campaign:
         model = f"{prefix}{cycle.policy.address}"
         changed["policy"] = campaign.policy.model_copy(update={"model": model, "server": None})
         changed["training"] = campaign.training.model_copy(update={"warm_start": None})
+        changed["policy_called"] = START
     if cycle.edit is not None and campaign.generations is not None:
         continuation = cycle.edit.continuation
         prompts = continuation.generations * campaign.generations.prompts

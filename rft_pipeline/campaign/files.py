@@ -27,8 +27,9 @@ def load_campaign(folder: Path) -> Campaign:
         raise ConfigError(f"{path}: name: {raw['name']!r} must be the folder's name, {folder.name!r}")
     if "folder" in raw:
         raise ConfigError(f"{path}: folder: unknown key; the folder of campaign.yaml is used")
-    if "continuation" in raw:
-        raise ConfigError(f"{path}: continuation: unknown key; an edit cycle sets it (on_rubric_change: continue)")
+    for key in ("continuation", "policy_called"):
+        if key in raw:
+            raise ConfigError(f"{path}: {key}: unknown key; a cycle sets it (on_rubric_change: continue)")
     rubric_name = raw.pop("rubric", "rubric.yaml")
     if not isinstance(rubric_name, str):
         raise ConfigError(f"{path}: rubric: {rubric_name!r} must be the name of a file in the campaign's folder")

@@ -37,7 +37,7 @@ def export(
         str | None,
         typer.Option(
             "--of",
-            help="With --pairs: base, warm-start, round-1, … or champion; default: the warm start, or else base.",
+            help="With --pairs: base, start, warm-start, round-1, … or champion; default: what round 1 started from.",
         ),
     ] = None,
     against: Annotated[

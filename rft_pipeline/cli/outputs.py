@@ -154,6 +154,9 @@ class Report:
 
     rounds: list[ReportedRound]
     baseline: str
+    """Name of the policy that the rounds are compared with: base, warm start, or the start of a cycle."""
+    start: str | None
+    """In a cycle: the address of the checkpoint that it started from, which `rounds` calls `start`."""
     delta: dict[str, Any]
     """The last round minus the baseline: mean and 95 % interval."""
     alarms: dict[str, Any] | None

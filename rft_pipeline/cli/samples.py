@@ -12,7 +12,7 @@ from rft_pipeline.cli.console import out, table
 from rft_pipeline.cli.words import plain, printable
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import seed_of
-from rft_pipeline.labels.policies import BASE, CHAMPION, WARM_START, PolicyReplies, policies
+from rft_pipeline.labels.policies import CHAMPION, STARTS, PolicyReplies, policies
 from rft_pipeline.report import markdown
 from rft_pipeline.store import Home
 
@@ -42,8 +42,8 @@ class Samples(NamedTuple):
 
 
 def samples(campaign: Campaign, home: Home, count: int, seed: int | None = None) -> Samples:
-    """The first reply of base, of the warm start and of the champion (the newest round without one) to `count` held-out
-    prompts, in an order shuffled by `seed`, by default the campaign's.
+    """The first reply of base, of a cycle's start, of the warm start and of the champion (the newest round without one)
+    to `count` held-out prompts, in an order shuffled by `seed`, by default the campaign's.
 
     Raises `StoreError` without an eval report.
     """
@@ -59,7 +59,7 @@ def _shown(campaign: Campaign, home: Home) -> list[PolicyReplies]:
     found = policies(campaign, home)
     if not found:
         raise StoreError(f"campaign {campaign.name} has no eval report yet; run `rft run {campaign.name}`")
-    starts = [found[name] for name in (BASE, WARM_START) if name in found]
+    starts = [found[name] for name in reversed(STARTS) if name in found]
     last = found.get(CHAMPION)
     if last is None or last.policy in {each.policy for each in starts}:
         last = [each for name, each in found.items() if name.startswith("round-")][-1]

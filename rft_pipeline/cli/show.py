@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.continuation import BASE
 from rft_pipeline.check import CheckResult
 from rft_pipeline.cli.console import line, out, table, warn
 from rft_pipeline.cli.show_audit import kept
@@ -23,11 +24,14 @@ from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.progress import counted
 from rft_pipeline.promotion.decide import STOP
 from rft_pipeline.report.published import PROMOTION, REPORT, page
+from rft_pipeline.stages.base import WARM_START_CALLED
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.round_made import REFILLED, generations_of, refilled_in
 from rft_pipeline.store import Home, Record, RecordStore
 
 LONGEST_REASON = 1000
+NOT_IN_A_CYCLE = (BASE, WARM_START_CALLED)
+"""What the promotion of a cycle without a champion compares with; the cycle's report does not have it."""
 
 
 def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
@@ -95,6 +99,9 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
         rewards.add_row(name, *(score(each["criteria"][name]) for each in found))
     out.print(rewards)
     delta = summary["delta"]
+    promotion = summary["promotion"]
+    if summary["start"]:
+        line(escape(_start(summary["start"], promotion)))
     line(
         f"held-out reward, last round minus {summary['baseline']}: [bold]{change(delta['mean'])}[/] "
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
@@ -107,13 +114,21 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
             line(f"round {each['round']}: {each[REFILLED]} further prompts, in place of groups without variance")
     for each in summary["preferences"]:
         line(escape(preference_line(each["said"], each["p"])))
-    if promotion := summary["promotion"]:
+    if promotion:
         line(f"promotion: {escape(_decision(promotion))}")
         if promotion["stays"]:
             line(escape(promotion["stays"]))
         line(f"promotion page: {promotion['page']}")
     line(f"report: {summary['report']}")
     return summary
+
+
+def _start(address: str, promotion: Mapping[str, Any] | None) -> str:
+    """What the cycle trained from, and what the promotion compares with if that is another policy."""
+    said = f"start: the weights that this cycle trained from, {address}"
+    if promotion is None or promotion["champion"] not in NOT_IN_A_CYCLE:
+        return said
+    return f"{said}; they are no champion, so the promotion compares with {promotion['champion']}"
 
 
 def _decision(promotion: Mapping[str, Any]) -> str:
@@ -158,6 +173,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
     return {
         "rounds": found,
         "baseline": stored["rounds"][0]["name"],
+        "start": stored.get("start"),
         "delta": stored["delta"],
         "alarms": _alarms(stored["alarms"]["verdicts"]) if "alarms" in stored else None,
         "audit": None if audit is None else {name: each["power"] for name, each in audit.items()},

@@ -1,7 +1,7 @@
 """The numbers of an eval report: what each round changed on held-out prompts.
 
-Every mean has a prompt-clustered 95 % interval, and every change from the baseline (base, or the warm start) is paired
-by prompt. An unknown number (nothing scored, or only one prompt) is null.
+Every mean has a prompt-clustered 95 % interval, and every change from the baseline (base, the warm start, or a cycle's
+start) is paired by prompt. An unknown number (nothing scored, or only one prompt) is null.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class RoundRows:
     """prompt_id, sample_index, messages (JSON), completion, finish_reason, tokens, thought_tokens, scores (struct by
     criterion, null when unscored), gated, reward (in [0, 1] or null)."""
     called: str = ""
-    """Its name, if it is no round: `base` or `warm start`."""
+    """Its name, if it is no round: `base`, `start` or `warm start`."""
 
     @property
     def name(self) -> str:

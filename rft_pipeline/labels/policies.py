@@ -8,12 +8,16 @@ import polars as pl
 
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import REPLY
+from rft_pipeline.campaign.continuation import BASE, START
 from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.labels.held_out import CHAMPION as CHAMPION_FILE
+from rft_pipeline.labels.held_out import DECISION
 from rft_pipeline.store import Home, Record, RecordStore, champions
 
-BASE, WARM_START, CHAMPION = "base", "warm-start", "champion"
-"""Names of sides on the command line, next to round-1, round-2, …"""
+WARM_START, CHAMPION = "warm-start", "champion"
+"""Names of sides on the command line, next to base, start, round-1, round-2, …"""
+STARTS = (WARM_START, START, BASE)
+"""Names of the policy that round 1 started from, the first that there is."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class PolicyReplies:
     """A policy's replies to held-out prompts."""
 
     name: str
-    """As people read it: `base`, `round 1`, `the champion`."""
+    """As people read it: `base`, `start`, `round 1`, `the champion`."""
     policy: str
     """Content hash of the weights."""
     rows: pl.DataFrame
@@ -35,7 +39,8 @@ Policies = Mapping[str, PolicyReplies]
 def policies(campaign: Campaign, home: Home) -> dict[str, PolicyReplies]:
     """The policies with replies, in the order of the eval report; empty without an eval report.
 
-    A champion that is neither base nor a round comes first, as in the comparisons of the promotion.
+    What the promotion sampled to compare with comes first, as in its comparisons: a champion that is not in the report,
+    or, while an edit cycle has no champion, base or the warm start.
     """
     records = RecordStore(home.store)
     report = newest_report(campaign, records)
@@ -52,10 +57,12 @@ def policies(campaign: Campaign, home: Home) -> dict[str, PolicyReplies]:
         same = next((each for each in found.values() if each.policy == champion.content_hash), None)
         if same is not None:
             return {**found, CHAMPION: same}
-        sampled = _sampled_rival(records, campaign)
-        if sampled is not None and sampled.policy == champion.content_hash:
-            return {CHAMPION: sampled, **found}
-    return found
+    sampled = _sampled_rival(records, campaign, report)
+    if sampled is None:
+        return found
+    if champion is None:
+        return {side_name(sampled.name): sampled, **found}
+    return {CHAMPION: sampled, **found} if sampled.policy == champion.content_hash else found
 
 
 def newest_report(campaign: Campaign, records: RecordStore) -> Record | None:
@@ -73,7 +80,7 @@ def sides(found: Policies, campaign: str, of: str | None, against: str | None) -
     """
     if not found:
         raise StoreError(f"{campaign} has no eval report yet; run it first: rft run {campaign}")
-    start = _side(found, "--of", of or (WARM_START if WARM_START in found else BASE))
+    start = _side(found, "--of", of or next(name for name in STARTS if name in found))
     if against is None:
         champion = found.get(CHAMPION)
         rounds = [name for name in found if name.startswith("round-")]
@@ -99,12 +106,16 @@ def _side(found: Policies, option: str, name: str) -> PolicyReplies:
     return side
 
 
-def _sampled_rival(records: RecordStore, campaign: Campaign) -> PolicyReplies | None:
-    """The replies that the promotion sampled: those of a champion that is in no eval report."""
+def _sampled_rival(records: RecordStore, campaign: Campaign, report: Record) -> PolicyReplies | None:
+    """The replies that the promotion on a report sampled: those of a champion, of base or of the warm start that is not
+    in the report."""
     promotion = records.current(f"{campaign.name}/promotion")
     if promotion is None or not (promotion.folder / CHAMPION_FILE).is_file():
         return None
-    return _replies("the champion", pl.read_parquet(promotion.path(CHAMPION_FILE), glob=False))
+    if promotion.upstream["eval_reports"] != report.address:
+        return None
+    decided = json.loads(promotion.path(DECISION).read_text(encoding="utf-8"))
+    return _replies(decided["champion"], pl.read_parquet(promotion.path(CHAMPION_FILE), glob=False))
 
 
 def _replies(name: str, rows: pl.DataFrame) -> PolicyReplies:

@@ -24,7 +24,7 @@ FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, MUTED, GRID = "#1d2433", "#667085", "#e9ecf1"
 BASE, FIRST, LAST = "#a3adbd", (186, 198, 240), (67, 83, 201)
 """Colours: base is grey; the rounds go from the light blue to the dark one."""
-STARTS = {"base": BASE, "warm start": "#e0a458"}
+STARTS = {"base": BASE, "start": BASE, "warm start": "#e0a458"}
 WIDTH = 440
 """Pixels of a plot with its labels, so that all plots have the same text size on the page."""
 HAS_INTERVAL = "isValid(datum.lower)"

@@ -26,7 +26,7 @@ def schema(which: Which) -> dict[str, Any]:
         return _described(Rubric)
     found = _described(Campaign)
     properties = found["properties"]
-    for ours in ("folder", "continuation"):
+    for ours in ("folder", "continuation", "policy_called"):
         del properties[ours]
     properties["rubric"] = {"type": "string", "default": "rubric.yaml"}
     found["required"] = ["prompts"]

@@ -28,8 +28,8 @@ WARM_START = "warm_start"
 """The node with the policy that round 1 starts from, if `training.warm_start` is set."""
 TRAINED = (WARM_START, "checkpoints")
 """The stages whose records hold weights."""
-STARTS = {"policy": "base", WARM_START: "warm start"}
-"""The nodes of policies that are no rounds, with the names that people read."""
+WARM_START_CALLED = "warm start"
+"""The warm start's name for people."""
 OTHER = "other"
 """The role of the policy in a report that is neither a round nor the baseline: base, or the warm start."""
 OF_AUDIT = ("rubric", "labels", "judge_audit")
@@ -196,6 +196,11 @@ def compared_roles(campaign: Campaign) -> dict[str, str]:
         return {"base": "policy"}
     baseline = campaign.evaluation.baseline
     return {"base": "policy", OTHER: WARM_START} if baseline == "base" else {"base": WARM_START, OTHER: "policy"}
+
+
+def policy_called(campaign: Campaign, stage: str) -> str:
+    """The name for people of the policy that a stage made: `base`, `start` or `warm start`; empty for a round's."""
+    return {"policy": campaign.policy_called, WARM_START: WARM_START_CALLED}.get(stage, "")
 
 
 def checkpoint_roles(round_: int) -> dict[str, str]:

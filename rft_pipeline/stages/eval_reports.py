@@ -9,6 +9,7 @@ import polars as pl
 from rft_pipeline.alarms.watch import ASKED, ASKED_FILE
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import JudgementKey, judge_inputs, with_prompts
+from rft_pipeline.campaign.continuation import START
 from rft_pipeline.campaign.cycles import DRIFT
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.evaluation.classes import compare_classes, label_rules
@@ -20,9 +21,10 @@ from rft_pipeline.labels.estimates import estimated
 from rft_pipeline.progress import counted
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
+    CHECKPOINT,
     OTHER,
-    STARTS,
     WARM_START,
+    WARM_START_CALLED,
     MlflowRun,
     Node,
     Output,
@@ -33,6 +35,7 @@ from rft_pipeline.stages.base import (
     checkpoint_roles,
     compared_roles,
     content_read,
+    policy_called,
     what_judges_see,
 )
 from rft_pipeline.stages.columns import columns_of, read_by
@@ -58,7 +61,7 @@ class EvalReports(Stage):
 
     name = "eval_reports"
     description = "Held-out reward of base and every round, by criterion, with intervals; the report page."
-    version = 14
+    version = 15
     loads = frozenset({"evaluation", "judges"})
     appends = True
     pages: ClassVar = {PAGE: ".html", ROUNDS: ".rounds.html", NUMBERS: ".json"}
@@ -92,6 +95,7 @@ class EvalReports(Stage):
             "system_in": campaign.policy.system_in,
             "thinking": campaign.policy.thinking,
             "seed": campaign.seed,
+            **({"policy_called": START} if campaign.policy_called == START else {}),
         }
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
@@ -124,9 +128,11 @@ class EvalReports(Stage):
         report |= themes(job.campaign.rubric, list(found.values()), scores, how.resamples, seed) | _people(job)
         if rules := label_rules(job.campaign.evaluated):
             report["classes"] = compare_classes(list(found.values()), rules)
+        if job.campaign.policy_called == START:
+            report["start"] = job.upstream["base"].upstream[CHECKPOINT]
         for each in report["rounds"][1:]:
             each |= refilled_in(generations_of(job.upstream[f"checkpoints_{each['round']}"]))
-        first = next((each for each in found.values() if each.called == STARTS[WARM_START]), found["base"])
+        first = next((each for each in found.values() if each.called == WARM_START_CALLED), found["base"])
         watched = None if alarms is None else watch(job, alarms, rounds, first, kl)
         report |= {} if watched is None else {"alarms": watched.report}
         _write_report(job, report, {each.round: each.rows for each in rounds})
@@ -187,13 +193,10 @@ class EvalReports(Stage):
 def _sampled_in_words(counting: Counting, prompts: int) -> str:
     """`20 held-out prompts × 2 policies (base, round 1)`."""
     nodes = (*compared_roles(counting.campaign).values(), *checkpoint_roles(counting.node.round).values())
-    names = [_POLICY_NAMES.get(each, each.partition("/")[0].replace("_", " ")) for each in nodes]
+    names = [policy_called(counting.campaign, each) or each.partition("/")[0].replace("_", " ") for each in nodes]
     each = counting.campaign.evaluation.samples_per_prompt
     more = f" × {each} replies" if each > 1 else ""
     return f"{counted(prompts, 'held-out prompt')} × {len(names)} policies ({', '.join(names)}){more}"
-
-
-_POLICY_NAMES = {"policy": "base", WARM_START: "warm start"}
 
 
 def _alarms(campaign: Campaign) -> dict[str, Any]:
@@ -222,7 +225,7 @@ def _judged_rounds(
         record, rows = job.upstream[role], rollouts[role]
         here = scores.join(rows.select("rollout_id"), on="rollout_id", how="semi", maintain_order="left")
         batch = make_batch(rows, here, weights, rubric.gates(), job.campaign.reward)
-        called = STARTS.get(record.payload["stage"], "")
+        called = policy_called(job.campaign, record.payload["stage"])
         found[role] = RoundRows(round_, record.content_hash, batch.rows.with_columns(shown), called)
     return found, scores
 

@@ -10,7 +10,7 @@ import polars as pl
 from rft_pipeline.alarms.watch import held_out_scores
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import with_prompts
-from rft_pipeline.campaign.continuation import Continuation
+from rft_pipeline.campaign.continuation import BASE, START, Continuation
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.errors import StoreError
 from rft_pipeline.fingerprint import fingerprint
@@ -26,6 +26,7 @@ from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.stages.base import (
     CHECKPOINT,
     WARM_START,
+    WARM_START_CALLED,
     MlflowRun,
     Node,
     Output,
@@ -54,7 +55,7 @@ class Promotion(Stage):
 
     name = "promotion"
     description = "Compares every round with the champion on held-out prompts; of those that pass, promotes the best."
-    version = 5
+    version = 6
     loads = frozenset({"evaluation", "judges"})
     scope = "end"
     decides = True
@@ -260,13 +261,19 @@ def _rival(job: Job, sides: Sequence[Side], labels: pl.DataFrame) -> tuple[Side,
         first = None if continuation is None else first_policy(continuation, records)
         if first is None or first.content_hash == sides[0].policy:
             return sides[0], 0, {}
-        side, made = _sampled("base", first, job, labels)
+        called = BASE if first.payload["stage"] == "policy" else WARM_START_CALLED
+        side, made = _sampled(called, first, job, labels)
         return side, made, {"champion": first.address}
     same = next((side for side in sides if side.policy == champion.content_hash), None)
     if same is not None:
-        return (same if same.round else replace(same, name="the champion")), 0, {}
+        return (same if same.round else replace(same, name=_champion_called(same.name))), 0, {}
     side, made = _champion(job, champion, labels)
     return side, made, {"champion": champion.record}
+
+
+def _champion_called(baseline: str) -> str:
+    """The name of a champion that is the baseline of the report, with the name that it has there."""
+    return f"the champion ({baseline})" if baseline == START else "the champion"
 
 
 def _champion(job: Job, champion: Champion, labels: pl.DataFrame) -> tuple[Side, int]:

@@ -10,6 +10,7 @@ import pytest
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
+from rft_pipeline.labels.policies import policies
 from rft_pipeline.pipeline.continuing import load_and_begin, plan_edit, standing
 from rft_pipeline.store import Home, RecordStore, champions, judgements_table, rollouts_table
 from tests.pipeline.continued import run_again, run_all, run_reports
@@ -64,6 +65,12 @@ def test_an_edit_of_the_rubric_continues_from_the_champion(trained: Path, change
     rows = pl.read_parquet(made["round_1/rollouts"].path("rollouts.parquet"))
     assert made["round_1/rollouts"].rows["made"] == PER_GENERATION
     assert rows["generation"].n_unique() == 2
+    report = json.loads(made["round_1/eval_reports"].path("report.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in report["rounds"]] == ["start", "round 1"]
+    assert report["start"] == champion.record
+    decided = json.loads(made["promotion"].path("promotion.json").read_text(encoding="utf-8"))
+    assert decided["champion"] == "the champion (start)"
+    assert list(policies(current, home)) == ["start", "round-1", "champion"]
     assert standing(load_campaign(trained), home).begins is None
     assert all(record.cached for record in run_all(load_current(home, "tiny")).values())
 

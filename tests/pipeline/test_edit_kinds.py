@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
+from rft_pipeline.cli.show import rounds
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
+from rft_pipeline.labels.policies import policies
 from rft_pipeline.labels.reading import read_filled
 from rft_pipeline.pipeline import Pipeline
 from rft_pipeline.pipeline.champion import roll_back
@@ -176,7 +178,9 @@ def test_an_edit_during_an_unfinished_cycle_changes_that_cycle(trained: Path) ->
     assert again["round_1/rollouts"].fingerprint != made["round_1/rollouts"].fingerprint
 
 
-def test_without_a_champion_it_continues_from_the_checkpoint_that_the_report_names(trained: Path) -> None:
+def test_without_a_champion_it_continues_from_the_checkpoint_that_the_report_names(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     champions.path_of(Home.find().root, "tiny").unlink()
     checkpoint = RecordStore(Home.find().store).current("tiny/round_1/checkpoints")
     assert checkpoint is not None
@@ -193,7 +197,17 @@ def test_without_a_champion_it_continues_from_the_checkpoint_that_the_report_nam
     assert made["promotion"].rows["made"] == 0, "base's held-out replies are stored"
     assert made["promotion"].upstream["champion"] == base.address
     assert decision_of(made["promotion"])["champion"] == "base"
+    current = load_current(Home.find(), "tiny")
+    assert list(policies(current, Home.find())) == ["start", "round-1", "champion"]
+    rounds(Home.find(), current)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"start: the weights that this cycle trained from, {checkpoint.address}; they are no champion, so" in said
+    assert "the promotion compares with base" in said
     assert run_all(load_current(Home.find(), "tiny"))["promotion"].cached
+    champions.path_of(Home.find().root, "tiny").unlink()
+    found = policies(current, Home.find())
+    assert list(found) == ["base", "start", "round-1"], "the promotion sampled base"
+    assert (found["base"].policy, found["base"].name) == (base.content_hash, "base")
 
 
 def test_after_a_rollback_to_base_the_rounds_run_again(trained: Path) -> None:
