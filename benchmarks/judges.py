@@ -39,7 +39,7 @@ from rft_pipeline.errors import ConfigError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import RuleJudge
 from rft_pipeline.progress import Progress
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.stages.judging import judging
 from rft_pipeline.stats import Interval, Resamples
 from rft_pipeline.store import judgements_table
@@ -73,7 +73,7 @@ def judges(
             f"{campaign.folder / 'campaign.yaml'}: anchors: not set; without labels nothing can be audited"
         )
     alternatives = read_candidates(candidates, campaign)
-    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    anchors = anchors_of(campaign)
     runtime = runtime_of(campaign, batch_size, dtype)
     engine = load_engine(model, runtime)
     labelled = audit_rows(anchors, 0, campaign.seed)

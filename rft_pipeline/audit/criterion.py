@@ -186,7 +186,7 @@ def _calibration(
     if min(sides.sum(), (~sides).sum()) >= settings.min_per_side:
         measured_on = f"{len(sides)} rollouts that people labelled; fitted on {len(fitted.scored.score_N)} others"
         return calibration(fitted, squash, tested), measured_on
-    return calibration(fitted, squash), "the replies it was fitted on, cross-fitted"
+    return calibration(fitted, squash), "the same replies, each with a fit to other prompts"
 
 
 def _from_people(

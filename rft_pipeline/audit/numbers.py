@@ -11,6 +11,7 @@ from rft_pipeline.audit.criterion import CriterionAudit, FromPeople
 from rft_pipeline.audit.measurable import is_deterministic
 from rft_pipeline.audit.noise import Noise
 from rft_pipeline.audit.verdict import Verdict
+from rft_pipeline.judges.settings import JudgeSettings
 from rft_pipeline.rewards.group_noise import JudgeNoise
 from rft_pipeline.stats import null_if_nan, plain
 
@@ -59,13 +60,14 @@ def _retest(audited: CriterionAudit) -> dict[str, Any] | None:
     if found is None:
         return None
     deterministic = is_deterministic(audited.criterion)
-    words = f"{found.replies} replies judged twice: mean difference {found.shift.mean:.4f}, max {found.largest:.4f}"
+    apart = f"differ by {found.shift.mean:.4f} on average and {found.largest:.4f} at most"
+    words = f"the scores of {found.replies} replies {apart}"
     return {
         **plain(found),
         "deterministic": deterministic,
-        "words": f"the judge does not sample; {words}, with another order of batches"
+        "words": f"{words}; the judge does not sample, but other batches round differently"
         if deterministic
-        else f"{words}, {found.crossed.mean:.0%} crossed the threshold",
+        else f"{words}; {found.crossed.mean:.0%} of the replies pass only one of the two times",
     }
 
 
@@ -79,6 +81,13 @@ def _noise(found: Noise) -> dict[str, Any]:
         if found.flips is None
         else f"{found.flips:.0%} of its verdicts are wrong, a standard deviation of {of}",
     }
+
+
+def refit_helps(found: Mapping[str, Any], judge: JudgeSettings) -> bool:
+    """Whether to take over the refitted squash of what `as_plain` returned: the rubric sets none, or scores come nearer
+    to the share of good labels with the new one."""
+    error = found["calibration_error"]
+    return found["squash"] is not None and ("squash" not in judge.model_fields_set or error["after"] < error["before"])
 
 
 def noises(audited: Sequence[Mapping[str, Any]]) -> dict[str, JudgeNoise]:

@@ -138,9 +138,9 @@ def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
     elif faults:
         power = Power.NOISE if enough else power
         weight *= BIASED_WEIGHT
-    reasons = [opening, *([f"{lead}: {WORDS[lead]}"] if lead else []), *(check.words for check in faults)]
-    reasons += [f"suspected {check.words}" for check in checks if check.suspected]
-    reasons += [f"accepted {check.words}" for check in checks if check.beyond and check.accepted]
+    reasons = [opening, *_level(j, lead, settings, enough), *(check.words for check in faults)]
+    reasons += [f"suspected {check.words}: not certain, takes no weight" for check in checks if check.suspected]
+    reasons += [f"accepted {check.words}: takes no weight" for check in checks if check.beyond and check.accepted]
     return Verdict(
         criterion,
         power,
@@ -161,6 +161,19 @@ def _power(j: Interval, settings: Audit) -> tuple[Power, float, str]:
     if j.mean >= settings.full_power and j.lower95 >= settings.noise_power:
         return Power.TRAINS, 1.0, ""
     return Power.NOISE, min(1.0, j.lower95 / settings.full_power), ""
+
+
+def _level(j: Interval, lead: str, settings: Audit, enough: bool) -> Iterator[str]:
+    """Why J alone does not earn the full weight, with what would."""
+    if lead == "chance":
+        yield f"chance: {WORDS[lead]} (the lower bound of J must be above 0)"
+    elif lead == "weak":
+        yield f"weak: {WORDS[lead]} (J must be at least {settings.noise_power:g})"
+    elif enough and _power(j, settings)[0] is Power.NOISE:
+        yield (
+            f"the full weight needs a J of at least {settings.full_power:g} with a lower bound of at least "
+            f"{settings.noise_power:g}"
+        )
 
 
 def _checks(evidence: Evidence, settings: Audit) -> Iterator[Check]:

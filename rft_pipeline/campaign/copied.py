@@ -8,6 +8,7 @@ from pathlib import Path
 
 _TEXT = re.compile(r"# Written for (\w+): change it\.")
 _SQUASH = re.compile(r"# The squash of (\w+) was fitted for (\w+):")
+_ALARM = re.compile(r"# The squash of (\w+), a judge of the alarms, was fitted for (\w+):")
 _EXAMPLE = re.compile(r"an example from (\w+):")
 COMMENT = "comment"
 """The column of a row that is marked."""
@@ -21,6 +22,14 @@ def mark(task: str) -> str:
 def mark_of_squash(criterion: str, task: str) -> str:
     """The comment above a squash."""
     return f"The squash of {criterion} was fitted for {task}: `rft audit --suggest` fits yours."
+
+
+def mark_of_alarm(criterion: str, task: str) -> str:
+    """The comment above the squash of a judge of the alarms."""
+    return (
+        f"The squash of {criterion}, a judge of the alarms, was fitted for {task}: docs/trusting-the-judge.md says "
+        "what to do."
+    )
 
 
 def mark_of_row(task: str, what_to_do: str) -> str:
@@ -39,9 +48,18 @@ def marked_lines(path: Path) -> dict[str, list[int]]:
 
 def marked_squashes(path: Path) -> dict[str, dict[str, int]]:
     """Task → criterion → the line of a YAML file, from 1, that marks its squash as fitted for the task."""
+    return _marked(path, _SQUASH)
+
+
+def marked_alarms(path: Path) -> dict[str, dict[str, int]]:
+    """The same for the judges of the alarms."""
+    return _marked(path, _ALARM)
+
+
+def _marked(path: Path, mark: re.Pattern[str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for number, line in _lines(path):
-        if marked := _SQUASH.search(line):
+        if marked := mark.search(line):
             found[marked[2]][marked[1]] = number
     return dict(found)
 

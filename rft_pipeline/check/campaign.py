@@ -7,11 +7,11 @@ import polars as pl
 
 from rft_pipeline.audit.rows import MEASURE
 from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.copied import examples_in, marked_lines, marked_squashes
+from rft_pipeline.campaign.copied import examples_in, marked_alarms, marked_lines, marked_squashes
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
 from rft_pipeline.check.criteria import check_criteria
-from rft_pipeline.check.labels import check_labels
+from rft_pipeline.check.labels import check_labels, rules_against_labels
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
 from rft_pipeline.check.saving import check_saving
@@ -25,7 +25,7 @@ from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.labels.table import labels_of, why_left_out
 from rft_pipeline.models import trained
 from rft_pipeline.progress import counted
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.prompts.overlap import overlaps
 from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
 from rft_pipeline.prompts.rows import SHOWN
@@ -95,6 +95,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
         train_prompts=train.height,
         eval_prompts=held_out.height,
         anchors=0 if anchors is None else anchors.height,
+        otherwise={} if anchors is None else rules_against_labels(campaign, anchors),
         labels={} if anchors is None else {name: label_counts(anchors, name) for name in campaign.rubric.names},
         warnings=tuple(settings.warnings + data.warnings),
     )
@@ -108,6 +109,12 @@ def _of_another_task(campaign: str, files: Iterable[Path]) -> Iterable[str]:
             yield (
                 f"{path}: {_lines(squashes.values())}: the squash of {', '.join(squashes)} was fitted on the labels of "
                 f"{task}; `rft audit {campaign} --suggest` prints what fits yours; then remove the comment"
+            )
+        for task, alarms in marked_alarms(path).items():
+            yield (
+                f"{path}: {_lines(alarms.values())}: {', '.join(alarms)} watches for the alarms with a squash that was "
+                f"fitted on the labels of {task}, and can stop a promotion; fit it to yours or switch it off "
+                "(docs/trusting-the-judge.md, A judge of the alarms), then remove the comment"
             )
 
 
@@ -191,7 +198,7 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
             )
         return None
     try:
-        return read_anchors(campaign.anchors_path, campaign.rubric)
+        return anchors_of(campaign)
     except RftError as error:
         data.errors.append(str(error))
         return None

@@ -25,6 +25,16 @@ class LabelCounts:
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """Anchors on which a rule and the labels differ."""
+
+    labelled: int
+    """Anchors with a label."""
+    anchors: dict[str, tuple[int, float]]
+    """Id → its label and the rule's score."""
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """The summary of a campaign without errors."""
 
@@ -37,4 +47,6 @@ class CheckResult:
     anchors: int
     labels: dict[str, LabelCounts]
     """By criterion; empty without anchors."""
+    otherwise: dict[str, Disagreement]
+    """By criterion that a rule decides: the anchors that are labelled otherwise, if there are any."""
     warnings: tuple[str, ...]

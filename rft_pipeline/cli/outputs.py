@@ -34,6 +34,16 @@ class CheckedCriterion:
     """Of all weights, which sum to 1."""
     gate: float | None
     anchors: LabelCounts | None
+    labelled_otherwise: list[str]
+    """Ids of the anchors on which a rule and the label differ; none for judges, which the audit measures."""
+
+
+@dataclass(frozen=True)
+class WatchingCriterion:
+    """A judge of the alarms, which trains nothing and is not audited."""
+
+    name: str
+    scored_by: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class GoodCampaign:
     formats: dict[str, str]
     """Split → the format of its rows, in words."""
     criteria: list[CheckedCriterion]
+    alarms: list[WatchingCriterion]
+    """The criteria of `alarms.held_out`."""
     logs: str | None
 
 

@@ -139,7 +139,7 @@ def audit(
     campaign: Name,
     suggest: Annotated[
         bool,
-        typer.Option("--suggest", help="After the audit, print only each criterion's `squash` as the labels fit it."),
+        typer.Option("--suggest", help="After the audit, also print each criterion's `squash` as the labels fit it."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -158,9 +158,9 @@ def audit(
         launch(home, loaded, only=OF_AUDIT)
     else:
         audit_alone(home, loaded)
+    if not (suggest and as_json):
+        show_audit.audited(home, loaded, as_json=as_json)
     if suggest:
         show_audit.suggested(home, loaded, as_json=as_json)
-        return
-    show_audit.audited(home, campaign, as_json=as_json)
-    if loaded.audit is None:
+    if loaded.audit is None and not as_json:
         console.note("campaign.yaml has no `audit` block, so every judge trains with its whole weight")

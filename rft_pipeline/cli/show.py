@@ -12,6 +12,7 @@ from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.continuation import BASE
 from rft_pipeline.check import CheckResult
+from rft_pipeline.check.result import Disagreement
 from rft_pipeline.cli.console import line, out, table, warn
 from rft_pipeline.cli.show_audit import kept
 from rft_pipeline.cli.words import change, gate, plain, preference_line, score
@@ -23,6 +24,7 @@ from rft_pipeline.pipeline.log_checks import CheckedLogs
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.progress import counted
 from rft_pipeline.promotion.decide import STOP
+from rft_pipeline.prompts.rows import SHOWN
 from rft_pipeline.report.published import PROMOTION, REPORT, page
 from rft_pipeline.stages.base import WARM_START_CALLED
 from rft_pipeline.stages.promotion import decision_of
@@ -49,13 +51,25 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
         labels = result.labels.get(each.name)
         anchors = f"{labels.good}/{labels.bad}" if labels else "–"
         criteria.add_row(each.name, each.judge.kind, f"{rubric.weights()[each.name]:.2f}", gate(each.gate), anchors)
+    for each in result.campaign.held_out:
+        criteria.add_row(each.name, each.judge.kind, "watches only", "", "not audited" if each.judged else "–")
     out.print(criteria)
+    for name, otherwise in result.otherwise.items():
+        line(escape(_otherwise(name, otherwise)))
     if logs is not None:
         line(f"logs: {escape(logs.summary)}")
     warnings = (*result.warnings, *(() if logs is None else logs.warnings))
     for warning in warnings:
         warn(warning)
     line(f"[green]ok[/], {counted(len(warnings), 'warning')}" if warnings else "[green]ok[/]")
+
+
+def _otherwise(name: str, found: Disagreement) -> str:
+    """`no_refund: the rule and the label differ on 1 of 30 anchors: a23 (label 0, score 1)`."""
+    each = [f"{anchor} (label {label}, score {score:g})" for anchor, (label, score) in found.anchors.items()]
+    more = f" and {len(each) - SHOWN} more" if len(each) > SHOWN else ""
+    of = f"{len(each)} of {counted(found.labelled, 'labelled anchor')}"
+    return f"{name}: the rule and the label differ on {of}: {', '.join(each[:SHOWN])}{more}"
 
 
 def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> dict[str, Any]:
@@ -69,6 +83,7 @@ def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> d
             "weight": weights[each.name],
             "gate": each.gate,
             "anchors": asdict(labels) if (labels := result.labels.get(each.name)) else None,
+            "labelled_otherwise": sorted(otherwise.anchors) if (otherwise := result.otherwise.get(each.name)) else [],
         }
         for each in rubric.criteria
     ]
@@ -82,6 +97,7 @@ def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> d
         "anchors": result.anchors,
         "formats": result.formats,
         "criteria": criteria,
+        "alarms": [{"name": each.name, "scored_by": each.judge.kind} for each in result.campaign.held_out],
         "logs": None if logs is None else logs.summary,
     }
 

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from rich.markup import escape
 from rich.table import Table
 
+from rft_pipeline.audit.numbers import refit_helps
 from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.audit.verdict import Power
 from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign.audit import Bias
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
+from rft_pipeline.judges.settings import JudgeSettings
 from rft_pipeline.report.published import AUDIT, page
 from rft_pipeline.store import Home, Record, RecordStore
 
@@ -19,9 +22,9 @@ NUMBERS = ("kept", "good/bad", "Youden J", "AUC")
 COLOURS = {"trains": "green", "noise": "yellow", "monitor": "red", "unaudited": "dim"}
 
 
-def audited(home: Home, campaign: str, *, as_json: bool) -> None:
-    """A table of verdicts, then the reason of each and what else was measured."""
-    record, found = _audit_of(home, campaign)
+def audited(home: Home, campaign: Campaign, *, as_json: bool) -> None:
+    """A table of verdicts, then for each criterion a short list: why, what else was measured, what to do."""
+    record, found = _audit_of(home, campaign.name)
     people: dict[str, Any] = json.loads(record.path("people.json").read_text(encoding="utf-8"))
     if as_json:
         print_json({"criteria": [{"noise": None, **each} for each in found], **people})
@@ -29,12 +32,17 @@ def audited(home: Home, campaign: str, *, as_json: bool) -> None:
     out.print(_verdicts(found))
     if any(each["from_people"] for each in found):
         out.print(_before_and_after(found))
+    note(_NUMBERS_EXPLAINED)
+    judges = {each.name: each.judge for each in campaign.rubric.criteria}
     for each in found:
-        line(f"[bold]{each['criterion']}[/]: {escape(each['reason'])}")
-        for text in _measurements(each):
-            line(f"  {escape(text)}")
+        line(f"[bold]{each['criterion']}[/]: {_EFFECTS[Power(each['power'])].format(each['weight'])}")
+        for text in (*each["reason"].split("; "), *_measurements(each, judges.get(each["criterion"]))):
+            line(f"  - {escape(text)}")
+        if advice := _advice(campaign.name, each):
+            line(f"  [bold]to do[/]: {escape(advice)}")
+    _unaudited(campaign)
     _said(people)
-    note(f"page: {page(home, campaign, AUDIT)}")
+    note(f"page: {page(home, campaign.name, AUDIT)}")
 
 
 def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
@@ -42,6 +50,7 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
     _, found = _audit_of(home, campaign.name)
     now = {each.name: each.judge.squash for each in campaign.rubric.criteria if hasattr(each.judge, "squash")}
     fitted = {each["criterion"]: each["squash"] for each in found if each["criterion"] in now}
+    judges = {each.name: each.judge for each in campaign.rubric.criteria}
     if as_json:
         print_json({"squash": fitted})
         return
@@ -49,7 +58,9 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
         if (name := each["criterion"]) in now:
             line(f"[bold]{name}[/]: now {_squash(now[name].model_dump())}")
             line(f"  fitted: {_squash(each['squash'])}" if each["squash"] else f"  {_NOT_FITTED}")
-            if each["squash"] and each["power"] == Power.UNAUDITED:
+            if each["squash"] and not refit_helps(each, judges[name]):
+                line(f"  {_LEAVE_IT.format(**each['calibration_error'])}")
+            elif each["squash"] and each["power"] == Power.UNAUDITED:
                 line(f"  do not rely on it yet: {escape(each['reason'])}")
     if not fitted:
         line("no criterion has a likelihood protocol, so there is no squash to fit")
@@ -69,6 +80,21 @@ def kept_so_far(home: Home, campaign: Campaign) -> None:
         kept(campaign.name, {each["criterion"]: each["weight"] for each in audited_in(record)})
 
 
+_NUMBERS_EXPLAINED = (
+    "kept: share of its weight with which a criterion trains. J: share of good replies that pass minus share of bad "
+    "ones that pass, at the threshold that is best on other prompts; 1 is perfect, 0 is chance. AUC: how often a good "
+    "reply scores above a bad one. In brackets, and after each number below: the 95 % interval"
+)
+_EFFECTS = {
+    Power.TRAINS: "trains with its whole weight",
+    Power.NOISE: "noise, trains with {:.0%} of its weight",
+    Power.MONITOR: "monitor, is shown and trains nothing",
+    Power.UNAUDITED: "unaudited, too few labels; trains with {:.0%} of its weight",
+}
+_LEAVE_IT = (
+    "leave the present one: scores would be no nearer to the share of good labels (distance now {before:.2f}, "
+    "refitted {after:.2f})"
+)
 _NOT_FITTED = "not fitted: it needs good and bad labels, and scores that are higher for the good"
 
 
@@ -129,25 +155,54 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _measurements(each: dict[str, Any]) -> Iterator[str]:
+def _advice(campaign: str, each: dict[str, Any]) -> str:
+    """What to do about a verdict; empty where there is nothing to do."""
+    name, faults = each["criterion"], set(each["faults"])
+    if power_faults := faults & {"chance", "weak"}:
+        faults -= power_faults
+        wording = f"try other wordings (rft rubric suggest {campaign} --criterion {name}) or another protocol"
+    elif each["power"] == Power.NOISE and not faults:
+        wording = f"label more replies, or try other wordings (rft rubric suggest {campaign} --criterion {name})"
+    elif each["power"] == Power.UNAUDITED:
+        wording = "label more replies"
+    else:
+        wording = ""
+    biases = ", ".join(each_fault for each_fault in each["faults"] if each_fault in get_args(Bias))
+    accept = f"guard against {biases} with a rule, then accept it: audit: {{accept: {{{name}: [{biases}]}}}}"
+    return "; ".join([*([wording] if wording else []), *([accept] if biases else [])])
+
+
+def _unaudited(campaign: Campaign) -> None:
+    """What decides or watches without an audit."""
+    if rules := [each.name for each in campaign.rubric.criteria if not each.judged]:
+        note(f"rules are not audited: {', '.join(rules)}; `rft check {campaign.name}` compares them with the labels")
+    if watching := [each.name for each in campaign.held_out if each.judged]:
+        note(
+            f"judges of the alarms are not audited: {', '.join(watching)}; they can stop a promotion: "
+            "docs/trusting-the-judge.md"
+        )
+
+
+def _measurements(each: dict[str, Any], judge: JudgeSettings | None) -> Iterator[str]:
     """What else was measured, one line each."""
     if people := each["from_people"]:
-        text = f"with people on {people['measured']} rollouts: κ {_interval(people['rollouts']['cohen_kappa'])}"
+        kappa = _interval(people["rollouts"]["cohen_kappa"])
+        text = f"agreement with people on {people['measured']} rollouts, beyond chance: κ {kappa}"
         if among := people["people"]:
             kappa = "–" if among["cohen_kappa"] is None else f"{among['cohen_kappa']:.2f}"
             text += f"; between people: κ {kappa}, Krippendorff α {_interval(among['krippendorff_alpha'])}"
         yield text
-    if each["calibration_error"]:
-        error = each["calibration_error"]
-        yield f"calibration error {error['before']:.2f} → {error['after']:.2f} ({error['measured_on']})"
-    if squash := each["squash"]:
-        yield f"refitted, for rubric.yaml: {_squash(squash)}"
+    if error := each["calibration_error"]:
+        distance = f"distance of scores from the share of good labels: {error['before']:.2f}"
+        yield f"{distance}, after a refit {error['after']:.2f} (measured on {error['measured_on']})"
+    if each["squash"] and judge is not None and refit_helps(each, judge):
+        yield f"refitted, for rubric.yaml: {_squash(each['squash'])}; this asks no judge again"
     if noise := each.get("noise"):
         yield f"noise within a group: {noise['words']}"
     elif why := each["not_measured"].get("noise"):
         yield f"noise within a group: not measured, so it reduces no weight: {why}"
     if each["retest"]:
-        yield f"test–retest: {each['retest']['words']}"
+        yield f"asked twice: {each['retest']['words']}"
     if each["order"]:
         order = each["order"]
         first = f"the reply shown first wins {_interval(order['first'])} more often than half"

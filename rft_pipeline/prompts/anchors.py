@@ -1,12 +1,13 @@
 """Reads anchors from files into tables, and checks each row."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import DataError
 from rft_pipeline.fingerprint import fingerprint
@@ -19,10 +20,19 @@ FINISH_REASONS = ("stop", "length")
 _ANCHOR_KEYS = ("id", "prompt_id", "prompt", "completion", "finish_reason", "labels", "source", "by")
 
 
-def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
+def anchors_of(campaign: Campaign) -> pl.DataFrame:
+    """The anchors of a campaign that has some. Labels of judges of the alarms are allowed and left out: the audit does
+    not measure these."""
+    assert campaign.anchors_path is not None
+    return read_anchors(campaign.anchors_path, campaign.rubric, [each.name for each in campaign.held_out])
+
+
+def read_anchors(path: Path, rubric: Rubric, ignored: Collection[str] = ()) -> pl.DataFrame:
     """Labelled replies (JSON Lines): id, prompt_id, messages, completion, finish_reason, fields, labels, source, by.
 
     A reply whose rubric's items are labelled becomes one anchor an item, with that item alone as its rubric.
+
+    Labels of criteria in `ignored` are left out.
 
     `prompt_id` names the group of anchors that share a prompt. `labels` is a struct with a field for each criterion of
     the rubric: 0, 1, or null for no label. `by` is the model that wrote the reply, or null. A completion may be empty.
@@ -41,7 +51,7 @@ def read_anchors(path: Path, rubric: Rubric) -> pl.DataFrame:
             anchor = _anchor(row, path.name)
             if (place := first.setdefault(anchor["id"], row.place)) != row.place:
                 raise DataError(f"id: {anchor['id']} is the id of {place} too; each row needs its own id")
-            anchors += _anchors(anchor, row.values["labels"], rubric)
+            anchors += _anchors(anchor, row.values["labels"], rubric, ignored)
         except DataError as error:
             findings.append(f"{path}: {row.place}: {error}")
     refuse(findings)
@@ -65,9 +75,9 @@ def _check_keys(row: Row, rubric: Rubric) -> None:
         raise DataError(f"has no {' and no '.join(absent)}; write it like {_example(rubric)}")
 
 
-def _anchors(anchor: dict[str, Any], labels: Any, rubric: Rubric) -> Iterator[dict[str, Any]]:
+def _anchors(anchor: dict[str, Any], labels: Any, rubric: Rubric, ignored: Collection[str]) -> Iterator[dict[str, Any]]:
     """The anchor with its labels, and one for each item that is labelled."""
-    found = _labels(labels, rubric)
+    found = _labels(labels, rubric, ignored)
     of_items = {name: label for name, label in found.items() if isinstance(label, list)}
     whole = {name: None if name in of_items else label for name, label in found.items()}
     if not of_items or any(label is not None for label in whole.values()):
@@ -104,14 +114,14 @@ def _anchor(row: Row, file: str) -> dict[str, Any]:
     }
 
 
-def _labels(value: Any, rubric: Rubric) -> dict[str, Any]:
+def _labels(value: Any, rubric: Rubric, ignored: Collection[str]) -> dict[str, Any]:
     """The labels by criterion: 0, 1 or null, or for a checklist also a list of these."""
     checklists = [each.name for each in rubric.criteria if isinstance(each.judge, ChecklistJudge)]
     criteria = rubric.names
     if not isinstance(value, dict):
         raise DataError(f"labels: must map criteria to labels, like {_example(rubric)}, is {shown(value)}")
     for name, label in value.items():
-        if name not in criteria:
+        if name not in criteria and name not in ignored:
             raise DataError(f"labels.{name}: the rubric has no such criterion; it has: {', '.join(criteria)}")
         every = label if isinstance(label, list) and name in checklists else [label]
         if any(each is not None and (type(each) is not int or each not in (0, 1)) for each in every):

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from rft_pipeline.audit.calibration import reliability
 from rft_pipeline.audit.criterion import CriterionAudit
+from rft_pipeline.audit.numbers import refit_helps
 from rft_pipeline.audit.rows import FIT, WHOLE
 from rft_pipeline.report.plots import FIRST, INK, MUTED, to_svg
 from rft_pipeline.report.templates import rendered
@@ -35,6 +36,10 @@ def render_audit(
         description=description,
         pairs=people["pairs"],
         feedback=people["feedback"],
+        refit_helps={
+            each["criterion"]: refit_helps(each, one.criterion.judge)
+            for each, one in zip(as_plain, audits, strict=True)
+        },
         measured=[*(each["criterion"] for each in as_plain), "reward"],
         audited=[
             (plain, each.criterion, Markup(to_svg(reliability_diagram(each))))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
-from rft_pipeline.campaign.copied import COMMENT, mark, mark_of_row
+from rft_pipeline.campaign.copied import COMMENT, mark, mark_of_alarm, mark_of_row, mark_of_squash
 from rft_pipeline.campaign.subjects import columns_read
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.progress import counted
@@ -208,7 +208,9 @@ def _rubric(template: Campaign, text: str, own: _Own, notes: list[str]) -> tuple
     if len(off) == len(template.rubric.criteria):
         off = {}  # a rubric needs a criterion; `rft check` says what it lacks
     text = mark_texts(text, ("criteria",), template.rubric.criteria, template.name)
-    text = mark_squashes(text, template.rubric.criteria, template.name)
+    text = mark_squashes(
+        text, ("criteria",), template.rubric.criteria, lambda name: mark_of_squash(name, template.name)
+    )
     for place, (name, lacking_columns) in sorted(off.items(), reverse=True):
         why = f"{name} needs the column {lacking_columns}, which your prompts do not have; add it and remove the #"
         text = yaml_text.comment_out(text, ("criteria", place), why)
@@ -262,7 +264,9 @@ def _settings(template: Campaign, text: str, own: _Own, wanted: Wanted, notes: l
         for key in ("audit", "anchors"):
             text = yaml_text.comment_out(text, (key,), "needs replies that you labelled; anchors.jsonl shows how")
     text = yaml_text.put_above(text, ("policy", "system"), mark(template.name))
-    text = mark_texts(text, ("alarms", "held_out"), template.held_out, template.name)
+    held_out = "alarms", "held_out"
+    text = mark_texts(text, held_out, template.held_out, template.name)
+    text = mark_squashes(text, held_out, template.held_out, lambda name: mark_of_alarm(name, template.name))
     text = mark_budgets(text, template.name)
     missing = [each for each in slots_in(template.policy.system or "") if each not in own.columns]
     notes += [f"policy.system shows {{{each}}}, a column that your prompts do not have: change it" for each in missing]

@@ -1,13 +1,14 @@
 """Marks in a copied campaign what was written for the task of the campaign that it was copied from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from rft_pipeline.campaign.copied import mark, mark_of_squash
+from rft_pipeline.campaign.copied import mark
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.scaffold import yaml_text
 
 TEXTS = ("question", "grades", "template", "templates", "instruction", "system", "positive", "negative")
 """Settings of judges that hold texts."""
+Comment = Callable[[str], str]
 BUDGETS = ("rollouts", "evaluation")
 """Blocks of campaign.yaml with a token budget of replies."""
 
@@ -23,11 +24,12 @@ def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], 
     return text
 
 
-def mark_squashes(text: str, criteria: Iterable[Criterion], task: str) -> str:
-    """Put a comment above the squash of each criterion of a rubric."""
+def mark_squashes(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], comment: Comment) -> str:
+    """Put a comment, made from the criterion's name, above the squash of each criterion; `above` is the path of the
+    list of criteria."""
     for place, criterion in enumerate(criteria):
-        if yaml_text.has(text, ["criteria", place, "judge", "squash"]):
-            text = _put_above_setting(text, ["criteria", place], "squash", mark_of_squash(criterion.name, task))
+        if yaml_text.has(text, [*above, place, "judge", "squash"]):
+            text = _put_above_setting(text, [*above, place], "squash", comment(criterion.name))
     return text
 
 

@@ -12,7 +12,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.judges import ChecklistJudge
 from rft_pipeline.judges.checklist import items_of
 from rft_pipeline.progress import counted, judgements_of
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.stages.base import checkpoint_roles
 from rft_pipeline.stages.counting import Counting
 
@@ -44,7 +44,7 @@ def count_anchors(counting: Counting, alarms: Alarms) -> None:
     judges = [counting.sources, of_round] if round_ == 1 else [of_round]
     if campaign.anchors_path is None:
         return
-    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    anchors = anchors_of(campaign)
     said = f"{counted(anchors.height, 'anchor')}, each by the judges of its labels"
     counting.work.made_up_of.append(f"{said}, twice" if round_ == 1 else said)
     for criterion in campaign.rubric.judged:

@@ -33,7 +33,7 @@ from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import fingerprint
 from rft_pipeline.labels.exports import labelled_replies
 from rft_pipeline.labels.table import labels_of
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.stages.base import MlflowRun, Node, Output, Sources, Stage, Upstream, content_read, what_judges_see
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.job import Job
@@ -169,7 +169,7 @@ def _rows(campaign: Campaign, store: Path, labels: pl.DataFrame) -> tuple[pl.Dat
     assert campaign.anchors_path is not None
     assert campaign.audit is not None
     people = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
-    anchors = read_anchors(campaign.anchors_path, campaign.rubric)
+    anchors = anchors_of(campaign)
     rows = audit_rows(anchors, campaign.audit.probed_anchors, campaign.seed, people)
     return rows, {"anchors": anchors.height, "labelled": people.height}
 

@@ -50,7 +50,7 @@ from rft_pipeline.campaign.subjects import subjects_of
 from rft_pipeline.engines import Scorer
 from rft_pipeline.evaluation.compare import RoundRows
 from rft_pipeline.evaluation.kl import KL, KL_FILE, kl_of, sequence_kl
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.rules.slots import has_slots
 from rft_pipeline.stages.job import Job
 from rft_pipeline.stats import Interval
@@ -177,7 +177,7 @@ def _anchors(
     if campaign.anchors_path is None or not (campaign.rubric.judged or unlabelled):
         return past, [], ASKED.to_frame()
     weights = job.weights()
-    rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed)
+    rows = audit_rows(anchors_of(campaign), 0, campaign.seed)
     trained = job.upstream[f"checkpoints_{now.round}"].content_hash
     of_round = replace(job, sources=judges_for_alarms(campaign, job.sources, now.round, trained))
     tables, scored, asked = [past], [], [ASKED.to_frame()]

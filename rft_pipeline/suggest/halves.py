@@ -13,7 +13,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.labels.exports import labelled_replies
 from rft_pipeline.labels.table import labels_of
 from rft_pipeline.progress import counted
-from rft_pipeline.prompts.anchors import read_anchors
+from rft_pipeline.prompts.anchors import anchors_of
 
 
 class Half(NamedTuple):
@@ -47,7 +47,7 @@ def labelled_rows(campaign: Campaign, store: Path, criterion: Criterion) -> pl.D
     labels = labels_of(campaign, store)
     rows = people_rows(labels, labelled_replies(campaign.name, store, labels), campaign.rubric.names)
     if campaign.anchors_path is not None:
-        rows = audit_rows(read_anchors(campaign.anchors_path, campaign.rubric), 0, campaign.seed, rows)
+        rows = audit_rows(anchors_of(campaign), 0, campaign.seed, rows)
     found = rows_to_judge(rows, criterion)
     if found.is_empty():
         raise GateError(f"{criterion.name}: nothing is labelled; {_how(campaign)}")

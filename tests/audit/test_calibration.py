@@ -2,10 +2,12 @@ import math
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from rft_pipeline.audit.calibration import Bin, calibration, cross_fitted, reliability
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.judges import Squash
+from rft_pipeline.audit.numbers import refit_helps
+from rft_pipeline.judges import AnyJudge, Squash
 
 
 def judged(nats: np.ndarray, label: np.ndarray, squash: Squash) -> Labelled:
@@ -35,6 +37,25 @@ def test_calibration_lowers_the_error_on_prompts_it_was_not_fitted_on() -> None:
     assert found.isotonic < 0.08
     assert found.advised == "isotonic"
     assert found.after == found.isotonic
+
+
+def test_a_refit_that_brings_scores_no_nearer_to_the_labels_is_not_advised() -> None:
+    judge = {"protocol": "contrast", "positive": "You are kind.", "negative": "You are rude."}
+    unset, fitted = (
+        TypeAdapter(AnyJudge).validate_python({**judge, **squash})
+        for squash in ({}, {"squash": {"offset": 0.1, "scale": 0.2}})
+    )
+    worse, better = (
+        {"squash": {"offset": 0.2, "scale": 0.3}, "calibration_error": {"before": 0.2, "after": after}}
+        for after in (0.21, 0.19)
+    )
+    assert (refit_helps(worse, fitted), refit_helps(better, fitted)) == (False, True)
+    assert refit_helps(worse, unset)  # scores that are all near one half are near the share of good labels, and useless
+    assert not refit_helps({"squash": None, "calibration_error": None}, unset)
+
+
+def test_a_criterion_without_labels_has_an_empty_diagram() -> None:
+    assert reliability(np.array([]), np.array([])) == []
 
 
 def test_few_labels_advise_platt() -> None:

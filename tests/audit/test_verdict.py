@@ -52,6 +52,15 @@ def test_power_follows_youden_j_and_its_lower_bound(j: Interval, power: Power, w
     assert given.weight == pytest.approx(weight)
 
 
+def test_less_than_the_full_weight_says_what_the_full_weight_needs() -> None:
+    needed = "the full weight needs a J of at least 0.6 with a lower bound of at least 0.4"
+    assert needed in found(agreed(Interval(0.65, 0.35, 0.9))).reason
+    assert needed not in found().reason
+    assert needed not in found(length=Interval(0.4, 0.3, 0.5)).reason  # a bias took the weight, not J
+    assert "(J must be at least 0.4)" in found(agreed(Interval(0.3, 0.1, 0.5))).reason
+    assert "(the lower bound of J must be above 0)" in found(agreed(Interval(0.1, -0.1, 0.3))).reason
+
+
 def test_the_reason_for_a_demotion_is_a_name_with_its_number_and_limit() -> None:
     assert found(agreed(Interval(0.1, -0.1, 0.3))).faults == ("chance",)
     assert found(agreed(Interval(0.3, 0.1, 0.5))).faults == ("weak",)
@@ -76,6 +85,7 @@ def test_what_the_labels_do_not_prove_is_suspected_and_takes_no_weight() -> None
     given = found(length=Interval(0.2, 0.05, 0.35))
     assert (given.power, given.faults, given.suspected) == (Power.TRAINS, (), ("length",))
     assert "suspected length" in given.reason
+    assert "takes no weight" in given.reason
     assert found(length=Interval(0.2, -0.05, 0.45)).suspected == ()
 
 

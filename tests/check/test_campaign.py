@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from rft_pipeline.check import LabelCounts, check_campaign
+from rft_pipeline.check.result import Disagreement
+from rft_pipeline.cli.show import plain_checked
 from rft_pipeline.errors import DataError
-from tests.check.small import ANCHORS, BAD, CLOZE, GOOD, POLITE, TRAIN, campaign, check, errors, warnings
+from tests.check.small import ANCHORS, BAD, CLOZE, GOOD, POLITE, TRAIN, campaign, check, errors, rule, warnings
 
 SHIPPED = Path(__file__).parents[2] / "data" / "support_reply"
 
@@ -182,6 +184,27 @@ def test_too_few_labels_for_a_verdict_are_a_warning(tmp_path: Path) -> None:
         "long as campaign.yaml has no `audit` block, it trains with its full weight"
     )
     assert check(folder).labels == {"polite": LabelCounts(bad=2, good=5, unlabelled=1)}
+
+
+def test_anchors_on_which_a_rule_and_the_label_differ_are_named(tmp_path: Path) -> None:
+    ban = rule("regex", pattern="money", forbid=True)
+    criteria = [{"name": "polite", "judge": POLITE}, {"name": "no_money", "gate": 1, "judge": ban}]
+    said = ("You get your money.", 0), ("You get it all back.", 0), ("We will look.", 1)
+    rows = [
+        {"id": f"a{place}", "prompt": "Why?", "completion": text, "labels": {"no_money": label}}
+        for place, (text, label) in enumerate(said)
+    ]
+    found = check(campaign(tmp_path, criteria, anchors=[*ANCHORS, *rows]))
+    assert found.otherwise == {"no_money": Disagreement(3, {"a1": (0, 1.0)})}
+    assert plain_checked("small", found, None)["criteria"][1]["labelled_otherwise"] == ["a1"]
+
+
+def test_labels_of_a_judge_of_the_alarms_are_allowed(tmp_path: Path) -> None:
+    alarms = {"held_out": [{"name": "about_it", "judge": {"protocol": "recall"}}]}
+    rows = [{**each, "labels": {**each["labels"], "about_it": 1}} for each in ANCHORS]
+    found = check(campaign(tmp_path, anchors=rows, settings={"alarms": alarms}))
+    assert list(found.labels) == ["polite"]
+    assert plain_checked("small", found, None)["alarms"] == [{"name": "about_it", "scored_by": "recall"}]
 
 
 def test_many_labels_of_few_prompts_are_too_few(tmp_path: Path) -> None:

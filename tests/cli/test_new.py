@@ -119,6 +119,19 @@ def test_texts_and_budgets_of_the_copied_task_are_marked(rft: Rft, tmp_path: Pat
     assert said.err.splitlines()[-1].endswith("`rft run mine`")  # one round: no need to say --rounds 1
 
 
+def test_the_squash_of_a_judge_of_the_alarms_is_marked_and_named(rft: Rft, tmp_path: Path) -> None:
+    said = rft("new", "mine", "--like", "support_reply")
+    path = tmp_path / "data" / "mine" / "campaign.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    (place,) = [number for number, line in enumerate(lines) if "# The squash of about_the_message" in line]
+    assert "name: about_the_message" in lines[place + 1]
+    warned = f"line {place + 1}: about_the_message watches for the alarms with a squash that was fitted on the labels"
+    assert warned in said.err.replace("\n", " ")
+    assert "watches only" in said.out
+    path.write_text("\n".join(lines[:place] + lines[place + 1 :]) + "\n", encoding="utf-8")
+    assert warned[10:] not in rft("check", "mine").err.replace("\n", " ")
+
+
 def test_the_split_and_all_else_is_the_same_when_done_again_and_nothing_is_overwritten(
     rft: Rft, tmp_path: Path
 ) -> None:

@@ -186,12 +186,16 @@ def test_rft_audit_shows_anchors_alone_and_with_labels_side_by_side(
     labelled_by_people(audited_made, tmp_path, "Anna", "Ben")
     people = verdicts(run(audited_made, AUDIT)["judge_audit"])["kind"]["from_people"]
     monkeypatch.setattr(show_audit.out, "width", 200)
-    show_audit.audited(Home.find(), "tiny", as_json=False)
-    said = " ".join(capsys.readouterr().out.split())
+    show_audit.audited(Home.find(), load_campaign(audited_made), as_json=False)
+    printed = capsys.readouterr()
+    said = " ".join(printed.out.split())
+    assert "loved: monitor, is shown and trains nothing - J" in said
+    assert "to do: try other wordings (rft rubric suggest tiny --criterion loved) or another protocol" in said
+    assert "rules are not audited: has_an_e; `rft check tiny` compares them with the labels" in printed.err
     assert "kind anchors trains 1.00 24/24 1.00 (1.00–1.00)" in said
     assert f"and {people['measured']} rollouts" in said
     assert "between people: κ 0.88, Krippendorff α 0.88" in said
-    assert "test–retest: 6 replies judged twice: mean difference 0.0000, max 0.0000" in said
+    assert "asked twice: the scores of 6 replies differ by 0.0000 on average and 0.0000 at most" in said
 
 
 def test_without_labels_nothing_of_them_is_in_the_fingerprint(audited: Path) -> None:

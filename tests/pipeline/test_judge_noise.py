@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rft_pipeline.campaign import load_campaign
 from rft_pipeline.cli import show_audit
 from rft_pipeline.lineage.find import trace
 from rft_pipeline.lineage.trace_rows import RolloutTrace
@@ -60,7 +61,7 @@ def test_by_group_a_judges_noise_weighs_its_criterion_and_asking_for_it_asks_no_
         before["round_1/reward_batches"].address: {},
         records["round_1/reward_batches"].address: batch["group_weights"][0],
     }
-    show_audit.audited(Home.find(), "tiny", as_json=False)
+    show_audit.audited(Home.find(), load_campaign(audited), as_json=False)
     assert f"noise within a group: {p:.0%} of its verdicts are wrong" in " ".join(capsys.readouterr().out.split())
     assert "noise within a group: " in records["judge_audit"].path("judge_audit.html").read_text(encoding="utf-8")
 

@@ -179,13 +179,13 @@ def test_feedback_is_compared_with_the_judges_overall_and_by_week(
     assert made(run(audited, AUDIT)) == []  # the same feedback again
 
     show_labels.imported_feedback(load_campaign(audited), again)
-    show_audit.audited(Home.find(), "tiny", as_json=False)
+    show_audit.audited(Home.find(), load_campaign(audited), as_json=False)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] in " ".join(block("console").split())
     kind = next(line for line in printed if line.split()[:1] == ["kind"] and line.split()[-1] == "4/2")
     assert kind.split()[1].startswith("0.88")
     assert any(line.split()[:1] == ["2026-W47"] and line.split()[-1] == "2/1" for line in printed)
-    show_audit.audited(Home.find(), "tiny", as_json=True)
+    show_audit.audited(Home.find(), load_campaign(audited), as_json=True)
     assert json.loads(capsys.readouterr().out)["feedback"] == found
 
 
