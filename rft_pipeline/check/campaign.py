@@ -10,7 +10,7 @@ from rft_pipeline.campaign import Campaign, PromptSource, load_campaign, read_ya
 from rft_pipeline.campaign.copied import examples_in, marked_alarms, marked_lines, marked_squashes
 from rft_pipeline.check.adapter import check_adapter
 from rft_pipeline.check.context import check_context
-from rft_pipeline.check.criteria import check_criteria
+from rft_pipeline.check.criteria import check_criteria, unfitted_in
 from rft_pipeline.check.labels import check_labels, rules_against_labels
 from rft_pipeline.check.noise import check_noise
 from rft_pipeline.check.result import CheckResult, Findings, LabelCounts
@@ -34,7 +34,7 @@ from rft_pipeline.stages.replaying import replayable
 
 FEW_TRAIN = 32
 """With fewer train prompts, rounds soon repeat."""
-FEW_EVAL = 30
+FEW_EVAL = 20
 """With fewer eval prompts, intervals are too wide to detect an improvement."""
 PAIRS_SHOWN = 10
 
@@ -95,6 +95,7 @@ def check_campaign(campaign_folder: Path, models: Path, store: Path) -> CheckRes
         train_prompts=train.height,
         eval_prompts=held_out.height,
         anchors=0 if anchors is None else anchors.height,
+        unfitted=unfitted_in(campaign),
         otherwise={} if anchors is None else rules_against_labels(campaign, anchors),
         labels={} if anchors is None else {name: label_counts(anchors, name) for name in campaign.rubric.names},
         warnings=tuple(settings.warnings + data.warnings),

@@ -86,10 +86,23 @@ def _check_can_answer(where: str, criterion: Criterion, campaign: Campaign, sett
         )
 
 
+def _unfitted(criterion: Criterion) -> bool:
+    """Whether it has a judge that measures a number, and no squash that turns it into a score."""
+    return any(
+        "squash" in type(each.judge).model_fields and "squash" not in each.judge.model_fields_set
+        for each in criterion.singles
+    )
+
+
+def unfitted_in(campaign: Campaign) -> tuple[str, ...]:
+    """The criteria with a judge that measures a number and no squash."""
+    return tuple(each.name for each in campaign.evaluated if _unfitted(each))
+
+
 def _check_fitted(where: str, criterion: Criterion, gate: float, campaign: str, settings: Findings) -> None:
     """A warning for a gate on scores of a measured number that nobody fitted."""
     for each in criterion.singles:
-        if "squash" in type(each.judge).model_fields and "squash" not in each.judge.model_fields_set:
+        if _unfitted(each):
             settings.warnings.append(
                 f"{where}: gate {gate:g}: the {each.judge.protocol} judge has no `squash`, so its scores are fitted to "
                 f"no labels, and a threshold on them says little; label replies, then `rft audit {campaign} --suggest` "

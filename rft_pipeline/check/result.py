@@ -47,6 +47,8 @@ class CheckResult:
     anchors: int
     labels: dict[str, LabelCounts]
     """By criterion; empty without anchors."""
+    unfitted: tuple[str, ...]
+    """Criteria with a judge that measures a number, and no `squash` to turn it into a score."""
     otherwise: dict[str, Disagreement]
     """By criterion that a rule decides: the anchors that are labelled otherwise, if there are any."""
     warnings: tuple[str, ...]

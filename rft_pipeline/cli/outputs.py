@@ -66,6 +66,8 @@ class GoodCampaign:
     formats: dict[str, str]
     """Split → the format of its rows, in words."""
     criteria: list[CheckedCriterion]
+    without_squash: list[str]
+    """Criteria whose scores are not fitted to any labels yet."""
     alarms: list[WatchingCriterion]
     """The criteria of `alarms.held_out`."""
     logs: str | None

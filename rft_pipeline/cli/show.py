@@ -56,6 +56,11 @@ def checked(result: CheckResult, logs: CheckedLogs | None) -> None:
     out.print(criteria)
     for name, otherwise in result.otherwise.items():
         line(escape(_otherwise(name, otherwise)))
+    if result.unfitted:
+        line(
+            f"no `squash` yet: {', '.join(result.unfitted)}; scores may all be alike until you set what "
+            f"`rft audit {result.campaign.name} --suggest` fits to your labels"
+        )
     if logs is not None:
         line(f"logs: {escape(logs.summary)}")
     warnings = (*result.warnings, *(() if logs is None else logs.warnings))
@@ -97,6 +102,7 @@ def plain_checked(name: str, result: CheckResult, logs: CheckedLogs | None) -> d
         "anchors": result.anchors,
         "formats": result.formats,
         "criteria": criteria,
+        "without_squash": list(result.unfitted),
         "alarms": [{"name": each.name, "scored_by": each.judge.kind} for each in result.campaign.held_out],
         "logs": None if logs is None else logs.summary,
     }

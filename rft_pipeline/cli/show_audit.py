@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rft_pipeline.audit.numbers import refit_helps
 from rft_pipeline.audit.stored import audited_in
-from rft_pipeline.audit.verdict import Power
+from rft_pipeline.audit.verdict import BIASED_WEIGHT, Power
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.audit import Bias
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
@@ -157,17 +157,16 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
 
 def _advice(campaign: str, each: dict[str, Any]) -> str:
     """What to do about a verdict; empty where there is nothing to do."""
-    name, faults = each["criterion"], set(each["faults"])
-    if power_faults := faults & {"chance", "weak"}:
-        faults -= power_faults
+    name = each["criterion"]
+    if {"chance", "weak"} & set(each["faults"]):
         wording = f"try other wordings (rft rubric suggest {campaign} --criterion {name}) or another protocol"
-    elif each["power"] == Power.NOISE and not faults:
+    elif each["power"] == Power.NOISE and each["weight"] != BIASED_WEIGHT:  # J took a part of it
         wording = f"label more replies, or try other wordings (rft rubric suggest {campaign} --criterion {name})"
     elif each["power"] == Power.UNAUDITED:
         wording = "label more replies"
     else:
         wording = ""
-    biases = ", ".join(each_fault for each_fault in each["faults"] if each_fault in get_args(Bias))
+    biases = ", ".join(fault for fault in each["faults"] if fault in get_args(Bias))
     accept = f"guard against {biases} with a rule, then accept it: audit: {{accept: {{{name}: [{biases}]}}}}"
     return "; ".join([*([wording] if wording else []), *([accept] if biases else [])])
 

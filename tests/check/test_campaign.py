@@ -42,7 +42,7 @@ def test_the_small_campaign_passes_with_its_few_prompts_named(tmp_path: Path) ->
     folder = campaign(tmp_path)
     assert [warning.replace(f"{folder}/", "") for warning in check(folder).warnings] == [
         "train.jsonl: only 8 train prompts; below 32, rounds soon repeat",
-        "eval.jsonl: only 8 eval prompts; below 30, intervals are too wide to detect an improvement",
+        "eval.jsonl: only 8 eval prompts; below 20, intervals are too wide to detect an improvement",
     ]
 
 

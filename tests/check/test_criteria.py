@@ -232,6 +232,7 @@ def test_a_gate_on_scores_that_were_fitted_to_nothing_is_a_warning(tmp_path: Pat
         "rubric.yaml: both: gate 0.5: the cloze",
     ]
     assert "`rft audit small --suggest` prints a squash that fits them" in found[0]
+    assert check(tmp_path / "small").unfitted == ("polite", "both")
 
 
 def test_a_question_to_the_embedded_model_is_a_warning(tmp_path: Path) -> None:
