@@ -1,6 +1,7 @@
 """Changing the champion: by a decision, by a person, or by a rollback; in the home's file and in MLflow's registry."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rft_pipeline.campaign import Campaign, cycles
@@ -9,7 +10,9 @@ from rft_pipeline.pipeline import registry
 from rft_pipeline.pipeline.against_champion import why_worse
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.outcomes import Outcome, may_replace, outcome_of, why_it_stays
+from rft_pipeline.promotion.decide import although
 from rft_pipeline.report.card import render_card, without_metadata
+from rft_pipeline.stages.eval_reports import NUMBERS
 from rft_pipeline.stages.promotion import decision_of, trained_on
 from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.store.champions import Champion, History
@@ -105,12 +108,39 @@ def _refuse_worse(campaign: Campaign, home: Home, record: Record, now: Champion,
 
 
 def show_champions(home: Home, campaign: str) -> None:
-    """Bring the champions on the campaign's promotion page and on the index of reports up to date."""
-    from rft_pipeline.report.published import published_campaigns, write_champions, write_index
+    """Bring up to date: the decision on the campaign's report, the champions on its promotion page, and those on the
+    index of reports."""
+    from rft_pipeline.report.published import published_campaigns, write_champions, write_decision, write_index
 
+    if (found := _decision_on_the_report(home, campaign)) is None:
+        write_decision(home.reports, campaign)
+    else:
+        write_decision(home.reports, campaign, found.promoted is not None, found.decision, found.stays)
     write_champions(home.reports, campaign, champions.history(home.root, campaign))
     if names := published_campaigns(home.reports):
         write_index(home.reports, {name: champions.champion(home.root, name) for name in names})
+
+
+def _decision_on_the_report(home: Home, campaign: str) -> Outcome | None:
+    """The outcome of the current decision, if it was decided on the report that is shown."""
+    from rft_pipeline.report.published import numbers_of
+
+    records = RecordStore(home.store)
+    record = records.current(f"{campaign}/promotion")
+    report = None if record is None else records.at(record.upstream["eval_reports"])
+    if record is None or report is None:
+        return None
+    if report.path(NUMBERS).read_text(encoding="utf-8") != numbers_of(home.reports, campaign):
+        return None
+    found = outcome_of(champions.history(home.root, campaign), record)
+    decided = decision_of(record)
+    if decided["promoted"] is None:
+        return found
+    chosen = next(each for each in decided["rounds"] if each["round"] == decided["promoted"])
+    passed = f"passes every bound against {decided['champion']}{although(chosen['alarm'])}"
+    if found.promoted is None:
+        return replace(found, decision=f"round {decided['promoted']} {passed}")
+    return replace(found, decision=f"round {decided['promoted']} is the champion: it {passed}")
 
 
 def _comparison(decided: Mapping[str, Any], round_: int) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ NUMBERS = ".json"
 INDEX = "index.html"
 SHOWN = 20
 """Entries of a history of champions on a page."""
+_DECISION = re.compile(r"<!-- decision -->.*?<!-- /decision -->", re.DOTALL)
 _CHAMPIONS = re.compile(r"<!-- champions -->.*?<!-- /champions -->", re.DOTALL)
 _LINKS = re.compile(r'<nav class="pages">.*?</nav>', re.DOTALL)
 
@@ -65,6 +66,23 @@ def write_champions(folder: Path, campaign: str, history: History) -> None:
     if (text := _read(path)) is not None:
         shown = rendered("champions.html.jinja", history=history[: -SHOWN - 1 : -1]) if history else ""
         _write(path, _with_champions(text, f"<!-- champions -->{shown}<!-- /champions -->"))
+
+
+def write_decision(
+    folder: Path, campaign: str, promoted: bool = False, said: str = "", stays: str | None = None
+) -> None:
+    """Show at the head of a campaign's report what the promotion decided on it, if it did: whether a round was
+    promoted, why, and why another champion stays."""
+    path = folder / f"{campaign}{REPORT}"
+    if (text := _read(path)) is not None:
+        link = quote(f"{campaign}{PROMOTION}")
+        shown = rendered("decision.html.jinja", promoted=promoted, said=said, stays=stays, page=link) if said else ""
+        _write(path, _DECISION.sub(lambda _: f"<!-- decision -->{shown}<!-- /decision -->", text, count=1))
+
+
+def numbers_of(folder: Path, campaign: str) -> str | None:
+    """The text of the numbers of the report that is shown; None without a report."""
+    return _read(folder / f"{campaign}{NUMBERS}")
 
 
 def _with_champions(page: str, shown: str) -> str:

@@ -13,9 +13,10 @@ from mlflow.exceptions import MlflowException
 from rft_pipeline import models
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.errors import GateError, ModelError, StoreError, TrackingError
-from rft_pipeline.pipeline.champion import promote, roll_back
+from rft_pipeline.pipeline.champion import promote, roll_back, show_champions
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.promotion import looks
+from rft_pipeline.report.published import publish
 from rft_pipeline.report.templates import signed
 from rft_pipeline.stages.graph import node, payload
 from rft_pipeline.store import Home, champions
@@ -275,11 +276,49 @@ def test_the_pages_of_a_finished_campaign_link_to_one_another_and_are_in_the_ind
     pages = ["tiny.html", "tiny.rounds.html", "tiny.promotion.html"]
     for page in pages:
         found = re.findall(r'href="([^"]+)"', (folder / page).read_text(encoding="utf-8"))
-        assert found == ["index.html", *pages]
+        assert found == ["index.html", *pages, *(["tiny.promotion.html"] if page == "tiny.html" else [])]
         assert all((folder / each).is_file() for each in found)
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert re.findall(r'href="([^"]+)"', index) == pages
     assert f"round 1<br><code>{record('tiny/round_1/checkpoints').fingerprint}</code>" in index
+
+
+def decision_on_the_report() -> str:
+    """What the head of the published report says of the promotion; its mark, then the text."""
+    page = (Home.find().reports / "tiny.html").read_text(encoding="utf-8")
+    head = page[page.index("<!-- decision -->") : page.index("<!-- /decision -->")]
+    return " ".join(re.sub("<[^>]+>", " ", head).split())
+
+
+def test_the_head_of_the_report_says_what_was_decided_on_it(finished_copy: Path) -> None:
+    campaign, home = load_campaign(finished_copy), Home.find()
+    assert decision_on_the_report() == (
+        "promoted Round 1 is the champion: it passes every bound against base. All bounds"
+    )
+    promote(campaign, home, 2, force=True, why="reads better")
+    assert "round 2 stays the champion until a person changes it" in decision_on_the_report().casefold()
+    roll_back(campaign, home, "worse")
+    assert decision_on_the_report().startswith("promoted ")
+    roll_back(campaign, home, "too long")
+    said = decision_on_the_report()
+    assert said.startswith(
+        "not promoted Round 1 passes every bound against base. Round 1 is not the champion: a person"
+    )
+    own = record("tiny/round_2/eval_reports").path("report.html").read_text(encoding="utf-8")
+    assert "<!-- decision --><!-- /decision -->" in own
+    other = record("tiny/round_1/eval_reports").path("report.json").read_text(encoding="utf-8")
+    publish(home.reports, "tiny", {".html": own, ".json": other})
+    show_champions(home, "tiny")
+    assert decision_on_the_report() == "", "the decision was on another report"
+
+
+def test_a_refusal_is_said_at_the_head_of_the_report(finished_copy: Path) -> None:
+    (Home.find().root / "champions" / "tiny.json").unlink()
+    edit(finished_copy / "campaign.yaml", "promotion", {"min_prompts": 1000})
+    run(finished_copy)
+    said = decision_on_the_report()
+    assert said.startswith("not promoted No round is promoted over base. Round 1: held-out prompts: ")
+    assert "promotion.min_prompts needs 1000" in said
 
 
 def test_the_page_of_rounds_has_every_reply_of_every_round(finished_home: Path) -> None:

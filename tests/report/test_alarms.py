@@ -56,8 +56,11 @@ def test_a_warning_stands_beside_the_gain_and_nothing_where_nothing_fired(
         alarms = {**gamed[0]["alarms"], "verdicts": [{**last, "level": level, "findings": [found]}]}
         page = render_page({**gamed[0], "alarms": alarms}, gamed[1], "Support", "")
         headline = page.split('<section class="headline ')[1].split("</section>")[0]
-        assert "Better than base." in headline
-        assert ("KL to the baseline" in headline) == (level == "warn")
+        warned = level == "warn"
+        assert headline.startswith("warned" if warned else "up"), "no green number where the alarms warn"
+        assert ("Better than base." in headline) == (not warned)
+        assert ("The alarms warn about this gain." in headline) == warned
+        assert ("KL to the baseline" in headline) == warned
 
 
 def test_the_timeline_has_a_cell_a_round_and_alarm_with_its_reason_on_hover(
