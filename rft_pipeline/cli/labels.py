@@ -27,6 +27,12 @@ def export(
     n: Annotated[int, typer.Option("--n", min=1, help="How many rollouts to draw.")] = 60,
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path("."),
     file_format: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="csv is for spreadsheets.")] = "csv",
+    delimiter: Annotated[
+        Literal[",", ";"] | None,
+        typer.Option(
+            help="Between the cells of the CSV; ';' for a spreadsheet of a language with decimal commas. Default: ','."
+        ),
+    ] = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Draw held-out replies that the promotion compares.")
     ] = False,
@@ -85,6 +91,8 @@ def export(
     home = Home.find()
     if (to == "mlflow") != bool(annotator):
         raise typer.BadParameter("--to mlflow and --annotator NAME belong together: each annotator gets a page")
+    if delimiter is not None and (to == "mlflow" or file_format != "csv"):
+        raise typer.BadParameter("--delimiter is for a CSV: leave out --to mlflow and --format jsonl")
     if from_feedback is not None and (held_out or pairs is not None):
         raise typer.BadParameter("--from-feedback draws logged replies: leave out --held-out and --pairs")
     if pairs is not None:
@@ -99,7 +107,7 @@ def export(
                 drawn_pairs, _pages(home, pair_queues(drawn_pairs, home, annotator)), as_json=as_json
             )
             return
-        path = write_pairs(drawn_pairs, home.store, out, file_format)
+        path = write_pairs(drawn_pairs, home.store, out, file_format, delimiter or ",")
         show_labels.exported_pairs(drawn_pairs, path, as_json=as_json)
         return
     if of is not None or against is not None or train:
@@ -109,7 +117,7 @@ def export(
     if annotator:
         show_labels.exported(drawn, _pages(home, label_queues(drawn, home, annotator)), as_json=as_json)
         return
-    path = write_export(drawn, home.store, out, file_format)
+    path = write_export(drawn, home.store, out, file_format, delimiter or ",")
     show_labels.exported(drawn, path, as_json=as_json)
 
 
@@ -212,7 +220,8 @@ def show(campaign: Name, as_json: AsJson = False) -> None:
     from rft_pipeline.labels.feedback import stored_feedback
     from rft_pipeline.labels.held_out import prompts_labelled
     from rft_pipeline.labels.preferences import current_preferences
-    from rft_pipeline.labels.table import why_left_out
+    from rft_pipeline.labels.table import labels_of, why_left_out
+    from rft_pipeline.progress import counted
 
     home = Home.find()
     loaded, current = load_campaign(home.campaign_folder(campaign)), load(home, campaign)
@@ -224,7 +233,13 @@ def show(campaign: Name, as_json: AsJson = False) -> None:
         return
     labelled = prompts_labelled(loaded, home)
     if not (found or left_out or labelled or preferred.found or preferred.others or feedback):
-        console.line(f"no labels and no answers yet: rft labels export {campaign}")
+        earlier = labels_of(loaded, home.store)["rollout_id"].n_unique()
+        console.line(
+            f"{counted(earlier, 'labelled rollout')} of earlier rounds, before an edit: an audit counts their labels, "
+            "means of the present rounds do not"
+            if earlier
+            else f"no labels and no answers yet: rft labels export {campaign}"
+        )
     show_labels.estimated(found, left_out)
     show_labels.held_out(loaded, labelled)
     show_labels.preferred(current, preferred)

@@ -68,6 +68,10 @@ def _where(drawn: str, more: list[str], fill_in: str, campaign: str, place: Plac
         line(each)
 
 
+ENOUGH_LABELS = 20
+"""Labelled rollouts from which means by people are shown; with fewer, their intervals are no better than a guess."""
+
+
 def plain_imported(done: Imported, found: dict[str, Estimates], left_out: list[str]) -> dict[str, Any]:
     """What `imported` says, for JSON."""
     return {**asdict(done), **_plain(found, left_out)}
@@ -128,8 +132,12 @@ def estimated(found: dict[str, Estimates], left_out: list[str]) -> None:
     if found:
         means = table("mean", "labelled", "judge alone", "people alone", "both (PPI++)")
         for name, each in found.items():
-            means.add_row(name, str(each.labelled), *map(_interval, (each.judge, each.human, each.powered)))
+            few = each.labelled < ENOUGH_LABELS
+            people = ("too few labels",) * 2 if few else map(_interval, (each.human, each.powered))
+            means.add_row(name, str(each.labelled), _interval(each.judge), *people)
         out.print(means)
+        if any(each.labelled < ENOUGH_LABELS for each in found.values()):
+            line(f"people's means need {ENOUGH_LABELS} labelled rollouts; the labels count in an audit all the same")
 
 
 def print_state(found: dict[str, Estimates], left_out: list[str], preferred: Preferences, users: Stored | None) -> None:

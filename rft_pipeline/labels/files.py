@@ -16,21 +16,25 @@ from rft_pipeline.labels.cells import escaped
 from rft_pipeline.labels.exports import FIXED, Export, drawn_rows
 
 FileFormat = Literal["csv", "jsonl"]
+Delimiter = Literal[",", ";"]
+"""What separates the cells of a CSV: Excel expects a semicolon where the decimal sign is a comma."""
 
 
-def write_export(export: Export, store: Path, folder: Path, file_format: FileFormat) -> Path:
+def write_export(
+    export: Export, store: Path, folder: Path, file_format: FileFormat, delimiter: Delimiter = ","
+) -> Path:
     """Write `labels_<campaign>_<export id>.<format>` into a folder, replacing an existing one."""
-    text = _as_csv(export, store) if file_format == "csv" else _as_jsonl(export, store)
+    text = _as_csv(export, store, delimiter) if file_format == "csv" else _as_jsonl(export, store)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"labels_{export.campaign}_{export.id}.{file_format}"
     path.write_bytes(text.encode())
     return path
 
 
-def _as_csv(export: Export, store: Path) -> str:
+def _as_csv(export: Export, store: Path, delimiter: Delimiter) -> str:
     file = io.StringIO(newline="")
     file.write("\ufeff")
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     headings = [escaped(f"{name} {asked.hint}") for name, asked in export.criteria.items()]
     writer.writerow(["rollout_id", "prompt", "reply", *headings, "annotator", "note", "export"])
     for cells in _cells(export, store):

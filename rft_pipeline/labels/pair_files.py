@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rft_pipeline.campaign.addresses import readable_prompt
 from rft_pipeline.labels.cells import escaped
-from rft_pipeline.labels.files import FileFormat
+from rft_pipeline.labels.files import Delimiter, FileFormat
 from rft_pipeline.labels.pairs import PairExport, pair_rows
 
 COLUMNS = ("pair_id", "prompt", "left", "right", "preferred", "annotator", "note", "export")
@@ -19,20 +19,22 @@ ANSWER = "preferred (left, right or tie)"
 """Heading of the column `preferred`."""
 
 
-def write_pairs(export: PairExport, store: Path, folder: Path, file_format: FileFormat) -> Path:
+def write_pairs(
+    export: PairExport, store: Path, folder: Path, file_format: FileFormat, delimiter: Delimiter = ","
+) -> Path:
     """Write `pairs_<campaign>_<export id>.<format>` into a folder, replacing an existing one."""
     rows = list(_cells(export, store))
-    text = _as_csv(rows) if file_format == "csv" else _as_jsonl(rows)
+    text = _as_csv(rows, delimiter) if file_format == "csv" else _as_jsonl(rows)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"pairs_{export.campaign}_{export.id}.{file_format}"
     path.write_bytes(text.encode())
     return path
 
 
-def _as_csv(rows: list[tuple[str, ...]]) -> str:
+def _as_csv(rows: list[tuple[str, ...]], delimiter: Delimiter) -> str:
     file = io.StringIO(newline="")
     file.write("\ufeff")
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerow([ANSWER if name == "preferred" else name for name in COLUMNS])
     writer.writerows(map(escaped, cells) for cells in rows)
     return file.getvalue()

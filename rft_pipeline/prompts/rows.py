@@ -153,7 +153,10 @@ def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *,
         lines = io.StringIO(data.decode(), newline="")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8") from error
+        raise DataError(
+            f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8 (in Excel: Save As, "
+            'file type "CSV UTF-8"; in LibreOffice: Save As, character set UTF-8)'
+        ) from error
     separator = max(_SEPARATORS, key=lambda each: _columns(lines, each, expected))
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(lines, strict=True, delimiter=separator)

@@ -38,10 +38,30 @@ def test_export_fill_in_import(rft: Rft, finished_copy: Path, tmp_path: Path) ->
     counts, heading, *rows = said.out.splitlines()
     assert counts == "24 new labels, 0 changed, 0 unchanged by [bold]Anna; 0 rows without a label, 0 left out"
     assert heading.split("  ")[0].strip() == "mean"
-    assert [row.split()[:2] for row in rows] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
+    assert [row.split()[:2] for row in rows[:3]] == [["polite", "12"], ["relevant", "12"], ["reward", "12"]]
+    assert all(row.endswith("too few labels  too few labels ") for row in rows[:3])
+    assert rows[3] == "people's means need 20 labelled rollouts; the labels count in an audit all the same"
     again = printed("labels_import", rft("labels", "import", "tiny", str(path), "--json"))["labels"]
     assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, 24)
     assert again["estimates"]["relevant"]["human"] == {"mean": pytest.approx(0.5), "lower95": None, "upper95": None}
+
+
+def test_labels_of_rollouts_that_no_present_round_has_are_not_called_none(
+    rft: Rft, finished_copy: Path, tmp_path: Path
+) -> None:
+    rft("labels", "export", "tiny", "--n", "12", "--delimiter", ";", "--out", str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").iterdir()
+    path.write_text(path.read_text(encoding="utf-8").replace('";"', '","'), encoding="utf-8")
+    fill(path, "0.5")
+    rft("labels", "import", "tiny", str(path))
+    for current in Home.find().store.glob("tiny/round_*/judge_scores/current"):
+        current.unlink()
+    assert rft("labels", "show", "tiny").out == (
+        "12 labelled rollouts of earlier rounds, before an edit: an audit counts their labels, means of the present "
+        "rounds do not\n"
+    )
+    said = rft("labels", "export", "tiny", "--format", "jsonl", "--delimiter", ";")
+    assert (said.code, "--delimiter is for a CSV" in said.err) == (2, True)
 
 
 def test_held_out_replies_go_out_and_what_their_labels_are_worth_is_said(

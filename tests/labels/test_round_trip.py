@@ -57,6 +57,13 @@ def test_the_same_draw_comes_again_until_labels_are_back(export: Export, finishe
     assert both == pytest.approx({key: 1 - (1 - first[key]) * (1 - second[key]) for key in first})
 
 
+def test_a_file_with_semicolons_comes_back_too(export: Export, tmp_path: Path) -> None:
+    path = write_export(export, Home.find().store, tmp_path, "csv", ";")
+    assert path.read_text(encoding="utf-8-sig").startswith('"rollout_id";"prompt";"reply";"polite ')
+    rows = read_filled(path)
+    assert (rows.columns[:3], len(rows.rows)) == (("rollout_id", "prompt", "reply"), 8)
+
+
 def test_the_file_hides_model_round_and_scores(export: Export, tmp_path: Path) -> None:
     path = write_export(export, Home.find().store, tmp_path, "csv")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
@@ -193,7 +200,7 @@ def test_files_that_are_no_export_are_refused(export: Export, tmp_path: Path) ->
     with pytest.raises(DataError, match=r"no column rollout_id, annotator, export; there are: a\|b"):
         imported(path)
     path.write_bytes("rollout_id;Straße\n1;2\n".encode("cp1252"))
-    with pytest.raises(DataError, match="not UTF-8"):
+    with pytest.raises(DataError, match=r"not UTF-8.*in Excel: Save As, file type .CSV UTF-8."):
         imported(path)
     path.write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="no rows after the first"):
