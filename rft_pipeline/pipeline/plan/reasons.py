@@ -74,6 +74,8 @@ class Change:
         match self.path:
             case ("code_version",):
                 return f"another version of the stage ({self.before} → {self.after})"
+            case ("settings", "policy_called"):
+                return "training starts from another policy"
             case ("settings", "continuation", *_):
                 return "another edit cycle" if self.before and self.after else "an edit cycle"
             case ("inputs", name) if name.startswith("column."):

@@ -38,6 +38,8 @@ def test_a_cycle_names_the_checkpoint_that_it_starts_from() -> None:
         {"settings": {"model": "checkpoint:tiny/round_1/checkpoints/0123456789abcdef"}},
     )
     assert change.in_words() == "starts from tiny/round_1/checkpoints"
+    (called,) = changes({"settings": {}}, {"settings": {"policy_called": "start"}})
+    assert called.in_words() == "training starts from another policy"
 
 
 def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> None:
