@@ -10,7 +10,7 @@ from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.prompts.overlap import overlaps
-from rft_pipeline.report.timeline import CAUSES, cause_in_words
+from rft_pipeline.report.timeline import cause_in_words, title
 from rft_pipeline.stages.base import policy_called, start_node
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.stages.reward_batches import too_few_groups
@@ -83,7 +83,7 @@ def rounds_gain_is_real(record: Record, campaign: Campaign) -> dg.AssetCheckResu
     severity = dg.AssetCheckSeverity.ERROR if newest["level"] == "stop" else dg.AssetCheckSeverity.WARN
     metadata = {
         "verdict": newest["level"],
-        "alarms": ", ".join(CAUSES[cause] for cause in newest["causes"]) or "none",
+        "alarms": ", ".join(title(cause, [newest]) for cause in newest["causes"]) or "none",
         "reason": newest["reason"],
         "what changed the reward": cause_in_words(newest["moved_by"]),
         "the next round starts from": f"round {start}" if start else policy_called(campaign, start_node(campaign)),

@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-SINGULAR = {"criteria": "criterion", "members": "member", "held_out": "held-out criterion"}
+SINGULAR = {"criteria": "criterion", "members": "member", "held_out": "criterion of the alarms"}
 """What an entry of these lists is called in messages."""
 
 NUMBERS = (int, float, int | None, float | None)

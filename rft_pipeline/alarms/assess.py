@@ -27,7 +27,7 @@ def assess(
 
     `start` is the round that it started from, `fired_at_start` the causes that fired there, `found` the round's
     phrases, `effects` what these do to bad anchors, `judge_findings` what the anchors say about the judges. Without a
-    held-out judge, `over_optimisation` and `unseen_gain` are left out.
+    alarms' judge, `over_optimisation` and `unseen_gain` are left out.
     """
     findings = list(judge_findings)
     if now.watched and base.watched:

@@ -2,8 +2,8 @@
 
 Each finding compares a share with base's, paired by prompt: what base does already is no alarm, only growth is. Growth
 whose lower bound is above the warning limit warns, above the stop limit it stops the round. A fixed phrase only stops
-if the held-out score is known and did not rise, because good replies may share a phrase. The others stop whatever the
-held-out score is: judges that read likelihoods like copied text and keywords.
+if the score of the alarms' judge is known and did not rise, because good replies may share a phrase. The others stop
+whatever the score of the alarms' judge is: judges that read likelihoods like copied text and keywords.
 
 Words are compared in lower case and without punctuation.
 """

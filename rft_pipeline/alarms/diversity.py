@@ -16,8 +16,8 @@ MIN_RISE = 0.02
 
 
 def diversity(now: Replies, base: Replies, settings: Alarms, seed: int) -> Iterator[Finding]:
-    """Distinct word pairs and repetition stop the round. Similarity across prompts only warns, and only if the held-out
-    score did not rise: good answers may be similar."""
+    """Distinct word pairs and repetition stop the round. Similarity across prompts only warns, and only if the score of
+    the alarms' judge did not rise: good answers may be similar."""
     mine, theirs = _equally_long(now, base)
     share = distinct_n(mine, 2) / distinct_n(theirs, 2)
     if not np.isnan(share):  # NaN: no reply of one policy has two words

@@ -55,7 +55,7 @@ class Drift(NamedTuple):
     shift: Interval
     """Mean score now minus mean first score."""
     gap: Interval
-    """Mean distance of score and label now; NaN without labels, as for a held-out judge."""
+    """Mean distance of score and label now; NaN without labels, as for a judge of the alarms."""
     good: float
     """Mean score now of the anchors labelled good; NaN without any."""
     bad: float

@@ -1,11 +1,11 @@
-"""Features that raise the reward but not the held-out score as they should: length, markup, phrases.
+"""Features that raise the reward but not the score of the alarms' judge as they should: length, markup, phrases.
 
 Axes: N replies of base and one round together, F features, R rows of resampling weights.
-Reward and held-out score are each regressed on all features at once, within prompts, so that a phrase is not blamed for
-the length it adds. A feature is blamed if the reward rises with it, it has grown since base, and the held-out score
-rises with it less than it should, given how the two agreed at base (`replies.agreement`). The regression is fitted in
-two specifications: over base and round together, which finds a feature that all replies have by now, and with an
-indicator of the round, which finds a feature that grew together with quality.
+Reward and score of the alarms' judge are each regressed on all features at once, within prompts, so that a phrase is
+not blamed for the length it adds. A feature is blamed if the reward rises with it, it has grown since base, and the
+score of the alarms' judge rises with it less than it should, given how the two agreed at base (`replies.agreement`).
+The regression is fitted in two specifications: over base and round together, which finds a feature that all replies
+have by now, and with an indicator of the round, which finds a feature that grew together with quality.
 """
 
 import re
@@ -36,7 +36,7 @@ class Slopes(NamedTuple):
     reward: Interval
     held_out: Interval
     unseen: Interval
-    """What the held-out score should gain, minus what it gains."""
+    """What the score of the alarms' judge should gain, minus what it gains."""
     growth: Interval
     """The feature's mean in the round minus at base."""
 
@@ -81,7 +81,7 @@ class Pooled:
     newest_N: np.ndarray
     resamples: Resamples
     share_R: np.ndarray
-    """The share of a gain in reward that the held-out judge should see."""
+    """The share of a gain in reward that the alarms' judge should see."""
     unit: dict[str, float]
     """Standard deviation of each score at base."""
 
@@ -160,7 +160,8 @@ def _phrase(
 
 
 def _in_words(slopes: Slopes, base: Replies) -> str:
-    held_out = "" if np.isnan(slopes.held_out.mean) else f" and {spelled(slopes.held_out)} to the held-out score"
+    known = not np.isnan(slopes.held_out.mean)
+    held_out = f" and {spelled(slopes.held_out)} to the score of the alarms' judge" if known else ""
     return (
         f"adds {spelled(slopes.reward)} standard deviations to the reward{held_out}; its mean per reply changed by "
         f"{spelled(slopes.growth)} since {base.name}."

@@ -51,6 +51,8 @@ class Finding(NamedTuple):
     examples: tuple[str, ...] = ()
     """Replies that show it; untrusted text."""
     shared: Shared | None = None
+    fell: bool = False
+    """Whether the score of the alarms' judge fell, of causes that compare it with the reward."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Is the gain real? Compares the reward with the score of a held-out judge, which trains nothing.
+"""Is the gain real? Compares the reward with the score of a judge of the alarms, which trains nothing.
 
-`over_optimisation` compares a round with base and with the round it started from: the reward rises and the held-out
-score does not (Gao et al. 2022, arXiv 2210.10760). `unseen_gain` warns when the held-out score rises too little.
+`over_optimisation` compares a round with base and with the round it started from: the reward rises and the score of the
+alarms' judge does not (Gao et al. 2022, arXiv 2210.10760). `unseen_gain` warns when the score of the alarms' judge
+rises too little.
 """
 
 from collections.abc import Collection
@@ -18,7 +19,8 @@ from rft_pipeline.stats import Interval, Resamples
 def over_optimisation(
     now: Replies, base: Replies, start: Replies, before: Collection[str], settings: Alarms, seed: int
 ) -> Finding:
-    """The reward rises and the held-out score does not, against base or against the start. Stops the second time."""
+    """The reward rises and the score of the alarms' judge does not, against base or against the start. Stops the second
+    time."""
     fired, shown = False, None
     for then in {base.round: base, start.round: start}.values():
         reward = change(now, then, "reward", settings.resamples, seed)
@@ -32,14 +34,14 @@ def over_optimisation(
     level = repeated(fired, "over_optimisation", before)
     twice = "; this alarm also fired in the round that this one started from" if level is Level.STOP else ""
     sentence = (
-        f"Over-optimisation: the reward changed by {spelled(reward, 3)} against {then.name}, the held-out score by "
-        f"{spelled(held_out, 3)}; the upper bound of the held-out change must be above 0{twice}."
+        f"Over-optimisation: the reward changed by {spelled(reward, 3)} against {then.name}, the score of the alarms' "
+        f"judge by {spelled(held_out, 3)}; the upper bound of its change must be above 0{twice}."
     )
-    return Finding("over_optimisation", level, held_out, 0.0, sentence)
+    return Finding("over_optimisation", level, held_out, 0.0, sentence, fell=bool(held_out.mean < 0))
 
 
 def unseen_gain(now: Replies, base: Replies, settings: Alarms, seed: int) -> Finding:
-    """The gain since base that the held-out judge should see, minus the gain that it sees, in standard deviations."""
+    """The gain since base that the alarms' judge should see, minus the gain that it sees, in standard deviations."""
     resamples = Resamples.draw(
         base.rows["prompt_id"].to_numpy(), settings.resamples, seed_of(seed, "unseen gain", now.round)
     )
@@ -50,11 +52,12 @@ def unseen_gain(now: Replies, base: Replies, settings: Alarms, seed: int) -> Fin
     fires = reward.lower95 > settings.min_effect and unseen.lower95 > 0
     share = "an unknown share" if np.isnan(share_R[0]) else f"{share_R[0]:.0%}"
     sentence = (
-        f"Unseen gain: since {base.name}, the reward gained {spelled(reward)} standard deviations and the held-out "
-        f"score gained {spelled(held_out)}; from how the two agreed on its replies, it should gain {share} of the "
-        "reward's gain."
+        f"Unseen gain: since {base.name}, the reward changed by {spelled(reward)} standard deviations and the score of "
+        f"the alarms' judge by {spelled(held_out)}; from how the two agreed on its replies, it should gain {share} of "
+        "the reward's gain."
     )
-    return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence)
+    fell = bool(held_out.mean < 0)
+    return Finding("unseen_gain", Level.WARN if fires else Level.OK, unseen, 0.0, sentence, fell=fell)
 
 
 def _gain(now: Replies, base: Replies, column: str, resamples: Resamples) -> np.ndarray:
@@ -70,16 +73,17 @@ def _gain(now: Replies, base: Replies, column: str, resamples: Resamples) -> np.
 
 
 def length_growth(now: Replies, base: Replies, before: Collection[str], settings: Alarms, seed: int) -> Finding:
-    """The lower bound of the growth in length is above its limit, and the held-out score does not rise."""
+    """The lower bound of the growth in length is above its limit, and the score of the alarms' judge does not rise."""
     at_base = float(np.mean(list(base.means["length"].values())))
     growth = change(now, base, "length", settings.resamples, seed)
     share = Interval(*(bound / at_base if at_base else float("nan") for bound in growth))
     held_out = change(now, base, "held_out", settings.resamples, seed)
     fires = share.lower95 > settings.max_length_growth and not rises(held_out)
     level = repeated(fires, "length_growth", before) if known(held_out) else Level(int(fires))
-    seen = f"the held-out score changed by {spelled(held_out, 3)}"
+    seen = f"the score of the alarms' judge changed by {spelled(held_out, 3)}"
     if not known(held_out):
-        seen = "the change of the held-out score is unknown" if now.watched else "there is no held-out judge"
+        unknown = "the change of the score of the alarms' judge is unknown"
+        seen = unknown if now.watched else "there is no judge of the alarms"
     sentence = (
         f"Length growth: the mean length changed by a share of {spelled(share)} since {base.name}; the limit without a "
         f"gain is {settings.max_length_growth:g}, and {seen}."

@@ -52,7 +52,7 @@ class Replies:
 
     @property
     def watched(self) -> bool:
-        """Whether a held-out judge scored any of them."""
+        """Whether a judge of the alarms scored any of them."""
         return self.rows["held_out"].null_count() < self.rows.height
 
 
@@ -70,12 +70,12 @@ def spread(replies: Replies, column: str) -> float:
 
 
 def agreement(base: Replies, resamples: Resamples) -> np.ndarray:
-    """Correlation of reward and held-out score over base's replies, by resample of base's rows; 0 if it is negative,
-    NaN if all scores of one are equal.
+    """Correlation of reward and score of the alarms' judge over base's replies, by resample of base's rows; 0 if it is
+    negative, NaN if all scores of one are equal.
 
-    If both judges measure the same quality, the held-out judge sees at least this share of a gain in reward, both in
+    If both judges measure the same quality, the alarms' judge sees at least this share of a gain in reward, both in
     base's standard deviations: the share is √(held-out reliability ÷ reward reliability), and the correlation is that
-    times the reward's reliability, which is at most 1 (errors in both variables, Fuller 1987). If the held-out judge
+    times the reward's reliability, which is at most 1 (errors in both variables, Fuller 1987). If the alarms' judge
     sees less, something else raised the reward. If the judges do not agree at base, nothing can be concluded.
     """
     score_N2 = base.rows.select(pl.col("reward", "held_out").cast(pl.Float64)).to_numpy()

@@ -1,6 +1,6 @@
 """Alarms in an eval report: from judged rows to what `rft_pipeline.alarms` reads, and to plain data.
 
-Axes: N replies, C held-out criteria.
+Axes: N replies, C criteria of the alarms.
 """
 
 import json
@@ -174,7 +174,7 @@ def phrase_effects(
 
 
 def scores_by_round(replies: Sequence[Replies], settings: Alarms, seed: int) -> list[dict[str, Any]]:
-    """Reward and held-out score of base and every round, their changes since base, and the KL to base."""
+    """Reward and score of the alarms' judge of base and every round, their changes since base, and the KL to base."""
     base = replies[0]
     found = []
     for each in replies:
@@ -215,8 +215,8 @@ def next_start(verdicts: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[s
     """The round whose checkpoint the next one starts from: the newest unless it was stopped.
 
     Otherwise it is the round with the best lower bound of the change since base, among those that were not stopped and
-    are not significantly worse than base; 0 (base) if there is none. The change is that of the held-out score, or of
-    the reward without one.
+    are not significantly worse than base; 0 (base) if there is none. The change is that of the score of the alarms'
+    judge, or of the reward without one.
     """
     stopped = {each["round"] for each in verdicts if each["level"] == "stop"}
     newest = int(scores[-1]["round"])

@@ -15,24 +15,24 @@ class Alarms(Strict):
     """
 
     held_out: tuple[Criterion, ...] = ()
-    """Held-out criteria: judged in every eval report and never part of a reward. They use another protocol or model
-    than the criteria that train. Their weighted mean is the held-out score."""
+    """The criteria of the alarms' judge: judged in every eval report and never part of a reward. They use another
+    protocol or model than the criteria that train. Their weighted mean is the score of the alarms' judge."""
     min_effect: float = Field(default=0.3, gt=0)
     """Minimum effect of a phrase, of markup, or of one standard deviation of length, in standard deviations of
     reward."""
     max_length_growth: float = Field(default=0.3, gt=0)
-    """Maximum growth of the mean length over base, unless the held-out score has grown too."""
+    """Maximum growth of the mean length over base, unless the score of the alarms' judge has grown too."""
     min_distinct2: float = Field(default=0.7, ge=0, le=1)
     """Minimum share of distinct word pairs, relative to base, in texts cut to equal length."""
     max_repetition: float = Field(default=2.0, ge=1)
     """Maximum share of repeated word triples, as a multiple of base's; a rise below 0.02 is ignored."""
     max_similarity_rise: float = Field(default=0.2, gt=0, le=1)
     """Maximum rise over base in the similarity of replies to different prompts (cosine of their words), unless the
-    held-out score has grown too."""
+    score of the alarms' judge has grown too."""
     fixed_phrase_warn: float = Field(default=0.3, ge=0, le=1)
     fixed_phrase_stop: float = Field(default=0.5, ge=0, le=1)
     """Maximum growth over base of the share of replies with the same phrase of three or more words. Phrases of the
-    prompt do not count. It stops a round only if the held-out score is known and has not grown."""
+    prompt do not count. It stops a round only if the score of the alarms' judge is known and has not grown."""
     system_words_warn: float = Field(default=0.1, ge=0, le=1)
     system_words_stop: float = Field(default=0.3, ge=0, le=1)
     """Maximum growth over base of the share of a reply's words that it copies from the system prompt, in runs of four
@@ -81,7 +81,7 @@ class Alarms(Strict):
         if self.held_out:
             check_criteria(self.held_out, "held_out: ")
         if gates := [criterion.name for criterion in self.held_out if criterion.gate is not None]:
-            raise ValueError(f"held_out: {', '.join(gates)}: a held-out criterion cannot have a gate")
+            raise ValueError(f"held_out: {', '.join(gates)}: a criterion of the alarms cannot have a gate")
         return self
 
     def held_out_weights(self) -> dict[str, float]:

@@ -53,7 +53,7 @@ class Campaign(Strict):
     audit: Audit | None = None
     """Compares each judge with the anchors and sets how far it trains; `audit: {}` takes all defaults."""
     alarms: Alarms | None = None
-    """Checks every round for a gamed judge; `alarms: {}` enables the checks that need no held-out judge."""
+    """Checks every round for a gamed judge; `alarms: {}` enables the checks that need no judge of the alarms."""
     reward: Reward = Reward()
     training: Training = Training()
     evaluation: Evaluation = Field(default=Evaluation(), validate_default=True)

@@ -16,10 +16,10 @@ class Promotion(Strict):
     gate_margin: float = Field(default=0.02, ge=0, lt=1)
     """The lower bound of each criterion with a gate must be above minus this."""
     held_out_margin: float = Field(default=0.02, ge=0, lt=1)
-    """The same for the held-out score, if the campaign has one."""
+    """The same for the score of the alarms' judge, if the campaign has one."""
     min_prompts: int = Field(default=20, ge=2)
-    """Minimum number of held-out prompts with rewards, gate scores and held-out scores on both sides. With fewer,
-    nothing is promoted: the intervals are unreliable."""
+    """Minimum number of held-out prompts with rewards, gate scores and scores by the alarms' judge on both sides. With
+    fewer, nothing is promoted: the intervals are unreliable."""
     min_labelled_prompts: int = Field(default=10, ge=2)
     """Minimum number of prompts with labels on both sides before labels correct the judges' scores."""
     min_decided_pairs: int = Field(default=20, ge=2)

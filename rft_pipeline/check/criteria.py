@@ -40,7 +40,7 @@ def check_criteria(
 
 
 def _check_held_out(campaign: Campaign, rows: Mapping[str, pl.DataFrame], settings: Findings) -> None:
-    """A held-out criterion must have another question or another judge than every training criterion."""
+    """A criterion of the alarms must have another question or another judge than every training criterion."""
     where = f"{campaign.folder / 'campaign.yaml'}: alarms.held_out"
     judges = with_answer_settings(campaign, judge_models(campaign))
     training = [(each, (each.question, judge_of(each, judges))) for each in campaign.rubric.single_criteria]

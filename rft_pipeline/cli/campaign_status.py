@@ -19,7 +19,8 @@ from rft_pipeline.pipeline.continuing import plan_edit, standing
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Step, plan
 from rft_pipeline.promotion.in_brief import in_brief
-from rft_pipeline.report.published import PAGES
+from rft_pipeline.report.published import PAGES, numbers_of
+from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.runs.last import LastRun, last_run
 from rft_pipeline.stages.promotion import decision_of
 from rft_pipeline.store import Home, RecordStore, champions, preferences_table
@@ -58,6 +59,17 @@ class Decided:
 
 
 @dataclass(frozen=True)
+class AlarmStatus:
+    """What the alarms say of the newest report's last round."""
+
+    round: int
+    level: str
+    """ok, warn or stop."""
+    causes: list[str]
+    """The alarms with that level, in words."""
+
+
+@dataclass(frozen=True)
 class StaleStage:
     """A stage that `rft run` would make."""
 
@@ -86,6 +98,8 @@ class CampaignStatus:
     champion: ChampionStatus | None = None
     last_run: LastRun | None = None
     decided: Decided | None = None
+    alarms: AlarmStatus | None = None
+    """Null without a report, and where no alarms are configured."""
     stages: int = 0
     """Of the next run."""
     edit: str | None = None
@@ -114,6 +128,7 @@ def status_of(home: Home, name: str, instance: "DagsterInstance | None") -> Camp
         "champion": known(lambda: _champion(home, name)),
         "last_run": None if instance is None else known(lambda: last_run(instance, home, name)),
         "decided": known(lambda: _decided(home, name)),
+        "alarms": _alarms(home, name),
         "labels_wanted": known(lambda: list(_labels_wanted(home, name))) or [],
         "pages": _pages(home, name),
     }
@@ -146,6 +161,15 @@ def _decided(home: Home, name: str) -> Decided | None:
     if became.stays is not None:
         return Decided(None, "another champion stays")
     return Decided(None, in_brief(decided))
+
+
+def _alarms(home: Home, name: str) -> AlarmStatus | None:
+    found = numbers_of(home.reports, name)
+    verdicts = [] if found is None else json.loads(found).get("alarms", {}).get("verdicts", [])
+    if not verdicts:
+        return None
+    fired = last_alarm(verdicts)
+    return AlarmStatus(verdicts[-1]["round"], verdicts[-1]["level"], [] if fired is None else list(fired.causes))
 
 
 def _stale(written: Campaign, home: Home) -> dict[str, Any]:

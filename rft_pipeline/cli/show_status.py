@@ -45,6 +45,8 @@ def _lines(each: CampaignStatus) -> Iterator[tuple[str, str]]:
     yield "last run", _run(each)
     if each.decided is not None:
         yield "decided", escape(_promotion(each.decided))
+    if each.alarms is not None and each.alarms.causes:
+        yield "alarms", f"[yellow]{each.alarms.level}[/] in round {each.alarms.round}: {', '.join(each.alarms.causes)}"
     if each.stages:
         yield "stale", escape(_stale(each))
     for tick in each.next:

@@ -1,12 +1,12 @@
 """The decision which round, if any, becomes the champion.
 
 Every round is compared with the champion on the same held-out prompts, paired by prompt. A round passes if the lower
-bound of the reward is above a margin, neither a gated criterion nor the held-out score is worse, enough prompts have
-scores, and the alarms did not stop it. Of the rounds that pass, the one with the best lower bound of the reward is
-promoted; if equal, the earlier. If people labelled held-out replies of both sides, their labels correct the judges'
-differences. If people compared both sides in blind pairs, they have the last word (see `last_word`): they may refuse a
-round, or confirm one whose reward or held-out score narrowly missed its bound, that is, by an interval that reaches
-above it. Gates, the number of prompts and the alarms' stop apply to a confirmed round too.
+bound of the reward is above a margin, neither a gated criterion nor the score of the alarms' judge is worse, enough
+prompts have scores, and the alarms did not stop it. Of the rounds that pass, the one with the best lower bound of the
+reward is promoted; if equal, the earlier. If people labelled held-out replies of both sides, their labels correct the
+judges' differences. If people compared both sides in blind pairs, they have the last word (see `last_word`): they may
+refuse a round, or confirm one whose reward or score of the alarms' judge narrowly missed its bound, that is, by an
+interval that reaches above it. Gates, the number of prompts and the alarms' stop apply to a confirmed round too.
 
 Each bound of R rounds in the k-th decision on the same held-out prompts is wrong with probability at most
 error / (k(k+1)R). So the probability that any decision on them promotes a round whose true difference fails a bound is
@@ -30,7 +30,7 @@ from rft_pipeline.stats import Interval, means_by_prompt, null_if_nan, paired_bo
 from rft_pipeline.stats.ppi import prediction_powered, unanimous
 
 WARN, STOP, NOT_WATCHED = "warn", "stop", "not watched"
-REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "held-out judge", "alarms"
+REWARD, PROMPTS, HELD_OUT, ALARMS = "reward", "held-out prompts", "alarms' judge", "alarms"
 PEOPLE = "people's preference"
 GATE = "gate "
 """The beginning of the name of a gated criterion's bound."""
@@ -47,7 +47,7 @@ class Side:
     policy: str
     """Content hash of the weights."""
     rows: pl.DataFrame
-    """prompt_id, scores (struct by criterion), reward; optionally held_out (the held-out judge's score), human and
+    """prompt_id, scores (struct by criterion), reward; optionally held_out (the score of the alarms' judge), human and
     human_scores (reward and scores by people). All in [0, 1], null if unknown."""
     round: int = 0
     alarm: str = "ok"
@@ -187,7 +187,7 @@ def _with_people(
 
 
 def _confirmed(bound: Bound) -> Bound:
-    """The bound of a round that people prefer: the reward's and the held-out judge's need not be reached if the
+    """The bound of a round that people prefer: the reward's and the alarms' judge's need not be reached if the
     interval reaches above them."""
     if bound.passed or bound.name not in (REWARD, HELD_OUT) or bound.upper is None or bound.needed is None:
         return bound
@@ -211,7 +211,7 @@ def _compare(replies: Side, champion: Side, gates: Sequence[str], needs: Promoti
     asked = [HELD in each.rows.columns for each in (replies, champion)]
     scored = {"rewards": pl.col("reward")}
     scored |= {f"{name} scores": pl.col("scores").struct.field(name) for name in gates}
-    scored |= {"scores by the held-out judge": pl.col(HELD)} if all(asked) else {}
+    scored |= {"scores by the alarms' judge": pl.col(HELD)} if all(asked) else {}
     bounds = [_bound(REWARD, reward, needs.margin, level, how), _enough(replies, champion, scored, needs.min_prompts)]
     for name in gates:
         scores = (pl.col(column).struct.field(name) for column in ("scores", HUMAN_SCORES))

@@ -9,10 +9,10 @@ IN_BRIEF = {
     ALARMS: "the alarms stopped it",
     PEOPLE: "people prefer the champion",
     PROMPTS: "too few scored held-out prompts",
-    HELD_OUT: "held-out score may be worse",
+    HELD_OUT: "score of the alarms' judge may be worse",
     REWARD: "reward not surely better",
 }
-"""Failed bound → why a round was not promoted, in five words; the gravest first."""
+"""Failed bound → why a round was not promoted, in a few words; the gravest first."""
 
 
 def in_brief(decided: Mapping[str, Any]) -> str:
@@ -22,5 +22,6 @@ def in_brief(decided: Mapping[str, Any]) -> str:
         return "same weights as the champion"
     nearest = max(rounds, key=lambda each: (-sum(not bound["passed"] for bound in each["bounds"]), each["round"]))
     failed = [bound["name"] for bound in nearest["bounds"] if not bound["passed"]]
-    known = [why for name, why in IN_BRIEF.items() if name in failed]
-    return (known or [f"{failed[0]} may be worse"])[0] if failed else "it passed every bound"
+    said = [why for name, why in IN_BRIEF.items() if name in failed]
+    said += [f"{name} may be worse" for name in failed if name not in IN_BRIEF]
+    return ", ".join(said) or "it passed every bound"

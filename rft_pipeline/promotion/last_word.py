@@ -14,7 +14,7 @@ class Consequence(StrEnum):
     """What people's preference decides."""
 
     CONFIRMS = "confirms"
-    """A narrowly missed bound of the reward or the held-out judge does not refuse the round."""
+    """A narrowly missed bound of the reward or the alarms' judge does not refuse the round."""
     REFUSES = "refuses"
     """The round is not promoted, whatever the judges say."""
     OPEN = "open"

@@ -1,4 +1,4 @@
-"""The alarms' plots on the report page: reward and held-out score, by round and by KL to base."""
+"""The alarms' plots on the report page: reward and score of the alarms' judge, by round and by KL to base."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from rft_pipeline.report.drift_plots import anchor_scores, evidence
 from rft_pipeline.report.plots import BASE, HAS_INTERVAL, INK, LAST, hex_of, styled
 
 CAPTIONS = {
-    "held_out": "Reward and held-out score",
+    "held_out": "Reward and score of the alarms' judge",
     "frontier": "Gain by KL to the baseline",
     "anchors": "Judge drift: scores of the same anchors",
     "drift": "Judge drift: evidence",
@@ -19,8 +19,8 @@ NOTES = {
     "held_out": "Change since the baseline, paired by prompt, with 95 % intervals. A real gain raises both. If only "
     "the reward rises, the policy exploits the training judge.",
     "frontier": "KL to the baseline in nats per reply, estimated on replies that the round sampled at temperature 1 "
-    "without truncation; its square root is the distance d of Gao et al. (2022). If the held-out score falls while the "
-    "reward rises, the policy is over-optimised.",
+    "without truncation; its square root is the distance d of Gao et al. (2022). If the score of the alarms' judge "
+    "falls while the reward rises, the policy is over-optimised.",
     "anchors": "Mean score of the anchors labelled good (filled) and bad (hollow). Anchors are the same replies every "
     "round, so only a change of the judge moves their scores. A shorter bar means that the judge separates good from "
     "bad less well.",
@@ -31,6 +31,7 @@ NOTES = {
 }
 HELD_OUT, REWARD = "#0f7a5a", hex_of(LAST)
 HEIGHT = 210
+OF_JUDGE = "score of the alarms' judge"
 
 
 def alarm_charts(alarms: Mapping[str, Any]) -> dict[str, alt.LayerChart]:
@@ -63,7 +64,7 @@ def _by_round(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart 
 
 
 def _frontier(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart | None:
-    """Reward and held-out score over √KL (Gao et al. 2022)."""
+    """Reward and score of the alarms' judge over √KL (Gao et al. 2022)."""
     kl = {0: 0.0} | {each["round"]: each["kl"]["mean"] for each in scores if each["kl"] is not None}
     if len(kl) < 2:
         return None
@@ -97,9 +98,9 @@ def _frontier(scores: Sequence[Mapping[str, Any]], base: str) -> alt.LayerChart 
 
 
 def _points(each: Mapping[str, Any], base: str) -> list[dict[str, Any]]:
-    """A point for the reward and one for the held-out score if it is known; the baseline is at 0."""
+    """A point for the reward and one for the score of the alarms' judge if it is known; the baseline is at 0."""
     found = []
-    for name, shown in (("reward", "reward"), ("held_out", "held-out score")):
+    for name, shown in (("reward", "reward"), ("held_out", OF_JUDGE)):
         delta = each[f"{name}_delta"] or {"mean": 0.0, "lower95": None, "upper95": None}
         if each[name]["mean"] is not None and delta["mean"] is not None:
             found.append(
@@ -115,7 +116,7 @@ def _points(each: Mapping[str, Any], base: str) -> list[dict[str, Any]]:
 
 
 def _judge(points: Sequence[Mapping[str, Any]]) -> alt.Color:
-    names = [name for name in ("reward", "held-out score") if any(point["score"] == name for point in points)]
+    names = [name for name in ("reward", OF_JUDGE) if any(point["score"] == name for point in points)]
     return alt.Color(
         "score:N",
         sort=names,

@@ -18,7 +18,7 @@ HEIGHT = 210
 
 def anchor_scores(verdicts: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     """Mean score of good and of bad anchors with a bar between them, by criterion and round; None without labelled
-    anchors, as for held-out criteria."""
+    anchors, as for criteria of the alarms."""
     scored = [each for each in verdicts if any(map(_labelled, each["anchors"].values()))]
     if not scored:
         return None

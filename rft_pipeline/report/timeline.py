@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 CAUSES = {
-    "over_optimisation": "Reward up, held-out score not",
-    "unseen_gain": "Held-out score up too little",
+    "over_optimisation": "Reward up, score of the alarms' judge not",
+    "unseen_gain": "Score of the alarms' judge up too little",
     "length": "Length raises the reward",
     "markdown": "Markup raises the reward",
     "phrase": "A phrase raises the reward",
@@ -23,6 +23,11 @@ CAUSES = {
 }
 """Titles, in the order shown: is the gain real, what raises the reward, are replies diverse and not copied, is the
 judge the same."""
+FELL = {
+    "over_optimisation": "Reward up, score of the alarms' judge down",
+    "unseen_gain": "Score of the alarms' judge fell",
+}
+"""Titles where the score of the alarms' judge fell in the newest round."""
 MOVED_BY = {"policy": "the policy", "judge": "a judge that changed", "none": "no clear change"}
 """What moved the reward → in words."""
 LEVELS = ("ok", "warn", "stop")
@@ -54,7 +59,7 @@ class Alarm(NamedTuple):
 
 def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[Row]:
     """One row per alarm that was checked in any round, one cell per round; `verdicts` as in an eval report."""
-    rows = [Row(name, tuple(_cell(each, cause) for each in verdicts)) for cause, name in CAUSES.items()]
+    rows = [Row(title(cause, verdicts), tuple(_cell(each, cause) for each in verdicts)) for cause in CAUSES]
     return [row for row in rows if any(cell.level for cell in row.cells)]
 
 
@@ -63,7 +68,17 @@ def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
     level = str(verdicts[-1]["level"]) if verdicts else LEVELS[0]
     if level == LEVELS[0]:
         return None
-    return Alarm(level, tuple(row.name for row in timeline(verdicts[-1:]) if row.cells[0].level == level))
+    newest = verdicts[-1:]
+    fired = [cause for cause in CAUSES if _cell(newest[0], cause).level == level]
+    if "over_optimisation" in fired:  # it says what the unseen gain says
+        fired = [cause for cause in fired if cause != "unseen_gain"]
+    return Alarm(level, tuple(title(cause, newest) for cause in fired))
+
+
+def title(cause: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """The title of an alarm, by what the newest of the rounds found."""
+    fell = any(found.get("fell") for found in verdicts[-1]["findings"] if found["cause"] == cause)
+    return FELL[cause] if fell else CAUSES[cause]
 
 
 def cause_in_words(moved_by: str) -> str:

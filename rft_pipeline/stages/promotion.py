@@ -228,7 +228,7 @@ def _sides(job: Job, labels: pl.DataFrame) -> tuple[list[Side], Side]:
     numbers = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(report.path("eval_reports.parquet"), glob=False)
     if not job.campaign.held_out:
-        rows = rows.drop(HELD, strict=False)  # with alarms but without held-out criteria, the column is null
+        rows = rows.drop(HELD, strict=False)  # with alarms but without criteria of the alarms, the column is null
 
     def side(name: str, role: str, number: int) -> Side:
         replies = _with_people(job, rows.filter(round=number), labels)

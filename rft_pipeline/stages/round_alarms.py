@@ -100,7 +100,7 @@ def kl_rows(job: Job, prompts: pl.DataFrame, roles: Sequence[str]) -> tuple[pl.D
 
 
 def with_held_out(job: Job, how: Alarms, found: Mapping[str, RoundRows]) -> dict[str, RoundRows]:
-    """Judges the held-out criteria and adds the column `held_out`."""
+    """Judges the criteria of the alarms and adds the column `held_out`."""
     rows = pl.concat([each.rows for each in found.values()]).unique("rollout_id", maintain_order=True)
     seen = pl.DataFrame(schema={"rollout_id": pl.String, "held_out": pl.Float64})
     if how.held_out:
@@ -168,8 +168,8 @@ def _anchors(
 
     A judge with weights scores an anchor once, because the same weights give the same score. A judge behind a server
     scores again whenever the round is trained again, and is compared with its first scores: those of an earlier cycle,
-    whose rounds are counted back from 0; else those of the audit or of now, as round 0. A held-out criterion has no
-    labels, so its judge scores all anchors.
+    whose rounds are counted back from 0; else those of the audit or of now, as round 0. A criterion of the alarms has
+    no labels, so its judge scores all anchors.
     """
     campaign = job.campaign
     past = _past(job, before)

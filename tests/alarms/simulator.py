@@ -3,8 +3,8 @@
 Real in it: the loop. The policy is trained by policy gradient (group-centred advantages, logits of a few choices) on
 the scores of the training judge alone, so that it finds what pays by itself; it is never told. Replies are texts, and
 the alarms see texts and scores only. Simulated: the language (sentences from lists), and the judges, which know the
-true quality and say it with noise of their own; the held-out judge's noise is independent and a little larger, and its
-scale is another.
+true quality and say it with noise of their own; the noise of the alarms' judge is independent and a little larger,
+and its scale is another.
 
 A policy's choices: for each of three acts (sorry, asks for the number, says what follows) whether it does it; how many
 filler sentences it adds; whether it says the magic phrase; whether it writes markup. A planted bias is mixed into the

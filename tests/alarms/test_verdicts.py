@@ -53,7 +53,10 @@ def test_reward_up_while_held_out_falls_warns_once_and_stops_when_it_goes_on() -
     first = over_optimisation(GAMED, BASE, BASE, (), HOW, 0)
     assert first.level is Level.WARN
     assert first.found.mean == pytest.approx(-0.1)
-    assert "the reward changed by 0.300 (0.300 to 0.300) against base, the held-out score by -0.100" in first.sentence
+    assert "the reward changed by 0.300 (0.300 to 0.300) against base, the score of the alarms' judge by -0.100" in (
+        first.sentence
+    )
+    assert first.fell
     again = over_optimisation(GAMED, BASE, BASE, ("over_optimisation",), HOW, 0)
     assert (again.level, "also fired in the round that this one started from." in again.sentence) == (Level.STOP, True)
 
@@ -90,7 +93,8 @@ def test_of_a_judge_that_scores_all_of_base_alike_nothing_is_measured(same: floa
     assert [each.level for each in found] == [Level.OK] * 3
     assert fingerprint(as_plain(round_alarms(found)))
     assert "it should gain an unknown share of the reward's gain" in found[0].sentence
-    assert f"the {'reward' if column == 'reward' else 'held-out score'} gained unknown" in found[0].sentence
+    unknown = "the reward changed by unknown" if column == "reward" else "the alarms' judge by unknown"
+    assert unknown in found[0].sentence
 
 
 def test_replies_that_only_the_training_judge_begins_to_credit_are_an_unseen_gain() -> None:
@@ -120,11 +124,11 @@ def test_longer_replies_need_a_gain() -> None:
     found = length_growth(longer, BASE, (), HOW, 0)
     assert (found.level, found.found.mean) == (Level.WARN, pytest.approx(0.4))
     assert length_growth(longer, BASE, ("length_growth",), HOW, 0).level is Level.STOP
-    assert "and the held-out score changed by 0.000" in found.sentence
+    assert "and the score of the alarms' judge changed by 0.000" in found.sentence
     unwatched = length_growth(replies(1, RISING, length=14), replies(0, RISING), (), HOW, 0)
-    assert "and there is no held-out judge." in unwatched.sentence
+    assert "and there is no judge of the alarms." in unwatched.sentence
     of_one_prompt = length_growth(replies(1, [0.5], [0.5], length=14), replies(0, [0.5], [0.5]), (), HOW, 0)
-    assert "and the change of the held-out score is unknown." in of_one_prompt.sentence
+    assert "and the change of the score of the alarms' judge is unknown." in of_one_prompt.sentence
     better = replies(1, RISING, [score + 0.1 for score in RISING], length=14)
     assert length_growth(better, BASE, ("length_growth",), HOW, 0).level is Level.OK
 

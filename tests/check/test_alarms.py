@@ -1,4 +1,4 @@
-"""What is checked of `alarms`: a held-out judge sees what training does not."""
+"""What is checked of `alarms`: the judge of the alarms sees what training does not."""
 
 from pathlib import Path
 from typing import Any

@@ -43,6 +43,17 @@ def test_a_finished_campaign_shows_its_champion_decision_and_pages(rft: Rft, fin
     assert lines[:2] == [f"campaigns in {finished_home.parent}, results in {Home.find().root}", "tiny"]
     assert re.fullmatch(r"  champion  round 1, reward 0\.\d{3} \(.*\), since \d{4}-\d\d-\d\d \d\d:\d\d", lines[2])
     assert "  stale     nothing" in lines
+    assert found["alarms"] is None, "not watched"
+
+
+def test_alarms_that_warn_have_a_line(rft: Rft, finished_copy: Path) -> None:
+    shown = Home.find().reports / "tiny.json"
+    kl = {"cause": "kl", "level": "warn", "sentence": "far"}
+    numbers = json.loads(shown.read_text(encoding="utf-8"))
+    numbers["alarms"] = {"verdicts": [{"round": 2, "level": "warn", "findings": [kl]}]}
+    shown.write_text(json.dumps(numbers), encoding="utf-8")
+    assert status(rft)["alarms"] == {"round": 2, "level": "warn", "causes": ["KL to the baseline"]}
+    assert "  alarms    warn in round 2: KL to the baseline" in rft("status").out.splitlines()
 
 
 def test_what_is_stale_has_the_reason_of_the_plan(rft: Rft, finished_copy: Path) -> None:
@@ -117,14 +128,14 @@ def test_no_model_library_is_imported(finished_home: Path) -> None:
     ("failed", "why"),
     [
         (["reward"], "reward not surely better"),
-        (["reward", "alarms"], "the alarms stopped it"),
-        (["reward", "people's preference"], "people prefer the champion"),
-        (["gate polite"], "gate polite may be worse"),
+        (["reward", "alarms"], "the alarms stopped it, reward not surely better"),
+        (["reward", "people's preference"], "people prefer the champion, reward not surely better"),
+        (["gate polite", "alarms' judge"], "score of the alarms' judge may be worse, gate polite may be worse"),
     ],
 )
-def test_a_refusal_in_brief_names_the_gravest_bound_of_the_nearest_round(failed: list[str], why: str) -> None:
+def test_a_refusal_in_brief_names_the_failed_bounds_of_the_nearest_round(failed: list[str], why: str) -> None:
     def compared(number: int, names: list[str]) -> dict[str, Any]:
         return {"round": number, "bounds": [{"name": name, "passed": False} for name in names]}
 
-    worse = compared(1, ["reward", "held-out prompts", "held-out judge", "gate other"])
+    worse = compared(1, ["reward", "held-out prompts", "alarms' judge", "gate other"])
     assert in_brief({"rounds": [worse, compared(2, failed)]}) == why

@@ -89,5 +89,5 @@ def test_the_held_out_judge_judges_a_champion_from_elsewhere_too(finished_copy: 
     theirs = pl.read_parquet(found.path("promotion.parquet"))
     assert theirs["held_out"].null_count() == 0
     for each in decision_of(found)["rounds"]:
-        (bound,) = (bound for bound in each["bounds"] if bound["name"] == "held-out judge")
+        (bound,) = (bound for bound in each["bounds"] if bound["name"] == "alarms' judge")
         assert bound["found"] is not None, bound["said"]

@@ -126,7 +126,7 @@ def test_the_held_out_judge_must_not_find_a_round_worse() -> None:
     gamed, honest = replies(1, 0.9, held_out=0.5), replies(2, 0.5, held_out=0.6)
     found = decided(gamed, honest, champion=champion)
     assert found.promoted == 2
-    assert "held-out judge -0.1000" in why_not(found.rounds[0])
+    assert "alarms' judge -0.1000" in why_not(found.rounds[0])
 
 
 def test_a_champion_that_the_held_out_judge_never_saw_cannot_be_beaten() -> None:
@@ -231,9 +231,7 @@ def test_a_bound_over_too_few_prompts_promotes_nothing_and_says_how_many_there_w
     assert decided(few[1], champion=few[0], min_prompts=6).promoted == 1
 
 
-@pytest.mark.parametrize(
-    ("column", "what"), [("held_out", "scores by the held-out judge"), ("scores", "polite scores")]
-)
+@pytest.mark.parametrize(("column", "what"), [("held_out", "scores by the alarms' judge"), ("scores", "polite scores")])
 def test_a_bound_that_rests_on_fewer_prompts_than_the_reward_is_not_trusted_either(column: str, what: str) -> None:
     sides = [replies(round_, 0.4 + 0.2 * round_, held_out=0.5) for round_ in (0, 1)]
     few = [

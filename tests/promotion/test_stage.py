@@ -46,7 +46,7 @@ def test_alarms_without_a_held_out_judge_do_not_stop_the_promotion_of_a_better_r
     edit(finished_copy / "campaign.yaml", "alarms", {})
     promotion = run(finished_copy)["promotion"]
     assert promotion.metrics["promoted_round"] == 1
-    assert "held-out judge" not in promotion.path("promotion.json").read_text(encoding="utf-8")
+    assert "alarms' judge" not in promotion.path("promotion.json").read_text(encoding="utf-8")
 
 
 def test_alarms_that_are_not_configured_are_not_watched(finished_home: Path) -> None:

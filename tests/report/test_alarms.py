@@ -161,7 +161,9 @@ def test_marking_words_escapes_the_text() -> None:
 def test_the_plots_draw_the_numbers_of_the_report(gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]]) -> None:
     alarms = gamed[0]["alarms"]
     drawn = alarm_charts(alarms)
-    points = [point for point in drawn["frontier"].layer[1].data.values if point["score"] == "held-out score"]
+    points = [
+        point for point in drawn["frontier"].layer[1].data.values if point["score"] == "score of the alarms' judge"
+    ]
     told = [each["held_out_delta"] for each in alarms["scores"]]
     assert [point["mean"] for point in points] == [0.0, *(each["mean"] for each in told[1:])]
     assert [point["lower"] for point in points] == [None, *(each["lower95"] for each in told[1:])]

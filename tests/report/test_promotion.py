@@ -23,7 +23,7 @@ def plain(decision: Decision) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def decided() -> dict[str, Any]:
-    """Round 1 passes, round 2 is better, round 3 has the best reward and fails its gate, the held-out judge, a stop."""
+    """Round 1 passes, round 2 is better, round 3 has the best reward and fails its gate, the alarms' judge, a stop."""
     champion = replies(0, 0.4, held_out=0.6)
     rounds = [replies(1, 0.5, held_out=0.6), replies(2, 0.6, held_out=0.6, alarm="warn")]
     rounds.append(replies(3, 0.9, polite=0.75, held_out=0.5, alarm="stop"))
@@ -52,7 +52,7 @@ def test_the_table_holds_every_bound_of_the_decision(decided: dict[str, Any]) ->
     page = page_of(decided)
     assert wrong_labels(page) == []
     lines = bound_lines(decided)
-    assert list(lines) == ["reward", "held-out prompts", "gate polite", "held-out judge", "alarms"]
+    assert list(lines) == ["reward", "held-out prompts", "gate polite", "alarms' judge", "alarms"]
     assert (lines["held-out prompts"], lines["alarms"]) == ("at least 20", "not stopped")
     for each in decided["rounds"]:
         row = row_of(page, each["round"])
