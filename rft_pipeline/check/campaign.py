@@ -27,8 +27,7 @@ from rft_pipeline.models import trained
 from rft_pipeline.progress import counted
 from rft_pipeline.prompts.anchors import anchors_of
 from rft_pipeline.prompts.overlap import overlaps
-from rft_pipeline.prompts.reading import merge_duplicates, read_rows, source_name
-from rft_pipeline.prompts.rows import SHOWN
+from rft_pipeline.prompts.reading import ids_given_twice, merge_duplicates, read_rows, source_name
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.stages.replaying import replayable
 
@@ -207,15 +206,8 @@ def _anchors(campaign: Campaign, data: Findings) -> pl.DataFrame | None:
 
 def _check_ids(rows: Iterable[tuple[str, int]], where: str, data: Findings) -> None:
     """`rows`: id and line (in a table, row) of each."""
-    places: dict[str, list[int]] = {}
-    for name, number in rows:
-        places.setdefault(name, []).append(number)
-    doubled = [f"{name} (lines {', '.join(map(str, found))})" for name, found in places.items() if len(found) > 1]
-    if doubled:
-        more = f" and {len(doubled) - SHOWN} more" if len(doubled) > SHOWN else ""
-        data.errors.append(
-            f"{where}: id given more than once: {', '.join(doubled[:SHOWN])}{more}; each row needs its own id"
-        )
+    if doubled := ids_given_twice(rows):
+        data.errors.append(f"{where}: id given more than once: {doubled}; each row needs its own id")
 
 
 def _check_replay(campaign: Campaign, train: pl.DataFrame, data: Findings, formats: dict[str, str]) -> None:

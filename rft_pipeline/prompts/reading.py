@@ -4,7 +4,7 @@ A prompt's id is the fingerprint of its messages: a reworded prompt is another p
 in the file only names the row for people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from rft_pipeline.progress import counted
 from rft_pipeline.prompts.formats import LAYOUTS, LOGGED_REPLY, Converted, Plain, convert, recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
 from rft_pipeline.prompts.formats.turns import content_of
-from rft_pipeline.prompts.rows import Row, file_rows, hub_rows, longest_column, refuse, shown
+from rft_pipeline.prompts.rows import SHOWN, Row, file_rows, hub_rows, longest_column, refuse, shown
 from rft_pipeline.prompts.slots import with_system
 from rft_pipeline.strict import did_you_mean
 
@@ -90,7 +90,8 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
     """
     where = source_name(source, folder)
     findings: list[str] = []
-    rows = _rows(source, folder / source.source, findings)
+    every = _rows(source, folder / source.source, findings)
+    rows = [row for row in every if source.file_type != "csv" or any(map(_is_given, row.values.values()))]
     if not rows and not findings:
         raise DataError(f"{where}: contains no rows; at least one prompt is needed")
     columns = list({name: None for row in rows for name in row.values})
@@ -116,11 +117,27 @@ def read_rows(source: PromptSource, folder: Path, *, rubrics: bool = False) -> S
         faults = rubric_faults(each.fields.get(RUBRIC)) if rubrics else ()
         findings += [f"{place}: {fault}" for fault in faults]
     refuse(findings + (unusable if len(unusable) > UNUSABLE * len(converted.rows) else []))
-    found = _found(converted, source, [each.removeprefix(f"{where}: ") for each in unusable])
+    found = _found(converted, source, [each.removeprefix(f"{where}: ") for each in unusable], len(every) - len(rows))
     return SourceRows(pl.DataFrame(prompts, schema=PROMPTS, orient="row"), numbers, found)
 
 
-def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> str:
+def ids_given_twice(rows: Iterable[tuple[str, int]]) -> str:
+    """The ids of several rows with the lines of these, from id and line (in a table, row) of each; empty if there are
+    none."""
+    places: dict[str, list[int]] = {}
+    for name, number in rows:
+        places.setdefault(name, []).append(number)
+    doubled = [f"{name} (lines {', '.join(map(str, found))})" for name, found in places.items() if len(found) > 1]
+    more = f" and {len(doubled) - SHOWN} more" if len(doubled) > SHOWN else ""
+    return f"{', '.join(doubled[:SHOWN])}{more}"
+
+
+def _is_given(cell: Any) -> bool:
+    """Whether a cell of a CSV holds more than spaces."""
+    return cell is not None and bool(cell.strip())
+
+
+def _found(converted: Converted, source: PromptSource, unusable: list[str], empty: int) -> str:
     """`conversations of messages (OpenAI, TRL), recognised: 3 rows, 2 with a reply (column reference)`."""
     mapped = "columns mapped" if source.columns.keys() & {"prompt", "messages"} else "recognised"
     how = "format named" if source.row_format else mapped
@@ -128,6 +145,7 @@ def _found(converted: Converted, source: PromptSource, unusable: list[str]) -> s
     parts = [f"{LAYOUTS[converted.row_format].title}, {how}: {counted(len(converted.rows), 'row')}"]
     parts += [f"{replies} with a reply (column {converted.reply_column})"] if replies else []
     parts += [f"{counted(len(converted.skipped), 'row')} of no model call skipped"] if converted.skipped else []
+    parts += [f"{counted(empty, 'empty row')} left out"] if empty else []
     parts += (
         [f"{counted(len(unusable), 'row')} without a usable prompt left out (e.g. {unusable[0]})"] if unusable else []
     )

@@ -4,9 +4,7 @@ A row that cannot be read becomes a finding and reading continues, so one run sh
 cannot be read at all raises `DataError`.
 """
 
-import csv
 import gzip
-import io
 import json
 import re
 import zlib
@@ -20,6 +18,7 @@ import polars as pl
 
 from rft_pipeline.errors import DataError
 from rft_pipeline.progress import counted
+from rft_pipeline.prompts.csv_cells import csv_cells, without_empty_end
 from rft_pipeline.prompts.strict_json import parse_json
 
 SHOWN = 20
@@ -28,11 +27,8 @@ ALIKE_SHOWN = 5
 """Maximum number of findings that differ only in their row and in the value that was found there."""
 
 _BOM = b"\xef\xbb\xbf"
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _EXCEL_LINE = re.compile(rb"(sep=.)\r?\n", re.IGNORECASE)
 _ROW = re.compile(r"\b(line|row|item) \d+")
-_LONGEST_CELL = 2**31 - 1
-"""In characters: the largest limit that the csv module accepts on every platform."""
 
 
 class Row(NamedTuple):
@@ -150,80 +146,28 @@ def csv_rows(path: Path, findings: list[str], expected: Collection[str] = (), *,
     if excel := _EXCEL_LINE.match(data):  # Excel's own first line; read as an empty one
         data = data[excel.end(1) :]
     try:
-        lines = io.StringIO(data.decode(), newline="")
+        text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}: line {line}: not UTF-8: byte 0x{data[error.start]:02x}; save it as UTF-8 (in Excel: Save As, "
             'file type "CSV UTF-8"; in LibreOffice: Save As, character set UTF-8)'
         ) from error
-    separator = max(_SEPARATORS, key=lambda each: _columns(lines, each, expected))
-    csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(lines, strict=True, delimiter=separator)
-    cells: list[tuple[int, int, list[str]]] = []
-    begins = 1
     unfinished = growing and not data.endswith((b"\n", b"\r"))
-    try:
-        for sheet_row, row in enumerate(reader, start=1):
-            if any(row) or (row and cells):
-                cells.append((begins, sheet_row, row))
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        if not (unfinished and lines.read(1) == ""):
-            raise DataError(f"{path}: line {begins}: not CSV: {error}") from error
-    else:
-        cells = cells[:-1] if unfinished else cells
+    cells = csv_cells(path, text, findings, expected, unfinished=unfinished)
     if not cells:
         return []
-    header = _without_empty_end(cells[0][2])
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(f"{path}: line 1: columns named twice: {', '.join(repeated)}")
-    _refuse_other_separator(path, lines, separator, [row for _, _, row in cells])
+    header = without_empty_end(cells[0][2])
     rows = []
     for number, sheet_row, row in cells[1:]:
         if len(row) > len(header):
-            row = [*row[: len(header)], *_without_empty_end(row[len(header) :])]
+            row = [*row[: len(header)], *without_empty_end(row[len(header) :])]
         if len(row) == len(header):
             values = {name: cell or None for name, cell in zip(header, row, strict=True)}
             rows.append(Row("line", number, values, sheet_row))
         else:
             findings.append(f"{path}: line {number}: {counted(len(row), 'cell')}; the header has {len(header)}")
     return rows
-
-
-def _refuse_other_separator(path: Path, lines: io.StringIO, separator: str, cells: Sequence[list[str]]) -> None:
-    """Raise `DataError` if the header is separated by `separator`, and all rows by another character."""
-    header, rows = _without_empty_end(cells[0]), cells[1:]
-    if len(header) < 2 or not rows:
-        return
-    for other in (each for each in _SEPARATORS if all(each in row[0] for row in rows)):
-        lines.seek(0)
-        try:
-            found = [_without_empty_end(row) for row in csv.reader(lines, strict=True, delimiter=other) if any(row)]
-        except csv.Error:
-            continue  # a quoted cell: it holds the character
-        if all(len(row) == len(header) for row in found[1:]):
-            raise DataError(
-                f"{path}: the header has {_SEPARATORS[separator]} between its columns, the rows have "
-                f"{_SEPARATORS[other]} (from line 2 on); use the same character, or put cells that hold it in quotes"
-            )
-
-
-def _without_empty_end(row: list[str]) -> list[str]:
-    """Without the empty cells at its end, which spreadsheets add."""
-    while row and not row[-1]:
-        row = row[:-1]
-    return row
-
-
-def _columns(lines: io.StringIO, separator: str, expected: Collection[str]) -> tuple[int, int]:
-    """How many of the expected columns, and how many columns at all, the header has with this separator."""
-    try:
-        header = next((row for row in csv.reader(lines, strict=True, delimiter=separator) if any(row)), [])
-    except csv.Error:
-        header = []
-    lines.seek(0)
-    return len(set(expected) & {cell.strip().strip("'").partition(" ")[0] for cell in header}), len(header)
 
 
 def parquet_rows(path: Path) -> list[Row]:

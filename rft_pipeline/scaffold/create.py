@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from typing import Any
 from rft_pipeline.campaign import FILE_TYPES, Campaign, PromptSource, load_campaign, read_yaml
 from rft_pipeline.campaign.copied import COMMENT, mark, mark_of_alarm, mark_of_row, mark_of_squash
 from rft_pipeline.campaign.subjects import columns_read
-from rft_pipeline.errors import ConfigError
+from rft_pipeline.errors import ConfigError, DataError
 from rft_pipeline.progress import counted
 from rft_pipeline.prompts.formats import recognise
 from rft_pipeline.prompts.formats.layouts import ASKED
-from rft_pipeline.prompts.reading import SourceRows, read_rows
-from rft_pipeline.prompts.rows import file_rows, longest_column
+from rft_pipeline.prompts.reading import SourceRows, ids_given_twice, read_rows
+from rft_pipeline.prompts.rows import Row, file_rows, longest_column
 from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.slots import slots_in
 from rft_pipeline.rules.values import text_of
@@ -153,7 +153,7 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
         columns = {"prompt": likely}
         notes.append(f"{wanted.prompts.name}: the column {likely!r} is read as the prompt")
     source = _source(wanted.prompts, wanted.format, columns)
-    read = read_rows(source, Path())
+    read = _read(source, rows, columns.get("id", "id"), wanted.prompts)
     if wanted.eval is not None:
         read_rows(_source(wanted.eval, wanted.format, columns), Path())
         sources = {}
@@ -174,6 +174,22 @@ def _prompts(template: Campaign, folder: Path, wanted: Wanted, notes: list[str])
             f"number{left_out}"
         )
     return _own(sources, source, folder, notes)
+
+
+def _read(source: PromptSource, rows: Sequence[Row], id_column: str, path: Path) -> SourceRows:
+    """The prompts of a file. Raises `DataError` with all that is wrong with its rows, and the ids given twice."""
+    ids = [(str(row.values[id_column]), row.number) for row in rows if row.values.get(id_column) is not None]
+    found, wrong = None, []
+    try:
+        found = read_rows(source, Path())
+        ids = list(zip(found.rows["id"], found.numbers, strict=True))
+    except DataError as error:
+        wrong.append(str(error))
+    if doubled := ids_given_twice(ids):
+        wrong.append(f"{path}: id given more than once: {doubled}; each row needs its own id")
+    if found is None or wrong:
+        raise DataError("\n".join(wrong))
+    return found
 
 
 def _source(path: Path, format_: str | None, columns: Mapping[str, str]) -> PromptSource:

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from rft_pipeline.campaign import load_campaign
-from rft_pipeline.prompts.reading import read_source
+from rft_pipeline.campaign import PromptSource, load_campaign
+from rft_pipeline.prompts.reading import read_rows, read_source
 from rft_pipeline.scaffold import yaml_text
 from rft_pipeline.scaffold.schema import schema
 from rft_pipeline.scaffold.split import eval_share
@@ -74,6 +74,25 @@ def test_a_table_without_a_column_that_is_likely_the_prompt_asks_for_it(rft: Rft
     said = rft("new", "desk", "--like", "support_reply", "--prompts", str(file), "--columns", "prompt=text")
     assert "or `--columns prompt=review` of rft new" in said.err
     assert not (tmp_path / "data" / "desk").exists()
+
+
+def test_all_that_is_wrong_with_a_table_is_said_at_once_and_empty_rows_are_left_out(rft: Rft, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text('id,prompt\n1,One?\n2,\n3,"a "b" c"\n4\n,\n1,Two?\n', encoding="utf-8")
+    said = rft("new", "desk", "--like", "support_reply", "--prompts", str(file))
+    assert_one_message(
+        said,
+        "t.csv: line 4: not CSV: ',' expected after '\"'",
+        "t.csv: line 5: 1 cell; the header has 2",
+        "t.csv: line 3: prompt: is missing",
+        "t.csv: id given more than once: 1 (lines 2, 7); each row needs its own id",
+    )
+    assert not (tmp_path / "data" / "desk").exists()
+    table(file)
+    file.write_text(file.read_text(encoding="utf-8") + ",\n , \n", encoding="utf-8")
+    assert read_rows(PromptSource(source="t.csv", columns={"prompt": "question"}), tmp_path).found.endswith(
+        "30 rows, 2 empty rows left out"
+    )
 
 
 def test_a_promotion_gets_its_eval_prompts_where_a_third_is_left_to_train_on() -> None:
