@@ -10,7 +10,7 @@ from rich.table import Table
 from rft_pipeline.audit.numbers import refit_helps
 from rft_pipeline.audit.stored import audited_in
 from rft_pipeline.audit.verdict import BIASED_WEIGHT, Power
-from rft_pipeline.campaign import Campaign
+from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.campaign.audit import Bias
 from rft_pipeline.cli.console import line, note, out, print_json, table, warn
 from rft_pipeline.errors import ConfigError, StoreError
@@ -38,7 +38,7 @@ def audited(home: Home, campaign: Campaign, *, as_json: bool) -> None:
         line(f"[bold]{each['criterion']}[/]: {_EFFECTS[Power(each['power'])].format(each['weight'])}")
         for text in (*each["reason"].split("; "), *_measurements(each, judges.get(each["criterion"]))):
             line(f"  - {escape(text)}")
-        if advice := _advice(campaign.name, each):
+        if advice := _advice(campaign, each):
             line(f"  [bold]to do[/]: {escape(advice)}")
     _unaudited(campaign)
     _said(people)
@@ -155,13 +155,17 @@ def _cells(each: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _advice(campaign: str, each: dict[str, Any]) -> str:
+def _advice(campaign: Campaign, each: dict[str, Any]) -> str:
     """What to do about a verdict; empty where there is nothing to do."""
     name = each["criterion"]
+    suggest = f"try other wordings (rft rubric suggest {campaign.name} --criterion {name})"
     if {"chance", "weak"} & set(each["faults"]):
-        wording = f"try other wordings (rft rubric suggest {campaign} --criterion {name}) or another protocol"
+        may_be_good = (each["youden_j"]["upper95"] or 0.0) >= (campaign.audit or Audit()).noise_power
+        wording = (
+            f"label more replies, {suggest} or another protocol" if may_be_good else f"{suggest} or another protocol"
+        )
     elif each["power"] == Power.NOISE and each["weight"] != BIASED_WEIGHT:  # J took a part of it
-        wording = f"label more replies, or try other wordings (rft rubric suggest {campaign} --criterion {name})"
+        wording = f"label more replies, or {suggest}"
     elif each["power"] == Power.UNAUDITED:
         wording = "label more replies"
     else:

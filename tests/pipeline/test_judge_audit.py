@@ -41,6 +41,7 @@ def test_a_judge_that_agrees_trains_and_a_coin_only_watches(audited: Path) -> No
     assert record.rows["refused"] == 1
     page = record.path("judge_audit.html").read_text(encoding="utf-8")
     assert "chance: separates good from bad no better than chance" in page
+    assert "Rules and judges of the alarms are not audited" in page
 
 
 def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited_made: Path) -> None:
