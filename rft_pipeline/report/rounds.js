@@ -25,17 +25,17 @@ function mean(values) {
 function prepared(view) {
   const newest = view.kind === "held_out" ? view.policies.at(-1) : null;
   const rewards = (replies, who) => replies.filter((each) => who === null || each[0] === who).map((each) => each[2]);
-  view.prompts = view.prompts.map(([id, text, replies], order) => {
+  view.prompts = view.prompts.map(([id, text, replies, own], order) => {
     const now = rewards(replies, newest);
     const before = newest === null || newest === view.baseline ? null : mean(rewards(replies, view.baseline));
     const known = now.filter((value) => value !== null);
     return {
-      id, text, replies, order,
+      id, own: own === id ? null : own, text, replies, order,
       mean: mean(now),
       worst: known.length ? Math.min(...known) : null,
       spread: known.length ? Math.max(...known) - Math.min(...known) : null,
       change: before === null || mean(now) === null ? null : mean(now) - before,
-      words: [id, text, ...replies.map((each) => each[1])].join("\n").toLowerCase(),
+      words: [id, own ?? "", text, ...replies.map((each) => each[1])].join("\n").toLowerCase(),
     };
   });
   return view;
@@ -126,7 +126,7 @@ function article(parent, found, prompt) {
   const head = add(made, "header");
   const asked = add(head, "div");
   add(asked, "p", "prompt", prompt.text).dir = "auto";
-  add(asked, "small", "", prompt.id);
+  add(asked, "small", "", [prompt.own, prompt.id].filter(Boolean).join(" \u00b7 "));
   if (prompt.change !== null) {
     const way = prompt.change > 0.005 ? "up" : prompt.change < -0.005 ? "down" : "unclear";
     add(head, "span", `badge ${way}`, signed(prompt.change)).title = `${found.policies.at(-1)} minus ${found.baseline}`;

@@ -49,12 +49,17 @@ def render_rounds(
     criteria: Criteria,
     title: str,
     description: str,
+    ids: Mapping[str, str | None],
 ) -> str:
     """The page: the held-out replies of `compared`, in this order, and the training replies of each round, the newest
-    first, of as many rounds as `MOST_REPLIES` allows. `batches` has the rows of each round's reward batch."""
+    first, of as many rounds as `MOST_REPLIES` allows. `batches` has the rows of each round's reward batch, `ids` the id
+    of each prompt in the user's file, by prompt_id."""
     views = [held_out_view(compared, baseline, criteria)]
     shown = rounds_shown({round_: batch.height for round_, batch in batches.items()})
     views += [training_view(round_, batches[round_], criteria) for round_ in shown]
+    for view in views:
+        for prompt in view["prompts"]:
+            prompt.append(ids.get(prompt[0]))
     script = files("rft_pipeline.report").joinpath("rounds.js").read_text(encoding="utf-8")
     return rendered(
         "rounds.html.jinja",
@@ -83,8 +88,8 @@ def rounds_shown(replies: Mapping[int, int]) -> list[int]:
 def held_out_view(compared: Sequence[RoundRows], baseline: str, criteria: Criteria) -> dict[str, Any]:
     """All policies' replies to the held-out prompts.
 
-    A prompt is `[id, text, replies]`, a reply `[policy, text, reward, null, scores, marks]`. Scores are in the order of
-    `criteria`.
+    A prompt is `[prompt_id, text, replies]`, to which the page adds the user's id; a reply is
+    `[policy, text, reward, null, scores, marks]`. Scores are in the order of `criteria`.
     """
     prompts: dict[str, list[Any]] = {}
     for each in compared:

@@ -24,4 +24,5 @@ def page_of_rounds(job: Job, report: Mapping[str, Any], found: Sequence[RoundRow
     by_name = {each.name: each for each in found}
     compared = [by_name[row["name"]] for row in in_order(report)]
     baseline = report["rounds"][0]["name"]
-    return render_rounds(compared, baseline, batches, criteria, job.title, job.campaign.description)
+    ids = dict(job.frame("prompts").select("prompt_id", "id").iter_rows())
+    return render_rounds(compared, baseline, batches, criteria, job.title, job.campaign.description, ids)

@@ -334,4 +334,7 @@ def test_the_page_of_rounds_has_every_reply_of_every_round(finished_home: Path) 
         assert shown == set(zip(batch["prompt_id"], batch["completion"], rewards, strict=True))
     rows = pl.read_parquet(record("tiny/round_2/eval_reports").path("eval_reports.parquet"))
     assert sum(len(prompt[2]) for prompt in held_out["prompts"]) == rows.height
+    prompts = pl.read_parquet(record("tiny/prompts").path("prompts.parquet"))
+    ids = dict(prompts.select("prompt_id", "id").iter_rows())
+    assert all(prompt[3] == ids[prompt[0]] for view in (held_out, second) for prompt in view["prompts"])
     assert {reply[0] for prompt in held_out["prompts"] for reply in prompt[2]} == {"base", "round 1", "round 2"}

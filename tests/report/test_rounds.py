@@ -86,7 +86,9 @@ def test_base_and_all_rounds_answer_the_same_held_out_prompt_side_by_side() -> N
 
 def test_a_reply_cannot_leave_the_data_and_only_our_script_may_run() -> None:
     rows = [row(ATTACK, ATTACK, NO_SCORE, generation=1)]
-    page = render_rounds([RoundRows(0, "p", frame(rows))], "base", {1: frame(rows)}, CRITERIA, ATTACK, ATTACK)
+    page = render_rounds(
+        [RoundRows(0, "p", frame(rows))], "base", {1: frame(rows)}, CRITERIA, ATTACK, ATTACK, {ATTACK: ATTACK}
+    )
     assert page.count("</script>") == 3
     assert "<img" not in page
     assert [view["prompts"][0][2][0][1] for view in data(page)] == [ATTACK, ATTACK]
@@ -106,7 +108,8 @@ def test_a_page_holds_the_newest_round_and_as_many_before_it_as_fit(
 ) -> None:
     monkeypatch.setattr(rounds_page, "MOST_REPLIES", 12)
     batches = {round_: frame([row("p", "Hi.", NO_SCORE, generation=1)] * count) for round_, count in replies.items()}
-    page = render_rounds([RoundRows(0, "p", frame([row("p", "Hi.", NO_SCORE)]))], "base", batches, CRITERIA, "t", "")
+    base = RoundRows(0, "p", frame([row("p", "Hi.", NO_SCORE)]))
+    page = render_rounds([base], "base", batches, CRITERIA, "t", "", {})
     assert [view["title"] for view in data(page)[1:]] == [f"Training, round {round_}" for round_ in shown]
     left_out = ", ".join(str(round_) for round_ in replies if round_ not in shown)
     named = re.findall(r"Training replies of rounds? ([\d, ]+)\s+are left out here", page)
@@ -118,7 +121,8 @@ def test_a_browser_shows_the_first_ten_prompts_of_ten_thousand_replies_as_text(t
     scores = {"polite": 0.5, "short": 1.0, "clean": 1.0}
     said = f"{ATTACK} {'We are sorry about the parcel. ' * 8}"
     rows = [row(f"p{i // 8}", f"{i} {said}", scores, generation=1, reward=i / 10_000) for i in range(10_000)]
-    page = render_rounds([RoundRows(0, "p", frame(rows[::8]))], "base", {1: frame(rows)}, CRITERIA, "Many", "")
+    ids = {f"p{i}": f"G{i}" for i in range(1250)}
+    page = render_rounds([RoundRows(0, "p", frame(rows[::8]))], "base", {1: frame(rows)}, CRITERIA, "Many", "", ids)
     assert len(page) < 8_000_000
     (tmp_path / "rounds.html").write_text(page, encoding="utf-8")
     address = (tmp_path / "rounds.html").as_uri() + "#view=1&sort=best&mark=unsure"
@@ -126,6 +130,7 @@ def test_a_browser_shows_the_first_ten_prompts_of_ten_thousand_replies_as_text(t
     shown = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=240, check=True)
     seen = shown.stdout[: shown.stdout.index('<script type="application/json"')]
     assert "1 to 10 of 1250 prompts" in seen
+    assert "<small>G1249 \N{MIDDLE DOT} p1249</small>" in seen, "the id in the user's file, and prompt_id"
     assert seen.count("<article") == 10
     assert seen.count("<blockquote") == 80
     assert seen.count("&lt;/script&gt;&lt;script&gt;alert(1)") == 80
