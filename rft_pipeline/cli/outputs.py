@@ -171,13 +171,15 @@ class Report:
     """Name of the policy that the rounds are compared with: base, warm start, or the start of a cycle."""
     start: str | None
     """In a cycle: the address of the checkpoint that it started from, which `rounds` calls `start`."""
+    reweighted: str | None
+    """Where another verdict of the audit changed a policy's reward since the report before: both rewards, and why."""
     delta: dict[str, Any]
     """The last round minus the baseline: mean and 95 % interval."""
     alarms: dict[str, Any] | None
     audit: dict[str, str] | None
     """Criterion → verdict."""
     kept: dict[str, float] | None
-    """Criterion → the part of its weight that the audit lets train, from 0 to 1."""
+    """Criterion → the part of its weight that counts, in training and in the reward, from 0 to 1."""
     generations: list[dict[str, Any]] | None
     preferences: list[dict[str, Any]]
     promotion: ReportedPromotion | None

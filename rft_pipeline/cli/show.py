@@ -14,6 +14,7 @@ from rft_pipeline.campaign.continuation import BASE
 from rft_pipeline.check import CheckResult
 from rft_pipeline.check.result import Disagreement
 from rft_pipeline.cli.console import line, out, table, warn
+from rft_pipeline.cli.reweighted import reweighted
 from rft_pipeline.cli.show_audit import kept
 from rft_pipeline.cli.words import change, gate, plain, preference_line, score
 from rft_pipeline.errors import Exit, StoreError
@@ -129,6 +130,8 @@ def rounds(home: Home, campaign: Campaign) -> dict[str, Any]:
         f"({change(delta['lower95'])} … {change(delta['upper95'])})"
     )
     kept(campaign.name, summary["kept"] or {})
+    if summary["reweighted"]:
+        line(escape(summary["reweighted"]))
     for each in summary["alarms"]["rounds"] if summary["alarms"] else ():
         line(f"alarms, round {each['round']}: {each['level']}: {escape(plain(each['reason'], LONGEST_REASON))}")
     for each in summary["generations"] or ():
@@ -196,6 +199,7 @@ def report_summary(home: Home, campaign: Campaign) -> dict[str, Any]:
         "rounds": found,
         "baseline": stored["rounds"][0]["name"],
         "start": stored.get("start"),
+        "reweighted": reweighted(record, stored, records),
         "delta": stored["delta"],
         "alarms": _alarms(stored["alarms"]["verdicts"]) if "alarms" in stored else None,
         "audit": None if audit is None else {name: each["power"] for name, each in audit.items()},

@@ -67,10 +67,14 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
 
 
 def kept(campaign: str, weights: Mapping[str, float]) -> None:
-    """The judges that the audit lets train with a part of their weight, if there are any."""
-    reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if share < 1)
-    if reduced:
-        line(f"audit: judges that train with a part of their weight: {reduced}; `rft audit {campaign}` says why")
+    """The judges of which the audit lets a part of their weight count, or nothing, if there are any."""
+    reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if 0 < share < 1)
+    left_out = ", ".join(name for name, share in weights.items() if not share)
+    said = [f"a part of the weight of {reduced}"] if reduced else []
+    said += [f"nothing of {left_out}"] if left_out else []
+    if said:
+        why = f"`rft audit {campaign}` says why"
+        line(f"audit: in training and in the reward count {' and '.join(said)}; {why}")
 
 
 def kept_so_far(home: Home, campaign: Campaign) -> None:

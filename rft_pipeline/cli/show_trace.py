@@ -179,12 +179,29 @@ def _batches(here: RolloutFacts) -> None:
         made.add_row(report.address, score(report.reward), "", "held out", "", state)
     out.print()
     out.print(made if made.row_count else "in no reward batch or eval report")
+    for weights, addresses in _by_weights([*here.batches, *here.evaluations]):
+        shares = _pairs({name: score(weight) for name, weight in weights.items()})
+        line(f"reward in {', '.join(addresses)}: the mean of the scores, weighted {shares}")
     for batch in here.batches:
         if batch.group_weights:
             kept = _pairs({name: score(weight) for name, weight in batch.group_weights.items()})
             line(f"{batch.address}: weights kept in this group, because of the judge's noise: {kept}")
     for each in here.preferences:
         line(f"people on this and {each.other}: {each.won} prefer this one, {each.lost} the other, {each.ties} neither")
+
+
+def _by_weights(
+    found: Iterable[BatchFacts | EvaluationFacts],
+) -> list[tuple[dict[str, float], list[str]]]:
+    """The known weights of rewards, each with the records that use it."""
+    told: list[tuple[dict[str, float], list[str]]] = []
+    for each in found:
+        known = next((addresses for weights, addresses in told if weights == each.weights), None)
+        if known is not None:
+            known.append(each.address)
+        elif each.weights:
+            told.append((each.weights, [each.address]))
+    return told
 
 
 def _prompt(found: PromptTrace) -> None:

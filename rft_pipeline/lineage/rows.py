@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
+from rft_pipeline.audit.criterion import training_weights
+from rft_pipeline.audit.stored import kept_weights
 from rft_pipeline.campaign.addresses import (
     REPLY,
     JudgedCriterion,
@@ -57,6 +59,9 @@ class BatchFacts:
     """Criteria whose score is people's."""
     group_weights: dict[str, float] = field(default_factory=dict)
     """Weight of each criterion in the rollout's group after its judge's noise; empty without `audit.by_group`."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weight of each criterion in the reward: the rubric's, times the part that the audit keeps; they sum to 1. Empty
+    if the audit's record was deleted."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class EvaluationFacts:
     scores: dict[str, float | None]
     gated: bool
     reward: float | None
+    weights: dict[str, float]
+    """As in `BatchFacts`."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,7 @@ def _read_training(
             fixed: dict[str, Any] = {
                 "address": batch.address,
                 "is_current": batch.address in index.current_addresses,
+                "weights": _reward_weights(index, batch),
                 "checkpoints": tuple(each.address for each, _ in index.made_into_stage(batch, "checkpoints")),
             }
             for row in _rows(batch, list(lengths), "rollout_id", *_REWARDED, _WEIGHTS).iter_rows(named=True):
@@ -224,10 +232,11 @@ def _read_training(
 def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[str, _Found]) -> None:
     """Held-out rollouts of an eval report; their judgements are read from the table."""
     rows = _rows(report, ids, "rollout_id", *_EVALUATED, *REPLY, pl.col("tokens").list.len().alias("length"))
+    weights = _reward_weights(index, report)
     for row in rows.iter_rows(named=True):
         rollout = found[row["rollout_id"]]
         rollout.tokens = row["length"]
-        facts = {name: row[name] for name in _EVALUATED}
+        facts = {name: row[name] for name in _EVALUATED} | {"weights": weights}
         rollout.evaluations.append(EvaluationFacts(report.address, report.address in index.current_addresses, **facts))
     if rows.height:
         _read_table(index, report, rows, found)
@@ -236,6 +245,15 @@ def _read_report(index: Index, report: Record, ids: Sequence[str], found: dict[s
         for rollout_id, count in drawn.select("rollout_id", pl.col("tokens").list.len()).collect().iter_rows():
             found[rollout_id].tokens = count
             found[rollout_id].records.append(report.address)
+
+
+def _reward_weights(index: Index, record: Record) -> dict[str, float]:
+    """The weights of the rewards in a batch or report."""
+    weights: dict[str, float] = record.payload["settings"]["weights"]
+    if "judge_audit" not in record.upstream:
+        return weights
+    audit = index.parent(record, "judge_audit")
+    return {} if audit is None else training_weights(weights, kept_weights(audit))
 
 
 def _read_table(index: Index, report: Record, rows: pl.DataFrame, found: dict[str, _Found]) -> None:

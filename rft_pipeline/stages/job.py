@@ -12,7 +12,7 @@ from rft_pipeline import models
 from rft_pipeline.audit.comparing import family
 from rft_pipeline.audit.criterion import training_weights
 from rft_pipeline.audit.numbers import noises
-from rft_pipeline.audit.stored import audited_in
+from rft_pipeline.audit.stored import audited_in, kept_weights
 from rft_pipeline.campaign import Campaign, EngineRuntime, Sampling
 from rft_pipeline.campaign.addresses import retest_judge_id, with_prompts
 from rft_pipeline.campaign.rubric import Criterion
@@ -88,7 +88,7 @@ class Job:
         """The part of its weight with which the audit lets each judge train, from 0 to 1; None without an audit."""
         if "judge_audit" not in self.upstream:
             return None
-        return {each["criterion"]: each["weight"] for each in audited_in(self.upstream["judge_audit"])}
+        return kept_weights(self.upstream["judge_audit"])
 
     def noise(self) -> dict[str, JudgeNoise] | None:
         """The noise of the judges that train, by criterion; None without `audit.by_group`."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -52,6 +53,24 @@ def test_report_as_json_holds_alarms_verdicts_and_generations(
 
     said = rft("report", "tiny").out
     assert "alarms, round 1: warn: " in said
+    assert report["reweighted"] is None
+
+    earlier = records["round_1/eval_reports"]
+    audit = records["judge_audit"].path("judge_audit.json")
+    copies = {}
+    for record in (records["judge_audit"], earlier):
+        folder = record.folder.with_name("0123456789abcdef")
+        shutil.copytree(record.folder, folder)
+        text = (folder / "record.json").read_text(encoding="utf-8").replace(record.fingerprint, folder.name)
+        text = text.replace(record.created, "2020-01-01T00:00:00+00:00")
+        (folder / "record.json").write_text(text.replace(records["judge_audit"].fingerprint, folder.name))
+        copies[record.payload["stage"]] = folder
+    assert rft("report", "tiny", "--json").code == 0
+    was = [{**each, "weight": 0.25} for each in audited]
+    (copies["judge_audit"] / audit.name).write_text(json.dumps(was), encoding="utf-8")
+    said = " ".join(rft("report", "tiny").out.split())
+    assert "by the audit's earlier verdict (tiny/round_1/eval_reports/0123456789abcdef)" in said
+    assert re.search(r"the parts of the weights that count changed, polite 25% → \d+%", said)
 
 
 def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +97,10 @@ def test_an_audit_makes_only_what_it_reads(rft: Rft, on_policy: Path, monkeypatc
     [record] = RecordStore(Home.find().store).all("tiny/judge_audit")
     audited = [{**each, "weight": 0.25, "power": "noise"} for each in audited_in(record)]
     record.path(AUDIT_FILE).write_text(json.dumps(audited), encoding="utf-8")
-    assert "judges that train with a part of their weight: polite 25%" in rft("plan", "tiny").out
+    assert "in training and in the reward count a part of the weight of polite 25%" in rft("plan", "tiny").out
     assert "do not rely on it yet" not in rft("audit", "tiny", "--suggest").out
     edit(on_policy / "campaign.yaml", "audit", None)
-    assert "part of their weight" not in rft("plan", "tiny").out
+    assert "a part of the weight" not in rft("plan", "tiny").out
 
 
 def test_an_audit_prints_the_same_with_and_without_a_block_in_the_campaign(on_policy: Path) -> None:

@@ -76,6 +76,9 @@ def test_a_held_out_rollout_shows_its_judgements_and_trained_nothing(finished_ho
     assert sorted(each.address for each in found.rollout.evaluations) == sorted(reports)
     assert {each.reward for each in found.rollout.evaluations} == {row["reward"]}
     assert found.trained == ()
+    for each in found.rollout.evaluations:
+        assert sum(each.weights.values()) == pytest.approx(1.0)
+        assert sum(each.weights[name] * value for name, value in row["scores"].items()) == pytest.approx(row["reward"])
 
 
 def test_an_excluded_rollout_says_why_and_trained_nothing(finished_copy: Path) -> None:

@@ -15,6 +15,8 @@ from rft_pipeline.labels.exports import draw_export
 from rft_pipeline.labels.files import write_export
 from rft_pipeline.labels.importing import import_labels
 from rft_pipeline.labels.reading import read_filled
+from rft_pipeline.lineage.find import trace
+from rft_pipeline.lineage.trace_rows import RolloutTrace
 from rft_pipeline.pipeline import plan as planning
 from rft_pipeline.pipeline.card import card_facts
 from rft_pipeline.pipeline.champion import promote
@@ -51,6 +53,9 @@ def test_what_a_judge_has_not_earned_is_taken_from_the_reward(audited_made: Path
     expected = (scores["kind"] + scores["has_an_e"]) / 2
     assert batch["reward"].to_list() == pytest.approx(expected.to_list())
     assert scores["loved"].null_count() == 0
+    traced = trace(Home.find(), batch["rollout_id"][0])
+    assert isinstance(traced, RolloutTrace)
+    assert [each.weights for each in traced.rollout.batches] == [{"kind": 0.5, "loved": 0.0, "has_an_e": 0.5}]
     assert made(run(audited_made)) == []
     assert verified().findings == []
     assert sum(counts(collected(yes=False)).values()) == 0
