@@ -33,7 +33,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": number, "signed": signed, "percent": percent, "bounds": bounds, "words": words}
-    found.filters |= {"plain": plain, "sentence": sentence, "marked": marked, "code": code, "cause": cause_in_words}
+    found.filters |= {
+        "plain": plain,
+        "sentence": sentence,
+        "marked": marked,
+        "code": code,
+        "minus": minus,
+        "cause": cause_in_words,
+    }
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     return found
 
@@ -67,8 +74,13 @@ def bounds(interval: Mapping[str, float | None] | None, plus: bool = False) -> s
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    """With a capital letter, a full stop, and real minus signs."""
+    return minus(f"{text[:1].upper()}{text[1:]}.")
+
+
+def minus(text: str) -> str:
+    """With real minus signs before numbers, as `signed` writes them."""
+    return re.sub(r"(?<![\w.\-])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
 def marked(text: str, words: str) -> Markup:

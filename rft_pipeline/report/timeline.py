@@ -27,7 +27,7 @@ FELL = {
     "over_optimisation": "Reward up, score of the alarms' judge down",
     "unseen_gain": "Score of the alarms' judge fell",
 }
-"""Titles where the score of the alarms' judge fell in the newest round."""
+"""Titles where the alarm fired in the newest round and the score of the alarms' judge fell."""
 MOVED_BY = {"policy": "the policy", "judge": "a judge that changed", "none": "no clear change"}
 """What moved the reward → in words."""
 LEVELS = ("ok", "warn", "stop")
@@ -77,7 +77,8 @@ def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
 
 def title(cause: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
     """The title of an alarm, by what the newest of the rounds found."""
-    fell = any(found.get("fell") for found in verdicts[-1]["findings"] if found["cause"] == cause)
+    fired = (found for found in verdicts[-1]["findings"] if found["cause"] == cause and found["level"] != LEVELS[0])
+    fell = any(found.get("fell") for found in fired)
     return FELL[cause] if fell else CAUSES[cause]
 
 

@@ -12,7 +12,7 @@ from rft_pipeline.report import plots
 from rft_pipeline.report.learning import learning_curves
 from rft_pipeline.report.page import render_page, verdict
 from rft_pipeline.report.plots import charts, length_edges, to_png, to_svg
-from rft_pipeline.report.templates import NOTHING, bounds, percent, signed
+from rft_pipeline.report.templates import NOTHING, bounds, minus, percent, signed
 from tests.report.narrow import wrong_labels
 
 RowsByRound = dict[int, pl.DataFrame]
@@ -214,3 +214,8 @@ def test_learning_curves_draw_every_number_or_only_those_that_move() -> None:
         chart.to_dict()  # validates it
         assert to_svg(chart).startswith("<svg")
     assert list(learning_curves(generations, only_moving=True)) == ["learning_scores"]
+
+
+def test_only_a_minus_before_a_number_is_one() -> None:
+    said = "reward -0.05 (95 % interval -0.1 to +0.2), held-out-2 of 2026-11-29"
+    assert minus(said) == "reward −0.05 (95 % interval −0.1 to +0.2), held-out-2 of 2026-11-29"

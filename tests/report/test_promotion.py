@@ -70,7 +70,7 @@ def test_what_failed_says_by_how_much(decided: dict[str, Any]) -> None:
     assert "short by 0.080" in row_of(page, 3)
     assert "short by" not in row_of(page, 2)
     words = page[page.index("<h2>Reasons") :]
-    assert "gate polite -0.0500" in words
+    assert "gate polite \N{MINUS SIGN}0.0500" in words
     assert "a stopped round cannot be promoted" in words
     assert words.count(">None.<") == 2
 

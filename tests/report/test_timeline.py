@@ -27,6 +27,7 @@ def test_the_title_says_that_the_score_fell_where_it_fell() -> None:
     assert [row.name for row in timeline([down, up])][1] == "Score of the alarms' judge up too little"
     assert [row.name for row in timeline([up, down])][1] == "Score of the alarms' judge fell"
     assert last_alarm([down]) == ("warn", ("Score of the alarms' judge fell",))
+    assert timeline([down])[0].name == "Reward up, score of the alarms' judge not", "it did not fire"
     down["findings"][0]["level"] = "warn"
     assert last_alarm([down]) == ("warn", ("Reward up, score of the alarms' judge down",)), "said once"
 
