@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rft_pipeline.audit.numbers import refit_helps
-from rft_pipeline.audit.stored import audited_in
+from rft_pipeline.audit.stored import audited_in, kept_weights
 from rft_pipeline.audit.verdict import BIASED_WEIGHT, Power
 from rft_pipeline.campaign import Audit, Campaign
 from rft_pipeline.campaign.audit import Bias
@@ -66,7 +66,7 @@ def suggested(home: Home, campaign: Campaign, *, as_json: bool) -> None:
         line("no criterion has a likelihood protocol, so there is no squash to fit")
 
 
-def kept(campaign: str, weights: Mapping[str, float]) -> None:
+def kept(campaign: str, weights: Mapping[str, float], audit: str = "audit") -> None:
     """The judges of which the audit lets a part of their weight count, or nothing, if there are any."""
     reduced = ", ".join(f"{name} {share:.0%}" for name, share in weights.items() if 0 < share < 1)
     left_out = ", ".join(name for name, share in weights.items() if not share)
@@ -74,14 +74,14 @@ def kept(campaign: str, weights: Mapping[str, float]) -> None:
     said += [f"nothing of {left_out}"] if left_out else []
     if said:
         why = f"`rft audit {campaign}` says why"
-        line(f"audit: in training and in the reward count {' and '.join(said)}; {why}")
+        line(f"{audit}: in training and in the reward count {' and '.join(said)}; {why}")
 
 
 def kept_so_far(home: Home, campaign: Campaign) -> None:
     """The same for the newest audit of a campaign that has an audit."""
     record = None if campaign.audit is None else RecordStore(home.store).current(f"{campaign.name}/judge_audit")
     if record is not None:
-        kept(campaign.name, {each["criterion"]: each["weight"] for each in audited_in(record)})
+        kept(campaign.name, kept_weights(record), "newest audit, before what this plan makes")
 
 
 _NUMBERS_EXPLAINED = (

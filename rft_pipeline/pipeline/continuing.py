@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from rft_pipeline.alarms.history import newest_report
@@ -29,14 +29,14 @@ from rft_pipeline.campaign.cycles import (
     withdraw,
 )
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline.plan import Plan, plan
+from rft_pipeline.pipeline.plan import Plan, Rows, Step, cost_of, plan
 from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains, waits_for_audit
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import counted, duration, kind_of
 from rft_pipeline.stages import STAGES, Node
-from rft_pipeline.stages.base import WARM_START
+from rft_pipeline.stages.base import OF_AUDIT, WARM_START
 from rft_pipeline.stages.columns import columns_of, trained_on
 from rft_pipeline.stages.counting import Counting
 from rft_pipeline.stages.graph import node
@@ -145,8 +145,22 @@ def plan_edit(found: Standing, home: Home) -> EditPlan | None:
     if found.begins is None:
         return None
     reports = plan(found.campaign, home, keep=lambda node: not _reports(node))
-    cycle = plan(found.next, home)
+    cycle = _made_before_it(plan(found.next, home), reports, found.next)
     return EditPlan(_summary(found, reports, cycle, home), reports, cycle)
+
+
+def _made_before_it(cycle: Plan, reports: Plan, campaign: Campaign) -> Plan:
+    """The plan of a cycle without the stages of the audit that the reports before it make: it finds their records."""
+    shared = {f"{campaign.name}/{stage}" for stage in OF_AUDIT}
+    made = {step.key for step in reports.steps if step.action == "run" and step.key in shared}
+    steps = [_skipped(step) if step.key in made else step for step in cycle.steps]
+    total = None if any(step.seconds is None for step in steps) else sum(step.seconds or 0.0 for step in steps)
+    return replace(cycle, steps=steps, seconds=total, cost=cost_of(total, campaign))
+
+
+def _skipped(step: Step) -> Step:
+    rows, why = Rows(make=0, have=step.rows.have + step.rows.make), ["made with the reports"]
+    return Step(step.key, "skip", why, rows, {}, {}, [], None, 0.0, [])
 
 
 def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:

@@ -69,6 +69,9 @@ class Work:
     made_up_of: list[str] = field(default_factory=list)
     """What the counts are products and sums of, in words: `4 prompts × 8 replies`."""
 
+    notes: list[str] = field(default_factory=list)
+    """What is counted beside the stage's own rows, and why, in words."""
+
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:
             self.make[what] = self.make.get(what, 0) + make

@@ -139,6 +139,8 @@ class Promotion(Stage):
         prompts, expected = counting.prompts("eval"), counting.eval_prompts()
         found, missing = counting.sampled(prompts, expected, champion, how.samples_per_prompt, how.sampling)
         rows = None if prompts is None or found is None else with_prompts(found, prompts)
+        compared = "the champion" if counting.sources.get("champion") else "the policy before any round"
+        counting.work.notes.append(f"compares with {compared}, which is not in the report: its replies are judged too")
         counting.judged(counting.campaign.single_criteria, rows, missing, prompts)
 
     def rollouts_in(self, record: Record) -> pl.DataFrame:

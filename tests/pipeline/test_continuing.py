@@ -214,6 +214,10 @@ def test_the_plan_tells_the_judgements_of_an_audit_from_those_of_the_reports(tra
     write_audit(trained)
     planned = plan_edit(standing(load_campaign(trained), Home.find()), Home.find())
     assert planned is not None
+    parts = [{step.key: step for step in part.steps}["tiny/judge_audit"] for part in (planned.reports, planned.cycle)]
+    assert [step.action for step in parts] == ["run", "skip"], "the cycle finds what the reports made"
+    assert sum(sum(step.work.values()) for step in parts) == parts[0].rows.make
+    assert parts[1].reasons == ["made with the reports"]
     assert planned.summary.startswith("edited: judge_audit is new. 1 judgement for the audit; then 1 generation of ")
 
 

@@ -64,6 +64,7 @@ def test_a_champion_from_elsewhere_is_sampled_and_judged_here(finished_copy: Pat
     edit(finished_copy / "campaign.yaml", "seed", 11)
     planned = {step.key: step for step in plan(load_campaign(finished_copy), home).steps}["tiny/promotion"]
     assert planned.work == {"promotion": 1, "rollouts": 6} | {f"judgements of {name}": 6 for name in JUDGED}
+    assert "compares with the champion, which is not in the report: its replies are judged too" in planned.reasons
     records = run(finished_copy)
     found = records["promotion"]
     assert found.payload["inputs"]["champion"] == now.content_hash

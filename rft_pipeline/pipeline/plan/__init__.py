@@ -3,7 +3,20 @@
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
 from rft_pipeline.pipeline.plan.node_plans import NodePlan
 from rft_pipeline.pipeline.plan.reasons import Change, Waits, changes
-from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, plan
+from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, cost_of, plan
 from rft_pipeline.stages.counting import Rows
 
-__all__ = ["Change", "NodePlan", "Plan", "Rows", "Settled", "Step", "Waits", "as_json", "changes", "plan", "settle"]
+__all__ = [
+    "Change",
+    "NodePlan",
+    "Plan",
+    "Rows",
+    "Settled",
+    "Step",
+    "Waits",
+    "as_json",
+    "changes",
+    "cost_of",
+    "plan",
+    "settle",
+]

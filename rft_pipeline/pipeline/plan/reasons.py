@@ -30,6 +30,9 @@ INPUTS = {
     FEEDBACK: "the feedback of users changed",
     people.REWARDED: "the reward that people's answers are compared with changed",
     "weights": "the policy's weights changed",
+    "eval_reports": "the eval report changed",
+    "champion": "the champion changed",
+    "base": "the policy that the rounds are compared with changed",
 }
 """Inputs by their names in a payload, in words."""
 LONGEST = 40
@@ -82,6 +85,8 @@ class Change:
                 return f"{name.replace('.', ' ', 1)} of the prompts: {self.kind}"
             case ("inputs", name) if name in INPUTS:
                 return INPUTS[name]
+            case ("inputs", name) if (words := _of_round(name)) is not None:
+                return words
             case ("inputs", *rest):
                 return f"input {'.'.join(rest)} changed"
             case ("settings", "model") if str(self.after).startswith(CHECKPOINT):
@@ -110,6 +115,15 @@ class Change:
         if self.kind != "changed":
             return self.kind
         return f"{_short(self.before, longest)} → {_short(self.after, longest)}"
+
+
+OF_ROUND = {"judge_scores_": "the judgements of round {} changed", "checkpoints_": "the checkpoint of round {} changed"}
+"""Beginning of an input's name, before the number of a round, in words."""
+
+
+def _of_round(name: str) -> str | None:
+    found = (words.format(name.removeprefix(start)) for start, words in OF_ROUND.items() if name.startswith(start))
+    return next(found, None)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,12 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
         steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, {}, [], None, 0.0, []))
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
-    cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
-    return Plan(steps, settled.first_round, settled.keys, total, cost, campaign.prices.currency)
+    return Plan(steps, settled.first_round, settled.keys, total, cost_of(total, campaign), campaign.prices.currency)
+
+
+def cost_of(seconds: float | None, campaign: Campaign) -> float | None:
+    """What the machine costs for so long; None if the time is unknown."""
+    return None if seconds is None else seconds * campaign.prices.machine_hour / SECONDS_AN_HOUR
 
 
 def as_json(planned: Plan) -> dict[str, Any]:
@@ -125,7 +129,12 @@ def _running(
     return Step(
         key=plan.node.key,
         action="run",
-        reasons=[*dict.fromkeys(reason.in_words() for reason in plan.reasons), *work.later_in_words, *refusal],
+        reasons=[
+            *dict.fromkeys(reason.in_words() for reason in plan.reasons),
+            *work.notes,
+            *work.later_in_words,
+            *refusal,
+        ],
         waits_for=[reason.node for reason in plan.reasons if isinstance(reason, Waits)],
         rows=work.rows,
         work=work.make,

@@ -42,6 +42,15 @@ def test_a_cycle_names_the_checkpoint_that_it_starts_from() -> None:
     assert called.in_words() == "training starts from another policy"
 
 
+def test_an_input_that_changed_is_said_in_words() -> None:
+    before, after = ({"inputs": {"judge_scores_2": n, "checkpoints_1": n, "eval_reports": n}} for n in ("a", "b"))
+    assert [change.in_words() for change in changes(before, after)] == [
+        "the checkpoint of round 1 changed",
+        "the eval report changed",
+        "the judgements of round 2 changed",
+    ]
+
+
 def test_before_the_first_run_everything_would_be_made(tiny_campaign: Path) -> None:
     steps = planned(tiny_campaign)
     assert running(steps) == list(steps)
