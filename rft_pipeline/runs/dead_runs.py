@@ -32,7 +32,8 @@ def tag_run(instance: "DagsterInstance", run: "DagsterRun", tags: Mapping[str, s
 
 
 def mark_failed(instance: "DagsterInstance") -> list[str]:
-    """Mark this machine's runs whose process died as failed, and free their slots. Returns their ids."""
+    """Mark this machine's runs whose process died as failed, and free the slots of dead runs, which a failed
+    run keeps for a step that did not begin. Returns the ids of those that were not marked before."""
     import dagster as dg
 
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
@@ -43,7 +44,11 @@ def mark_failed(instance: "DagsterInstance") -> list[str]:
     ]
     for run in dead:
         instance.report_run_failed(run, "its process was killed; finished stages are kept")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    storage = instance.event_log_storage
+    for run_id in storage.get_concurrency_run_ids():
+        holder = instance.get_run_by_id(run_id)
+        if holder is None or (holder.is_finished and is_dead(holder)):
+            storage.free_concurrency_slots_for_run(run_id)
     return [run.run_id for run in dead]
 
 

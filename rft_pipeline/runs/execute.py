@@ -73,7 +73,7 @@ def raise_on_failure(result: "ExecuteJobResult", run: RunState) -> None:
 
 
 def failures(events: Sequence["DagsterEvent"]) -> list[str]:
-    """The errors of a run's failed steps, each `asset key: message`."""
+    """The errors of a run's failed steps, each `asset key: message`; if no step failed, that of the run."""
     lines = []
     for event in events:
         if not event.is_step_failure:
@@ -86,7 +86,11 @@ def failures(events: Sequence["DagsterEvent"]) -> list[str]:
         text = "" if error is None else error.message.strip()
         errors = _failed_checks(events, event.step_key) or [_OUR_ERROR.sub("", text)]
         lines += [each if each.startswith(f"{key}: ") else f"{key}: {each}" for each in errors]
-    return lines
+    return lines or [
+        error.message.partition("\nStack Trace")[0].strip()
+        for event in events
+        if event.is_run_failure and (error := event.job_failure_data.error) is not None
+    ]
 
 
 def _was_interrupted(result: "ExecuteJobResult") -> bool:

@@ -90,12 +90,11 @@ def kill_when_sampled(home: Home, more_than: int) -> None:
     process.communicate()
 
 
-def test_a_database_that_is_not_there_is_one_message_without_the_password(
-    rft: Rft, databases: dict[str, URL], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_is_not_there_is_one_message_without_the_password(rft: Rft, databases: dict[str, URL]) -> None:
     gone = databases["RFT_DAGSTER_POSTGRES"].set(database="nowhere", drivername="postgresql")
-    monkeypatch.setenv("RFT_DAGSTER_POSTGRES", gone.render_as_string(hide_password=False))
-    said = rft("run", "tiny")
+    with pytest.MonkeyPatch.context() as patched:  # undone before `databases`, which would restore its own value
+        patched.setenv("RFT_DAGSTER_POSTGRES", gone.render_as_string(hide_password=False))
+        said = rft("run", "tiny")
     assert_one_message(
         said, "RFT_DAGSTER_POSTGRES: ", 'database "nowhere" does not exist', "start the server, or unset"
     )

@@ -11,7 +11,8 @@ import pytest
 from tests.servers.test_supervised import SERVES, all_ended, is_alive, pids
 
 SUPERVISES = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from rft_pipeline.cli.ui import _supervise
 from rft_pipeline.store import Home
 _supervise(Home.find(), {"One": ["-c", sys.argv[1]], "Two": ["-c", sys.argv[2]]}, dict(os.environ))
