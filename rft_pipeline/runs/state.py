@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rft_pipeline.progress import Report, duration, read_progress
+from rft_pipeline.progress import Report, duration, kind_of, read_progress
 from rft_pipeline.runs.queue import queued
 from rft_pipeline.store import Home
 
@@ -99,10 +99,14 @@ def phase_of(report: Report) -> str:
 
 
 def in_words(report: Report) -> str:
-    """`64/192 rollouts, 7.9/s, 16 s left`, the generation before it, or what the stage waits for."""
+    """`64/192 rollouts, 7.9/s, 16 s left`, or `192 rollouts` at the start; with the generation in front; or what the
+    stage waits for."""
     if report.waits_for:
         return f"waiting for {report.waits_for}"
-    counted = f"{report.done}/{report.total} {report.what}"
+    kind = kind_of(report.what)
+    one = report.what.replace(kind, kind.removesuffix("s"), 1)
+    begins = f"{report.total} {one if report.total == 1 else report.what}"
+    counted = f"{report.done}/{report.total} {report.what}" if report.done else begins
     if report.within:
         return f"{report.within}, {counted}"
     left = report.seconds_left

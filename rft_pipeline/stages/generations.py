@@ -122,7 +122,7 @@ class _Loop:
 
     def take(self, number: int, count: int, rows: pl.DataFrame) -> bool:
         """Train on a stored generation, unless its policy is too far from the policy as it is."""
-        self.job.progress.within = self._where(number, count)
+        self.job.progress.within = "a stored generation, if it is near enough to the policy"
         rows = rows.with_columns(pl.lit(number).alias("generation"))
         decided = self.job.kept / f"taken-{number}"
         if not decided.is_file():
@@ -135,6 +135,7 @@ class _Loop:
             replace_text(decided, json.dumps(share >= least))
         if not json.loads(decided.read_text(encoding="utf-8")):
             return False
+        self.job.progress.within = self._where(number, count)
         self._finish(number, count, rows, self._judge(SCORES.format(number), rows))
         return True
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from rft_pipeline.cli.watch import Lines, _table, watching
-from rft_pipeline.runs.state import CACHED, FAILED, INTERRUPTED, AtWork, RunState
+from rft_pipeline.progress import Report
+from rft_pipeline.runs.state import CACHED, FAILED, INTERRUPTED, AtWork, RunState, in_words
 from rft_pipeline.store import Home
 
 
@@ -39,6 +40,21 @@ def test_a_line_comes_when_something_changed_or_every_30_seconds_and_never_twice
         (103.0, "s: 0/9 judgements of short"),
     ]
     assert lines.of({"s": "made in 104 s"}, {}) == ["s: made in 104 s"]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "what", "words"),
+    [
+        (0, 94, "judgements of relevant", "94 judgements of relevant"),
+        (0, 1, "steps", "1 step"),
+        (0, 1, "judgements of steps", "1 judgement of steps"),
+        (47, 94, "judgements of relevant", "47/94 judgements of relevant, 4.7/s, 10 s left"),
+    ],
+)
+def test_what_begins_has_its_total_and_what_goes_on_its_count(done: int, total: int, what: str, words: str) -> None:
+    assert in_words(Report("judge_audit", what, done, total, 10.0, "", "")) == words
+    within = in_words(Report("round_1/rollouts", what, done, total, 10.0, "", "generation 1 of 2"))
+    assert within == f"generation 1 of 2, {words.partition(',')[0]}"
 
 
 class BusyRun(RunState):
