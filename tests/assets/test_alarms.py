@@ -17,7 +17,8 @@ from tests.runs import edit
 
 
 def report(folder: Path, level: str, causes: list[str], start: int) -> Record:
-    verdict: dict[str, Any] = {"level": level, "causes": causes, "reason": "A phrase pays.", "moved_by": "policy"}
+    told = {"level": level, "causes": causes, "reason": "A phrase pays."}
+    verdict: dict[str, Any] = {**told, "moved_by": "policy", "findings": []}
     alarms = {"verdicts": [{"level": "ok"}, verdict], "start_round": start}
     (folder / "report.json").write_text(json.dumps({"alarms": alarms}), encoding="utf-8")
     return Record("tiny/round_2/eval_reports", "f", {}, "c", folder=folder)

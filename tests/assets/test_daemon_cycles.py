@@ -53,7 +53,7 @@ def test_a_good_cycle_is_promoted_and_one_that_gains_too_little_is_not(
     assert cycle is not None
     outcome = json.loads((cycle.folder / "outcome.json").read_text(encoding="utf-8"))
     assert (outcome["promoted"], outcome["promotion"]) == ("none", decided.address)
-    assert outcome["decision"].startswith("no round is promoted over the champion. Round 1: reward ")
+    assert outcome["decision"].startswith("no round is promoted over the champion (start). Round 1: reward ")
     assert "the lower bound must be above +0.5 and is" in outcome["decision"]
     in_mlflow = [" ".join(run.info.run_name.split(" ")[:4]) for run in mlflow_runs(home)]
     assert in_mlflow == ["tiny · cycle 1", "cycle 1 round 1", "tiny · cycle 2", "cycle 2 round 1"]
