@@ -77,7 +77,9 @@ class Promotion(Stage):
         return campaign.evaluated
 
     def settings(self, campaign: Campaign, node: Node) -> dict[str, Any]:
-        return {**self.report.settings(campaign, node), **campaign.promotion.identity}
+        of_report = self.report.settings(campaign, node)
+        of_report.pop("policy_called", None)  # names come from the report
+        return {**of_report, **campaign.promotion.identity}
 
     def inputs(self, campaign: Campaign, node: Node, upstream: Upstream, sources: Sources) -> dict[str, str]:
         """The rounds are compared with the champion, or with base if there is none."""

@@ -151,7 +151,19 @@ def test_report_shows_base_and_every_round(rft: Rft, finished_home: Path) -> Non
 def test_report_as_json_holds_rounds_delta_and_the_page(rft: Rft, finished_home: Path) -> None:
     report = json.loads(rft("report", "tiny", "--json").out)
     assert set(report) == {
-        *("rounds", "baseline", "delta", "alarms", "audit", "kept", "generations", "preferences", "promotion", "report")
+        *(
+            "rounds",
+            "baseline",
+            "start",
+            "delta",
+            "alarms",
+            "audit",
+            "kept",
+            "reweighted",
+            "generations",
+            "preferences",
+        ),
+        *("promotion", "report"),
     }
     assert (report["alarms"], report["audit"], report["generations"]) == (None, None, None)  # the campaign has none
     assert report["promotion"]["promoted"] == 1

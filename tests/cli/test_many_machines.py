@@ -79,10 +79,11 @@ def assert_both_are_on_postgres(databases: dict[str, URL]) -> None:
 
 
 def kill_when_sampled(home: Home, more_than: int) -> None:
-    """`rft run`, and SIGKILL for all its processes once the table has more rollouts."""
-    process, table = started("run", "tiny"), rollouts_table(home.store)
-    began = time.monotonic()
-    while table.rows().select(pl.len()).collect().item() <= more_than:
+    """`rft run`, and SIGKILL for all its processes once the table has more rollouts, and more than at its start."""
+    table = rollouts_table(home.store)
+    before = table.rows().select(pl.len()).collect().item()
+    process, began = started("run", "tiny"), time.monotonic()
+    while table.rows().select(pl.len()).collect().item() <= max(before, more_than):
         assert process.poll() is None, ended(process).err
         assert time.monotonic() - began < 1800
         time.sleep(1)
