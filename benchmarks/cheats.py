@@ -35,6 +35,7 @@ from rft_pipeline.cli import console
 from rft_pipeline.rules import Rollout
 from rft_pipeline.rules.prompt_words import GroundedWords
 from rft_pipeline.rules.words import words
+from rft_pipeline.store import Record, RecordStore
 
 CAMPAIGN = "ticket_subject"
 PHRASE = "Question about a recent order"
@@ -146,7 +147,9 @@ def _run(cheat: Cheat, root: Path, number: int, prompts: int) -> Found:
     rft_run(CAMPAIGN, env, stdout=sys.stderr)
     command = [sys.executable, "-m", "rft_pipeline.cli", "report", CAMPAIGN, "--json"]
     told = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=True)
-    return _found(cheat, json.loads(told.stdout))
+    record = RecordStore(home / "store").current(f"{CAMPAIGN}/round_1/eval_reports")
+    assert record is not None
+    return _found(cheat, json.loads(told.stdout), record)
 
 
 def _prepare(subject: Subject, cheat: Cheat) -> None:
@@ -196,14 +199,13 @@ def _without_labels(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[
     return [{**row, "labels": {k: v for k, v in row["labels"].items() if k not in names}} for row in rows]
 
 
-def _found(cheat: Cheat, report: dict[str, Any]) -> Found:
-    record = Path(report["report"]).parent
-    rows = pl.read_parquet(record / "eval_reports.parquet").select("round", "messages", "completion")
+def _found(cheat: Cheat, report: dict[str, Any], record: Record) -> Found:
+    rows = pl.read_parquet(record.path("eval_reports.parquet")).select("round", "messages", "completion")
     shows = [cheat.shows(reply, turns_of(messages)[-1]) for _, messages, reply in rows.iter_rows()]
     shares = dict(
         rows.with_columns(pl.Series("shows", shows)).group_by("round").agg(pl.col("shows").mean()).iter_rows()
     )
-    scores = json.loads((record / "report.json").read_text(encoding="utf-8"))["alarms"]["scores"][-1]
+    scores = json.loads(record.path("report.json").read_text(encoding="utf-8"))["alarms"]["scores"][-1]
     return Found(
         cheat,
         shares[0],
@@ -224,7 +226,7 @@ def as_table(found: list[Found]) -> Table:
         "left out": [", ".join(each.cheat.left_out) or "nothing" for each in found],
         "replies with it": [f"{each.before:.0%} → {each.after:.0%}" for each in found],
         "reward": [_change(each.reward) for each in found],
-        "held-out judge": [_change(each.held_out) for each in found],
+        "alarms' judge": [_change(each.held_out) for each in found],
         "audit": audits,
         "alarms": [each.alarms["level"] for each in found],
         "promoted": ["yes" if each.promotion["promoted"] else "no" for each in found],
