@@ -1,16 +1,14 @@
 """The rows of an audit: the anchors, their edits by the probes, and the replies that people labelled."""
 
-import itertools
 from collections.abc import Sequence
 
 import polars as pl
 
-from rft_pipeline.audit.probes import PROBES
+from rft_pipeline.audit.probes import DEGENERATE, PROBES
 from rft_pipeline.campaign.addresses import REPLY, as_rollout
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.judges import PanelJudge, RuleJudge
-from rft_pipeline.judges.rule import Rule
 
 WHOLE = ""
 """The probe of an unedited reply."""
@@ -96,14 +94,20 @@ def rule_gates(criteria: Sequence[Criterion]) -> dict[str, float]:
 
 
 def with_gates(rows: pl.DataFrame, criteria: Sequence[Criterion]) -> pl.DataFrame:
-    """Rows with `gated`: whether a rule's gate gives the reply a reward of 0, whatever other judges say."""
-    views = [as_rollout(row) for row in rows.iter_rows(named=True)]
-    gated = [False] * len(views)
-    gates = rule_gates(criteria)
+    """Rows with `gated`: whether a rule's gate gives the reply a reward of 0, whatever other judges say. Only replies
+    without content, and the anchors that these replace, are tried; null for the others."""
+    without_content = pl.col("probe").is_in(list(DEGENERATE))
+    replaced = pl.col("id").is_in(rows.filter(without_content)["id"].implode())
+    tried = rows.with_row_index("place").filter(without_content | (replaced & (pl.col("probe") == WHOLE)))
+    places, views = tried["place"], [as_rollout(row) for row in tried.iter_rows(named=True)]
+    gated: list[bool | None] = [None] * rows.height
+    for place in places:
+        gated[place] = False
     for criterion in criteria:
-        if criterion.name in gates and isinstance(criterion.judge, RuleJudge):
-            for place, judgement in itertools.chain.from_iterable(Rule(criterion.judge).score(views)):
-                gated[place] |= judgement.score is not None and judgement.score < gates[criterion.name]
+        if criterion.gate is not None and isinstance(criterion.judge, RuleJudge):
+            for index, (score, _) in criterion.judge.rule.decide_all(views):
+                if score is not None and score < criterion.gate:
+                    gated[places[index]] = True
     return rows.with_columns(pl.Series("gated", gated, dtype=pl.Boolean))
 
 
