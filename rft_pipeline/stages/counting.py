@@ -70,7 +70,7 @@ class Work:
     """What the counts are products and sums of, in words: `4 prompts × 8 replies`."""
 
     notes: list[str] = field(default_factory=list)
-    """What is counted beside the stage's own rows, and why, in words."""
+    """What is counted in addition to the stage's own rows, and why."""
 
     def add(self, what: str, make: int, have: int = 0) -> None:
         if make:

@@ -11,7 +11,7 @@ from rft_pipeline.store import Home, RecordStore
 
 
 def instance() -> dg.DagsterInstance:
-    """The instance of the home in force."""
+    """The instance of the current home."""
     home = Home.find()
     dagster_home.prepare(home)
     return dg.DagsterInstance.from_config(str(home.dagster))

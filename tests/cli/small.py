@@ -52,7 +52,7 @@ def printed(schema: str, said: Said) -> Any:
 
 
 def execute_steps_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands execute Dagster's steps in this process, on the campaigns of the home in force."""
+    """Let commands execute Dagster's steps in this process, on the campaigns of the current home."""
     from dagster._core.definitions.reconstruct import ReconstructableJob
 
     import assets.definitions

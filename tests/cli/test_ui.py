@@ -1,4 +1,4 @@
-"""`rft ui` ends with all that it started, however it is told to; small processes stand for its servers."""
+"""Each signal ends `rft ui` and all that it started; small processes stand for its servers."""
 
 import os
 import signal

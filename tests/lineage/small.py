@@ -15,7 +15,7 @@ POLITE_1_FP, POLITE_2_FP = fingerprint(POLITE_1), fingerprint(POLITE_2)
 
 
 class Store:
-    """Records of the home in force, each made a minute after the one before."""
+    """Records of the current home, each made a minute after the one before."""
 
     def __init__(self, root: Path) -> None:
         self.home = Home(root=root, data=root)

@@ -137,7 +137,7 @@ class _Judge:
 
 
 def run(folder: Path, versions: dict[str, int], seen: Path, kill_at: int = 0) -> tuple[dict[str, Record], str]:
-    """All stages, in the home in force, up to one that refuses; the records by name, and why it refuses.
+    """All stages, in the current home, up to one that refuses; the records by name, and why it refuses.
 
     The process kills itself at the `kill_at`-th point where something has just been, or is just about to be, stored.
     """
