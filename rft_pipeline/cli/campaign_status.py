@@ -15,7 +15,8 @@ from rft_pipeline.campaign import Campaign, load_campaign
 from rft_pipeline.errors import RftError
 from rft_pipeline.labels.exports import came_back, exports_of
 from rft_pipeline.labels.pairs import pair_exports_of
-from rft_pipeline.pipeline.continuing import plan_edit, standing
+from rft_pipeline.pipeline.continuing import standing
+from rft_pipeline.pipeline.edit_plan import plan_edit
 from rft_pipeline.pipeline.outcomes import outcome
 from rft_pipeline.pipeline.plan import Step, plan
 from rft_pipeline.promotion.in_brief import in_brief

@@ -12,7 +12,8 @@ from rft_pipeline.cli.console import note, output_to, progress_lines, warn
 from rft_pipeline.cli.watch import watching
 from rft_pipeline.errors import RftError, RunInterruptedError
 from rft_pipeline.pipeline import Pipeline
-from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, plan_edit, standing
+from rft_pipeline.pipeline.continuing import leave_edit_cycles, load_and_begin, standing
+from rft_pipeline.pipeline.edit_plan import plan_edit
 from rft_pipeline.pipeline.plan import Plan, plan
 from rft_pipeline.pipeline.sources import source_hashes
 from rft_pipeline.progress import duration

@@ -73,7 +73,8 @@ def plan(
     from rft_pipeline.campaign import load_campaign, with_rubric
     from rft_pipeline.cli import show_audit, show_plan
     from rft_pipeline.pipeline import plan as planning
-    from rft_pipeline.pipeline.continuing import plan_edit, standing, without_edit_cycles
+    from rft_pipeline.pipeline.continuing import standing, without_edit_cycles
+    from rft_pipeline.pipeline.edit_plan import plan_edit
 
     home = Home.find()
     written = load_campaign(home.campaign_folder(campaign))

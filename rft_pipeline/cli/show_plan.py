@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from rft_pipeline.cli.console import line, out
-from rft_pipeline.pipeline.continuing import EditPlan
+from rft_pipeline.pipeline.edit_plan import EditPlan
 from rft_pipeline.pipeline.plan import Plan, Step, Waits
 from rft_pipeline.progress import duration, kind_of
 from rft_pipeline.stages.counting import is_record

@@ -7,8 +7,8 @@ Then a cycle begins: one round of a few generations from the champion, or else f
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from rft_pipeline.alarms.history import newest_report
@@ -29,18 +29,13 @@ from rft_pipeline.campaign.cycles import (
     withdraw,
 )
 from rft_pipeline.errors import ConfigError
-from rft_pipeline.pipeline.plan import Plan, Rows, Step, cost_of, plan
 from rft_pipeline.pipeline.plan.edits import steering_edits, trained, trains, waits_for_audit
 from rft_pipeline.pipeline.plan.node_plans import NodePlan, node_plans
 from rft_pipeline.pipeline.retraining import drift_at_begin
 from rft_pipeline.pipeline.sources import source_hashes
-from rft_pipeline.progress import counted, duration, kind_of
 from rft_pipeline.stages import STAGES, Node
-from rft_pipeline.stages.base import OF_AUDIT, WARM_START
+from rft_pipeline.stages.base import WARM_START
 from rft_pipeline.stages.columns import columns_of, trained_on
-from rft_pipeline.stages.counting import Counting
-from rft_pipeline.stages.graph import node
-from rft_pipeline.stages.judge_scores import count_taken
 from rft_pipeline.store import Home, Record, RecordStore, champions
 from rft_pipeline.store.lock import alone
 from rft_pipeline.store.shared import publish_folder
@@ -109,7 +104,7 @@ def standing(written: Campaign, home: Home) -> Standing:
     if start is None:
         return Standing(here, cycle)
     begins = _cycle(written, here, home, records, start, reasons)
-    reports = [each for each in node_plans(here, records, sources, keep=trains) if _reports(each.node)]
+    reports = [each for each in node_plans(here, records, sources, keep=trains) if leads_to_report(each.node)]
     return Standing(here, cycle, begins, reports=tuple(reports), if_audit_changes=waits_for_audit(plans))
 
 
@@ -129,87 +124,8 @@ def begin(written: Campaign, home: Home) -> Campaign:
     return found.next
 
 
-@dataclass(frozen=True)
-class EditPlan:
-    """What a run after an edit would do."""
-
-    summary: str
-    reports: Plan
-    """Made first, in the rounds that stand."""
-    cycle: Plan
-    """Made then, in the edit cycle."""
-
-
-def plan_edit(found: Standing, home: Home) -> EditPlan | None:
-    """The plan after an edit that an edit cycle continues from; None if there is no such edit."""
-    if found.begins is None:
-        return None
-    reports = plan(found.campaign, home, keep=lambda node: not _reports(node))
-    cycle = _made_before_it(plan(found.next, home), reports, found.next)
-    return EditPlan(_summary(found, reports, cycle, home), reports, cycle)
-
-
-def _made_before_it(cycle: Plan, reports: Plan, campaign: Campaign) -> Plan:
-    """The plan of a cycle without the stages of the audit that the reports before it make: it finds their records."""
-    shared = {f"{campaign.name}/{stage}" for stage in OF_AUDIT}
-    made = {step.key for step in reports.steps if step.action == "run" and step.key in shared}
-    steps = [_skipped(step) if step.key in made else step for step in cycle.steps]
-    total = None if any(step.seconds is None for step in steps) else sum(step.seconds or 0.0 for step in steps)
-    return replace(cycle, steps=steps, seconds=total, cost=cost_of(total, campaign))
-
-
-def _skipped(step: Step) -> Step:
-    rows, why = Rows(make=0, have=step.rows.have + step.rows.make), ["made with the reports"]
-    return Step(step.key, "skip", why, rows, {}, {}, [], None, 0.0, [])
-
-
-def _summary(found: Standing, reports: Plan, cycle: Plan, home: Home) -> str:
-    """One line: what was edited, what is judged anew, what is trained, and how long it takes."""
-    assert found.begins is not None
-    assert found.begins.edit is not None
-    edit, how = found.begins.edit, found.next
-    assert how.generations is not None
-    counting = Counting(how, node(how, "round_1/judge_scores"), {}, source_hashes(how, home, fetch=False), home)
-    count_taken(counting)
-    anew = _judged_in_words(
-        {
-            "for the audit": [step.work for step in reports.steps if step.key == f"{how.name}/judge_audit"],
-            "for the reports": [step.work for step in reports.steps if step.key != f"{how.name}/judge_audit"],
-            "of stored rollouts": [counting.work.make],
-        }
-    )
-    size = how.generations.prompts * how.rollouts.group_size
-    start = _in_words(edit.continuation.start, found.campaign, home)
-    train = f"{counted(edit.continuation.generations, 'generation')} of {size} rollouts from {start}"
-    seconds = None if reports.seconds is None or cycle.seconds is None else reports.seconds + cycle.seconds
-    time = "" if seconds is None else f"; about {duration(seconds)}"
-    then = "then, if the audit's verdict changes," if found.if_audit_changes else "then"
-    return f"edited: {'; '.join(edit.reasons)}. {anew or 'Nothing stored is judged anew'}; {then} {train}{time}"
-
-
-def _judged_in_words(works: Mapping[str, Sequence[Mapping[str, int]]]) -> str:
-    """`96 judgements for the audit, 352 for the reports and 64 of stored rollouts`; empty if there are none."""
-    counts = {purpose: sum(map(_judgements, work)) for purpose, work in works.items()}
-    parts = [f"{count:,} {purpose}" for purpose, count in counts.items() if count]
-    if not parts:
-        return ""
-    count, _, purpose = parts[0].partition(" ")
-    first = f"{count} {'judgement' if count == '1' else 'judgements'} {purpose}"
-    return first if len(parts) == 1 else f"{', '.join([first, *parts[1:-1]])} and {parts[-1]}"
-
-
-def _judgements(work: Mapping[str, int]) -> int:
-    return sum(count for what, count in work.items() if kind_of(what) == "judgements")
-
-
-def _in_words(start: Pinned, campaign: Campaign, home: Home) -> str:
-    """`the champion (tiny/round_1/checkpoints)`."""
-    key = start.address.rpartition("/")[0]
-    now = champions.champion(home.root, campaign.name)
-    return f"the champion ({key})" if now is not None and now.record == start.address else key
-
-
-def _reports(node: Node) -> bool:
+def leads_to_report(node: Node) -> bool:
+    """Whether a node is made again for the reports of what stands, before an edit cycle begins."""
     return not trains(node) and STAGES[node.stage].scope != "end"
 
 

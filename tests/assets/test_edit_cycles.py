@@ -7,7 +7,8 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
 from rft_pipeline.pipeline import Pipeline
-from rft_pipeline.pipeline.continuing import plan_edit, standing
+from rft_pipeline.pipeline.continuing import standing
+from rft_pipeline.pipeline.edit_plan import plan_edit
 from rft_pipeline.stages.graph import nodes
 from rft_pipeline.store import Home, Record, RecordStore
 from tests.assets.small import materialize

@@ -11,7 +11,8 @@ import pytest
 from rft_pipeline.campaign import load_campaign
 from rft_pipeline.campaign.cycles import contexts, load_current
 from rft_pipeline.labels.policies import policies
-from rft_pipeline.pipeline.continuing import load_and_begin, plan_edit, standing
+from rft_pipeline.pipeline.continuing import load_and_begin, standing
+from rft_pipeline.pipeline.edit_plan import plan_edit
 from rft_pipeline.store import Home, RecordStore, champions, judgements_table, rollouts_table
 from tests.pipeline.continued import run_again, run_all, run_reports
 from tests.runs import edit

@@ -26,10 +26,10 @@ from rft_pipeline.pipeline.continuing import (
     Standing,
     leave_edit_cycles,
     load_and_begin,
-    plan_edit,
     standing,
     without_edit_cycles,
 )
+from rft_pipeline.pipeline.edit_plan import plan_edit
 from rft_pipeline.pipeline.plan import plan
 from rft_pipeline.progress import read_progress
 from rft_pipeline.stages.promotion import decision_of

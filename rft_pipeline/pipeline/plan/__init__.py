@@ -3,7 +3,7 @@
 from rft_pipeline.pipeline.plan.first_round import Settled, settle
 from rft_pipeline.pipeline.plan.node_plans import NodePlan
 from rft_pipeline.pipeline.plan.reasons import Change, Waits, changes
-from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, cost_of, plan
+from rft_pipeline.pipeline.plan.steps import Plan, Step, as_json, plan, without
 from rft_pipeline.stages.counting import Rows
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Waits",
     "as_json",
     "changes",
-    "cost_of",
     "plan",
     "settle",
+    "without",
 ]

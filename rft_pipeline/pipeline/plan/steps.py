@@ -1,6 +1,6 @@
 """The plan of a campaign: one step a stage, with reasons, rows, and an estimate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,29 @@ def plan(campaign: Campaign, home: Home, start: int | None = None, keep: Callabl
             steps.append(_running(campaign, here, sources, home, timed, _kept(campaign, here, settled, records)))
             continue
         kept = [f"kept ({why})"] if here.node.name in settled.kept else []
-        steps.append(Step(here.node.key, "skip", kept, _rows_kept(here), {}, {}, [], None, 0.0, []))
+        steps.append(_skipped(here.node.key, kept, _rows_kept(here)))
+    return _of_steps(steps, settled.first_round, settled.keys, campaign)
+
+
+def without(planned: Plan, made: Collection[str], why: str, campaign: Campaign) -> Plan:
+    """The plan if the stages in `made` are made before it runs, which finds their records; `why` says where."""
+    steps = [
+        _skipped(step.key, [why], Rows(make=0, have=step.rows.have + step.rows.make)) if step.key in made else step
+        for step in planned.steps
+    ]
+    return _of_steps(steps, planned.first_round, planned.keys, campaign)
+
+
+def _skipped(key: str, why: list[str], rows: Rows) -> Step:
+    return Step(key, "skip", why, rows, {}, {}, [], None, 0.0, [])
+
+
+def _of_steps(steps: list[Step], first_round: int, keys: list[str], campaign: Campaign) -> Plan:
+    """With the time and the cost of all steps, which are unknown if that of one is."""
     seconds = [step.seconds for step in steps]
     total = None if None in seconds else sum(each for each in seconds if each is not None)
-    return Plan(steps, settled.first_round, settled.keys, total, cost_of(total, campaign), campaign.prices.currency)
-
-
-def cost_of(seconds: float | None, campaign: Campaign) -> float | None:
-    """What the machine costs for so long; None if the time is unknown."""
-    return None if seconds is None else seconds * campaign.prices.machine_hour / SECONDS_AN_HOUR
+    cost = None if total is None else total * campaign.prices.machine_hour / SECONDS_AN_HOUR
+    return Plan(steps, first_round, keys, total, cost, campaign.prices.currency)
 
 
 def as_json(planned: Plan) -> dict[str, Any]:
