@@ -20,17 +20,29 @@ _LOWER, _UPPER = 1 << 16, -(1 << 16)
 """A bfloat16 number is a float32 number whose lower 16 bits are 0."""
 
 
-def rounded(name: str, weight: "torch.Tensor", seed: int) -> "torch.Tensor":
-    """A copy of the float32 tensor `weight` with bfloat16 numbers, still in float32. The random numbers are those of
-    `seed` and `name`."""
+def rounded(name: str, weight: "torch.Tensor", seed: int, into: "torch.Tensor | None" = None) -> "torch.Tensor":
+    """The float32 tensor `weight` with bfloat16 numbers, still in float32: a copy, or the contiguous `into` if it is
+    given. The random numbers are those of `seed` and `name`."""
     import torch
 
-    bits = weight.detach().contiguous().clone().view(torch.int32).reshape(-1)
+    found = weight.detach().contiguous().clone() if into is None else into.copy_(weight)
+    bits = found.view(torch.int32).view(-1)
     generator = torch.Generator().manual_seed(seed_of(seed, "rounding", name))
-    noise = torch.randint(_LOWER, (min(_TILE, bits.numel()),), generator=generator, dtype=torch.int32).to(bits.device)
-    for part in bits.split(_TILE):
-        part.add_(noise[: part.numel()])
-    return bits.bitwise_and_(_UPPER).view(torch.float32).view(weight.shape)
+    count = max(1, min(_TILE, bits.numel()))
+    noise = torch.randint(_LOWER, (count,), generator=generator, dtype=torch.int32).to(bits.device)
+    whole = bits.numel() // count * count
+    bits[:whole].view(-1, count).add_(noise)
+    bits[whole:].add_(noise[: bits.numel() - whole])
+    bits.bitwise_and_(_UPPER)
+    return found
+
+
+def narrowed(name: str, weight: "torch.Tensor", seed: int) -> "torch.Tensor":
+    """The float32 tensor `weight` in bfloat16, rounded as by `rounded`; nothing is drawn if its numbers are bfloat16."""
+    import torch
+
+    nearest = weight.detach().bfloat16()
+    return nearest if torch.equal(nearest.float(), weight) else rounded(name, weight, seed).bfloat16()
 
 
 def all_rounded(weights: Mapping[str, "torch.Tensor"], seed: int) -> dict[str, "torch.Tensor"]:
@@ -41,5 +53,5 @@ def all_rounded(weights: Mapping[str, "torch.Tensor"], seed: int) -> dict[str, "
     for name, weight in weights.items():
         place = (weight.data_ptr(), weight.shape)
         if place not in made:
-            made[place] = rounded(name, weight, seed).bfloat16() if weight.dtype == torch.float32 else weight
+            made[place] = narrowed(name, weight, seed) if weight.dtype == torch.float32 else weight
     return {name: made[weight.data_ptr(), weight.shape] for name, weight in weights.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rft_pipeline.engines.end_tokens import end_of_turn
 from rft_pipeline.errors import ModelError
 from rft_pipeline.models.merging import ADAPTER, is_adapter, load_adapter, load_causal, write_model
-from rft_pipeline.rounding import rounded
+from rft_pipeline.rounding import narrowed, rounded
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -
         for name in first.values():
             tensor, own = given[name], mine[name]
             narrow = tensor.dtype == torch.float32 and own.dtype == torch.bfloat16
-            own.copy_(rounded(name, tensor, seed=0) if narrow else tensor)
+            own.copy_(narrowed(name, tensor, seed=0) if narrow else tensor)
 
 
 def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], target: Path) -> None:

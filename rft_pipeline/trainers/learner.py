@@ -109,11 +109,9 @@ class Learner:
     @contextmanager
     def exact(self) -> Iterator[None]:
         """The model with the fp32 weights that the optimiser updates."""
-        for weight, (_, exact) in self._with_exact():
-            weight.copy_(exact)
+        self._swap()
         yield
-        for weight, (_, exact) in self._with_exact():
-            exact.copy_(weight)
+        self._swap()
         self._round()
 
     def stored(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -122,11 +120,22 @@ class Learner:
 
     def _round(self) -> None:
         for weight, (name, exact) in self._with_exact():
-            weight.copy_(rounded(name, exact, self.seed))
+            rounded(name, exact, self.seed, into=local(weight.detach()))
+
+    def _swap(self) -> None:
+        """Exchange the model's weights for the fp32 ones."""
+        for weight, (_, exact) in self._with_exact():
+            if is_whole(weight):
+                weight.data, exact.data = exact.data, weight.data
+            else:  # FSDP knows its part by its place in memory
+                part = local(weight.detach())
+                mine = part.clone()
+                part.copy_(exact)
+                exact.copy_(mine)
 
     def _with_exact(self) -> Iterator[tuple[torch.Tensor, tuple[str, torch.Tensor]]]:
         """The model's weights that are rounded, with their names and fp32 weights."""
-        mine = (local(weight.detach()) for _, weight in self.trained())
+        mine = (weight for _, weight in self.trained())
         return zip(mine, self._exact, strict=True) if self._exact else iter(())
 
     def step(self, generation: Generation, step: Sequence[int], steps: int, learning_rate: float) -> dict[str, float]:
@@ -263,9 +272,14 @@ class Learner:
         return dict(gather_object(list(found.items())))
 
 
+def is_whole(weight: Any) -> bool:
+    """Whether this process holds all of a weight."""
+    return not hasattr(weight, "to_local")
+
+
 def local(weight: Any) -> torch.Tensor:
     """This process's part of a weight."""
-    found: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
+    found: torch.Tensor = weight if is_whole(weight) else weight.to_local()
     return found
 
 
