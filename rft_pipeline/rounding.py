@@ -38,7 +38,7 @@ def rounded(name: str, weight: "torch.Tensor", seed: int, into: "torch.Tensor | 
 
 
 def narrowed(name: str, weight: "torch.Tensor", seed: int) -> "torch.Tensor":
-    """The float32 tensor `weight` in bfloat16, rounded as by `rounded`; nothing is drawn if its numbers are bfloat16."""
+    """The float32 tensor `weight` in bfloat16, rounded as by `rounded`; nothing is drawn where it is in bfloat16."""
     import torch
 
     nearest = weight.detach().bfloat16()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rft_pipeline.rounding import all_rounded, rounded
+from rft_pipeline.rounding import all_rounded, narrowed, rounded
 
 SOME = torch.randn(200_000, generator=torch.Generator().manual_seed(0)).bfloat16().float()
 
@@ -41,3 +41,17 @@ def test_names_of_one_tensor_stay_names_of_one_tensor() -> None:
     assert found["embed"].dtype == found["other"].dtype == torch.bfloat16
     assert found["embed"].data_ptr() == found["head"].data_ptr()
     assert found["whole"] is whole
+
+
+def test_numbers_that_are_bfloat16_are_narrowed_without_a_draw_and_others_as_they_are_rounded() -> None:
+    moved = SOME * 1.001
+    assert torch.equal(narrowed("weight", SOME, seed=1), SOME.bfloat16())
+    assert torch.equal(narrowed("weight", moved, seed=1).float(), rounded("weight", moved, seed=1))
+    assert not torch.equal(narrowed("weight", moved, seed=1), moved.bfloat16())
+
+
+@pytest.mark.parametrize("count", [0, 1, (1 << 20) + 5])
+def test_rounding_in_place_gives_the_same_numbers(count: int) -> None:
+    weight, found = torch.full((count,), 1.001), torch.empty(count)
+    assert rounded("weight", weight, seed=1, into=found) is found
+    assert torch.equal(found, rounded("weight", weight, seed=1))
