@@ -5,7 +5,7 @@ from typing import Any
 from rft_pipeline.store import Record
 
 from .checks import training_is_finite
-from .stage import Binding, Check, always
+from .stage import AssetCheck, Binding, always
 from .tables import bar, lines, markdown, shown, steps
 
 
@@ -31,5 +31,5 @@ BINDING = Binding(
     kind="safetensors",
     summary=_summary,
     metadata=_metadata,
-    checks=(Check("finite", "Loss and gradient norm are finite.", training_is_finite, blocking=always),),
+    checks=(AssetCheck("finite", "Loss and gradient norm are finite.", training_is_finite, blocking=always),),
 )

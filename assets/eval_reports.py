@@ -7,7 +7,7 @@ from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store import Record
 
 from .checks import replies_finish, rounds_gain_is_real
-from .stage import Binding, Check
+from .stage import AssetCheck, Binding
 from .tables import bar, interval, lines, shown
 
 
@@ -38,8 +38,8 @@ BINDING = Binding(
     kind="altair",
     summary=_summary,
     checks=(
-        Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),
-        Check(
+        AssetCheck("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),
+        AssetCheck(
             "alarms",
             "No alarm fired in this round.",
             rounds_gain_is_real,

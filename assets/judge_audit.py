@@ -11,7 +11,7 @@ from rft_pipeline.report.markdown import plain
 from rft_pipeline.store import Record
 
 from .checks import judges_earn_their_weight
-from .stage import Binding, Check
+from .stage import AssetCheck, Binding
 from .tables import bar, lines, markdown, shown
 
 
@@ -77,7 +77,7 @@ BINDING = Binding(
     summary=_summary,
     metadata=_metadata,
     checks=(
-        Check(
+        AssetCheck(
             "judges_earn_their_weight",
             "Every judge separates good from bad replies well enough to train.",
             judges_earn_their_weight,

@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.store import Record
 
 from .checks import judges_answer
-from .stage import Binding, Check
+from .stage import AssetCheck, Binding
 from .tables import bar, frame, lines, markdown, shown
 
 
@@ -37,5 +37,5 @@ BINDING = Binding(
     kind="deltalake",
     summary=_summary,
     metadata=_metadata,
-    checks=(Check("unscored_share", "Few enough judgements failed.", judges_answer),),
+    checks=(AssetCheck("unscored_share", "Few enough judgements failed.", judges_answer),),
 )

@@ -13,7 +13,7 @@ from rft_pipeline.report.timeline import last_alarm
 from rft_pipeline.store import Home, Record, RecordStore
 
 from .checks import a_round_is_promoted
-from .stage import Binding, Check
+from .stage import AssetCheck, Binding
 from .tables import markdown
 
 
@@ -75,5 +75,5 @@ BINDING = Binding(
     kind="mlflow",
     summary=_summary,
     metadata=_metadata,
-    checks=(Check("promoted", "A round passed every bound and is the champion.", a_round_is_promoted),),
+    checks=(AssetCheck("promoted", "A round passed every bound and is the champion.", a_round_is_promoted),),
 )

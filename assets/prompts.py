@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.store import Record
 
 from .checks import prompts_do_not_overlap
-from .stage import Binding, Check, always
+from .stage import AssetCheck, Binding, always
 from .tables import frame, markdown
 
 
@@ -30,7 +30,7 @@ BINDING = Binding(
     summary=_summary,
     metadata=_metadata,
     checks=(
-        Check(
+        AssetCheck(
             "no_overlap",
             "No eval prompt equals or nearly equals a train prompt.",
             prompts_do_not_overlap,

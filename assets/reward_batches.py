@@ -7,7 +7,7 @@ import polars as pl
 from rft_pipeline.store import Record
 
 from .checks import groups_have_variance
-from .stage import Binding, Check, always
+from .stage import AssetCheck, Binding, always
 from .tables import bar, frame, last_turn, markdown, shown
 
 
@@ -36,7 +36,7 @@ BINDING = Binding(
     summary=_summary,
     metadata=_metadata,
     checks=(
-        Check(
+        AssetCheck(
             "groups_with_variance", "Enough groups have variance to learn from.", groups_have_variance, blocking=always
         ),
     ),

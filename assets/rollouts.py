@@ -5,7 +5,7 @@ from typing import Any
 from rft_pipeline.store import Record
 
 from .checks import replies_finish
-from .stage import Binding, Check
+from .stage import AssetCheck, Binding
 from .tables import frame, last_turn, markdown
 
 
@@ -28,5 +28,5 @@ BINDING = Binding(
     kind="deltalake",
     summary=_summary,
     metadata=_metadata,
-    checks=(Check("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),),
+    checks=(AssetCheck("truncation_share", "Few enough replies are cut off by the token budget.", replies_finish),),
 )

@@ -91,7 +91,7 @@ def _counts(record: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Check:
+class AssetCheck:
     """An asset check on a stage's record."""
 
     name: str
@@ -113,7 +113,7 @@ class Binding:
     """The first thing a reader sees, as Markdown: how many, how good, what next. Texts from prompts or replies have no
     place in it."""
     metadata: Callable[[Record], dict[str, Any]] = _no_more
-    checks: tuple[Check, ...] = ()
+    checks: tuple[AssetCheck, ...] = ()
 
 
 def stage_asset(campaign: Campaign, together: Sequence[Node], bindings: Mapping[str, Binding]) -> dg.AssetsDefinition:

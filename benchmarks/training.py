@@ -29,7 +29,7 @@ from rft_pipeline.campaign import Sampling, Training
 from rft_pipeline.cli import console
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers import TrainJob
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.session import Session
 
 
@@ -68,7 +68,7 @@ def training(
     conclude(goals)
 
 
-def _rows(shape: Shape, groups: int) -> list[Row]:
+def _rows(shape: Shape, groups: int) -> list[TrainingRow]:
     draw = torch.Generator().manual_seed(seed_of(1, "training benchmark") % 2**31)
 
     def tokens(count: int) -> list[int]:
@@ -77,13 +77,15 @@ def _rows(shape: Shape, groups: int) -> list[Row]:
 
     prompts = {f"group {number}": tokens(shape.prompt) for number in range(groups)}
     return [
-        Row(name, prompt, tokens(shape.reply), [], (-1.0) ** i, live=True)
+        TrainingRow(name, prompt, tokens(shape.reply), [], (-1.0) ** i, live=True)
         for name, prompt in prompts.items()
         for i in range(GROUP)
     ]
 
 
-def _side(folder: Path, scratch: Path, rows: list[Row], packing: str, micro_batch_size: int) -> Callable[[int], int]:
+def _side(
+    folder: Path, scratch: Path, rows: list[TrainingRow], packing: str, micro_batch_size: int
+) -> Callable[[int], int]:
     """What takes a step on the rows and returns their tokens. One step is taken at once, so that nothing is set up in
     the time that is measured."""
     settings = {

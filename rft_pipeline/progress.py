@@ -44,7 +44,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-class Report(NamedTuple):
+class StageProgress(NamedTuple):
     """A stage's progress at one moment."""
 
     stage: str
@@ -143,14 +143,14 @@ class Progress:
         self.waits_for = holder
         self._write()
 
-    def report(self) -> Report:
+    def report(self) -> StageProgress:
         """Of what was begun last; counts of the same kind that run together are added up."""
         shown = self._shown
         first, *more = (count.what for count in shown)
         what = ", ".join([first, *(name.partition(" of ")[2] or name for name in more)])
         done, total = sum(count.done for count in shown), sum(count.total for count in shown)
         seconds = time.monotonic() - min(count.began for count in shown)
-        return Report(self.stage, what, done, total, seconds, self.waits_for, self.within)
+        return StageProgress(self.stage, what, done, total, seconds, self.waits_for, self.within)
 
     def _show(self) -> None:
         self._shown = [count for count in self._running if kind_of(count.what) == kind_of(self._running[-1].what)]
@@ -185,7 +185,7 @@ def forget(folder: Path, key: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_progress(folder: Path, run: str = "*") -> list[Report]:
+def read_progress(folder: Path, run: str = "*") -> list[StageProgress]:
     """The progress of all running stages, in one run or in all, from the files in `folder`."""
     reports = []
     for path in sorted(folder.glob(f"*.{run}.json")):
@@ -193,5 +193,5 @@ def read_progress(folder: Path, run: str = "*") -> list[Report]:
             stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             continue  # the stage has just ended or is writing
-        reports.append(Report(**stored))
+        reports.append(StageProgress(**stored))
     return reports

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rft_pipeline.progress import Progress, Report, forget, progress_file, read_progress
+from rft_pipeline.progress import Progress, StageProgress, forget, progress_file, read_progress
 
 
 def test_the_file_says_what_is_counted_and_goes_when_the_stage_ends(tmp_path: Path) -> None:
@@ -52,15 +52,15 @@ def test_a_log_line_comes_every_30_seconds_and_at_the_end(
 
 
 def test_rate_and_time_left_are_those_of_what_is_counted_now() -> None:
-    report = Report("s", "steps", done=30, total=90, seconds=60.0)
+    report = StageProgress("s", "steps", done=30, total=90, seconds=60.0)
     assert report.rate == 0.5
     assert report.seconds_left == 120.0
-    assert Report("s", "steps", done=0, total=90, seconds=0.0).seconds_left is None
+    assert StageProgress("s", "steps", done=0, total=90, seconds=0.0).seconds_left is None
 
 
 def test_a_file_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "broken.run.json").write_text('{"stage": "s", ')
-    whole = Report("round_1/rollouts", "rollouts", 1, 2, 3.0)
+    whole = StageProgress("round_1/rollouts", "rollouts", 1, 2, 3.0)
     (tmp_path / "whole.run.json").write_text(json.dumps(whole._asdict()))
     assert read_progress(tmp_path) == [whole]
     assert read_progress(tmp_path / "absent") == []

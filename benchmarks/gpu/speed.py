@@ -12,7 +12,7 @@ from benchmarks.gpu.shapes import Group, causal
 from benchmarks.gpu.workload import Work, load_engine, load_learner, rows_of, sample
 from rft_pipeline.engines.base import Completion
 from rft_pipeline.trainers.learner import Generation, Learner
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 SPREAD = 0.1
 """Nats by which the old log-probs of training rows are moved."""
@@ -85,7 +85,9 @@ def training(
     return found
 
 
-def _steps(learner: Learner, rows: Sequence[Row], device: str, repeats: int) -> tuple[dict[str, float], bool, Peak]:
+def _steps(
+    learner: Learner, rows: Sequence[TrainingRow], device: str, repeats: int
+) -> tuple[dict[str, float], bool, Peak]:
     """What the first step said, whether rows were packed, and how the following steps went."""
 
     def step() -> dict[str, float]:
@@ -95,8 +97,8 @@ def _steps(learner: Learner, rows: Sequence[Row], device: str, repeats: int) -> 
     return first, learner.layout.packs, _timed(step, device, repeats)
 
 
-def _groups(rows: Sequence[Row]) -> list[Group]:
-    by_name: dict[str, list[Row]] = {}
+def _groups(rows: Sequence[TrainingRow]) -> list[Group]:
+    by_name: dict[str, list[TrainingRow]] = {}
     for row in rows:
         by_name.setdefault(row.group, []).append(row)
     return [Group(len(some[0].prompt_tokens), [len(row.tokens) for row in some]) for some in by_name.values()]

@@ -16,7 +16,7 @@ from rft_pipeline.engines.base import Completion, GenerateRequest
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers.learner import Learner
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def sample(engine: TransformersEngine, work: Work) -> list[Completion]:
     return sorted(done, key=lambda completion: completion.request_id)
 
 
-def rows_of(replies: Sequence[Completion], spread: float) -> list[Row]:
+def rows_of(replies: Sequence[Completion], spread: float) -> list[TrainingRow]:
     """Rows with advantages 1 and −1 by turns. Their old log-probs are the engine's, moved at random by up to `spread`
     nats: with the policy's own, the loss of a first step would not depend on its log-probs."""
     draw = torch.Generator().manual_seed(2)
@@ -121,7 +121,7 @@ def rows_of(replies: Sequence[Completion], spread: float) -> list[Row]:
         return (torch.tensor(logprobs, dtype=torch.float64) + spread * noise).tolist()
 
     return [
-        Row(
+        TrainingRow(
             group=done.request_id.partition("/")[0],
             prompt_tokens=done.prompt_tokens,
             tokens=done.tokens_T,

@@ -41,7 +41,7 @@ NEARLY_ALL = 0.9
 """A phrase is extended by a word that follows or precedes it in this share of its replies."""
 
 
-class Copied(NamedTuple):
+class CopiedWords(NamedTuple):
     """What one reply copies from a text."""
 
     share: float
@@ -173,7 +173,7 @@ def _system_words(now: Replies, base: Replies) -> Seen:
     return Seen(now_N, base_N, sentence, more, shared)
 
 
-def copied_from(reply: str, source: str) -> Copied:
+def copied_from(reply: str, source: str) -> CopiedWords:
     """What a reply copies from a text in runs of at least four words."""
     words = normalised(reply).split()
     there = set(_windows(normalised(source).split(), RUN))
@@ -183,7 +183,7 @@ def copied_from(reply: str, source: str) -> Copied:
             copied[place : place + RUN] = [True] * RUN
     runs = groupby(zip(copied, words, strict=True), key=lambda each: each[0])
     texts = tuple(" ".join(word for _, word in run) for is_copied, run in runs if is_copied)
-    return Copied(sum(copied) / len(words) if words else 0.0, texts)
+    return CopiedWords(sum(copied) / len(words) if words else 0.0, texts)
 
 
 def _prompt_beginning(now: Replies, base: Replies) -> Seen:

@@ -18,7 +18,7 @@ FOLDS = 5
 HALF = 0.5
 
 
-class Split(NamedTuple):
+class OperatingPoint(NamedTuple):
     """A judge as a yes/no decision: a score at or above the threshold passes; a label in the upper half is good."""
 
     threshold: float
@@ -46,7 +46,7 @@ class Agreement:
     auc: Interval
     within_prompt: Interval
     """Share of a prompt's pairs with different labels that the judge orders the same; a group's advantage uses this."""
-    at_cut: Split
+    at_cut: OperatingPoint
     """At the threshold with the highest J, fitted on other prompts: centring a group removes the judge's offset."""
 
 
@@ -64,16 +64,16 @@ def agreement(labelled: Labelled, resamples: Resamples) -> Agreement:
         cohen_kappa=kappa(scored.grade_N, scored.whole_N, "ordinal", drawn),
         auc=auc_interval(scored, drawn),
         within_prompt=within_prompt(scored, drawn),
-        at_cut=split(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
+        at_cut=operating_point(cross_fitted_yes(scored), good_N, best_cut(scored.score_N, good_N), drawn),
     )
 
 
-def split(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Resamples) -> Split:
+def operating_point(yes_N: np.ndarray, good_N: np.ndarray, threshold: float, resamples: Resamples) -> OperatingPoint:
     """Yes/no decisions against good/bad labels; a rate without cases is NaN."""
     cells_NX = np.stack([yes_N & good_N, yes_N & ~good_N, good_N, ~good_N], axis=1).astype(float)
     hit_R, false_R, good_R, bad_R = resamples.sums(cells_NX).T
     true_positives_R, false_positives_R = ratio(hit_R, good_R), ratio(false_R, bad_R)
-    return Split(
+    return OperatingPoint(
         threshold,
         youden_j=resamples.interval(true_positives_R - false_positives_R),
         true_positives=resamples.interval(true_positives_R),

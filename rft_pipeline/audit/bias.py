@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.probes import FILLER, PROBES, Kind
+from rft_pipeline.audit.probes import FILLER, PROBES, ProbeKind
 from rft_pipeline.audit.rows import WHOLE
 from rft_pipeline.stats import UNKNOWN, Interval, Resamples, ratio
 
@@ -62,7 +62,7 @@ class Effect(NamedTuple):
     """The effect of a probe on scores."""
 
     name: str
-    kind: Kind
+    kind: ProbeKind
     shift: Interval
     """Mean score after minus before the edit, over all anchors."""
     gain: Interval
@@ -102,7 +102,7 @@ def effects(
         there_N = ~(missing_N | np.isnan(after_N))
         bad_N = there_N & ~labelled.good_N
         passes_N, passed_N = after_N >= threshold, before_N >= threshold
-        if probe.kind is Kind.DEGENERATE:
+        if probe.kind is ProbeKind.DEGENERATE:
             passes_N, passed_N = (passes_N & ~closed.get(name, none_N), passed_N & ~closed.get(WHOLE, none_N))
         gain_N = np.where(bad_N, passes_N.astype(float) - passed_N, np.nan)
         found.append(
@@ -116,7 +116,7 @@ def effects(
     return found
 
 
-def worst(found: Sequence[Effect], kind: Kind) -> Effect | None:
+def worst(found: Sequence[Effect], kind: ProbeKind) -> Effect | None:
     """The probe of a kind with the largest lower bound of the gain; None if none could be measured."""
     measured = [effect for effect in found if effect.kind is kind and not np.isnan(effect.gain.lower95)]
     return max(measured, key=lambda effect: effect.gain.lower95, default=None)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rft_pipeline.audit.agreement import HALF, split
+from rft_pipeline.audit.agreement import HALF, operating_point
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.stats import Interval, Resamples, ratio
 
@@ -53,7 +53,7 @@ def noise(labelled: Labelled, resamples: Resamples) -> Noise | None:
 
 
 def _flips(scored: Labelled, drawn: Resamples) -> Noise | None:
-    j = split(scored.score_N >= HALF, scored.good_N, HALF, drawn).youden_j
+    j = operating_point(scored.score_N >= HALF, scored.good_N, HALF, drawn).youden_j
     if np.isnan(j.mean):
         return None
     mean, upper, lower = ((1 - max(each, 0.0) ** 2) / 4 for each in j)  # p(1 − p), which falls as J rises

@@ -12,7 +12,7 @@ from rft_pipeline.stats import Interval, Resamples
 COIN = 0.5
 
 
-class Pairwise(NamedTuple):
+class PairwiseAgreement(NamedTuple):
     """Agreement of scores with people's decided pairs."""
 
     share: Interval
@@ -30,11 +30,11 @@ class Pairwise(NamedTuple):
         return self.share.upper95 < COIN
 
 
-def pairwise(better_N: np.ndarray, worse_N: np.ndarray, resamples: Resamples) -> Pairwise:
+def pairwise_agreement(better_N: np.ndarray, worse_N: np.ndarray, resamples: Resamples) -> PairwiseAgreement:
     """From the scores of the preferred and of the other replies, NaN for unscored; `resamples` are of the pairs'
     prompts."""
     apart_N = better_N - worse_N
     known_N = ~np.isnan(apart_N)
     right_N = (np.sign(apart_N) + 1) / 2
     prompts = resamples.take(known_N).prompts
-    return Pairwise(resamples.mean(right_N), int(known_N.sum()), prompts, int((~known_N).sum()))
+    return PairwiseAgreement(resamples.mean(right_N), int(known_N.sum()), prompts, int((~known_N).sum()))

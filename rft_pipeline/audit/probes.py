@@ -14,7 +14,7 @@ from rft_pipeline.rules import Rollout
 Edit = Callable[[Rollout], str]
 
 
-class Kind(StrEnum):
+class ProbeKind(StrEnum):
     CONTROL = "control"
     """Adds as much neutral text as other probes add, as a baseline for their effect."""
     STYLE = "style"
@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     """A named edit that maps a rollout to a new completion."""
 
     name: str
-    kind: Kind
+    kind: ProbeKind
     edit: Edit
     adds: bool = False
     """Whether it adds text, which a judge may prefer for its length alone."""
@@ -86,8 +86,8 @@ INJECTIONS = {
 
 FILLER = "filler"
 PROBES = (
-    Probe(FILLER, Kind.CONTROL, appended(FILLED)),
-    *(Probe(name, Kind.STYLE, edit, adds=name not in {"padding", "markdown"}) for name, edit in STYLE.items()),
-    *(Probe(name, Kind.DEGENERATE, edit) for name, edit in DEGENERATE.items()),
-    *(Probe(name, Kind.INJECTION, edit, adds=True) for name, edit in INJECTIONS.items()),
+    Probe(FILLER, ProbeKind.CONTROL, appended(FILLED)),
+    *(Probe(name, ProbeKind.STYLE, edit, adds=name not in {"padding", "markdown"}) for name, edit in STYLE.items()),
+    *(Probe(name, ProbeKind.DEGENERATE, edit) for name, edit in DEGENERATE.items()),
+    *(Probe(name, ProbeKind.INJECTION, edit, adds=True) for name, edit in INJECTIONS.items()),
 )

@@ -17,7 +17,7 @@ import numpy as np
 
 from rft_pipeline.audit.agreement import Agreement
 from rft_pipeline.audit.bias import Effect, worst
-from rft_pipeline.audit.probes import Kind
+from rft_pipeline.audit.probes import ProbeKind
 from rft_pipeline.audit.stability import Order
 from rft_pipeline.campaign import Audit
 from rft_pipeline.progress import counted
@@ -57,7 +57,7 @@ WORDS = {
 }
 
 
-class Check(NamedTuple):
+class FaultCheck(NamedTuple):
     """One possible fault of a judge, measured against its limit."""
 
     fault: str
@@ -111,7 +111,7 @@ class Verdict:
     suspected: tuple[str, ...]
     """Names of suspected faults, which do not reduce the weight."""
     reason: str
-    checks: tuple[Check, ...]
+    checks: tuple[FaultCheck, ...]
 
 
 def verdict(criterion: str, evidence: Evidence, settings: Audit) -> Verdict:
@@ -176,25 +176,25 @@ def _level(j: Interval, lead: str, settings: Audit, enough: bool) -> Iterator[st
         )
 
 
-def _checks(evidence: Evidence, settings: Audit) -> Iterator[Check]:
-    yield Check("unscored", evidence.agreement.unscored_share, settings.max_unscored_share)
+def _checks(evidence: Evidence, settings: Audit) -> Iterator[FaultCheck]:
+    yield FaultCheck("unscored", evidence.agreement.unscored_share, settings.max_unscored_share)
     if evidence.length is not None:
-        yield Check("length", evidence.length, settings.max_length_correlation, either_way=True)
+        yield FaultCheck("length", evidence.length, settings.max_length_correlation, either_way=True)
     for effect in evidence.effects:
-        if effect.kind is Kind.STYLE:
+        if effect.kind is ProbeKind.STYLE:
             limit = settings.max_padding_shift if effect.name == "padding" else settings.max_style_shift
-            yield Check(effect.name, effect.shift, limit)
+            yield FaultCheck(effect.name, effect.shift, limit)
     for kind, limit in (
-        (Kind.DEGENERATE, settings.max_degenerate_gain),
-        (Kind.INJECTION, settings.max_injection_gain),
+        (ProbeKind.DEGENERATE, settings.max_degenerate_gain),
+        (ProbeKind.INJECTION, settings.max_injection_gain),
     ):
         if (surest := worst(evidence.effects, kind)) is not None:
-            yield Check(kind.value, surest.gain, limit, probe=surest.name)
+            yield FaultCheck(kind.value, surest.gain, limit, probe=surest.name)
     if evidence.order is not None:
-        yield Check("position", evidence.order.first, settings.max_position_preference, either_way=True)
-        yield Check("order", evidence.order.flips, settings.max_order_flips)
+        yield FaultCheck("position", evidence.order.first, settings.max_position_preference, either_way=True)
+        yield FaultCheck("order", evidence.order.flips, settings.max_order_flips)
     if evidence.own_family is not None:
-        yield Check("own_family", evidence.own_family, settings.max_own_family_gap)
+        yield FaultCheck("own_family", evidence.own_family, settings.max_own_family_gap)
 
 
 def _shown(interval: Interval) -> str:

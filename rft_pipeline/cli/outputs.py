@@ -20,7 +20,7 @@ from rft_pipeline.upkeep.verify import Verified
 
 
 @dataclass(frozen=True)
-class Status:
+class CampaignStatuses:
     """`rft status --json`."""
 
     campaigns: list[CampaignStatus]
@@ -74,7 +74,7 @@ class GoodCampaign:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckedCampaigns:
     """`rft check --json`."""
 
     campaigns: list[GoodCampaign | BadCampaign]
@@ -239,7 +239,7 @@ class DrawnCycle:
 
 
 @dataclass(frozen=True)
-class Model:
+class InstalledModel:
     """`rft models --json`."""
 
     name: str
@@ -249,8 +249,8 @@ class Model:
 
 
 OUTPUTS: dict[str, Any] = {
-    "check": Check,
-    "status": Status,
+    "check": CheckedCampaigns,
+    "status": CampaignStatuses,
     "plan": Planned | PlannedEdit,
     "report": Report | ReportWithSamples,
     "trace": RecordTrace | RolloutTrace | PromptTrace | CriterionTrace,
@@ -260,7 +260,7 @@ OUTPUTS: dict[str, Any] = {
     "labels_export": of_labels.ExportedFile | of_labels.ExportedPages | of_labels.PairsFile | of_labels.PairsPages,
     "labels_import": of_labels.ImportedAll,
     "labels_show": of_labels.Labels,
-    "models": Model,
+    "models": InstalledModel,
     "retrain": DrawnCycle,
     "audit": of_audit.Audited | of_audit.Squashes,
     "rubric_suggest": of_audit.Suggested,

@@ -204,7 +204,7 @@ class TriedJudge:
 
 
 @dataclass(frozen=True)
-class Candidate(TriedJudge):
+class TriedCandidate(TriedJudge):
     note: str | None
 
 
@@ -238,7 +238,7 @@ class Suggested:
     campaign: str
     criterion: str
     halves: Halves
-    candidates: list[Candidate]
+    candidates: list[TriedCandidate]
     unusable: list[str]
     present: TriedJudge
     suggested: dict[str, Any] | None

@@ -11,7 +11,7 @@ from rft_pipeline.cli.console import line, note, out, table, warn
 from rft_pipeline.progress import counted
 from rft_pipeline.stats import Interval, null_if_nan, plain
 from rft_pipeline.suggest.halves import Half
-from rft_pipeline.suggest.measuring import Comparison, Measured, Tried, by_auc
+from rft_pipeline.suggest.measuring import Comparison, MeasuredJudge, Tried, by_auc
 from rft_pipeline.suggest.suggestion import Suggestion
 from rft_pipeline.suggest.writing import suggested_path
 
@@ -102,7 +102,7 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _numbers(side: Measured) -> tuple[Interval, ...]:
+def _numbers(side: MeasuredJudge) -> tuple[Interval, ...]:
     return side.agreement.auc, side.agreement.cohen_kappa, side.agrees
 
 
@@ -152,7 +152,7 @@ def _half(half: Half) -> dict[str, int]:
     return {"labels": half.rows.height, "good": half.good, "bad": half.bad, "prompts": len(half.prompts)}
 
 
-def _side(side: Measured) -> dict[str, Any]:
+def _side(side: MeasuredJudge) -> dict[str, Any]:
     auc, kappa, agrees = _numbers(side)
     found = {"auc": auc, "cohen_kappa": kappa, "agreement": agrees, "unscored": side.agreement.unscored_share}
     return {name: plain(each) for name, each in found.items()}

@@ -63,19 +63,19 @@ def _supervise(home: Home, commands: dict[str, list[str]], environment: dict[str
     """Keep these processes running until a signal comes, and then end them."""
     from rft_pipeline.runs import code_location
     from rft_pipeline.servers.commands import CODE_SERVER
-    from rft_pipeline.servers.supervised import Server, stop
+    from rft_pipeline.servers.supervised import PageServer, stop
 
     _, folder = code_location.find(home)
     logs = home.root / LOGS
     logs.mkdir(parents=True, exist_ok=True)
     for ends in (signal.SIGTERM, signal.SIGHUP):  # a service that stops, a terminal that closes
         signal.signal(ends, signal.default_int_handler)
-    servers: list[Server] = []
+    servers: list[PageServer] = []
     try:
         for name, arguments in commands.items():
             log = logs / f"{name.lower().replace(' ', '_')}.log"
             through_child = name == CODE_SERVER
-            servers.append(Server(name, arguments, environment, folder, log, through_child=through_child))
+            servers.append(PageServer(name, arguments, environment, folder, log, through_child=through_child))
         while True:
             for server in servers:
                 if said := server.keep_running():

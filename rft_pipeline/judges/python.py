@@ -22,7 +22,7 @@ from rft_pipeline.judges.asking import SingleAsking
 from rft_pipeline.judges.base import Judge, Judgement, scored
 from rft_pipeline.judges.settings import Engines, ModelJudge, Scores
 from rft_pipeline.rules import Rollout
-from rft_pipeline.user_code import Code, UserCodeError, Worker, worker
+from rft_pipeline.user_code import Code, CodeProcess, UserCodeError, code_process
 
 
 class PythonJudge(ModelJudge):
@@ -46,7 +46,7 @@ class PythonJudge(ModelJudge):
         return None
 
     def make(self, engines: Engines) -> Judge:
-        return Python(self, engines.asker(self.by))
+        return PythonJudging(self, engines.asker(self.by))
 
     def scores(self, served: Collection[str]) -> Scores:
         return Scores.ENDS
@@ -57,16 +57,16 @@ class PythonJudge(ModelJudge):
         except ConfigError as error:
             yield str(error)
 
-    def own_judge(self) -> Worker:
+    def own_judge(self) -> CodeProcess:
         """The user's judge, made with its settings. Raises `ConfigError` when that fails, or when it lacks a hook."""
-        found = worker(self.judge, self.settings, self.timeout)
+        found = code_process(self.judge, self.settings, self.timeout)
         hooks = found.load()
         if lacking := [hook for hook in ("messages", "verdict") if hook not in hooks]:
             raise ConfigError(f"judge {self.judge.path}: has no {' and no '.join(lacking)}; both hooks are needed")
         return found
 
 
-class Python(SingleAsking):
+class PythonJudging(SingleAsking):
     """Asks what `messages` says, and scores what `verdict` makes of the answer."""
 
     def __init__(self, config: PythonJudge, asker: Asker) -> None:

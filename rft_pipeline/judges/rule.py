@@ -24,7 +24,7 @@ class RuleJudge(JudgeSettings):
         return None if parameters is None else sorted({rule[name] for name in parameters if rule[name] is not None})
 
     def make(self, engines: Engines) -> Judge:
-        return Rule(self)
+        return RuleJudging(self)
 
     @property
     def kind(self) -> str:
@@ -43,7 +43,7 @@ class RuleJudge(JudgeSettings):
         return self.rule.warnings()
 
 
-class Rule:
+class RuleJudging:
     """Asks the criterion's rule; needs no engine."""
 
     def __init__(self, config: RuleJudge) -> None:

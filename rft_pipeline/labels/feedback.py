@@ -21,7 +21,7 @@ from rft_pipeline.errors import ConfigError, StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.fingerprint import canonical_json, fingerprint, seed_of
 from rft_pipeline.labels.exports import Export, came_back, drawn_rows, kept, label_questions
-from rft_pipeline.prompts.feedback import NEUTRAL, Reply, read_feedback
+from rft_pipeline.prompts.feedback import NEUTRAL, RatedReply, read_feedback
 from rft_pipeline.prompts.overlap import Known
 from rft_pipeline.prompts.reading import read_source
 from rft_pipeline.prompts.redaction import Redactor
@@ -65,7 +65,7 @@ def import_feedback(campaign: Campaign, home: Home, *, skip_wrong: bool = False)
         )
     read = read_feedback(settings, campaign.folder, skip_wrong=skip_wrong)
     redactor, redacted = Redactor.of(settings, "feedback"), Counter[str]()
-    by_reply: dict[str, list[Reply]] = defaultdict(list)
+    by_reply: dict[str, list[RatedReply]] = defaultdict(list)
     for each in read.found:
         by_reply[fingerprint([each.messages, each.completion])].append(each)
     order = {name: seed_of(campaign.seed, "feedback", name) for name in by_reply}
@@ -167,7 +167,7 @@ def _drawn(rows: pl.DataFrame, n: int, seed: int, number: int) -> pl.DataFrame:
     ).drop("order", "liked")
 
 
-def _row(same: list[Reply], redactor: Redactor, redacted: Counter[str]) -> dict[str, Any]:
+def _row(same: list[RatedReply], redactor: Redactor, redacted: Counter[str]) -> dict[str, Any]:
     """The row of a reply, without personal data."""
     first = same[0]
     messages = redactor.clean(first.messages, redacted)

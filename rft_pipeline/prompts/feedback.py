@@ -47,7 +47,7 @@ _MILLISECONDS_FROM = 1e11
 
 
 @dataclass(frozen=True)
-class Reply:
+class RatedReply:
     """A logged reply with its feedback."""
 
     messages: list[dict[str, str]]
@@ -60,10 +60,10 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Replies:
+class LoggedFeedback:
     """The feedback in log files."""
 
-    found: list[Reply]
+    found: list[RatedReply]
     rows: int
     """Rows in the logs."""
     opted_out: int
@@ -73,7 +73,7 @@ class Replies:
     """Place and reason for each row whose feedback or time cannot be read; with `skip_wrong`, they are left out."""
 
 
-def read_feedback(settings: Feedback, folder: Path, *, skip_wrong: bool = False) -> Replies:
+def read_feedback(settings: Feedback, folder: Path, *, skip_wrong: bool = False) -> LoggedFeedback:
     """All replies with feedback in a campaign's logs, in order; rows that opted out are left out.
 
     Raises `ConfigError` without log files, or if no row has the mapped column; `DataError` as `read_logs` does, and
@@ -99,11 +99,11 @@ def read_feedback(settings: Feedback, folder: Path, *, skip_wrong: bool = False)
             "campaign.yaml maps `feedback` to the column, or to a place inside it, e.g. scores.thumbs"
         )
     found = [
-        Reply(each.messages, reply, _fields(each, settings), value, week)
+        RatedReply(each.messages, reply, _fields(each, settings), value, week)
         for each, value, week in given
         if isinstance(reply := each.fields.get(LOGGED_REPLY), str) and reply.strip()
     ]
-    return Replies(
+    return LoggedFeedback(
         found, len(logs.rows) + len(logs.unusable), len(logs.rows) - len(rows), len(given) - len(found), wrong
     )
 

@@ -33,14 +33,14 @@ UNUSABLE = 0.5
 """Maximum share of the rows of logs and exports that may have no usable prompt."""
 
 
-class Prompts(NamedTuple):
+class UniquePrompts(NamedTuple):
     """Prompts without duplicates, and the number of duplicate rows that were removed."""
 
     rows: pl.DataFrame
     merged: int
 
 
-def read_prompts(campaign: Campaign) -> Prompts:
+def read_prompts(campaign: Campaign) -> UniquePrompts:
     """Both splits of a campaign: prompt_id, id, split (`train` or `eval`), messages, fields.
 
     `policy.system` is filled in where it has slots. Of rows with the same messages in one split, the first is kept.
@@ -52,13 +52,15 @@ def read_prompts(campaign: Campaign) -> Prompts:
         rows, merged = merge_duplicates(with_system(rows, campaign.policy.system, source_name(source, campaign.folder)))
         found.append((rows.with_columns(pl.lit(split).alias("split")), merged))
     rows = pl.concat([rows for rows, _ in found])
-    return Prompts(rows.select("prompt_id", "id", "split", "messages", "fields"), sum(merged for _, merged in found))
+    return UniquePrompts(
+        rows.select("prompt_id", "id", "split", "messages", "fields"), sum(merged for _, merged in found)
+    )
 
 
-def merge_duplicates(rows: pl.DataFrame) -> Prompts:
+def merge_duplicates(rows: pl.DataFrame) -> UniquePrompts:
     """Keep the first of all rows with the same prompt_id."""
     unique = rows.unique("prompt_id", keep="first", maintain_order=True)
-    return Prompts(unique, rows.height - unique.height)
+    return UniquePrompts(unique, rows.height - unique.height)
 
 
 class SourceRows(NamedTuple):

@@ -41,7 +41,7 @@ class Cell(NamedTuple):
     sentence: str
 
 
-class Row(NamedTuple):
+class AlarmRow(NamedTuple):
     """One alarm over the rounds."""
 
     name: str
@@ -57,9 +57,9 @@ class Alarm(NamedTuple):
     """Names of the alarms with that level."""
 
 
-def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[Row]:
+def timeline(verdicts: Sequence[Mapping[str, Any]]) -> list[AlarmRow]:
     """One row per alarm that was checked in any round, one cell per round; `verdicts` as in an eval report."""
-    rows = [Row(title(cause, verdicts), tuple(_cell(each, cause) for each in verdicts)) for cause in CAUSES]
+    rows = [AlarmRow(title(cause, verdicts), tuple(_cell(each, cause) for each in verdicts)) for cause in CAUSES]
     return [row for row in rows if any(cell.level for cell in row.cells)]
 
 

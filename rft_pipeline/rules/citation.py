@@ -27,7 +27,7 @@ _ELLIPSIS = re.compile(r"\s*[\[(]?(?:\.\.\.|…)[\])]?\s*")
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"})
 
 
-class Checked(NamedTuple):
+class CheckedCitation(NamedTuple):
     text: str
     valid: bool
     why: str = ""
@@ -89,11 +89,11 @@ class CitesContext(Rule):
         named = f"; not {wrong[0].text[:60]!r}{wrong[0].why}" if wrong else ""
         return RuleScore(1 - len(wrong) / len(found), counted + named)
 
-    def _citations(self, rollout: Rollout, context: Context) -> Iterator[Checked]:
+    def _citations(self, rollout: Rollout, context: Context) -> Iterator[CheckedCitation]:
         reply, known = rollout.completion, passages_of(context)
         if self.how != "quotes" and self.supports is None:
             for marker in MARKER.finditer(reply):
-                yield from (Checked(each.text, bool(each.cites(known))) for each in citations(marker[1]))
+                yield from (CheckedCitation(each.text, bool(each.cites(known))) for each in citations(marker[1]))
         elif self.how != "quotes":
             asked = question_of(rollout.prompt, context)
             for claim in claims(reply, self.language):
@@ -101,7 +101,7 @@ class CitesContext(Rule):
         if self.how != "markers":
             yield from _quotes(reply, list(known.values()), self.min_quote_letters)
 
-    def _supporting(self, claim: Claim, known: dict[int, str], asked: str) -> Iterator[Checked]:
+    def _supporting(self, claim: Claim, known: dict[int, str], asked: str) -> Iterator[CheckedCitation]:
         """The citations of a claim: valid if its passages support it together, and not without this one."""
 
         def supported(numbers: set[int]) -> bool:
@@ -112,16 +112,16 @@ class CitesContext(Rule):
             for number in citation.cites(known) or [0]:
                 needed = number in every and (supported({number}) or not supported(every - {number}))
                 valid = needed and supported(every)
-                yield Checked(
+                yield CheckedCitation(
                     citation.text, valid, f" for {claim.text[:80]!r}" if number in every and not valid else ""
                 )
 
 
-def _quotes(reply: str, passages: list[str], least: int) -> Iterator[Checked]:
+def _quotes(reply: str, passages: list[str], least: int) -> Iterator[CheckedCitation]:
     for found in _QUOTE.finditer(reply):
         quoted = next(part for part in found.groups() if part is not None)
         if sum(map(str.isalpha, quoted)) >= least:
-            yield Checked(found.group(), any(is_quote(quoted, passage) for passage in passages))
+            yield CheckedCitation(found.group(), any(is_quote(quoted, passage) for passage in passages))
 
 
 def is_quote(text: str, passage: str) -> bool:

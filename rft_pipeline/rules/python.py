@@ -7,7 +7,7 @@ from pydantic import Field
 
 from rft_pipeline.errors import ConfigError
 from rft_pipeline.rules.base import Rollout, Rule, RuleScore
-from rft_pipeline.user_code import Code, UserCodeError, worker
+from rft_pipeline.user_code import Code, UserCodeError, code_process
 
 
 class Python(Rule):
@@ -29,13 +29,13 @@ class Python(Rule):
 
     def faults(self) -> Iterable[str]:
         try:
-            worker(self.function, None, self.timeout).load()
+            code_process(self.function, None, self.timeout).load()
         except ConfigError as error:
             yield str(error)
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         try:
-            score, reason = worker(self.function, None, self.timeout).score(None, rollout, **self.settings)
+            score, reason = code_process(self.function, None, self.timeout).score(None, rollout, **self.settings)
         except UserCodeError as error:
             return RuleScore(None, str(error))
         return RuleScore(score, reason)

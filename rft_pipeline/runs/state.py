@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rft_pipeline.progress import Report, duration, kind_of, read_progress
+from rft_pipeline.progress import StageProgress, duration, kind_of, read_progress
 from rft_pipeline.runs.queue import queued
 from rft_pipeline.store import Home
 
@@ -93,12 +93,12 @@ def key_of_step(step_key: str) -> str:
     return step_key.replace("__", "/")
 
 
-def phase_of(report: Report) -> str:
+def phase_of(report: StageProgress) -> str:
     """What a stage waits for, its generation, or the kind of its work."""
     return report.waits_for or report.within or report.what
 
 
-def in_words(report: Report) -> str:
+def in_words(report: StageProgress) -> str:
     """`64/192 rollouts, 7.9/s, 16 s left`, or `192 rollouts` at the start; with the generation in front; or what the
     stage waits for."""
     if report.waits_for:

@@ -23,7 +23,7 @@ LAST_LINES = 8
 """Lines of a log in the error of a server that could not start."""
 
 
-def stop(servers: Sequence["Server"]) -> None:
+def stop(servers: Sequence["PageServer"]) -> None:
     """End the servers, all at once, and all that they started."""
     for server in servers:
         server.end(signal.SIGTERM)
@@ -31,7 +31,7 @@ def stop(servers: Sequence["Server"]) -> None:
         server.wait()
 
 
-class Server:
+class PageServer:
     """A process that serves a page, and all that it started. What they print replaces the file `log`.
 
     With `through_child` it only passes on what a process that it starts answers, and does not end with that process.

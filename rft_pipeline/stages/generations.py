@@ -34,7 +34,7 @@ from rft_pipeline.stages.refilling import Refill
 from rft_pipeline.stages.reward_batches import groups_in, make_reward_batch, too_few_groups
 from rft_pipeline.stages.round_made import GAP, REFILLED, RoundMade, means_of, numbers_of
 from rft_pipeline.trainers import TrainJob
-from rft_pipeline.trainers.rows import Row, plan_steps
+from rft_pipeline.trainers.rows import TrainingRow, plan_steps
 
 if TYPE_CHECKING:
     from rft_pipeline.engines.base import Engine
@@ -196,7 +196,7 @@ class _Loop:
         rows, kept = self._sample(number, prompts), self.job.kept / f"ahead-{number}"
         if not kept.is_file():
             plain = [
-                Row(each["prompt_id"], each["prompt_tokens"], each["tokens"], [], advantage=0.0, live=True)
+                TrainingRow(each["prompt_id"], each["prompt_tokens"], each["tokens"], [], advantage=0.0, live=True)
                 for each in rows.iter_rows(named=True)
             ]
             known = {"rollout_id": rows["rollout_id"], "old_logprobs": self.session.log_probs(plain)}
@@ -277,7 +277,7 @@ class _Loop:
         self.steps.append(found.pop("steps"))
         self.numbers[-1] |= found
 
-    def _rows(self, batch: pl.DataFrame) -> list[Row]:
+    def _rows(self, batch: pl.DataFrame) -> list[TrainingRow]:
         campaign = self.job.campaign
         return campaign.training.how.rows(batch, campaign.training, campaign.rubric.weights(), campaign.seed)
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from rft_pipeline.audit.feedback import ranked
-from rft_pipeline.audit.pairwise import pairwise
+from rft_pipeline.audit.pairwise import pairwise_agreement
 from rft_pipeline.campaign import Campaign
 from rft_pipeline.campaign.addresses import REPLY
 from rft_pipeline.fingerprint import fingerprint, seed_of
@@ -93,7 +93,9 @@ def _pairs(job: Job, pairs: pl.DataFrame, replies: pl.DataFrame) -> dict[str, An
         pairs.select(pl.col(side).alias("rollout_id")).join(replies, on="rollout_id", how="left", maintain_order="left")
         for side in ("better", "worse")
     )
-    measured = {name: pairwise(_values(better, name), _values(worse, name), resamples) for name in _measured(job)}
+    measured = {
+        name: pairwise_agreement(_values(better, name), _values(worse, name), resamples) for name in _measured(job)
+    }
     warning = None
     if measured[REWARD].against_people:
         share, upper = measured[REWARD].share.mean, measured[REWARD].share.upper95

@@ -64,7 +64,7 @@ def labelled(criterion: Criterion, judged: pl.DataFrame) -> Labelled:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredJudge:
     """A judge on the held-out half."""
 
     agreement: Agreement
@@ -76,8 +76,8 @@ class Measured:
 class Comparison:
     """The present judge and another one on the same labels, with intervals over prompts."""
 
-    before: Measured
-    after: Measured
+    before: MeasuredJudge
+    after: MeasuredJudge
     auc: Interval
     """After minus before, over the replies that both scored."""
     cohen_kappa: Interval
@@ -104,10 +104,10 @@ def compare(before: Labelled, after: Labelled, resamples: int, seed: int) -> Com
     )
 
 
-def _measured(found: Labelled, drawn: Resamples) -> Measured:
+def _measured(found: Labelled, drawn: Resamples) -> MeasuredJudge:
     scored = found.scored
     same_N = (scored.score_N >= HALF) == scored.good_N
-    return Measured(agreement(found, drawn), drawn.take(~found.unscored_N).mean(same_N.astype(float)))
+    return MeasuredJudge(agreement(found, drawn), drawn.take(~found.unscored_N).mean(same_N.astype(float)))
 
 
 def by_auc(tried: Tried) -> float:

@@ -17,7 +17,7 @@ from rft_pipeline.rules.base import REFERENCE
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.store.rows import ENVIRONMENT
 from rft_pipeline.trainers.method import steps_for
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
@@ -59,9 +59,9 @@ class Example(NamedTuple):
     environment: Sequence[int] = ()
     """Positions of tokens that an environment wrote, which do not count either."""
 
-    def row(self, group: str, tokens: list[int]) -> Row:
+    def row(self, group: str, tokens: list[int]) -> TrainingRow:
         """The row of a training session that imitates it."""
-        return Row(
+        return TrainingRow(
             group=group,
             prompt_tokens=self.prompt_tokens,
             tokens=tokens,

@@ -16,7 +16,7 @@ from rft_pipeline.errors import GateError
 from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.trainers.examples import environment, masked
 from rft_pipeline.trainers.method import Method, steps_in_epochs
-from rft_pipeline.trainers.rows import LOGPROBS, Row
+from rft_pipeline.trainers.rows import LOGPROBS, TrainingRow
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -39,12 +39,14 @@ class GrpoMethod(Method):
     def uses_base(self, training: "Training") -> bool:
         return training.kl_beta > 0 and training.kl_to == "base"
 
-    def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
+    def rows(
+        self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int
+    ) -> list[TrainingRow]:
         """The rollouts of groups with variance, group by group in a seeded order."""
         marked = batch.with_columns(_live(training).alias("live")).filter(pl.col("live").any().over("prompt_id"))
         stored = "old_logprobs" in batch.columns
         rows = [
-            Row(
+            TrainingRow(
                 group=row["prompt_id"],
                 prompt_tokens=row["prompt_tokens"],
                 tokens=row["tokens"],

@@ -24,7 +24,7 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.trainers.base import LogStep, TrainJob
 from rft_pipeline.trainers.launched_session import ANSWER, COMMAND
 from rft_pipeline.trainers.launching import BATCH, ERROR, JOB, LOOK_EVERY, RESULT, STEP_LOG
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.settings import Training
 
 
@@ -60,7 +60,7 @@ def serve(job: TrainJob, folder: Path, parent: int) -> None:
 
 def _carry_out(session: Any, what: str, rows: Any = (), generation: int = 0, path: str = "", scratch: str = "") -> Any:
     """The result of a command, as plain data."""
-    found = [Row(**row) for row in rows]
+    found = [TrainingRow(**row) for row in rows]
     match what:
         case "train":
             return asdict(session.train(found, generation))

@@ -17,7 +17,7 @@ from rft_pipeline.files import replace_text
 from rft_pipeline.trainers.base import TrainJob
 from rft_pipeline.trainers.kept import prepare
 from rft_pipeline.trainers.launching import Processes
-from rft_pipeline.trainers.rows import Row, Trained
+from rft_pipeline.trainers.rows import Trained, TrainingRow
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +49,14 @@ class LaunchedSession:
         self.steps_done = self.generations_done = 0
         self._ask("state")
 
-    def train(self, rows: Sequence[Row], generation: int) -> Trained:
+    def train(self, rows: Sequence[TrainingRow], generation: int) -> Trained:
         return Trained(**self._ask("train", rows=[asdict(row) for row in rows], generation=generation))
 
-    def effective_share(self, rows: Sequence[Row]) -> float:
+    def effective_share(self, rows: Sequence[TrainingRow]) -> float:
         share: float = self._ask("effective_share", rows=[asdict(row) for row in rows])
         return share
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[TrainingRow]) -> list[list[float]]:
         found: list[list[float]] = self._ask("log_probs", rows=[asdict(row) for row in rows])
         return found
 

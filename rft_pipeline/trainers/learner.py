@@ -22,8 +22,8 @@ from rft_pipeline.rounding import rounded
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes
-from rft_pipeline.trainers.rows import Row
-from rft_pipeline.trainers.scoring import Scored, score
+from rft_pipeline.trainers.rows import TrainingRow
+from rft_pipeline.trainers.scoring import ScoredTokens, score
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
@@ -41,7 +41,7 @@ HIGHEST = 300.0
 class Generation:
     """The rows of a generation and what is known about them. All log-probs are fp32 tensors on the CPU, by row."""
 
-    rows: Sequence[Row]
+    rows: Sequence[TrainingRow]
     start: dict[int, torch.Tensor] = field(default_factory=dict)
     """Log-probs at the sampling temperature under the policy at the start of the generation."""
     reference: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -181,7 +181,7 @@ class Learner:
         return dict(zip(sorted(totals), reduced, strict=True))
 
     def log_probs(
-        self, rows: Sequence[Row], chosen: Sequence[int], reference: Reference | None = None
+        self, rows: Sequence[TrainingRow], chosen: Sequence[int], reference: Reference | None = None
     ) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """Log-probs of the chosen rows at the sampling temperature and at temperature 1, by row, in every process:
         under the policy as it is, or under the reference."""
@@ -192,7 +192,7 @@ class Learner:
                 found |= {} if part.idle else _by_row(part, scored)
         return self._gathered(found)
 
-    def effective_share(self, rows: Sequence[Row]) -> float:
+    def effective_share(self, rows: Sequence[TrainingRow]) -> float:
         """The effective share of the live rows that carry `old_logprobs`, under the policy as it is."""
         carried = [i for i, row in enumerate(rows) if row.old_logprobs is not None and row.live]
         if not carried:
@@ -202,20 +202,20 @@ class Learner:
         w = torch.stack(ratios).clamp(max=HIGHEST).exp()
         return effective_share(float(w.sum()), float((w**2).sum()), len(carried))
 
-    def _passes(self, rows: Sequence[Row], chosen: Sequence[int]) -> Iterable[Pass]:
+    def _passes(self, rows: Sequence[TrainingRow], chosen: Sequence[int]) -> Iterable[Pass]:
         """The passes of this process."""
         plans = plan_passes(rows, chosen, self.layout, self.accelerator.num_processes)
         for plan in plans[self.accelerator.process_index]:
             yield collate(rows, plan, self.accelerator.device, self.dtype)
 
-    def _score(self, part: Pass, balance: bool = False, policy: Policy | None = None) -> Scored:
+    def _score(self, part: Pass, balance: bool = False, policy: Policy | None = None) -> ScoredTokens:
         model, head = policy or (self.model, self.head)
         temperature = 1.0 if self.imitates else self.temperature
         with torch.autocast(self.accelerator.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return score(model, head, part, temperature, balance)
 
     def _loss(
-        self, generation: Generation, part: Pass, scored: Scored, weights: dict[int, float]
+        self, generation: Generation, part: Pass, scored: ScoredTokens, weights: dict[int, float]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a pass; sums over its live tokens and rollouts."""
         rows, busy = [generation.rows[i] for i in part.rows], float(not part.idle)
@@ -283,6 +283,6 @@ def local(weight: Any) -> torch.Tensor:
     return found
 
 
-def _by_row(part: Pass, scored: Scored) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+def _by_row(part: Pass, scored: ScoredTokens) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
     columns = (each.detach().cpu().split(part.counts) for each in (scored.logprobs_N, scored.untempered_N))
     return dict(zip(part.rows, zip(*columns, strict=True), strict=True))

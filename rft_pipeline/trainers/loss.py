@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
 
 
 def token_weights(
-    rows: Sequence[Row], step: Sequence[int], steps: int, training: "Training", max_new_tokens: int
+    rows: Sequence[TrainingRow], step: Sequence[int], steps: int, training: "Training", max_new_tokens: int
 ) -> dict[int, float]:
     """The weight of each counted token in the loss of a step, by row; 0 for rows that are not live.
 

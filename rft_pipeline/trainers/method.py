@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import polars as pl
 
 from rft_pipeline.engines.settings import Sampling
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -55,7 +55,9 @@ class Method:
         """
         raise NotImplementedError
 
-    def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
+    def rows(
+        self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int
+    ) -> list[TrainingRow]:
         """The rows of a generation's batch that train, in order; none if it has nothing to learn from. A column
         `old_logprobs` of the batch is passed on."""
         raise NotImplementedError(self.why_not_in_generations)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from rft_pipeline.trainers.passes import PassLayout, PassPlan, collate
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.scoring import score
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _difference(model: Any, head: Any) -> float:
     ids = [(7919 * k + 13) % weight.shape[0] for k in range(_PROMPT + sum(_REPLIES))]
     rows, at = [], _PROMPT
     for count in _REPLIES:
-        rows.append(Row("", ids[:_PROMPT], ids[at : at + count], [], 0.0, True))
+        rows.append(TrainingRow("", ids[:_PROMPT], ids[at : at + count], [], 0.0, True))
         at += count
     found = []
     with torch.no_grad():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.shared_prompt import Span
 
 
@@ -78,7 +78,7 @@ class PassPlan:
 
 
 def plan_passes(
-    rows: Sequence[Row], chosen: Sequence[int], layout: PassLayout, processes: int = 1
+    rows: Sequence[TrainingRow], chosen: Sequence[int], layout: PassLayout, processes: int = 1
 ) -> list[list[PassPlan]]:
     """The passes of each process over the chosen rows; all processes have the same number of passes."""
     packable = [i for i in chosen if layout.packs and rows[i].length <= (layout.longest_packed or math.inf)]
@@ -106,7 +106,7 @@ class _Room:
     below it if S·B ≤ m·L and S·B + N ≤ m·(L + R).
     """
 
-    def __init__(self, rows: Sequence[Row], chosen: Sequence[int], micro: int, packed: bool) -> None:
+    def __init__(self, rows: Sequence[TrainingRow], chosen: Sequence[int], micro: int, packed: bool) -> None:
         longest, reply = max(rows[i].length for i in chosen), max(len(rows[i].tokens) for i in chosen)
         self.rows, self.micro, self.packed = rows, micro, packed
         self.tokens, self.both = micro * longest, micro * (longest + reply)
@@ -119,11 +119,11 @@ class _Room:
         return tokens <= self.tokens and tokens + projected <= self.both
 
 
-def _length(rows: Sequence[Row], sequence: list[int]) -> int:
+def _length(rows: Sequence[TrainingRow], sequence: list[int]) -> int:
     return len(rows[sequence[0]].prompt_tokens) + sum(len(rows[i].tokens) for i in sequence)
 
 
-def _grouped(rows: Sequence[Row], chosen: Sequence[int], room: _Room, most: int) -> list[list[int]]:
+def _grouped(rows: Sequence[TrainingRow], chosen: Sequence[int], room: _Room, most: int) -> list[list[int]]:
     """Rows with the same prompt together, up to `most` in a sequence."""
     sequences: list[list[int]] = []
     open_: dict[tuple[int, ...], list[int]] = {}
@@ -147,7 +147,7 @@ def _filled(sequences: list[list[int]], room: _Room) -> list[list[list[int]]]:
     return passes
 
 
-def collate(rows: Sequence[Row], plan: PassPlan, device: torch.device, mask_dtype: torch.dtype) -> Pass:
+def collate(rows: Sequence[TrainingRow], plan: PassPlan, device: torch.device, mask_dtype: torch.dtype) -> Pass:
     """The tensors of a pass. Padding is on the right, where no other token attends to it."""
     length = max(_length(rows, sequence) for sequence in plan.sequences)
     ids, positions, replies, predicted, spans = [], [], [], [], []

@@ -13,7 +13,7 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.strict import Strict
 from rft_pipeline.trainers.examples import best_of_groups, some
 from rft_pipeline.trainers.method import Method, steps_in_epochs
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.base import TrainJob
@@ -30,7 +30,9 @@ class RaftMethod(Method):
     own_settings = frozenset({"raft"})
     parts = ("choices",)
 
-    def rows(self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int) -> list[Row]:
+    def rows(
+        self, batch: pl.DataFrame, training: "Training", weights: Mapping[str, float], seed: int
+    ) -> list[TrainingRow]:
         """The best rollouts, group by group in a seeded order."""
         rows = [best.row(best.name.rpartition("/")[0], best.tokens or []) for best in best_of_groups(batch, training)]
         return sorted(rows, key=lambda row: seed_of(seed, "training order", row.group))

@@ -9,7 +9,7 @@ under the policy that sampled it."""
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRow:
     """One rollout of a generation."""
 
     group: str
@@ -55,7 +55,7 @@ class Trained:
     the order given; empty lists for a method without likelihood ratios."""
 
 
-def plan_steps(rows: Sequence[Row], batch_size: int, epochs: int) -> list[list[int]]:
+def plan_steps(rows: Sequence[TrainingRow], batch_size: int, epochs: int) -> list[list[int]]:
     """Indices of the rows of each step: `batch_size` rows in the order given, and fewer in an epoch's last step.
 
     There are no steps if no row is live.

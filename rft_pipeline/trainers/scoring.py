@@ -17,7 +17,7 @@ from rft_pipeline.trainers.shared_prompt import sharing_prompts
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTokens:
     """Of each reply token; only `logprobs_N` has a gradient."""
 
     logprobs_N: torch.Tensor
@@ -32,7 +32,7 @@ class Scored:
     """The load-balancing loss of a mixture of experts, where asked for."""
 
 
-def score(model: Any, head: Any, part: Pass, temperature: float, balance: bool = False) -> Scored:
+def score(model: Any, head: Any, part: Pass, temperature: float, balance: bool = False) -> ScoredTokens:
     """Run one pass. `head` is the model's language-model head; `model` may be wrapped for several processes.
 
     Raises `ModelError` if the model does not use its head once.
@@ -50,7 +50,7 @@ def score(model: Any, head: Any, part: Pass, temperature: float, balance: bool =
     if len(seen) != 1:
         raise ModelError(f"{type(model).__name__}: an architecture without a language-model head cannot be trained")
     logprobs_N, untempered_N, entropy_N, top_N = _TokenLogProbs.apply(output.logits[0], part.tokens_N, temperature)
-    return Scored(logprobs_N, untempered_N, entropy_N, top_N, output.aux_loss if balance else None)
+    return ScoredTokens(logprobs_N, untempered_N, entropy_N, top_N, output.aux_loss if balance else None)
 
 
 class _TokenLogProbs(torch.autograd.Function):

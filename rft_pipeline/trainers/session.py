@@ -25,7 +25,7 @@ from rft_pipeline.trainers.kept import (
 from rft_pipeline.trainers.learner import Generation, Learner
 from rft_pipeline.trainers.loading import load_policy, rounding_seed, write_checkpoint
 from rft_pipeline.trainers.reference import reference_of
-from rft_pipeline.trainers.rows import Row, Trained, plan_steps
+from rft_pipeline.trainers.rows import Trained, TrainingRow, plan_steps
 from rft_pipeline.trainers.states import is_sharded, load_log_probs, load_state, save_state
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Session:
             self._begun, self._steps_of_begun = counters["generation"], counters["steps_of_generation"]
         self._report_earlier_steps()
 
-    def train(self, rows: Sequence[Row], generation: int) -> Trained:
+    def train(self, rows: Sequence[TrainingRow], generation: int) -> Trained:
         """Take the optimiser steps of one generation: `epochs` passes over its rows, in steps of `batch_size` rows in
         the order given. There are none if no row is live.
 
@@ -105,12 +105,12 @@ class Session:
         old = [data.start[i].tolist() if i in data.start else [] for i in range(len(rows))]
         return Trained({**metrics, **_gap(data), **extra}, done, old)
 
-    def effective_share(self, rows: Sequence[Row]) -> float:
+    def effective_share(self, rows: Sequence[TrainingRow]) -> float:
         """(Σw)²/Σw²/N of the live rows that carry `old_logprobs`, under the policy as it is; w is the likelihood ratio
         of a rollout to the policy that sampled it. 1 without such rows."""
         return self.learner.effective_share(rows)
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[TrainingRow]) -> list[list[float]]:
         """Log-probs of the rows' tokens at the sampling temperature under the policy as it is, in nats."""
         found = self.learner.log_probs(rows, range(len(rows)))
         return [found[i][0].tolist() for i in range(len(rows))]
@@ -217,7 +217,7 @@ class Session:
         self._saved_at = self.steps_done
 
 
-def train_at_once(job: "TrainJob", rows: Sequence[Row]) -> Trained:
+def train_at_once(job: "TrainJob", rows: Sequence[TrainingRow]) -> Trained:
     """Train on all rows of a job as one generation and write the checkpoint."""
     session = Session(job, len(plan_steps(rows, job.training.batch_size, job.training.epochs)))
     trained = session.train(rows, 0)

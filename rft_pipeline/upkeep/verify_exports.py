@@ -32,7 +32,7 @@ class AnyExport(Protocol):
 E = TypeVar("E", bound=AnyExport)
 
 
-class Kind(NamedTuple, Generic[E]):
+class ExportKind(NamedTuple, Generic[E]):
     """What people are asked for: labels of replies, or which of two replies is better."""
 
     folder: str
@@ -54,7 +54,7 @@ def export_findings(store: Path, campaign: str | None) -> list[StoreFinding]:
     return [*_findings(_LABELS, store, campaign), *_findings(_PAIRS, store, campaign)]
 
 
-def _findings(kind: Kind[E], store: Path, campaign: str | None) -> list[StoreFinding]:
+def _findings(kind: ExportKind[E], store: Path, campaign: str | None) -> list[StoreFinding]:
     found: list[StoreFinding] = []
     known: dict[str, tuple[E, pl.DataFrame] | None] = {}
     for path in sorted(store.glob(f"{campaign or '[!.]*'}/{kind.folder}/*.json")):
@@ -76,7 +76,7 @@ def _findings(kind: Kind[E], store: Path, campaign: str | None) -> list[StoreFin
     return found
 
 
-def _read(kind: Kind[E], path: Path, store: Path) -> tuple[E, pl.DataFrame] | StoreFinding:
+def _read(kind: ExportKind[E], path: Path, store: Path) -> tuple[E, pl.DataFrame] | StoreFinding:
     """An export and its rows, or why they cannot be used."""
     try:
         export = kind.read(path)
@@ -113,5 +113,5 @@ def _wrong_preferences(answers: pl.DataFrame, export: PairExport, shown: pl.Data
     }
 
 
-_LABELS = Kind(exports.FOLDER, export_at, drawn_rows, "drawn rollout", labels_table, "label", _wrong_labels)
-_PAIRS = Kind(pairs.FOLDER, pair_export_at, pair_rows, "pair", preferences_table, "answer", _wrong_preferences)
+_LABELS = ExportKind(exports.FOLDER, export_at, drawn_rows, "drawn rollout", labels_table, "label", _wrong_labels)
+_PAIRS = ExportKind(pairs.FOLDER, pair_export_at, pair_rows, "pair", preferences_table, "answer", _wrong_preferences)

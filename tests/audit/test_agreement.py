@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from rft_pipeline.audit.agreement import HALF, Agreement, agreement, best_cut, kappa, split
+from rft_pipeline.audit.agreement import HALF, Agreement, agreement, best_cut, kappa, operating_point
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.audit.ranking import weighted_auc
 from rft_pipeline.stats import Interval, Resamples
@@ -34,7 +34,7 @@ def noisy(seed: int, anchors: int = 60, grades: int = 2) -> Labelled:
 def test_rates_at_one_half_are_those_counted_by_hand() -> None:
     # Good: 0.9 and 0.6 pass, 0.2 does not. Bad: 0.7 passes, 0.5 passes (at the threshold), 0.1 and 0.3 do not.
     given = labelled([1, 1, 1, 0, 0, 0, 0], [0.9, 0.6, 0.2, 0.7, 0.5, 0.1, 0.3])
-    at_half = split(given.score_N >= HALF, given.good_N, HALF, Resamples.draw(given.prompt_N, 200, seed=0))
+    at_half = operating_point(given.score_N >= HALF, given.good_N, HALF, Resamples.draw(given.prompt_N, 200, seed=0))
     assert at_half.true_positives.mean == pytest.approx(2 / 3)
     assert at_half.false_positives.mean == pytest.approx(2 / 4)
     assert at_half.youden_j.mean == pytest.approx(2 / 3 - 2 / 4)

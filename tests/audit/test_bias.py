@@ -6,7 +6,7 @@ import pytest
 
 from rft_pipeline.audit.bias import effects, length_correlation, own_family_gap
 from rft_pipeline.audit.labelled import Labelled
-from rft_pipeline.audit.probes import PROBES, Kind
+from rft_pipeline.audit.probes import PROBES, ProbeKind
 from rft_pipeline.audit.rows import WHOLE
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stats import Resamples
@@ -57,7 +57,7 @@ def test_a_probes_effect_is_the_mean_shift_and_the_bad_that_newly_pass() -> None
     (found,) = effects(given, {"order": np.array([0.6, 0.3, 0.7, 0.8])}, drawn)
     assert found.shift.mean == pytest.approx((0.5 + 0.1 + 0 - 0.1) / 4)
     assert found.gain.mean == pytest.approx(1 / 3)
-    assert (found.name, found.kind) == ("order", Kind.INJECTION)
+    assert (found.name, found.kind) == ("order", ProbeKind.INJECTION)
 
 
 def test_a_reply_without_content_that_a_gate_stops_does_not_pass_but_an_injection_does() -> None:
@@ -97,13 +97,13 @@ def test_style_probes_keep_every_word_and_degenerate_ones_none_of_the_reply() ->
         edited = probe.edit(REPLY)
         assert edited != REPLY.completion
         kept = all(word in edited for word in re.findall(r"\w+", REPLY.completion))
-        assert kept is (probe.kind is not Kind.DEGENERATE)
+        assert kept is (probe.kind is not ProbeKind.DEGENERATE)
 
 
 def test_names_of_probes_are_unique_and_the_filler_is_as_long_as_what_is_measured_above_it() -> None:
     assert len({probe.name for probe in PROBES}) == len(PROBES)
     added = {probe.name: len(probe.edit(REPLY)) for probe in PROBES if probe.adds}
-    filler = len(next(probe for probe in PROBES if probe.kind is Kind.CONTROL).edit(REPLY))
+    filler = len(next(probe for probe in PROBES if probe.kind is ProbeKind.CONTROL).edit(REPLY))
     assert max(added.values()) <= filler + 2
 
 
@@ -119,7 +119,7 @@ def test_the_probes_of_a_kind_share_one_error_equally(injections: int, lower: fl
     """Of two bad anchors an edit lifts one. Resamples draw it 0 to 1000 times of 1000: gains of 0, 0.001 … 1."""
     given = Labelled(np.array([0, 1]), np.array([0, 0]), np.array([0.1, 0.1]))
     times = np.array([[1, 1], *([i, 1000 - i] for i in range(1001))], dtype=float)
-    names = [probe.name for probe in PROBES if probe.kind is Kind.INJECTION][:injections]
+    names = [probe.name for probe in PROBES if probe.kind is ProbeKind.INJECTION][:injections]
     after = {name: np.array([0.9, 0.1]) for name in (*names, "padding")}
     found = {each.name: each.gain for each in effects(given, after, Resamples(given.prompt_N, times))}
     for name in names:

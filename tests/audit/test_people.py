@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 
 from rft_pipeline.audit.feedback import ranked
-from rft_pipeline.audit.pairwise import pairwise
+from rft_pipeline.audit.pairwise import pairwise_agreement
 from rft_pipeline.stats import Resamples
 
 
 def test_a_pair_counts_one_a_tie_one_half_and_an_unscored_pair_not_at_all() -> None:
     better = np.array([0.9, 0.5, 0.2, np.nan, 0.7])
     worse = np.array([0.1, 0.5, 0.6, 0.3, 0.4])
-    found = pairwise(better, worse, Resamples.draw(["a", "b", "c", "d", "d"], 200, 0))
+    found = pairwise_agreement(better, worse, Resamples.draw(["a", "b", "c", "d", "d"], 200, 0))
     assert found.share.mean == pytest.approx((1 + 0.5 + 0 + 1) / 4)
     assert (found.pairs, found.prompts, found.unscored) == (4, 4, 1)
     assert not found.against_people
 
 
 def test_only_an_interval_below_one_half_is_against_people() -> None:
-    always_wrong = pairwise(np.zeros(8), np.ones(8), Resamples.draw(range(8), 200, 0))
+    always_wrong = pairwise_agreement(np.zeros(8), np.ones(8), Resamples.draw(range(8), 200, 0))
     assert always_wrong.against_people
-    coin = pairwise(np.array([0.0, 1.0] * 4), np.array([1.0, 0.0] * 4), Resamples.draw(range(8), 200, 0))
+    coin = pairwise_agreement(np.array([0.0, 1.0] * 4), np.array([1.0, 0.0] * 4), Resamples.draw(range(8), 200, 0))
     assert not coin.against_people
-    one_prompt = pairwise(np.zeros(8), np.ones(8), Resamples.draw([0] * 8, 200, 0))  # without an interval
+    one_prompt = pairwise_agreement(np.zeros(8), np.ones(8), Resamples.draw([0] * 8, 200, 0))  # without an interval
     assert not one_prompt.against_people
 
 

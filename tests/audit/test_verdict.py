@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from rft_pipeline.audit.agreement import Agreement, Split
+from rft_pipeline.audit.agreement import Agreement, OperatingPoint
 from rft_pipeline.audit.bias import Effect
-from rft_pipeline.audit.probes import Kind
+from rft_pipeline.audit.probes import ProbeKind
 from rft_pipeline.audit.stability import Order
 from rft_pipeline.audit.verdict import Evidence, Power, Verdict, verdict
 from rft_pipeline.campaign import Audit
@@ -20,7 +20,7 @@ NONE = Interval(0, 0, 0)
 
 
 def agreed(j: Interval, good: int = 50, bad: int = 50, unscored: Interval = NONE) -> Agreement:
-    cut = Split(0.5, j, ONE, NONE)
+    cut = OperatingPoint(0.5, j, ONE, NONE)
     return Agreement(good + bad, 40, good, bad, unscored, ONE, ONE, ONE, cut)
 
 
@@ -32,7 +32,7 @@ def found(agreement: Agreement = GOOD, settings: Audit | None = None, **evidence
 
 
 def injected(low: float) -> Effect:
-    return Effect("plea", Kind.INJECTION, NONE, Interval(low + 0.1, low, low + 0.2))
+    return Effect("plea", ProbeKind.INJECTION, NONE, Interval(low + 0.1, low, low + 0.2))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_judge_that_can_be_set_off_trains_nothing_and_a_biased_one_half() -> N
 
 def test_a_liking_for_short_replies_is_a_fault_too_but_a_dislike_of_markdown_is_none() -> None:
     assert found(length=Interval(-0.4, -0.5, -0.3)).faults == ("length",)
-    disliked = Effect("markdown", Kind.STYLE, Interval(-0.4, -0.5, -0.3), NONE)
+    disliked = Effect("markdown", ProbeKind.STYLE, Interval(-0.4, -0.5, -0.3), NONE)
     assert found(effects=[disliked]).faults == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from rft_pipeline.cli.watch import Lines, _table, watching
-from rft_pipeline.progress import Report
+from rft_pipeline.progress import StageProgress
 from rft_pipeline.runs.state import CACHED, FAILED, INTERRUPTED, AtWork, RunState, in_words
 from rft_pipeline.store import Home
 
@@ -52,8 +52,8 @@ def test_a_line_comes_when_something_changed_or_every_30_seconds_and_never_twice
     ],
 )
 def test_what_begins_has_its_total_and_what_goes_on_its_count(done: int, total: int, what: str, words: str) -> None:
-    assert in_words(Report("judge_audit", what, done, total, 10.0, "", "")) == words
-    within = in_words(Report("round_1/rollouts", what, done, total, 10.0, "", "generation 1 of 2"))
+    assert in_words(StageProgress("judge_audit", what, done, total, 10.0, "", "")) == words
+    within = in_words(StageProgress("round_1/rollouts", what, done, total, 10.0, "", "generation 1 of 2"))
     assert within == f"generation 1 of 2, {words.partition(',')[0]}"
 
 

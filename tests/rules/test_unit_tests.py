@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 
 from rft_pipeline.campaign.rubric import Criterion
 from rft_pipeline.judges import Status
-from rft_pipeline.judges.rule import Rule as RuleJudging
-from rft_pipeline.judges.rule import RuleJudge
+from rft_pipeline.judges.rule import RuleJudge, RuleJudging
 from rft_pipeline.rules import AnyRule, Rollout, Rule, RuleScore
 from rft_pipeline.rules.unit_tests import code_of
 from rft_pipeline.sandbox import Limits, starting

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from rft_pipeline.judges import Status
-from rft_pipeline.judges.rule import Rule, RuleJudge
+from rft_pipeline.judges.rule import RuleJudge, RuleJudging
 from rft_pipeline.rules import Rollout
 from rft_pipeline.sandbox import Limits, why_unusable
 from tests.sandbox.attempts import OUT, PASS
@@ -18,9 +18,9 @@ ANSWER = ["assert answer() == 918273", "assert not abs(answer() - 918273) > 1e-9
 LIMITS = Limits(cpu_seconds=2, wall_seconds=6)
 
 
-def judge(sandbox: str = "bubblewrap") -> Rule:
+def judge(sandbox: str = "bubblewrap") -> RuleJudging:
     rule = {"name": "unit_tests", "limits": LIMITS.model_dump(), "sandbox": sandbox}
-    return Rule(RuleJudge.model_validate({"protocol": "rule", "rule": rule}))
+    return RuleJudging(RuleJudge.model_validate({"protocol": "rule", "rule": rule}))
 
 
 def scores(codes: list[str], tests: list[str], sandbox: str = "bubblewrap") -> list[tuple[Status, float | None]]:

@@ -47,7 +47,7 @@ def all_ended(processes: list[int]) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
+    server = supervised.PageServer("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     started = pids(tmp_path)
     assert all(map(is_alive, started))
     assert (tmp_path / "pages.log").read_text(encoding="utf-8") == "serving\n"
@@ -59,7 +59,7 @@ def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
 def test_a_server_that_dies_is_started_again_but_not_soon_after_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
+    server = supervised.PageServer("Pages", ["-c", SERVES], os.environ, tmp_path, tmp_path / "pages.log")
     first = pids(tmp_path)
     (tmp_path / "pids").unlink()
     os.kill(first[0], signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_a_server_that_lost_the_child_that_answers_is_started_again(
 ) -> None:
     monkeypatch.setattr(supervised, "LOOK", 0.0)
     log = tmp_path / "pages.log"
-    server = supervised.Server("Pages", ["-c", SERVES], os.environ, tmp_path, log, through_child=True)
+    server = supervised.PageServer("Pages", ["-c", SERVES], os.environ, tmp_path, log, through_child=True)
     first = pids(tmp_path)
     (tmp_path / "pids").unlink()
     os.kill(first[1], signal.SIGKILL)

@@ -10,7 +10,7 @@ from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers import shared_prompt
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import PassLayout, PassPlan, collate, plan_passes
-from rft_pipeline.trainers.rows import Row
+from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.scoring import score
 from tests.architectures import write_model
 
@@ -19,10 +19,10 @@ PACKED = {"llama", "qwen2", "qwen3", "phi", "gpt-2", "gpt-neox", "cohere", "gran
 balance of their experts."""
 
 
-def group(prompt: int, replies: list[int], name: str = "a") -> list[Row]:
+def group(prompt: int, replies: list[int], name: str = "a") -> list[TrainingRow]:
     start = sum(map(ord, name))
     return [
-        Row(name, list(range(start, start + prompt)), [100 + 10 * k + t for t in range(count)], [], 0.0, True)
+        TrainingRow(name, list(range(start, start + prompt)), [100 + 10 * k + t for t in range(count)], [], 0.0, True)
         for k, count in enumerate(replies)
     ]
 

@@ -20,7 +20,7 @@ from rft_pipeline.stages.checkpoints import train_checkpoint
 from rft_pipeline.trainers import TrainJob, launched
 from rft_pipeline.trainers.launched_session import open_session
 from rft_pipeline.trainers.launching import STEP_LOG, hand_over
-from rft_pipeline.trainers.rows import LOGPROBS, Row
+from rft_pipeline.trainers.rows import LOGPROBS, TrainingRow
 from tests.trainers.watched import job_of
 
 
@@ -156,7 +156,7 @@ def test_a_failure_shows_what_the_processes_said(batch: pl.DataFrame, tiny_model
         train(batch, tiny_model, tmp_path, 2, runtime=runtime)
 
 
-def rows_of(batch: pl.DataFrame, job: TrainJob) -> list[Row]:
+def rows_of(batch: pl.DataFrame, job: TrainJob) -> list[TrainingRow]:
     return job.training.how.rows(batch, job.training, job.weights, job.seed)
 
 

@@ -13,7 +13,7 @@ from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.trainers import kept
 from rft_pipeline.trainers.learner import Generation
 from rft_pipeline.trainers.methods import METHODS
-from rft_pipeline.trainers.rows import Row, Trained
+from rft_pipeline.trainers.rows import Trained, TrainingRow
 from rft_pipeline.trainers.session import Session
 from tests.trainers.watched import ADAPTER, assert_same_weights, job_of
 
@@ -21,7 +21,7 @@ Logged = dict[int, dict[str, float]]
 
 
 @pytest.fixture(scope="module")
-def rows(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+def rows(batch: pl.DataFrame, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[TrainingRow]:
     """Three groups."""
     job = job_of(batch, tiny_model, tmp_path_factory.mktemp("rows"), lambda step, metrics: None)
     return METHODS["grpo"].rows(batch, job.training, job.weights, 7)
@@ -34,11 +34,11 @@ def opened(start: Path, scratch: Path, log_step: Callable[..., None] | None = No
     return Session(job)
 
 
-def generations(rows: list[Row]) -> list[list[Row]]:
+def generations(rows: list[TrainingRow]) -> list[list[TrainingRow]]:
     return [rows[:4], rows[4:8], rows[8:12], rows[:4], rows[4:8]]
 
 
-def train(session: Session, rows: list[Row]) -> list[Trained]:
+def train(session: Session, rows: list[TrainingRow]) -> list[Trained]:
     """What a loop of generations does."""
     found = []
     for number, part in enumerate(generations(rows)):
@@ -49,7 +49,7 @@ def train(session: Session, rows: list[Row]) -> list[Trained]:
 
 
 def test_each_generation_starts_with_the_policy_that_the_last_one_left(
-    rows: list[Row], tiny_model: Path, tmp_path: Path
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     logged: Logged = {}
     session = opened(tiny_model, tmp_path, logged.__setitem__)
@@ -64,7 +64,7 @@ def test_each_generation_starts_with_the_policy_that_the_last_one_left(
 
 
 def test_a_masked_thought_trains_as_if_it_were_part_of_the_prompt(
-    rows: list[Row], tiny_model: Path, tmp_path: Path
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     start = [min(2, len(row.tokens) - 1) for row in rows[:4]]
     thinking = [replace(row, masked=k) for row, k in zip(rows, start, strict=False)]
@@ -83,7 +83,7 @@ def test_a_masked_thought_trains_as_if_it_were_part_of_the_prompt(
 
 
 def test_tokens_of_an_environment_train_as_if_they_were_asked(
-    rows: list[Row], tiny_model: Path, tmp_path: Path
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     long = [row for row in rows[:4] if len(row.tokens) > 3]
     answered = [replace(row, environment=[1, 2], old_logprobs=[-1.0] * len(row.tokens)) for row in long]
@@ -106,7 +106,9 @@ def test_tokens_of_an_environment_train_as_if_they_were_asked(
     assert not torch.allclose(masked, whole, rtol=1e-2, atol=1e-4)
 
 
-def test_a_generation_without_a_live_row_takes_no_step(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:
+def test_a_generation_without_a_live_row_takes_no_step(
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
+) -> None:
     session = opened(tiny_model, tmp_path)
     before = {name: weight.clone() for name, weight in session.weights()}
     nothing = [replace(row, live=False) for row in rows[:4]]
@@ -119,7 +121,7 @@ def test_a_generation_without_a_live_row_takes_no_step(rows: list[Row], tiny_mod
 
 @pytest.mark.parametrize("weights", ["full", "lora"])
 def test_the_weights_are_handed_over_as_those_of_the_plain_model(
-    weights: str, rows: list[Row], tiny_model: Path, tmp_path: Path
+    weights: str, rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     session = opened(tiny_model, tmp_path, weights=weights)
     session.train(rows[:4], 0)
@@ -137,7 +139,7 @@ def test_the_weights_are_handed_over_as_those_of_the_plain_model(
 
 @pytest.mark.parametrize("training", [{}, {"weights": "lora"}, {"kl_beta": 0.1, "kl_to": "start"}, {"epochs": 3}])
 def test_a_killed_session_ends_with_the_same_weights(
-    training: dict[str, Any], rows: list[Row], tiny_model: Path, tmp_path: Path
+    training: dict[str, Any], rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     logged: dict[str, Logged] = {"undisturbed": {}, "killed": {}}
     session = opened(tiny_model, tmp_path / "undisturbed", logged["undisturbed"].__setitem__, **training)
@@ -168,7 +170,7 @@ def test_a_killed_session_ends_with_the_same_weights(
 
 
 def test_a_state_is_saved_every_so_many_steps_and_only_the_newest_stays(
-    rows: list[Row], tiny_model: Path, tmp_path: Path
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     train(opened(tiny_model, tmp_path), rows)
     assert [path.name for path in (tmp_path / "kept").glob("checkpoint-*")] == ["checkpoint-4"]
@@ -176,7 +178,7 @@ def test_a_state_is_saved_every_so_many_steps_and_only_the_newest_stays(
 
 
 def test_rollouts_of_an_earlier_policy_are_weighed_by_their_ratio_to_it(
-    rows: list[Row], tiny_model: Path, tmp_path: Path
+    rows: list[TrainingRow], tiny_model: Path, tmp_path: Path
 ) -> None:
     logged: Logged = {}
     session = opened(tiny_model, tmp_path, logged.__setitem__)
@@ -193,7 +195,7 @@ def test_rollouts_of_an_earlier_policy_are_weighed_by_their_ratio_to_it(
     assert "logprob_gap_mean" not in found.metrics
 
 
-def test_the_learning_rate_warms_up_over_generations(rows: list[Row], tiny_model: Path, tmp_path: Path) -> None:
+def test_the_learning_rate_warms_up_over_generations(rows: list[TrainingRow], tiny_model: Path, tmp_path: Path) -> None:
     logged: Logged = {}
     train(opened(tiny_model, tmp_path, logged.__setitem__, warmup_steps=4), rows)
     assert [logged[step]["learning_rate"] for step in range(1, 6)] == [0, 0.0025, 0.005, 0.0075, 0.01]

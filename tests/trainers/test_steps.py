@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Training
-from rft_pipeline.trainers.rows import Row, plan_steps
+from rft_pipeline.trainers.rows import TrainingRow, plan_steps
 
 
 def training(method: str = "grpo", **settings: Any) -> Training:
@@ -40,13 +40,13 @@ def test_the_last_step_of_grpo_has_what_is_left() -> None:
 def test_rows_are_taken_in_order_a_whole_epoch_after_the_other(
     count: int, size: int, epochs: int, steps: list[int]
 ) -> None:
-    plan = plan_steps([Row("a", [1], [2], [], 0.0, True) for _ in range(count)], size, epochs)
+    plan = plan_steps([TrainingRow("a", [1], [2], [], 0.0, True) for _ in range(count)], size, epochs)
     assert [len(step) for step in plan] == steps
     assert [i for step in plan for i in step] == list(range(count)) * epochs
 
 
 def test_rows_of_which_none_is_live_take_no_step() -> None:
-    assert plan_steps([Row("a", [1], [2], [], 0.0, False)], 1, 1) == []
+    assert plan_steps([TrainingRow("a", [1], [2], [], 0.0, False)], 1, 1) == []
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from rft_pipeline.fingerprint import seed_of
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.trainers import LogStep, TrainJob, learner, session
 from rft_pipeline.trainers.passes import Pass
-from rft_pipeline.trainers.rows import Row
-from rft_pipeline.trainers.scoring import Scored
+from rft_pipeline.trainers.rows import TrainingRow
+from rft_pipeline.trainers.scoring import ScoredTokens
 
 ADAPTER = "adapter_model.safetensors"
 MAX_NEW_TOKENS = 20
@@ -70,7 +70,7 @@ RUNTIME = {"micro_batch_size": 4, "device": "cpu"}
 class SeenRow:
     """One row in the loss of a step."""
 
-    row: Row
+    row: TrainingRow
     new: torch.Tensor
     old: torch.Tensor
     reference: torch.Tensor | None
@@ -141,7 +141,7 @@ def run(
             return super().backward(generation, step, steps)
 
         def _loss(
-            self, generation: learner.Generation, part: Pass, scored: Scored, weights: dict[int, float]
+            self, generation: learner.Generation, part: Pass, scored: ScoredTokens, weights: dict[int, float]
         ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             new = scored.logprobs_N.detach().split(part.counts)
             for i, own in zip(part.rows, new, strict=True):

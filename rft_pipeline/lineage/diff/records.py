@@ -9,7 +9,7 @@ import polars as pl
 from rft_pipeline.campaign import Reward
 from rft_pipeline.campaign.rubric import Rubric
 from rft_pipeline.errors import ConfigError, StoreError
-from rft_pipeline.lineage.diff.scores import Scored, ScoreDiff, compare_scores
+from rft_pipeline.lineage.diff.scores import ScoreDiff, ScoredRollouts, compare_scores
 from rft_pipeline.pipeline.plan import Change, changes
 from rft_pipeline.rewards.batch import make_batch
 from rft_pipeline.store import Record, RecordStore
@@ -98,21 +98,21 @@ def _input(record: Record, role: str) -> str:
     return "none" if digits is None else digits[:DIGITS]
 
 
-def _scored(records: RecordStore, record: Record) -> Scored:
+def _scored(records: RecordStore, record: Record) -> ScoredRollouts:
     frame = pl.read_parquet(record.path(f"{record.payload['stage']}.parquet"), glob=False)
     if record.payload["stage"] == "reward_batches":
         settings = record.payload["settings"]
         weights = {name: settings["weights"][name] for name in frame["scores"].struct.fields}
-        return Scored(frame, weights, settings["gates"])
+        return ScoredRollouts(frame, weights, settings["gates"])
     rollouts, rubric = _upstream(records, record, "rollouts"), _upstream(records, record, "rubric")
     asked = Rubric.model_validate(json.loads(rubric.path("rubric.json").read_text(encoding="utf-8")))
     return by_rubric(pl.read_parquet(rollouts.path("rollouts.parquet"), glob=False), frame, asked)
 
 
-def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> Scored:
+def by_rubric(rollouts: pl.DataFrame, scores: pl.DataFrame, rubric: Rubric) -> ScoredRollouts:
     """Rollouts with the rewards of a rubric; the settings under `reward:` do not change these."""
     weights, gates = rubric.weights(), rubric.gates()
-    return Scored(make_batch(rollouts, scores, weights, gates, Reward()).rows, weights, gates)
+    return ScoredRollouts(make_batch(rollouts, scores, weights, gates, Reward()).rows, weights, gates)
 
 
 def _upstream(records: RecordStore, record: Record, role: str) -> Record:

@@ -20,7 +20,7 @@ _NOISE = 1e-9
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRollouts:
     """Rollouts with their scores and rewards, by one rubric."""
 
     rows: pl.DataFrame
@@ -93,7 +93,7 @@ class ScoreDiff:
     """At most `MOVED`, largest moves first."""
 
 
-def compare_scores(a: Scored, b: Scored) -> ScoreDiff:
+def compare_scores(a: ScoredRollouts, b: ScoredRollouts) -> ScoreDiff:
     """Compare two judgings; rollouts are matched by rollout_id, criteria by name."""
     shared = a.rows.select("rollout_id").join(
         b.rows.select("rollout_id"), on="rollout_id", how="inner", maintain_order="left"
@@ -130,7 +130,7 @@ class _Side:
     gates: dict[str, float]
 
     @classmethod
-    def of(cls, scored: Scored, shared: pl.DataFrame) -> "_Side":
+    def of(cls, scored: ScoredRollouts, shared: pl.DataFrame) -> "_Side":
         rows = shared.join(scored.rows, on="rollout_id", how="left", maintain_order="left")
         names = list(scored.weights)
         score_NC = rows["scores"].struct.unnest().select(pl.col(names).cast(pl.Float64)).to_numpy()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rft_pipeline.campaign import Reward
-from rft_pipeline.lineage.diff.scores import MOVED, Scored, compare_scores
+from rft_pipeline.lineage.diff.scores import MOVED, ScoredRollouts, compare_scores
 from rft_pipeline.rewards.batch import make_batch
 
 
@@ -16,7 +16,7 @@ def judging(
     weights: Mapping[str, float] | None = None,
     gates: Mapping[str, float] | None = None,
     first: int = 0,
-) -> Scored:
+) -> ScoredRollouts:
     """Rollouts r00, r01, … of one prompt, scored by criteria of equal weight if nothing else is said."""
     count = len(next(iter(scores.values())))
     ids = [f"r{first + i:02d}" for i in range(count)]
@@ -35,7 +35,9 @@ def judging(
     ]
     table = pl.DataFrame(rows, schema={"rollout_id": pl.String, "criterion": pl.String, "score": pl.Float64})
     known = dict(weights or dict.fromkeys(scores, 1 / len(scores)))
-    return Scored(make_batch(rollouts, table, known, dict(gates or {}), Reward()).rows, known, dict(gates or {}))
+    return ScoredRollouts(
+        make_batch(rollouts, table, known, dict(gates or {}), Reward()).rows, known, dict(gates or {})
+    )
 
 
 def test_a_criterion_that_keeps_its_order_correlates_fully_and_shifts_by_the_difference_of_means() -> None:

@@ -32,16 +32,16 @@ class UserCodeError(Exception):
     """The user's code raised an error, took too long, or ended its process."""
 
 
-def worker(code: Code, settings: dict[str, Any] | None, timeout: float) -> "Worker":
-    """The worker of this code, the same one for the same arguments.
+def code_process(code: Code, settings: dict[str, Any] | None, timeout: float) -> "CodeProcess":
+    """The process of this code, the same one for the same arguments.
 
     With `settings`, the code is a class, and an object made with them has the hooks; without, it is a function.
     `timeout`: seconds for one call.
     """
-    return _worker(code, _written(settings), timeout)
+    return _code_process(code, _written(settings), timeout)
 
 
-class Worker:
+class CodeProcess:
     """A process that runs the code; it is started with the first call, and again after a crash or a hang."""
 
     def __init__(self, code: Code, settings: Any, timeout: float) -> None:
@@ -75,7 +75,7 @@ class Worker:
     def _loaded(self) -> list[str]:
         if self._process is None:
             self._process = process = subprocess.Popen(
-                [sys.executable, "-c", "from rft_pipeline.user_code.worker import serve; serve()"],
+                [sys.executable, "-c", "from rft_pipeline.user_code.process import serve; serve()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -121,8 +121,8 @@ class Worker:
 
 
 @functools.lru_cache(maxsize=16)
-def _worker(code: Code, settings: str, timeout: float) -> Worker:
-    return Worker(code, json.loads(settings), timeout)
+def _code_process(code: Code, settings: str, timeout: float) -> CodeProcess:
+    return CodeProcess(code, json.loads(settings), timeout)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -135,7 +135,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def serve() -> None:
-    """The worker's process: load the code, then answer calls until the other side closes its end."""
+    """The process: load the code, then answer calls until the other side closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pipeline's own process decides
     reads, writes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
