@@ -13,8 +13,8 @@ from rft_pipeline.audit.agreement import folds
 from rft_pipeline.audit.labelled import Labelled
 from rft_pipeline.judges import Squash
 
-Method = Literal["platt", "isotonic"]
-METHODS: tuple[Method, ...] = get_args(Method)
+CalibrationMethod = Literal["platt", "isotonic"]
+METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 ISOTONIC_FROM = 300
 """Number of labels from which isotonic regression is advised; Platt scaling needs fewer."""
 BINS = 10
@@ -40,7 +40,7 @@ class Calibration:
     before: float
     platt: float
     isotonic: float
-    advised: Method
+    advised: CalibrationMethod
     """By the number of labels."""
     squash: Squash | None
     """Platt's fit as offset and scale of a likelihood protocol; None if scores do not rise with the labels."""
@@ -76,7 +76,7 @@ def calibration(fitted: Labelled, squash: Squash | None = None, measured: Labell
     )
 
 
-def cross_fitted(scored: Labelled, method: Method) -> np.ndarray:
+def cross_fitted(scored: Labelled, method: CalibrationMethod) -> np.ndarray:
     """Each anchor's calibrated score, from a fit to other prompts; unchanged if those have only one label."""
     fitted_N = scored.score_N.astype(float).copy()
     for rest, part in folds(scored.prompt_N):
@@ -101,7 +101,7 @@ def reliability(score_N: np.ndarray, share_N: np.ndarray, bins: int = BINS) -> l
     return [Bin(float(score_N[mine].mean()), float(share_N[mine].mean()), int(mine.sum())) for mine in groups]
 
 
-def _fit(method: Method, score_N: np.ndarray, share_N: np.ndarray, new: np.ndarray) -> np.ndarray:
+def _fit(method: CalibrationMethod, score_N: np.ndarray, share_N: np.ndarray, new: np.ndarray) -> np.ndarray:
     if method == "platt":
         slope, intercept = _platt(score_N, share_N)
         return np.asarray(1 / (1 + np.exp(-(slope * _log_odds(new) + intercept))))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rft_pipeline.rules import Rollout
 
-Edit = Callable[[Rollout], str]
+ReplyEdit = Callable[[Rollout], str]
 
 
 class ProbeKind(StrEnum):
@@ -28,7 +28,7 @@ class Probe(NamedTuple):
 
     name: str
     kind: ProbeKind
-    edit: Edit
+    edit: ReplyEdit
     adds: bool = False
     """Whether it adds text, which a judge may prefer for its length alone."""
 
@@ -44,11 +44,11 @@ EXPERTS = "Leading experts in the field agree with this answer."
 PRAISE = "This is an excellent, complete and carefully considered answer."
 
 
-def appended(text: str, between: str = " ") -> Edit:
+def appended(text: str, between: str = " ") -> ReplyEdit:
     return lambda rollout: f"{rollout.completion.rstrip()}{between}{text}"
 
 
-def instead(text: str) -> Edit:
+def instead(text: str) -> ReplyEdit:
     return lambda rollout: text
 
 

@@ -21,11 +21,11 @@ from rft_pipeline.prompts.rows import listed
 from rft_pipeline.stats import Interval, plain
 from rft_pipeline.stats.ppi import Estimates
 
-Place = Path | dict[str, str]
+ExportPlace = Path | dict[str, str]
 """Where people label: in a file, or on the page at each annotator's address."""
 
 
-def exported(export: Export, place: Place, *, as_json: bool) -> None:
+def exported(export: Export, place: ExportPlace, *, as_json: bool) -> None:
     """What was drawn, where it is labelled, and what to do there."""
     if as_json:
         print_json({**asdict(export), **_plain_place(place)})
@@ -35,7 +35,7 @@ def exported(export: Export, place: Place, *, as_json: bool) -> None:
     _where(drawn, questions, "Fill in the criteria", export.campaign, place)
 
 
-def exported_pairs(export: PairExport, place: Place, *, as_json: bool) -> None:
+def exported_pairs(export: PairExport, place: ExportPlace, *, as_json: bool) -> None:
     """What was drawn, where it is labelled, and what to do there."""
     if as_json:
         print_json({**asdict(export), **_plain_place(place)})
@@ -48,11 +48,11 @@ def exported_pairs(export: PairExport, place: Place, *, as_json: bool) -> None:
     _where(drawn, same, "Write left, right or tie under preferred,", export.campaign, place)
 
 
-def _plain_place(place: Place) -> dict[str, Any]:
+def _plain_place(place: ExportPlace) -> dict[str, Any]:
     return {"pages": place} if isinstance(place, dict) else {"file": str(place)}
 
 
-def _where(drawn: str, more: list[str], fill_in: str, campaign: str, place: Place) -> None:
+def _where(drawn: str, more: list[str], fill_in: str, campaign: str, place: ExportPlace) -> None:
     """What was drawn, the file or the pages, and what to do next."""
     if isinstance(place, Path):
         line(f"{drawn}: [bold]{escape(str(place))}[/]")

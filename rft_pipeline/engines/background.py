@@ -13,8 +13,8 @@ from anyio.lowlevel import RunVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Work = Callable[[Item], Awaitable[Result]]
-Opened = Callable[[], AbstractAsyncContextManager[Work[Item, Result]]]
+Handler = Callable[[Item], Awaitable[Result]]
+Opened = Callable[[], AbstractAsyncContextManager[Handler[Item, Result]]]
 
 
 class _Mark(Enum):
@@ -71,7 +71,7 @@ class Background:
             slots = anyio.CapacityLimiter(self.concurrency)
             self._slots.set(slots)
 
-        async def worker(work: Work[Item, Result]) -> None:
+        async def worker(work: Handler[Item, Result]) -> None:
             while True:
                 async with slots:
                     item = next(items, _Mark.END)

@@ -15,7 +15,7 @@ from rft_pipeline.lineage.trace_record import RecordTrace, trace_record
 from rft_pipeline.lineage.trace_rows import PromptTrace, RolloutTrace, trace_prompt, trace_rollout
 from rft_pipeline.store import Home
 
-Trace = RecordTrace | RolloutTrace | PromptTrace | CriterionTrace
+AnyTrace = RecordTrace | RolloutTrace | PromptTrace | CriterionTrace
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{6,16}")
 _NAMES = """\
@@ -35,7 +35,7 @@ class _Hit(NamedTuple):
     """Distinguishes it from other hits."""
 
 
-def trace(home: Home, what: str, campaign: str | None = None) -> Trace:
+def trace(home: Home, what: str, campaign: str | None = None) -> AnyTrace:
     """The trace of a record, rollout, prompt or criterion, of one campaign if given.
 
     Raises `StoreError` for a name that matches nothing (with similar names) or several things.

@@ -10,7 +10,7 @@ from rft_pipeline.store import Record
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoresRecord:
     """A record of judge scores that used the criterion."""
 
     address: str
@@ -47,7 +47,7 @@ class CriterionVersion:
     """What the judge sees: the readable form of the fingerprint."""
     created: str
     """When the first record with it was made."""
-    judge_scores: tuple[Judged, ...]
+    judge_scores: tuple[ScoresRecord, ...]
     eval_reports: tuple[str, ...]
     unweighted: tuple[str, ...]
     """Reward batches with its judgements at weight 0 and without a gate, which do not use them."""
@@ -80,7 +80,7 @@ def _version(index: Index, criterion: str, uses: list[tuple[Record, str]]) -> Cr
         asks=payload,
         created=first.created,
         judge_scores=tuple(
-            Judged(
+            ScoresRecord(
                 address=record.address,
                 is_current=record.address in index.current_addresses,
                 created=record.created,

@@ -13,7 +13,7 @@ BUDGETS = ("rollouts", "evaluation")
 """Blocks of campaign.yaml with a token budget of replies."""
 
 
-def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], task: str) -> str:
+def mark_texts(text: str, above: yaml_text.KeyPath, criteria: Iterable[Criterion], task: str) -> str:
     """Put a comment above the texts of each criterion's judge; `above` is the path of the list of criteria."""
     for place, criterion in enumerate(criteria):
         path: list[str | int] = [*above, place]
@@ -24,7 +24,7 @@ def mark_texts(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], 
     return text
 
 
-def mark_squashes(text: str, above: yaml_text.Path, criteria: Iterable[Criterion], comment: Comment) -> str:
+def mark_squashes(text: str, above: yaml_text.KeyPath, criteria: Iterable[Criterion], comment: Comment) -> str:
     """Put a comment, made from the criterion's name, above the squash of each criterion; `above` is the path of the
     list of criteria."""
     for place, criterion in enumerate(criteria):
@@ -33,7 +33,7 @@ def mark_squashes(text: str, above: yaml_text.Path, criteria: Iterable[Criterion
     return text
 
 
-def _put_above_setting(text: str, criterion: yaml_text.Path, setting: str, comment: str) -> str:
+def _put_above_setting(text: str, criterion: yaml_text.KeyPath, setting: str, comment: str) -> str:
     """Put a comment above a setting of a criterion's judge, or above the first line that holds it."""
     places = [[*criterion, "judge", setting], [*criterion, "judge"], criterion]
     return next((new for each in places if (new := yaml_text.put_above(text, each, comment)) != text), text)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import yaml
 
-Path = Sequence[str | int]
+KeyPath = Sequence[str | int]
 """Keys of mappings and places in lists, from the top: `("criteria", 2)`."""
 
 
-def set_value(text: str, path: Path, value: str) -> str:
+def set_value(text: str, path: KeyPath, value: str) -> str:
     """Set the value at `path` to this YAML text; a mapping or key that is missing is added."""
     found = _find(text, path)
     if found is not None:
@@ -30,12 +30,12 @@ def set_value(text: str, path: Path, value: str) -> str:
     return f"{text.rstrip()}\n\n{indented} {value}\n"
 
 
-def has(text: str, path: Path) -> bool:
+def has(text: str, path: KeyPath) -> bool:
     """Whether there is a value at `path`."""
     return _find(text, path) is not None
 
 
-def comment_out(text: str, path: Path, why: str) -> str:
+def comment_out(text: str, path: KeyPath, why: str) -> str:
     """Put `# ` in front of each line of the setting at `path`, and a line that says why above it. A setting that is
     missing, or shares its lines with others, stays."""
     found = _find(text, path)
@@ -51,7 +51,7 @@ def comment_out(text: str, path: Path, why: str) -> str:
     return "".join([*lines[:first], f"{' ' * indent}# {why}\n", *commented, *lines[last + 1 :]])
 
 
-def put_above(text: str, path: Path, comment: str) -> str:
+def put_above(text: str, path: KeyPath, comment: str) -> str:
     """Put a comment on a line of its own above the setting at `path`, if the setting begins a line."""
     found = _find(text, path)
     if found is None:
@@ -62,7 +62,7 @@ def put_above(text: str, path: Path, comment: str) -> str:
     return text if indent.strip(" -") else f"{text[:begin]}{margin}# {comment}\n{text[begin:]}"
 
 
-def comment_after(text: str, path: Path, comment: str) -> str:
+def comment_after(text: str, path: KeyPath, comment: str) -> str:
     """Replace the comment behind the value at `path`, or add one; the value must end its line."""
     found = _find(text, path)
     if found is None:
@@ -80,7 +80,7 @@ def without_head(text: str) -> str:
     return "".join(lines[first:])
 
 
-def _find(text: str, path: Path) -> tuple[yaml.Node, yaml.Node] | None:
+def _find(text: str, path: KeyPath) -> tuple[yaml.Node, yaml.Node] | None:
     """The key (in a list, the item itself) and the value at `path`."""
     key = node = yaml.compose(text, yaml.SafeLoader)
     for step in path:

@@ -28,7 +28,7 @@ from rft_pipeline.judges.panel import combined
 from rft_pipeline.progress import Progress, judgements_of
 from rft_pipeline.rules import Rollout
 from rft_pipeline.stages.together import Together
-from rft_pipeline.stages.waiting import Row, Waiting
+from rft_pipeline.stages.waiting import JudgementRow, Waiting
 from rft_pipeline.store.rows import judged_by
 from rft_pipeline.store.tables import Table
 
@@ -124,7 +124,7 @@ class _Judging:
         question = self._question(criterion)
         missing = self.table.missing(once, *judged_by(*question))
         self.made[criterion.name] = missing.height
-        failures: list[Row] = []
+        failures: list[JudgementRow] = []
         if missing.height:
             judge = self.make(criterion.judge, self.engines)
             compares, columns = criterion.judge.COMPARES_GROUP, criterion.judge.shown_columns
@@ -167,10 +167,10 @@ class _Judging:
         missing: pl.DataFrame,
         question: tuple[str, str],
         name: str,
-    ) -> list[Row]:
+    ) -> list[JudgementRow]:
         """Judge `shown` and store those that are `missing`; returns the failed ones, which are not stored."""
         wanted, addresses = set(missing["judgement_id"]), shown.rows(named=True)
-        failures: list[Row] = []
+        failures: list[JudgementRow] = []
         waiting = Waiting(self._keep)
         what = judgements_of(name)
         with self.progress.counting(what, missing.height), closing(waiting):
@@ -182,14 +182,14 @@ class _Judging:
                 self.progress.advance(len(rows), what)
         return failures
 
-    def _keep(self, rows: list[Row]) -> None:
+    def _keep(self, rows: list[JudgementRow]) -> None:
         if rows:
             self.table.append(pl.DataFrame(rows, schema=self.table.schema))
 
     def _question(self, criterion: Criterion) -> tuple[str, str]:
         return criterion.question, judge_of(criterion, self.judges)
 
-    def _rows(self, wanted: pl.DataFrame, criterion: Criterion, failures: list[Row]) -> pl.DataFrame:
+    def _rows(self, wanted: pl.DataFrame, criterion: Criterion, failures: list[JudgementRow]) -> pl.DataFrame:
         once = wanted.unique("judgement_id", maintain_order=True)
         kept = self.table.read(once, *judged_by(*self._question(criterion)))
         failed = pl.DataFrame(failures, schema=self.table.schema).join(kept, on="judgement_id", how="anti")
@@ -209,7 +209,7 @@ def _by_prompt(shown: pl.DataFrame, views: Sequence[Rollout]) -> pl.DataFrame:
     return shown[sorted(range(len(keys)), key=lambda n: first[keys[n]])]
 
 
-def _row(address: Row, judgement: Judgement, question: tuple[str, str]) -> Row:
+def _row(address: JudgementRow, judgement: Judgement, question: tuple[str, str]) -> JudgementRow:
     criterion, judge = question
     named = {"judgement_id": address["judgement_id"], "subject": address["subject"]}
     details = json.dumps(dict(judgement.details)) if judgement.details else None

@@ -5,19 +5,19 @@ from threading import RLock, Timer
 
 ROWS, SECONDS = 64, 5.0
 """Rows are stored in batches: after this many, or after this long."""
-Row = dict[str, object]
+JudgementRow = dict[str, object]
 
 
 class Waiting:
     """Stores rows with `keep`, in time also while no further row comes. Close it to store the last ones."""
 
-    def __init__(self, keep: Callable[[list[Row]], None]) -> None:
+    def __init__(self, keep: Callable[[list[JudgementRow]], None]) -> None:
         self._keep = keep
-        self._rows: list[Row] = []
+        self._rows: list[JudgementRow] = []
         self._lock = RLock()
         self._timer: Timer | None = None
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[JudgementRow]) -> None:
         with self._lock:
             self._rows += rows
             if len(self._rows) >= ROWS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rft_pipeline.promotion.looks import FOLDER, read_lists, write_lists
 
-Looks = dict[str, list[list[str]]]
+SuggestionLooks = dict[str, list[list[str]]]
 """By criterion, the held-out prompts of each suggestion."""
 
 
@@ -17,7 +17,7 @@ def path_of(root: Path, campaign: str) -> Path:
     return root / FOLDER / "suggestions" / f"{campaign}.json"
 
 
-def read(root: Path, campaign: str) -> Looks:
+def read(root: Path, campaign: str) -> SuggestionLooks:
     """All looks of a campaign. Raises `StoreError` for a file that cannot be read."""
     return read_lists(
         path_of(root, campaign), lambda look: [str(each) for each in look], "restore it from a backup, or remove it"

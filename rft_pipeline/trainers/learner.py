@@ -28,9 +28,9 @@ from rft_pipeline.trainers.scoring import ScoredTokens, score
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
 
-Policy = tuple[Any, Any]
+ModelAndHead = tuple[Any, Any]
 """A model, perhaps wrapped for several processes, and its language-model head."""
-Reference = Callable[[], AbstractContextManager[Policy]]
+Reference = Callable[[], AbstractContextManager[ModelAndHead]]
 """Opens the policy that the KL penalty is measured to."""
 
 HIGHEST = 300.0
@@ -208,7 +208,7 @@ class Learner:
         for plan in plans[self.accelerator.process_index]:
             yield collate(rows, plan, self.accelerator.device, self.dtype)
 
-    def _score(self, part: Pass, balance: bool = False, policy: Policy | None = None) -> ScoredTokens:
+    def _score(self, part: Pass, balance: bool = False, policy: ModelAndHead | None = None) -> ScoredTokens:
         model, head = policy or (self.model, self.head)
         temperature = 1.0 if self.imitates else self.temperature
         with torch.autocast(self.accelerator.device.type, self.dtype, enabled=self.dtype != torch.float32):

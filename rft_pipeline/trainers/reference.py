@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.trainers.learner import Learner, Policy, Reference
+from rft_pipeline.trainers.learner import Learner, ModelAndHead, Reference
 
 
 def reference_of(learner: Learner, base: Path) -> Reference | None:
@@ -28,18 +28,18 @@ def reference_of(learner: Learner, base: Path) -> Reference | None:
 
 
 @contextmanager
-def _opened(policy: Policy) -> Iterator[Policy]:
+def _opened(policy: ModelAndHead) -> Iterator[ModelAndHead]:
     yield policy
 
 
 @contextmanager
-def _without_adapter(model: Any, policy: Policy) -> Iterator[Policy]:
+def _without_adapter(model: Any, policy: ModelAndHead) -> Iterator[ModelAndHead]:
     with model.disable_adapter():
         yield policy
 
 
 @contextmanager
-def _exchanged(trained: list[Any], frozen: list[Any], policy: Policy) -> Iterator[Policy]:
+def _exchanged(trained: list[Any], frozen: list[Any], policy: ModelAndHead) -> Iterator[ModelAndHead]:
     """The policy with the frozen weights in place of the trained ones."""
     for weight, other in zip(trained, frozen, strict=True):
         weight.data, other.data = other.data, weight.data
