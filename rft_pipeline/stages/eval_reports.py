@@ -45,7 +45,7 @@ from rft_pipeline.stages.job import Job
 from rft_pipeline.stages.round_alarms import kl_rows, watch, with_held_out
 from rft_pipeline.stages.round_made import generations_of, refilled_in
 from rft_pipeline.stages.round_pages import page_of_rounds
-from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns
+from rft_pipeline.stages.rows_used import FindRecord, JudgedRows, judged_replies, read_columns, short
 from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
@@ -180,7 +180,7 @@ class EvalReports(Stage):
         if asked.is_file():
             groups = read_columns(asked, ASKED.names()).group_by("criterion", "judge", maintain_order=True)
             for (criterion, judge), rows in groups:
-                yield JudgedRows(JudgementKey(str(criterion), str(judge)), rows.select("subject"))
+                yield JudgedRows(JudgementKey(str(criterion), str(judge)), rows.select(short("subject")))
         yield from judged_replies(record, record.path("eval_reports.parquet"))
 
     def track(self, record: Record, run: MlflowRun) -> None:

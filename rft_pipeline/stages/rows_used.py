@@ -28,7 +28,13 @@ class JudgedRows(NamedTuple):
 
     key: JudgementKey
     subjects: pl.DataFrame | None
-    """One column, subject; None when the replies are gone."""
+    """One column, subject, as `short`; None when the replies are gone."""
+
+
+def short(column: str) -> pl.Expr:
+    """A 64-bit hash of each key in a column, in a quarter of its memory. Of 10 million keys and as many others, two
+    have the same hash with a probability of 5 in a million; then a row counts as there or as needed that is not."""
+    return pl.col(column).hash()
 
 
 def read_columns(path: Path, columns: list[str]) -> pl.DataFrame:
@@ -50,8 +56,9 @@ def judged_replies(record: Record, replies: Path | None) -> Iterator[JudgedRows]
 
 
 def subjects_shown(views: list[Rollout], criterion: JudgedCriterion) -> pl.DataFrame:
-    """The distinct subjects of replies for one criterion."""
-    return pl.DataFrame({"subject": subjects_of(views, criterion.payload)}, schema={"subject": pl.String}).unique()
+    """The distinct subjects of replies for one criterion, as `short`."""
+    subjects = pl.DataFrame({"subject": subjects_of(views, criterion.payload)}, schema={"subject": pl.String})
+    return subjects.select(short("subject")).unique()
 
 
 @functools.lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.errors import StoreError
 from rft_pipeline.stages import stage_of
+from rft_pipeline.stages.rows_used import short
 from rft_pipeline.store import Record, RecordStore, Table, judgements_table, rollouts_table
 from rft_pipeline.store.tables import KEPT_HOURS
 from rft_pipeline.upkeep.reach import Reuse
@@ -76,14 +77,15 @@ def clean_tables(tables: list[Cleanup]) -> None:
 def _rollouts(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
     in_records = pl.concat(
         [
-            pl.DataFrame(schema={table.key: pl.String}),
-            *(stage_of(each).rollouts_in(each) for each in staying),
+            pl.DataFrame(schema={table.key: pl.UInt64}),
+            *(stage_of(each).rollouts_in(each).select(short(table.key)) for each in staying),
         ]
     ).unique()
     reusable = pl.DataFrame(reused.rollouts, schema={"policy": pl.String, "sampling": pl.String}, orient="row").unique()
     rows = table.scan().select(table.key, "policy", "sampling")
     others = rows.join(reusable.lazy(), on=["policy", "sampling"], how="anti")
-    return _keys(table, others.join(in_records.lazy(), on=table.key, how="anti"))
+    kept = in_records.lazy()
+    return _keys(table, others.join(kept, left_on=short(table.key), right_on=table.key, how="anti"))
 
 
 def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse) -> pl.DataFrame:
@@ -93,9 +95,10 @@ def _judgements(table: Table, store: Path, staying: list[Record], reused: Reuse)
     there = rows.select("criterion", "judge").unique().sort("criterion", "judge").collect(engine="streaming")
     for asked in (JudgementKey(*each) for each in there.iter_rows()):
         if asked not in reused.judgements and asked not in unknown:
-            subjects = pl.concat([pl.DataFrame(schema={"subject": pl.String}), *needed[asked]])
+            subjects = pl.concat([pl.DataFrame(schema={"subject": pl.UInt64}), *needed[asked]])
             here = rows.filter(criterion=asked.criterion, judge=asked.judge)
-            found.append(_keys(table, here.join(subjects.lazy(), on="subject", how="anti")))
+            others = here.join(subjects.lazy(), left_on=short("subject"), right_on="subject", how="anti")
+            found.append(_keys(table, others))
     return pl.concat(found)
 
 
@@ -104,8 +107,8 @@ def _keys(table: Table, rows: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _subjects(store: Path, staying: list[Record]) -> tuple[dict[JudgementKey, list[pl.DataFrame]], set[JudgementKey]]:
-    """The judged subjects of each criterion and judge, one table per record; and those whose subjects are unknown,
-    because a record's replies are gone."""
+    """The judged subjects (`short`) of each criterion and judge, one table per record; and those whose subjects are
+    unknown, because a record's replies are gone."""
     needed: dict[JudgementKey, list[pl.DataFrame]] = defaultdict(list)
     unknown = set()
     for record in staying:

@@ -13,6 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from rft_pipeline.campaign.addresses import JudgementKey
 from rft_pipeline.stages import stage_of
+from rft_pipeline.stages.rows_used import short
 from rft_pipeline.store import Record, Table, judgements_table, labels_table, preferences_table, rollouts_table
 from rft_pipeline.store.rows import judged_by
 from rft_pipeline.upkeep.findings import REMOVE_LABELS, REMOVE_TABLE, StoreFinding, error, warning
@@ -51,7 +52,7 @@ def lacking_rows(store: Path, sound: list[Record], track: Track) -> list[StoreFi
     subjects: dict[JudgementKey, list[pl.DataFrame]] = defaultdict(list)
     for number, _ in enumerate(track([record.folder for record in records], "rows of records")):
         record, whose = records[number], pl.lit(number, pl.UInt32).alias("record")
-        rollouts.append(stage_of(record).rollouts_in(record).with_columns(whose))
+        rollouts.append(stage_of(record).rollouts_in(record).select(short("rollout_id"), whose))
         for key, seen in stage_of(record).judgements_in(record, by_address.get):
             if seen is not None:
                 subjects[key].append(seen.with_columns(whose))
@@ -117,9 +118,9 @@ def _doubled(table: Table) -> list[StoreFinding]:
 
 
 def _absent(wanted: list[pl.DataFrame], rows: pl.LazyFrame) -> Counter[int]:
-    """How many rows of `wanted` (a key, and the number of its record) are not among `rows`, by record."""
+    """How many rows of `wanted` (a key as `short`, and its record's number) are not among `rows`, by record."""
     if not wanted:
         return Counter()
     key = wanted[0].columns[0]
-    found = pl.concat(wanted).lazy().join(rows.select(key), on=key, how="anti").group_by("record").len()
+    found = pl.concat(wanted).lazy().join(rows.select(short(key)), on=key, how="anti").group_by("record").len()
     return Counter(dict(found.collect(engine="streaming").iter_rows()))
