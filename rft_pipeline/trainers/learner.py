@@ -20,7 +20,6 @@ from accelerate.utils import gather_object
 from rft_pipeline.errors import ModelError
 from rft_pipeline.rounding import rounded
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
-from rft_pipeline.trainers.memory import trim
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes
 from rft_pipeline.trainers.rows import TrainingRow
@@ -149,7 +148,6 @@ class Learner:
         with self.exact():
             self.optimizer.step()
         self.optimizer.zero_grad()
-        trim()
         tokens = sum(generation.rows[i].length for i in step)
         return {
             "loss": sums["loss"],
