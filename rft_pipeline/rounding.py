@@ -28,11 +28,9 @@ def rounded(name: str, weight: "torch.Tensor", seed: int, into: "torch.Tensor | 
     found = weight.detach().contiguous().clone() if into is None else into.copy_(weight)
     bits = found.view(torch.int32).view(-1)
     generator = torch.Generator().manual_seed(seed_of(seed, "rounding", name))
-    count = max(1, min(_TILE, bits.numel()))
-    noise = torch.randint(_LOWER, (count,), generator=generator, dtype=torch.int32).to(bits.device)
-    whole = bits.numel() // count * count
-    bits[:whole].view(-1, count).add_(noise)
-    bits[whole:].add_(noise[: bits.numel() - whole])
+    noise = torch.randint(_LOWER, (min(_TILE, bits.numel()),), generator=generator, dtype=torch.int32).to(bits.device)
+    for part in bits.split(_TILE):
+        part.add_(noise[: part.numel()])
     bits.bitwise_and_(_UPPER)
     return found
 
