@@ -126,7 +126,7 @@ class Learner:
         """Exchange the model's weights for the fp32 ones."""
         for weight, (_, exact) in self._with_exact():
             if is_whole(weight):
-                weight.data, exact.data = exact.data, weight.data
+                exchange(weight, exact)
             else:  # FSDP knows its part by its place in memory
                 part = local(weight.detach())
                 mine = part.clone()
@@ -270,6 +270,11 @@ class Learner:
         if self.accelerator.num_processes == 1:
             return found
         return dict(gather_object(list(found.items())))
+
+
+def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:
+    """Give each the numbers of the other, without a copy."""
+    weight.data, other.data = other.data, weight.data
 
 
 def is_whole(weight: Any) -> bool:

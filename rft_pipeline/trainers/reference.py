@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.trainers.learner import Learner, ModelAndHead, Reference
+from rft_pipeline.trainers.learner import Learner, ModelAndHead, Reference, exchange
 
 
 def reference_of(learner: Learner, base: Path) -> Reference | None:
@@ -42,9 +42,9 @@ def _without_adapter(model: Any, policy: ModelAndHead) -> Iterator[ModelAndHead]
 def _exchanged(trained: list[Any], frozen: list[Any], policy: ModelAndHead) -> Iterator[ModelAndHead]:
     """The policy with the frozen weights in place of the trained ones."""
     for weight, other in zip(trained, frozen, strict=True):
-        weight.data, other.data = other.data, weight.data
+        exchange(weight, other)
     try:
         yield policy
     finally:
         for weight, other in zip(trained, frozen, strict=True):
-            weight.data, other.data = other.data, weight.data
+            exchange(weight, other)
