@@ -21,17 +21,18 @@ _LOWER, _UPPER = 1 << 16, -(1 << 16)
 
 
 def rounded(name: str, weight: "torch.Tensor", seed: int, into: "torch.Tensor | None" = None) -> "torch.Tensor":
-    """The float32 tensor `weight` with bfloat16 numbers, still in float32: a copy, or the contiguous `into` if it is
-    given. The random numbers are those of `seed` and `name`."""
+    """The float32 tensor `weight` with bfloat16 numbers: a new tensor in float32, or the contiguous `into`, in float32
+    or bfloat16, if it is given. The random numbers are those of `seed` and `name`."""
     import torch
 
-    found = weight.detach().contiguous().clone() if into is None else into.copy_(weight)
-    bits = found.view(torch.int32).view(-1)
+    exact = weight.detach().contiguous().view(-1)
+    found = torch.empty_like(weight, memory_format=torch.contiguous_format) if into is None else into
     generator = torch.Generator().manual_seed(seed_of(seed, "rounding", name))
-    noise = torch.randint(_LOWER, (min(_TILE, bits.numel()),), generator=generator, dtype=torch.int32).to(bits.device)
-    for part in bits.split(_TILE):
-        part.add_(noise[: part.numel()])
-    bits.bitwise_and_(_UPPER)
+    noise = torch.randint(_LOWER, (min(_TILE, exact.numel()),), generator=generator, dtype=torch.int32)
+    noise = noise.to(exact.device)
+    for part, target in zip(exact.split(_TILE), found.detach().view(-1).split(_TILE), strict=True):
+        bits = part.view(torch.int32) + noise[: part.numel()]
+        target.copy_(bits.bitwise_and_(_UPPER).view(torch.float32))
     return found
 
 
@@ -40,7 +41,7 @@ def narrowed(name: str, weight: "torch.Tensor", seed: int) -> "torch.Tensor":
     import torch
 
     nearest = weight.detach().bfloat16()
-    return nearest if torch.equal(nearest.float(), weight) else rounded(name, weight, seed).bfloat16()
+    return nearest if torch.equal(nearest.float(), weight) else rounded(name, weight, seed, into=nearest)
 
 
 def all_rounded(weights: Mapping[str, "torch.Tensor"], seed: int) -> dict[str, "torch.Tensor"]:

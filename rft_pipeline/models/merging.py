@@ -112,7 +112,8 @@ def write_whole(checkpoint: Path, target: Path) -> None:
 
 def write_model(model: Any, start: Path, target: Path, weights: Mapping[str, Any] | None = None, seed: int = 0) -> None:
     """Write the weights of `model`, or `weights`, with the configuration of `start`, the checkpoint it was loaded from.
-    If that is in bfloat16, the weights are rounded to it by `seed`, so that all who load them have the same policy.
+    If that is in bfloat16, the weights are rounded to it by `seed`, so that all who load them have the same policy;
+    else they are written, and `model` is then, in float32.
     Settings of `generation_config.json` that cannot be saved are left out with a warning."""
     import torch
     from transformers import GenerationConfig
@@ -123,7 +124,7 @@ def write_model(model: Any, start: Path, target: Path, weights: Mapping[str, Any
     model.config = type(model.config).from_pretrained(whole)
     model.generation_config = generation_config(whole) or GenerationConfig.from_model_config(model.config)
     if model.config.dtype != torch.bfloat16:
-        model.save_pretrained(target, state_dict=weights)
+        model.float().save_pretrained(target, state_dict=weights)
         return
     model.save_pretrained(target, state_dict=all_rounded(model.state_dict() if weights is None else weights, seed))
     config = target / CONFIG  # it names the format of the model in memory

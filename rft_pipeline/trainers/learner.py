@@ -1,8 +1,10 @@
 """Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, AdamW.
 
 It imports only torch and accelerate. The optimiser updates fp32 weights, since an update of 1e-5 is below the
-resolution of bf16. Where the device computes in bf16, passes run under bf16 autocast on these weights rounded at random
-(see `rounding`): autocast alone would round to the nearest and hide most of what a short training has learnt.
+resolution of bf16. Where the device computes in bf16, passes run on these weights rounded at random (see `rounding`):
+rounding to the nearest would hide most of what a short training has learnt. In one process the model holds them in
+bf16, as an engine does. Several processes wrap the model, and their wrappers need gradients of the weights' type: there
+the model holds the rounded numbers in fp32, and passes run under bf16 autocast.
 
 Axes: N reply tokens of a pass.
 """
@@ -93,39 +95,55 @@ class Learner:
             self.balance = 0.0
         runtime = training.runtime
         self.layout = layout_of(causal, self.head, runtime.micro_batch_size, runtime.packing, self.balance > 0)
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=0.0, fused=True)
+        self.model = model
+        rounds = dtype == torch.bfloat16 and training.weights == "full"
+        self.narrow = rounds and accelerator.num_processes == 1
+        """Whether the model's own weights are in bf16."""
+        self._exact = self._narrowed() if self.narrow else []
+        """The fp32 weights where the model's own are rounded, by name."""
+        updated = [weight for _, weight in self.updated()]
+        optimizer = torch.optim.AdamW(updated, lr=training.learning_rate, weight_decay=0.0, fused=True)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.model.train()
-        rounds = dtype == torch.bfloat16 and training.weights == "full"
-        self._exact = [(name, local(weight).clone()) for name, weight in self.trained()] if rounds else []
-        """The fp32 weights where the model's own are rounded, by name."""
+        if rounds and not self.narrow:
+            self._exact = [(name, local(weight).clone()) for name, weight in self._trained()]
         self._round()
 
-    def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The weights that are trained, by name."""
-        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+    def updated(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights that the optimiser updates, by name."""
+        return iter(self._exact) if self.narrow else self._trained()
 
     @contextmanager
     def exact(self) -> Iterator[None]:
-        """The model with the fp32 weights that the optimiser updates."""
+        """While open, `updated` are the fp32 weights, with their gradients."""
         self._swap()
         yield
         self._swap()
         self._round()
 
-    def stored(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """This process's part of the fp32 weights, by name."""
-        return iter(self._exact or [(name, local(weight.detach())) for name, weight in self.trained()])
+    def _trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The model's weights that are trained, by name."""
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+    def _narrowed(self) -> list[tuple[str, torch.Tensor]]:
+        """The model's weights, by name, as it gets weights in bf16 in their place."""
+        found = []
+        for name, weight in self._trained():
+            found.append((name, torch.nn.Parameter(weight.data)))
+            weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
+            weight.grad_dtype = torch.float32
+        return found
 
     def _round(self) -> None:
         for weight, (name, exact) in self._with_exact():
             rounded(name, exact, self.seed, into=local(weight.detach()))
 
     def _swap(self) -> None:
-        """Exchange the model's weights for the fp32 ones."""
+        """Exchange the model's weights, or in bf16 their gradients, for the fp32 ones."""
         for weight, (_, exact) in self._with_exact():
-            if is_whole(weight):
+            if self.narrow:
+                weight.grad, exact.grad = exact.grad, weight.grad
+            elif is_whole(weight):
                 exchange(weight, exact)
             else:  # FSDP knows its part by its place in memory
                 part = local(weight.detach())
@@ -135,7 +153,7 @@ class Learner:
 
     def _with_exact(self) -> Iterator[tuple[torch.Tensor, tuple[str, torch.Tensor]]]:
         """The model's weights that are rounded, with their names and fp32 weights."""
-        mine = (weight for _, weight in self.trained())
+        mine = (weight for _, weight in self._trained())
         return zip(mine, self._exact, strict=True) if self._exact else iter(())
 
     def step(self, generation: Generation, step: Sequence[int], steps: int, learning_rate: float) -> dict[str, float]:
@@ -147,7 +165,7 @@ class Learner:
             group["lr"] = learning_rate
         with self.exact():
             self.optimizer.step()
-        self.optimizer.zero_grad()
+            self.optimizer.zero_grad()
         tokens = sum(generation.rows[i].length for i in step)
         return {
             "loss": sums["loss"],
@@ -211,7 +229,8 @@ class Learner:
     def _score(self, part: Pass, balance: bool = False, policy: ModelAndHead | None = None) -> ScoredTokens:
         model, head = policy or (self.model, self.head)
         temperature = 1.0 if self.imitates else self.temperature
-        with torch.autocast(self.accelerator.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        wide = self.dtype != torch.float32 and not self.narrow
+        with torch.autocast(self.accelerator.device.type, self.dtype, enabled=wide):
             return score(model, head, part, temperature, balance)
 
     def _loss(

@@ -21,7 +21,7 @@ def reference_of(learner: Learner, base: Path) -> Reference | None:
         return lambda: _without_adapter(learner.accelerator.unwrap_model(learner.model), policy)
     from rft_pipeline.engines.weights import load_weights
 
-    model = load_weights(base, "float32", str(learner.accelerator.device))
+    model = load_weights(base, "bfloat16" if learner.narrow else "float32", str(learner.accelerator.device))
     head = model.get_output_embeddings()
     of_base = (learner.accelerator.prepare_model(model, evaluation_mode=True), head)
     return lambda: _opened(of_base)

@@ -28,7 +28,8 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
         writing.mkdir(parents=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process or is_sharded(accelerator):
-        save_file(_tensors(learner), writing / _file(accelerator))
+        with learner.exact():
+            save_file(_tensors(learner), writing / _file(accelerator))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if generation is not None:
@@ -45,7 +46,7 @@ def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
     stored = load_file(folder / _file(learner.accelerator))
     with learner.exact(), torch.no_grad():
-        for name, weight in learner.trained():
+        for name, weight in learner.updated():
             local(weight).copy_(stored[f"weight.{name}"])
             if f"step.{name}" in stored:
                 moments = {moment: stored[f"{moment}.{name}"] for moment in _MOMENTS}
@@ -74,8 +75,8 @@ def _file(accelerator: Accelerator) -> str:
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    found = {f"weight.{name}": weight.contiguous() for name, weight in learner.stored()}
-    for name, weight in learner.trained():
+    found = {f"weight.{name}": local(weight.detach()).contiguous() for name, weight in learner.updated()}
+    for name, weight in learner.updated():
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
         for moment, value in learner.optimizer.state.get(weight, {}).items():
             found[f"{moment}.{name}"] = local(value).contiguous()
