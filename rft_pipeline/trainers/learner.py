@@ -35,6 +35,8 @@ ModelAndHead = tuple[Any, Any]
 Reference = Callable[[], AbstractContextManager[ModelAndHead]]
 """Opens the policy that the KL penalty is measured to."""
 
+TINY = 1e-18
+"""Least size of a gradient that Adafactor divides by."""
 HIGHEST = 300.0
 """Maximum log-likelihood ratio of a rollout in the effective share, so that its square is finite."""
 
@@ -101,9 +103,7 @@ class Learner:
         """Whether the model's own weights are in bf16."""
         self._exact = self._narrowed() if self.narrow else []
         """The fp32 weights where the model's own are rounded, by name."""
-        updated = [weight for _, weight in self.updated()]
-        optimizer = torch.optim.AdamW(updated, lr=training.learning_rate, weight_decay=0.0, fused=True)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer_of(self.updated(), training))
         self.model.train()
         if rounds and not self.narrow:
             self._exact = [(name, local(weight).clone()) for name, weight in self._trained()]
@@ -289,6 +289,15 @@ class Learner:
         if self.accelerator.num_processes == 1:
             return found
         return dict(gather_object(list(found.items())))
+
+
+def optimizer_of(weights: Iterable[tuple[str, torch.Tensor]], training: "Training") -> torch.optim.Optimizer:
+    """The optimiser of some weights. It decays none."""
+    updated = [weight for _, weight in weights]
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(updated, lr=training.learning_rate, weight_decay=0.0, fused=True)
+    # the learning rate is relative to a weight's size or to 1, whichever is larger; the square of `TINY` is above 0
+    return torch.optim.Adafactor(updated, lr=training.learning_rate, eps=(TINY, 1.0))
 
 
 def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from rft_pipeline.trainers.learner import Generation, Learner, local
 COUNTERS = "trainer_state.json"
 """Written last: a state without it is incomplete."""
 GENERATION = "generation.safetensors"
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+WEIGHT = "weight"
 
 
 def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generation: Generation | None) -> None:
@@ -46,14 +46,17 @@ def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
     stored = load_file(folder / _file(learner.accelerator))
     with learner.exact(), torch.no_grad():
-        for name, weight in learner.updated():
-            local(weight).copy_(stored[f"weight.{name}"])
-            if f"step.{name}" in stored:
-                moments = {moment: stored[f"{moment}.{name}"] for moment in _MOMENTS}
-                state = {moment: torch.zeros_like(weight) for moment in _MOMENTS[1:]}
-                for moment, value in state.items():
-                    local(value).copy_(moments[moment])
-                learner.optimizer.state[weight] = {"step": moments["step"].to(weight.device), **state}
+        weights = dict(learner.updated())
+        for key, value in stored.items():
+            kind, _, name = key.partition(".")
+            weight = weights[name]
+            if kind == WEIGHT:
+                local(weight).copy_(value)
+            elif value.shape == local(weight).shape:  # FSDP has it in parts, as the weight
+                whole = learner.optimizer.state[weight][kind] = torch.zeros_like(weight)
+                local(whole).copy_(value)
+            else:
+                learner.optimizer.state[weight][kind] = value.to(weight.device)
     counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
     return counters
 
@@ -75,7 +78,7 @@ def _file(accelerator: Accelerator) -> str:
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    found = {f"weight.{name}": local(weight.detach()).contiguous() for name, weight in learner.updated()}
+    found = {f"{WEIGHT}.{name}": local(weight.detach()).contiguous() for name, weight in learner.updated()}
     for name, weight in learner.updated():
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
         for moment, value in learner.optimizer.state.get(weight, {}).items():
