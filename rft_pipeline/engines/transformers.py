@@ -69,7 +69,7 @@ class TransformersEngine(LocalAsker):
         self.shares_beginnings = self.shares_prefixes and self.takes_positions and _attends_by_position(self.model)
 
     def take_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Copy new weights into the model in place. Raises `ModelError`."""
+        """Give the model new weights: these very tensors where it can (`replace_weights`). Raises `ModelError`."""
         replace_weights(self.model, weights)
 
     def close(self) -> None:

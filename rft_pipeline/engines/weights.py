@@ -69,9 +69,10 @@ def load_weights(folder: Path, dtype: str, device: str) -> Any:
 
 
 def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
-    """Copy `weights` into the model in place. A model in bfloat16 gets float32 weights rounded (see `rounding`).
+    """Give the model other weights: the given tensors themselves where they have its type and device, which saves
+    their memory, else copies. A model in bfloat16 gets float32 weights rounded (see `rounding`).
 
-    Raises `ModelError`, before anything is copied, for names or shapes that are not the model's.
+    Raises `ModelError`, before anything is replaced, for names or shapes that are not the model's.
     """
     import torch
 
@@ -81,6 +82,9 @@ def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -
     with torch.no_grad():
         for name in first.values():
             tensor, own = given[name], mine[name]
+            if (tensor.dtype, tensor.device) == (own.dtype, own.device):
+                own.data = tensor.detach()
+                continue
             narrow = tensor.dtype == torch.float32 and own.dtype == torch.bfloat16
             own.copy_(narrowed(name, tensor, seed=0) if narrow else tensor)
 

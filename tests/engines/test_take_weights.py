@@ -91,11 +91,18 @@ def test_weights_of_another_model_are_refused_and_the_old_ones_stay(
     assert answers(engine) == before
 
 
-def test_the_trainer_may_go_on_changing_its_own_tensors(tiny_model: Path, tmp_path: Path) -> None:
-    engine = loaded(tiny_model)
-    weights = other_weights(tiny_model, tmp_path)
+@pytest.mark.parametrize(("dtype", "copied"), [("float32", False), ("bfloat16", True)])
+def test_weights_of_the_engines_format_are_used_and_others_are_copied(
+    tiny_model: Path, tmp_path: Path, dtype: str, copied: bool
+) -> None:
+    engine = loaded(tiny_model, dtype)
+    weights = other_weights(tiny_model, tmp_path)  # in float32
     engine.take_weights(weights.items())
-    after = answers(engine)
+    before = answers(engine)
     for weight in weights.values():
-        weight.zero_()
-    assert answers(engine) == after
+        weight.mul_(2)
+    assert (answers(engine) == before) == copied
+    engine.take_weights(weights.items())
+    again = loaded(tiny_model, dtype)
+    again.take_weights(weights.items())
+    assert answers(engine) == answers(again)
