@@ -1,9 +1,8 @@
 """Settings for one GPU, derived from the bytes that the trainer and vLLM keep: nothing here is measured.
 
-The trainer keeps weights in float32 (an update of 1e-5 is below the resolution of bf16); those that are trained also as
-they are rounded to bf16. It computes under autocast, which makes a copy in bf16 of each weight that takes part in a
-matrix product. Without gradient checkpointing, backward
-needs what the layers keep for each token of a pass.
+The trainer keeps weights in float32 (an update of 1e-5 is below the resolution of bf16). If all are trained, it computes
+with rounded ones in bf16; with LoRA under autocast, which makes a copy in bf16 of each weight that takes part in a
+matrix product. Without gradient checkpointing, backward needs what the layers keep for each token of a pass.
 """
 
 import math
@@ -42,7 +41,8 @@ class Settings(NamedTuple):
 def activations(shape: Shape) -> int:
     """Bytes that one token of a training pass keeps for backward, in all layers.
 
-    Of a layer: two norms keep input and output in float32; the inputs of the seven linear modules, the activation and
+    Of a layer: two norms keep input and output in float32 (without autocast the output is in bf16, which
+    is not counted); the inputs of the seven linear modules, the activation and
     its product are in bf16, and so are queries, keys, values (one for each query head) and the output of attention.
     """
     norms = 2 * (4 + 4) * shape.hidden
@@ -62,11 +62,11 @@ def trainer_bytes(shape: Shape, weights: str, micro_batch_size: int) -> int:
     """The most that a training step takes, or the hand-over of merged weights to vLLM."""
     products = shape.layer_weights + shape.head_weights
     logits = 4 * REPLY * shape.vocab  # in bf16, and their gradient
-    passes = 2 * products + micro_batch_size * ((PROMPT + REPLY) * activations(shape) + logits)
+    passes = micro_batch_size * ((PROMPT + REPLY) * activations(shape) + logits)
     if weights == "full":
-        return 5 * 4 * shape.weights + passes  # weights, weights as rounded, gradient and two moments
+        return 18 * shape.weights + passes  # weights, rounded weights in bf16, gradient and two moments
     fixed = 4 * shape.weights + 4 * 4 * adapter_weights(shape)
-    return fixed + max(passes, 4 * shape.layer_weights)
+    return fixed + max(2 * products + passes, 4 * shape.layer_weights)
 
 
 def engine_bytes(shape: Shape) -> int:

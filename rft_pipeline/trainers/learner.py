@@ -9,6 +9,7 @@ the model holds the rounded numbers in fp32, and passes run under bf16 autocast.
 Axes: N reply tokens of a pass.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -35,8 +36,8 @@ ModelAndHead = tuple[Any, Any]
 Reference = Callable[[], AbstractContextManager[ModelAndHead]]
 """Opens the policy that the KL penalty is measured to."""
 
-TINY = 1e-18
-"""Least size of a gradient that Adafactor divides by."""
+BETA = 0.999
+"""What a step leaves of the running mean of squared gradients."""
 HIGHEST = 300.0
 """Maximum log-likelihood ratio of a rollout in the effective share, so that its square is finite."""
 
@@ -131,7 +132,6 @@ class Learner:
         for name, weight in self._trained():
             found.append((name, torch.nn.Parameter(weight.data)))
             weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
-            weight.grad_dtype = torch.float32
         return found
 
     def _round(self) -> None:
@@ -142,7 +142,8 @@ class Learner:
         """Exchange the model's weights, or in bf16 their gradients, for the fp32 ones."""
         for weight, (_, exact) in self._with_exact():
             if self.narrow:
-                weight.grad, exact.grad = exact.grad, weight.grad
+                exact.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None
             elif is_whole(weight):
                 exchange(weight, exact)
             else:  # FSDP knows its part by its place in memory
@@ -160,10 +161,10 @@ class Learner:
         """Take one optimiser step on the rows `step`; its metrics. `steps` is that of one epoch of the generation."""
         began = time.monotonic()
         sums = self.backward(generation, step, steps)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_rates(self.optimizer, learning_rate, self.training.momentum)
         with self.exact():
+            weights = [weight for _, weight in self._exact] if self.narrow else self.model.parameters()
+            norm = self.accelerator.clip_grad_norm_(weights, self.training.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         tokens = sum(generation.rows[i].length for i in step)
@@ -181,6 +182,9 @@ class Learner:
         new: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         totals: dict[str, torch.Tensor] = {}
         passes = list(self._passes(generation.rows, step))
+        if self.narrow:  # sums of several passes are in fp32
+            for weight in self.model.parameters():
+                weight.grad_dtype = torch.float32 if len(passes) > 1 else weight.dtype
         for number, part in enumerate(passes, start=1):
             with self.accelerator.no_sync(self.model) if number < len(passes) else nullcontext():
                 scored = self._score(part, self.balance > 0)
@@ -292,12 +296,21 @@ class Learner:
 
 
 def optimizer_of(weights: Iterable[tuple[str, torch.Tensor]], training: "Training") -> torch.optim.Optimizer:
-    """The optimiser of some weights. It decays none."""
-    updated = [weight for _, weight in weights]
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(updated, lr=training.learning_rate, weight_decay=0.0, fused=True)
-    # the learning rate is relative to a weight's size or to 1, whichever is larger; the square of `TINY` is above 0
-    return torch.optim.Adafactor(updated, lr=training.learning_rate, eps=(TINY, 1.0))
+    """AdamW without weight decay; without momentum it is RMSprop, with the learning rates of `set_rates`."""
+    updated, betas = [weight for _, weight in weights], (training.momentum, BETA)
+    if training.momentum:
+        return torch.optim.AdamW(updated, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
+    return torch.optim.RMSprop([{"params": [weight]} for weight in updated], lr=training.learning_rate, alpha=BETA)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, momentum: float) -> None:
+    """Set the learning rate of the next step. AdamW divides the running mean of squared gradients by its share of what
+    it would be after many steps; RMSprop, which does not, gets the rate with which it does the same."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        if not momentum:
+            done = optimizer.state.get(group["params"][0], {}).get("step", 0)
+            group["lr"] *= math.sqrt(1 - BETA ** (int(done) + 1))
 
 
 def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:

@@ -52,11 +52,10 @@ GRPO = {"method": "grpo", "kl_beta": 0.05}
     [
         GRPO,
         {**GRPO, "weights": "lora"},
-        {**GRPO, "optimizer": "adafactor"},
+        {**GRPO, "momentum": 0.0},
         {"method": "grpo", "weights": "lora"},
         {"method": "raft", "epochs": 7},
         {"method": "dpo", "epochs": 7},
-        {"method": "dpo", "epochs": 7, "optimizer": "adafactor"},
         {"method": "dpo", "weights": "lora", "epochs": 7},
         {"method": "sft", "epochs": 9, "warmup_steps": 4, "weights": "lora"},
     ],
