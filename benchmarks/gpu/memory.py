@@ -1,8 +1,8 @@
 """Settings for one GPU, derived from the bytes that the trainer and vLLM keep: nothing here is measured.
 
-The trainer keeps weights in float32 (an update of 1e-5 is below the resolution of bf16). If all are trained, it computes
-with rounded ones in bf16; with LoRA under autocast, which makes a copy in bf16 of each weight that takes part in a
-matrix product. Without gradient checkpointing, backward needs what the layers keep for each token of a pass.
+The trainer keeps weights in float32 (an update of 1e-5 is below the resolution of bf16). If all are trained, it
+computes with rounded ones in bf16; with LoRA under autocast, which makes a copy in bf16 of each weight that takes part
+in a matrix product. Without gradient checkpointing, backward needs what the layers keep for each token of a pass.
 """
 
 import math

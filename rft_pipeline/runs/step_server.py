@@ -5,6 +5,7 @@ Imports leave no garbage, and looking for it takes a third of their time; what t
 """
 
 import gc
+import os
 from importlib import import_module
 
 MODULES = (
@@ -26,7 +27,13 @@ MODULES = (
 """Those among them too that libraries import at their first use."""
 
 
+SHAPES_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+"""For how many shapes of a product oneDNN keeps the code that it has made: by default 1,024, some hundred MB in a round
+in generations, where few shapes come again."""
+
+
 def _import() -> None:
+    os.environ.setdefault(SHAPES_KEPT, "128")
     gc.disable()
     try:
         for name in MODULES:

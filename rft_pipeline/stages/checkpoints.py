@@ -32,7 +32,7 @@ class Checkpoints(Stage):
 
     name = "checkpoints"
     description = "The policy trained on the round's batch: safetensors, full weights or a LoRA adapter."
-    version = 5
+    version = 6
     loads = frozenset({"training"})
     in_generations = True
     counted = "steps"

@@ -26,7 +26,7 @@ class WarmStart(Stage):
 
     name = WARM_START
     description = "The policy after it imitated the references of train prompts; round 1 starts from it."
-    version = 2
+    version = 3
     scope = "campaign"
     loads = frozenset({"training"})
     counted = "steps"

@@ -1,18 +1,11 @@
-"""Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, AdamW.
-
-It imports only torch and accelerate. The optimiser updates fp32 weights, since an update of 1e-5 is below the
-resolution of bf16. Where the device computes in bf16, passes run on these weights rounded at random (see `rounding`):
-rounding to the nearest would hide most of what a short training has learnt. In one process the model holds them in
-bf16, as an engine does. Several processes wrap the model, and their wrappers need gradients of the weights' type: there
-the model holds the rounded numbers in fp32, and passes run under bf16 autocast.
+"""Takes optimiser steps on the rows of a generation: forward passes, loss, gradient, update.
 
 Axes: N reply tokens of a pass.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +14,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rft_pipeline.errors import ModelError
-from rft_pipeline.rounding import rounded
 from rft_pipeline.trainers.loss import effective_share, policy_losses, token_weights
 from rft_pipeline.trainers.packing import layout_of
 from rft_pipeline.trainers.passes import Pass, collate, plan_passes
 from rft_pipeline.trainers.rows import TrainingRow
 from rft_pipeline.trainers.scoring import ScoredTokens, score
+from rft_pipeline.trainers.updates import Updates
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
@@ -36,8 +29,6 @@ ModelAndHead = tuple[Any, Any]
 Reference = Callable[[], AbstractContextManager[ModelAndHead]]
 """Opens the policy that the KL penalty is measured to."""
 
-BETA = 0.999
-"""What a step leaves of the running mean of squared gradients."""
 HIGHEST = 300.0
 """Maximum log-likelihood ratio of a rollout in the effective share, so that its square is finite."""
 
@@ -84,7 +75,7 @@ class Learner:
     ) -> None:
         self.training, self.accelerator = training, accelerator
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
-        self.dtype, self.seed = dtype, seed
+        self.dtype = dtype
         self.imitates = training.method != "grpo"
         causal = model.get_base_model() if hasattr(model, "peft_config") else model
         self.head = causal.get_output_embeddings()
@@ -98,79 +89,19 @@ class Learner:
             self.balance = 0.0
         runtime = training.runtime
         self.layout = layout_of(causal, self.head, runtime.micro_batch_size, runtime.packing, self.balance > 0)
-        self.model = model
-        rounds = dtype == torch.bfloat16 and training.weights == "full"
-        self.narrow = rounds and accelerator.num_processes == 1
-        """Whether the model's own weights are in bf16."""
-        self._exact = self._narrowed() if self.narrow else []
-        """The fp32 weights where the model's own are rounded, by name."""
-        self.model, self.optimizer = accelerator.prepare(model, optimizer_of(self.updated(), training))
+        self.updates = Updates(model, accelerator, training, dtype, seed)
+        self.model = self.updates.model
         self.model.train()
-        if rounds and not self.narrow:
-            self._exact = [(name, local(weight).clone()) for name, weight in self._trained()]
-        self._round()
-
-    def updated(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The weights that the optimiser updates, by name."""
-        return iter(self._exact) if self.narrow else self._trained()
-
-    @contextmanager
-    def exact(self) -> Iterator[None]:
-        """While open, `updated` are the fp32 weights, with their gradients."""
-        self._swap()
-        yield
-        self._swap()
-        self._round()
-
-    def _trained(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The model's weights that are trained, by name."""
-        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
-
-    def _narrowed(self) -> list[tuple[str, torch.Tensor]]:
-        """The model's weights, by name, as it gets weights in bf16 in their place."""
-        found = []
-        for name, weight in self._trained():
-            found.append((name, torch.nn.Parameter(weight.data)))
-            weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
-        return found
-
-    def _round(self) -> None:
-        for weight, (name, exact) in self._with_exact():
-            rounded(name, exact, self.seed, into=local(weight.detach()))
-
-    def _swap(self) -> None:
-        """Exchange the model's weights, or in bf16 their gradients, for the fp32 ones."""
-        for weight, (_, exact) in self._with_exact():
-            if self.narrow:
-                exact.grad = None if weight.grad is None else weight.grad.float()
-                weight.grad = None
-            elif is_whole(weight):
-                exchange(weight, exact)
-            else:  # FSDP knows its part by its place in memory
-                part = local(weight.detach())
-                mine = part.clone()
-                part.copy_(exact)
-                exact.copy_(mine)
-
-    def _with_exact(self) -> Iterator[tuple[torch.Tensor, tuple[str, torch.Tensor]]]:
-        """The model's weights that are rounded, with their names and fp32 weights."""
-        mine = (weight for _, weight in self._trained())
-        return zip(mine, self._exact, strict=True) if self._exact else iter(())
 
     def step(self, generation: Generation, step: Sequence[int], steps: int, learning_rate: float) -> dict[str, float]:
         """Take one optimiser step on the rows `step`; its metrics. `steps` is that of one epoch of the generation."""
         began = time.monotonic()
         sums = self.backward(generation, step, steps)
-        set_rates(self.optimizer, learning_rate, self.training.momentum)
-        with self.exact():
-            weights = [weight for _, weight in self._exact] if self.narrow else self.model.parameters()
-            norm = self.accelerator.clip_grad_norm_(weights, self.training.max_grad_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+        norm = self.updates.step(learning_rate)
         tokens = sum(generation.rows[i].length for i in step)
         return {
             "loss": sums["loss"],
-            "grad_norm": float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm),
+            "grad_norm": norm,
             "learning_rate": learning_rate,
             **self._means(sums),
             "tokens_per_second": tokens / (time.monotonic() - began),
@@ -182,9 +113,7 @@ class Learner:
         new: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         totals: dict[str, torch.Tensor] = {}
         passes = list(self._passes(generation.rows, step))
-        if self.narrow:  # sums of several passes are in fp32
-            for weight in self.model.parameters():
-                weight.grad_dtype = torch.float32 if len(passes) > 1 else weight.dtype
+        self.updates.expect(len(passes))
         for number, part in enumerate(passes, start=1):
             with self.accelerator.no_sync(self.model) if number < len(passes) else nullcontext():
                 scored = self._score(part, self.balance > 0)
@@ -233,7 +162,7 @@ class Learner:
     def _score(self, part: Pass, balance: bool = False, policy: ModelAndHead | None = None) -> ScoredTokens:
         model, head = policy or (self.model, self.head)
         temperature = 1.0 if self.imitates else self.temperature
-        wide = self.dtype != torch.float32 and not self.narrow
+        wide = self.dtype != torch.float32 and not self.updates.narrow
         with torch.autocast(self.accelerator.device.type, self.dtype, enabled=wide):
             return score(model, head, part, temperature, balance)
 
@@ -293,40 +222,6 @@ class Learner:
         if self.accelerator.num_processes == 1:
             return found
         return dict(gather_object(list(found.items())))
-
-
-def optimizer_of(weights: Iterable[tuple[str, torch.Tensor]], training: "Training") -> torch.optim.Optimizer:
-    """AdamW without weight decay; without momentum it is RMSprop, with the learning rates of `set_rates`."""
-    updated, betas = [weight for _, weight in weights], (training.momentum, BETA)
-    if training.momentum:
-        return torch.optim.AdamW(updated, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
-    return torch.optim.RMSprop([{"params": [weight]} for weight in updated], lr=training.learning_rate, alpha=BETA)
-
-
-def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, momentum: float) -> None:
-    """Set the learning rate of the next step. AdamW divides the running mean of squared gradients by its share of what
-    it would be after many steps; RMSprop, which does not, gets the rate with which it does the same."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-        if not momentum:
-            done = optimizer.state.get(group["params"][0], {}).get("step", 0)
-            group["lr"] *= math.sqrt(1 - BETA ** (int(done) + 1))
-
-
-def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:
-    """Give each the numbers of the other, without a copy."""
-    weight.data, other.data = other.data, weight.data
-
-
-def is_whole(weight: Any) -> bool:
-    """Whether this process holds all of a weight."""
-    return not hasattr(weight, "to_local")
-
-
-def local(weight: Any) -> torch.Tensor:
-    """This process's part of a weight."""
-    found: torch.Tensor = weight if is_whole(weight) else weight.to_local()
-    return found
 
 
 def _by_row(part: Pass, scored: ScoredTokens) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:

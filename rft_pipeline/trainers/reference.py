@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rft_pipeline.trainers.learner import Learner, ModelAndHead, Reference, exchange
+from rft_pipeline.trainers.learner import Learner, ModelAndHead, Reference
+from rft_pipeline.trainers.updates import exchange
 
 
 def reference_of(learner: Learner, base: Path) -> Reference | None:
@@ -21,7 +22,7 @@ def reference_of(learner: Learner, base: Path) -> Reference | None:
         return lambda: _without_adapter(learner.accelerator.unwrap_model(learner.model), policy)
     from rft_pipeline.engines.weights import load_weights
 
-    model = load_weights(base, "bfloat16" if learner.narrow else "float32", str(learner.accelerator.device))
+    model = load_weights(base, "bfloat16" if learner.updates.narrow else "float32", str(learner.accelerator.device))
     head = model.get_output_embeddings()
     of_base = (learner.accelerator.prepare_model(model, evaluation_mode=True), head)
     return lambda: _opened(of_base)

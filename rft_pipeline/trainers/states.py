@@ -9,7 +9,8 @@ import torch
 from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 
-from rft_pipeline.trainers.learner import Generation, Learner, local
+from rft_pipeline.trainers.learner import Generation, Learner
+from rft_pipeline.trainers.updates import local
 
 COUNTERS = "trainer_state.json"
 """Written last: a state without it is incomplete."""
@@ -28,7 +29,7 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
         writing.mkdir(parents=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process or is_sharded(accelerator):
-        with learner.exact():
+        with learner.updates.exact():
             save_file(_tensors(learner), writing / _file(accelerator))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -45,18 +46,18 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
 def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
     stored = load_file(folder / _file(learner.accelerator))
-    with learner.exact(), torch.no_grad():
-        weights = dict(learner.updated())
+    with learner.updates.exact(), torch.no_grad():
+        weights = dict(learner.updates.updated())
         for key, value in stored.items():
             kind, _, name = key.partition(".")
             weight = weights[name]
             if kind == WEIGHT:
                 local(weight).copy_(value)
             elif value.shape == local(weight).shape:  # FSDP has it in parts, as the weight
-                whole = learner.optimizer.state[weight][kind] = torch.zeros_like(weight)
+                whole = learner.updates.optimizer.state[weight][kind] = torch.zeros_like(weight)
                 local(whole).copy_(value)
             else:
-                learner.optimizer.state[weight][kind] = value.to(weight.device)
+                learner.updates.optimizer.state[weight][kind] = value.to(weight.device)
     counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
     return counters
 
@@ -78,10 +79,10 @@ def _file(accelerator: Accelerator) -> str:
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    found = {f"{WEIGHT}.{name}": local(weight.detach()).contiguous() for name, weight in learner.updated()}
-    for name, weight in learner.updated():
+    found = {f"{WEIGHT}.{name}": local(weight.detach()).contiguous() for name, weight in learner.updates.updated()}
+    for name, weight in learner.updates.updated():
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
-        for moment, value in learner.optimizer.state.get(weight, {}).items():
+        for moment, value in learner.updates.optimizer.state.get(weight, {}).items():
             found[f"{moment}.{name}"] = local(value).contiguous()
     return found
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rft_pipeline.engines.settings import EngineRuntime
 from rft_pipeline.engines.transformers import TransformersEngine
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.models.merging import copy_tokenizer
+from rft_pipeline.trainers.learner import Generation
 from rft_pipeline.trainers.session import Session
 from tests.trainers.watched import job_of, run
 
@@ -44,8 +46,8 @@ def test_a_checkpoint_in_bfloat16_keeps_what_was_learnt(
     finish = Session.finish
 
     def look(session: Session, scratch: Path) -> dict[str, float]:
-        with session.learner.exact():
-            exact.update({name: weight.detach().clone() for name, weight in session.learner.updated()})
+        with session.learner.updates.exact():
+            exact.update({name: weight.detach().clone() for name, weight in session.learner.updates.updated()})
         return finish(session, scratch)
 
     monkeypatch.setattr(Session, "finish", look)
@@ -75,6 +77,46 @@ def test_the_engine_gets_the_weights_that_the_trainer_computes_with(
     assert all(torch.equal(weight, handed[name]) for name, weight in stored.items())
 
 
+def test_an_engine_in_this_process_uses_the_weights_of_the_passes_and_copies_none(
+    batch: pl.DataFrame, narrow: Path, tmp_path: Path
+) -> None:
+    runtime = {"micro_batch_size": 4, "device": "cpu", "dtype": "bfloat16"}
+    session = Session(job_of(batch, narrow, tmp_path, lambda *_: None, runtime=runtime))
+    engine = TransformersEngine(narrow, EngineRuntime(dtype="bfloat16", device="cpu"))
+    engine.take_weights(session.weights())
+    places = {name: weight.data_ptr() for name, weight in session.weights()}
+    assert {name: weight.data_ptr() for name, weight in engine.model.state_dict().items()} == places
+
+
+def test_a_model_that_is_stored_in_float32_stays_so_when_it_is_trained_in_bfloat16(
+    batch: pl.DataFrame, tiny_model: Path, tmp_path: Path
+) -> None:
+    trained = run(batch, tiny_model, tmp_path, bf16=True)
+    found, start = load_file(trained.checkpoint / FILE), load_file(tiny_model / FILE)
+    assert {weight.dtype for weight in found.values()} == {torch.float32}
+    assert json.loads((trained.checkpoint / "config.json").read_text())["dtype"] == "float32"
+    assert found.keys() == start.keys()
+    assert all(torch.equal(weight, weight.bfloat16().float()) for weight in found.values())
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 100])
+def test_gradients_in_bfloat16_are_summed_in_float32(
+    micro_batch_size: int, batch: pl.DataFrame, narrow: Path, tmp_path: Path
+) -> None:
+    def gradients(micro: int, packing: str) -> torch.Tensor:
+        runtime = {"micro_batch_size": micro, "device": "cpu", "dtype": "bfloat16", "packing": packing}
+        job = job_of(batch, narrow, tmp_path, lambda *_: None, runtime=runtime)
+        learner = Session(job).learner
+        rows = job.training.how.rows(batch, job.training, job.weights, job.seed)
+        learner.backward(Generation(rows), range(8), 1)
+        found = [weight.grad for weight in learner.model.parameters() if weight.grad is not None]
+        assert {each.dtype for each in found} == {torch.bfloat16 if micro == 100 else torch.float32}
+        return torch.cat([each.float().flatten() for each in found])
+
+    one, other = gradients(micro_batch_size, "off"), gradients(100, "auto")
+    assert float((one - other).norm() / other.norm()) < 0.05
+
+
 @pytest.mark.parametrize("how", ["loaded", "handed over"])
 def test_an_adapter_keeps_what_it_learnt_when_it_is_merged_in_bfloat16(
     how: str, batch: pl.DataFrame, narrow: Path, tmp_path: Path
@@ -84,8 +126,6 @@ def test_an_adapter_keeps_what_it_learnt_when_it_is_merged_in_bfloat16(
     if how == "loaded":
         found = load_weights(trained.checkpoint, "bfloat16", "cpu").state_dict()
     else:
-        from rft_pipeline.engines.settings import EngineRuntime
-
         engine = TransformersEngine(narrow, EngineRuntime(dtype="bfloat16", device="cpu"))
         engine.take_weights(exact.items())
         found = engine.model.state_dict()

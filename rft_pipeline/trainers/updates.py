@@ -1,0 +1,139 @@
+"""The weights that the optimiser updates, and those that passes compute with.
+
+It imports only torch and accelerate. The optimiser updates fp32 weights, since an update of 1e-5 is below the
+resolution of bf16. Where the device computes in bf16, passes run on these weights rounded at random (see `rounding`):
+rounding to the nearest would hide most of what a short training has learnt. In one process the model holds them in
+bf16, as an engine does. Several processes wrap the model, and their wrappers need gradients of the weights' type: there
+the model holds the rounded numbers in fp32, and passes run under bf16 autocast.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+
+from rft_pipeline.rounding import rounded
+
+if TYPE_CHECKING:
+    from rft_pipeline.trainers.settings import Training
+
+BETA = 0.999
+"""What a step leaves of the running mean of squared gradients."""
+
+
+class Updates:
+    """A model, perhaps wrapped for several processes, with its optimiser. Passes that compute in bf16 get weights
+    rounded by `seed`."""
+
+    def __init__(
+        self, model: Any, accelerator: Accelerator, training: "Training", dtype: torch.dtype, seed: int
+    ) -> None:
+        self.model, self.accelerator, self.training, self.seed = model, accelerator, training, seed
+        rounds = dtype == torch.bfloat16 and training.weights == "full"
+        self.narrow = rounds and accelerator.num_processes == 1
+        """Whether the model's own weights are in bf16."""
+        self._exact = self._narrowed() if self.narrow else []
+        """The fp32 weights where the model's own are rounded, by name."""
+        self.model, self.optimizer = accelerator.prepare(model, optimizer_of(self.updated(), training))
+        if rounds and not self.narrow:
+            self._exact = [(name, local(weight).clone()) for name, weight in self._trained()]
+        self._round()
+
+    def updated(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights that the optimiser updates, by name."""
+        return iter(self._exact) if self.narrow else self._trained()
+
+    def expect(self, passes: int) -> None:
+        """Prepare for the gradients of so many passes: the sum of several is in fp32."""
+        for weight in self.model.parameters() if self.narrow else ():
+            weight.grad_dtype = torch.float32 if passes > 1 else weight.dtype
+
+    def step(self, learning_rate: float) -> float:
+        """Move the weights along their gradients, which are gone then; the norm that these had."""
+        set_rates(self.optimizer, learning_rate, self.training.momentum)
+        with self.exact():
+            weights = [weight for _, weight in self._exact] if self.narrow else self.model.parameters()
+            norm: Any = self.accelerator.clip_grad_norm_(weights, self.training.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """While open, `updated` are the fp32 weights, with their gradients."""
+        self._swap()
+        yield
+        self._swap()
+        self._round()
+
+    def _trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The model's weights that are trained, by name."""
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+    def _narrowed(self) -> list[tuple[str, torch.Tensor]]:
+        """The model's weights, by name, as it gets weights in bf16 in their place."""
+        found = []
+        for name, weight in self._trained():
+            found.append((name, torch.nn.Parameter(weight.data)))
+            weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
+        return found
+
+    def _round(self) -> None:
+        for weight, (name, exact) in self._with_exact():
+            rounded(name, exact, self.seed, into=local(weight.detach()))
+
+    def _swap(self) -> None:
+        """Exchange the model's weights, or in bf16 their gradients, for the fp32 ones."""
+        for weight, (_, exact) in self._with_exact():
+            if self.narrow:
+                exact.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None
+            elif is_whole(weight):
+                exchange(weight, exact)
+            else:  # FSDP knows its part by its place in memory
+                part = local(weight.detach())
+                mine = part.clone()
+                part.copy_(exact)
+                exact.copy_(mine)
+
+    def _with_exact(self) -> Iterator[tuple[torch.Tensor, tuple[str, torch.Tensor]]]:
+        """The model's weights that are rounded, with their names and fp32 weights."""
+        mine = (weight for _, weight in self._trained())
+        return zip(mine, self._exact, strict=True) if self._exact else iter(())
+
+
+def optimizer_of(weights: Iterable[tuple[str, torch.Tensor]], training: "Training") -> torch.optim.Optimizer:
+    """AdamW without weight decay; without momentum it is RMSprop, with the learning rates of `set_rates`."""
+    updated, betas = [weight for _, weight in weights], (training.momentum, BETA)
+    if training.momentum:
+        return torch.optim.AdamW(updated, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
+    return torch.optim.RMSprop([{"params": [weight]} for weight in updated], lr=training.learning_rate, alpha=BETA)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, momentum: float) -> None:
+    """Set the learning rate of the next step. AdamW divides the running mean of squared gradients by its share of what
+    it would be after many steps; RMSprop, which does not, gets the rate with which it does the same."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        if not momentum:
+            done = optimizer.state.get(group["params"][0], {}).get("step", 0)
+            group["lr"] *= math.sqrt(1 - BETA ** (int(done) + 1))
+
+
+def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:
+    """Give each the numbers of the other, without a copy."""
+    weight.data, other.data = other.data, weight.data
+
+
+def is_whole(weight: Any) -> bool:
+    """Whether this process holds all of a weight."""
+    return not hasattr(weight, "to_local")
+
+
+def local(weight: Any) -> torch.Tensor:
+    """This process's part of a weight."""
+    found: torch.Tensor = weight if is_whole(weight) else weight.to_local()
+    return found
