@@ -55,7 +55,7 @@ class WarmStart(Strict):
     """The column of the train prompts with the reference; or `preferred`: the replies to train prompts that people
     preferred in blind pairs (`rft labels export --pairs 40 --train`). Prompts without a reference are left out."""
     learning_rate: float = Field(default=3e-5, gt=0)
-    """Constant."""
+    """Of AdamW, constant."""
     epochs: int = Field(default=3, ge=1)
     """Passes over the references."""
     batch_size: int = Field(default=8, ge=1)
@@ -78,10 +78,7 @@ class Training(Strict):
     weights: Literal["full", "lora"] = "full"
     """All weights, or an adapter on them."""
     learning_rate: float = Field(default=1e-5, gt=0)
-    """About how far a step moves a weight."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of AdamW (β₁): what a step leaves of the running mean of gradients. 0: none is kept, which saves 4 of the 18
-    bytes that training in bfloat16 takes for each weight (of 16 in float32)."""
+    """Of AdamW."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps in which the learning rate rises to its value."""
     epochs: int = Field(default=1, ge=1)
@@ -152,7 +149,7 @@ class Training(Strict):
         """The training of the warm start, with what it shares with that of the rounds."""
         assert self.warm_start is not None
         own = {name: getattr(self.warm_start, name) for name in ("method", "learning_rate", "epochs", "batch_size")}
-        shared = {name: getattr(self, name) for name in ("weights", "lora", "momentum", "max_grad_norm", "runtime")}
+        shared = {name: getattr(self, name) for name in ("weights", "lora", "max_grad_norm", "runtime")}
         return Training(**own, **shared)
 
     def from_folder(self, folder: Path) -> Self:

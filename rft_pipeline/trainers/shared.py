@@ -66,7 +66,6 @@ def common_config(job: TrainJob) -> dict[str, Any]:
         "gradient_accumulation_steps": training.batch_size // (micro * training.runtime.processes),
         "num_train_epochs": 1,
         "learning_rate": training.learning_rate,
-        "adam_beta1": training.momentum,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": training.warmup_steps,
         "max_grad_norm": training.max_grad_norm,

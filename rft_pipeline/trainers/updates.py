@@ -7,8 +7,7 @@ bf16, as an engine does. Several processes wrap the model, and their wrappers ne
 the model holds the rounded numbers in fp32, and passes run under bf16 autocast.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,6 @@ from rft_pipeline.rounding import rounded
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
 
-BETA = 0.999
-"""What a step leaves of the running mean of squared gradients."""
-
 
 class Updates:
     """A model, perhaps wrapped for several processes, with its optimiser. Passes that compute in bf16 get weights
@@ -31,13 +27,16 @@ class Updates:
     def __init__(
         self, model: Any, accelerator: Accelerator, training: "Training", dtype: torch.dtype, seed: int
     ) -> None:
-        self.model, self.accelerator, self.training, self.seed = model, accelerator, training, seed
+        self.model, self.accelerator, self.seed = model, accelerator, seed
+        self.max_grad_norm = training.max_grad_norm
         rounds = dtype == torch.bfloat16 and training.weights == "full"
         self.narrow = rounds and accelerator.num_processes == 1
         """Whether the model's own weights are in bf16."""
         self._exact = self._narrowed() if self.narrow else []
         """The fp32 weights where the model's own are rounded, by name."""
-        self.model, self.optimizer = accelerator.prepare(model, optimizer_of(self.updated(), training))
+        updated = [weight for _, weight in self.updated()]
+        optimizer = torch.optim.AdamW(updated, lr=training.learning_rate, weight_decay=0.0, fused=True)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
         if rounds and not self.narrow:
             self._exact = [(name, local(weight).clone()) for name, weight in self._trained()]
         self._round()
@@ -53,10 +52,11 @@ class Updates:
 
     def step(self, learning_rate: float) -> float:
         """Move the weights along their gradients, which are gone then; the norm that these had."""
-        set_rates(self.optimizer, learning_rate, self.training.momentum)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         with self.exact():
             weights = [weight for _, weight in self._exact] if self.narrow else self.model.parameters()
-            norm: Any = self.accelerator.clip_grad_norm_(weights, self.training.max_grad_norm)
+            norm: Any = self.accelerator.clip_grad_norm_(weights, self.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
@@ -103,24 +103,6 @@ class Updates:
         """The model's weights that are rounded, with their names and fp32 weights."""
         mine = (weight for _, weight in self._trained())
         return zip(mine, self._exact, strict=True) if self._exact else iter(())
-
-
-def optimizer_of(weights: Iterable[tuple[str, torch.Tensor]], training: "Training") -> torch.optim.Optimizer:
-    """AdamW without weight decay; without momentum it is RMSprop, with the learning rates of `set_rates`."""
-    updated, betas = [weight for _, weight in weights], (training.momentum, BETA)
-    if training.momentum:
-        return torch.optim.AdamW(updated, lr=training.learning_rate, betas=betas, weight_decay=0.0, fused=True)
-    return torch.optim.RMSprop([{"params": [weight]} for weight in updated], lr=training.learning_rate, alpha=BETA)
-
-
-def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, momentum: float) -> None:
-    """Set the learning rate of the next step. AdamW divides the running mean of squared gradients by its share of what
-    it would be after many steps; RMSprop, which does not, gets the rate with which it does the same."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-        if not momentum:
-            done = optimizer.state.get(group["params"][0], {}).get("step", 0)
-            group["lr"] *= math.sqrt(1 - BETA ** (int(done) + 1))
 
 
 def exchange(weight: torch.Tensor, other: torch.Tensor) -> None:

@@ -52,7 +52,6 @@ GRPO = {"method": "grpo", "kl_beta": 0.05}
     [
         GRPO,
         {**GRPO, "weights": "lora"},
-        {**GRPO, "momentum": 0.0},
         {"method": "grpo", "weights": "lora"},
         {"method": "raft", "epochs": 7},
         {"method": "dpo", "epochs": 7},

@@ -1,7 +1,6 @@
 """What the settings of GRPO do to its loss and its steps, on numbers read off the watched loss."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from rft_pipeline.campaign import Training
 from rft_pipeline.engines.weights import load_weights
 from rft_pipeline.errors import GateError
 from rft_pipeline.trainers.loss import policy_losses
-from rft_pipeline.trainers.updates import optimizer_of, set_rates
 from tests.architectures import write_model
 from tests.trainers.watched import MAX_NEW_TOKENS, Seen, SeenRow, run
 
@@ -148,28 +146,3 @@ def test_the_rest_of_the_round_is_skipped_when_too_few_rollouts_still_count(
     assert sorted(seen.logged) == [1, 2]
     assert seen.last["stopped_at_step"] == 2
     assert "stopped_at_step" not in full.last
-
-
-def after_steps(optimizer: torch.optim.Optimizer, rates: Callable[[float], None]) -> list[torch.Tensor]:
-    """The weights of an optimiser after five steps; the second gets its first gradient late, as an expert may."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    draw = torch.Generator().manual_seed(2)
-    for step in range(5):
-        for place, weight in enumerate(weights):
-            drawn = torch.randn(weight.shape, generator=draw)
-            weight.grad = drawn if not place or step > 2 else None
-        rates(0.01 * (step + 1))
-        optimizer.step()
-    return [weight.detach() for weight in weights]
-
-
-def test_without_momentum_steps_are_those_of_adam_and_one_mean_less_is_kept() -> None:
-    def weights() -> list[torch.nn.Parameter]:
-        return [torch.nn.Parameter(torch.ones(shape)) for shape in ((4, 3), (2,))]
-
-    ours = optimizer_of(zip("ab", weights(), strict=True), Training(momentum=0.0))
-    adam = torch.optim.AdamW(weights(), betas=(0.0, 0.999), weight_decay=0.0)
-    found = after_steps(ours, lambda rate: set_rates(ours, rate, 0.0))
-    for one, other in zip(found, after_steps(adam, lambda rate: set_rates(adam, rate, 0.9)), strict=True):
-        assert torch.allclose(one, other, rtol=1e-5)
-    assert all("exp_avg" not in kept for kept in ours.state.values())
