@@ -31,7 +31,7 @@ SAYS_ENOUGH = {"protocol": "rule", "rule": {"name": "length", "min_words": 12}}
 SMALL: dict[str, dict[str, Any]] = {
     "rollouts": {"prompts_per_round": 4, "group_size": 2, "sampling": {"max_new_tokens": 8}, "runtime": CPU},
     "evaluation": {"resamples": 100, "samples_per_prompt": 1, "runtime": CPU},
-    "training": {"batch_size": 4, "runtime": {"micro_batch_size": 4, "device": "cpu"}},
+    "training": {"batch_size": 2, "runtime": {"micro_batch_size": 4, "device": "cpu"}},
 }
 
 
