@@ -41,9 +41,9 @@ class Settings(NamedTuple):
 def activations(shape: Shape) -> int:
     """Bytes that one token of a training pass keeps for backward, in all layers.
 
-    Of a layer: two norms keep input and output in float32 (without autocast the output is in bf16, which
-    is not counted); the inputs of the seven linear modules, the activation and
-    its product are in bf16, and so are queries, keys, values (one for each query head) and the output of attention.
+    Of a layer: two norms keep input and output in float32 (without autocast the output is in bf16, which is not
+    counted); the inputs of the seven linear modules, the activation and its product are in bf16, and so are queries,
+    keys, values (one for each query head) and the output of attention.
     """
     norms = 2 * (4 + 4) * shape.hidden
     inputs = 2 * (3 + 1 + 2) * shape.hidden

@@ -113,7 +113,7 @@ def write_whole(checkpoint: Path, target: Path) -> None:
 def write_model(model: Any, start: Path, target: Path, weights: Mapping[str, Any] | None = None, seed: int = 0) -> None:
     """Write the weights of `model`, or `weights`, with the configuration of `start`, the checkpoint it was loaded from.
     If that is in bfloat16, the weights are rounded to it by `seed`, so that all who load them have the same policy;
-    else they are written, and `model` is then, in float32.
+    else `model` is changed to float32 before it is written.
     Settings of `generation_config.json` that cannot be saved are left out with a warning."""
     import torch
     from transformers import GenerationConfig

@@ -15,7 +15,7 @@ from rft_pipeline.trainers.updates import local
 COUNTERS = "trainer_state.json"
 """Written last: a state without it is incomplete."""
 GENERATION = "generation.safetensors"
-WEIGHT = "weight"
+WEIGHT, STEP = "weight", "step"
 
 
 def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generation: Generation | None) -> None:
@@ -29,8 +29,7 @@ def save_state(folder: Path, learner: Learner, counters: dict[str, Any], generat
         writing.mkdir(parents=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process or is_sharded(accelerator):
-        with learner.updates.exact():
-            save_file(_tensors(learner), writing / _file(accelerator))
+        save_file(_tensors(learner), writing / _file(accelerator))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if generation is not None:
@@ -47,17 +46,15 @@ def load_state(folder: Path, learner: Learner) -> dict[str, Any]:
     """Load trained weights and optimizer; returns the counters."""
     stored = load_file(folder / _file(learner.accelerator))
     with learner.updates.exact(), torch.no_grad():
-        weights = dict(learner.updates.updated())
+        weights, state = dict(learner.updates.updated()), learner.updates.optimizer.state
         for key, value in stored.items():
             kind, _, name = key.partition(".")
             weight = weights[name]
-            if kind == WEIGHT:
-                local(weight).copy_(value)
-            elif value.shape == local(weight).shape:  # FSDP has it in parts, as the weight
-                whole = learner.updates.optimizer.state[weight][kind] = torch.zeros_like(weight)
-                local(whole).copy_(value)
-            else:
-                learner.updates.optimizer.state[weight][kind] = value.to(weight.device)
+            if kind == STEP:
+                state[weight][kind] = value.to(weight.device)
+                continue
+            kept = weight if kind == WEIGHT else state[weight].setdefault(kind, torch.zeros_like(weight))
+            local(kept).copy_(value)
     counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
     return counters
 
@@ -79,7 +76,7 @@ def _file(accelerator: Accelerator) -> str:
 
 
 def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    found = {f"{WEIGHT}.{name}": local(weight.detach()).contiguous() for name, weight in learner.updates.updated()}
+    found = {f"{WEIGHT}.{name}": weight.contiguous() for name, weight in learner.updates.stored()}
     for name, weight in learner.updates.updated():
         # a weight without a gradient so far has no moments, e.g. of an expert that was never chosen
         for moment, value in learner.updates.optimizer.state.get(weight, {}).items():

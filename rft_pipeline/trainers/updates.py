@@ -45,6 +45,10 @@ class Updates:
         """The weights that the optimiser updates, by name."""
         return iter(self._exact) if self.narrow else self._trained()
 
+    def stored(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """This process's part of the fp32 weights, by name."""
+        return ((name, local(weight.detach())) for name, weight in self._exact or self._trained())
+
     def expect(self, passes: int) -> None:
         """Prepare for the gradients of so many passes: the sum of several is in fp32."""
         for weight in self.model.parameters() if self.narrow else ():

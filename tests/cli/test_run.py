@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -129,3 +130,4 @@ def test_the_server_of_steps_has_imported_what_they_need_and_keeps_it_out_of_the
     )
     assert gc.isenabled()
     assert gc.get_freeze_count() > 100_000
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
