@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rollouts": {"prompts_per_round": 4, "group_size": 2, "sampling": {"max_new_tokens": 8}, "runtime": CPU},
     "evaluation": {"resamples": 100, "samples_per_prompt": 1, "runtime": CPU},
     "training": {"batch_size": 2, "runtime": {"micro_batch_size": 4, "device": "cpu"}},
+    "reward": {"min_group_share": 0.0},
 }
 
 
@@ -42,7 +43,7 @@ def cut(folder: Path, model: Path) -> None:
     settings["policy"]["model"] = str(model)
     settings["judge"] = {"model": str(model), "runtime": CPU}
     for block, small in SMALL.items():
-        settings[block] |= small
+        settings.setdefault(block, {}).update(small)
     if "warm_start" in settings["training"]:
         settings["training"]["warm_start"]["epochs"] = 1
     if settings.get("alarms"):
