@@ -72,8 +72,8 @@ class _Loop:
     engine: "Engine | None" = None
     trained_on: int = 0
     """Generations that made `policy`."""
-    engine_at: int = 0
-    """Generations that made the engine's policy."""
+    engine_at: int = -1
+    """Generations that made the engine's policy; -1 while its weights are not the session's."""
     sampled: int = 0
     judged: dict[str, int] = field(default_factory=dict)
     rollouts: list[pl.DataFrame] = field(default_factory=list)

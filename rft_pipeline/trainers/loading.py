@@ -52,7 +52,12 @@ def rounding_seed(job: "TrainJob") -> int:
 
 def _load(job: "TrainJob", device: str) -> Any:
     if job.training.weights == "full":
-        return load_weights(job.start, "float32", device)
+        model = load_weights(job.start, "float32", device)
+        if job.training.freeze_embeddings:
+            for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+                if module is not None:  # a model without a head is refused later
+                    module.requires_grad_(False)
+        return model
     if is_adapter(job.start):
         return load_adapter(job.start, device, trainable=True)
     from peft import LoraConfig, get_peft_model

@@ -77,6 +77,9 @@ class Training(Strict):
     """Imitates references before round 1."""
     weights: Literal["full", "lora"] = "full"
     """All weights, or an adapter on them."""
+    freeze_embeddings: bool = False
+    """With `weights: full`: whether the embeddings of tokens, and the head if it has weights of its own, stay as they
+    are. Training takes less memory and time; a small model has a fifth or more of its weights there."""
     learning_rate: float = Field(default=1e-5, gt=0)
     """Of AdamW."""
     warmup_steps: int = Field(default=0, ge=0)
@@ -149,7 +152,7 @@ class Training(Strict):
         """The training of the warm start, with what it shares with that of the rounds."""
         assert self.warm_start is not None
         own = {name: getattr(self.warm_start, name) for name in ("method", "learning_rate", "epochs", "batch_size")}
-        shared = {name: getattr(self, name) for name in ("weights", "lora", "max_grad_norm", "runtime")}
+        shared = {name: getattr(self, name) for name in ("weights", "freeze_embeddings", "lora", "max_grad_norm", "runtime")}
         return Training(**own, **shared)
 
     def from_folder(self, folder: Path) -> Self:
@@ -178,6 +181,12 @@ class Training(Strict):
                 f"steps_per_generation: {self.how.why_not_in_generations}, so the round is sampled at once; remove the "
                 "key or set it to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _adapter_freezes(self) -> Self:
+        if self.freeze_embeddings and self.weights == "lora":
+            raise ValueError("freeze_embeddings: an adapter leaves the embeddings as they are; remove the key")
         return self
 
     @model_validator(mode="after")

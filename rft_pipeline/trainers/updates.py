@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator
 
-from rft_pipeline.rounding import rounded
+from rft_pipeline.rounding import narrowed, rounded
 
 if TYPE_CHECKING:
     from rft_pipeline.trainers.settings import Training
@@ -78,11 +78,14 @@ class Updates:
         return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
     def _narrowed(self) -> list[tuple[str, torch.Tensor]]:
-        """The model's weights, by name, as it gets weights in bf16 in their place."""
+        """The model's trained weights, by name, as it gets weights in bf16 in their place."""
         found = []
-        for name, weight in self._trained():
-            found.append((name, torch.nn.Parameter(weight.data)))
-            weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                found.append((name, torch.nn.Parameter(weight.data)))
+                weight.data = torch.empty_like(weight, dtype=torch.bfloat16)
+            else:
+                weight.data = narrowed(name, weight, self.seed)
         return found
 
     def _round(self) -> None:
