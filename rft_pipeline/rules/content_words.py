@@ -95,12 +95,18 @@ def content_of(text: str, language: str) -> frozenset[str]:
 
     A content word is any word but the stop words of `language` and, in English, the names of sources ("passage").
     """
+    left_out = stop_words(language) | (_SOURCES if language == "en" else frozenset())
+    return frozenset(stem for _, stem in stemmed(text, language, left_out))
+
+
+def stemmed(text: str, language: str, left_out: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    """The words of a text but those `left_out`, with their stems, then its numbers, in digits (in English also those
+    that are spelled)."""
     from snowballstemmer import stemmer
 
     stem, text = stemmer(LANGUAGES[language]).stemWord, _JOINT.sub(" ", in_digits(_THOUSANDS.sub("", text)))
-    left_out = stop_words(language) | (_SOURCES if language == "en" else frozenset())
-    stems = {stem(word) for word in plain_words(text) if word not in left_out and not _NUMBER.match(word)}
-    return frozenset(stems | set(_NUMBER.findall(text)))
+    plain = [word for word in plain_words(text) if word not in left_out and not _NUMBER.match(word)]
+    return [(word, stem(word)) for word in plain] + [(number, number) for number in _NUMBER.findall(text)]
 
 
 def numbers_of(content: frozenset[str]) -> frozenset[str]:

@@ -17,13 +17,23 @@ _DIGITS = {
     "ten": "10",
     "eleven": "11",
     "twelve": "12",
+    "thirteen": "13",
     "fourteen": "14",
     "fifteen": "15",
+    "sixteen": "16",
+    "seventeen": "17",
+    "eighteen": "18",
+    "nineteen": "19",
     "twenty": "20",
     "thirty": "30",
+    "forty": "40",
+    "fifty": "50",
     "sixty": "60",
+    "seventy": "70",
+    "eighty": "80",
     "ninety": "90",
     "hundred": "100",
+    "thousand": "1000",
 }
 _SPELLED = "|".join(_DIGITS)
 _UNITS = "hours?|days?|weeks?|months?|years?|dollars?|euros?|pounds?|percent|per cent"
@@ -45,7 +55,7 @@ class NoInventedFacts(Rule):
     READS = ()
 
     name: Literal["no_invented_facts"] = "no_invented_facts"
-    version: int = 3
+    version: int = 4
 
     def __call__(self, rollout: Rollout) -> RuleScore:
         known = in_digits(rollout.given)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from rft_pipeline.rules.base import Column, ColumnName, Rollout, Rule, RuleScore
-from rft_pipeline.rules.content_words import LANGUAGES, LanguageCode, plain_words, stop_words
+from rft_pipeline.rules.content_words import LanguageCode, plain_words, stemmed, stop_words
 from rft_pipeline.rules.values import text_of
 from rft_pipeline.rules.words import words
 
@@ -19,14 +19,16 @@ QUOTED = 20
 class GroundedWords(Rule):
     """The share of the reply's content words that are in its prompt or system turn, or in the prompt column `column`.
 
-    A content word is any word but the stop words of `language`. Words with the same stem are the same word ("lamps",
-    "lamp"). A word that the reply repeats counts each time. A reply without content words scores 0. The stop words are
-    those of stopwords-iso, a long list: in English, "order", "number" and "problem" are stop words.
+    A content word is any number and any word but the stop words of `language`. Words with the same stem are the same
+    word ("lamps", "lamp"), and in English numbers in digits and in words are the same ("3", "three"). A word that the
+    reply repeats counts each time. A reply without content words scores 0. The stop words are those of stopwords-iso, a
+    long list: in English, "order", "number" and "problem" are stop words.
     """
 
     READS = ("column",)
 
     name: Literal["grounded_words"] = "grounded_words"
+    version: int = 2
     language: LanguageCode = "en"
     column: ColumnName | None = None
 
@@ -37,17 +39,14 @@ class GroundedWords(Rule):
         return (Column("column", self.column, _is_source, "no text to take words from", allowed),)
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        from snowballstemmer import stemmer
-
         texts = [rollout.given] if self.column is None else _texts(rollout.fields.get(self.column))
         if None in texts:
             return RuleScore(None, f"no text in the prompt's column {self.column!r}")
-        stop, stem = stop_words(self.language), stemmer(LANGUAGES[self.language]).stemWord
-        known = {stem(word) for word in plain_words("\n".join(map(str, texts)))}
-        content = [word for word in plain_words(rollout.completion) if word not in stop]
+        known = {stem for _, stem in stemmed("\n".join(map(str, texts)), self.language)}
+        content = stemmed(rollout.completion, self.language, stop_words(self.language))
         if not content:
             return RuleScore(0.0, "no content words")
-        new = [word for word in content if stem(word) not in known]
+        new = [word for word, stem in content if stem not in known]
         reason = f"{len(content) - len(new)} of {len(content)} content words are in the {self.column or 'prompt'}"
         if named := list(dict.fromkeys(new)):
             reason += f"; not {', '.join(named[:NAMED])}{', …' if len(named) > NAMED else ''}"

@@ -152,7 +152,8 @@ class Training(Strict):
         """The training of the warm start, with what it shares with that of the rounds."""
         assert self.warm_start is not None
         own = {name: getattr(self.warm_start, name) for name in ("method", "learning_rate", "epochs", "batch_size")}
-        shared = {name: getattr(self, name) for name in ("weights", "freeze_embeddings", "lora", "max_grad_norm", "runtime")}
+        common = ("weights", "freeze_embeddings", "lora", "max_grad_norm", "runtime")
+        shared = {name: getattr(self, name) for name in common}
         return Training(**own, **shared)
 
     def from_folder(self, folder: Path) -> Self:

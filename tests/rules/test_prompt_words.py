@@ -37,6 +37,25 @@ def test_a_reply_without_content_words_scores_0(completion: str) -> None:
     assert grounded(completion) == (0.0, "no content words")
 
 
+@pytest.mark.parametrize(
+    ("completion", "score"),
+    [
+        ("Three lamps", 1.0),
+        ("3 lamps", 1.0),
+        ("Four lamps", 1 / 2),
+        ("Three hundred lamps", 2 / 3),
+        ("Lamps for 40", 1.0),
+        ("Lamps for 400", 1 / 2),
+        ("Three-year lamp", 1.0),
+        ("LF-31942", 1.0),
+        ("LF-3194", 1 / 2),
+    ],
+)
+def test_a_number_is_grounded_if_the_prompt_has_it_in_digits_or_in_words(completion: str, score: float) -> None:
+    prompt = "LF-31942: three lamps for 40, with a three year warranty."
+    assert grounded(completion, prompt).score == pytest.approx(score)
+
+
 def test_the_prompts_own_system_turn_grounds_words_too() -> None:
     assert grounded("A refund.", system="Refunds take two weeks.").score == 1.0
 

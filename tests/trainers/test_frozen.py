@@ -22,9 +22,7 @@ def frozen_names(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("architecture", ["qwen2", "phi", "gpt-2", "qwen2-moe"])
-def test_all_but_the_embeddings_is_trained(
-    architecture: str, bf16: bool, batch: pl.DataFrame, tmp_path: Path
-) -> None:
+def test_all_but_the_embeddings_is_trained(architecture: str, bf16: bool, batch: pl.DataFrame, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", architecture)
     trained = run(batch, folder, tmp_path, bf16=bf16, freeze_embeddings=True)
     found, start = (load_weights(each, "float32", "cpu").state_dict() for each in (trained.checkpoint, folder))
