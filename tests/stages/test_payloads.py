@@ -116,6 +116,7 @@ def test_a_training_by_grpo_is_identified_by_the_settings_that_grpo_reads(tiny_c
     assert payload_settings(campaign) == {
         "method": "grpo",
         "weights": "full",
+        "freeze_embeddings": False,
         "learning_rate": 1e-3,
         "warmup_steps": 0,
         "epochs": 1,
