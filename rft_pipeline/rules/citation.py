@@ -56,7 +56,7 @@ class CitesContext(Rule):
     READS = ("column", "when")
 
     name: Literal["cites_context"] = "cites_context"
-    version: int = 2
+    version: int = 3
     column: ColumnName = "context"
     how: Literal["markers", "quotes", "both"] = "markers"
     required: bool = True

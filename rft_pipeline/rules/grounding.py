@@ -57,6 +57,7 @@ class SupportedBy(Rule):
     READS = ("column",)
 
     name: Literal["supported_by"] = "supported_by"
+    version: int = 2
     column: ColumnName = "context"
     language: LanguageCode = "en"
     least: float = Field(default=0.7, gt=0, le=1)

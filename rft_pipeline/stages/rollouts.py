@@ -43,7 +43,7 @@ class Rollouts(Stage):
 
     name = "rollouts"
     description = "A group of completions for each prompt of the round, with tokens and log-probs."
-    version = 3
+    version = 4
     loads = frozenset({"rollouts"})
     appends = True
     in_generations = True
