@@ -47,7 +47,7 @@ BEGINNING = 10
 KEYWORDS = 7
 ANCHORS = 60
 """Anchors that are kept."""
-TRAINING = {"learning_rate": 1e-4, "batch_size": 16, "steps_per_generation": 2}
+TRAINING = {"freeze_embeddings": False, "learning_rate": 1e-4, "batch_size": 16, "steps_per_generation": 2}
 WARM_START = {"learning_rate": 1.5e-5, "batch_size": 8}
 TEMPERATURES = {"rollouts": 1.0, "evaluation": 0.7}
 WEIGHTS = {"informative": 2.0, "short": 3.0, "grounded": 2.0, "own_words": 3.0}

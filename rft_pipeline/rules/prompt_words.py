@@ -20,9 +20,9 @@ class GroundedWords(Rule):
     """The share of the reply's content words that are in its prompt or system turn, or in the prompt column `column`.
 
     A content word is any number and any word but the stop words of `language`. Words with the same stem are the same
-    word ("lamps", "lamp"), and in English numbers in digits and in words are the same ("3", "three"). A word that the
-    reply repeats counts each time. A reply without content words scores 0. The stop words are those of stopwords-iso, a
-    long list: in English, "order", "number" and "problem" are stop words.
+    word ("lamps", "lamp"), and in English so are numbers in digits and in one word ("3", "three", but not "28" and
+    "twenty-eight"). A word that the reply repeats counts each time. A reply without content words scores 0. The stop
+    words are those of stopwords-iso, a long list: in English, "order", "number" and "problem" are stop words.
     """
 
     READS = ("column",)

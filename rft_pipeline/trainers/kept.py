@@ -66,13 +66,14 @@ def prepare(kept: Path, training: "Training") -> None:
 def check_room(model: Any, training: "Training", kept: Path, steps: int | None) -> None:
     """Raise `StoreError` if the checkpoint and the saved states do not fit on the disk.
 
-    Trained weights are fp32. A state holds them and two moments per weight; the previous state is deleted only after
-    the next is written.
+    Weights are fp32. A checkpoint holds all, or those of an adapter; a state the trained ones and two moments per
+    weight. The previous state is deleted only after the next is written.
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    written = trained if training.weights == "lora" else sum(weight.numel() for weight in model.parameters())
     expected = 2 if steps is None else min(2, steps // training.runtime.save_steps)
     states = max(0, expected - (last_state(kept) is not None))
-    needed = 4 * trained * (1 + 3 * states)
+    needed = 4 * (written + 3 * trained * states)
     free = shutil.disk_usage(kept).free
     if free < needed:
         raise StoreError(
