@@ -20,7 +20,7 @@ def report(
         int | None, typer.Option(min=0, help="With --samples: another choice.", show_default="the campaign's")
     ] = None,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="With --samples: print these alone, as a list in Markdown.")
+        bool, typer.Option("--markdown", help="With --samples: print these alone, as a table in Markdown.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -1,7 +1,5 @@
 """Replies side by side, for `rft report --samples`: held-out prompts chosen by seed, and what each policy answers."""
 
-import re
-from textwrap import wrap
 from typing import Any, NamedTuple
 
 from rich.markup import escape
@@ -19,9 +17,6 @@ from rft_pipeline.store import Home
 LONGEST = 400
 """Characters of a text in a table; `--json` has all of them."""
 EMPTY = "(empty)"
-WIDTH = 80
-"""Of Markdown."""
-_BEGINS = re.compile(r"^(\d*)([-+=.)])")
 
 
 class Samples(NamedTuple):
@@ -78,17 +73,6 @@ def show(found: Samples) -> None:
 
 
 def as_markdown(found: Samples) -> str:
-    """A list in Markdown: each prompt, with the replies below it. No text is rendered as markup."""
-    lines = []
-    for place, row in enumerate(found.rows, start=1):
-        prompt, *replies = (markdown.plain(printable(text)).strip() or EMPTY for text in row)
-        lines.append(_entry(f"{place}. ", prompt))
-        told = zip(found.policies, replies, strict=True)
-        lines += [_entry("    - ", f"**{policy}:** {reply}") for policy, reply in told]
-    return "\n".join(lines)
-
-
-def _entry(mark: str, text: str) -> str:
-    """An entry of a list, in lines that fit a terminal, none of which begins an entry or a heading of its own."""
-    lines = wrap(text, WIDTH - len(mark), break_long_words=False, break_on_hyphens=False)
-    return mark + f"\n{' ' * len(mark)}".join(_BEGINS.sub(r"\1\\\2", line) for line in lines)
+    """A table in Markdown, a row for each prompt. No text is rendered as markup."""
+    rows = [[markdown.plain(printable(text)).strip() or EMPTY for text in row] for row in found.rows]
+    return markdown.table_of(rows, ("prompt", *found.policies))
