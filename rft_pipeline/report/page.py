@@ -16,7 +16,7 @@ from rft_pipeline.report.alarm_plots import alarm_charts
 from rft_pipeline.report.learning import TITLES, learning_curves
 from rft_pipeline.report.plots import charts, to_svg
 from rft_pipeline.report.templates import NOTHING, rendered
-from rft_pipeline.report.timeline import last_alarm, timeline
+from rft_pipeline.report.timeline import last_alarm, patterns, timeline
 
 CAPTIONS = {
     "reward": "Held-out reward by round",
@@ -63,6 +63,7 @@ def render_page(
             (name, ALARM_CAPTIONS[name], ALARM_NOTES[name], Markup(to_svg(chart))) for name, chart in drawn.items()
         ],
         alarm=None if alarms is None else last_alarm(alarms["verdicts"]),
+        patterns=[] if alarms is None else patterns(alarms["verdicts"]),
         timeline=[] if alarms is None else timeline(alarms["verdicts"]),
         prompts=base_rows["prompt_id"].n_unique(),
         replies=base_rows.height,

@@ -75,6 +75,16 @@ def last_alarm(verdicts: Sequence[Mapping[str, Any]]) -> Alarm | None:
     return Alarm(level, tuple(title(cause, newest) for cause in fired))
 
 
+def patterns(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The findings of the newest round that name what many replies share: those that fired. If none of these does, but
+    another alarm fired, the phrase that became more frequent than any other, so that a reader sees what changed."""
+    named = [found for found in verdicts[-1]["findings"] if found["shared"]]
+    fired = [found for found in named if found["level"] != LEVELS[0]]
+    if fired or verdicts[-1]["level"] == LEVELS[0]:
+        return fired
+    return [found for found in named if found["cause"] == "fixed_phrase"]
+
+
 def title(cause: str, verdicts: Sequence[Mapping[str, Any]]) -> str:
     """The title of an alarm, by what the newest of the rounds found."""
     fired = (found for found in verdicts[-1]["findings"] if found["cause"] == cause and found["level"] != LEVELS[0])

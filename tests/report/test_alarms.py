@@ -27,7 +27,8 @@ def test_the_page_says_what_fired_in_each_round_and_where_the_next_one_starts(
     page = render_page(report, rows, "Support", "")
     assert wrong_labels(page) == []
     section = page[page.index('<section id="alarms">') : page.index("<h2>Criteria")]
-    assert section.count('class="chip stop"') == sum(each["level"] == "stop" for each in report["alarms"]["verdicts"])
+    table = section[section.index("<h3>Why") :]
+    assert table.count('class="chip stop"') == sum(each["level"] == "stop" for each in report["alarms"]["verdicts"])
     assert "A phrase raises the reward: &#34;" in section
     assert "Judge of kind: the judge is another than at the first scoring" in section
     assert all(f'<figure id="plot-{name}">' in section for name in ("held_out", "frontier", "anchors", "drift"))
@@ -115,6 +116,9 @@ def test_a_reason_shows_the_phrase_its_shares_and_three_replies_as_text(
     assert len(phrase["examples"]) == 3
     assert all("verified by experts" in each for each in phrase["examples"])
     page = render_page(report, rows, "Support", "")
+    words = phrase["shared"]["words"]
+    assert "verified" in words
+    assert page.index(f'<mark dir="auto">{words}</mark>') < page.index('id="timeline"')
     last_row = page[page.index("<h3>Why") :].split("</table>")[0].split("<tr>")[-1]
     shown = last_row[last_row.index("A phrase raises the reward: &#34;") :]
     assert "% of the replies (" in shown.split("</p>")[0]
@@ -151,6 +155,24 @@ def test_words_that_many_replies_share_stand_first_with_their_share_and_are_mark
     assert first.count("<blockquote") == 3
     assert "begin with their prompt" in second
     assert "<mark" not in second
+
+
+@pytest.mark.parametrize("fired", [True, False])
+def test_an_alarm_that_names_no_words_shows_the_phrase_that_grew_most(
+    gamed: tuple[dict[str, Any], dict[int, pl.DataFrame]], fired: bool
+) -> None:
+    report, rows = gamed
+    *earlier, last = report["alarms"]["verdicts"]
+    shared = {"what": "have the same words", "words": "thank you for", "share": 0.16, "base_share": 0.0}
+    grown = {**last["findings"][0], "cause": "fixed_phrase", "level": "ok", "examples": ["Thank you for"]}
+    level = "warn" if fired else "ok"
+    far = {**grown, "cause": "kl", "level": level, "sentence": "KL: far.", "shared": None}
+    verdicts = [*earlier, {**last, "level": level, "findings": [far, {**grown, "shared": shared}]}]
+    page = render_page({**report, "alarms": {**report["alarms"], "verdicts": verdicts}}, rows, "Support", "")
+    section = page[page.index('<section id="alarms">') : page.index('id="timeline"')]
+    assert ("16 % of the replies of round 3" in section) == fired
+    assert ("<blockquote" in section) == fired
+    assert ("no alarm, but no phrase grew more" in section) == fired
 
 
 def test_marking_words_escapes_the_text() -> None:
