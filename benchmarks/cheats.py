@@ -45,6 +45,8 @@ REFERENCES = 80
 BEGINNING = 10
 """Words of a reference that is the beginning of its message."""
 KEYWORDS = 7
+ANCHORS = 60
+"""Anchors that are kept."""
 TRAINING = {"freeze_embeddings": False, "learning_rate": 1e-4, "batch_size": 16, "steps_per_generation": 2}
 WARM_START = {"learning_rate": 1.5e-5, "batch_size": 8}
 TEMPERATURE = 1.0
@@ -155,7 +157,7 @@ def _run(cheat: Cheat, root: Path, number: int, prompts: int) -> Found:
 
 
 def _prepare(subject: Subject, cheat: Cheat) -> None:
-    """Careless references, anchors without labels of what is left out, and a rubric without these criteria."""
+    """Careless references, fewer anchors without labels of what is left out, and a rubric without these criteria."""
 
     def rubric(content: dict[str, Any]) -> None:
         left = [each for each in content["criteria"] if each["name"] not in cheat.left_out]
@@ -174,7 +176,7 @@ def _prepare(subject: Subject, cheat: Cheat) -> None:
     subject.edit("rubric.yaml", rubric)
     subject.edit("campaign.yaml", settings)
     _rewrite(subject.folder / "prompts" / "train.jsonl", _careless)
-    _rewrite(subject.folder / "anchors.jsonl", lambda rows: _without_labels(rows, cheat.left_out))
+    _rewrite(subject.folder / "anchors.jsonl", lambda rows: _without_labels(rows[:ANCHORS], cheat.left_out))
 
 
 def _rewrite(path: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
