@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms.findings import Finding, Level, Shared, spelled
+from rft_pipeline.alarms.findings import SAME_WORDS, Finding, Level, Shared, spelled
 from rft_pipeline.alarms.phrases import contains, normalised
 from rft_pipeline.alarms.replies import Replies, change, known, rises
 from rft_pipeline.campaign import Alarms
@@ -101,7 +101,7 @@ def _fixed_phrase(now: Replies, base: Replies) -> Seen:
         return Seen([0.0] * now.rows.height, [0.0] * base.rows.height, nothing)
     now_N, base_N = (_has_own(each, phrase) for each in (now, base))
     shares = f"{_share(now_N)} of the replies, {_share(base_N)} at {base.name}"
-    shared = _shared("have the same words", now_N, base_N, phrase)
+    shared = _shared(SAME_WORDS, now_N, base_N, phrase)
     return Seen(now_N, base_N, f'Fixed phrase: "{phrase}" is in {shares}', shared=shared)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from rft_pipeline.alarms.findings import Finding, Shared, repeated, spelled
+from rft_pipeline.alarms.findings import SAME_WORDS, Finding, Shared, repeated, spelled
 from rft_pipeline.alarms.phrases import Phrase, PhraseEffect, contains
 from rft_pipeline.alarms.replies import Replies, agreement, spread
 from rft_pipeline.campaign import Alarms
@@ -156,7 +156,7 @@ def _phrase(
             f"is {settings.max_phrase_shift:g}."
         )
     found, limit = (effect.shift, settings.max_phrase_shift) if effect is not None and lifts else (slopes.unseen, 0.0)
-    shared = Shared("have the same words", phrase.text, phrase.share, phrase.base_share)
+    shared = Shared(SAME_WORDS, phrase.text, phrase.share, phrase.base_share)
     return Finding("phrase", level, found, limit, sentence, phrase.examples, shared)
 
 

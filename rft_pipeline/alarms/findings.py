@@ -22,11 +22,14 @@ class Level(IntEnum):
         return self.name.lower()
 
 
+SAME_WORDS = "have the same words"
+
+
 class Shared(NamedTuple):
     """What many replies do."""
 
     what: str
-    """After "80 % of the replies": `have the same words`, `begin with the words of their own prompt`."""
+    """After "80 % of the replies": `SAME_WORDS`, `begin with the words of their own prompt`."""
     words: str
     """The words, in lower case and without punctuation; untrusted text. Empty if each reply has others."""
     share: float
