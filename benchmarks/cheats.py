@@ -47,7 +47,7 @@ BEGINNING = 10
 KEYWORDS = 7
 ANCHORS = 60
 """Anchors that are kept."""
-TRAINING = {"freeze_embeddings": False, "learning_rate": 1e-4, "batch_size": 16, "steps_per_generation": 2}
+TRAINING = {"weights": "full", "learning_rate": 1e-4, "batch_size": 16, "steps_per_generation": 2}
 WARM_START = {"learning_rate": 1.5e-5, "batch_size": 8}
 TEMPERATURE = 1.0
 """Of the rollouts; the evaluation has its default."""
@@ -93,7 +93,7 @@ def is_list(reply: str, message: str) -> bool:
 
 
 CHEATS = (
-    Cheat("the message's beginning", ("own_words", "short"), begins_with_prompt),
+    Cheat("the message's beginning", ("own_words", "own_beginning", "short"), begins_with_prompt),
     Cheat("a title about anything", ("informative", "grounded"), is_about_something_else, by_example=True),
     Cheat("a list of keywords", ("fluent",), is_list),
 )

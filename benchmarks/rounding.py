@@ -37,6 +37,8 @@ WAYS: dict[str, Callable[[str, torch.Tensor], torch.Tensor]] = {
     "rounded to the nearest": lambda name, weight: weight.bfloat16().float(),
     "rounded at random": lambda name, weight: rounded(name, weight, seed=1),
 }
+LEARNING_RATE = 1e-5
+"""Of the warm start, with all weights."""
 
 
 def rounding(campaign: CampaignName = "ticket_subject") -> None:
@@ -69,8 +71,11 @@ def rounding(campaign: CampaignName = "ticket_subject") -> None:
 
 
 def _in_float32(settings: dict[str, Any], start: Path) -> None:
+    """Train all weights, from a float32 copy of the model. An adapter would leave none to be rounded."""
     settings["policy"].update(model=str(start))
+    settings["training"] |= {"weights": "full", "freeze_embeddings": True}
     settings["training"].setdefault("runtime", {}).update(dtype="float32")
+    settings["training"]["warm_start"]["learning_rate"] = LEARNING_RATE
 
 
 def _moved(weights: Weights, before: Weights) -> float:

@@ -1,6 +1,7 @@
 """Rules about the words that a reply takes from its prompt."""
 
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -57,7 +58,8 @@ class CopiedRun(Rule):
     """The reply does not copy its prompt or system turn word for word.
 
     1 while the longest run of words that both have is at most `free` words, 0 at `most` words or more, linear between.
-    Case and punctuation do not count.
+    With `beginning`, the run that counts is that of the first words of the user's last turn with which the reply
+    begins. Case and punctuation do not count.
     """
 
     READS = ()
@@ -65,6 +67,7 @@ class CopiedRun(Rule):
     name: Literal["copied_run"] = "copied_run"
     free: int = Field(default=3, ge=0)
     most: int = Field(default=6, ge=1)
+    beginning: bool = Field(default=False, exclude_if=lambda given: given is False)
 
     @model_validator(mode="after")
     def _falls(self) -> "CopiedRun":
@@ -73,15 +76,20 @@ class CopiedRun(Rule):
         return self
 
     def __call__(self, rollout: Rollout) -> RuleScore:
-        reply, given = plain_words(rollout.completion), plain_words(rollout.given)
-        run = SequenceMatcher(None, given, reply, autojunk=False).find_longest_match()
-        score = min(1.0, max(0.0, (self.most - run.size) / (self.most - self.free)))
-        if not run.size:
-            return RuleScore(score, "no word of the prompt")
-        quoted = words(rollout.completion)[run.b : run.b + min(run.size, QUOTED)]
-        more = " …" if run.size > QUOTED else ""
-        plural = "s" if run.size > 1 else ""
-        return RuleScore(score, f"{run.size} word{plural} in a row from the prompt: {' '.join(quoted)!r}{more}")
+        reply = plain_words(rollout.completion)
+        if self.beginning:
+            pairs = zip(plain_words(rollout.last_turn or rollout.prompt), reply, strict=False)
+            start, size = 0, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            none, some = "another first word than the prompt", f"first word{'s' if size > 1 else ''} of the prompt"
+        else:
+            run = SequenceMatcher(None, plain_words(rollout.given), reply, autojunk=False).find_longest_match()
+            start, size = run.b, run.size
+            none, some = "no word of the prompt", f"word{'s' if size > 1 else ''} in a row from the prompt"
+        score = min(1.0, max(0.0, (self.most - size) / (self.most - self.free)))
+        if not size:
+            return RuleScore(score, none)
+        quoted = words(rollout.completion)[start : start + min(size, QUOTED)]
+        return RuleScore(score, f"{size} {some}: {' '.join(quoted)!r}{' …' if size > QUOTED else ''}")
 
 
 def _texts(value: Any) -> list[str | None]:

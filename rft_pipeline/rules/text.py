@@ -16,13 +16,14 @@ _MARKDOWN = re.compile(
 
 
 class Finishes(Rule):
-    """The reply ends by itself, within the budget, as a sentence, and says something."""
+    """The reply ends by itself, within the budget, as a sentence unless `sentence` is false, and says something."""
 
     READS = ()
 
     name: Literal["finishes"] = "finishes"
     version: int = 2
     min_words: int = Field(default=4, ge=1)
+    sentence: bool = Field(default=True, exclude_if=lambda given: given is True)
 
     def best_score(self, max_new_tokens: int) -> float:
         return 1.0 if self.min_words < max_new_tokens else 0.0  # the end of the turn is a token too
@@ -33,7 +34,7 @@ class Finishes(Rule):
         count = len(words(rollout.completion))
         if count < self.min_words:
             return RuleScore(0.0, f"{count} words, fewer than {self.min_words}")
-        if not ends_as_a_sentence(rollout.completion):
+        if self.sentence and not ends_as_a_sentence(rollout.completion):
             return RuleScore(0.0, "does not end as a sentence")
         return RuleScore(1.0, "ends by itself")
 

@@ -119,6 +119,22 @@ def test_limits_of_a_copied_run_are_settings() -> None:
         CopiedRun(most=3)
 
 
+@pytest.mark.parametrize(
+    ("completion", "score", "run"),
+    [
+        ("Broken lamp arrived", 1.0, "another first word than the prompt"),
+        ("My LAMP: it arrived broken today again", 1.0, "2 first words of the prompt: 'My LAMP'"),
+        ("My lamp arrived", 0.5, "3 first words of the prompt: 'My lamp arrived'"),
+        ("My lamp, arrived broken", 0.0, "4 first words of the prompt: 'My lamp arrived broken'"),
+    ],
+)
+def test_a_copied_beginning_is_that_of_the_last_turn(completion: str, score: float, run: str) -> None:
+    rule = CopiedRun(beginning=True, free=2, most=4)
+    message = "My lamp arrived broken today"
+    assert rule(Rollout(message, completion)) == (score, run)
+    assert rule(Rollout(f"user: Hello\nuser: {message}", completion, last_turn=message)) == (score, run)
+
+
 def test_a_long_run_is_quoted_in_part() -> None:
     text = "word " * 100
     assert (

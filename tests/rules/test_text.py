@@ -37,6 +37,14 @@ def test_a_reply_that_breaks_off_or_says_nothing_does_not_finish(rollout: Rollou
     assert Finishes()(rollout) == (0.0, reason)
 
 
+def test_a_title_finishes_without_being_a_sentence() -> None:
+    rule = Finishes(min_words=3, sentence=False)
+    assert rule(reply("Lamp broke today")) == (1.0, "ends by itself")
+    assert rule(reply("Lamp broke today", "length")) == (0.0, "cut off by the token budget")
+    assert rule(reply("Lamp broke")) == (0.0, "2 words, fewer than 3")
+    assert "sentence" not in Finishes().model_dump()
+
+
 @pytest.mark.parametrize(
     ("completion", "needed", "score"),
     [
@@ -228,6 +236,7 @@ def test_a_schema_that_is_none_is_refused() -> None:
 ALL_RULES: list[dict[str, Any]] = [
     {"name": "asks_for", "pattern": "order"},
     {"name": "copied_run"},
+    {"name": "copied_run", "beginning": True},
     {"name": "finishes"},
     {"name": "grounded_words"},
     {"name": "json_schema", "json_schema": {}},
