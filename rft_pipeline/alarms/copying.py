@@ -29,6 +29,8 @@ RUN = 4
 """Words of the shortest run that counts as copied."""
 LONGEST = 20
 """Words of the longest phrase that is named."""
+FEWEST_WITH = 2
+"""A phrase of one reply alone is its own wording."""
 MOST_AT_BASE = 0.5
 """A phrase in more of base's replies is not new."""
 LIST = 3
@@ -97,7 +99,7 @@ def _means(replies: Replies, value_N: list[float]) -> dict[str, float]:
 def _fixed_phrase(now: Replies, base: Replies) -> Seen:
     phrase = new_phrase(now, base)
     if phrase is None:
-        nothing = f"Fixed phrase: no phrase is in more replies than at {base.name}"
+        nothing = f"Fixed phrase: no phrase that replies share is in more of them than at {base.name}"
         return Seen([0.0] * now.rows.height, [0.0] * base.rows.height, nothing)
     now_N, base_N = (_has_own(each, phrase) for each in (now, base))
     shares = f"{_share(now_N)} of the replies, {_share(base_N)} at {base.name}"
@@ -108,11 +110,12 @@ def _fixed_phrase(now: Replies, base: Replies) -> Seen:
 def new_phrase(now: Replies, base: Replies) -> str | None:
     """The phrase whose share of replies grew most since base; None if none grew.
 
-    It has at least three words, and is neither in the prompt nor in most of base's replies.
+    It has at least three words, is in two replies or more, and neither in the prompt nor in most of base's replies.
     """
     count, before = (Counter(gram for own in map(_own_grams, *_texts(each)) for gram in own) for each in (now, base))
     n, m = now.rows.height, base.rows.height
-    rises = [(count[gram] / n - before[gram] / m, gram) for gram in count if before[gram] <= MOST_AT_BASE * m]
+    shared = (gram for gram, often in count.items() if often >= FEWEST_WITH and before[gram] <= MOST_AT_BASE * m)
+    rises = [(count[gram] / n - before[gram] / m, gram) for gram in shared]
     rise, gram = max(rises, default=(0.0, ""))
     return extended(gram, now.rows["completion"].to_list()) if rise > 0 else None
 

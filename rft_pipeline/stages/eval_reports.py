@@ -50,7 +50,7 @@ from rft_pipeline.stats import plain
 from rft_pipeline.store import Record
 
 PAGE, ROUNDS, NUMBERS = "report.html", "rounds.html", "report.json"
-ALARMS = 7
+ALARMS = 8
 """Raise it when the alarms' result for the same replies changes; reports without alarms stay valid."""
 NO_ROUND = -1
 """The number, in the table of replies, of the policy that is neither a round nor the baseline."""

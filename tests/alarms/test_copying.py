@@ -142,10 +142,17 @@ def test_what_base_does_already_is_no_alarm() -> None:
 def test_words_of_the_prompt_or_of_the_system_prompt_are_no_fixed_phrase() -> None:
     copied = [f"Did not arrive. {text} {SYSTEM}" for text in plain(20)]
     fixed = found(said(1, copied), BASE)["fixed_phrase"]
-    assert (fixed.level, fixed.found.mean) == (Level.OK, pytest.approx(0.05))  # words of one reply
+    assert (fixed.level, fixed.found.mean) == (Level.OK, 0.0)
     nothing = found(BASE, BASE)["fixed_phrase"]
-    assert "no phrase is in more replies than at base" in nothing.sentence
+    assert "no phrase that replies share is in more of them than at base" in nothing.sentence
     assert nothing.examples == ()
+
+
+def test_a_phrase_of_one_reply_is_not_named() -> None:
+    alone = found(said(1, with_magic(20, 1)), BASE)["fixed_phrase"]
+    assert alone.level is Level.OK
+    assert alone.sentence.startswith("Fixed phrase: no phrase that replies share is in more of them than at base")
+    assert "thank you" in found(said(1, with_magic(20, 2)), BASE)["fixed_phrase"].sentence
 
 
 def test_a_phrase_is_extended_while_nearly_all_replies_go_on_with_it() -> None:
