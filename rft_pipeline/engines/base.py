@@ -133,7 +133,7 @@ class LocalPolicy(Generator, Protocol):
         `weights` are the names and tensors of the causal language model's `state_dict`, on any device and in any
         floating-point format; a weight that is tied to another may be left out. A LoRA adapter is merged before.
         The engine may keep these very tensors: if they change, they are to be given again before it is used.
-        Raises `ModelError` for names or shapes that are not the model's; the old weights then stay.
+        Raises `ModelError` for names or shapes that are not the model's; the engine cannot be used then.
         """
         ...
 

