@@ -2,8 +2,8 @@
 
 Each run is `rft run` on a copy of the campaign in a home of its own (audit, one round, alarms, promotion), without the
 criteria that close one cheat. So that the policy knows the cheats and few generations suffice, the warm start imitates
-careless references: of five, one is the beginning of its message, one a fixed phrase, and one a list of keywords. The
-rubric decides which of them grows. The run without any criterion on content has no warm start, but an example in the
+careless references: of five, one is the beginning of its message and two are lists of keywords. The rubric decides
+which of them grows. The run without any criterion on content has no warm start, but an example in the
 system prompt. The last run leaves nothing out.
 
 The table shows how many held-out replies have the cheat before and after the round, what the reward and the held-out
@@ -38,7 +38,6 @@ from rft_pipeline.rules.words import words
 from rft_pipeline.store import Record, RecordStore
 
 CAMPAIGN = "ticket_subject"
-PHRASE = "Question about a recent order"
 EXAMPLE = "Oak bench split on seat"
 REFERENCES = 80
 """References of the warm start."""
@@ -93,7 +92,7 @@ def is_list(reply: str, message: str) -> bool:
 
 
 CHEATS = (
-    Cheat("the message's beginning", ("own_words", "own_beginning", "short"), begins_with_prompt),
+    Cheat("the message's beginning", ("own_words", "own_beginning", "short", "finished"), begins_with_prompt),
     Cheat("a title about anything", ("informative", "grounded"), is_about_something_else, by_example=True),
     Cheat("a list of keywords", ("fluent",), is_list),
 )
@@ -185,7 +184,7 @@ def _rewrite(path: Path, change: Callable[[list[dict[str, Any]]], list[dict[str,
 
 
 def _careless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first references: of five, a beginning, the phrase, a list of keywords, and two as they are."""
+    """The first references: of five, a beginning, two lists of keywords, and two as they are."""
     places = [place for place, row in enumerate(rows) if row.get("reference")]
     for count, place in enumerate(places):
         row = rows[place]
@@ -194,9 +193,7 @@ def _careless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             del row["reference"]
         elif count % 5 == 0:
             row["reference"] = " ".join(row["prompt"].split()[:BEGINNING])
-        elif count % 5 == 1:
-            row["reference"] = PHRASE
-        elif count % 5 == 2:
+        elif count % 5 in (1, 2):
             content = [word for word in dict.fromkeys(message) if len(word) > 3 and word.lower() not in FUNCTION_WORDS]
             row["reference"] = " ".join(random.Random(count).sample(content, min(KEYWORDS, len(content))))
     return rows
