@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,21 +69,17 @@ def load_weights(folder: Path, dtype: str, device: str) -> Any:
 
 
 def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -> None:
-    """Give the model other weights, one after the other, so that few of the new ones are there beside the old ones:
-    the given tensors themselves where they have its type and device, which saves their memory, else copies. A model in
-    bfloat16 gets float32 weights rounded (see `rounding`).
+    """Give the model other weights: the given tensors themselves where they have its type and device, which saves
+    their memory, else copies. A model in bfloat16 gets float32 weights rounded (see `rounding`). They are replaced as
+    they come, so that an old and a new set are never in memory together.
 
     Raises `ModelError` for names or shapes that are not the model's, which then has some of the new weights.
     """
     import torch
 
-    mine = _tensors(model)
-    given: set[str] = set()
     replaced: set[int] = set()
     with torch.no_grad():
-        for name, tensor in weights:
-            own = _own(model, mine, name, tensor)
-            given.add(name)
+        for name, own, tensor in _matched(model, weights):
             if id(own) in replaced:  # of tied weights one is enough
                 continue
             replaced.add(id(own))
@@ -92,7 +88,6 @@ def replace_weights(model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]) -
                 continue
             narrow = tensor.dtype == torch.float32 and own.dtype == torch.bfloat16
             own.copy_(narrowed(name, tensor, seed=0) if narrow else tensor)
-    _refuse_missing(model, mine, given)
 
 
 def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], target: Path) -> None:
@@ -105,39 +100,34 @@ def write_weights(folder: Path, weights: Iterable[tuple[str, "torch.Tensor"]], t
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    given, mine = dict(weights), _tensors(model)
-    for name, tensor in given.items():
-        _own(model, mine, name, tensor)
-    _refuse_missing(model, mine, given)
+    given = {name: tensor for name, _, tensor in _matched(model, weights)}
     write_model(model, folder, target, given)
 
 
-def _tensors(model: Any) -> dict[str, "torch.Tensor"]:
-    """The model's own tensors by name. Tied weights are one tensor with several names, of which one must be given."""
-    return dict(model.state_dict(keep_vars=True))
+def _matched(
+    model: Any, weights: Iterable[tuple[str, "torch.Tensor"]]
+) -> Iterator[tuple[str, "torch.Tensor", "torch.Tensor"]]:
+    """Each name with the model's own tensor and the given one. Tied weights are one tensor with several names, of which
+    one must be given. Raises `ModelError` at the first that is not the model's, and at the end if some are missing."""
+    mine: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
+    missing = {id(tensor): name for name, tensor in reversed(mine.items())}
 
+    def refusal(fault: str) -> ModelError:
+        return ModelError(
+            f"the weights are not those of {type(model).__name__}: {fault}; "
+            "give the names of the model's state_dict, with adapters merged"
+        )
 
-def _own(model: Any, mine: Mapping[str, "torch.Tensor"], name: str, tensor: "torch.Tensor") -> "torch.Tensor":
-    """The model's own tensor of this name. Raises `ModelError` if it has none, or one of another shape."""
-    if name not in mine:
-        raise _of_another_model(model, f"unknown: {name}")
-    own = mine[name]
-    if tensor.shape != own.shape:
-        raise _of_another_model(model, f"of another shape: {name} {tuple(tensor.shape)} instead of {tuple(own.shape)}")
-    return own
-
-
-def _refuse_missing(model: Any, mine: Mapping[str, "torch.Tensor"], given: Collection[str]) -> None:
-    found = {id(tensor) for name, tensor in mine.items() if name in given}
-    if missing := [name for name, tensor in mine.items() if id(tensor) not in found]:
-        raise _of_another_model(model, f"missing: {_first(missing)}")
-
-
-def _of_another_model(model: Any, fault: str) -> ModelError:
-    return ModelError(
-        f"the weights are not those of {type(model).__name__}: {fault}; "
-        "give the names of the model's state_dict, with adapters merged"
-    )
+    for name, tensor in weights:
+        if name not in mine:
+            raise refusal(f"unknown: {name}")
+        own = mine[name]
+        if tensor.shape != own.shape:
+            raise refusal(f"of another shape: {name} {tuple(tensor.shape)} instead of {tuple(own.shape)}")
+        missing.pop(id(own), None)
+        yield name, own, tensor
+    if missing:
+        raise refusal(f"missing: {_first(list(reversed(missing.values())))}")
 
 
 def _first(names: list[str], shown: int = 3) -> str:
